@@ -1,0 +1,144 @@
+import type { TensorType } from '../ggml/tensorTypes.js';
+import { LoamError } from '../util/errors.js';
+import { quote } from './quote.js';
+import { describeType, type GgufValue } from './values.js';
+
+/** One tensor of a file, checked to lie within it. */
+export interface GgufTensor {
+  readonly name: string;
+  readonly type: TensorType;
+  /** ggml order: ne0, the length of a row, comes first. 1 to 4 lengths, none 0. */
+  readonly shape: readonly number[];
+  /** Bytes from the start of the file. */
+  readonly offset: number;
+  /** Bytes of its data. */
+  readonly bytes: number;
+}
+
+export interface GgufParts {
+  readonly path: string;
+  readonly size: number;
+  readonly version: number;
+  readonly metadata: ReadonlyMap<string, GgufValue>;
+  readonly tensors: ReadonlyMap<string, GgufTensor>;
+  readonly dataOffset: number;
+  readonly alignment: number;
+}
+
+/** The largest and smallest integers that `number` returns: beyond them a u64 would be rounded. */
+const isSafe = (value: number | bigint): boolean => typeof value === 'number' || Number.isSafeInteger(Number(value));
+
+/**
+ * What is known of a GGUF file without reading its weights. The getters take a key and, optionally, what to return where
+ * the file does not have it (`undefined` too). Without that a missing key throws LoamError; another type always does.
+ */
+export class Gguf implements GgufParts {
+  readonly path: string;
+  /** Bytes of the file. */
+  readonly size: number;
+  /** 2 or 3. */
+  readonly version: number;
+  /** In file order. */
+  readonly metadata: ReadonlyMap<string, GgufValue>;
+  /** By name, in file order. */
+  readonly tensors: ReadonlyMap<string, GgufTensor>;
+  /** Where the tensor data begins, in bytes from the start of the file. */
+  readonly dataOffset: number;
+  /** Bytes that each tensor's offset is a multiple of. */
+  readonly alignment: number;
+
+  constructor(parts: GgufParts) {
+    this.path = parts.path;
+    this.size = parts.size;
+    this.version = parts.version;
+    this.metadata = parts.metadata;
+    this.tensors = parts.tensors;
+    this.dataOffset = parts.dataOffset;
+    this.alignment = parts.alignment;
+  }
+
+  has(key: string): boolean {
+    return this.metadata.has(key);
+  }
+
+  /** A string; where its bytes are not UTF-8 (see `raw` in metadata) they are U+FFFD here. */
+  string(key: string): string;
+  string<T>(key: string, fallback: T): string | T;
+  string<T>(key: string, ...fallback: [T?]): string | T | undefined {
+    return this.get(key, 'a string', (v) => (v.type === 'string' ? v.value : undefined), fallback);
+  }
+
+  boolean(key: string): boolean;
+  boolean<T>(key: string, fallback: T): boolean | T;
+  boolean<T>(key: string, ...fallback: [T?]): boolean | T | undefined {
+    return this.get(key, 'a bool', (v) => (v.type === 'bool' ? v.value : undefined), fallback);
+  }
+
+  /** A number of any integer or floating type; 64-bit integers beyond 2^53 are refused. May be NaN or infinite where the file says so. */
+  number(key: string): number;
+  number<T>(key: string, fallback: T): number | T;
+  number<T>(key: string, ...fallback: [T?]): number | T | undefined {
+    const expected = 'a number of any type, up to 2^53 where whole';
+    const read = (v: GgufValue): number | undefined =>
+      (typeof v.value === 'number' || typeof v.value === 'bigint') && isSafe(v.value) ? Number(v.value) : undefined;
+    return this.get(key, expected, read, fallback);
+  }
+
+  /** An array of numbers of any integer or floating type, as `number`. */
+  numbers(key: string): number[];
+  numbers<T>(key: string, fallback: T): number[] | T;
+  numbers<T>(key: string, ...fallback: [T?]): number[] | T | undefined {
+    const expected = 'an array of numbers of any type, up to 2^53 where whole';
+    return this.get(key, expected, numbersOf, fallback);
+  }
+
+  /** An array of strings; as `string` where their bytes are not UTF-8. */
+  strings(key: string): readonly string[];
+  strings<T>(key: string, fallback: T): readonly string[] | T;
+  strings<T>(key: string, ...fallback: [T?]): readonly string[] | T | undefined {
+    const read = (v: GgufValue): readonly string[] | undefined =>
+      v.type === 'array' && v.of === 'string' ? v.value : undefined;
+    return this.get(key, 'an array of strings', read, fallback);
+  }
+
+  /** The tensor of this name; throws LoamError where there is none. */
+  tensor(name: string): GgufTensor {
+    const tensor = this.tensors.get(name);
+    if (tensor !== undefined) return tensor;
+    const found = `there is no tensor ${quote(name)} among its ${this.tensors.size}`;
+    throw new LoamError({ found, where: this.path });
+  }
+
+  private get<R, T>(
+    key: string,
+    expected: string,
+    read: (value: GgufValue) => R | undefined,
+    fallback: [T?],
+  ): R | T | undefined {
+    const stored = this.metadata.get(key);
+    const where = `${this.path}, key ${quote(key)}`;
+    if (stored === undefined) {
+      if (fallback.length > 0) return fallback[0];
+      throw new LoamError({ found: 'this key is missing', expected, where });
+    }
+    const value = read(stored);
+    if (value !== undefined) return value;
+    throw new LoamError({ found: `this is ${describeStored(stored)}`, expected, where });
+  }
+}
+
+function numbersOf(stored: GgufValue): number[] | undefined {
+  if (stored.type !== 'array' || stored.of === 'string' || stored.of === 'bool') return undefined;
+  const numbers: number[] = [];
+  for (const element of stored.value) {
+    if (!isSafe(element)) return undefined;
+    numbers.push(Number(element));
+  }
+  return numbers;
+}
+
+/** The type, with the value where it is short: "a u64 (18446744073709551615)". */
+function describeStored(stored: GgufValue): string {
+  if (stored.type === 'array') return `an ${describeType(stored)}`;
+  return `a ${stored.type} (${stored.type === 'string' ? quote(stored.value) : stored.value})`;
+}
