@@ -1,0 +1,107 @@
+/** LOAM_HOME/models/models.json: what was fetched or added, with its hash. */
+import { readFile, rename } from 'node:fs/promises';
+import { join } from 'node:path';
+import { LoamError } from '../util/errors.js';
+import { writeFileAtomic } from '../util/writeFileAtomic.js';
+import { pause } from './pause.js';
+import { tryLock } from './tryLock.js';
+
+export interface ModelRecord {
+  /** Inside the models folder, for files that Loam fetched and may delete. */
+  file?: string;
+  /** Absolute, for a person's own file, which Loam never deletes. */
+  path?: string;
+  bytes: number;
+  sha256: string;
+  /** Where it came from, in words. */
+  source: string;
+  /** Commit of the hub's repository. */
+  commit?: string;
+  /** ISO 8601. */
+  added: string;
+}
+
+export interface Register {
+  models: Record<string, ModelRecord>;
+  /** Why the file could not be used, as a sentence; null when all is well. */
+  damage: string | null;
+}
+
+const VERSION = 1;
+
+function isRecord(value: unknown): value is ModelRecord {
+  if (typeof value !== 'object' || value === null) return false;
+  const { file, path, bytes, sha256, source, commit, added } = value as Record<string, unknown>;
+  const text = (v: unknown) => typeof v === 'string';
+  return (
+    (text(file) || text(path)) &&
+    (file === undefined || (text(file) && !/(^[/\\]|^[A-Za-z]:|(^|[/\\])\.\.([/\\]|$))/.test(file as string))) &&
+    (path === undefined || text(path)) &&
+    typeof bytes === 'number' &&
+    text(sha256) &&
+    text(source) &&
+    (commit === undefined || text(commit)) &&
+    text(added)
+  );
+}
+
+export function registerPath(folder: string): string {
+  return join(folder, 'models.json');
+}
+
+/** Reads the register. Never throws for its content: a damaged one reads as empty, with the damage named. */
+export async function readRegister(folder: string): Promise<Register> {
+  const path = registerPath(folder);
+  const damaged = (why: string): Register => ({ models: {}, damage: `${path}: ${why}` });
+  let text: string;
+  try {
+    text = await readFile(path, 'utf8');
+  } catch (error) {
+    const { code, message } = error as NodeJS.ErrnoException;
+    return code === 'ENOENT' || code === 'ENOTDIR' ? { models: {}, damage: null } : damaged(message);
+  }
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch (error) {
+    return damaged(`not JSON (${(error as Error).message})`);
+  }
+  const { version, models } = (value ?? {}) as { version?: unknown; models?: unknown };
+  if (typeof version === 'number' && version > VERSION) return damaged(`version ${version} is of a newer Loam`);
+  if (version !== VERSION || typeof models !== 'object' || models === null) return damaged('not a register of models');
+  const all = Object.entries(models);
+  const good = all.filter((pair): pair is [string, ModelRecord] => isRecord(pair[1]));
+  const bad = all.filter(([, record]) => !isRecord(record)).map(([name]) => JSON.stringify(name));
+  return {
+    models: Object.fromEntries(good),
+    damage: bad.length === 0 ? null : `${path}: the record of ${bad.join(', ')} is damaged`,
+  };
+}
+
+/**
+ * Changes the register under a lock. A damaged file is put aside first as models.json.damaged-TIME, so that nothing in it is
+ * lost; one that a newer Loam wrote is not touched. Throws LoamError when it cannot be written.
+ */
+export async function updateRegister(
+  folder: string,
+  change: (models: Record<string, ModelRecord>) => void,
+): Promise<void> {
+  const path = registerPath(folder);
+  let lock = await tryLock(`${path}.lock`);
+  // Others hold it for milliseconds.
+  while ('heldBy' in lock) {
+    await pause(20, undefined);
+    lock = await tryLock(`${path}.lock`);
+  }
+  try {
+    const { models, damage } = await readRegister(folder);
+    if (damage?.includes('newer Loam')) {
+      throw new LoamError({ found: damage, fix: 'update Loam, or set LOAM_HOME to another folder' });
+    }
+    if (damage !== null) await rename(path, `${path}.damaged-${Date.now()}`);
+    change(models);
+    await writeFileAtomic(path, `${JSON.stringify({ version: VERSION, models }, null, 2)}\n`);
+  } finally {
+    await lock.release();
+  }
+}
