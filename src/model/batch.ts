@@ -1,0 +1,90 @@
+import type { Graph } from '../ggml/graph.js';
+import type { Tensor } from '../ggml/tensor.js';
+import type { BatchInputs } from './block.js';
+
+/** Sequences that are computed together, padded at their ends to one length. */
+export interface Batch {
+  /** Indices into the caller's list of sequences, in the order they lie in the batch. */
+  readonly members: readonly number[];
+  /** Tokens a sequence, padding included. */
+  readonly length: number;
+  /** Tokens of each member without padding. */
+  readonly lengths: readonly number[];
+}
+
+/** Tokens computed at once: enough to keep the matrix products busy, few enough to stay in the caches and bound memory. */
+export const defaultBatchTokens = 1024;
+/** A member may be shorter than the batch's length by this share: beyond it padding costs more than a second batch. */
+const maxPadding = 0.15;
+
+/**
+ * Groups sequences of similar length. Attention never mixes sequences and padding lies after every real token, so under the causal
+ * mask the grouping changes no result.
+ */
+export function groupSequences(lengths: readonly number[], tokens = defaultBatchTokens): Batch[] {
+  const order = lengths.map((_, i) => i).sort((a, b) => lengths[b]! - lengths[a]! || a - b);
+  const batches: Batch[] = [];
+  let members: number[] = [];
+  const close = () => {
+    if (members.length === 0) return;
+    const length = lengths[members[0]!]!;
+    batches.push({ members, length, lengths: members.map((i) => lengths[i]!) });
+    members = [];
+  };
+  for (const i of order) {
+    const longest = members.length > 0 ? lengths[members[0]!]! : lengths[i]!;
+    const full = (members.length + 1) * longest > tokens && members.length > 0;
+    if (full || lengths[i]! < (1 - maxPadding) * longest) close();
+    members.push(i);
+  }
+  close();
+  return batches;
+}
+
+/** Index of token `position` of the batch's member `row` in a padded tensor [.., N]. */
+export function tokenIndex(batch: Batch, row: number, position: number): number {
+  return row * batch.length + position;
+}
+
+/** The members' tokens, padded with token 0, whose results nobody reads. */
+export function paddedTokens(batch: Batch, sequences: readonly ArrayLike<number>[]): Int32Array {
+  const out = new Int32Array(batch.members.length * batch.length);
+  batch.members.forEach((member, row) => {
+    out.set(Array.from(sequences[member]!).slice(0, batch.lengths[row]), row * batch.length);
+  });
+  return out;
+}
+
+const HALF_MINUS_INFINITY = 0xfc00;
+
+/** f16 mask [prefix + length, length]: each query sees the whole prefix, and itself and what is before it. */
+export function causalMask(length: number, prefix = 0): Uint16Array {
+  const keys = prefix + length;
+  const mask = new Uint16Array(keys * length);
+  for (let query = 0; query < length; query++) {
+    mask.fill(HALF_MINUS_INFINITY, query * keys + prefix + query + 1, (query + 1) * keys);
+  }
+  return mask;
+}
+
+/** Declares positions and mask as graph inputs. `prefix` holds keys and values that lie at positions 0 to prefix - 1. */
+export function batchInputs(
+  graph: Graph,
+  batch: Batch,
+  ropeFactors: Tensor | null,
+  prefix?: { keys: Tensor; values: Tensor },
+): BatchInputs {
+  const { length } = batch;
+  const sequences = batch.members.length;
+  const before = prefix?.keys.ne[1] ?? 0;
+  const positions = new Int32Array(length * sequences).map((_, i) => before + (i % length));
+  return {
+    length,
+    sequences,
+    positions: graph.input('i32', [positions.length], positions),
+    mask: graph.input('f16', [before + length, length], causalMask(length, before)),
+    ropeFactors,
+    halfKeys: graph.workspace.engine.kernels === 'reference',
+    prefix,
+  };
+}

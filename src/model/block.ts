@@ -1,0 +1,130 @@
+/** The transformer block as graph operations: one place where every family's forward pass is written down. */
+import type { Operations } from '../ggml/operations.js';
+import type { Tensor } from '../ggml/tensor.js';
+import type { LayerLinear } from './architecture.js';
+import type { Hyperparameters } from './hyperparameters.js';
+import type { Layer } from './layer.js';
+
+/** Low-rank correction of one linear: W·x + scale·B·(A·x) (Hu et al. 2021). */
+export interface Lora {
+  /** [inputs, rank] */
+  a: Tensor;
+  /** [rank, outputs] */
+  b: Tensor;
+  /** alpha / rank */
+  scale: number;
+}
+export type LayerLora = Partial<Record<LayerLinear, Lora>>;
+
+/** What a block needs to know of the batch it runs on; N = length · sequences tokens, sequence after sequence. */
+export interface BatchInputs {
+  /** Tokens a sequence, padding included. */
+  length: number;
+  sequences: number;
+  /** i32 [N] */
+  positions: Tensor;
+  /** f16 [prefix + length, length], 0 where a query (ne1) may look at a key (ne0), else -inf. */
+  mask: Tensor;
+  /** f32 [dimensions/2], or null. */
+  ropeFactors: Tensor | null;
+  /** Rounds keys and values to f16, as libllama's cache does. */
+  halfKeys?: boolean;
+  /** Keys and values f32 [headDim, prefix, kvHeads] that every sequence sees before its own. */
+  prefix?: { keys: Tensor; values: Tensor };
+}
+
+/** y = W·x (+ bias) (+ LoRA); x [inputs, n] -> [outputs, n]. */
+export function project(ops: Operations, layer: Layer, part: LayerLinear, x: Tensor, lora?: LayerLora): Tensor {
+  let y = layer.linears[part].apply(ops, x);
+  const bias = layer.biases[part];
+  if (bias) y = ops.add(y, bias);
+  const low = lora?.[part];
+  if (!low) return y;
+  const correction = ops.mulMat(low.b, ops.mulMat(low.a, x));
+  return ops.add(y, low.scale === 1 ? correction : ops.scale(correction, low.scale));
+}
+
+function normed(ops: Operations, h: Hyperparameters, x: Tensor, weight: Tensor): Tensor {
+  return ops.once(x, 'normed', () => ops.mul(ops.rmsNorm(x, h.normEpsilon), weight));
+}
+
+export interface Attention {
+  /** Input of `attn_output`: [heads·headDim, N]. */
+  context: Tensor;
+  /** Rotated keys [headDim, kvHeads, N]. */
+  keys: Tensor;
+  /** [headDim, kvHeads, N] */
+  values: Tensor;
+}
+
+/** Self-attention up to, and without, the output projection. x is the residual stream entering the layer, [embedding, N]. */
+export function attend(
+  ops: Operations,
+  h: Hyperparameters,
+  layer: Layer,
+  x: Tensor,
+  batch: BatchInputs,
+  lora?: LayerLora,
+): Attention {
+  const { length: T, sequences: B } = batch;
+  const { headDim, heads, kvHeads } = h;
+  const input = normed(ops, h, x, layer.norms.attn_norm);
+  const rotate = (y: Tensor, n: number) =>
+    ops.rope(ops.reshape(y, headDim, n, T * B), batch.positions, batch.ropeFactors, h.rope);
+  const queries = rotate(project(ops, layer, 'attn_q', input, lora), heads); // [headDim, heads, N]
+  const keys = rotate(project(ops, layer, 'attn_k', input, lora), kvHeads); // [headDim, kvHeads, N]
+  const values = ops.reshape(project(ops, layer, 'attn_v', input, lora), headDim, kvHeads, T * B);
+
+  // [headDim, n, N] -> [headDim, T, n, B], the order that attention reads.
+  const byHead = (y: Tensor, n: number) => ops.permute(ops.reshape(y, headDim, n, T, B), 0, 2, 1, 3);
+  const withPrefix = (own: Tensor, shared: Tensor | undefined) => {
+    if (!shared) return batch.halfKeys ? ops.cast(own, 'f16') : own;
+    const each = B === 1 ? shared : ops.repeatBatch(shared, B);
+    return ops.concat(each, own, 1);
+  };
+  const attended = ops.flashAttention(
+    byHead(queries, heads),
+    withPrefix(byHead(keys, kvHeads), batch.prefix?.keys),
+    withPrefix(byHead(values, kvHeads), batch.prefix?.values),
+    batch.mask,
+    h.attentionScale,
+  ); // [headDim, heads, T, B]
+  return { context: ops.reshape(attended, headDim * heads, T * B), keys, values };
+}
+
+/** Residual stream after attention: x + attn_output(context). */
+export function afterAttention(ops: Operations, layer: Layer, x: Tensor, context: Tensor, lora?: LayerLora): Tensor {
+  return ops.add(project(ops, layer, 'attn_output', context, lora), x);
+}
+
+/** Input of `ffn_down`, [feedForward, n], for a residual stream x [embedding, n] after attention. */
+export function feedForward(ops: Operations, h: Hyperparameters, layer: Layer, x: Tensor, lora?: LayerLora): Tensor {
+  const input = normed(ops, h, x, layer.norms.ffn_norm);
+  const gate = project(ops, layer, 'ffn_gate', input, lora);
+  const up = project(ops, layer, 'ffn_up', input, lora);
+  return h.architecture.activation === 'geglu' ? ops.geglu(gate, up) : ops.swiglu(gate, up);
+}
+
+/** Residual stream after the block: x + ffn_down(inner). */
+export function afterFeedForward(ops: Operations, layer: Layer, x: Tensor, inner: Tensor, lora?: LayerLora): Tensor {
+  return ops.add(project(ops, layer, 'ffn_down', inner, lora), x);
+}
+
+/**
+ * The whole block: residual stream in, residual stream out. With `rows` (i32) only those tokens come out, and what follows attention
+ * is computed for them alone: after the last layer nothing else is needed.
+ */
+export function block(
+  ops: Operations,
+  h: Hyperparameters,
+  layer: Layer,
+  x: Tensor,
+  batch: BatchInputs,
+  lora?: LayerLora,
+  rows?: Tensor,
+): Tensor {
+  const { context } = attend(ops, h, layer, x, batch, lora);
+  const of = (tensor: Tensor) => (rows ? ops.getRows(tensor, rows) : tensor);
+  const middle = afterAttention(ops, layer, of(x), of(context), lora);
+  return afterFeedForward(ops, layer, middle, feedForward(ops, h, layer, middle, lora), lora);
+}

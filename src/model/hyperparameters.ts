@@ -1,0 +1,185 @@
+import type { RopeParameters } from '../ggml/operations.js';
+import type { Gguf } from '../gguf/Gguf.js';
+import { LoamError, UnsupportedError } from '../util/errors.js';
+import { type Architecture, architectures, type LayerLinear, layerLinears } from './architecture.js';
+
+/** Sizes and constants of a model, read from its file. */
+export interface Hyperparameters {
+  readonly architecture: Architecture;
+  readonly layers: number;
+  /** Width of the residual stream. */
+  readonly embedding: number;
+  readonly heads: number;
+  /** Heads of keys and values; each serves heads / kvHeads query heads (Ainslie et al. 2023). */
+  readonly kvHeads: number;
+  readonly headDim: number;
+  readonly feedForward: number;
+  readonly vocabulary: number;
+  /** Tokens the model was trained to read. */
+  readonly contextLength: number;
+  readonly normEpsilon: number;
+  readonly rope: RopeParameters;
+  /** Factor of the attention scores, 1/sqrt(headDim). */
+  readonly attentionScale: number;
+}
+
+/** Bounds far above every published model of these families; beyond them a file is damaged or hostile. */
+const limits = { layers: 1024, width: 1 << 17, heads: 4096, vocabulary: 1 << 21, context: 1 << 27 } as const;
+
+function whole(gguf: Gguf, key: string, max: number, fallback?: number): number {
+  const value = fallback === undefined ? gguf.number(key) : gguf.number(key, fallback);
+  if (!Number.isInteger(value) || value < 1 || value > max) {
+    throw new LoamError({
+      found: `${key} is ${value}`,
+      expected: `a whole number from 1 to ${max}`,
+      where: gguf.path,
+      fix: 'fetch the model again',
+    });
+  }
+  return value;
+}
+
+function finite(gguf: Gguf, key: string, fallback: number): number {
+  const value = gguf.number(key, fallback);
+  if (!Number.isFinite(value) || value < 0) {
+    throw new LoamError({ found: `${key} is ${value}`, expected: 'a finite number', where: gguf.path });
+  }
+  return value;
+}
+
+/** RoPE scaling as llama.cpp derives it (llama-context.cpp, llama_context constructor). */
+function readRope(gguf: Gguf, a: Architecture, headDim: number, contextLength: number): RopeParameters {
+  const key = (name: string) => `${a.name}.rope.${name}`;
+  const type = gguf.string(key('scaling.type'), 'linear');
+  if (!['none', 'linear', 'yarn'].includes(type)) {
+    throw new UnsupportedError({
+      found: `RoPE scaling of type "${type}"`,
+      expected: 'none, linear, yarn, or frequency factors as Llama 3 has them',
+      where: gguf.path,
+    });
+  }
+  const factor = finite(gguf, key('scaling.factor'), finite(gguf, key('scale_linear'), 0));
+  return {
+    dimensions: whole(gguf, key('dimension_count'), headDim, headDim),
+    mode: a.rope,
+    contextOriginal: whole(gguf, key('scaling.original_context_length'), limits.context, contextLength),
+    base: finite(gguf, key('freq_base'), 10000),
+    scale: type === 'none' || factor === 0 ? 1 : 1 / factor,
+    extFactor: type === 'yarn' ? 1 : 0,
+    attnFactor: finite(gguf, key('scaling.attn_factor'), 1),
+    betaFast: finite(gguf, key('scaling.yarn_beta_fast'), 32),
+    betaSlow: finite(gguf, key('scaling.yarn_beta_slow'), 1),
+  };
+}
+
+/**
+ * Reads the hyperparameters and checks that the file's tensors have the shapes that follow from them.
+ * @throws UnsupportedError for another family or variant; LoamError, listing every mismatch, for a file that contradicts itself.
+ */
+export function readHyperparameters(gguf: Gguf): Hyperparameters {
+  const name = gguf.string('general.architecture');
+  const architecture = Object.hasOwn(architectures, name) ? architectures[name] : undefined;
+  const kind = gguf.string('general.type', 'model');
+  if (kind !== 'model') {
+    throw new LoamError({
+      found: `this GGUF file holds ${kind === 'adapter' ? 'an adapter' : `"${kind}"`}`,
+      expected: 'a base model',
+      where: gguf.path,
+      fix: kind === 'adapter' ? 'pass it with --adapter or --teacher, and the base model with --model' : undefined,
+    });
+  }
+  if (!architecture) {
+    throw new UnsupportedError({
+      found: `a model of the architecture "${name}"`,
+      expected: `one of ${Object.keys(architectures).join(', ')}`,
+      where: gguf.path,
+      fix: 'choose another model (`loam models list`)',
+    });
+  }
+  const key = (part: string) => `${name}.${part}`;
+  if (gguf.number(key('expert_count'), 0) > 0) {
+    throw new UnsupportedError({
+      found: 'a mixture-of-experts model',
+      expected: 'a dense model',
+      where: gguf.path,
+      fix: 'choose another model (`loam models list`)',
+    });
+  }
+  const embedding = whole(gguf, key('embedding_length'), limits.width);
+  const heads = whole(gguf, key('attention.head_count'), limits.heads);
+  const kvHeads = whole(gguf, key('attention.head_count_kv'), heads, heads);
+  const headDim = whole(gguf, key('attention.key_length'), limits.width, Math.floor(embedding / heads));
+  const contextLength = whole(gguf, key('context_length'), limits.context);
+  const hyper: Hyperparameters = {
+    architecture,
+    layers: whole(gguf, key('block_count'), limits.layers),
+    embedding,
+    heads,
+    kvHeads,
+    headDim,
+    feedForward: whole(gguf, key('feed_forward_length'), limits.width),
+    vocabulary: gguf.tensor('token_embd.weight').shape[1] ?? 1,
+    contextLength,
+    normEpsilon: finite(gguf, key('attention.layer_norm_rms_epsilon'), 1e-5),
+    rope: readRope(gguf, architecture, headDim, contextLength),
+    attentionScale: 1 / Math.sqrt(headDim),
+  };
+  checkTensors(gguf, hyper);
+  return hyper;
+}
+
+/** ggml-order shape [inputs, outputs] of a layer's linear. */
+export function linearShape(h: Hyperparameters, linear: LayerLinear): [number, number] {
+  const attention = h.heads * h.headDim;
+  const kv = h.kvHeads * h.headDim;
+  switch (linear) {
+    case 'attn_q':
+      return [h.embedding, attention];
+    case 'attn_k':
+    case 'attn_v':
+      return [h.embedding, kv];
+    case 'attn_output':
+      return [attention, h.embedding];
+    case 'ffn_gate':
+    case 'ffn_up':
+      return [h.embedding, h.feedForward];
+    case 'ffn_down':
+      return [h.feedForward, h.embedding];
+  }
+}
+
+function checkTensors(gguf: Gguf, h: Hyperparameters): void {
+  const problems: string[] = [];
+  const expect = (name: string, shape: number[], required = true) => {
+    const tensor = gguf.tensors.get(name);
+    if (!tensor) {
+      if (required) problems.push(`${name} is missing`);
+    } else if (tensor.shape.join() !== shape.join()) {
+      problems.push(`${name} is [${tensor.shape.join(', ')}], expected [${shape.join(', ')}]`);
+    }
+  };
+  if (h.heads % h.kvHeads !== 0) problems.push(`${h.heads} heads do not divide by ${h.kvHeads} key/value heads`);
+  if (h.rope.dimensions % 2 !== 0) problems.push(`${h.rope.dimensions} rotated dimensions, expected an even number`);
+  expect('token_embd.weight', [h.embedding, h.vocabulary]);
+  expect('output_norm.weight', [h.embedding]);
+  expect('output.weight', [h.embedding, h.vocabulary], false);
+  expect('rope_freqs.weight', [h.rope.dimensions / 2], false);
+  for (let l = 0; l < h.layers; l++) {
+    expect(`blk.${l}.attn_norm.weight`, [h.embedding]);
+    expect(`blk.${l}.ffn_norm.weight`, [h.embedding]);
+    for (const linear of layerLinears) {
+      const shape = linearShape(h, linear);
+      expect(`blk.${l}.${linear}.weight`, shape);
+      expect(`blk.${l}.${linear}.bias`, [shape[1]], false);
+    }
+  }
+  if (problems.length > 0) {
+    const shown = problems.slice(0, 5).join('; ');
+    const more = problems.length > 5 ? ` and ${problems.length - 5} more` : '';
+    throw new LoamError({
+      found: `tensors that do not fit the file's own sizes: ${shown}${more}`,
+      where: gguf.path,
+      fix: 'fetch the model again, or use a file made by llama.cpp',
+    });
+  }
+}

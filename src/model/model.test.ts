@@ -1,0 +1,296 @@
+import assert from 'node:assert/strict';
+import { join } from 'node:path';
+import { after, describe, it } from 'node:test';
+import { Engine } from '../ggml/engine.js';
+import { LlamaModel } from '../ggml/llamaModel.js';
+import type { TensorTypeName } from '../ggml/tensorTypes.js';
+import { f32, str, u32 } from '../gguf/buildValues.js';
+import { readGguf } from '../gguf/readGguf.js';
+import { meanKl } from '../testing/kl.js';
+import { scratchFolder } from '../testing/scratch.js';
+import { type TinyModelOptions, writeTinyModel } from '../testing/tinyModel.js';
+import { LoamError, UnsupportedError } from '../util/errors.js';
+import { batchInputs, groupSequences, paddedTokens } from './batch.js';
+import { attend, block } from './block.js';
+import { forward, forwardNodes, sequenceLogits } from './forward.js';
+import { readHyperparameters } from './hyperparameters.js';
+import { PlacedLora } from './lora.js';
+import { Model } from './model.js';
+
+const folder = scratchFolder();
+const reference = new Engine({ threads: 2, kernels: 'reference' });
+const fast = new Engine({ threads: 2 });
+after(() => {
+  reference[Symbol.dispose]();
+  fast[Symbol.dispose]();
+});
+
+let files = 0;
+const tiny = (options: TinyModelOptions) => writeTinyModel(join(folder, `${files++}.gguf`), options);
+const tokens = (n: number, seed = 3) =>
+  Int32Array.from({ length: n }, (_, i) => 3 + ((i * 7919 + seed * 104729) % 250));
+
+async function libllamaLogits(path: string, sequence: Int32Array): Promise<Float32Array> {
+  using model = await LlamaModel.load(path);
+  const context = await model.context({ contextLength: 256, threads: 2 });
+  const logits = new Float32Array(sequence.length * model.vocabulary.size);
+  await context.decode(sequence, 0, { wants: () => true, onLogits: (rows) => logits.set(rows) });
+  return logits;
+}
+
+const variants: [string, TinyModelOptions][] = [
+  ['grouped-query attention, tied embeddings', {}],
+  ['as many key as query heads, own output matrix', { kvHeads: 4, tied: false }],
+  ['one key head, a head width unlike embedding / heads', { kvHeads: 1, headDim: 32 }],
+  ['biases', { biases: true }],
+  ["Llama 3's frequency factors", { ropeFactors: true }],
+  [
+    'linear RoPE scaling',
+    { metadata: { 'llama.rope.scaling.type': str('linear'), 'llama.rope.scaling.factor': f32(2) } },
+  ],
+  [
+    'YaRN scaling',
+    {
+      metadata: {
+        'llama.rope.scaling.type': str('yarn'),
+        'llama.rope.scaling.factor': f32(4),
+        'llama.rope.scaling.original_context_length': u32(32),
+      },
+    },
+  ],
+];
+
+describe('the forward graph computes what libllama computes', () => {
+  for (const [name, options] of variants) {
+    it(name, async () => {
+      const path = await tiny(options);
+      const sequence = tokens(70);
+      const expected = await libllamaLogits(path, sequence);
+      await using model = await Model.open(reference, path);
+      using workspace = reference.workspace(forwardNodes(model));
+      const found = await sequenceLogits(model, workspace, sequence);
+      const kl = meanKl(expected, found, model.hyper.vocabulary);
+      assert.ok(kl < 1e-7, `KL ${kl}`);
+    });
+  }
+
+  // 256 inputs, so that the k-quants' blocks fit.
+  const size = { embedding: 256, heads: 4, kvHeads: 2, headDim: 64, feedForward: 512 };
+  const types: TensorTypeName[] = [
+    'f16',
+    'bf16',
+    'q4_0',
+    'q4_1',
+    'q5_0',
+    'q5_1',
+    'q8_0',
+    'q2_k',
+    'q3_k',
+    'q4_k',
+    'q5_k',
+    'q6_k',
+    'iq4_nl',
+    'iq4_xs',
+  ];
+  for (const type of types) {
+    it(`weights of type ${type}`, async () => {
+      const path = await tiny({ ...size, type });
+      const sequence = tokens(40);
+      const expected = await libllamaLogits(path, sequence);
+      const kl = async (engine: Engine) => {
+        await using model = await Model.open(engine, path);
+        using workspace = engine.workspace(forwardNodes(model));
+        return meanKl(expected, await sequenceLogits(model, workspace, sequence), model.hyper.vocabulary);
+      };
+      // With libllama's own kernels the roundings of quantised activations agree too.
+      const same = await kl(reference);
+      assert.ok(same < 1e-7, `reference kernels: KL ${same}`);
+      // The fast kernels round activations independently; both are equally far from exact arithmetic.
+      const other = await kl(fast);
+      assert.ok(other < 5e-3, `fast kernels: KL ${other}`);
+    });
+  }
+});
+
+describe('batches', () => {
+  it('padding and neighbours change no result', async () => {
+    await using model = await Model.open(fast, await tiny({}));
+    using workspace = fast.workspace(forwardNodes(model));
+    const sequences = [tokens(20, 1), tokens(19, 2), tokens(18, 3), tokens(5, 4)];
+    const layers = await model.allLayers();
+    using head = await model.head();
+    const groups = groupSequences(sequences.map((s) => s.length));
+    assert.deepEqual(
+      groups.map((b) => b.members),
+      [[0, 1, 2], [3]],
+    );
+    for (const batch of groups) {
+      const g = workspace.begin();
+      const logits = g.output(head.logits(g, forward(g, model, layers, batch, sequences)));
+      await g.compute();
+      const all = logits.toFloat32();
+      const v = model.hyper.vocabulary;
+      for (const [row, member] of batch.members.entries()) {
+        const alone = await sequenceLogits(model, workspace, sequences[member]!);
+        const from = row * batch.length * v;
+        assert.ok(meanKl(alone, all.slice(from, from + alone.length), v) < 1e-9);
+      }
+    }
+    for (const layer of layers) layer[Symbol.dispose]();
+  });
+
+  it('a shared prefix of keys and values equals reading the prefix again', async () => {
+    await using model = await Model.open(fast, await tiny({ layers: 1 }));
+    using workspace = fast.workspace(forwardNodes(model));
+    using layer = await model.layer(0);
+    const [prefix, own] = [tokens(30, 1), [tokens(9, 2), tokens(8, 3)]];
+    const { headDim, kvHeads } = model.hyper;
+    using buffer = fast.buffer(2);
+    const keys = buffer.tensor('f32', [headDim, prefix.length, kvHeads]);
+    const values = buffer.tensor('f32', [headDim, prefix.length, kvHeads]);
+    buffer.allocate();
+    const one = (n: number) => ({ members: [0], length: n, lengths: [n] });
+    const first = workspace.begin();
+    const x = model.embed(first, first.input('i32', [prefix.length], prefix));
+    const read = attend(first, model.hyper, layer, x, batchInputs(first, one(prefix.length), null));
+    for (const [from, to] of [
+      [read.keys, keys],
+      [read.values, values],
+    ] as const) {
+      first.run(first.copy(first.permute(first.reshape(from, headDim, kvHeads, prefix.length), 0, 2, 1, 3), to));
+    }
+    await first.compute();
+
+    const batch = groupSequences(own.map((s) => s.length))[0]!;
+    const g = workspace.begin();
+    const padded = paddedTokens(batch, own);
+    const shared = g.output(
+      block(
+        g,
+        model.hyper,
+        layer,
+        model.embed(g, g.input('i32', [padded.length], padded)),
+        batchInputs(g, batch, null, { keys, values }),
+      ),
+    );
+    await g.compute();
+    const together = shared.toFloat32();
+
+    for (const [row, sequence] of own.entries()) {
+      const whole = Int32Array.from([...prefix, ...sequence]);
+      const again = workspace.begin();
+      const y = again.output(
+        block(
+          again,
+          model.hyper,
+          layer,
+          model.embed(again, again.input('i32', [whole.length], whole)),
+          batchInputs(again, one(whole.length), null),
+        ),
+      );
+      await again.compute();
+      const d = model.hyper.embedding;
+      const expected = y.toFloat32().slice(prefix.length * d);
+      const found = together.slice(row * batch.length * d, row * batch.length * d + expected.length);
+      expected.forEach((value, i) => {
+        assert.ok(Math.abs(value - found[i]!) < 1e-4, `${row}, ${i}: ${found[i]} instead of ${value}`);
+      });
+    }
+  });
+});
+
+describe('LoRA in the graph', () => {
+  it('with B = 0 changes nothing, and otherwise equals the merged weight', async () => {
+    const path = await tiny({ layers: 1 });
+    await using model = await Model.open(fast, path);
+    using workspace = fast.workspace(forwardNodes(model));
+    const sequence = tokens(12);
+    const base = await sequenceLogits(model, workspace, sequence);
+    const [inputs, outputs, rank] = [model.hyper.feedForward, model.hyper.embedding, 3];
+    const a = new Float32Array(rank * inputs).map((_, i) => Math.sin(i));
+    const b = new Float32Array(outputs * rank).map((_, i) => 0.1 * Math.cos(i));
+    const lora = (bValues: Float32Array) =>
+      new PlacedLora(fast, [{ module: 'ffn_down', factors: { inputs, outputs, rank, a, b: bValues } }]);
+    using zero = lora(new Float32Array(b.length));
+    assert.deepEqual(await sequenceLogits(model, workspace, sequence, [zero.lora]), base);
+
+    using some = lora(b);
+    const adapted = await sequenceLogits(model, workspace, sequence, [some.lora]);
+    assert.ok(meanKl(base, adapted, model.hyper.vocabulary) > 1e-3);
+    // The same model with W + B·A written into its file.
+    const gguf = await readGguf(path);
+    const { openTensors } = await import('../gguf/GgufFile.js');
+    const { writeGguf } = await import('../gguf/writeGguf.js');
+    await using file = await openTensors(gguf);
+    const merged = join(folder, 'merged.gguf');
+    await writeGguf(merged, {
+      metadata: gguf.metadata,
+      tensors: [...gguf.tensors.values()].map((tensor) => ({
+        ...tensor,
+        data: async () => {
+          const bytes = await file.read(tensor.name);
+          if (tensor.name !== 'blk.0.ffn_down.weight') return bytes;
+          const w = new Float32Array(bytes.slice().buffer);
+          for (let o = 0; o < outputs; o++)
+            for (let i = 0; i < inputs; i++)
+              for (let k = 0; k < rank; k++) w[o * inputs + i]! += b[o * rank + k]! * a[k * inputs + i]!;
+          return new Uint8Array(w.buffer);
+        },
+      })),
+    });
+    await using other = await Model.open(fast, merged);
+    const expected = await sequenceLogits(other, workspace, sequence);
+    const kl = meanKl(expected, adapted, model.hyper.vocabulary);
+    assert.ok(kl < 1e-8, `KL ${kl}`);
+  });
+});
+
+describe('files that cannot be run are refused with a reason', () => {
+  const refuses = (name: string, options: TinyModelOptions, kind: typeof LoamError, pattern: RegExp) =>
+    it(name, async () => {
+      const gguf = await readGguf(await tiny(options));
+      assert.throws(
+        () => readHyperparameters(gguf),
+        (error) => error instanceof kind && pattern.test((error as Error).message),
+      );
+    });
+  refuses(
+    'another architecture',
+    { metadata: { 'general.architecture': str('mamba') } },
+    UnsupportedError,
+    /"mamba".*llama/,
+  );
+  refuses('mixture of experts', { metadata: { 'llama.expert_count': u32(8) } }, UnsupportedError, /mixture-of-experts/);
+  refuses(
+    'unknown RoPE scaling',
+    { metadata: { 'llama.rope.scaling.type': str('longrope') } },
+    UnsupportedError,
+    /longrope/,
+  );
+  refuses(
+    'sizes that contradict the tensors',
+    { metadata: { 'llama.feed_forward_length': u32(128) } },
+    LoamError,
+    /ffn_gate\.weight is \[64, 96\], expected \[64, 128\]/,
+  );
+  refuses(
+    'more layers than there are',
+    { metadata: { 'llama.block_count': u32(3) } },
+    LoamError,
+    /blk\.2\.attn_norm\.weight is missing/,
+  );
+  refuses(
+    'heads that do not divide',
+    { metadata: { 'llama.attention.head_count_kv': u32(3) } },
+    LoamError,
+    /do not divide/,
+  );
+  refuses('a zero size', { metadata: { 'llama.block_count': u32(0) } }, LoamError, /block_count is 0/);
+  refuses('an adapter', { metadata: { 'general.type': str('adapter') } }, LoamError, /holds an adapter/);
+  refuses(
+    'an infinite constant',
+    { metadata: { 'llama.rope.freq_base': f32(Number.POSITIVE_INFINITY) } },
+    LoamError,
+    /freq_base is Infinity/,
+  );
+});

@@ -1,0 +1,70 @@
+import type { Engine } from '../ggml/engine.js';
+import { type Linear, placeLinear, placePlain, type WeightSource } from '../ggml/linear.js';
+import { type MappedFile, mapFile } from '../ggml/mapFile.js';
+import type { Tensor } from '../ggml/tensor.js';
+import type { Gguf } from '../gguf/Gguf.js';
+import { type GgufFile, openTensors } from '../gguf/GgufFile.js';
+
+/** Reads and places the weights of one model file, tensor by tensor. */
+export class Weights implements AsyncDisposable {
+  private buffer = new Uint8Array(0);
+
+  private constructor(
+    private readonly engine: Engine,
+    readonly gguf: Gguf,
+    private readonly file: GgufFile,
+    private readonly mapped: MappedFile | undefined,
+  ) {}
+
+  static async open(engine: Engine, gguf: Gguf): Promise<Weights> {
+    const mapped = await mapFile(gguf.path);
+    try {
+      return new Weights(engine, gguf, await openTensors(gguf), mapped);
+    } catch (error) {
+      mapped?.[Symbol.dispose]();
+      throw error;
+    }
+  }
+
+  has(name: string): boolean {
+    return this.gguf.tensors.has(name);
+  }
+
+  private source(name: string): WeightSource {
+    const tensor = this.gguf.tensor(name);
+    return {
+      type: tensor.type,
+      shape: tensor.shape,
+      address: this.mapped ? this.mapped.address + BigInt(tensor.offset) : undefined,
+      read: () => {
+        // One growing buffer for all reads: a repacked weight is copied out of it before the next read.
+        if (this.buffer.byteLength < tensor.bytes) this.buffer = new Uint8Array(tensor.bytes);
+        return this.file.read(name, this.buffer);
+      },
+    };
+  }
+
+  /** A matrix in its fastest layout, from the tensor `name`. */
+  linear(name: string): Promise<Linear> {
+    return placeLinear(this.engine, this.source(name));
+  }
+
+  /** A tensor in the plain layout, mapped where possible: norms, biases, embedding tables. */
+  async plain(name: string): Promise<{ tensor: Tensor; buffer: Disposable }> {
+    return placePlain(this.engine, this.source(name));
+  }
+
+  /** Lets the system drop the pages of these tensors from memory. */
+  release(names: Iterable<string>): void {
+    if (!this.mapped) return;
+    for (const name of names) {
+      const tensor = this.gguf.tensors.get(name);
+      if (tensor) this.mapped.release(tensor.offset, tensor.bytes);
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.mapped?.[Symbol.dispose]();
+    await this.file.close();
+  }
+}
