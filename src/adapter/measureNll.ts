@@ -1,0 +1,73 @@
+import { LlamaModel } from '../ggml/llamaModel.js';
+import { throwIfStopped } from '../util/errors.js';
+
+/** A token sequence with the positions of the tokens whose likelihood counts. */
+export interface ScoredSequence {
+  tokens: Int32Array;
+  /** Positions of the scored tokens, ascending, none of them 0. */
+  targets: Int32Array;
+}
+
+export interface NllResult {
+  /** Scored tokens. */
+  tokens: number;
+  /** Mean negative log-likelihood in nats a token. */
+  base: number;
+  /** The same with the adapter; undefined without one. */
+  adapted?: number;
+}
+
+/** Tokens of context beyond the longest sequence: libllama rounds its cache up anyway. */
+const contextMargin = 16;
+
+/**
+ * Measures sequences in stock libllama, the bare base and the adapter file: what other programs will see, not what our own graph
+ * computes. The files must have passed `readGguf` and `readAdapter`.
+ */
+export async function measureNll(
+  modelPath: string,
+  adapterPath: string | undefined,
+  sequences: readonly ScoredSequence[],
+  options: { threads?: number; onProgress?: (done: number, total: number) => void; signal?: AbortSignal } = {},
+): Promise<NllResult> {
+  using model = await LlamaModel.load(modelPath);
+  const longest = Math.max(...sequences.map(({ tokens }) => tokens.length));
+  const context = await model.context({ contextLength: longest + contextMargin, threads: options.threads });
+  const adapter = adapterPath === undefined ? undefined : await model.loadAdapter(adapterPath);
+  const vocabulary = model.vocabulary.size;
+  const passes = adapter === undefined ? 1 : 2;
+  const means: number[] = [];
+  const tokens = sequences.reduce((sum, { targets }) => sum + targets.length, 0);
+  let done = 0;
+  for (let pass = 0; pass < passes; pass++) {
+    context.setAdapters(pass === 1 ? [{ adapter: adapter!, scale: 1 }] : []);
+    let sum = 0;
+    for (const sequence of sequences) {
+      throwIfStopped(options.signal);
+      context.clear();
+      const predicted = new Set(Array.from(sequence.targets, (position) => position - 1));
+      await context.decode(sequence.tokens, 0, {
+        wants: (index) => predicted.has(index),
+        onLogits: (logits, indices) => {
+          indices.forEach((index, row) => {
+            const at = row * vocabulary;
+            sum += negativeLogLikelihood(logits.subarray(at, at + vocabulary), sequence.tokens[index + 1]!);
+          });
+        },
+        signal: options.signal,
+      });
+      options.onProgress?.(++done, passes * sequences.length);
+    }
+    means.push(sum / tokens);
+  }
+  return { tokens, base: means[0]!, adapted: means[1] };
+}
+
+/** -log softmax(logits)[token], in nats, computed without overflow. */
+export function negativeLogLikelihood(logits: Float32Array, token: number): number {
+  let max = Number.NEGATIVE_INFINITY;
+  for (let i = 0; i < logits.length; i++) if (logits[i]! > max) max = logits[i]!;
+  let sum = 0;
+  for (let i = 0; i < logits.length; i++) sum += Math.exp(logits[i]! - max);
+  return max + Math.log(sum) - logits[token]!;
+}
