@@ -1,0 +1,185 @@
+import type { Graph } from '../ggml/graph.js';
+import type { Tensor } from '../ggml/tensor.js';
+import type { TensorBuffer } from '../ggml/tensorBuffer.js';
+import type { Workspace } from '../ggml/workspace.js';
+import { LoamError } from '../util/errors.js';
+
+/** Columns factored at once: the diagonal blocks in JavaScript (f64), all else as matrix products in ggml (f32). */
+export const blockSize = 128;
+/** Rows of the trailing matrix updated by one product, which bounds the memory for intermediate results. */
+const stripRows = 1024;
+
+/**
+ * Cholesky factor L (lower triangle, C = L·Lᵀ) of a symmetric positive definite matrix, blocked and right-looking
+ * (Golub and Van Loan, Matrix Computations, §4.2.9).
+ */
+export class Cholesky implements Disposable {
+  /** Offsets of the blocks and the inverses of the diagonal blocks, f32 [size, size], and transposed. */
+  private readonly blocks: { from: number; size: number; inverse: Float32Array; inverseT: Float32Array }[] = [];
+
+  private constructor(
+    private readonly workspace: Workspace,
+    /** [n, n]; only the lower triangle (ne0 <= ne1) is meaningful. */
+    readonly factor: Tensor,
+    private readonly buffer: TensorBuffer,
+  ) {}
+
+  get size(): number {
+    return this.factor.ne[0];
+  }
+
+  /**
+   * Factors `matrix` + shift·I; the matrix itself is left as it is.
+   * @throws LoamError where that is not positive definite
+   */
+  static async factor(workspace: Workspace, matrix: Tensor, shift: number, signal?: AbortSignal): Promise<Cholesky> {
+    const n = matrix.ne[0];
+    const buffer = workspace.engine.buffer(1);
+    const factor = buffer.tensor('f32', [n, n]);
+    buffer.allocate();
+    const self = new Cholesky(workspace, factor, buffer);
+    try {
+      const copy = workspace.begin();
+      copy.run(copy.copy(matrix, factor));
+      await copy.compute(signal);
+      for (let from = 0; from < n; from += blockSize) {
+        await self.step(from, Math.min(blockSize, n - from), shift, signal);
+      }
+      return self;
+    } catch (error) {
+      self[Symbol.dispose]();
+      throw error;
+    }
+  }
+
+  private async step(from: number, size: number, shift: number, signal?: AbortSignal): Promise<void> {
+    const { factor, workspace } = this;
+    const n = this.size;
+    const diagonal = new Float64Array(size * size);
+    const row = new Float32Array(size);
+    for (let i = 0; i < size; i++) {
+      factor.read(row, (from + i) * factor.nb[1] + from * 4);
+      diagonal.set(row, i * size);
+      diagonal[i * size + i]! += shift;
+    }
+    const inverse = factorSmall(diagonal, size, from);
+    for (let i = 0; i < size; i++) {
+      for (let j = 0; j < size; j++) row[j] = j <= i ? diagonal[i * size + j]! : 0;
+      factor.write(row, (from + i) * factor.nb[1] + from * 4);
+    }
+    this.blocks.push({
+      from,
+      size,
+      inverse: Float32Array.from(inverse),
+      inverseT: Float32Array.from(transposeSquare(inverse, size)),
+    });
+
+    const below = n - from - size;
+    if (below === 0) return;
+    const g = workspace.begin();
+    const window = (firstColumn: number, columns: number, firstRow: number, rows: number) =>
+      g.view(factor, [columns, rows], { offset: firstRow * factor.nb[1] + firstColumn * 4 });
+    const inverseTensor = g.input('f32', [size, size], Float32Array.from(inverse));
+    const old = g.cont(window(from, size, from + size, below)); // [size, below]
+    const panel = g.mulMat(inverseTensor, old); // P·L⁻ᵀ, [size, below]
+    g.run(g.copy(panel, window(from, size, from + size, below)));
+    const negative = g.scale(panel, -1);
+    for (let strip = 0; strip < below; strip += stripRows) {
+      // Rows [strip, end) of the trailing matrix, up to the diagonal only.
+      const end = Math.min(strip + stripRows, below);
+      const left = g.rowsOf(panel, 0, end); // [size, end]
+      const right = g.cont(g.rowsOf(negative, strip, end - strip)); // [size, end - strip]
+      const target = window(from + size, end, from + size + strip, end - strip);
+      g.run(g.addInplace(target, g.mulMat(left, right)));
+    }
+    await g.compute(signal);
+  }
+
+  /**
+   * Adds to `g` the solution of L·Z = B. B is f32 [n, m] (m right-hand sides of n values each), and so is Z, written to `into`,
+   * which may be B's own memory.
+   */
+  solveLower(g: Graph, b: Tensor, into: Tensor): void {
+    const m = b.ne[1];
+    for (const { from, size, inverse } of this.blocks) {
+      const inverseTensor = g.input('f32', [size, size], inverse);
+      let rest = g.cont(columns(g, b, from, size)); // [size, m]
+      if (from > 0) {
+        const known = g.cont(columns(g, into, 0, from)); // [from, m]
+        const rows = g.view(this.factor, [from, size], { offset: from * this.factor.nb[1] });
+        rest = g.sub(rest, g.mulMat(rows, known));
+      }
+      g.run(g.copy(g.mulMat(inverseTensor, rest), g.view(into, [size, m], { offset: from * 4 })));
+    }
+  }
+
+  /** Adds to `g` the solution of Lᵀ·U = B, shapes as in `solveLower`. */
+  solveUpper(g: Graph, b: Tensor, into: Tensor): void {
+    const m = b.ne[1];
+    const n = this.size;
+    for (const { from, size, inverseT } of [...this.blocks].reverse()) {
+      const inverseTensor = g.input('f32', [size, size], inverseT);
+      let rest = g.cont(columns(g, b, from, size)); // [size, m]
+      const after = n - from - size;
+      if (after > 0) {
+        const known = g.cont(columns(g, into, from + size, after)); // [after, m]
+        const below = g.view(this.factor, [size, after], {
+          offset: (from + size) * this.factor.nb[1] + from * 4,
+        });
+        rest = g.sub(rest, g.mulMat(g.cont(g.transpose(below)), known));
+      }
+      g.run(g.copy(g.mulMat(inverseTensor, rest), g.view(into, [size, m], { offset: from * 4 })));
+    }
+  }
+
+  /** Nodes that `solveLower` or `solveUpper` adds to a graph, at most. */
+  get solveNodes(): number {
+    return this.blocks.length * 12;
+  }
+
+  [Symbol.dispose](): void {
+    this.buffer[Symbol.dispose]();
+  }
+}
+
+/** Columns [from, from + size) of a matrix stored as rows. */
+function columns(g: Graph, matrix: Tensor, from: number, size: number): Tensor {
+  return g.view(matrix, [size, matrix.ne[1]], { offset: from * 4 });
+}
+
+/** In-place Cholesky of a small row-major matrix (lower triangle); returns the inverse of the factor. */
+function factorSmall(a: Float64Array, n: number, offset: number): Float64Array {
+  for (let j = 0; j < n; j++) {
+    let d = a[j * n + j]!;
+    for (let k = 0; k < j; k++) d -= a[j * n + k]! ** 2;
+    if (!(d > 0)) {
+      throw new LoamError({
+        found: `the activation statistics are not positive definite (pivot ${d} at ${offset + j})`,
+        fix: 'use more examples, or a larger ridge',
+      });
+    }
+    const root = Math.sqrt(d);
+    a[j * n + j] = root;
+    for (let i = j + 1; i < n; i++) {
+      let sum = a[i * n + j]!;
+      for (let k = 0; k < j; k++) sum -= a[i * n + k]! * a[j * n + k]!;
+      a[i * n + j] = sum / root;
+    }
+  }
+  const inverse = new Float64Array(n * n);
+  for (let j = 0; j < n; j++) {
+    inverse[j * n + j] = 1 / a[j * n + j]!;
+    for (let i = j + 1; i < n; i++) {
+      let sum = 0;
+      for (let k = j; k < i; k++) sum -= a[i * n + k]! * inverse[k * n + j]!;
+      inverse[i * n + j] = sum / a[i * n + i]!;
+    }
+  }
+  return inverse;
+}
+
+function transposeSquare(a: Float64Array, n: number): Float64Array {
+  const out = new Float64Array(n * n);
+  for (let i = 0; i < n; i++) for (let j = 0; j < n; j++) out[j * n + i] = a[i * n + j]!;
+  return out;
+}

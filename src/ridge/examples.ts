@@ -1,0 +1,40 @@
+import { type Batch, groupSequences } from '../model/batch.js';
+import type { WalkedSequence } from './walker.js';
+
+/** What a sequence is used for: fitted, used to choose by, or only measured. */
+export type Part = 'train' | 'validation' | 'heldout';
+
+/** One example as the student and as the teacher read it. */
+export interface RidgeExample {
+  part: Part;
+  /** The whole rendered example. */
+  student: WalkedSequence;
+  /** What follows the prefix: the example without what the template puts before its first turn. Same positions, shifted. */
+  teacher: WalkedSequence;
+  /** Index of the prefix the teacher has in its context, -1 for none. */
+  prefix: number;
+  /** Tokens to be predicted at the positions. */
+  targets: Int32Array;
+}
+
+/** Batches in which every example has the same part and prefix, for the student and, with the same members, for the teacher. */
+export function groupExamples(examples: readonly RidgeExample[]): { student: Batch[]; teacher: Batch[] } {
+  const buckets = new Map<string, number[]>();
+  examples.forEach(({ part, prefix }, i) => {
+    const key = `${part} ${prefix}`;
+    const bucket = buckets.get(key) ?? [];
+    bucket.push(i);
+    buckets.set(key, bucket);
+  });
+  const student = [...buckets.values()].flatMap((indices) =>
+    groupSequences(indices.map((i) => examples[i]!.student.tokens.length)).map((batch) => ({
+      ...batch,
+      members: batch.members.map((i) => indices[i]!),
+    })),
+  );
+  const teacher = student.map(({ members }) => {
+    const lengths = members.map((i) => examples[i]!.teacher.tokens.length);
+    return { members, lengths, length: Math.max(...lengths) };
+  });
+  return { student, teacher };
+}

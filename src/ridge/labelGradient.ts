@@ -1,0 +1,83 @@
+import type { Tensor } from '../ggml/tensor.js';
+import type { TensorBuffer } from '../ggml/tensorBuffer.js';
+import type { Workspace } from '../ggml/workspace.js';
+import { type Head, headChunk, type Model } from '../model/model.js';
+
+/** Rows of the embedding table transposed at once. */
+const transposeRows = 4096;
+
+/**
+ * The gradient of the label's log-likelihood at the last residual stream: through the output head and the final norm only, nothing
+ * is propagated back through a layer. Needs the head transposed, kept in a half-precision type.
+ */
+export class LabelGradient implements Disposable {
+  private constructor(
+    private readonly model: Model,
+    private readonly workspace: Workspace,
+    readonly head: Head,
+    /** f16 or bf16 [vocabulary, embedding] */
+    private readonly transposed: Tensor,
+    private readonly buffer: TensorBuffer,
+  ) {}
+
+  static async create(model: Model, workspace: Workspace, head: Head, signal?: AbortSignal): Promise<LabelGradient> {
+    const { vocabulary, embedding } = model.hyper;
+    const buffer = model.engine.buffer(1);
+    const transposed = buffer.tensor(model.engine.fastBf16 ? 'bf16' : 'f16', [vocabulary, embedding]);
+    buffer.allocate();
+    try {
+      for (let from = 0; from < vocabulary; from += transposeRows) {
+        const count = Math.min(transposeRows, vocabulary - from);
+        const g = workspace.begin();
+        const ids = g.input(
+          'i32',
+          [count],
+          Int32Array.from({ length: count }, (_, i) => from + i),
+        );
+        const columns = g.view(transposed, [count, embedding], { offset: 2 * from });
+        g.run(g.copy(g.transpose(head.rows(g, ids)), columns));
+        await g.compute(signal);
+      }
+      return new LabelGradient(model, workspace, head, transposed, buffer);
+    } catch (error) {
+      buffer[Symbol.dispose]();
+      throw error;
+    }
+  }
+
+  /**
+   * @param rows residual streams after the last layer, [embedding, n]
+   * @param targets token to be predicted at each
+   * @returns d log p(target) / d row, [embedding, n], and -log p(target) in nats
+   */
+  async at(
+    rows: Float32Array,
+    targets: Int32Array,
+    signal?: AbortSignal,
+  ): Promise<{ gradient: Float32Array; nll: Float32Array }> {
+    const { embedding: d, normEpsilon, vocabulary } = this.model.hyper;
+    const gradient = new Float32Array(rows.length);
+    const nll = new Float32Array(targets.length);
+    const chunk = headChunk(vocabulary);
+    for (let from = 0; from < targets.length; from += chunk) {
+      const n = Math.min(chunk, targets.length - from);
+      const g = this.workspace.begin();
+      const x = g.input('f32', [d, n], rows.subarray(from * d, (from + n) * d));
+      const labels = g.input('i32', [n], targets.slice(from, from + n));
+      const logits = this.head.logits(g, x);
+      const probabilities = g.softMax(logits, null, 1);
+      // d log p(t) / d logits = onehot(t) - p; through the head that is row t of it minus the mean row under p.
+      const atNorm = g.mul(g.sub(this.head.rows(g, labels), g.mulMat(this.transposed, probabilities)), this.head.norm);
+      const result = g.output(g.rmsNormBack(atNorm, x, normEpsilon));
+      const loss = g.output(this.head.nll(g, logits, probabilities, labels));
+      await g.compute(signal);
+      result.read(gradient.subarray(from * d, (from + n) * d));
+      loss.read(nll.subarray(from, from + n));
+    }
+    return { gradient, nll };
+  }
+
+  [Symbol.dispose](): void {
+    this.buffer[Symbol.dispose]();
+  }
+}

@@ -1,0 +1,106 @@
+import type { Engine } from '../ggml/engine.js';
+import type { Workspace } from '../ggml/workspace.js';
+import type { Factors } from '../model/lora.js';
+import { Cholesky } from './cholesky.js';
+import { type Gram, meanDiagonal } from './gram.js';
+import { topEigenvectors } from './topEigenvectors.js';
+
+export interface RidgeSolution {
+  /** ℓ₂ penalty relative to the mean diagonal of XᵀX. */
+  readonly lambda: number;
+  /** All components found, by descending share of the fit. */
+  readonly factors: Factors;
+  /** Fit of component k on the training rows: eigenvalues of ZᵀZ, in units of the squared target. */
+  readonly gains: Float64Array;
+  /**
+   * Squared error on the validation rows relative to no correction, after 0, 1, ... rank components; undefined without
+   * validation rows.
+   */
+  readonly validationCurve?: Float64Array;
+}
+
+/**
+ * Reduced-rank ridge regression: min over W of rank r of |Y - X·W|² + λ'|W|², with λ' = λ · mean(diag XᵀX).
+ *
+ * With C = XᵀX + λ'I = L·Lᵀ and Z = L⁻¹·XᵀY, the optimum is W = C⁻¹XᵀY·V·Vᵀ, V the r leading right singular vectors of Z (Izenman
+ * 1975; Mukherjee and Zhu 2011), that is the leading eigenvectors of ZᵀZ. As LoRA: B = V, A = (L⁻ᵀ·Z·V)ᵀ. Because V is orthonormal
+ * the validation error of every smaller rank comes with it: components add up without cross terms.
+ *
+ * @param train statistics of the rows to fit
+ * @param validation statistics of other rows, to judge by
+ */
+export async function reducedRankRidge(
+  engine: Engine,
+  workspace: Workspace,
+  train: Gram,
+  options: { lambda: number; rank: number; validation?: Gram; signal?: AbortSignal },
+): Promise<RidgeSolution> {
+  const { lambda, validation, signal } = options;
+  const { inputs: n, outputs: m } = train;
+  const rank = Math.min(options.rank, n, m);
+  await train.complete(workspace, signal);
+  await validation?.complete(workspace, signal);
+  using cholesky = await Cholesky.factor(workspace, train.xx, lambda * meanDiagonal(train), signal);
+  using buffer = engine.buffer(3);
+  const z = buffer.tensor('f32', [n, m]); // m rows of n
+  const zz = buffer.tensor('f32', [m, m]);
+  const u = buffer.tensor('f32', [n, rank]); // rank rows of n
+  buffer.allocate({ zero: true });
+
+  const forward = workspace.begin();
+  cholesky.solveLower(forward, train.xy, z);
+  forward.run(forward.copy(forward.mulMat(z, z), zz));
+  await forward.compute(signal);
+
+  const { vectors, values } = await topEigenvectors(workspace, zz, rank, signal);
+
+  const back = workspace.begin();
+  const v = back.input('f32', [m, rank], vectors);
+  const zv = back.mulMat(back.cont(back.transpose(z)), v); // [n, rank]
+  cholesky.solveUpper(back, zv, u);
+  await back.compute(signal);
+
+  const a = u.read(new Float32Array(rank * n));
+  const b = new Float32Array(m * rank);
+  for (let k = 0; k < rank; k++) for (let o = 0; o < m; o++) b[o * rank + k] = vectors[k * m + o]!;
+  const factors: Factors = { inputs: n, outputs: m, rank, a, b };
+  const validationCurve =
+    validation && validation.rows > 0 ? await judge(workspace, validation, factors, vectors, signal) : undefined;
+  return { lambda, factors, gains: values, validationCurve };
+}
+
+/** |Y - X·U·Vᵀ|² = |Y|² - 2·Σₖ uₖᵀ(XᵀY)vₖ + Σₖ uₖᵀ(XᵀX)uₖ for orthonormal V, cumulated over k and divided by |Y|². */
+async function judge(
+  workspace: Workspace,
+  { xx, xy, yy }: Gram,
+  { inputs: n, outputs: m, rank, a }: Factors,
+  vectors: Float32Array,
+  signal?: AbortSignal,
+): Promise<Float64Array> {
+  const g = workspace.begin();
+  const u = g.input('f32', [n, rank], a);
+  const v = g.input('f32', [m, rank], vectors);
+  const quadratic = g.output(g.sumRows(g.mul(g.mulMat(xx, u), u))); // [1, rank]
+  const linear = g.output(g.sumRows(g.mul(g.mulMat(xy, u), v))); // mulMat [m, rank]
+  await g.compute(signal);
+  const quadratics = quadratic.toFloat32();
+  const linears = linear.toFloat32();
+  const total = yy.toFloat32()[0]!;
+  const curve = new Float64Array(rank + 1);
+  let error = total;
+  curve[0] = 1;
+  for (let k = 0; k < rank; k++) {
+    error += quadratics[k]! - 2 * linears[k]!;
+    curve[k + 1] = total > 0 ? error / total : 1;
+  }
+  return curve;
+}
+
+/** The first `rank` components. */
+export function truncate(factors: Factors, rank: number): Factors {
+  if (rank >= factors.rank) return factors;
+  const { inputs, outputs } = factors;
+  const b = new Float32Array(outputs * rank);
+  for (let o = 0; o < outputs; o++) b.set(factors.b.subarray(o * factors.rank, o * factors.rank + rank), o * rank);
+  return { inputs, outputs, rank, a: factors.a.slice(0, rank * inputs), b };
+}

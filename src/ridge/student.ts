@@ -1,0 +1,130 @@
+import type { Workspace } from '../ggml/workspace.js';
+import type { Batch } from '../model/batch.js';
+import { afterAttention, afterFeedForward, attend, block, feedForward, type LayerLora } from '../model/block.js';
+import { HiddenStates } from '../model/hiddenStates.js';
+import type { Layer } from '../model/layer.js';
+import type { Model } from '../model/model.js';
+import type { RidgeExample } from './examples.js';
+import type { Fit } from './target.js';
+import { Walker } from './walker.js';
+
+/**
+ * The student: the bare base, corrected as it goes. A layer is walked in three steps, because its output projection and its
+ * feed-forward part are fitted one after the other on what the correction before has left to do:
+ *
+ * 1. `attend`: attention contexts of all tokens; statistics of `attn_output`.
+ * 2. `middle`: residual after the corrected attention; statistics of `ffn_down`.
+ * 3. `finish`: residual after the corrected feed-forward.
+ */
+export class Student implements AsyncDisposable {
+  private saved: HiddenStates | undefined;
+
+  private constructor(
+    private readonly model: Model,
+    private readonly workspace: Workspace,
+    private readonly examples: readonly RidgeExample[],
+    readonly walker: Walker,
+    /** Inputs of attn_output, [heads·headDim, N] of each batch. */
+    private readonly context: HiddenStates,
+    private readonly onBatch: (tokens: number) => void,
+    private readonly signal: AbortSignal | undefined,
+  ) {}
+
+  static async create(
+    model: Model,
+    workspace: Workspace,
+    examples: readonly RidgeExample[],
+    groups: readonly Batch[],
+    onBatch: (tokens: number) => void,
+    signal?: AbortSignal,
+  ): Promise<Student> {
+    const sequences = examples.map((example) => example.student);
+    const walker = await Walker.create(model, workspace, sequences, { groups, signal });
+    const width = model.hyper.heads * model.hyper.headDim;
+    const context = await HiddenStates.create(groups.map((b) => b.length * b.members.length * width));
+    return new Student(model, workspace, examples, walker, context, onBatch, signal);
+  }
+
+  /** Remembers where the walk is, for `restore`. */
+  async save(): Promise<void> {
+    this.saved ??= await HiddenStates.create(this.walker.hidden.sizes);
+    await this.walker.hidden.copyTo(this.saved);
+  }
+
+  /** Goes back to where `save` was called. */
+  async restore(): Promise<void> {
+    await this.saved!.copyTo(this.walker.hidden);
+  }
+
+  /** Walks through a layer that is not adapted. */
+  async advance(layer: Layer): Promise<void> {
+    for (const { index, batch } of this.walker.batches) {
+      const { g, x, inputs } = await this.walker.begin(this.workspace, index);
+      const out = g.output(block(g, this.model.hyper, layer, x, inputs));
+      await g.compute(this.signal);
+      await this.walker.hidden.write(index, out.read(await this.walker.room(index)));
+      this.onBatch(batch.length * batch.members.length);
+    }
+  }
+
+  /** Step 1. */
+  async attend(layer: Layer, fit: Fit): Promise<void> {
+    const { hyper } = this.model;
+    for (const { index, batch, rows: indices } of this.walker.batches) {
+      const { g, x, inputs, rows } = await this.walker.begin(this.workspace, index);
+      const context = g.output(attend(g, hyper, layer, x, inputs).context);
+      const gram = fit.gramOf(this.partOf(batch));
+      if (gram && rows) {
+        const contextRows = g.getRows(context, rows);
+        const own = () => afterAttention(g, layer, g.getRows(x, rows), contextRows);
+        gram.add(g, contextRows, await fit.wanted(g, index, indices.length, own));
+      }
+      await g.compute(this.signal);
+      const room = this.context.inMemory ? await this.context.read(index) : new Float32Array(context.elements);
+      await this.context.write(index, context.read(room));
+      this.onBatch(batch.length * batch.members.length);
+    }
+  }
+
+  /** Step 2, with the correction of `attn_output` in `lora`. */
+  async middle(layer: Layer, lora: LayerLora, fit: Fit): Promise<void> {
+    const { hyper } = this.model;
+    const width = hyper.heads * hyper.headDim;
+    for (const { index, batch, rows: indices } of this.walker.batches) {
+      const { g, x, rows } = await this.walker.begin(this.workspace, index);
+      const context = g.input('f32', [width, x.ne[1]], await this.context.read(index));
+      const middle = g.output(afterAttention(g, layer, x, context, lora));
+      const gram = fit.gramOf(this.partOf(batch));
+      if (gram && rows) {
+        const middleRows = g.getRows(middle, rows);
+        const inner = feedForward(g, hyper, layer, middleRows);
+        const own = () => afterFeedForward(g, layer, middleRows, inner);
+        gram.add(g, inner, await fit.wanted(g, index, indices.length, own));
+      }
+      await g.compute(this.signal);
+      await this.walker.hidden.write(index, middle.read(await this.walker.room(index)));
+      this.onBatch(batch.length * batch.members.length);
+    }
+  }
+
+  /** Step 3, with the correction of `ffn_down` in `lora`. */
+  async finish(layer: Layer, lora: LayerLora): Promise<void> {
+    for (const { index, batch } of this.walker.batches) {
+      const { g, x } = await this.walker.begin(this.workspace, index);
+      const out = g.output(afterFeedForward(g, layer, x, feedForward(g, this.model.hyper, layer, x, lora), lora));
+      await g.compute(this.signal);
+      await this.walker.hidden.write(index, out.read(await this.walker.room(index)));
+      this.onBatch(batch.length * batch.members.length);
+    }
+  }
+
+  private partOf(batch: Batch) {
+    return this.examples[batch.members[0]!]!.part;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.walker[Symbol.asyncDispose]();
+    await this.context[Symbol.asyncDispose]();
+    await this.saved?.[Symbol.asyncDispose]();
+  }
+}

@@ -1,0 +1,38 @@
+import type { Graph } from '../ggml/graph.js';
+import type { Tensor } from '../ggml/tensor.js';
+import type { HiddenStates } from '../model/hiddenStates.js';
+import type { Part } from './examples.js';
+import type { Gram } from './gram.js';
+
+/** What a linear's correction is fitted to, and which rows count for what. */
+export interface Fit {
+  /** Statistics that the rows of a part go to; none for parts that are only measured. */
+  gramOf(part: Part): Gram | undefined;
+  /**
+   * Wanted outputs of the correction for the rows of a batch, [embedding, rows].
+   * @param own computes the residual stream that the student has there without the correction
+   */
+  wanted(g: Graph, batch: number, rows: number, own: () => Tensor): Promise<Tensor>;
+}
+
+/** Follow the teacher: what its residual stream has more than the student's. */
+export function teacherFit(residual: HiddenStates, embedding: number, grams: { train: Gram; validation: Gram }): Fit {
+  return {
+    gramOf: (part) => (part === 'heldout' ? undefined : grams[part]),
+    wanted: async (g, batch, rows, own) => g.sub(g.input('f32', [embedding, rows], await residual.read(batch)), own()),
+  };
+}
+
+/**
+ * Follow the labels: the gradient of their log-likelihood at the last residual stream, carried back to this layer by `sensitivity`
+ * ([embedding, embedding] with ne0 the last layer's dimension; null for the identity).
+ */
+export function labelFit(gradient: HiddenStates, embedding: number, sensitivity: Tensor | null, gram: Gram): Fit {
+  return {
+    gramOf: (part) => (part === 'train' ? gram : undefined),
+    wanted: async (g, batch, rows) => {
+      const atEnd = g.input('f32', [embedding, rows], await gradient.read(batch));
+      return sensitivity ? g.mulMat(sensitivity, atEnd) : atEnd;
+    },
+  };
+}

@@ -1,0 +1,83 @@
+import type { Workspace } from '../ggml/workspace.js';
+import type { Batch } from '../model/batch.js';
+import { afterAttention, afterFeedForward, attend, feedForward, type LayerLora } from '../model/block.js';
+import { HiddenStates } from '../model/hiddenStates.js';
+import type { Layer } from '../model/layer.js';
+import type { Model } from '../model/model.js';
+import type { RidgeExample } from './examples.js';
+import { Prefix } from './prefix.js';
+import { Walker } from './walker.js';
+
+/**
+ * The teacher: the same frozen model (with a skill adapter, if given) that has the user's own examples in its context. Walks layer
+ * by layer and leaves its residual streams at the positions of interest, after attention and after the block.
+ */
+export class Teacher implements AsyncDisposable {
+  private constructor(
+    private readonly model: Model,
+    private readonly workspace: Workspace,
+    private readonly examples: readonly RidgeExample[],
+    readonly walker: Walker,
+    private readonly prefixes: readonly Prefix[],
+    /** [embedding, rows] of each batch, after attention. */
+    readonly middle: HiddenStates,
+    /** [embedding, rows] of each batch, after the block. */
+    readonly out: HiddenStates,
+    private readonly onBatch: (tokens: number) => void,
+    private readonly signal: AbortSignal | undefined,
+  ) {}
+
+  static async create(
+    model: Model,
+    workspace: Workspace,
+    examples: readonly RidgeExample[],
+    groups: readonly Batch[],
+    prefixTokens: readonly Int32Array[],
+    onBatch: (tokens: number) => void,
+    signal?: AbortSignal,
+  ): Promise<Teacher> {
+    const sequences = examples.map((example) => example.teacher);
+    const walker = await Walker.create(model, workspace, sequences, { groups, signal });
+    const prefixes: Prefix[] = [];
+    for (const tokens of prefixTokens) prefixes.push(await Prefix.create(model, workspace, tokens, signal));
+    const sizes = walker.batches.map(({ rows }) => rows.length * model.hyper.embedding);
+    const [middle, out] = [await HiddenStates.create(sizes), await HiddenStates.create(sizes)];
+    return new Teacher(model, workspace, examples, walker, prefixes, middle, out, onBatch, signal);
+  }
+
+  /** Tokens walked through a layer, padding and prefixes included. */
+  get tokens(): number {
+    return this.walker.paddedTokens + this.prefixes.reduce((sum, prefix) => sum + prefix.tokens.length, 0);
+  }
+
+  /** Walks every batch through a layer. `lora` is the skill adapter's part of it. */
+  async advance(layer: Layer, lora: LayerLora | undefined): Promise<void> {
+    const { hyper } = this.model;
+    const { signal, onBatch } = this;
+    for (const prefix of this.prefixes) {
+      await prefix.advance(this.workspace, layer, lora, signal);
+      onBatch(prefix.tokens.length);
+    }
+    for (const { index, batch, rows: indices } of this.walker.batches) {
+      const prefix = this.prefixes[this.examples[batch.members[0]!]!.prefix]?.keysValues;
+      const { g, x, inputs, rows } = await this.walker.begin(this.workspace, index, prefix);
+      const middle = afterAttention(g, layer, x, attend(g, hyper, layer, x, inputs, lora).context, lora);
+      const out = g.output(afterFeedForward(g, layer, middle, feedForward(g, hyper, layer, middle, lora), lora));
+      const middleRows = rows && g.output(g.getRows(middle, rows));
+      const outRows = rows && g.output(g.getRows(out, rows));
+      await g.compute(signal);
+      await this.walker.hidden.write(index, out.read(await this.walker.room(index)));
+      const size = indices.length * hyper.embedding;
+      if (middleRows) await this.middle.write(index, middleRows.read(new Float32Array(size)));
+      if (outRows) await this.out.write(index, outRows.read(new Float32Array(size)));
+      onBatch(batch.length * batch.members.length);
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const prefix of this.prefixes) prefix[Symbol.dispose]();
+    await this.walker[Symbol.asyncDispose]();
+    await this.middle[Symbol.asyncDispose]();
+    await this.out[Symbol.asyncDispose]();
+  }
+}

@@ -1,0 +1,132 @@
+import type { Tensor } from '../ggml/tensor.js';
+import type { Workspace } from '../ggml/workspace.js';
+import { Random } from '../util/random.js';
+
+/** Extra directions carried along, so that the wanted ones converge (Halko, Martinsson and Tropp 2011, §4.2). */
+const oversampling = 8;
+/** Rounds of subspace iteration; with a Rayleigh-Ritz step at the end four are enough for the spectra met here. */
+const iterations = 4;
+
+/**
+ * The `count` leading eigenvectors of a symmetric positive semi-definite f32 matrix [m, m], by subspace iteration from a fixed
+ * random start.
+ * @returns vectors as `count` rows of m values (row-major, orthonormal), and eigenvalues, both in descending order
+ */
+export async function topEigenvectors(
+  workspace: Workspace,
+  matrix: Tensor,
+  count: number,
+  signal?: AbortSignal,
+): Promise<{ vectors: Float32Array; values: Float64Array }> {
+  const m = matrix.ne[0];
+  const width = Math.min(m, count + oversampling);
+  const random = new Random(1, m);
+  let basis = new Float32Array(width * m).map(() => random.normal());
+  orthonormalise(basis, width, m);
+  let image = await multiply(workspace, matrix, basis, width, signal);
+  for (let i = 0; i < iterations; i++) {
+    basis = image;
+    orthonormalise(basis, width, m);
+    image = await multiply(workspace, matrix, basis, width, signal);
+  }
+  // Rayleigh-Ritz: the eigenproblem within the subspace.
+  const small = new Float64Array(width * width);
+  for (let i = 0; i < width; i++) {
+    for (let j = i; j < width; j++) {
+      let sum = 0;
+      for (let k = 0; k < m; k++) sum += basis[i * m + k]! * image[j * m + k]!;
+      small[i * width + j] = sum;
+      small[j * width + i] = sum;
+    }
+  }
+  const { values, vectors: rotation } = jacobi(small, width);
+  const kept = Math.min(count, width);
+  const vectors = new Float32Array(kept * m);
+  for (let r = 0; r < kept; r++) {
+    for (let i = 0; i < width; i++) {
+      const weight = rotation[i * width + r]!;
+      for (let k = 0; k < m; k++) vectors[r * m + k]! += weight * basis[i * m + k]!;
+    }
+  }
+  return { vectors, values: values.slice(0, kept) };
+}
+
+async function multiply(
+  workspace: Workspace,
+  matrix: Tensor,
+  rows: Float32Array,
+  count: number,
+  signal?: AbortSignal,
+): Promise<Float32Array<ArrayBuffer>> {
+  const g = workspace.begin();
+  const product = g.output(g.mulMat(matrix, g.input('f32', [matrix.ne[0], count], rows)));
+  await g.compute(signal);
+  return product.read(new Float32Array(count * matrix.ne[0]));
+}
+
+/** Orthonormalises rows in place: modified Gram-Schmidt, twice, since once loses orthogonality in f32 (Giraud et al. 2005). */
+export function orthonormalise(rows: Float32Array, count: number, length: number): void {
+  for (let i = 0; i < count; i++) {
+    const row = rows.subarray(i * length, (i + 1) * length);
+    for (let pass = 0; pass < 2; pass++) {
+      for (let j = 0; j < i; j++) {
+        const other = rows.subarray(j * length, (j + 1) * length);
+        let dot = 0;
+        for (let k = 0; k < length; k++) dot += row[k]! * other[k]!;
+        for (let k = 0; k < length; k++) row[k]! -= dot * other[k]!;
+      }
+    }
+    let norm = 0;
+    for (let k = 0; k < length; k++) norm += row[k]! ** 2;
+    norm = Math.sqrt(norm);
+    // A direction of no size (rank below `count`) stays zero: it then contributes nothing to the adapter.
+    const factor = norm > 1e-30 ? 1 / norm : 0;
+    for (let k = 0; k < length; k++) row[k]! *= factor;
+  }
+}
+
+/** Eigenvalues (descending) and eigenvectors (columns) of a small symmetric row-major matrix: cyclic Jacobi (Golub and Van Loan §8.5). */
+export function jacobi(input: Float64Array, n: number): { values: Float64Array; vectors: Float64Array } {
+  const a = Float64Array.from(input);
+  const v = new Float64Array(n * n);
+  for (let i = 0; i < n; i++) v[i * n + i] = 1;
+  const scale = Math.max(...Array.from({ length: n }, (_, i) => Math.abs(a[i * n + i]!)), 1e-300);
+  for (let sweep = 0; sweep < 30; sweep++) {
+    let off = 0;
+    for (let p = 0; p < n; p++) for (let q = p + 1; q < n; q++) off = Math.max(off, Math.abs(a[p * n + q]!));
+    if (off <= 1e-13 * scale) break;
+    for (let p = 0; p < n; p++) {
+      for (let q = p + 1; q < n; q++) {
+        const apq = a[p * n + q]!;
+        if (Math.abs(apq) <= 1e-15 * scale) continue;
+        const theta = (a[q * n + q]! - a[p * n + p]!) / (2 * apq);
+        const t = Math.sign(theta || 1) / (Math.abs(theta) + Math.sqrt(theta * theta + 1));
+        const c = 1 / Math.sqrt(t * t + 1);
+        const s = t * c;
+        for (let k = 0; k < n; k++) {
+          const akp = a[k * n + p]!;
+          const akq = a[k * n + q]!;
+          a[k * n + p] = c * akp - s * akq;
+          a[k * n + q] = s * akp + c * akq;
+        }
+        for (let k = 0; k < n; k++) {
+          const apk = a[p * n + k]!;
+          const aqk = a[q * n + k]!;
+          a[p * n + k] = c * apk - s * aqk;
+          a[q * n + k] = s * apk + c * aqk;
+          const vkp = v[k * n + p]!;
+          const vkq = v[k * n + q]!;
+          v[k * n + p] = c * vkp - s * vkq;
+          v[k * n + q] = s * vkp + c * vkq;
+        }
+      }
+    }
+  }
+  const order = Array.from({ length: n }, (_, i) => i).sort((i, j) => a[j * n + j]! - a[i * n + i]!);
+  const values = Float64Array.from(order, (i) => a[i * n + i]!);
+  const vectors = new Float64Array(n * n);
+  order.forEach((from, to) => {
+    for (let k = 0; k < n; k++) vectors[k * n + to] = v[k * n + from]!;
+  });
+  return { values, vectors };
+}

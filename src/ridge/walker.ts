@@ -1,0 +1,116 @@
+import type { Graph } from '../ggml/graph.js';
+import type { Tensor } from '../ggml/tensor.js';
+import type { Workspace } from '../ggml/workspace.js';
+import { type Batch, batchInputs, groupSequences, paddedTokens, tokenIndex } from '../model/batch.js';
+import type { BatchInputs } from '../model/block.js';
+import { HiddenStates } from '../model/hiddenStates.js';
+import type { Model } from '../model/model.js';
+
+/** A sequence that walks through the model, with the positions whose activations matter. */
+export interface WalkedSequence {
+  tokens: Int32Array;
+  /** Positions (of the predicting token) to look at. */
+  positions: Int32Array;
+}
+
+/** One batch of a walker. */
+export interface WalkerBatch {
+  index: number;
+  batch: Batch;
+  /** i32: tokens of the padded batch to look at, member by member. */
+  rows: Int32Array;
+}
+
+/**
+ * Sequences on their way through the layers: their residual streams between two layers, batch by batch. All layers are walked by
+ * every batch before the next layer's weights are loaded.
+ */
+export class Walker implements AsyncDisposable {
+  readonly batches: readonly WalkerBatch[];
+
+  private constructor(
+    private readonly model: Model,
+    private readonly sequences: readonly WalkedSequence[],
+    groups: readonly Batch[],
+    readonly hidden: HiddenStates,
+  ) {
+    this.batches = groups.map((batch, index) => ({ index, batch, rows: rowsOf(batch, sequences) }));
+  }
+
+  /** Groups the sequences (or takes `groups`) and looks their tokens up in the embedding table. */
+  static async create(
+    model: Model,
+    workspace: Workspace,
+    sequences: readonly WalkedSequence[],
+    options: { groups?: readonly Batch[]; batchTokens?: number; signal?: AbortSignal } = {},
+  ): Promise<Walker> {
+    const groups =
+      options.groups ??
+      groupSequences(
+        sequences.map((s) => s.tokens.length),
+        options.batchTokens,
+      );
+    const width = model.hyper.embedding;
+    const hidden = await HiddenStates.create(groups.map((b) => b.length * b.members.length * width));
+    const walker = new Walker(model, sequences, groups, hidden);
+    for (const { index, batch } of walker.batches) {
+      const tokens = paddedTokens(
+        batch,
+        sequences.map((s) => s.tokens),
+      );
+      const g = workspace.begin();
+      const x = g.output(model.embed(g, g.input('i32', [tokens.length], tokens)));
+      await g.compute(options.signal);
+      await hidden.write(index, x.read(await walker.room(index)));
+    }
+    return walker;
+  }
+
+  /** Memory for one batch's activations: the store's own where it is in memory. */
+  async room(index: number): Promise<Float32Array> {
+    const { batch } = this.batches[index]!;
+    if (this.hidden.inMemory) return this.hidden.read(index);
+    return new Float32Array(batch.length * batch.members.length * this.model.hyper.embedding);
+  }
+
+  /** Declares a batch's residual stream (from `store`) and what attention needs to know as inputs of a graph. */
+  async begin(
+    workspace: Workspace,
+    index: number,
+    prefix?: { keys: Tensor; values: Tensor },
+    store: HiddenStates = this.hidden,
+  ): Promise<{ g: Graph; x: Tensor; inputs: BatchInputs; rows: Tensor | undefined }> {
+    const { batch, rows } = this.batches[index]!;
+    const hidden = await store.read(index);
+    const g = workspace.begin();
+    const x = g.input('f32', [this.model.hyper.embedding, batch.length * batch.members.length], hidden);
+    return {
+      g,
+      x,
+      inputs: batchInputs(g, batch, this.model.ropeFactors, prefix),
+      rows: rows.length > 0 ? g.input('i32', [rows.length], rows) : undefined,
+    };
+  }
+
+  /** Tokens of all sequences, padding included. */
+  get paddedTokens(): number {
+    return this.batches.reduce((sum, { batch }) => sum + batch.length * batch.members.length, 0);
+  }
+
+  /** Sequences of a batch, in its order. */
+  members(index: number): WalkedSequence[] {
+    return this.batches[index]!.batch.members.map((i) => this.sequences[i]!);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.hidden[Symbol.asyncDispose]();
+  }
+}
+
+function rowsOf(batch: Batch, sequences: readonly WalkedSequence[]): Int32Array {
+  const rows: number[] = [];
+  batch.members.forEach((member, row) => {
+    for (const position of sequences[member]!.positions) rows.push(tokenIndex(batch, row, position));
+  });
+  return Int32Array.from(rows);
+}
