@@ -1,0 +1,19 @@
+import type { Command } from './command.js';
+import { chatCommand } from './commands/chat.js';
+import { dataCommand } from './commands/data.js';
+import { demoCommand } from './commands/demo.js';
+import { doctorCommand } from './commands/doctor.js';
+import { evalCommand } from './commands/eval.js';
+import { modelsCommand } from './commands/models.js';
+import { tuneCommand } from './commands/tune.js';
+
+/** Every command, in the order a newcomer meets them. */
+export const commands: readonly Command[] = [
+  demoCommand,
+  modelsCommand,
+  dataCommand,
+  tuneCommand,
+  evalCommand,
+  chatCommand,
+  doctorCommand,
+] as unknown as readonly Command[];

@@ -1,0 +1,130 @@
+import { createInterface } from 'node:readline/promises';
+import { resolveModel } from '../../catalog/resolveModel.js';
+import { ChatSession } from '../../chat/ChatSession.js';
+import { type Sampling, samplingOptions } from '../../chat/sampling.js';
+import type { ChatMessage } from '../../model/chatTemplate.js';
+import { runOptions } from '../../tune/options.js';
+import { StoppedError } from '../../util/errors.js';
+import { command } from '../command.js';
+import { jsonOption } from '../options.js';
+import type { Output } from '../output.js';
+
+export const chatCommand = command({
+  name: 'chat',
+  summary: 'Talks to a model, with or without your adapter.',
+  usage: '[PROMPT] [options]',
+  options: {
+    model: runOptions.model,
+    adapter: { kind: 'text', default: undefined, value: 'FILE', sentence: 'LoRA adapter (GGUF) to wear.' },
+    system: { kind: 'text', default: undefined, value: 'TEXT', sentence: 'System message.' },
+    context: {
+      kind: 'integer',
+      min: 64,
+      max: 1 << 20,
+      default: undefined,
+      value: 'N',
+      sentence: 'Tokens of conversation the model keeps in mind (default 4096, or what it was trained for).',
+    },
+    ...samplingOptions,
+    threads: runOptions.threads,
+    ...jsonOption,
+  },
+  positionals: [0, 1],
+  more: [
+    'With PROMPT it answers once, on stdout. Without, it converses: /base and /adapted switch the adapter off and on,',
+    '/new starts over, /quit or Ctrl-D ends. Ctrl-C ends an answer, and at the prompt the program.',
+  ].join('\n'),
+  async run({ options, positionals, output, signal }) {
+    const { path } = await resolveModel(options.model);
+    using session = await ChatSession.open({
+      modelPath: path,
+      adapterPath: options.adapter,
+      contextLength: options.context,
+      threads: options.threads,
+    });
+    const system: ChatMessage[] = options.system ? [{ role: 'system', content: options.system }] : [];
+    if (positionals[0] !== undefined || !process.stdin.isTTY) {
+      const prompt = positionals[0] ?? (await readAll(process.stdin));
+      await say(session, [...system, { role: 'user', content: prompt }], options, output, signal);
+      return;
+    }
+    await converse(session, system, options, output, signal);
+  },
+});
+
+async function readAll(stream: NodeJS.ReadableStream): Promise<string> {
+  let text = '';
+  for await (const piece of stream) text += piece;
+  return text.trim();
+}
+
+/** Streams one answer; returns its text. */
+async function say(
+  session: ChatSession,
+  messages: readonly ChatMessage[],
+  sampling: Sampling,
+  output: Output,
+  signal: AbortSignal,
+): Promise<string> {
+  let text = '';
+  for await (const event of session.answer(messages, sampling, signal)) {
+    output.event(event.type === 'end' ? { ...event, type: 'result', text } : event);
+    if (event.type === 'forgot') output.line(`(the ${event.messages} oldest messages no longer fit and are left out)`);
+    if (event.type === 'text') {
+      text += event.text;
+      if (!output.json) output.text(event.text);
+    }
+  }
+  if (!output.json) output.text('\n');
+  return text;
+}
+
+async function converse(
+  session: ChatSession,
+  system: readonly ChatMessage[],
+  sampling: Sampling,
+  output: Output,
+  signal: AbortSignal,
+): Promise<void> {
+  const reader = createInterface({ input: process.stdin, output: process.stderr, prompt: '> ' });
+  let messages = [...system];
+  // readline takes Ctrl-C on a terminal: during an answer it ends the answer, at the prompt the program.
+  let answering: AbortController | undefined;
+  reader.on('SIGINT', () => {
+    if (answering) answering.abort();
+    else reader.close();
+  });
+  signal.addEventListener('abort', () => {
+    answering?.abort();
+    reader.close();
+  });
+  output.line(session.adapter ? `wearing ${session.adapter.name || session.adapter.path}` : 'the bare base model');
+  output.line('/quit ends, /new starts over' + (session.adapter ? ', /base and /adapted switch the adapter' : ''));
+  reader.prompt();
+  for await (const line of reader) {
+    const text = line.trim();
+    if (text === '/quit' || text === '/exit') break;
+    if (text === '/new') {
+      messages = [...system];
+      output.line('(a new conversation)');
+    } else if ((text === '/base' || text === '/adapted') && session.adapter) {
+      session.setAdapted(text === '/adapted');
+      output.line(text === '/adapted' ? '(wearing the adapter)' : '(the bare base model)');
+    } else if (text !== '') {
+      answering = new AbortController();
+      const question: ChatMessage = { role: 'user', content: text };
+      try {
+        const answer = await say(session, [...messages, question], sampling, output, answering.signal);
+        messages.push(question, { role: 'assistant', content: answer });
+      } catch (error) {
+        if (!(error instanceof StoppedError)) throw error;
+        output.line('\n(stopped)');
+      } finally {
+        answering = undefined;
+      }
+    }
+    if (signal.aborted) break;
+    reader.prompt();
+  }
+  reader.close();
+}

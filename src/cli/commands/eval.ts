@@ -1,0 +1,57 @@
+import { measureNll } from '../../adapter/measureNll.js';
+import { readAdapter } from '../../adapter/readAdapter.js';
+import { resolveModel } from '../../catalog/resolveModel.js';
+import { encodeExamples } from '../../data/encodeExamples.js';
+import { loadDataset } from '../../data/loadDataset.js';
+import { readGguf } from '../../gguf/readGguf.js';
+import { readHyperparameters } from '../../model/hyperparameters.js';
+import { Tokenizer } from '../../model/tokenizer.js';
+import { recipeOptions, runOptions } from '../../tune/options.js';
+import { LoamError } from '../../util/errors.js';
+import { count } from '../../util/format.js';
+import { command } from '../command.js';
+import { jsonOption } from '../options.js';
+
+export const evalCommand = command({
+  name: 'eval',
+  summary: 'Measures how well a model, with and without an adapter, predicts the answers of examples.',
+  usage: 'DATA [options]',
+  options: {
+    model: runOptions.model,
+    adapter: { kind: 'text', default: undefined, value: 'FILE', sentence: 'LoRA adapter (GGUF) to measure.' },
+    maxTokens: recipeOptions.maxTokens,
+    threads: runOptions.threads,
+    ...jsonOption,
+  },
+  positionals: [1, 1],
+  more: 'Prints the mean negative log-likelihood in nats a response token, the end-of-turn token included, measured in llama.cpp.',
+  async run({ options, positionals, output, signal }) {
+    const file = positionals[0]!;
+    const { path } = await resolveModel(options.model);
+    const gguf = await readGguf(path);
+    const hyper = readHyperparameters(gguf);
+    if (options.adapter !== undefined) await readAdapter(options.adapter, { gguf, hyper });
+    using tokenizer = await Tokenizer.open(gguf);
+    const { examples, problems } = await loadDataset(file, { signal });
+    for (const { line, reason } of problems) output.line(`note: ${file}, line ${count(line)}: ${reason}`);
+    const maxTokens = Math.min(options.maxTokens, hyper.contextLength);
+    const { sequences, tooLong } = await encodeExamples(tokenizer, examples, { maxTokens, signal });
+    if (tooLong.length > 0) {
+      output.line(
+        `note: ${count(tooLong.length)} of ${count(examples.length)} examples are longer than ${count(maxTokens)} tokens and are left out`,
+      );
+    }
+    if (sequences.length === 0) {
+      throw new LoamError({ found: 'no example fits into the limit', where: file, fix: 'raise --max-tokens' });
+    }
+    const { tokens, base, adapted } = await measureNll(path, options.adapter, sequences, {
+      threads: options.threads,
+      signal,
+      onProgress: (done, total) => output.progress('measuring', done, total),
+    });
+    output.line(`${count(sequences.length)} examples, ${count(tokens)} response tokens; mean NLL in nats a token:`);
+    output.line(`  base model    ${base.toFixed(4)}`);
+    if (adapted !== undefined) output.line(`  with adapter  ${adapted.toFixed(4)}`);
+    output.event({ type: 'result', tokens, nll: { base, adapted }, tooLong: tooLong.length });
+  },
+});

@@ -1,0 +1,88 @@
+import { addModel } from '../../catalog/addModel.js';
+import { fetchModel } from '../../catalog/fetchModel.js';
+import { findModel } from '../../catalog/findModel.js';
+import { listModels } from '../../catalog/listModels.js';
+import { removeModel } from '../../catalog/removeModel.js';
+import { readGguf } from '../../gguf/readGguf.js';
+import { readHyperparameters } from '../../model/hyperparameters.js';
+import { UsageError } from '../../util/errors.js';
+import { bytes } from '../../util/format.js';
+import { command } from '../command.js';
+import { jsonOption } from '../options.js';
+import type { Output } from '../output.js';
+import { showFetch } from '../showFetch.js';
+
+export const modelsCommand = command({
+  name: 'models',
+  summary: 'Lists, fetches, adds and removes base models.',
+  usage: 'list | get NAME | add FILE-or-hub:OWNER/REPO/FILE [--name NAME] | rm NAME',
+  options: {
+    name: {
+      kind: 'text',
+      default: undefined,
+      value: 'NAME',
+      sentence: 'Name for an added model (default: from its file).',
+    },
+    ...jsonOption,
+  },
+  positionals: [0, 2],
+  more: [
+    'get and add hub:... are the only commands of Loam that use the network, besides demo when it lacks its model.',
+    'HF_ENDPOINT names another hub, HF_TOKEN is used for models that need a licence to be accepted.',
+  ].join('\n'),
+  async run({ options, positionals, output, signal }) {
+    const [action = 'list', target] = positionals;
+    const need = (what: string): string => {
+      if (target === undefined)
+        throw new UsageError({ found: `no ${what}`, expected: `loam models ${action} ${what}` });
+      return target;
+    };
+    switch (action) {
+      case 'list':
+        return list(output);
+      case 'get': {
+        const fetched = await showFetch(fetchModel(findModel(need('NAME')), { signal }), output);
+        output.line(`${fetched.path} (${bytes(fetched.bytes)}, sha256 verified)`);
+        output.event({ ...fetched, type: 'result' });
+        return;
+      }
+      case 'add': {
+        const added = await showFetch(addModel(need('FILE'), options.name, { signal }), output);
+        // Said now rather than at the first tune: the file stays registered either way.
+        const gguf = await readGguf(added.path);
+        readHyperparameters(gguf);
+        output.line(`added as ${added.name}: ${added.path}`);
+        output.event({ ...added, type: 'result' });
+        return;
+      }
+      case 'rm': {
+        const removed = await removeModel(need('NAME'));
+        output.line(
+          removed.kept === null
+            ? `removed ${removed.name} (${bytes(removed.bytes)} freed)`
+            : `forgot ${removed.name}; your file stays at ${removed.kept}`,
+        );
+        output.event({ ...removed, type: 'result' });
+        return;
+      }
+      default:
+        throw new UsageError({ found: `loam models ${action}`, expected: 'list, get, add or rm' });
+    }
+  },
+});
+
+async function list(output: Output): Promise<void> {
+  const { models, warnings } = await listModels();
+  for (const warning of warnings) output.line(`note: ${warning}`);
+  const rows = models.map((m) => [
+    `${m.name}${m.isDefault ? ' (default)' : ''}`,
+    m.installed ? 'here' : m.partial ? 'partly here' : m.problem ? 'damaged' : '',
+    `${m.approximateSize ? '~' : ''}${bytes(m.size)}`,
+    m.entry ? `${m.entry.title}, ${m.entry.licence.name}` : m.path,
+  ]);
+  const widths = [0, 1, 2].map((i) => Math.max(...rows.map((row) => row[i]!.length)));
+  for (const row of rows) {
+    output.line(row.map((cell, i) => (i < 3 ? cell.padEnd(widths[i]!) : cell)).join('  '));
+  }
+  output.event({ type: 'result', models });
+}

@@ -1,0 +1,105 @@
+/** Entry of the command line: finds the command, reads its options, turns errors into one sentence and an exit code. */
+import { LoamError, StoppedError, UsageError } from '../util/errors.js';
+import { defaults, describeOptions, parseFlags, type Schema } from '../util/options.js';
+import { version } from '../util/version.js';
+import type { Command } from './command.js';
+import { commands } from './commands.js';
+import { Output } from './output.js';
+
+const help = { kind: 'flag', default: false, sentence: 'Shows this help.' } as const;
+
+function usage(command: Command): string {
+  return [
+    `loam ${command.name} ${command.usage}`.trim(),
+    '',
+    command.summary,
+    ...(Object.keys(command.options).length > 0 ? ['', ...describeOptions(command.options)] : []),
+    ...(command.more ? ['', command.more] : []),
+  ].join('\n');
+}
+
+function overview(): string {
+  const width = Math.max(...commands.map((c) => c.name.length));
+  return [
+    `loam ${version}: fine-tunes language models on this device; your data never leaves it`,
+    '',
+    ...commands.map((c) => `  loam ${c.name.padEnd(width)}  ${c.summary}`),
+    '',
+    'loam COMMAND --help shows the options of a command.',
+  ].join('\n');
+}
+
+/** Runs one command line. @returns the exit code: 0 success, 1 stated failure, 2 wrong usage, 130 stopped by the user */
+export async function main(args: readonly string[]): Promise<number> {
+  const [name, ...rest] = args;
+  if (name === undefined || name === 'help' || name === '--help' || name === '-h') {
+    process.stderr.write(`${overview()}\n`);
+    return name === undefined ? 2 : 0;
+  }
+  if (name === '--version' || name === 'version') {
+    process.stdout.write(`${version}\n`);
+    return 0;
+  }
+  const json = rest.includes('--json');
+  const output = new Output(json);
+  const controller = new AbortController();
+  const onSignal = () => {
+    if (controller.signal.aborted) process.exit(130);
+    output.line('stopping ...');
+    controller.abort();
+  };
+  process.on('SIGINT', onSignal);
+  process.on('SIGTERM', onSignal);
+  try {
+    const command = commands.find((c) => c.name === name);
+    if (!command) {
+      throw new UsageError({
+        found: `an unknown command "${name}"`,
+        expected: `one of ${commands.map((c) => c.name).join(', ')}`,
+        fix: 'see loam --help',
+      });
+    }
+    await runCommand(command, rest, output, controller.signal);
+    return 0;
+  } catch (error) {
+    return report(error, output, name);
+  } finally {
+    output.close();
+    process.off('SIGINT', onSignal);
+    process.off('SIGTERM', onSignal);
+  }
+}
+
+async function runCommand(command: Command, args: string[], output: Output, signal: AbortSignal): Promise<void> {
+  const schema: Schema = { ...command.options, help };
+  const { values, positionals } = parseFlags(schema, args);
+  if (values.help) {
+    process.stderr.write(`${usage(command)}\n`);
+    return;
+  }
+  const [least, most] = command.positionals;
+  if (positionals.length < least || positionals.length > most) {
+    throw new UsageError({
+      found: positionals.length < least ? 'too few arguments' : `an argument too many, "${positionals[most]}"`,
+      expected: `loam ${command.name} ${command.usage}`.trim(),
+      fix: `see loam ${command.name} --help`,
+    });
+  }
+  const options = { ...defaults(command.options), ...values };
+  await command.run({ options, given: new Set(Object.keys(values)), positionals, output, signal });
+}
+
+/** One sentence for people, one object for programs. Only what is not a stated failure shows a stack: that is a bug of ours. */
+function report(error: unknown, output: Output, name: string): number {
+  if (error instanceof LoamError) {
+    output.line(error instanceof StoppedError ? error.message : `loam ${name}: ${error.message}`);
+    output.event({ type: 'error', message: error.message, exitCode: error.exitCode });
+    return error.exitCode;
+  }
+  const problem = error instanceof Error ? (error.stack ?? error.message) : String(error);
+  output.line(
+    `loam ${name}: an unexpected error, which is a bug in Loam; please report it with what follows.\n${problem}`,
+  );
+  output.event({ type: 'error', message: error instanceof Error ? error.message : String(error), exitCode: 1 });
+  return 1;
+}

@@ -1,0 +1,13 @@
+/** Started by bin/loam.js. */
+import { main } from './main.js';
+
+// A reader that closes early (`loam ... | head`) is no error.
+for (const stream of [process.stdout, process.stderr]) {
+  stream.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code !== 'EPIPE') throw error;
+    process.exit(0);
+  });
+}
+process.exitCode = await main(process.argv.slice(2));
+// The engine keeps worker threads; nothing of ours is left to do.
+process.exit();

@@ -1,0 +1,105 @@
+import { type EncodedExamples, encodeExamples, type Sequence } from '../data/encodeExamples.js';
+import { loadDataset } from '../data/loadDataset.js';
+import { removeOverlap } from '../data/removeOverlap.js';
+import { splitExamples } from '../data/splitExamples.js';
+import type { Dataset, Example } from '../data/types.js';
+import type { Tokenizer } from '../model/tokenizer.js';
+import { LoamError } from '../util/errors.js';
+import { count } from '../util/format.js';
+import type { TuneEvent } from './events.js';
+
+/** The user's examples as token sequences, by what they are used for. */
+export interface PreparedData {
+  train: Sequence[];
+  validation: Sequence[];
+  /** Empty without a held-out file. */
+  heldout: Sequence[];
+  /** sha256 of the data files, hex. */
+  hashes: { data: string; heldout?: string };
+  examples: { train: number; validation: number; heldout: number };
+}
+
+/** Share of the data held out for choosing, and for measuring where there is no held-out file. */
+const validationShare = 0.1;
+const minValidation = 4;
+
+/** Loads, splits and encodes the data, telling of everything that is left out. */
+export async function prepareData(
+  tokenizer: Tokenizer,
+  request: { data: string; heldout?: string; maxTokens: number; seed: number },
+  emit: (event: TuneEvent) => void,
+  signal?: AbortSignal,
+): Promise<PreparedData> {
+  const warn = (message: string) => emit({ type: 'warning', message });
+  const load = async (file: string): Promise<Dataset> => {
+    const dataset = await loadDataset(file, { signal });
+    for (const problem of dataset.problems) emit({ type: 'problem', file, problem });
+    return dataset;
+  };
+  const data = await load(request.data);
+  const heldout = request.heldout === undefined ? undefined : await load(request.heldout);
+  const overlap = removeOverlap(data.examples, heldout?.examples ?? []);
+  for (const { reason } of overlap.removed) warn(`${request.data}: ${reason}; it is not trained on`);
+  if (overlap.train.length === 0) {
+    throw new LoamError({
+      found: 'every example is also in the held-out file',
+      where: request.data,
+      fix: 'give another file to --heldout, or none',
+    });
+  }
+  const split = splitExamples(overlap.train, { fraction: validationShare, seed: request.seed, minValidation });
+  if (split.remark) warn(split.remark);
+  if (split.moved.length > 0) {
+    warn(`${count(split.moved.length)} examples that ask the same were kept on one side of the validation split`);
+  }
+
+  const encode = async (examples: readonly Example[], what: string): Promise<Sequence[]> => {
+    const encoded: EncodedExamples = await encodeExamples(tokenizer, examples, {
+      maxTokens: request.maxTokens,
+      signal,
+    });
+    if (encoded.tooLong.length > 0) {
+      const lines = encoded.tooLong.slice(0, 5).map(({ example }) => count(examples[example]!.source.line));
+      const more = encoded.tooLong.length > 5 ? ' ...' : '';
+      warn(
+        `${count(encoded.tooLong.length)} of ${count(examples.length)} ${what} examples are longer than ${count(request.maxTokens)} tokens and are left out (lines ${lines.join(', ')}${more}); --max-tokens raises the limit`,
+      );
+    }
+    return encoded.sequences;
+  };
+  const train = await encode(split.train, 'training');
+  const validation = await encode(split.validation, 'validation');
+  const held = heldout ? await encode(heldout.examples, 'held-out') : [];
+  if (train.length === 0) {
+    throw new LoamError({
+      found: `no training example fits into ${count(request.maxTokens)} tokens`,
+      where: request.data,
+      fix: 'shorten the examples or raise --max-tokens',
+    });
+  }
+  if (heldout && held.length === 0) {
+    throw new LoamError({
+      found: `no held-out example fits into ${count(request.maxTokens)} tokens`,
+      where: request.heldout,
+      fix: 'shorten the examples or raise --max-tokens',
+    });
+  }
+  if (!tokenizer.hasOwnTemplate) {
+    warn(
+      'the model file has no chat template; ChatML is assumed, as llama.cpp does. A chat model usually learns faster',
+    );
+  }
+  const examples = {
+    train: split.train.length,
+    validation: split.validation.length,
+    heldout: heldout?.examples.length ?? 0,
+  };
+  emit({
+    type: 'data',
+    file: request.data,
+    examples: data.examples.length,
+    ...examples,
+    tokens: train.reduce((sum, { targets }) => sum + targets.length, 0),
+  });
+  return { train, validation, heldout: held, hashes: { data: data.sha256, heldout: heldout?.sha256 }, examples };
+}

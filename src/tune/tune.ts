@@ -1,0 +1,188 @@
+import { rename, rm, stat } from 'node:fs/promises';
+import { basename, dirname, extname, join, resolve } from 'node:path';
+import { baseFingerprint } from '../adapter/fingerprint.js';
+import { measureNll } from '../adapter/measureNll.js';
+import { readAdapter } from '../adapter/readAdapter.js';
+import { type AdapterToWrite, writeAdapter } from '../adapter/writeAdapter.js';
+import { hashFile } from '../catalog/hashFile.js';
+import { resolveModel } from '../catalog/resolveModel.js';
+import { Engine } from '../ggml/engine.js';
+import type { ModuleFactors } from '../model/lora.js';
+import { Model } from '../model/model.js';
+import { Tokenizer } from '../model/tokenizer.js';
+import { LoamError, UsageError } from '../util/errors.js';
+import { eventStream } from '../util/eventStream.js';
+import { version } from '../util/version.js';
+import { explainWriteError } from '../util/writeFileAtomic.js';
+import type { TuneEvent, TuneResult } from './events.js';
+import type { TuneOptions } from './options.js';
+import { type PreparedData, prepareData } from './prepare.js';
+import { tuneRidge } from './tuneRidge.js';
+
+/**
+ * One tuning run, from files to a measured adapter: the adapter appears under its name only after stock libllama, having loaded it
+ * from the file, predicts held-out examples better with it than without.
+ *
+ * @param data file of examples, in any format that `data/` reads
+ * @throws LoamError for a stated failure, StoppedError when `signal` fires
+ */
+export function tune(
+  data: string,
+  options: TuneOptions,
+  signal?: AbortSignal,
+): AsyncGenerator<TuneEvent, TuneResult, void> {
+  return eventStream<TuneEvent, TuneResult>((emit, inner) => run(data, options, emit, inner), signal);
+}
+
+/** The adapter's path where --out does not name one: beside the data. */
+export function defaultOut(data: string): string {
+  return join(dirname(data), `${basename(data, extname(data))}-lora.gguf`);
+}
+
+async function run(
+  data: string,
+  options: TuneOptions,
+  emit: (event: TuneEvent) => void,
+  signal: AbortSignal,
+): Promise<TuneResult> {
+  const started = performance.now();
+  const out = resolve(options.out ?? defaultOut(data));
+  if (resolve(data) === out || (options.heldout && resolve(options.heldout) === out)) {
+    throw new UsageError({ found: '--out names the data file', where: out, fix: 'choose another path' });
+  }
+  const source = await resolveModel(options.model);
+  using engine = new Engine({ threads: options.threads });
+  await using model = await Model.open(engine, source.path);
+  using tokenizer = await Tokenizer.open(model.gguf);
+  emit({
+    type: 'model',
+    path: source.path,
+    name: model.gguf.string('general.name', ''),
+    architecture: model.hyper.architecture.name,
+    layers: model.hyper.layers,
+    parameters: [...model.gguf.tensors.values()].reduce((sum, t) => sum + t.shape.reduce((p, n) => p * n, 1), 0),
+  });
+  const maxTokens = Math.min(options.maxTokens, model.hyper.contextLength);
+  const prepared = await prepareData(
+    tokenizer,
+    { data, heldout: options.heldout, maxTokens, seed: options.seed },
+    emit,
+    signal,
+  );
+  const skill =
+    options.teacher === undefined
+      ? undefined
+      : await readAdapter(options.teacher, { gguf: model.gguf, hyper: model.hyper });
+
+  emit({ type: 'stage', stage: 'ridge', message: 'fitting the corrections, layer by layer' });
+  const { modules, teacherNll, recipe } = await tuneRidge(
+    engine,
+    model,
+    tokenizer,
+    prepared,
+    options,
+    skill?.modules,
+    emit,
+    signal,
+  );
+  const { set, measuredOn } = measuredSet(prepared);
+  const adapter: Omit<AdapterToWrite, 'metrics'> = {
+    base: {
+      architecture: model.hyper.architecture.name,
+      name: model.gguf.string('general.name', ''),
+      sha256: source.sha256 ?? (await sha256(source.path, emit, signal)),
+      fingerprint: await baseFingerprint(model.gguf),
+      templateSha256: tokenizer.template.hash,
+    },
+    modules,
+    alpha: options.alpha ?? options.rank,
+    name: basename(out, extname(out)),
+    stopTokens: stopTokens(tokenizer),
+    recipe: { ...recipe, data: prepared.hashes.data },
+    version,
+  };
+  emit({ type: 'stage', stage: 'measure', message: 'measuring base and adapter in llama.cpp' });
+  const measured = await gate(out, source.path, adapter, set, measuredOn, options, emit, signal);
+  return {
+    type: 'result',
+    adapter: out,
+    method: options.method,
+    nll: { base: measured.base, adapted: measured.adapted, teacher: teacherNll[measuredOn] },
+    measuredOn,
+    tokens: measured.tokens,
+    seconds: (performance.now() - started) / 1000,
+    peakRssBytes: process.resourceUsage().maxRSS * 1024,
+    bytes: (await stat(out)).size,
+  };
+}
+
+function measuredSet(prepared: PreparedData) {
+  if (prepared.heldout.length > 0) return { set: prepared.heldout, measuredOn: 'heldout' as const };
+  if (prepared.validation.length > 0) return { set: prepared.validation, measuredOn: 'validation' as const };
+  return { set: prepared.train, measuredOn: 'train' as const };
+}
+
+async function sha256(path: string, emit: (event: TuneEvent) => void, signal: AbortSignal): Promise<string> {
+  const { size } = await stat(path);
+  const hashing = hashFile(path, signal);
+  for (;;) {
+    const { done, value } = await hashing.next();
+    if (done) return value;
+    emit({ type: 'progress', stage: 'hash', done: value, total: size });
+  }
+}
+
+/** Every token at which generation ends: what a program that uses the adapter should stop at. */
+function stopTokens({ vocabulary }: Tokenizer): number[] {
+  const tokens: number[] = [];
+  for (let token = 0; token < vocabulary.size; token++) if (vocabulary.endsGeneration(token)) tokens.push(token);
+  return tokens;
+}
+
+/**
+ * The effect gate. The file is written beside its place, loaded by stock libllama, and measured; only a gain moves it to its name.
+ * What was measured is then stored in it: the same tensors are written again with the figures in the metadata.
+ */
+async function gate(
+  out: string,
+  modelPath: string,
+  adapter: Omit<AdapterToWrite, 'metrics'>,
+  set: PreparedData['train'],
+  measuredOn: TuneResult['measuredOn'],
+  options: TuneOptions,
+  emit: (event: TuneEvent) => void,
+  signal: AbortSignal,
+): Promise<{ base: number; adapted: number; tokens: number }> {
+  if (!adapter.modules.some(({ factors }: ModuleFactors) => factors.rank > 0)) throw noGain(measuredOn);
+  const candidate = join(dirname(out), `.${basename(out)}.${process.pid}.candidate`);
+  try {
+    await writeAdapter(candidate, { ...adapter, metrics: {} });
+    const { base, adapted, tokens } = await measureNll(modelPath, candidate, set, {
+      threads: options.threads,
+      signal,
+      onProgress: (done, total) => emit({ type: 'progress', stage: 'measure', done, total }),
+    });
+    if (adapted === undefined || !(adapted < base)) throw noGain(measuredOn, base, adapted);
+    await writeAdapter(candidate, {
+      ...adapter,
+      metrics: { nll: { base, adapted }, measuredOn, tokens, measuredWith: 'llama.cpp' },
+    });
+    await rename(candidate, out).catch((error: unknown) => {
+      throw explainWriteError(error, out);
+    });
+    return { base, adapted, tokens };
+  } finally {
+    await rm(candidate, { force: true });
+  }
+}
+
+function noGain(measuredOn: string, base?: number, adapted?: number): LoamError {
+  const figures =
+    base === undefined || adapted === undefined
+      ? ''
+      : ` (NLL ${base.toFixed(4)} without it, ${adapted.toFixed(4)} with it)`;
+  return new LoamError({
+    found: `the adapter does not predict the ${measuredOn} examples better than the bare model${figures}, so it was not kept`,
+    fix: 'add more examples that look alike, or raise --shots or --rank',
+  });
+}
