@@ -1,5 +1,5 @@
 import { LlamaModel } from '../ggml/llamaModel.js';
-import { throwIfStopped } from '../util/errors.js';
+import { LoamError, throwIfStopped } from '../util/errors.js';
 
 /** A token sequence with the positions of the tokens whose likelihood counts. */
 export interface ScoredSequence {
@@ -23,6 +23,7 @@ const contextMargin = 16;
 /**
  * Measures sequences in stock libllama, the bare base and the adapter file: what other programs will see, not what our own graph
  * computes. The files must have passed `readGguf` and `readAdapter`.
+ * @throws LoamError when a likelihood is not a finite number
  */
 export async function measureNll(
   modelPath: string,
@@ -31,7 +32,7 @@ export async function measureNll(
   options: { threads?: number; onProgress?: (done: number, total: number) => void; signal?: AbortSignal } = {},
 ): Promise<NllResult> {
   using model = await LlamaModel.load(modelPath);
-  const longest = Math.max(...sequences.map(({ tokens }) => tokens.length));
+  const longest = sequences.reduce((max, { tokens }) => Math.max(max, tokens.length), 0);
   const context = await model.context({ contextLength: longest + contextMargin, threads: options.threads });
   const adapter = adapterPath === undefined ? undefined : await model.loadAdapter(adapterPath);
   const vocabulary = model.vocabulary.size;
@@ -57,6 +58,13 @@ export async function measureNll(
         signal: options.signal,
       });
       options.onProgress?.(++done, passes * sequences.length);
+    }
+    if (!Number.isFinite(sum)) {
+      throw new LoamError({
+        found: `${pass === 1 ? 'with this adapter' : 'in this model'} the likelihoods are not finite numbers`,
+        where: pass === 1 ? adapterPath : modelPath,
+        fix: pass === 1 ? 'use another adapter' : 'fetch the model again, or use another',
+      });
     }
     means.push(sum / tokens);
   }

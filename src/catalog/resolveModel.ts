@@ -25,7 +25,7 @@ async function resolvePath(text: string): Promise<ResolvedModel | null> {
       found: 'the file does not begin with "GGUF"',
       expected: 'a GGUF model',
       where: path,
-      fix: 'use "loam convert" for a folder of safetensors',
+      fix: "convert safetensors with llama.cpp's convert_hf_to_gguf.py",
     });
   }
   return { path, name: null, sha256: null };
@@ -55,7 +55,7 @@ export async function resolveModel(
   const file = await resolvePath(nameOrPath);
   if (file !== null) return file;
   if (/[/\\]|\.gguf$/i.test(nameOrPath)) {
-    throw new UsageError({ found: 'there is no such file', where: resolve(nameOrPath) });
+    throw new UsageError({ found: 'there is no such file', where: resolve(nameOrPath), fix: 'check the path' });
   }
   const near = nearestNames(
     nameOrPath,

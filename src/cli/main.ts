@@ -80,7 +80,7 @@ async function runCommand(command: Command, args: string[], output: Output, sign
   const [least, most] = command.positionals;
   if (positionals.length < least || positionals.length > most) {
     throw new UsageError({
-      found: positionals.length < least ? 'too few arguments' : `an argument too many, "${positionals[most]}"`,
+      found: positionals.length < least ? 'too few arguments' : `${positionals.length} arguments`,
       expected: `loam ${command.name} ${command.usage}`.trim(),
       fix: `see loam ${command.name} --help`,
     });

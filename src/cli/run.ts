@@ -9,5 +9,7 @@ for (const stream of [process.stdout, process.stderr]) {
   });
 }
 process.exitCode = await main(process.argv.slice(2));
+// Where pipes are written in the background (Windows), what is on its way must arrive first.
+await Promise.all([process.stdout, process.stderr].map((s) => new Promise<void>((done) => s.write('', () => done()))));
 // The engine keeps worker threads; nothing of ours is left to do.
 process.exit();

@@ -46,13 +46,12 @@ export async function showTune(run: AsyncGenerator<TuneEvent, TuneResult, void>,
       case 'fitted':
         break;
       case 'sweep':
-      case 'teacher':
         break;
     }
   }
 }
 
-const progressLabels = { data: 'reading', hash: 'hashing the model', ridge: 'tuning', measure: 'measuring' } as const;
+const progressLabels = { hash: 'hashing the model', ridge: 'tuning', measure: 'measuring' } as const;
 
 const measuredNames = {
   heldout: 'held-out examples',
@@ -71,7 +70,7 @@ export function showResult(result: TuneResult, output: Output): void {
   output.line(`  base model    ${base.toFixed(3)}`);
   output.line(`  with adapter  ${adapted.toFixed(3)}   (${drop.toFixed(0)} % less)`);
   if (teacher !== undefined && Number.isFinite(teacher)) {
-    output.line(`  its teacher   ${teacher.toFixed(3)}   (base model with your examples in its context)`);
+    output.line(`  its teacher   ${teacher.toFixed(3)}   (base model with your examples in its context; by Loam's own forward pass)`);
   }
   output.line(`adapter: ${result.adapter} (${bytes(result.bytes)})`);
   output.line(`took ${duration(result.seconds)}, at most ${bytes(result.peakRssBytes)} of memory`);

@@ -32,7 +32,7 @@ export async function encodeExamples(
   for (const [index, example] of examples.entries()) {
     throwIfStopped(options.signal);
     const encoded = await tokenizer.encode(example.messages);
-    const longest = Math.max(...encoded.map(({ tokens }) => tokens.length));
+    const longest = encoded.reduce((max, { tokens }) => Math.max(max, tokens.length), 0);
     if (longest > options.maxTokens) {
       tooLong.push({ example: index, tokens: longest });
       continue;

@@ -21,7 +21,8 @@ export interface EngineOptions {
   /** Use GPU backends that are loaded (LOAM_GPU=1 by default decides). */
   gpu?: boolean;
   /**
-   * `fast` (default) uses the fastest exact formulation of each product. `reference` uses the kernels and the f16 keys and values of
+   * `fast` (default) uses the fastest formulation of each product that is exact but for rounding (of activations to 8 bits, as libllama does;
+   * of statistics to bf16 where that has fast products). `reference` uses the kernels and the f16 keys and values of
    * libllama, so that results can be compared with it to the last bit of the quantised activations, and f32 statistics.
    */
   kernels?: Kernels;
@@ -47,7 +48,7 @@ const poll = 3;
 
 /**
  * The compute backends of this process: GPU ones where asked for, then the CPU with its threads. Every computation runs on a worker
- * thread, one at a time, and stops when its AbortSignal fires.
+ * thread, one at a time, and stops when its AbortSignal fires: on the CPU within the graph, on a GPU at its end.
  */
 export class Engine implements Disposable {
   readonly threads: number;

@@ -77,7 +77,6 @@ describe('operations', () => {
       g.view(x, [4, 3], { offset: 16, strides: [2 * x.nb[1]] }),
       g.rowsOf(f(8, 10), 3, 4),
       g.concat(x, x, 1),
-      g.repeatBatch(f(8, 2, 3), 5),
       g.padColumns(f(3, 4), 5),
       g.padRows(f(3, 4), 2),
       g.getRows(f(8, 6), indices),

@@ -255,7 +255,6 @@ function declareGgml(base: Library, ggml: Library) {
     argmax: op<[C, T]>('argmax', p, p),
     sumRows: op<[C, T]>('sum_rows', p, p),
     repeat: op<[C, T, T]>('repeat', p, p, p),
-    repeat4d: op<[C, T, number, number, number, number]>('repeat_4d', p, p, 'int64', 'int64', 'int64', 'int64'),
     pad: op<[C, T, number, number, number, number]>('pad', p, p, 'int', 'int', 'int', 'int'),
     concat: op<[C, T, T, number]>('concat', p, p, p, 'int'),
     scale: op<[C, T, number]>('scale', p, p, 'float'),
@@ -428,7 +427,7 @@ function declareGgml(base: Library, ggml: Library) {
       'void ggml_threadpool_params_init(void*, int)',
     ),
 
-    // logging and native helpers used as callbacks (see callbacks.ts)
+    // logging and native helpers used as callbacks (see abortFlag.ts, engine.ts)
     logSet: declare<(callback: bigint | null, data: null) => void>(base, 'void ggml_log_set(void*, void*)'),
     isEmptyAddress: base.symbol('ggml_is_empty') as FunctionPointer,
     timeInitAddress: base.symbol('ggml_time_init') as FunctionPointer,
@@ -603,6 +602,7 @@ export function native(): Native {
 function checkLayout({ files, ggml, llama }: Native): void {
   const model = llama.modelDefaultParams();
   const context = llama.contextDefaultParams();
+  const quantize = llama.quantizeDefaultParams();
   const sound =
     Number(ggml.tensorOverhead()) === expectedTensorOverhead &&
     model.n_gpu_layers === -1 &&
@@ -617,7 +617,11 @@ function checkLayout({ files, ggml, llama }: Native): void {
     context.type_k === 1 &&
     context.type_v === 1 &&
     context.yarn_beta_fast === -1 &&
-    context.offload_kqv === true;
+    context.offload_kqv === true &&
+    quantize.ftype === 7 &&
+    quantize.allow_requantize === false &&
+    quantize.quantize_output_tensor === true &&
+    quantize.dry_run === false;
   if (!sound) {
     throw new LoamError({
       found: `these libraries (ggml ${ggml.version()}) lay out their structures differently`,

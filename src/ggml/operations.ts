@@ -237,13 +237,6 @@ export class Operations {
     return this.wrap(native().ggml.pad(this.context, a.handle, 0, count, 0, 0), a.type, ne);
   }
 
-  /** [.., 1] repeated `count` times along the last dimension: [.., count]. */
-  repeatBatch(a: Tensor, count: number): Tensor {
-    if (a.ne[3] !== 1) fail('repeatBatch', a);
-    const ne: Shape = [a.ne[0], a.ne[1], a.ne[2], count];
-    return this.wrap(native().ggml.repeat4d(this.context, a.handle, ...ne), a.type, ne);
-  }
-
   /** Rows of a by index: a [n, rows], indices i32 [m] -> f32 [n, m] (dequantised). The caller checks the indices' range. */
   getRows(a: Tensor, indices: Tensor): Tensor {
     if (indices.type.name !== 'i32' || a.ne[2] !== indices.ne[1] || a.ne[3] !== indices.ne[2])

@@ -13,7 +13,7 @@ export interface Batch {
 }
 
 /** Tokens computed at once: enough to keep the matrix products busy, few enough to stay in the caches and bound memory. */
-export const defaultBatchTokens = 1024;
+export const defaultBatchTokens = 512;
 /** A member may be shorter than the batch's length by this share: beyond it padding costs more than a second batch. */
 const maxPadding = 0.15;
 
@@ -57,12 +57,19 @@ export function paddedTokens(batch: Batch, sequences: readonly ArrayLike<number>
 
 const HALF_MINUS_INFINITY = 0xfc00;
 
-/** f16 mask [prefix + length, length]: each query sees the whole prefix, and itself and what is before it. */
-export function causalMask(length: number, prefix = 0): Uint16Array {
-  const keys = prefix + length;
-  const mask = new Uint16Array(keys * length);
-  for (let query = 0; query < length; query++) {
-    mask.fill(HALF_MINUS_INFINITY, query * keys + prefix + query + 1, (query + 1) * keys);
+/**
+ * f16 mask [prefix + N, N] of `sequences` sequences of `length` tokens laid out one after the other, N tokens together: each query
+ * sees the whole prefix, and in its own sequence itself and what is before it.
+ */
+export function causalMask(length: number, sequences = 1, prefix = 0): Uint16Array {
+  const own = length * sequences;
+  const keys = prefix + own;
+  const mask = new Uint16Array(keys * own);
+  for (let query = 0; query < own; query++) {
+    const row = query * keys;
+    const start = query - (query % length);
+    mask.fill(HALF_MINUS_INFINITY, row + prefix, row + prefix + start);
+    mask.fill(HALF_MINUS_INFINITY, row + prefix + query + 1, row + keys);
   }
   return mask;
 }
@@ -77,12 +84,14 @@ export function batchInputs(
   const { length } = batch;
   const sequences = batch.members.length;
   const before = prefix?.keys.ne[1] ?? 0;
+  // With a prefix all sequences attend as one, see `attend`; otherwise each for itself, with the same mask.
+  const attending = prefix ? sequences : 1;
   const positions = new Int32Array(length * sequences).map((_, i) => before + (i % length));
   return {
     length,
     sequences,
     positions: graph.input('i32', [positions.length], positions),
-    mask: graph.input('f16', [before + length, length], causalMask(length, before)),
+    mask: graph.input('f16', [before + attending * length, attending * length], causalMask(length, attending, before)),
     ropeFactors,
     halfKeys: graph.workspace.engine.kernels === 'reference',
     prefix,

@@ -23,7 +23,10 @@ export interface BatchInputs {
   sequences: number;
   /** i32 [N] */
   positions: Tensor;
-  /** f16 [prefix + length, length], 0 where a query (ne1) may look at a key (ne0), else -inf. */
+  /**
+   * f16, 0 where a query (ne1) may look at a key (ne0), else -inf: [length, length] for every sequence alike, or with a prefix
+   * [prefix + N, N] for all sequences together.
+   */
   mask: Tensor;
   /** f32 [dimensions/2], or null. */
   ropeFactors: Tensor | null;
@@ -75,12 +78,14 @@ export function attend(
   const keys = rotate(project(ops, layer, 'attn_k', input, lora), kvHeads); // [headDim, kvHeads, N]
   const values = ops.reshape(project(ops, layer, 'attn_v', input, lora), headDim, kvHeads, T * B);
 
-  // [headDim, n, N] -> [headDim, T, n, B], the order that attention reads.
-  const byHead = (y: Tensor, n: number) => ops.permute(ops.reshape(y, headDim, n, T, B), 0, 2, 1, 3);
+  // Keys of a prefix are the same for all sequences, so these attend as one long sequence whose mask keeps them apart: the queries
+  // share the prefix instead of each having a copy of it, and fill the kernel's tiles (64 queries), which short sequences don't.
+  const [queriesEach, sequences] = batch.prefix ? [T * B, 1] : [T, B];
+  // [headDim, n, N] -> [headDim, queries, n, sequences], the order that attention reads.
+  const byHead = (y: Tensor, n: number) => ops.permute(ops.reshape(y, headDim, n, queriesEach, sequences), 0, 2, 1, 3);
   const withPrefix = (own: Tensor, shared: Tensor | undefined) => {
-    if (!shared) return batch.halfKeys ? ops.cast(own, 'f16') : own;
-    const each = B === 1 ? shared : ops.repeatBatch(shared, B);
-    return ops.concat(each, own, 1);
+    if (shared) return ops.concat(shared, own, 1);
+    return batch.halfKeys ? ops.cast(own, 'f16') : own;
   };
   const attended = ops.flashAttention(
     byHead(queries, heads),
@@ -88,7 +93,7 @@ export function attend(
     withPrefix(byHead(values, kvHeads), batch.prefix?.values),
     batch.mask,
     h.attentionScale,
-  ); // [headDim, heads, T, B]
+  ); // [headDim, heads, queries, sequences]
   return { context: ops.reshape(attended, headDim * heads, T * B), keys, values };
 }
 

@@ -3,12 +3,14 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { explainWriteError } from '../util/writeFileAtomic.js';
 
-/** Bytes of activations kept in memory over all stores; beyond it they go to an unlinked file. */
+/** Bytes of activations kept in memory by all stores of this process together; a store that would exceed it uses a file. */
 export const memoryBudget = 192 << 20;
+let held = 0;
 
 /**
  * Activations of many batches between two layers: one f32 block a batch. Kept in memory up to a budget, then in a temporary file
- * that has no name (deleted while open), so that a crash leaves nothing of the user's behind.
+ * that has no name (deleted while open), so that a crash leaves nothing of the user's behind. Windows can't delete an open file:
+ * there it has a name until it is closed, and a crash leaves it to the system's cleaning of temporary files.
  */
 export class HiddenStates implements AsyncDisposable {
   private readonly offsets: number[] = [];
@@ -28,10 +30,11 @@ export class HiddenStates implements AsyncDisposable {
     this.memory = inMemory ? sizes.map((size) => new Float32Array(size)) : undefined;
   }
 
-  /** Room for batches of these sizes; `budget` bytes decide between memory and file. */
+  /** Room for batches of these sizes; in memory if no more than `budget` bytes are held then by all stores. */
   static async create(sizes: readonly number[], budget = memoryBudget, folder = tmpdir()): Promise<HiddenStates> {
     const total = 4 * sizes.reduce((sum, n) => sum + n, 0);
-    const store = new HiddenStates(sizes, total <= budget);
+    const store = new HiddenStates(sizes, held + total <= budget);
+    if (store.memory) held += total;
     if (!store.memory) {
       const path = join(folder, `loam-${process.pid}-${Math.random().toString(36).slice(2)}.tmp`);
       try {
@@ -49,6 +52,7 @@ export class HiddenStates implements AsyncDisposable {
   }
   private onClose: (() => Promise<void>) | undefined;
   private path = '';
+  private disposed = false;
 
   get bytes(): number {
     return 4 * this.sizes.reduce((sum, n) => sum + n, 0);
@@ -94,6 +98,8 @@ export class HiddenStates implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    if (this.memory && !this.disposed) held -= this.bytes;
+    this.disposed = true;
     await this.file?.close();
     await this.onClose?.();
     this.file = undefined;

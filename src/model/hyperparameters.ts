@@ -93,7 +93,7 @@ export function readHyperparameters(gguf: Gguf): Hyperparameters {
       found: `a model of the architecture "${name}"`,
       expected: `one of ${Object.keys(architectures).join(', ')}`,
       where: gguf.path,
-      fix: 'choose another model (`loam models list`)',
+      fix: 'choose a model that `loam models list` does not mark as unsupported',
     });
   }
   const key = (part: string) => `${name}.${part}`;
@@ -102,7 +102,7 @@ export function readHyperparameters(gguf: Gguf): Hyperparameters {
       found: 'a mixture-of-experts model',
       expected: 'a dense model',
       where: gguf.path,
-      fix: 'choose another model (`loam models list`)',
+      fix: 'choose a model that `loam models list` does not mark as unsupported',
     });
   }
   const embedding = whole(gguf, key('embedding_length'), limits.width);

@@ -95,8 +95,8 @@ export class Tokenizer implements Disposable {
 
   /** Concatenates, for each part, what is new of its prompt and its answer. */
   private join(parts: { prompt: string; full: string; turn: number }[], messages: readonly ChatMessage[]) {
-    const tokens: number[] = [];
-    const trained: number[] = [];
+    const tokens: Int32Array[] = [];
+    const trained: Uint8Array[] = [];
     let before = '';
     let turnBefore = 0;
     for (const { prompt, full, turn } of parts) {
@@ -106,14 +106,16 @@ export class Tokenizer implements Disposable {
         ...context,
         messages[turn]!,
       ]);
-      tokens.push(...question, ...answer.tokens);
-      trained.push(...Array<number>(question.length).fill(0));
+      tokens.push(question, answer.tokens);
       const learnt = messages[turn]!.train === false ? 0 : answer.trained;
-      trained.push(...Array.from(answer.tokens, (_, i) => (i < learnt ? 1 : 0)));
+      trained.push(new Uint8Array(question.length), new Uint8Array(answer.tokens.length).fill(1, 0, learnt));
       before = full;
       turnBefore = turn + 1;
     }
-    return { tokens: Int32Array.from(tokens), trained: Uint8Array.from(trained) };
+    return {
+      tokens: Int32Array.from(tokens.flatMap((part) => [...part])),
+      trained: Uint8Array.from(trained.flatMap((part) => [...part])),
+    };
   }
 
   /**

@@ -37,7 +37,8 @@ interface Snapshot {
  * state that predicts validation examples best is kept.
  */
 export class LabelSweeps {
-  private readonly sample: RidgeExample[];
+  /** Batches of the student that the sensitivity is measured on. */
+  private readonly sample: number[];
 
   constructor(
     private readonly engine: Engine,
@@ -50,7 +51,7 @@ export class LabelSweeps {
     private readonly onBatch: (tokens: number) => void,
     private readonly signal: AbortSignal | undefined,
   ) {
-    this.sample = sampleRows(examples, sensitivityRows * model.hyper.embedding);
+    this.sample = sampleBatches(student, examples, sensitivityRows * model.hyper.embedding);
   }
 
   private get upperLayers(): number {
@@ -61,9 +62,10 @@ export class LabelSweeps {
   get work(): number {
     if (this.settings.sweeps === 0) return 0;
     const { layers } = this.model.hyper;
-    const tokens = this.sample.reduce((sum, { student }) => sum + student.tokens.length, 0);
-    let sensitivity = layers - 1;
-    for (let l = this.settings.firstSweepLayer; l < layers - 1; l++) sensitivity += 2 * (layers - 1 - l);
+    const { batches } = this.student.walker;
+    const tokens = this.sample.reduce((sum, i) => sum + batches[i]!.batch.length * batches[i]!.batch.members.length, 0);
+    let sensitivity = 0;
+    for (let l = this.settings.firstSweepLayer; l < layers - 1; l++) sensitivity += 1 + 2 * (layers - 1 - l);
     return sensitivity * tokens + 3 * this.settings.sweeps * this.upperLayers * this.student.walker.paddedTokens;
   }
 
@@ -73,23 +75,23 @@ export class LabelSweeps {
     const sizes = this.student.walker.batches.map(({ rows }) => rows.length * model.hyper.embedding);
     await using gradient = await HiddenStates.create(sizes);
     using labels = await LabelGradient.create(model, workspace, head, signal);
-    let { nll, size } = await this.measure(labels, gradient);
+    const first = await this.measure(labels, settings.sweeps > 0 ? gradient : undefined);
+    let { nll } = first;
     let current: Snapshot = { modules, nll, sweeps: 0 };
     let best = current;
     this.emit({ type: 'sweep', sweep: 0, nll });
     if (settings.sweeps === 0) return best;
 
-    const sequences = this.sample.map(({ student }) => student);
     using sensitivity = await Sensitivity.measure(
       this.engine,
       model,
       workspace,
-      sequences,
+      await this.student.savedSample(this.sample),
       settings.firstSweepLayer,
       this.onBatch,
       signal,
     );
-    const step = (kappa * size ** 2) / (2 * this.upperLayers);
+    const step = (kappa * first.size ** 2) / (2 * this.upperLayers);
     for (let sweep = 1; sweep <= settings.sweeps; sweep++) {
       await this.student.restore();
       const next = current.modules.filter(({ layer }) => layer < settings.firstSweepLayer);
@@ -97,7 +99,7 @@ export class LabelSweeps {
         const before = current.modules.filter((module) => module.layer === layer.index);
         next.push(...(await this.sweepLayer(layer, before, gradient, sensitivity, step)));
       });
-      ({ nll, size } = await this.measure(labels, gradient));
+      ({ nll } = await this.measure(labels, sweep < settings.sweeps ? gradient : undefined));
       current = { modules: next, nll, sweeps: sweep };
       this.emit({ type: 'sweep', sweep, nll });
       const judged = Number.isFinite(nll.validation) ? ('validation' as const) : ('train' as const);
@@ -141,10 +143,10 @@ export class LabelSweeps {
     return after;
   }
 
-  /** Gradients at the last residual stream, mean NLL of each part, and the mean norm of the training rows' residual streams. */
+  /** Gradients at the last residual stream (into `gradient`, if they are wanted), mean NLL of each part, and the mean norm of the training rows' residual streams. */
   private async measure(
     labels: LabelGradient,
-    gradient: HiddenStates,
+    gradient: HiddenStates | undefined,
   ): Promise<{ nll: Record<Part, number>; size: number }> {
     const sums: Record<Part, [number, number]> = { train: [0, 0], validation: [0, 0], heldout: [0, 0] };
     const d = this.model.hyper.embedding;
@@ -153,7 +155,7 @@ export class LabelSweeps {
       const { rows, targets } = await predictingRows(this.model, this.student.walker, index, this.examples);
       const { part } = this.examples[batch.members[0]!]!;
       let losses: Float32Array;
-      if (part === 'train') {
+      if (part === 'train' && gradient) {
         const at = await labels.at(rows, targets, this.signal);
         await gradient.write(index, at.gradient);
         losses = at.nll;
@@ -183,15 +185,10 @@ const none = (inputs: number, outputs: number): Factors => ({
   b: new Float32Array(0),
 });
 
-/** The first training examples that together have as many rows, or all. */
-function sampleRows(examples: readonly RidgeExample[], rows: number): RidgeExample[] {
-  const chosen: RidgeExample[] = [];
-  let count = 0;
-  for (const example of examples) {
-    if (example.part !== 'train') continue;
-    if (count >= rows) break;
-    chosen.push(example);
-    count += example.student.positions.length;
-  }
-  return chosen;
+/** Training batches, spread over all lengths, that together have as many rows, or all. */
+function sampleBatches(student: Student, examples: readonly RidgeExample[], rows: number): number[] {
+  const train = student.walker.batches.filter(({ batch }) => examples[batch.members[0]!]!.part === 'train');
+  const total = train.reduce((sum, batch) => sum + batch.rows.length, 0);
+  const every = Math.max(1, Math.floor(total / rows));
+  return train.filter((_, i) => i % every === 0).map(({ index }) => index);
 }

@@ -10,7 +10,7 @@ import { throwIfStopped } from '../util/errors.js';
 import { Random } from '../util/random.js';
 import { Cholesky } from './cholesky.js';
 import { Gram, meanDiagonal } from './gram.js';
-import { type WalkedSequence, Walker } from './walker.js';
+import type { Walker } from './walker.js';
 
 /** Size of the perturbation relative to the residual stream: small enough to be linear, far above rounding. */
 const relativeSize = 0.05;
@@ -42,30 +42,30 @@ export class Sensitivity implements Disposable {
 
   /**
    * Measures layers `firstLayer` to the one before the last.
-   * @param sequences a sample of what the model will read; their `positions` are perturbed and looked at
+   * @param walker a sample of what the model will read, standing before `firstLayer`, disposed here; the `positions` of its
+   *   sequences are perturbed and looked at
    */
   static async measure(
     engine: Engine,
     model: Model,
     workspace: Workspace,
-    sequences: readonly WalkedSequence[],
+    sample: Walker,
     firstLayer: number,
     onStep: (tokens: number) => void,
     signal?: AbortSignal,
   ): Promise<Sensitivity> {
+    await using walker = sample;
     const { layers, embedding } = model.hyper;
     const measured = Array.from({ length: Math.max(0, layers - 1 - firstLayer) }, (_, i) => firstLayer + i);
     const buffer = engine.buffer(Math.max(1, measured.length));
     const tensors = new Map(measured.map((l) => [l, buffer.tensor('f32', [embedding, embedding])]));
     if (measured.length === 0) return Sensitivity.identity();
     buffer.allocate();
-    await using walker = await Walker.create(model, workspace, sequences, { signal });
     try {
-      for (let l = 0; l < layers - 1; l++) {
+      for (const l of measured) {
         using layer = await model.layer(l);
         await advance(model, workspace, layer, walker, walker.hidden, walker.hidden, onStep, signal);
-        const into = tensors.get(l);
-        if (into) await measureLayer(engine, model, workspace, walker, l, into, onStep, signal);
+        await measureLayer(engine, model, workspace, walker, l, tensors.get(l)!, onStep, signal);
       }
       return new Sensitivity(buffer, tensors);
     } catch (error) {

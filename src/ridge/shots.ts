@@ -14,7 +14,8 @@ export interface ShotPlan {
 
 /**
  * Splits the training sequences into two halves and lets shots drawn from each half teach the other, so that every example both
- * teaches and is learnt, and none is ever a shot for itself. Shots are drawn at random, as long as `maxTokens` are not exceeded.
+ * teaches and is learnt, and none is ever a shot for itself. Shots are drawn at random, as long as `maxTokens` are not exceeded. No
+ * prefix is empty.
  */
 export function planShots(
   sequences: readonly Sequence[],
@@ -40,5 +41,7 @@ export function planShots(
     }
     return chosen;
   });
-  return { prefixes, prefixOf: sequences.map((s) => half.get(s.example)!) };
+  // Where no example of a half fits, the other half is taught without shots.
+  const used = prefixes.filter((shots) => shots.length > 0);
+  return { prefixes: used, prefixOf: sequences.map((s) => used.indexOf(prefixes[half.get(s.example)!]!)) };
 }

@@ -56,6 +56,15 @@ export class Student implements AsyncDisposable {
     await this.saved!.copyTo(this.walker.hidden);
   }
 
+  /** A walker of its own over some batches, standing where `save` was called. */
+  async savedSample(batches: readonly number[]): Promise<Walker> {
+    const sequences = this.examples.map((example) => example.student);
+    const groups = batches.map((index) => this.walker.batches[index]!.batch);
+    const hidden = await HiddenStates.create(batches.map((index) => this.saved!.sizes[index]!));
+    for (const [i, index] of batches.entries()) await hidden.write(i, await this.saved!.read(index));
+    return Walker.at(this.model, sequences, groups, hidden);
+  }
+
   /** Walks through a layer that is not adapted. */
   async advance(layer: Layer): Promise<void> {
     for (const { index, batch } of this.walker.batches) {

@@ -66,6 +66,11 @@ export class Walker implements AsyncDisposable {
     return walker;
   }
 
+  /** Sequences that have walked already: `hidden` holds their residual streams, one block a group, and is disposed with the walker. */
+  static at(model: Model, sequences: readonly WalkedSequence[], groups: readonly Batch[], hidden: HiddenStates): Walker {
+    return new Walker(model, sequences, groups, hidden);
+  }
+
   /** Memory for one batch's activations: the store's own where it is in memory. */
   async room(index: number): Promise<Float32Array> {
     const { batch } = this.batches[index]!;

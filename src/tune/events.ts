@@ -27,16 +27,15 @@ export type TuneEvent =
   /** One corrected linear: errors are squared distances to the teacher on validation rows, relative to no correction. */
   | { type: 'fitted'; layer: number; module: string; rank: number; lambda: number; error?: number }
   /** State after a pass that follows the labels (0: before the first), by our own graph. */
-  | { type: 'sweep'; sweep: number; nll: { train: number; validation: number; heldout: number } }
-  /** Mean NLL of the teacher (base model with the examples in its context) on the same sequences: the yardstick. */
-  | { type: 'teacher'; nll: number };
+  | { type: 'sweep'; sweep: number; nll: { train: number; validation: number; heldout: number } };
 
-export type Stage = 'data' | 'hash' | 'ridge' | 'measure';
+export type Stage = 'hash' | 'ridge' | 'measure';
 
 export interface TuneResult {
   type: 'result';
   adapter: string;
   method: string;
+  /** `teacher`: the base model with examples in its context, by our own graph: the yardstick. */
   nll: MeasuredNll & { teacher?: number };
   /** What the NLL was measured on. */
   measuredOn: 'heldout' | 'validation' | 'train';

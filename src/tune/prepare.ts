@@ -7,6 +7,7 @@ import type { Tokenizer } from '../model/tokenizer.js';
 import { LoamError } from '../util/errors.js';
 import { count } from '../util/format.js';
 import type { TuneEvent } from './events.js';
+import { limitAdvice } from './limitAdvice.js';
 
 /** The user's examples as token sequences, by what they are used for. */
 export interface PreparedData {
@@ -22,11 +23,13 @@ export interface PreparedData {
 /** Share of the data held out for choosing, and for measuring where there is no held-out file. */
 const validationShare = 0.1;
 const minValidation = 4;
+/** Examples named one by one in warnings; the rest is counted. */
+const named = 3;
 
 /** Loads, splits and encodes the data, telling of everything that is left out. */
 export async function prepareData(
   tokenizer: Tokenizer,
-  request: { data: string; heldout?: string; maxTokens: number; seed: number },
+  request: { data: string; heldout?: string; maxTokens: number; contextLength: number; seed: number },
   emit: (event: TuneEvent) => void,
   signal?: AbortSignal,
 ): Promise<PreparedData> {
@@ -39,7 +42,6 @@ export async function prepareData(
   const data = await load(request.data);
   const heldout = request.heldout === undefined ? undefined : await load(request.heldout);
   const overlap = removeOverlap(data.examples, heldout?.examples ?? []);
-  for (const { reason } of overlap.removed) warn(`${request.data}: ${reason}; it is not trained on`);
   if (overlap.train.length === 0) {
     throw new LoamError({
       found: 'every example is also in the held-out file',
@@ -47,12 +49,17 @@ export async function prepareData(
       fix: 'give another file to --heldout, or none',
     });
   }
+  for (const { reason } of overlap.removed.slice(0, named)) warn(`${request.data}: ${reason}; it is not trained on`);
+  if (overlap.removed.length > named) {
+    warn(`${count(overlap.removed.length - named)} more ask the same as held-out examples and are not trained on`);
+  }
   const split = splitExamples(overlap.train, { fraction: validationShare, seed: request.seed, minValidation });
   if (split.remark) warn(split.remark);
   if (split.moved.length > 0) {
     warn(`${count(split.moved.length)} examples that ask the same were kept on one side of the validation split`);
   }
 
+  const advice = `shorten the examples or ${limitAdvice(request.maxTokens, request.contextLength)}`;
   const encode = async (examples: readonly Example[], what: string): Promise<Sequence[]> => {
     const encoded: EncodedExamples = await encodeExamples(tokenizer, examples, {
       maxTokens: request.maxTokens,
@@ -62,7 +69,7 @@ export async function prepareData(
       const lines = encoded.tooLong.slice(0, 5).map(({ example }) => count(examples[example]!.source.line));
       const more = encoded.tooLong.length > 5 ? ' ...' : '';
       warn(
-        `${count(encoded.tooLong.length)} of ${count(examples.length)} ${what} examples are longer than ${count(request.maxTokens)} tokens and are left out (lines ${lines.join(', ')}${more}); --max-tokens raises the limit`,
+        `${count(encoded.tooLong.length)} of ${count(examples.length)} ${what} examples are longer than ${count(request.maxTokens)} tokens and are left out (lines ${lines.join(', ')}${more}); ${advice}`,
       );
     }
     return encoded.sequences;
@@ -74,14 +81,14 @@ export async function prepareData(
     throw new LoamError({
       found: `no training example fits into ${count(request.maxTokens)} tokens`,
       where: request.data,
-      fix: 'shorten the examples or raise --max-tokens',
+      fix: advice,
     });
   }
   if (heldout && held.length === 0) {
     throw new LoamError({
       found: `no held-out example fits into ${count(request.maxTokens)} tokens`,
       where: request.heldout,
-      fix: 'shorten the examples or raise --max-tokens',
+      fix: advice,
     });
   }
   if (!tokenizer.hasOwnTemplate) {

@@ -12,16 +12,18 @@ import { Model } from '../model/model.js';
 import { Tokenizer } from '../model/tokenizer.js';
 import { LoamError, UsageError } from '../util/errors.js';
 import { eventStream } from '../util/eventStream.js';
+import { requireWritable } from '../util/requireWritable.js';
 import { version } from '../util/version.js';
 import { explainWriteError } from '../util/writeFileAtomic.js';
 import type { TuneEvent, TuneResult } from './events.js';
-import type { TuneOptions } from './options.js';
+import { recipeOptions, type TuneOptions } from './options.js';
 import { type PreparedData, prepareData } from './prepare.js';
 import { tuneRidge } from './tuneRidge.js';
 
 /**
  * One tuning run, from files to a measured adapter: the adapter appears under its name only after stock libllama, having loaded it
- * from the file, predicts held-out examples better with it than without.
+ * from a file of the same tensors, predicts examples better with it than without: held-out ones where given, else those for
+ * validation, else the training examples.
  *
  * @param data file of examples, in any format that `data/` reads
  * @throws LoamError for a stated failure, StoppedError when `signal` fires
@@ -47,10 +49,9 @@ async function run(
 ): Promise<TuneResult> {
   const started = performance.now();
   const out = resolve(options.out ?? defaultOut(data));
-  if (resolve(data) === out || (options.heldout && resolve(options.heldout) === out)) {
-    throw new UsageError({ found: '--out names the data file', where: out, fix: 'choose another path' });
-  }
   const source = await resolveModel(options.model);
+  await requireFree(out, [data, source.path, options.heldout, options.teacher]);
+  await requireWritable(out);
   using engine = new Engine({ threads: options.threads });
   await using model = await Model.open(engine, source.path);
   using tokenizer = await Tokenizer.open(model.gguf);
@@ -65,7 +66,7 @@ async function run(
   const maxTokens = Math.min(options.maxTokens, model.hyper.contextLength);
   const prepared = await prepareData(
     tokenizer,
-    { data, heldout: options.heldout, maxTokens, seed: options.seed },
+    { data, heldout: options.heldout, maxTokens, contextLength: model.hyper.contextLength, seed: options.seed },
     emit,
     signal,
   );
@@ -98,7 +99,13 @@ async function run(
     alpha: options.alpha ?? options.rank,
     name: basename(out, extname(out)),
     stopTokens: stopTokens(tokenizer),
-    recipe: { ...recipe, data: prepared.hashes.data },
+    recipe: {
+      ...chosen(options),
+      used: recipe,
+      data: prepared.hashes.data,
+      heldout: prepared.hashes.heldout,
+      teacher: options.teacher === undefined ? undefined : await sha256(options.teacher, emit, signal),
+    },
     version,
   };
   emit({ type: 'stage', stage: 'measure', message: 'measuring base and adapter in llama.cpp' });
@@ -114,6 +121,27 @@ async function run(
     peakRssBytes: process.resourceUsage().maxRSS * 1024,
     bytes: (await stat(out)).size,
   };
+}
+
+/** The options that decide what an adapter becomes, as given or by default. */
+function chosen(options: TuneOptions): Record<string, unknown> {
+  const names = Object.keys(recipeOptions) as (keyof typeof recipeOptions)[];
+  return Object.fromEntries(names.map((name) => [name, options[name]]));
+}
+
+/** Refuses an output that is one of the inputs, by whatever path. */
+async function requireFree(out: string, inputs: readonly (string | undefined)[]): Promise<void> {
+  const identity = async (path: string) => {
+    const found = await stat(path, { bigint: true }).catch(() => undefined);
+    return found && `${found.dev} ${found.ino}`;
+  };
+  const own = await identity(out);
+  for (const input of inputs) {
+    if (input === undefined) continue;
+    if (resolve(input) === out || (own !== undefined && own === (await identity(input)))) {
+      throw new UsageError({ found: '--out names a file that is read', where: out, fix: 'choose another path' });
+    }
+  }
 }
 
 function measuredSet(prepared: PreparedData) {
@@ -172,7 +200,8 @@ async function gate(
     });
     return { base, adapted, tokens };
   } finally {
-    await rm(candidate, { force: true });
+    // Whatever went wrong above is what the user should hear of.
+    await rm(candidate, { force: true }).catch(() => {});
   }
 }
 

@@ -31,7 +31,8 @@ export async function tuneRidge(
   signal: AbortSignal,
 ): Promise<{ modules: ModuleFactors[]; teacherNll: RidgeFit['nll']['teacher']; recipe: Record<string, unknown> }> {
   const { layers, contextLength } = model.hyper;
-  const longest = Math.max(...prepared.train.map(({ tokens }) => tokens.length));
+  const { train, validation, heldout } = prepared;
+  const longest = [...train, ...validation, ...heldout].reduce((most, { tokens }) => Math.max(most, tokens.length), 0);
   const shotTokens = Math.min(Math.floor(contextShare * contextLength), contextLength - longest);
   const plan = planShots(prepared.train, {
     shots: options.shots ?? defaultShots,
@@ -68,18 +69,10 @@ export async function tuneRidge(
     modules: fit.modules,
     teacherNll: fit.nll.teacher,
     recipe: {
-      method: 'ridge',
-      rank: options.rank,
-      layers: {
-        top: layers - firstLayer,
-        sweeps: options.sweeps,
-        firstSweepLayer: Math.max(firstLayer, Math.floor(sweepShare * layers)),
-      },
-      shots: plan.prefixes.map((shots) => shots.length),
-      lambda: options.lambda ?? 'validated',
+      layers: { top: layers - firstLayer },
       sweeps: fit.sweeps,
-      seed: options.seed,
-      maxTokens: options.maxTokens,
+      firstSweepLayer: Math.max(firstLayer, Math.floor(sweepShare * layers)),
+      shots: plan.prefixes.map((shots) => shots.length),
     },
   };
 }

@@ -10,7 +10,8 @@ export function bytes(n: number | bigint): string {
   let value = Number(n);
   const units = ['bytes', 'kB', 'MB', 'GB', 'TB'];
   let unit = 0;
-  while (value >= 1000 && unit < units.length - 1) {
+  // 999.95 would be shown as 1000.0.
+  while (value >= (unit === 0 ? 1000 : 999.95) && unit < units.length - 1) {
     value /= 1000;
     unit++;
   }
@@ -19,8 +20,8 @@ export function bytes(n: number | bigint): string {
 
 /** Seconds as "4.2 s", "1 min 05 s", "2 h 03 min". */
 export function duration(seconds: number): string {
-  if (seconds < 60) return `${seconds.toFixed(seconds < 10 ? 1 : 0)} s`;
   const whole = Math.round(seconds);
+  if (whole < 60) return `${seconds.toFixed(seconds < 9.95 ? 1 : 0)} s`;
   if (whole < 3600) return `${Math.floor(whole / 60)} min ${String(whole % 60).padStart(2, '0')} s`;
   return `${Math.floor(whole / 3600)} h ${String(Math.floor((whole % 3600) / 60)).padStart(2, '0')} min`;
 }

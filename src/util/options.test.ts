@@ -52,6 +52,7 @@ describe('options', () => {
   for (const [args, pattern] of [
     [['--rnk', '8'], /--rnk: an unknown flag/],
     [['--rank'], /--rank: no value, expected --rank N/],
+    [['--heldout-file', '--json'], /--heldout-file: no value, expected --heldout-file FILE/],
     [['--rank', 'x'], /--rank: "x", expected a whole number from 1 to 128/],
     [['--rank', '1.5'], /whole number/],
     [['--rank', ''], /whole number/],

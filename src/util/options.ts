@@ -126,7 +126,10 @@ export function parseFlags<S extends Schema>(
       continue;
     }
     const raw = inline ?? args[++i];
-    if (raw === undefined) wrong(flag!, 'no value', `${flag} ${option.value ?? 'VALUE'}`);
+    // `--out --json` lacks the file's name; `--out=--json` is one.
+    if (raw === undefined || (inline === undefined && raw.startsWith('--'))) {
+      wrong(flag!, 'no value', `${flag} ${option.value ?? 'VALUE'}`);
+    }
     values[name!] = parseValue(option, raw, flag!);
   }
   return { values: values as Partial<Values<S>>, positionals };

@@ -8,6 +8,8 @@ function partialPath(path: string): string {
   return join(dirname(path), `.${basename(path)}.${randomBytes(4).toString('hex')}.partial`);
 }
 
+const elsewhere = 'choose another path with --out or LOAM_HOME';
+
 /** Turns the errors of a full or read-only disk into a sentence that says what to do. */
 export function explainWriteError(error: unknown, path: string): unknown {
   const code = (error as NodeJS.ErrnoException)?.code;
@@ -19,12 +21,19 @@ export function explainWriteError(error: unknown, path: string): unknown {
   }
   if (code === 'EACCES' || code === 'EPERM' || code === 'EROFS') {
     return new LoamError(
-      { found: 'no permission to write here', where: path, fix: 'choose another path with --out or LOAM_HOME' },
+      { found: 'no permission to write here', where: path, fix: elsewhere },
       { cause: error },
     );
   }
   if (code === 'EISDIR' || code === 'ENOTDIR' || code === 'EEXIST') {
-    return new LoamError({ found: 'the path is not a file that can be written', where: path }, { cause: error });
+    return new LoamError(
+      { found: 'the path is not a file that can be written', where: path, fix: elsewhere },
+      { cause: error },
+    );
+  }
+  // The folder is there: /proc and its like take no files of ours.
+  if (code === 'ENOENT') {
+    return new LoamError({ found: 'no file can be made here', where: path, fix: elsewhere }, { cause: error });
   }
   return error;
 }

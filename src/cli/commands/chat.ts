@@ -1,10 +1,11 @@
 import { createInterface } from 'node:readline/promises';
+import { addAbortSignal } from 'node:stream';
 import { resolveModel } from '../../catalog/resolveModel.js';
 import { ChatSession } from '../../chat/ChatSession.js';
 import { type Sampling, samplingOptions } from '../../chat/sampling.js';
 import type { ChatMessage } from '../../model/chatTemplate.js';
 import { runOptions } from '../../tune/options.js';
-import { StoppedError } from '../../util/errors.js';
+import { StoppedError, throwIfStopped, UsageError } from '../../util/errors.js';
 import { command } from '../command.js';
 import { jsonOption } from '../options.js';
 import type { Output } from '../output.js';
@@ -36,6 +37,14 @@ export const chatCommand = command({
   ].join('\n'),
   async run({ options, positionals, output, signal }) {
     const { path } = await resolveModel(options.model);
+    const prompt = positionals[0] ?? (process.stdin.isTTY ? undefined : await readAll(process.stdin, signal));
+    if (prompt !== undefined && prompt.trim() === '') {
+      throw new UsageError({
+        found: 'an empty prompt',
+        expected: 'loam chat PROMPT, or a prompt on standard input',
+        fix: 'run it in a terminal to converse',
+      });
+    }
     using session = await ChatSession.open({
       modelPath: path,
       adapterPath: options.adapter,
@@ -43,8 +52,7 @@ export const chatCommand = command({
       threads: options.threads,
     });
     const system: ChatMessage[] = options.system ? [{ role: 'system', content: options.system }] : [];
-    if (positionals[0] !== undefined || !process.stdin.isTTY) {
-      const prompt = positionals[0] ?? (await readAll(process.stdin));
+    if (prompt !== undefined) {
       await say(session, [...system, { role: 'user', content: prompt }], options, output, signal);
       return;
     }
@@ -52,9 +60,14 @@ export const chatCommand = command({
   },
 });
 
-async function readAll(stream: NodeJS.ReadableStream): Promise<string> {
+async function readAll(stream: NodeJS.ReadStream, signal: AbortSignal): Promise<string> {
   let text = '';
-  for await (const piece of stream) text += piece;
+  try {
+    for await (const piece of addAbortSignal(signal, stream.setEncoding('utf8'))) text += piece;
+  } catch (error) {
+    throwIfStopped(signal);
+    throw error;
+  }
   return text.trim();
 }
 

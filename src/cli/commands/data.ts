@@ -6,6 +6,7 @@ import type { Example } from '../../data/types.js';
 import { readGguf } from '../../gguf/readGguf.js';
 import { readHyperparameters } from '../../model/hyperparameters.js';
 import { Tokenizer } from '../../model/tokenizer.js';
+import { limitAdvice } from '../../tune/limitAdvice.js';
 import { recipeOptions, runOptions } from '../../tune/options.js';
 import { count } from '../../util/format.js';
 import { command } from '../command.js';
@@ -28,7 +29,8 @@ export const dataCommand = command({
     const file = positionals[0]!;
     const { path } = await resolveModel(options.model);
     const gguf = await readGguf(path);
-    const maxTokens = Math.min(options.maxTokens, readHyperparameters(gguf).contextLength);
+    const { contextLength } = readHyperparameters(gguf);
+    const maxTokens = Math.min(options.maxTokens, contextLength);
     using tokenizer = await Tokenizer.open(gguf);
     const dataset = await loadDataset(file, { signal });
     const { sequences, tooLong } = await encodeExamples(tokenizer, dataset.examples, { maxTokens, signal });
@@ -44,7 +46,7 @@ export const dataCommand = command({
       output.line(`  the field "${name}" of ${count(records)} records is not used`);
     }
     if (tooLong.length > 0) {
-      output.line(`\nlonger than ${count(maxTokens)} tokens, left out whole (--max-tokens raises the limit):`);
+      output.line(`\nlonger than ${count(maxTokens)} tokens, left out whole; shorten them or ${limitAdvice(maxTokens, contextLength)}:`);
       for (const { example, tokens } of tooLong) {
         output.line(`  line ${count(dataset.examples[example]!.source.line)}: ${count(tokens)} tokens`);
       }

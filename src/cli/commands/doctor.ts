@@ -1,5 +1,6 @@
 import { statfs } from 'node:fs/promises';
 import { arch, cpus, freemem, platform, release, totalmem } from 'node:os';
+import { dirname } from 'node:path';
 import { listModels } from '../../catalog/listModels.js';
 import { Engine } from '../../ggml/engine.js';
 import { native } from '../../ggml/native.js';
@@ -96,12 +97,12 @@ export const doctorCommand = command({
 
 /** Bytes free on the disk of LOAM_HOME, or of its nearest existing parent. */
 async function freeDisk(): Promise<number | undefined> {
-  for (let path = loamHome(); ; path = path.slice(0, Math.max(1, path.lastIndexOf('/')))) {
+  for (let path = loamHome(); ; path = dirname(path)) {
     try {
       const { bavail, bsize } = await statfs(path);
       return bavail * bsize;
     } catch {
-      if (path.length <= 1) return undefined;
+      if (path === dirname(path)) return undefined;
     }
   }
 }

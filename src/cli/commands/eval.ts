@@ -6,6 +6,7 @@ import { loadDataset } from '../../data/loadDataset.js';
 import { readGguf } from '../../gguf/readGguf.js';
 import { readHyperparameters } from '../../model/hyperparameters.js';
 import { Tokenizer } from '../../model/tokenizer.js';
+import { limitAdvice } from '../../tune/limitAdvice.js';
 import { recipeOptions, runOptions } from '../../tune/options.js';
 import { LoamError } from '../../util/errors.js';
 import { count } from '../../util/format.js';
@@ -42,7 +43,11 @@ export const evalCommand = command({
       );
     }
     if (sequences.length === 0) {
-      throw new LoamError({ found: 'no example fits into the limit', where: file, fix: 'raise --max-tokens' });
+      throw new LoamError({
+        found: `no example fits into ${count(maxTokens)} tokens`,
+        where: file,
+        fix: `shorten the examples or ${limitAdvice(maxTokens, hyper.contextLength)}`,
+      });
     }
     const { tokens, base, adapted } = await measureNll(path, options.adapter, sequences, {
       threads: options.threads,

@@ -4,6 +4,7 @@ import { findModel } from '../../catalog/findModel.js';
 import { listModels } from '../../catalog/listModels.js';
 import { removeModel } from '../../catalog/removeModel.js';
 import { readGguf } from '../../gguf/readGguf.js';
+import { architectures } from '../../model/architecture.js';
 import { readHyperparameters } from '../../model/hyperparameters.js';
 import { UsageError } from '../../util/errors.js';
 import { bytes } from '../../util/format.js';
@@ -77,12 +78,13 @@ async function list(output: Output): Promise<void> {
   const rows = models.map((m) => [
     `${m.name}${m.isDefault ? ' (default)' : ''}`,
     m.installed ? 'here' : m.partial ? 'partly here' : m.problem ? 'damaged' : '',
+    m.entry && !(m.entry.architecture in architectures) ? 'unsupported' : '',
     `${m.approximateSize ? '~' : ''}${bytes(m.size)}`,
     m.entry ? `${m.entry.title}, ${m.entry.licence.name}` : m.path,
   ]);
-  const widths = [0, 1, 2].map((i) => Math.max(...rows.map((row) => row[i]!.length)));
+  const widths = [0, 1, 2, 3].map((i) => Math.max(...rows.map((row) => row[i]!.length)));
   for (const row of rows) {
-    output.line(row.map((cell, i) => (i < 3 ? cell.padEnd(widths[i]!) : cell)).join('  '));
+    output.line(row.map((cell, i) => (i < 4 ? cell.padEnd(widths[i]!) : cell)).join('  '));
   }
   output.event({ type: 'result', models });
 }

@@ -1,0 +1,199 @@
+import assert from 'node:assert/strict';
+import { after, describe, it } from 'node:test';
+import { measureNll } from '../adapter/measureNll.js';
+import { Engine } from '../ggml/engine.js';
+import type { ModuleFactors } from '../model/lora.js';
+import { Model } from '../model/model.js';
+import { scratchFolder } from '../testing/scratch.js';
+import { type TinyModelOptions, writeTinyModel } from '../testing/tinyModel.js';
+import { Random } from '../util/random.js';
+import { eachLayer } from './eachLayer.js';
+import { groupExamples, type Part, type RidgeExample } from './examples.js';
+import { fitRidge } from './fitRidge.js';
+import { LabelGradient } from './labelGradient.js';
+import { rowsNll, walkedNll } from './rowsNll.js';
+import type { RidgeSettings } from './settings.js';
+import { Student } from './student.js';
+
+const engine = new Engine({ threads: 2, kernels: 'reference' });
+const workspace = engine.workspace(16384);
+after(() => {
+  workspace[Symbol.dispose]();
+  engine[Symbol.dispose]();
+});
+
+const folder = scratchFolder();
+let files = 0;
+const tiny = (options: TinyModelOptions = {}) => writeTinyModel(`${folder}/${files++}.gguf`, options);
+const random = new Random(11);
+const vocabulary = 265;
+const tokens = (n: number) => Int32Array.from({ length: n }, () => 3 + Math.floor(random.uniform() * (vocabulary - 3)));
+
+/** Random sequences whose second half is to be predicted. */
+function examples(count: number, part: Part, length = 12, prefix = -1): RidgeExample[] {
+  return Array.from({ length: count }, (_, i) => {
+    const sequence = tokens(length + (i % 3));
+    const positions = Int32Array.from({ length: length / 2 }, (_, k) => length / 2 - 1 + k);
+    const walked = { tokens: sequence, positions };
+    return { part, prefix, student: walked, teacher: walked, targets: positions.map((p) => sequence[p + 1]!) };
+  });
+}
+
+const settings: RidgeSettings = { rank: 64, lambdas: [1e-4], firstLayer: 1, sweeps: 0, firstSweepLayer: 1 };
+
+describe('ridge', () => {
+  it('measures the NLL that libllama measures', async () => {
+    const path = await tiny({ layers: 3 });
+    await using model = await Model.open(engine, path);
+    const set = examples(5, 'heldout');
+    await using student = await Student.create(model, workspace, set, groupExamples(set).student, () => {});
+    await eachLayer(model, 0, (layer) => student.advance(layer));
+    using head = await model.head();
+    const found = await walkedNll(model, workspace, head, student.walker, set, 'heldout');
+    const sequences = set.map((e) => ({ tokens: e.student.tokens, targets: e.student.positions.map((p) => p + 1) }));
+    const { base } = await measureNll(path, undefined, sequences, { threads: 2 });
+    assert.ok(Math.abs(found - base) < 1e-5 * base, `${found}, libllama ${base}`);
+  });
+
+  it('the gradient of the label is that of finite differences', async () => {
+    const path = await tiny();
+    await using model = await Model.open(engine, path);
+    using head = await model.head();
+    using labels = await LabelGradient.create(model, workspace, head);
+    const d = model.hyper.embedding;
+    const n = 4;
+    const rows = new Float32Array(n * d).map(() => 2 * random.normal());
+    const targets = tokens(n);
+    const { gradient, nll } = await labels.at(rows, targets);
+    const expected = await rowsNll(model, workspace, head, rows, targets);
+    nll.forEach((value, i) => {
+      assert.ok(Math.abs(value - expected[i]!) < 1e-5);
+    });
+    for (let trial = 0; trial < 5; trial++) {
+      const direction = new Float32Array(n * d).map(() => random.normal());
+      const epsilon = 1e-2;
+      const at = (sign: number) =>
+        rowsNll(
+          model,
+          workspace,
+          head,
+          rows.map((x, i) => x + sign * epsilon * direction[i]!),
+          targets,
+        );
+      const [up, down] = [await at(1), await at(-1)];
+      for (let i = 0; i < n; i++) {
+        let slope = 0;
+        for (let k = i * d; k < (i + 1) * d; k++) slope += gradient[k]! * direction[k]!;
+        const measured = -(up[i]! - down[i]!) / (2 * epsilon); // of the log-likelihood
+        // The transposed head is kept in half precision.
+        assert.ok(Math.abs(slope - measured) < 5e-3 * (1 + Math.abs(measured)), `${slope}, measured ${measured}`);
+      }
+    }
+  });
+
+  it('leaves a student alone that reads what its teacher reads', async () => {
+    const path = await tiny({ layers: 3 });
+    await using model = await Model.open(engine, path);
+    const set = [...examples(20, 'train'), ...examples(5, 'validation')];
+    const { modules, nll } = await fitRidge(engine, model, { examples: set, prefixes: [] }, settings, () => {});
+    for (const { factors } of modules) assert.equal(factors.rank, 0);
+    assert.ok(Math.abs(nll.teacher.validation - nll.student.validation) < 1e-5);
+  });
+
+  it('recovers a low-rank change of the last layer exactly, from rows that determine it', async () => {
+    const path = await tiny({ layers: 2 });
+    await using model = await Model.open(engine, path);
+    const { embedding, feedForward } = model.hyper;
+    const rank = 3;
+    const factors = {
+      inputs: feedForward,
+      outputs: embedding,
+      rank,
+      a: new Float32Array(rank * feedForward).map(() => 0.3 * random.normal()),
+      b: new Float32Array(embedding * rank).map(() => 0.3 * random.normal()),
+    };
+    const skill: ModuleFactors[] = [{ layer: 1, module: 'ffn_down', factors }];
+    const set = [...examples(60, 'train'), ...examples(10, 'validation'), ...examples(10, 'heldout')];
+    const fit = await fitRidge(
+      engine,
+      model,
+      { examples: set, prefixes: [], skill },
+      { ...settings, rank, lambdas: [1e-5] },
+      () => {},
+    );
+    const found = fit.modules.find(({ module }) => module === 'ffn_down')!.factors;
+    assert.equal(found.rank, rank);
+    const product = (f: typeof factors) => {
+      const w = new Float64Array(embedding * feedForward);
+      for (let o = 0; o < embedding; o++)
+        for (let k = 0; k < rank; k++)
+          for (let i = 0; i < feedForward; i++)
+            w[o * feedForward + i]! += f.b[o * rank + k]! * f.a[k * feedForward + i]!;
+      return w;
+    };
+    const [wanted, got] = [product(factors), product(found as typeof factors)];
+    let error = 0;
+    let size = 0;
+    wanted.forEach((w, i) => {
+      error += (w - got[i]!) ** 2;
+      size += w * w;
+    });
+    assert.ok(Math.sqrt(error / size) < 0.01, `relative error ${Math.sqrt(error / size)}`);
+    assert.ok(Math.abs(fit.nll.teacher.heldout - fit.nll.student.heldout) < 1e-3);
+  });
+
+  it('brings a student nearer to a teacher that has a prefix, and sweeps lower the NLL further', async () => {
+    const path = await tiny({ layers: 4 });
+    await using model = await Model.open(engine, path);
+    const prefixes = [tokens(40), tokens(30)];
+    const set = [...examples(40, 'train', 12, 0), ...examples(40, 'train', 12, 1), ...examples(12, 'validation', 12, 0)];
+    const sweeps: number[] = [];
+    const fitted: { error?: number }[] = [];
+    const problem = { examples: set, prefixes };
+    const fit = await fitRidge(
+      engine,
+      model,
+      problem,
+      { rank: 16, lambdas: [0.3, 1], firstLayer: 2, sweeps: 2, firstSweepLayer: 3 },
+      (event) => {
+        if (event.type === 'sweep') sweeps.push(event.nll.train);
+        if (event.type === 'fitted') fitted.push(event);
+      },
+    );
+    assert.equal(fitted.length, 4);
+    for (const { error } of fitted) assert.ok(error! <= 1);
+    // A teacher whose context is noise is not the better predictor; following the labels is, on what they were fitted to.
+    for (let i = 1; i < sweeps.length; i++) assert.ok(sweeps[i]! < sweeps[i - 1]!, `train NLL ${sweeps}`);
+    assert.ok(sweeps.length >= 2);
+    for (const { layer, factors } of fit.modules) {
+      assert.ok(layer >= 2 && factors.rank <= 16);
+      for (const value of [...factors.a, ...factors.b]) assert.ok(Number.isFinite(value));
+    }
+  });
+
+  it('is the same bit for bit when repeated', async () => {
+    const path = await tiny({ layers: 3 });
+    await using model = await Model.open(engine, path);
+    const set = [...examples(20, 'train', 12, 0), ...examples(5, 'validation', 12, 0)];
+    const problem = { examples: set, prefixes: [tokens(25)] };
+    const run = () => fitRidge(engine, model, problem, { ...settings, rank: 8, sweeps: 1 }, () => {});
+    const [first, second] = [await run(), await run()];
+    assert.deepEqual(first, second);
+  });
+
+  it('stops when asked', async () => {
+    const path = await tiny({ layers: 3 });
+    await using model = await Model.open(engine, path);
+    const controller = new AbortController();
+    const set = examples(20, 'train', 12, 0);
+    const stopped = fitRidge(
+      engine,
+      model,
+      { examples: set, prefixes: [tokens(25)] },
+      settings,
+      () => controller.abort(),
+      controller.signal,
+    );
+    await assert.rejects(stopped, { name: 'StoppedError' });
+  });
+});

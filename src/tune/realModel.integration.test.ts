@@ -1,0 +1,206 @@
+/**
+ * The whole path on the real default model: fetch, parity of the forward pass with libllama, tune, eval, chat, a teacher with an
+ * adapter. The model is kept in LOAM_HOME, or in .cache/loam of this checkout, and fetched once.
+ */
+import assert from 'node:assert/strict';
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { before, describe, it } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { readAdapter } from '../adapter/readAdapter.js';
+import { Engine, type Kernels } from '../ggml/engine.js';
+import { LlamaModel } from '../ggml/llamaModel.js';
+import { quantizeModel } from '../ggml/quantize.js';
+import { readGguf } from '../gguf/readGguf.js';
+import { forwardNodes, sequenceLogits } from '../model/forward.js';
+import { byLayer, PlacedLora } from '../model/lora.js';
+import { Model } from '../model/model.js';
+import { Tokenizer } from '../model/tokenizer.js';
+import { meanKl } from '../testing/kl.js';
+import { jsonLines, type LoamOptions, resultOf, runLoam } from '../testing/runLoam.js';
+import { scratchFolder } from '../testing/scratch.js';
+
+/** design.md: mean KL divergence in nats a token between libllama's logits and ours. */
+const parity = 1e-4;
+/** Milliseconds after Ctrl-C that a slow machine may take; it is usually well below a tenth of it. */
+const patience = 5000;
+
+const root = fileURLToPath(new URL('../../', import.meta.url));
+const home = process.env.LOAM_HOME ? resolve(process.env.LOAM_HOME) : join(root, '.cache', 'loam');
+const folder = scratchFolder();
+const asset = (name: string) => join(root, 'assets', 'examples', name);
+interface Pair {
+  instruction: string;
+  input: string;
+  output: string;
+}
+const records = (name: string) => JSON.parse(readFileSync(asset(name), 'utf8')) as Pair[];
+const heldout = asset('mara-heldout.json');
+
+const loam = (args: string[], options: Partial<LoamOptions> = {}) =>
+  runLoam([...args, '--json'], { home, cwd: folder, limit: 600_000, ...options });
+/** Every n-th of the bundled examples, so that all their kinds occur. */
+const subset = (name: string, n: number) => {
+  const all = records('mara-train.json');
+  const path = join(folder, name);
+  writeFileSync(path, JSON.stringify(all.filter((_, i) => Math.floor((i * n) / all.length) > Math.floor(((i - 1) * n) / all.length))));
+  return path;
+};
+interface Nll {
+  base: number;
+  adapted: number;
+  teacher: number;
+}
+
+// The only test that may use the network.
+const fetched = await loam(['models', 'get', 'smollm2-135m'], { env: { HF_ENDPOINT: process.env.HF_ENDPOINT } });
+const path = resultOf(fetched).path as string;
+
+/** What libllama computes for a sequence, and what our graph does, as logits [vocabulary, tokens]. */
+async function libllamaLogits(file: string, tokens: Int32Array, adapter?: string): Promise<Float32Array> {
+  using model = await LlamaModel.load(file);
+  const context = await model.context({ contextLength: tokens.length + 16 });
+  if (adapter) context.setAdapters([{ adapter: await model.loadAdapter(adapter), scale: 1 }]);
+  const logits = new Float32Array(tokens.length * model.vocabulary.size);
+  const v = model.vocabulary.size;
+  await context.decode(tokens, 0, {
+    wants: () => true,
+    onLogits: (rows, indices) => logits.set(rows, indices[0]! * v),
+  });
+  return logits;
+}
+
+async function ownLogits(file: string, tokens: Int32Array, kernels: Kernels, adapter?: string): Promise<Float32Array> {
+  using engine = new Engine({ kernels });
+  await using model = await Model.open(engine, file);
+  using workspace = engine.workspace(2 * forwardNodes(model));
+  const modules = adapter ? (await readAdapter(adapter, { gguf: model.gguf, hyper: model.hyper })).modules : [];
+  const placed = byLayer(modules, model.hyper.layers).map((list) => new PlacedLora(engine, list));
+  try {
+    const lora = placed.map((p) => p.lora);
+    return await sequenceLogits(model, workspace, tokens, lora);
+  } finally {
+    for (const p of placed) p[Symbol.dispose]();
+  }
+}
+
+const sample = await (async () => {
+  using tokenizer = await Tokenizer.open(await readGguf(path));
+  const messages = records('mara-heldout.json')
+    .slice(0, 3)
+    .flatMap(({ instruction, output }) => [
+      { role: 'user' as const, content: instruction },
+      { role: 'assistant' as const, content: output },
+    ]);
+  const [conversation] = await tokenizer.encode(messages);
+  return { tokens: conversation!.tokens, vocabulary: tokenizer.vocabulary.size };
+})();
+
+describe('the forward pass agrees with libllama', () => {
+  const { tokens, vocabulary } = sample;
+  const requantised = (type: 'q8_0' | 'f16') => join(folder, `${type}.gguf`);
+  before(async () => {
+    for (const type of ['q8_0', 'f16'] as const) await quantizeModel(path, requantised(type), { type });
+  });
+
+  const files = [
+    ['as fetched (Q4_1)', path],
+    ['requantised to Q8_0', requantised('q8_0')],
+    ['requantised to F16', requantised('f16')],
+  ] as const;
+  for (const [name, file] of files) {
+    it(name, async (t) => {
+      const theirs = await libllamaLogits(file, tokens);
+      const kl = meanKl(theirs, await ownLogits(file, tokens, 'reference'), vocabulary);
+      t.diagnostic(`mean KL over ${tokens.length} tokens: ${kl.toExponential(2)}`);
+      assert.ok(kl <= parity, `KL ${kl}`);
+    });
+  }
+
+  it('and with fast kernels is as near to exact arithmetic as libllama is', async (t) => {
+    // The same weights in F16, which no kernel multiplies by activations of 8 bits.
+    const exact = await libllamaLogits(requantised('f16'), tokens);
+    const theirs = meanKl(exact, await libllamaLogits(path, tokens), vocabulary);
+    const ours = meanKl(exact, await ownLogits(path, tokens, 'fast'), vocabulary);
+    t.diagnostic(`mean KL from exact: libllama ${theirs.toExponential(2)}, fast kernels ${ours.toExponential(2)}`);
+    assert.ok(ours <= 2 * theirs);
+    const half = meanKl(exact, await ownLogits(requantised('f16'), tokens, 'fast'), vocabulary);
+    assert.ok(half <= parity, `F16: KL ${half}`);
+  });
+});
+
+describe('tuning', () => {
+  const adapter = join(folder, 'mara.gguf');
+  const options = ['--heldout', heldout, '--out', adapter, '--shots', '8', '--sweeps', '1'];
+  let nll: Nll | undefined;
+
+  it('on some of the bundled examples lowers the held-out NLL in libllama', async (t) => {
+    const result = resultOf(await loam(['tune', subset('some.json', 60), ...options]));
+    nll = result.nll as Nll;
+    t.diagnostic(`NLL ${nll.base.toFixed(3)} -> ${nll.adapted.toFixed(3)} (teacher ${nll.teacher.toFixed(3)}) in ${(result.seconds as number).toFixed(1)} s`);
+    assert.deepEqual([result.measuredOn, result.adapter], ['heldout', adapter]);
+    assert.ok(nll.adapted < nll.base);
+    // With examples in its context the base model itself does better: that is what there is to learn.
+    assert.ok(nll.teacher < nll.base);
+  });
+
+  it('says what eval says of the adapter it wrote', async () => {
+    const result = resultOf(await loam(['eval', heldout, '--adapter', adapter]));
+    const measured = result.nll as Nll;
+    assert.ok(Math.abs(measured.base - nll!.base) < 1e-4);
+    assert.ok(Math.abs(measured.adapted - nll!.adapted) < 1e-4);
+    const stored = await (async () => {
+      using engine = new Engine();
+      await using model = await Model.open(engine, path);
+      return (await readAdapter(adapter, { gguf: model.gguf, hyper: model.hyper })).metrics!;
+    })();
+    assert.deepEqual(stored.nll, { base: nll!.base, adapted: nll!.adapted });
+    assert.equal(stored.tokens, result.tokens);
+  });
+
+  it('the adapter does in libllama what it does in our graph', async (t) => {
+    const theirs = await libllamaLogits(path, sample.tokens, adapter);
+    const ours = await ownLogits(path, sample.tokens, 'reference', adapter);
+    const kl = meanKl(theirs, ours, sample.vocabulary);
+    const effect = meanKl(await libllamaLogits(path, sample.tokens), theirs, sample.vocabulary);
+    t.diagnostic(`KL ${kl.toExponential(2)}; of the base to the adapted model ${effect.toFixed(2)}`);
+    assert.ok(kl <= parity, `KL ${kl}`);
+    assert.ok(effect > 100 * parity);
+  });
+
+  it('chat with it streams an answer', async () => {
+    const arrivals: number[] = [];
+    const run = await loam(['chat', "What's the van called?", '--adapter', adapter, '--temperature', '0', '--max-tokens', '40'], {
+      onStdout: () => arrivals.push(performance.now()),
+    });
+    const { text, tokens, promptTokens } = resultOf(run);
+    const pieces = jsonLines(run).filter(({ type }) => type === 'text');
+    assert.equal(pieces.map((piece) => piece.text).join(''), text);
+    assert.ok((text as string).trim().length > 0 && (tokens as number) > 1 && (promptTokens as number) > 5);
+    // Not all at once at the end.
+    assert.ok(arrivals.length > 2 && arrivals.at(-1)! > arrivals[0]!);
+  });
+
+  it('a teacher that wears it, without shots, hands its skill on', async (t) => {
+    const out = join(folder, 'pupil.gguf');
+    const flags = ['--teacher', adapter, '--shots', '0', '--sweeps', '0', '--heldout', heldout, '--out', out];
+    const pupil = resultOf(await loam(['tune', subset('few.json', 30), ...flags])).nll as Nll;
+    t.diagnostic(`teacher ${pupil.teacher.toFixed(3)}, pupil ${pupil.adapted.toFixed(3)}, base ${pupil.base.toFixed(3)}`);
+    // The teacher is the base with the adapter: what libllama measured for that, but for the rounding of the fast kernels.
+    assert.ok(Math.abs(pupil.teacher - nll!.adapted) < 0.01 * nll!.adapted, `${pupil.teacher} for ${nll!.adapted}`);
+    assert.ok(pupil.adapted < pupil.base);
+  });
+
+  it('stops soon after Ctrl-C', async (t) => {
+    if (process.platform === 'win32') {
+      t.skip('Windows has no signals between processes');
+      return;
+    }
+    const stopWhen = { signal: 'SIGINT' as const, when: (stdout: string) => stdout.includes('"type":"fitted"') };
+    const out = join(folder, 'stopped.gguf');
+    const run = await loam(['tune', join(folder, 'some.json'), '--layers', 'all', '--out', out], { stopWhen });
+    assert.equal(run.code, 130);
+    t.diagnostic(`stopped ${Math.round(run.stoppedAfter!)} ms after the signal`);
+    assert.ok(run.stoppedAfter! < patience, `${run.stoppedAfter} ms`);
+  });
+});
