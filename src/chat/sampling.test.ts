@@ -18,7 +18,11 @@ const session = await ChatSession.open({ modelPath: path, threads: 1 });
 after(() => session[Symbol.dispose]());
 
 const user = (content: string): ChatMessage => ({ role: 'user', content });
-const sampling = (changes: Partial<Sampling>): Sampling => ({ ...defaults(samplingOptions), maxTokens: 24, ...changes });
+const sampling = (changes: Partial<Sampling>): Sampling => ({
+  ...defaults(samplingOptions),
+  maxTokens: 24,
+  ...changes,
+});
 
 async function answer(changes: Partial<Sampling>, messages = [user('Hello')], by = session) {
   let text = '';
@@ -124,10 +128,13 @@ describe('a conversation', () => {
 
   it('that outgrows the context loses its oldest turns, never the system message or the question, and says so', async () => {
     using small = await ChatSession.open({ modelPath: path, threads: 1, contextLength: 128 });
-    const turns = Array.from({ length: 9 }, (_, i): ChatMessage => ({
-      role: i % 2 ? 'assistant' : 'user',
-      content: `turn ${i} with words`,
-    }));
+    const turns = Array.from(
+      { length: 9 },
+      (_, i): ChatMessage => ({
+        role: i % 2 ? 'assistant' : 'user',
+        content: `turn ${i} with words`,
+      }),
+    );
     const system: ChatMessage = { role: 'system', content: 'Be brief.' };
     const events = [];
     for await (const event of small.answer([system, ...turns], sampling(greedy))) events.push(event);
@@ -135,7 +142,10 @@ describe('a conversation', () => {
     assert.ok(first?.type === 'forgot' && first.messages > 0 && first.messages % 2 === 0);
     const kept = await answer(greedy, [system, ...turns.slice(first.messages)], small);
     assert.equal(events.flatMap((event) => (event.type === 'text' ? [event.text] : [])).join(''), kept.text);
-    await assert.rejects(answer(greedy, [user('word '.repeat(200))], small), /a message of \d+ tokens, expected at most/);
+    await assert.rejects(
+      answer(greedy, [user('word '.repeat(200))], small),
+      /a message of \d+ tokens, expected at most/,
+    );
   });
 
   it('can go on after an answer was stopped', async () => {

@@ -33,7 +33,10 @@ export class Desk {
   /** Writes a file, JSON unless it is text or bytes; returns its path. */
   file(name: string, content: unknown): string {
     const path = this.path(name);
-    writeFileSync(path, typeof content === 'string' || content instanceof Uint8Array ? content : JSON.stringify(content));
+    writeFileSync(
+      path,
+      typeof content === 'string' || content instanceof Uint8Array ? content : JSON.stringify(content),
+    );
     return path;
   }
 

@@ -222,7 +222,11 @@ describe('tune writes an adapter that predicts better, or nothing', { concurrenc
     ['no shots', sayings(12), ['--shots', '0']],
     ['all layers, rank 1', sayings(12), ['--layers', 'all', '--rank', '1']],
     ['one layer, another alpha', sayings(12), ['--layers', 'top:1', '--alpha', '3']],
-    ['a field of almost a megabyte among others', [{ ...sayings(1)[0], output: 'a '.repeat(499_000) }, ...sayings(9, 1)], []],
+    [
+      'a field of almost a megabyte among others',
+      [{ ...sayings(1)[0], output: 'a '.repeat(499_000) }, ...sayings(9, 1)],
+      [],
+    ],
   ];
   for (const [name, records, flags] of sets) {
     it(name, async () => {
@@ -237,7 +241,10 @@ describe('tune writes an adapter that predicts better, or nothing', { concurrenc
         assert.deepEqual([...contents(folder).keys()], [out]);
       } else {
         assert.equal(run.code, 1);
-        assert.match(run.stderr, /does not predict .* better than the bare model.*so it was not kept; add more examples/);
+        assert.match(
+          run.stderr,
+          /does not predict .* better than the bare model.*so it was not kept; add more examples/,
+        );
         assert.equal(contents(folder).size, 0);
       }
     });

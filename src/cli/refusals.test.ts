@@ -111,7 +111,11 @@ describe('examples', { concurrency: 2 }, () => {
     ['a folder', desk.folder, /this is a folder, expected a file of examples/],
     ['an empty file', desk.file('empty.json', ''), /the file is empty, expected examples/],
     ['an empty list', desk.file('nothing.json', []), /no records in it, expected a list of examples/],
-    ['prose', desk.file('prose.json', `${secret}, he said,\nand left.`), /none of the formats Loam reads, expected JSON/],
+    [
+      'prose',
+      desk.file('prose.json', `${secret}, he said,\nand left.`),
+      /none of the formats Loam reads, expected JSON/,
+    ],
     [
       'JSON that breaks off',
       desk.file('broken.json', JSON.stringify([record, record]).slice(0, -8)),
@@ -178,7 +182,9 @@ describe('examples', { concurrency: 2 }, () => {
   });
 });
 
-describe('adapters are refused by eval, chat and tune --teacher before native code sees them', { concurrency: 2 }, () => {
+describe('adapters are refused by eval, chat and tune --teacher before native code sees them', {
+  concurrency: 2,
+}, () => {
   const tensors = (edit: (a: Float32Array) => void = () => {}, name = 'ffn_down', inputs = 96) => {
     const a = new Float32Array(4 * inputs).fill(0.1);
     edit(a);
@@ -205,14 +211,26 @@ describe('adapters are refused by eval, chat and tune --teacher before native co
   const cases: [string, string | Promise<string>, RegExp][] = [
     ['missing', desk.path('none.gguf'), /none\.gguf: /],
     ['truncated', desk.file('cut-adapter.gguf', whole.subarray(0, -100)), /ends after .*download or copy it again\.$/],
-    ['not a number', foreign('nan-adapter.gguf', tensors(notNumber)), /ffn_down.weight.lora_a holds values that are not/],
+    [
+      'not a number',
+      foreign('nan-adapter.gguf', tensors(notNumber)),
+      /ffn_down.weight.lora_a holds values that are not/,
+    ],
     [
       'of a wrong shape',
       foreign('shape.gguf', tensors(undefined, 'ffn_down', 64)),
       /lora_a is \[64, 4\], expected \[96, rank\]; choose the base model it was made for with --model/,
     ],
-    ['for a linear that is not there', foreign('name.gguf', tensors(undefined, 'ffn_side')), /corrects nothing that the/],
-    ['a base model', model, /a GGUF file that is not an adapter, expected a LoRA adapter; pass base models with --model/],
+    [
+      'for a linear that is not there',
+      foreign('name.gguf', tensors(undefined, 'ffn_side')),
+      /corrects nothing that the/,
+    ],
+    [
+      'a base model',
+      model,
+      /a GGUF file that is not an adapter, expected a LoRA adapter; pass base models with --model/,
+    ],
     ['another kind of file', data, /data\.json: /],
   ];
   for (const [name, path, pattern] of cases) {
@@ -227,7 +245,8 @@ describe('adapters are refused by eval, chat and tune --teacher before native co
 
   it('one of another base model', async () => {
     const other = await desk.model('other.gguf', { seed: 2 });
-    const pattern = /an adapter made for another base model \(tiny\), expected one for .*other\.gguf; choose the base model/;
+    const pattern =
+      /an adapter made for another base model \(tiny\), expected one for .*other\.gguf; choose the base model/;
     for (const command of ['chat', 'eval']) {
       const run = await desk.run([command, data, '--model', other, '--adapter', own, '--json']);
       assertRefused(run, 1, pattern);
@@ -254,7 +273,12 @@ describe('places to write', { concurrency: 2 }, () => {
       assert.equal(jsonLines(run).length, 1);
     });
 
-  refused('a folder', desk.newFolder('taken'), 1, /this is a folder, expected the path of a file to write; choose another/);
+  refused(
+    'a folder',
+    desk.newFolder('taken'),
+    1,
+    /this is a folder, expected the path of a file to write; choose another/,
+  );
   refused('below a file', `${data}/a.gguf`, 1, /not a file that can be written; choose another path with --out/);
   refused('the data', data, 2, /--out names a file that is read; choose another path\.$/);
   refused('the model', model, 2, /--out names a file that is read/);
@@ -266,7 +290,8 @@ describe('places to write', { concurrency: 2 }, () => {
   if (process.platform !== 'win32') {
     refused('a device', '/dev/null', 1, /a pipe or a device, expected the path of a file to write/);
   }
-  if (process.platform === 'linux') refused('where no file can be', '/proc/a.gguf', 1, /\/proc\/a\.gguf: .*; choose another/);
+  if (process.platform === 'linux')
+    refused('where no file can be', '/proc/a.gguf', 1, /\/proc\/a\.gguf: .*; choose another/);
 
   /** Mounts a file system for one test, or skips the test with the reason. */
   function mounted(t: TestContext, name: string, options: string): string | undefined {
@@ -275,7 +300,9 @@ describe('places to write', { concurrency: 2 }, () => {
       t.skip('mounting a small file system needs root on Linux');
       return undefined;
     }
-    const { status, stderr } = spawnSync('mount', ['-t', 'tmpfs', '-o', options, 'tmpfs', folder], { encoding: 'utf8' });
+    const { status, stderr } = spawnSync('mount', ['-t', 'tmpfs', '-o', options, 'tmpfs', folder], {
+      encoding: 'utf8',
+    });
     if (status !== 0) {
       t.skip(`no file system can be mounted here: ${stderr?.trim()}`);
       return undefined;

@@ -41,13 +41,16 @@ describe('quantizeModel', () => {
     };
     const [before, after] = [await values(source), await values(whole)];
     // Half of the last of 11 bits, or of the smallest number that f16 tells from 0.
-    before.forEach((x, i) => assert.ok(Math.abs(after[i]! - x) <= Math.abs(x) * 2 ** -11 + 2 ** -25));
+    for (const [i, x] of before.entries()) assert.ok(Math.abs(after[i]! - x) <= Math.abs(x) * 2 ** -11 + 2 ** -25);
     assert.equal((await readGguf(half)).tensor(name).type.name, 'f16');
   });
 
   it('what cannot be read or written is refused, and leaves nothing', async () => {
     const before = readdirSync(folder);
-    await assert.rejects(quantizeModel(join(folder, 'none.gguf'), join(folder, 'x.gguf'), { type: 'q8_0' }), /could not/);
+    await assert.rejects(
+      quantizeModel(join(folder, 'none.gguf'), join(folder, 'x.gguf'), { type: 'q8_0' }),
+      /could not/,
+    );
     await assert.rejects(quantizeModel(source, join(folder, 'none', 'x.gguf'), { type: 'q8_0' }), /could not write/);
     assert.deepEqual(readdirSync(folder), before);
   });

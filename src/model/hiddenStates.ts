@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { explainWriteError } from '../util/writeFileAtomic.js';
 
 /** Bytes of activations kept in memory by all stores of this process together; a store that would exceed it uses a file. */
-export const memoryBudget = 192 << 20;
+export const memoryBudget = 128 << 20;
 let held = 0;
 
 /**
@@ -14,7 +14,7 @@ let held = 0;
  */
 export class HiddenStates implements AsyncDisposable {
   private readonly offsets: number[] = [];
-  private readonly memory: Float32Array[] | undefined;
+  private memory: Float32Array[] | undefined;
   private file: FileHandle | undefined;
 
   private constructor(
@@ -52,7 +52,6 @@ export class HiddenStates implements AsyncDisposable {
   }
   private onClose: (() => Promise<void>) | undefined;
   private path = '';
-  private disposed = false;
 
   get bytes(): number {
     return 4 * this.sizes.reduce((sum, n) => sum + n, 0);
@@ -98,8 +97,8 @@ export class HiddenStates implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    if (this.memory && !this.disposed) held -= this.bytes;
-    this.disposed = true;
+    if (this.memory) held -= this.bytes;
+    this.memory = undefined;
     await this.file?.close();
     await this.onClose?.();
     this.file = undefined;

@@ -37,7 +37,10 @@ describe('examples for teacher and student', () => {
       examples.forEach(({ student, teacher, targets, prefix, part }, i) => {
         const { tokens, targets: positions } = sequences[i]!;
         assert.deepEqual(student.tokens, tokens);
-        assert.deepEqual([...targets], Array.from(positions, (position) => tokens[position]));
+        assert.deepEqual(
+          [...targets],
+          Array.from(positions, (position) => tokens[position]),
+        );
         for (const walked of [student, teacher]) {
           const next = Array.from(walked.positions, (position) => walked.tokens[position + 1]);
           assert.deepEqual(next, [...targets]);
@@ -50,7 +53,14 @@ describe('examples for teacher and student', () => {
         const read = [...(prefixes[prefix] ?? []), ...teacher.tokens];
         assert.deepEqual(read.slice(0, opening.length), [...opening]);
         assert.equal(read.filter((token) => token === opening[0]).length, 1);
-        assert.equal(part, i < parts.train.length ? 'train' : i < parts.train.length + parts.validation.length ? 'validation' : 'heldout');
+        assert.equal(
+          part,
+          i < parts.train.length
+            ? 'train'
+            : i < parts.train.length + parts.validation.length
+              ? 'validation'
+              : 'heldout',
+        );
       });
     }
   });

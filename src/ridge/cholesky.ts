@@ -8,6 +8,8 @@ import { LoamError } from '../util/errors.js';
 export const blockSize = 128;
 /** Rows of the trailing matrix updated by one product, which bounds the memory for intermediate results. */
 const stripRows = 1024;
+/** Right-hand sides solved for together, for the same reason. */
+const stripColumns = 512;
 
 /**
  * Cholesky factor L (lower triangle, C = L·Lᵀ) of a symmetric positive definite matrix, blocked and right-looking
@@ -100,25 +102,32 @@ export class Cholesky implements Disposable {
    * which may be B's own memory.
    */
   solveLower(g: Graph, b: Tensor, into: Tensor): void {
-    const m = b.ne[1];
-    for (const { from, size, inverse } of this.blocks) {
-      const inverseTensor = g.input('f32', [size, size], inverse);
+    const inverses = this.blocks.map(({ size, inverse }) => g.input('f32', [size, size], inverse));
+    inStrips(g, b, into, (b, into) => this.lowerStrip(g, b, into, inverses));
+  }
+
+  private lowerStrip(g: Graph, b: Tensor, into: Tensor, inverses: readonly Tensor[]): void {
+    for (const [i, { from, size }] of this.blocks.entries()) {
       let rest = g.cont(columns(g, b, from, size)); // [size, m]
       if (from > 0) {
         const known = g.cont(columns(g, into, 0, from)); // [from, m]
         const rows = g.view(this.factor, [from, size], { offset: from * this.factor.nb[1] });
         rest = g.sub(rest, g.mulMat(rows, known));
       }
-      g.run(g.copy(g.mulMat(inverseTensor, rest), g.view(into, [size, m], { offset: from * 4 })));
+      g.run(g.copy(g.mulMat(inverses[i]!, rest), columns(g, into, from, size)));
     }
   }
 
   /** Adds to `g` the solution of Lᵀ·U = B, shapes as in `solveLower`. */
   solveUpper(g: Graph, b: Tensor, into: Tensor): void {
-    const m = b.ne[1];
+    const inverses = this.blocks.map(({ size, inverseT }) => g.input('f32', [size, size], inverseT));
+    inStrips(g, b, into, (b, into) => this.upperStrip(g, b, into, inverses));
+  }
+
+  private upperStrip(g: Graph, b: Tensor, into: Tensor, inverses: readonly Tensor[]): void {
     const n = this.size;
-    for (const { from, size, inverseT } of [...this.blocks].reverse()) {
-      const inverseTensor = g.input('f32', [size, size], inverseT);
+    for (let i = this.blocks.length - 1; i >= 0; i--) {
+      const { from, size } = this.blocks[i]!;
       let rest = g.cont(columns(g, b, from, size)); // [size, m]
       const after = n - from - size;
       if (after > 0) {
@@ -128,17 +137,20 @@ export class Cholesky implements Disposable {
         });
         rest = g.sub(rest, g.mulMat(g.cont(g.transpose(below)), known));
       }
-      g.run(g.copy(g.mulMat(inverseTensor, rest), g.view(into, [size, m], { offset: from * 4 })));
+      g.run(g.copy(g.mulMat(inverses[i]!, rest), columns(g, into, from, size)));
     }
-  }
-
-  /** Nodes that `solveLower` or `solveUpper` adds to a graph, at most. */
-  get solveNodes(): number {
-    return this.blocks.length * 12;
   }
 
   [Symbol.dispose](): void {
     this.buffer[Symbol.dispose]();
+  }
+}
+
+/** Right-hand sides (rows in memory) a strip at a time. */
+function inStrips(g: Graph, b: Tensor, into: Tensor, solve: (b: Tensor, into: Tensor) => void): void {
+  for (let first = 0; first < b.ne[1]; first += stripColumns) {
+    const count = Math.min(stripColumns, b.ne[1] - first);
+    solve(g.rowsOf(b, first, count), g.rowsOf(into, first, count));
   }
 }
 

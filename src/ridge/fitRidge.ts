@@ -13,6 +13,8 @@ import type { RidgeEvent, RidgeSettings } from './settings.js';
 import { Student } from './student.js';
 import { type Fit, teacherFit } from './target.js';
 import { Teacher } from './teacher.js';
+import { ValidationRows } from './validationRows.js';
+import type { Walker } from './walker.js';
 
 export interface RidgeProblem {
   examples: readonly RidgeExample[];
@@ -30,6 +32,8 @@ export interface RidgeFit {
   sweeps: number;
 }
 
+/** λ is chosen anew in every so many layers and kept in between: it changes slowly with depth, and solving is dear in wide models. */
+const lambdaEvery = 4;
 /** Nodes of the largest graph: forward substitution over the blocks of the widest statistics. */
 const workspaceNodes = 16384;
 
@@ -75,6 +79,7 @@ export async function fitRidge(
 
   const skill = byLayer(problem.skill ?? [], layers);
   const modules: ModuleFactors[] = [];
+  const lambdas = new Map<string, number>();
   await eachLayer(model, 0, async (layer) => {
     using placed = new PlacedLora(engine, skill[layer.index]!);
     await teacher.advance(layer, placed.lora);
@@ -83,14 +88,17 @@ export async function fitRidge(
     else modules.push(...(await follow(layer)));
   });
 
-  using head = await model.head();
-  const nll = async (walker: Teacher['walker']) => {
+  const teacherNll = await measure(teacher.walker);
+  // Its memory is needed now; disposing twice is harmless.
+  await teacher[Symbol.asyncDispose]();
+  const swept = await sweeps.run(modules);
+  return { modules: swept.modules, nll: { teacher: teacherNll, student: swept.nll }, sweeps: swept.sweeps };
+
+  async function measure(walker: Walker) {
+    using head = await model.head();
     const of = (part: Part) => walkedNll(model, workspace, head, walker, examples, part, signal);
     return { train: await of('train'), validation: await of('validation'), heldout: await of('heldout') };
-  };
-  const teacherNll = await nll(teacher.walker);
-  const swept = await sweeps.run(head, modules);
-  return { modules: swept.modules, nll: { teacher: teacherNll, student: swept.nll }, sweeps: swept.sweeps };
+  }
 
   async function follow(layer: Layer): Promise<ModuleFactors[]> {
     const fitted: ModuleFactors[] = [];
@@ -101,10 +109,13 @@ export async function fitRidge(
       collect: (fit: Fit) => Promise<void>,
     ) => {
       using train = new Gram(engine, inputs, embedding);
-      using validation = new Gram(engine, inputs, embedding);
+      const validation = new ValidationRows();
       await collect(teacherFit(residual, embedding, { train, validation }));
-      const choice = await choose(engine, workspace, train, validation, settings, signal);
+      const known = (layer.index - firstLayer) % lambdaEvery === 0 ? undefined : lambdas.get(module);
+      const candidates = known === undefined ? settings.lambdas : [known];
+      const choice = await choose(engine, workspace, train, validation, candidates, settings.rank, signal);
       const { factors, lambda, error } = choice;
+      lambdas.set(module, lambda);
       emit({ type: 'fitted', layer: layer.index, module, rank: factors.rank, lambda, error });
       fitted.push({ layer: layer.index, module, factors });
     };
@@ -122,23 +133,24 @@ async function choose(
   engine: Engine,
   workspace: Workspace,
   train: Gram,
-  validation: Gram,
-  settings: RidgeSettings,
+  validation: ValidationRows,
+  lambdas: readonly number[],
+  rank: number,
   signal?: AbortSignal,
 ): Promise<{ factors: Factors; lambda: number; error?: number }> {
   let best: { factors: Factors; lambda: number; error?: number } | undefined;
   const judged = validation.rows > 0;
-  for (const lambda of judged ? settings.lambdas : settings.lambdas.slice(0, 1)) {
+  for (const lambda of judged ? lambdas : lambdas.slice(0, 1)) {
     const { factors, validationCurve } = await reducedRankRidge(engine, workspace, train, {
       lambda,
-      rank: settings.rank,
+      rank,
       validation,
       signal,
     });
     if (!validationCurve) return { factors, lambda };
-    const rank = validationCurve.reduce((low, error, r) => (error < validationCurve[low]! ? r : low), 0);
-    const error = validationCurve[rank]!;
-    if (!best || error < best.error!) best = { factors: truncate(factors, rank), lambda, error };
+    const kept = validationCurve.reduce((low, error, r) => (error < validationCurve[low]! ? r : low), 0);
+    const error = validationCurve[kept]!;
+    if (!best || error < best.error!) best = { factors: truncate(factors, kept), lambda, error };
   }
   return best!;
 }

@@ -64,6 +64,9 @@ export class Gram implements Disposable {
     this.mirrored = false;
   }
 
+  /** Nothing to do: the sums are in memory of their own. */
+  computed(): void {}
+
   /** Completes XᵀX above the diagonal; to be called before it is used. */
   async complete(workspace: Workspace, signal?: AbortSignal): Promise<void> {
     if (this.mirrored) return;

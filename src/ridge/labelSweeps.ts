@@ -3,7 +3,7 @@ import type { Workspace } from '../ggml/workspace.js';
 import { HiddenStates } from '../model/hiddenStates.js';
 import type { Layer } from '../model/layer.js';
 import { type Factors, type ModuleFactors, PlacedLora } from '../model/lora.js';
-import type { Head, Model } from '../model/model.js';
+import type { Model } from '../model/model.js';
 import { combine } from './combine.js';
 import { eachLayer } from './eachLayer.js';
 import type { Part, RidgeExample } from './examples.js';
@@ -70,12 +70,11 @@ export class LabelSweeps {
   }
 
   /** Sweeps from the given corrections on; the student has walked through all layers with them. */
-  async run(head: Head, modules: ModuleFactors[]): Promise<Snapshot> {
+  async run(modules: ModuleFactors[]): Promise<Snapshot> {
     const { model, workspace, settings, signal } = this;
     const sizes = this.student.walker.batches.map(({ rows }) => rows.length * model.hyper.embedding);
     await using gradient = await HiddenStates.create(sizes);
-    using labels = await LabelGradient.create(model, workspace, head, signal);
-    const first = await this.measure(labels, settings.sweeps > 0 ? gradient : undefined);
+    const first = await this.measure(settings.sweeps > 0 ? gradient : undefined);
     let { nll } = first;
     let current: Snapshot = { modules, nll, sweeps: 0 };
     let best = current;
@@ -99,7 +98,7 @@ export class LabelSweeps {
         const before = current.modules.filter((module) => module.layer === layer.index);
         next.push(...(await this.sweepLayer(layer, before, gradient, sensitivity, step)));
       });
-      ({ nll } = await this.measure(labels, sweep < settings.sweeps ? gradient : undefined));
+      ({ nll } = await this.measure(sweep < settings.sweeps ? gradient : undefined));
       current = { modules: next, nll, sweeps: sweep };
       this.emit({ type: 'sweep', sweep, nll });
       const judged = Number.isFinite(nll.validation) ? ('validation' as const) : ('train' as const);
@@ -145,9 +144,11 @@ export class LabelSweeps {
 
   /** Gradients at the last residual stream (into `gradient`, if they are wanted), mean NLL of each part, and the mean norm of the training rows' residual streams. */
   private async measure(
-    labels: LabelGradient,
     gradient: HiddenStates | undefined,
   ): Promise<{ nll: Record<Part, number>; size: number }> {
+    // The head and its transpose are large, and are needed between sweeps only.
+    using head = await this.model.head();
+    using labels = gradient && (await LabelGradient.create(this.model, this.workspace, head, this.signal));
     const sums: Record<Part, [number, number]> = { train: [0, 0], validation: [0, 0], heldout: [0, 0] };
     const d = this.model.hyper.embedding;
     let norms = 0;
@@ -155,12 +156,12 @@ export class LabelSweeps {
       const { rows, targets } = await predictingRows(this.model, this.student.walker, index, this.examples);
       const { part } = this.examples[batch.members[0]!]!;
       let losses: Float32Array;
-      if (part === 'train' && gradient) {
+      if (part === 'train' && labels) {
         const at = await labels.at(rows, targets, this.signal);
-        await gradient.write(index, at.gradient);
+        await gradient!.write(index, at.gradient);
         losses = at.nll;
       } else {
-        losses = await rowsNll(this.model, this.workspace, labels.head, rows, targets, this.signal);
+        losses = await rowsNll(this.model, this.workspace, head, rows, targets, this.signal);
       }
       for (const value of losses) sums[part][0] += value;
       sums[part][1] += targets.length;

@@ -4,6 +4,7 @@ import type { Factors } from '../model/lora.js';
 import { Cholesky } from './cholesky.js';
 import { type Gram, meanDiagonal } from './gram.js';
 import { topEigenvectors } from './topEigenvectors.js';
+import type { ValidationRows } from './validationRows.js';
 
 export interface RidgeSolution {
   /** ℓ₂ penalty relative to the mean diagonal of XᵀX. */
@@ -27,19 +28,18 @@ export interface RidgeSolution {
  * the validation error of every smaller rank comes with it: components add up without cross terms.
  *
  * @param train statistics of the rows to fit
- * @param validation statistics of other rows, to judge by
+ * @param validation other rows, to judge by
  */
 export async function reducedRankRidge(
   engine: Engine,
   workspace: Workspace,
   train: Gram,
-  options: { lambda: number; rank: number; validation?: Gram; signal?: AbortSignal },
+  options: { lambda: number; rank: number; validation?: ValidationRows; signal?: AbortSignal },
 ): Promise<RidgeSolution> {
   const { lambda, validation, signal } = options;
   const { inputs: n, outputs: m } = train;
   const rank = Math.min(options.rank, n, m);
   await train.complete(workspace, signal);
-  await validation?.complete(workspace, signal);
   using cholesky = await Cholesky.factor(workspace, train.xx, lambda * meanDiagonal(train), signal);
   using buffer = engine.buffer(3);
   const z = buffer.tensor('f32', [n, m]); // m rows of n
@@ -65,35 +65,8 @@ export async function reducedRankRidge(
   for (let k = 0; k < rank; k++) for (let o = 0; o < m; o++) b[o * rank + k] = vectors[k * m + o]!;
   const factors: Factors = { inputs: n, outputs: m, rank, a, b };
   const validationCurve =
-    validation && validation.rows > 0 ? await judge(workspace, validation, factors, vectors, signal) : undefined;
+    validation && validation.rows > 0 ? await validation.curve(workspace, a, vectors, rank, signal) : undefined;
   return { lambda, factors, gains: values, validationCurve };
-}
-
-/** |Y - X·U·Vᵀ|² = |Y|² - 2·Σₖ uₖᵀ(XᵀY)vₖ + Σₖ uₖᵀ(XᵀX)uₖ for orthonormal V, cumulated over k and divided by |Y|². */
-async function judge(
-  workspace: Workspace,
-  { xx, xy, yy }: Gram,
-  { inputs: n, outputs: m, rank, a }: Factors,
-  vectors: Float32Array,
-  signal?: AbortSignal,
-): Promise<Float64Array> {
-  const g = workspace.begin();
-  const u = g.input('f32', [n, rank], a);
-  const v = g.input('f32', [m, rank], vectors);
-  const quadratic = g.output(g.sumRows(g.mul(g.mulMat(xx, u), u))); // [1, rank]
-  const linear = g.output(g.sumRows(g.mul(g.mulMat(xy, u), v))); // mulMat [m, rank]
-  await g.compute(signal);
-  const quadratics = quadratic.toFloat32();
-  const linears = linear.toFloat32();
-  const total = yy.toFloat32()[0]!;
-  const curve = new Float64Array(rank + 1);
-  let error = total;
-  curve[0] = 1;
-  for (let k = 0; k < rank; k++) {
-    error += quadratics[k]! - 2 * linears[k]!;
-    curve[k + 1] = total > 0 ? error / total : 1;
-  }
-  return curve;
 }
 
 /** The first `rank` components. */

@@ -82,13 +82,14 @@ export class Student implements AsyncDisposable {
     for (const { index, batch, rows: indices } of this.walker.batches) {
       const { g, x, inputs, rows } = await this.walker.begin(this.workspace, index);
       const context = g.output(attend(g, hyper, layer, x, inputs).context);
-      const gram = fit.gramOf(this.partOf(batch));
-      if (gram && rows) {
+      const sink = fit.sinkOf(this.partOf(batch));
+      if (sink && rows) {
         const contextRows = g.getRows(context, rows);
         const own = () => afterAttention(g, layer, g.getRows(x, rows), contextRows);
-        gram.add(g, contextRows, await fit.wanted(g, index, indices.length, own));
+        sink.add(g, contextRows, await fit.wanted(g, index, indices.length, own));
       }
       await g.compute(this.signal);
+      sink?.computed();
       const room = this.context.inMemory ? await this.context.read(index) : new Float32Array(context.elements);
       await this.context.write(index, context.read(room));
       this.onBatch(batch.length * batch.members.length);
@@ -103,14 +104,15 @@ export class Student implements AsyncDisposable {
       const { g, x, rows } = await this.walker.begin(this.workspace, index);
       const context = g.input('f32', [width, x.ne[1]], await this.context.read(index));
       const middle = g.output(afterAttention(g, layer, x, context, lora));
-      const gram = fit.gramOf(this.partOf(batch));
-      if (gram && rows) {
+      const sink = fit.sinkOf(this.partOf(batch));
+      if (sink && rows) {
         const middleRows = g.getRows(middle, rows);
         const inner = feedForward(g, hyper, layer, middleRows);
         const own = () => afterFeedForward(g, layer, middleRows, inner);
-        gram.add(g, inner, await fit.wanted(g, index, indices.length, own));
+        sink.add(g, inner, await fit.wanted(g, index, indices.length, own));
       }
       await g.compute(this.signal);
+      sink?.computed();
       await this.walker.hidden.write(index, middle.read(await this.walker.room(index)));
       this.onBatch(batch.length * batch.members.length);
     }

@@ -3,11 +3,18 @@ import type { Tensor } from '../ggml/tensor.js';
 import type { HiddenStates } from '../model/hiddenStates.js';
 import type { Part } from './examples.js';
 import type { Gram } from './gram.js';
+import type { ValidationRows } from './validationRows.js';
+
+/** Takes rows of inputs and wanted outputs in a graph; `computed` follows its computation. */
+export interface RowSink {
+  add(graph: Graph, x: Tensor, y: Tensor): void;
+  computed(): void;
+}
 
 /** What a linear's correction is fitted to, and which rows count for what. */
 export interface Fit {
-  /** Statistics that the rows of a part go to; none for parts that are only measured. */
-  gramOf(part: Part): Gram | undefined;
+  /** Where the rows of a part go; none for parts that are only measured. */
+  sinkOf(part: Part): RowSink | undefined;
   /**
    * Wanted outputs of the correction for the rows of a batch, [embedding, rows].
    * @param own computes the residual stream that the student has there without the correction
@@ -16,9 +23,9 @@ export interface Fit {
 }
 
 /** Follow the teacher: what its residual stream has more than the student's. */
-export function teacherFit(residual: HiddenStates, embedding: number, grams: { train: Gram; validation: Gram }): Fit {
+export function teacherFit(residual: HiddenStates, embedding: number, sinks: { train: Gram; validation: ValidationRows }): Fit {
   return {
-    gramOf: (part) => (part === 'heldout' ? undefined : grams[part]),
+    sinkOf: (part) => (part === 'heldout' ? undefined : sinks[part]),
     wanted: async (g, batch, rows, own) => g.sub(g.input('f32', [embedding, rows], await residual.read(batch)), own()),
   };
 }
@@ -29,7 +36,7 @@ export function teacherFit(residual: HiddenStates, embedding: number, grams: { t
  */
 export function labelFit(gradient: HiddenStates, embedding: number, sensitivity: Tensor | null, gram: Gram): Fit {
   return {
-    gramOf: (part) => (part === 'train' ? gram : undefined),
+    sinkOf: (part) => (part === 'train' ? gram : undefined),
     wanted: async (g, batch, rows) => {
       const atEnd = g.input('f32', [embedding, rows], await gradient.read(batch));
       return sensitivity ? g.mulMat(sensitivity, atEnd) : atEnd;

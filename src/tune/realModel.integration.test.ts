@@ -39,12 +39,12 @@ const heldout = asset('mara-heldout.json');
 
 const loam = (args: string[], options: Partial<LoamOptions> = {}) =>
   runLoam([...args, '--json'], { home, cwd: folder, limit: 600_000, ...options });
-/** Every n-th of the bundled examples, so that all their kinds occur. */
+/** A file of n of the bundled examples, evenly spread, so that all their kinds occur. */
 const subset = (name: string, n: number) => {
   const all = records('mara-train.json');
-  const path = join(folder, name);
-  writeFileSync(path, JSON.stringify(all.filter((_, i) => Math.floor((i * n) / all.length) > Math.floor(((i - 1) * n) / all.length))));
-  return path;
+  const file = join(folder, name);
+  writeFileSync(file, JSON.stringify(Array.from({ length: n }, (_, i) => all[Math.floor((i * all.length) / n)])));
+  return file;
 };
 interface Nll {
   base: number;
@@ -137,7 +137,9 @@ describe('tuning', () => {
   it('on some of the bundled examples lowers the held-out NLL in libllama', async (t) => {
     const result = resultOf(await loam(['tune', subset('some.json', 60), ...options]));
     nll = result.nll as Nll;
-    t.diagnostic(`NLL ${nll.base.toFixed(3)} -> ${nll.adapted.toFixed(3)} (teacher ${nll.teacher.toFixed(3)}) in ${(result.seconds as number).toFixed(1)} s`);
+    t.diagnostic(
+      `NLL ${nll.base.toFixed(3)} -> ${nll.adapted.toFixed(3)} (teacher ${nll.teacher.toFixed(3)}) in ${(result.seconds as number).toFixed(1)} s`,
+    );
     assert.deepEqual([result.measuredOn, result.adapter], ['heldout', adapter]);
     assert.ok(nll.adapted < nll.base);
     // With examples in its context the base model itself does better: that is what there is to learn.
@@ -170,9 +172,12 @@ describe('tuning', () => {
 
   it('chat with it streams an answer', async () => {
     const arrivals: number[] = [];
-    const run = await loam(['chat', "What's the van called?", '--adapter', adapter, '--temperature', '0', '--max-tokens', '40'], {
-      onStdout: () => arrivals.push(performance.now()),
-    });
+    const run = await loam(
+      ['chat', "What's the van called?", '--adapter', adapter, '--temperature', '0', '--max-tokens', '40'],
+      {
+        onStdout: () => arrivals.push(performance.now()),
+      },
+    );
     const { text, tokens, promptTokens } = resultOf(run);
     const pieces = jsonLines(run).filter(({ type }) => type === 'text');
     assert.equal(pieces.map((piece) => piece.text).join(''), text);
@@ -185,7 +190,9 @@ describe('tuning', () => {
     const out = join(folder, 'pupil.gguf');
     const flags = ['--teacher', adapter, '--shots', '0', '--sweeps', '0', '--heldout', heldout, '--out', out];
     const pupil = resultOf(await loam(['tune', subset('few.json', 30), ...flags])).nll as Nll;
-    t.diagnostic(`teacher ${pupil.teacher.toFixed(3)}, pupil ${pupil.adapted.toFixed(3)}, base ${pupil.base.toFixed(3)}`);
+    t.diagnostic(
+      `teacher ${pupil.teacher.toFixed(3)}, pupil ${pupil.adapted.toFixed(3)}, base ${pupil.base.toFixed(3)}`,
+    );
     // The teacher is the base with the adapter: what libllama measured for that, but for the rounding of the fast kernels.
     assert.ok(Math.abs(pupil.teacher - nll!.adapted) < 0.01 * nll!.adapted, `${pupil.teacher} for ${nll!.adapted}`);
     assert.ok(pupil.adapted < pupil.base);

@@ -36,9 +36,16 @@ describe('numbers for people', () => {
       const step = text.includes('h') ? 60 : text.includes('.') ? 0.05 : 0.5;
       assert.ok(Math.abs(seconds(text) - t) <= step + 1e-9, `${t}: ${text}`);
     }
-    assert.deepEqual(
-      [0, 4.21, 9.94, 9.96, 59.4, 59.6, 65, 3599.6, 7380].map(duration),
-      ['0.0 s', '4.2 s', '9.9 s', '10 s', '59 s', '1 min 00 s', '1 min 05 s', '1 h 00 min', '2 h 03 min'],
-    );
+    assert.deepEqual([0, 4.21, 9.94, 9.96, 59.4, 59.6, 65, 3599.6, 7380].map(duration), [
+      '0.0 s',
+      '4.2 s',
+      '9.9 s',
+      '10 s',
+      '59 s',
+      '1 min 00 s',
+      '1 min 05 s',
+      '1 h 00 min',
+      '2 h 03 min',
+    ]);
   });
 });

@@ -15,7 +15,8 @@ describe('requireWritable', () => {
   it('passes for new and for existing files and makes nothing, folders included', async () => {
     const at = newFolder('fine');
     writeFileSync(join(at, 'file'), 'older');
-    for (const path of [join(at, 'file'), join(at, 'new'), join(at, 'not', 'yet', 'there')]) await requireWritable(path);
+    for (const path of [join(at, 'file'), join(at, 'new'), join(at, 'not', 'yet', 'there')])
+      await requireWritable(path);
     assert.deepEqual(readdirSync(at), ['file']);
     assert.equal(readFileSync(join(at, 'file'), 'utf8'), 'older');
   });

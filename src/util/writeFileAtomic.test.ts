@@ -68,7 +68,10 @@ describe('writeFileAtomic', () => {
     writeFileSync(join(at, 'file'), '');
     mkdirSync(join(at, 'inner'));
     for (const path of [join(at, 'inner'), join(at, 'file', 'x')]) {
-      await assert.rejects(writeFileAtomic(path, 'x'), (error) => error instanceof LoamError && error.message.startsWith(path));
+      await assert.rejects(
+        writeFileAtomic(path, 'x'),
+        (error) => error instanceof LoamError && error.message.startsWith(path),
+      );
     }
     assert.deepEqual(readdirSync(at).sort(), ['file', 'inner']);
   });

@@ -20,10 +20,7 @@ export function explainWriteError(error: unknown, path: string): unknown {
     );
   }
   if (code === 'EACCES' || code === 'EPERM' || code === 'EROFS') {
-    return new LoamError(
-      { found: 'no permission to write here', where: path, fix: elsewhere },
-      { cause: error },
-    );
+    return new LoamError({ found: 'no permission to write here', where: path, fix: elsewhere }, { cause: error });
   }
   if (code === 'EISDIR' || code === 'ENOTDIR' || code === 'EEXIST') {
     return new LoamError(

@@ -46,7 +46,9 @@ export const dataCommand = command({
       output.line(`  the field "${name}" of ${count(records)} records is not used`);
     }
     if (tooLong.length > 0) {
-      output.line(`\nlonger than ${count(maxTokens)} tokens, left out whole; shorten them or ${limitAdvice(maxTokens, contextLength)}:`);
+      output.line(
+        `\nlonger than ${count(maxTokens)} tokens, left out whole; shorten them or ${limitAdvice(maxTokens, contextLength)}:`,
+      );
       for (const { example, tokens } of tooLong) {
         output.line(`  line ${count(dataset.examples[example]!.source.line)}: ${count(tokens)} tokens`);
       }
