@@ -41,6 +41,7 @@ try {
 
   const tokenizer = await Tokenizer.open(await readGguf(path));
   const prepared = await prepareData(tokenizer, { data, heldout, maxTokens: 2048, seed: 1 }, () => {});
+  tokenizer[Symbol.dispose]();
   const plain = (list) => list.map(({ tokens, targets }) => ({ tokens: [...tokens], targets: [...targets] }));
   const job = {
     model: path,

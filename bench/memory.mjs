@@ -63,6 +63,7 @@ try {
   const shots = Math.max(0, ...recipe.used.shots);
   const plan = planShots(prepared.train, { shots, maxTokens: Number.POSITIVE_INFINITY, seed: 1 });
   const { examples, prefixes } = buildExamples(prepared, plan, await tokenizer.opening());
+  tokenizer[Symbol.dispose]();
   const own = examples.map(({ student }) => student.tokens);
   const all = [...own, ...examples.map(({ teacher }) => teacher.tokens), ...prefixes];
   const once = await read(model, own);
@@ -112,5 +113,7 @@ async function read(path, sequences) {
     context.clear();
     await context.decode(tokens, 0);
   }
-  return (performance.now() - from) / 1000;
+  const seconds = (performance.now() - from) / 1000;
+  model[Symbol.dispose]();
+  return seconds;
 }

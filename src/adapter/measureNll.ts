@@ -31,7 +31,8 @@ export async function measureNll(
   sequences: readonly ScoredSequence[],
   options: { threads?: number; onProgress?: (done: number, total: number) => void; signal?: AbortSignal } = {},
 ): Promise<NllResult> {
-  using model = await LlamaModel.load(modelPath);
+  // In place: the measuring must not need more memory than the tuning before it.
+  using model = await LlamaModel.load(modelPath, { inPlace: true });
   const longest = sequences.reduce((max, { tokens }) => Math.max(max, tokens.length), 0);
   const context = await model.context({ contextLength: longest + contextMargin, threads: options.threads });
   const adapter = adapterPath === undefined ? undefined : await model.loadAdapter(adapterPath);

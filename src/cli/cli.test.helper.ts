@@ -6,14 +6,14 @@ import { type LoamOptions, type LoamRun, runLoam } from '../testing/runLoam.js';
 import { scratchFolder } from '../testing/scratch.js';
 import { type TinyModelOptions, writeTinyModel } from '../testing/tinyModel.js';
 
-export interface Record {
+export interface Pair {
   instruction: string;
   input: string;
   output: string;
 }
 
 /** Examples with different questions and few different answers. */
-export function sayings(n: number, from = 0): Record[] {
+export function sayings(n: number, from = 0): Pair[] {
   return Array.from({ length: n }, (_, i) => ({
     instruction: `Say number ${from + i}`,
     input: '',

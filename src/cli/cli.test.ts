@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { jsonLines, type LoamRun, resultOf } from '../testing/runLoam.js';
 import { flagOf } from '../util/options.js';
@@ -157,7 +158,7 @@ describe('--json: objects on stdout, the last one the result; people read stderr
 
   it('tune, and eval of what it wrote: the same figures', async () => {
     const folder = desk.newFolder('tuned');
-    const out = `${folder}/new/A.gguf`;
+    const out = join(folder, 'new', 'A.gguf');
     const tuned = await desk.run(['tune', data, ...quick, '--heldout', heldout, '--out', out, '--json']);
     const result = resultOf(tuned);
     assert.deepEqual(
@@ -231,7 +232,7 @@ describe('tune writes an adapter that predicts better, or nothing', { concurrenc
   for (const [name, records, flags] of sets) {
     it(name, async () => {
       const folder = desk.newFolder(name);
-      const out = `${folder}/a.gguf`;
+      const out = join(folder, 'a.gguf');
       const file = desk.file(`${name}.json`, records);
       const run = await desk.run(['tune', file, ...quick, '--out', out, '--sweeps', '1', ...flags, '--json']);
       assert.doesNotMatch(run.stderr, /\n {4}at /);
@@ -253,7 +254,7 @@ describe('tune writes an adapter that predicts better, or nothing', { concurrenc
   it('refuses an adapter without effect and leaves an older one as it was', async () => {
     // Without shots and labels the teacher is the student: there is nothing to learn.
     const folder = desk.newFolder('no effect');
-    const out = `${folder}/a.gguf`;
+    const out = join(folder, 'a.gguf');
     writeFileSync(out, 'an older adapter');
     const before = contents(folder);
     const run = await desk.run(['tune', data, ...quick, '--out', out, '--shots', '0', '--sweeps', '0', '--json']);
@@ -267,7 +268,7 @@ describe('tune writes an adapter that predicts better, or nothing', { concurrenc
     const folder = desk.newFolder('Ordner für Übung – 演習');
     const file = desk.file('Ordner für Übung – 演習/meine Sätze.json', sayings(12));
     const own = await desk.model('Ordner für Übung – 演習/modèle.gguf');
-    const out = `${folder}/meine Sätze-lora.gguf`;
+    const out = join(folder, 'meine Sätze-lora.gguf');
     writeFileSync(out, 'an older adapter');
     const args = [file, '--model', own, '--threads', '1'];
     const run = await desk.run(['tune', ...args, '--sweeps', '1', '--json'], { cwd: folder });
@@ -279,7 +280,7 @@ describe('tune writes an adapter that predicts better, or nothing', { concurrenc
   });
 
   it('the same data, options and seed give the same adapter', async () => {
-    const [first, second] = ['once', 'again'].map((name) => `${desk.newFolder(name)}/a.gguf`);
+    const [first, second] = ['once', 'again'].map((name) => join(desk.newFolder(name), 'a.gguf'));
     for (const out of [first!, second!]) {
       resultOf(await desk.run(['tune', data, ...quick, '--out', out, '--sweeps', '1', '--seed', '7', '--json']));
     }

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { chmodSync, linkSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { describe, it, type TestContext } from 'node:test';
 import { tensorTypes } from '../ggml/tensorTypes.js';
 import { f32, str } from '../gguf/buildValues.js';
@@ -41,10 +42,10 @@ async function tuneRefused(
   pattern: RegExp,
 ): Promise<void> {
   const folder = desk.newFolder(`out ${folders++}`);
-  writeFileSync(`${folder}/a.gguf`, 'an older adapter');
+  writeFileSync(join(folder, 'a.gguf'), 'an older adapter');
   const before = contents(folder);
   const flags = ['--model', args.model ?? model, '--threads', '1', '--sweeps', '1', '--json'];
-  const out = ['--out', args.out ?? `${folder}/a.gguf`];
+  const out = ['--out', args.out ?? join(folder, 'a.gguf')];
   const run = await desk.run(['tune', args.data ?? data, ...flags, ...out, ...(args.more ?? [])]);
   assertRefused(run, code, pattern);
   assert.deepEqual(contents(folder), before);
@@ -279,13 +280,13 @@ describe('places to write', { concurrency: 2 }, () => {
     1,
     /this is a folder, expected the path of a file to write; choose another/,
   );
-  refused('below a file', `${data}/a.gguf`, 1, /not a file that can be written; choose another path with --out/);
+  refused('below a file', join(data, 'a.gguf'), 1, /not a file that can be written; choose another path with --out/);
   refused('the data', data, 2, /--out names a file that is read; choose another path\.$/);
   refused('the model', model, 2, /--out names a file that is read/);
   refused('the teacher', own, 2, /--out names a file that is read/, ['--teacher', own]);
   linkSync(model, desk.path('linked.gguf'));
   refused('the model by another name', desk.path('linked.gguf'), 2, /--out names a file that is read/);
-  symlinkSync(desk.folder, desk.path('aside'));
+  symlinkSync(desk.folder, desk.path('aside'), 'junction');
   refused('the model through a linked folder', desk.path('aside', 'base.gguf'), 2, /--out names a file that is read/);
   if (process.platform !== 'win32') {
     refused('a device', '/dev/null', 1, /a pipe or a device, expected the path of a file to write/);
@@ -315,10 +316,10 @@ describe('places to write', { concurrency: 2 }, () => {
     // An adapter of the tiny model has 75 kB.
     const folder = mounted(t, 'full', 'size=64k');
     if (!folder) return;
-    writeFileSync(`${folder}/a.gguf`, 'an older adapter');
+    writeFileSync(join(folder, 'a.gguf'), 'an older adapter');
     const before = contents(folder);
     const flags = ['--model', model, '--threads', '1', '--sweeps', '1', '--json'];
-    const run = await desk.run(['tune', data, ...flags, '--out', `${folder}/a.gguf`]);
+    const run = await desk.run(['tune', data, ...flags, '--out', join(folder, 'a.gguf')]);
     assertRefused(run, 1, /the disk is full; free some space and run again; nothing was left half-written\.$/);
     assert.deepEqual(contents(folder), before);
   });
@@ -326,7 +327,11 @@ describe('places to write', { concurrency: 2 }, () => {
   it('a read-only disk', async (t) => {
     const folder = mounted(t, 'read-only', 'size=64k,ro');
     if (!folder) return;
-    await tuneRefused({ out: `${folder}/a.gguf` }, 1, /no permission to write here; choose another path with --out/);
+    await tuneRefused(
+      { out: join(folder, 'a.gguf') },
+      1,
+      /no permission to write here; choose another path with --out/,
+    );
   });
 
   it('a folder of somebody else', async (t) => {
@@ -337,7 +342,11 @@ describe('places to write', { concurrency: 2 }, () => {
     const folder = desk.newFolder('locked');
     chmodSync(folder, 0o555);
     t.after(() => chmodSync(folder, 0o755));
-    await tuneRefused({ out: `${folder}/a.gguf` }, 1, /no permission to write here; choose another path with --out/);
+    await tuneRefused(
+      { out: join(folder, 'a.gguf') },
+      1,
+      /no permission to write here; choose another path with --out/,
+    );
   });
 });
 

@@ -70,7 +70,9 @@ export function showResult(result: TuneResult, output: Output): void {
   output.line(`  base model    ${base.toFixed(3)}`);
   output.line(`  with adapter  ${adapted.toFixed(3)}   (${drop.toFixed(0)} % less)`);
   if (teacher !== undefined && Number.isFinite(teacher)) {
-    output.line(`  its teacher   ${teacher.toFixed(3)}   (base model with your examples in its context; by Loam's own forward pass)`);
+    output.line(
+      `  its teacher   ${teacher.toFixed(3)}   (base model with your examples in its context; by Loam's own forward pass)`,
+    );
   }
   output.line(`adapter: ${result.adapter} (${bytes(result.bytes)})`);
   output.line(`took ${duration(result.seconds)}, at most ${bytes(result.peakRssBytes)} of memory`);

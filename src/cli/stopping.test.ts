@@ -1,6 +1,7 @@
 /** Ctrl-C: the exit code, the time it takes, and that nothing is left half-written. */
 import assert from 'node:assert/strict';
 import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { describe, it, type TestContext } from 'node:test';
 import { jsonLines, type LoamRun } from '../testing/runLoam.js';
 import { contents, Desk, sayings } from './cli.test.helper.js';
@@ -42,7 +43,7 @@ describe('tune, stopped', { skip }, () => {
   for (const [name, model, sign, signal = 'SIGINT'] of moments) {
     it(name, async (t) => {
       const folder = desk.newFolder(name);
-      const out = `${folder}/a.gguf`;
+      const out = join(folder, 'a.gguf');
       writeFileSync(out, 'an older adapter');
       const before = contents(folder);
       const args = ['--model', model, '--threads', '1', '--heldout', heldout, '--out', out, '--json'];

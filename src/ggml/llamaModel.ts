@@ -12,6 +12,11 @@ export interface LlamaModelOptions {
   vocabularyOnly?: boolean;
   /** Layers on the GPU, where a GPU backend is loaded; default: all with LOAM_GPU, else none. */
   gpuLayers?: number;
+  /**
+   * Leaves the weights where the mapped file has them instead of copying them into a faster layout (default false): slower for some
+   * types, but the file's pages are the only memory, and the system can take them back.
+   */
+  inPlace?: boolean;
 }
 
 /**
@@ -37,6 +42,7 @@ export class LlamaModel implements Disposable {
     params.vocab_only = options.vocabularyOnly ?? false;
     params.n_gpu_layers = options.gpuLayers ?? (process.env.LOAM_GPU ? -1 : 0);
     params.load_mode = loadModes.mmap;
+    if (options.inPlace) params.use_extra_bufts = false;
     const handle = await callAsync(llama.modelLoad, path, params);
     if (!handle) {
       throw new LoamError({

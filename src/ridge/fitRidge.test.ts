@@ -146,7 +146,11 @@ describe('ridge', () => {
     const path = await tiny({ layers: 4 });
     await using model = await Model.open(engine, path);
     const prefixes = [tokens(40), tokens(30)];
-    const set = [...examples(40, 'train', 12, 0), ...examples(40, 'train', 12, 1), ...examples(12, 'validation', 12, 0)];
+    const set = [
+      ...examples(40, 'train', 12, 0),
+      ...examples(40, 'train', 12, 1),
+      ...examples(12, 'validation', 12, 0),
+    ];
     const sweeps: number[] = [];
     const fitted: { error?: number }[] = [];
     const problem = { examples: set, prefixes };

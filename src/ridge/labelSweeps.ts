@@ -20,8 +20,8 @@ import { labelFit } from './target.js';
 const kappa = 0.0046;
 /** Ridge of a sweep's fit: large, because a gradient asks for a small step and not for an exact fit. */
 const lambda = 10;
-/** Rows of activations to measure the sensitivity with, for each dimension of the residual stream. */
-const sensitivityRows = 2;
+/** Rows of activations to measure the sensitivity with: so many for each dimension of the residual stream, at most so many. */
+const sensitivityRows = { each: 2, most: 2048 };
 
 /** One state of the fit: corrections, and how well they predict. */
 interface Snapshot {
@@ -51,7 +51,11 @@ export class LabelSweeps {
     private readonly onBatch: (tokens: number) => void,
     private readonly signal: AbortSignal | undefined,
   ) {
-    this.sample = sampleBatches(student, examples, sensitivityRows * model.hyper.embedding);
+    this.sample = sampleBatches(
+      student,
+      examples,
+      Math.min(sensitivityRows.each * model.hyper.embedding, sensitivityRows.most),
+    );
   }
 
   private get upperLayers(): number {
@@ -64,9 +68,10 @@ export class LabelSweeps {
     const { layers } = this.model.hyper;
     const { batches } = this.student.walker;
     const tokens = this.sample.reduce((sum, i) => sum + batches[i]!.batch.length * batches[i]!.batch.members.length, 0);
-    let sensitivity = 0;
-    for (let l = this.settings.firstSweepLayer; l < layers - 1; l++) sensitivity += 1 + 2 * (layers - 1 - l);
-    return sensitivity * tokens + 3 * this.settings.sweeps * this.upperLayers * this.student.walker.paddedTokens;
+    return (
+      Sensitivity.walks(layers, this.settings.firstSweepLayer) * tokens +
+      3 * this.settings.sweeps * this.upperLayers * this.student.walker.paddedTokens
+    );
   }
 
   /** Sweeps from the given corrections on; the student has walked through all layers with them. */
@@ -143,9 +148,7 @@ export class LabelSweeps {
   }
 
   /** Gradients at the last residual stream (into `gradient`, if they are wanted), mean NLL of each part, and the mean norm of the training rows' residual streams. */
-  private async measure(
-    gradient: HiddenStates | undefined,
-  ): Promise<{ nll: Record<Part, number>; size: number }> {
+  private async measure(gradient: HiddenStates | undefined): Promise<{ nll: Record<Part, number>; size: number }> {
     // The head and its transpose are large, and are needed between sweeps only.
     using head = await this.model.head();
     using labels = gradient && (await LabelGradient.create(this.model, this.workspace, head, this.signal));

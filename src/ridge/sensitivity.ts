@@ -9,6 +9,7 @@ import type { Model } from '../model/model.js';
 import { throwIfStopped } from '../util/errors.js';
 import { Random } from '../util/random.js';
 import { Cholesky } from './cholesky.js';
+import { eachLayer } from './eachLayer.js';
 import { Gram, meanDiagonal } from './gram.js';
 import type { Walker } from './walker.js';
 
@@ -21,8 +22,8 @@ const stream = 0x5e45;
 
 /**
  * How a change of the residual stream after layer l shows at the last layer, on average over tokens: Δh_L ≈ J_l·Δh_l. Measured by
- * forward passes only: noise n is added and subtracted after layer l, and J_l is the regression of the difference at the end on n,
- * shrunk towards the identity (what a residual network does when its layers ignore the change).
+ * forward passes only: noise n is added after layer l, and J_l is the regression of what it changes at the end on n, shrunk towards
+ * the identity (what a residual network does when its layers ignore the change). What is quadratic in n is uncorrelated with it.
  */
 export class Sensitivity implements Disposable {
   private constructor(
@@ -35,15 +36,16 @@ export class Sensitivity implements Disposable {
     return this.byLayer.get(layer) ?? null;
   }
 
-  /** The identity everywhere. */
-  static identity(): Sensitivity {
-    return new Sensitivity(undefined, new Map());
+  /** Layers that `measure` walks a sample through, counted once for each state that is walked. */
+  static walks(layers: number, firstLayer: number): number {
+    const n = layers - firstLayer;
+    return n > 1 ? (n * (n + 1)) / 2 : 0;
   }
 
   /**
    * Measures layers `firstLayer` to the one before the last.
-   * @param walker a sample of what the model will read, standing before `firstLayer`, disposed here; the `positions` of its
-   *   sequences are perturbed and looked at
+   * @param sample what the model will read, standing before `firstLayer`, disposed here; the `positions` of its sequences are
+   *   perturbed and looked at
    */
   static async measure(
     engine: Engine,
@@ -56,21 +58,29 @@ export class Sensitivity implements Disposable {
   ): Promise<Sensitivity> {
     await using walker = sample;
     const { layers, embedding } = model.hyper;
-    const measured = Array.from({ length: Math.max(0, layers - 1 - firstLayer) }, (_, i) => firstLayer + i);
-    const buffer = engine.buffer(Math.max(1, measured.length));
-    const tensors = new Map(measured.map((l) => [l, buffer.tensor('f32', [embedding, embedding])]));
-    if (measured.length === 0) return Sensitivity.identity();
+    const count = Math.max(0, layers - 1 - firstLayer);
+    if (count === 0) return new Sensitivity(undefined, new Map());
+    const buffer = engine.buffer(count);
+    const perturbed: Perturbed[] = [];
+    for (let l = firstLayer; l < layers - 1; l++) {
+      perturbed.push({ layer: l, into: buffer.tensor('f32', [embedding, embedding]), scales: [] });
+    }
     buffer.allocate();
     try {
-      for (const l of measured) {
-        using layer = await model.layer(l);
-        await advance(model, workspace, layer, walker, walker.hidden, walker.hidden, onStep, signal);
-        await measureLayer(engine, model, workspace, walker, l, tensors.get(l)!, onStep, signal);
-      }
-      return new Sensitivity(buffer, tensors);
+      // All perturbed states walk together, so that each layer's weights are loaded once.
+      await eachLayer(model, firstLayer, async (layer) => {
+        const stores = [walker.hidden, ...perturbed.flatMap(({ states }) => (states ? [states] : []))];
+        for (const store of stores) await advance(model, workspace, layer, walker, store, onStep, signal);
+        const begins = perturbed.find((p) => p.layer === layer.index);
+        if (begins) await perturb(walker, embedding, begins);
+      });
+      for (const each of perturbed) await regress(engine, workspace, walker, embedding, each, signal);
+      return new Sensitivity(buffer, new Map(perturbed.map(({ layer, into }) => [layer, into])));
     } catch (error) {
       buffer[Symbol.dispose]();
       throw error;
+    } finally {
+      for (const { states } of perturbed) await states?.[Symbol.asyncDispose]();
     }
   }
 
@@ -79,82 +89,86 @@ export class Sensitivity implements Disposable {
   }
 }
 
-/** Walks all batches through one layer, from one store to another (or the same). */
+/** The sample with noise added after one layer. */
+interface Perturbed {
+  readonly layer: number;
+  /** Where its J goes. */
+  readonly into: Tensor;
+  /** Size of the noise of each row, batch by batch. */
+  readonly scales: Float32Array[];
+  states?: HiddenStates;
+}
+
+/** Walks all batches of a store through one layer. */
 async function advance(
   model: Model,
   workspace: Workspace,
   layer: Layer,
   walker: Walker,
-  from: HiddenStates,
-  to: HiddenStates,
+  store: HiddenStates,
   onStep: (tokens: number) => void,
   signal?: AbortSignal,
 ): Promise<void> {
   for (const { index, batch } of walker.batches) {
     throwIfStopped(signal);
-    const { g, x, inputs } = await walker.begin(workspace, index, undefined, from);
+    const { g, x, inputs } = await walker.begin(workspace, index, undefined, store);
     const out = g.output(block(g, model.hyper, layer, x, inputs));
     await g.compute(signal);
-    await to.write(index, out.read(new Float32Array(out.elements)));
+    await store.write(index, out.read(new Float32Array(out.elements)));
     onStep(batch.length * batch.members.length);
   }
 }
 
-async function measureLayer(
-  engine: Engine,
-  model: Model,
-  workspace: Workspace,
-  walker: Walker,
-  l: number,
-  into: Tensor,
-  onStep: (tokens: number) => void,
-  signal?: AbortSignal,
-): Promise<void> {
-  const { layers, embedding: d } = model.hyper;
-  const sizes = walker.batches.map(({ batch }) => batch.length * batch.members.length * d);
-  await using plus = await HiddenStates.create(sizes);
-  await using minus = await HiddenStates.create(sizes);
-  const random = new Random(l, stream);
-  const noise: { values: Float32Array; scale: Float32Array }[] = [];
+/** The noise of a layer: the same numbers at every call. */
+function noiseOf({ layer }: Perturbed): Random {
+  return new Random(layer, stream);
+}
+
+async function perturb(walker: Walker, d: number, into: Perturbed): Promise<void> {
+  const states = await HiddenStates.create(walker.hidden.sizes);
+  into.states = states;
+  const random = noiseOf(into);
   for (const { index, rows } of walker.batches) {
-    const hidden = await walker.hidden.read(index);
-    const [up, down] = [hidden.slice(), hidden.slice()];
-    const values = new Float32Array(rows.length * d);
-    const scale = new Float32Array(rows.length);
+    const hidden = (await walker.hidden.read(index)).slice();
+    const scales = new Float32Array(rows.length);
     rows.forEach((token, i) => {
       let norm = 0;
       for (let k = 0; k < d; k++) norm += hidden[token * d + k]! ** 2;
-      scale[i] = (relativeSize * Math.sqrt(norm)) / Math.sqrt(d);
-      for (let k = 0; k < d; k++) {
-        const n = random.normal();
-        values[i * d + k] = n;
-        up[token * d + k]! += scale[i]! * n;
-        down[token * d + k]! -= scale[i]! * n;
-      }
+      scales[i] = relativeSize * Math.sqrt(norm / d);
+      for (let k = 0; k < d; k++) hidden[token * d + k]! += scales[i]! * random.normal();
     });
-    noise.push({ values, scale });
-    await plus.write(index, up);
-    await minus.write(index, down);
+    into.scales.push(scales);
+    await states.write(index, hidden);
   }
-  for (let m = l + 1; m < layers; m++) {
-    using layer = await model.layer(m);
-    for (const store of [plus, minus]) await advance(model, workspace, layer, walker, store, store, onStep, signal);
-  }
+}
+
+/** J of one layer, from the states at the end of the walk with and without its noise. */
+async function regress(
+  engine: Engine,
+  workspace: Workspace,
+  walker: Walker,
+  d: number,
+  perturbed: Perturbed,
+  signal?: AbortSignal,
+): Promise<void> {
   using gram = new Gram(engine, d, d);
+  const random = noiseOf(perturbed);
   for (const { index, rows } of walker.batches) {
     if (rows.length === 0) continue;
-    const { values, scale } = noise[index]!;
-    const [a, b] = [await plus.read(index), await minus.read(index)];
-    // What the change became, less the change itself: the deviation from the identity.
-    const deviation = new Float32Array(values.length);
+    const [moved, still] = [await perturbed.states!.read(index), await walker.hidden.read(index)];
+    const noise = new Float32Array(rows.length * d);
+    // What the noise became, less the noise itself: the deviation from the identity.
+    const deviation = new Float32Array(rows.length * d);
     rows.forEach((token, i) => {
+      const scale = perturbed.scales[index]![i]!;
       for (let k = 0; k < d; k++) {
-        const at = token * d + k;
-        deviation[i * d + k] = (a[at]! - b[at]!) / (2 * scale[i]!) - values[i * d + k]!;
+        const n = random.normal();
+        noise[i * d + k] = n;
+        deviation[i * d + k] = (moved[token * d + k]! - still[token * d + k]!) / scale - n;
       }
     });
     const g = workspace.begin();
-    gram.add(g, g.input('f32', [d, rows.length], values), g.input('f32', [d, rows.length], deviation));
+    gram.add(g, g.input('f32', [d, rows.length], noise), g.input('f32', [d, rows.length], deviation));
     await g.compute(signal);
   }
   await gram.complete(workspace, signal);
@@ -167,6 +181,6 @@ async function measureLayer(
   cholesky.solveUpper(g, solution, solution);
   const identity = new Float32Array(d * d);
   for (let k = 0; k < d; k++) identity[k * d + k] = 1;
-  g.run(g.copy(g.add(g.cont(g.transpose(solution)), g.input('f32', [d, d], identity)), into));
+  g.run(g.copy(g.add(g.cont(g.transpose(solution)), g.input('f32', [d, d], identity)), perturbed.into));
   await g.compute(signal);
 }

@@ -23,7 +23,11 @@ export interface Fit {
 }
 
 /** Follow the teacher: what its residual stream has more than the student's. */
-export function teacherFit(residual: HiddenStates, embedding: number, sinks: { train: Gram; validation: ValidationRows }): Fit {
+export function teacherFit(
+  residual: HiddenStates,
+  embedding: number,
+  sinks: { train: Gram; validation: ValidationRows },
+): Fit {
   return {
     sinkOf: (part) => (part === 'heldout' ? undefined : sinks[part]),
     wanted: async (g, batch, rows, own) => g.sub(g.input('f32', [embedding, rows], await residual.read(batch)), own()),

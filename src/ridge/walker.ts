@@ -67,7 +67,12 @@ export class Walker implements AsyncDisposable {
   }
 
   /** Sequences that have walked already: `hidden` holds their residual streams, one block a group, and is disposed with the walker. */
-  static at(model: Model, sequences: readonly WalkedSequence[], groups: readonly Batch[], hidden: HiddenStates): Walker {
+  static at(
+    model: Model,
+    sequences: readonly WalkedSequence[],
+    groups: readonly Batch[],
+    hidden: HiddenStates,
+  ): Walker {
     return new Walker(model, sequences, groups, hidden);
   }
 
