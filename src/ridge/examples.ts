@@ -17,7 +17,13 @@ export interface RidgeExample {
   targets: Int32Array;
 }
 
-/** Batches in which every example has the same part and prefix, for the student and, with the same members, for the teacher. */
+/** Parts that the student walks through the layers; what is held out is only read by the teacher, as a yardstick. */
+export type LearntPart = Exclude<Part, 'heldout'>;
+
+/**
+ * Batches in which every example has the same part and prefix, for the student and, with the same members at the same index, for the
+ * teacher, who has those held out after them.
+ */
 export function groupExamples(examples: readonly RidgeExample[]): { student: Batch[]; teacher: Batch[] } {
   const buckets = new Map<string, number[]>();
   examples.forEach(({ part, prefix }, i) => {
@@ -26,15 +32,17 @@ export function groupExamples(examples: readonly RidgeExample[]): { student: Bat
     bucket.push(i);
     buckets.set(key, bucket);
   });
-  const student = [...buckets.values()].flatMap((indices) =>
+  const heldout = ([first]: number[]) => examples[first!]!.part === 'heldout';
+  const lists = [...buckets.values()];
+  const all = [...lists.filter((list) => !heldout(list)), ...lists.filter(heldout)].flatMap((indices) =>
     groupSequences(indices.map((i) => examples[i]!.student.tokens.length)).map((batch) => ({
       ...batch,
       members: batch.members.map((i) => indices[i]!),
     })),
   );
-  const teacher = student.map(({ members }) => {
+  const teacher = all.map(({ members }) => {
     const lengths = members.map((i) => examples[i]!.teacher.tokens.length);
     return { members, lengths, length: Math.max(...lengths) };
   });
-  return { student, teacher };
+  return { student: all.filter(({ members }) => !heldout([...members])), teacher };
 }

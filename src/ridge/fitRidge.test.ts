@@ -45,11 +45,11 @@ describe('ridge', () => {
   it('measures the NLL that libllama measures', async () => {
     const path = await tiny({ layers: 3 });
     await using model = await Model.open(engine, path);
-    const set = examples(5, 'heldout');
+    const set = examples(5, 'validation');
     await using student = await Student.create(model, workspace, set, groupExamples(set).student, () => {});
     await eachLayer(model, 0, (layer) => student.advance(layer));
     using head = await model.head();
-    const found = await walkedNll(model, workspace, head, student.walker, set, 'heldout');
+    const found = await walkedNll(model, workspace, head, student.walker, set, 'validation');
     const sequences = set.map((e) => ({ tokens: e.student.tokens, targets: e.student.positions.map((p) => p + 1) }));
     const { base } = await measureNll(path, undefined, sequences, { threads: 2 });
     assert.ok(Math.abs(found - base) < 1e-5 * base, `${found}, libllama ${base}`);
@@ -113,7 +113,7 @@ describe('ridge', () => {
       b: new Float32Array(embedding * rank).map(() => 0.3 * random.normal()),
     };
     const skill: ModuleFactors[] = [{ layer: 1, module: 'ffn_down', factors }];
-    const set = [...examples(60, 'train'), ...examples(10, 'validation'), ...examples(10, 'heldout')];
+    const set = [...examples(60, 'train'), ...examples(10, 'validation')];
     const fit = await fitRidge(
       engine,
       model,
@@ -139,7 +139,7 @@ describe('ridge', () => {
       size += w * w;
     });
     assert.ok(Math.sqrt(error / size) < 0.01, `relative error ${Math.sqrt(error / size)}`);
-    assert.ok(Math.abs(fit.nll.teacher.heldout - fit.nll.student.heldout) < 1e-3);
+    assert.ok(Math.abs(fit.nll.teacher.validation - fit.nll.student.validation) < 1e-3);
   });
 
   it('brings a student nearer to a teacher that has a prefix, and sweeps lower the NLL further', async () => {

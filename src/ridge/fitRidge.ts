@@ -4,7 +4,7 @@ import type { Layer } from '../model/layer.js';
 import { byLayer, type Factors, type ModuleFactors, PlacedLora } from '../model/lora.js';
 import type { Model } from '../model/model.js';
 import { eachLayer } from './eachLayer.js';
-import { groupExamples, type Part, type RidgeExample } from './examples.js';
+import { groupExamples, type LearntPart, type Part, type RidgeExample } from './examples.js';
 import { Gram } from './gram.js';
 import { LabelSweeps } from './labelSweeps.js';
 import { reducedRankRidge, truncate } from './reducedRank.js';
@@ -27,7 +27,7 @@ export interface RidgeProblem {
 export interface RidgeFit {
   modules: ModuleFactors[];
   /** Mean NLL, nats a token, in our own graph; NaN for a part without examples. */
-  nll: Record<'teacher' | 'student', Record<Part, number>>;
+  nll: { teacher: Record<Part, number>; student: Record<LearntPart, number> };
   /** Label sweeps that were kept. */
   sweeps: number;
 }

@@ -6,7 +6,7 @@ import { type Factors, type ModuleFactors, PlacedLora } from '../model/lora.js';
 import type { Model } from '../model/model.js';
 import { combine } from './combine.js';
 import { eachLayer } from './eachLayer.js';
-import type { Part, RidgeExample } from './examples.js';
+import type { LearntPart, RidgeExample } from './examples.js';
 import { Gram, meanDiagonal } from './gram.js';
 import { LabelGradient } from './labelGradient.js';
 import { reducedRankRidge } from './reducedRank.js';
@@ -26,7 +26,7 @@ const sensitivityRows = { each: 2, most: 2048 };
 /** One state of the fit: corrections, and how well they predict. */
 interface Snapshot {
   modules: ModuleFactors[];
-  nll: Record<Part, number>;
+  nll: Record<LearntPart, number>;
   sweeps: number;
 }
 
@@ -148,16 +148,18 @@ export class LabelSweeps {
   }
 
   /** Gradients at the last residual stream (into `gradient`, if they are wanted), mean NLL of each part, and the mean norm of the training rows' residual streams. */
-  private async measure(gradient: HiddenStates | undefined): Promise<{ nll: Record<Part, number>; size: number }> {
+  private async measure(
+    gradient: HiddenStates | undefined,
+  ): Promise<{ nll: Record<LearntPart, number>; size: number }> {
     // The head and its transpose are large, and are needed between sweeps only.
     using head = await this.model.head();
     using labels = gradient && (await LabelGradient.create(this.model, this.workspace, head, this.signal));
-    const sums: Record<Part, [number, number]> = { train: [0, 0], validation: [0, 0], heldout: [0, 0] };
+    const sums: Record<LearntPart, [number, number]> = { train: [0, 0], validation: [0, 0] };
     const d = this.model.hyper.embedding;
     let norms = 0;
     for (const { index, batch } of this.student.walker.batches) {
       const { rows, targets } = await predictingRows(this.model, this.student.walker, index, this.examples);
-      const { part } = this.examples[batch.members[0]!]!;
+      const part = this.examples[batch.members[0]!]!.part as LearntPart;
       let losses: Float32Array;
       if (part === 'train' && labels) {
         const at = await labels.at(rows, targets, this.signal);
@@ -176,7 +178,7 @@ export class LabelSweeps {
       }
     }
     const mean = ([sum, count]: [number, number]) => (count > 0 ? sum / count : Number.NaN);
-    const nll = { train: mean(sums.train), validation: mean(sums.validation), heldout: mean(sums.heldout) };
+    const nll = { train: mean(sums.train), validation: mean(sums.validation) };
     return { nll, size: norms / sums.train[1] };
   }
 }

@@ -1,4 +1,4 @@
-import type { Part } from './examples.js';
+import type { LearntPart } from './examples.js';
 
 export interface RidgeSettings {
   /** Largest rank of a module. */
@@ -16,4 +16,4 @@ export interface RidgeSettings {
 export type RidgeEvent =
   | { type: 'progress'; done: number; total: number }
   | { type: 'fitted'; layer: number; module: string; rank: number; lambda: number; error?: number }
-  | { type: 'sweep'; sweep: number; nll: Record<Part, number> };
+  | { type: 'sweep'; sweep: number; nll: Record<LearntPart, number> };

@@ -27,7 +27,7 @@ export type TuneEvent =
   /** One corrected linear: errors are squared distances to the teacher on validation rows, relative to no correction. */
   | { type: 'fitted'; layer: number; module: string; rank: number; lambda: number; error?: number }
   /** State after a pass that follows the labels (0: before the first), by our own graph. */
-  | { type: 'sweep'; sweep: number; nll: { train: number; validation: number; heldout: number } };
+  | { type: 'sweep'; sweep: number; nll: { train: number; validation: number } };
 
 export type Stage = 'hash' | 'ridge' | 'measure';
 
