@@ -1,6 +1,7 @@
 import { mkdir, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { LoamError, throwIfStopped, UsageError } from '../util/errors.js';
+import { tryLock } from '../util/tryLock.js';
 import { explainWriteError } from '../util/writeFileAtomic.js';
 import { describeSource } from './describeSource.js';
 import { downloadFromHub } from './downloadFromHub.js';
@@ -13,7 +14,6 @@ import { updateRegister } from './register.js';
 import { freeBytes, requireFreeSpace } from './requireFreeSpace.js';
 import { PIP_COMMANDS } from './runPip.js';
 import { SourceError } from './SourceError.js';
-import { tryLock } from './tryLock.js';
 import type { Fetchable, FetchContext, FetchEvent, FetchedModel, FetchTiming, Source } from './types.js';
 
 export interface FetchOptions {

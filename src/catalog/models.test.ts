@@ -3,6 +3,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, truncateSync,
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { LoamError, UnsupportedError, UsageError } from '../util/errors.js';
+import { tryLock } from '../util/tryLock.js';
 import { addModel, suggestName } from './addModel.js';
 import { CATALOG } from './catalog.js';
 import { type FetchOptions, fetchModel } from './fetchModel.js';
@@ -14,7 +15,6 @@ import { readRegister, updateRegister } from './register.js';
 import { removeModel } from './removeModel.js';
 import { resolveModel } from './resolveModel.js';
 import { drain, FAST, hubEntry, scratch } from './scratch.test.helper.js';
-import { tryLock } from './tryLock.js';
 
 const DATA = fakeModel(50_000);
 

@@ -2,9 +2,9 @@
 import { readFile, rename } from 'node:fs/promises';
 import { join } from 'node:path';
 import { LoamError } from '../util/errors.js';
+import { tryLock } from '../util/tryLock.js';
 import { writeFileAtomic } from '../util/writeFileAtomic.js';
 import { pause } from './pause.js';
-import { tryLock } from './tryLock.js';
 
 export interface ModelRecord {
   /** Inside the models folder, for files that Loam fetched and may delete. */

@@ -1,12 +1,12 @@
 import { readdir, rm, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { LoamError } from '../util/errors.js';
+import { tryLock } from '../util/tryLock.js';
 import { explainWriteError } from '../util/writeFileAtomic.js';
 import { CATALOG } from './catalog.js';
 import { modelPath } from './modelPath.js';
 import { modelsFolder } from './modelsFolder.js';
 import { readRegister, updateRegister } from './register.js';
-import { tryLock } from './tryLock.js';
 
 export interface RemovedModel {
   name: string;

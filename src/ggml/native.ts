@@ -200,6 +200,23 @@ function declareGgml(base: Library, ggml: Library) {
   const op = <A extends unknown[]>(name: string, ...args: string[]) =>
     declare<(...a: A) => T>(base, `void* ggml_${name}(${args.join(', ')})`);
   const p = 'void*';
+  const rope = (name: string) =>
+    op<[C, T, T, T | null, number, number, number, number, number, number, number, number, number]>(
+      name,
+      p,
+      p,
+      p,
+      p,
+      'int',
+      'int',
+      'int',
+      'float',
+      'float',
+      'float',
+      'float',
+      'float',
+      'float',
+    );
   return {
     // contexts and tensors
     init: declare<(params: { mem_size: number; mem_buffer: null; no_alloc: boolean }) => C>(
@@ -255,6 +272,7 @@ function declareGgml(base: Library, ggml: Library) {
     argmax: op<[C, T]>('argmax', p, p),
     sumRows: op<[C, T]>('sum_rows', p, p),
     repeat: op<[C, T, T]>('repeat', p, p, p),
+    repeat4d: op<[C, T, number, number, number, number]>('repeat_4d', p, p, 'int64', 'int64', 'int64', 'int64'),
     pad: op<[C, T, number, number, number, number]>('pad', p, p, 'int', 'int', 'int', 'int'),
     concat: op<[C, T, T, number]>('concat', p, p, p, 'int'),
     scale: op<[C, T, number]>('scale', p, p, 'float'),
@@ -262,6 +280,11 @@ function declareGgml(base: Library, ggml: Library) {
     silu: op<[C, T]>('silu', p, p),
     rmsNorm: op<[C, T, number]>('rms_norm', p, p, 'float'),
     rmsNormBack: op<[C, T, T, number]>('rms_norm_back', p, p, p, 'float'),
+    siluBack: op<[C, T, T]>('silu_back', p, p, p),
+    softMaxBack: op<[C, T, T, number, number]>('soft_max_ext_back', p, p, p, 'float', 'float'),
+    getRowsBack: op<[C, T, T, T]>('get_rows_back', p, p, p, p),
+    adamwStep: op<[C, T, T, T, T, T]>('opt_step_adamw', p, p, p, p, p, p),
+    setParameter: declare<(t: T) => void>(base, 'void ggml_set_param(void*)'),
     mulMat: op<[C, T, T]>('mul_mat', p, p, p),
     outProd: op<[C, T, T]>('out_prod', p, p, p),
     copy: op<[C, T, T]>('cpy', p, p, p),
@@ -285,22 +308,8 @@ function declareGgml(base: Library, ggml: Library) {
     transpose: op<[C, T]>('transpose', p, p),
     getRows: op<[C, T, T]>('get_rows', p, p, p),
     softMaxExt: op<[C, T, T | null, number, number]>('soft_max_ext', p, p, p, 'float', 'float'),
-    ropeExt: op<[C, T, T, T | null, number, number, number, number, number, number, number, number, number]>(
-      'rope_ext',
-      p,
-      p,
-      p,
-      p,
-      'int',
-      'int',
-      'int',
-      'float',
-      'float',
-      'float',
-      'float',
-      'float',
-      'float',
-    ),
+    ropeExt: rope('rope_ext'),
+    ropeBack: rope('rope_ext_back'),
     swigluSplit: op<[C, T, T]>('swiglu_split', p, p, p),
     gegluSplit: op<[C, T, T]>('geglu_split', p, p, p),
     flashAttention: op<[C, T, T, T, T | null, number, number, number]>(

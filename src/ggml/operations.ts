@@ -24,6 +24,10 @@ function fail(op: string, ...tensors: (Tensor | string)[]): never {
   throw new RangeError(`${op} of ${tensors.join(' and ')}`);
 }
 
+function sameShape(a: Tensor, b: Tensor): boolean {
+  return a.ne.every((n, i) => n === b.ne[i]);
+}
+
 /** Whether `b` repeats to the shape of `a`. */
 function repeats(a: Tensor, b: Tensor): boolean {
   return a.ne.every((n, i) => n % b.ne[i]! === 0);
@@ -134,6 +138,46 @@ export class Operations {
     return this.wrap(handle, x.type, x.ne);
   }
 
+  /** Gradient of `silu` at x, given the gradient of its result. */
+  siluBack(gradient: Tensor, x: Tensor): Tensor {
+    if (!sameShape(gradient, x) || !gradient.contiguous || !x.contiguous) fail('siluBack', gradient, x);
+    return this.wrap(native().ggml.siluBack(this.context, gradient.handle, x.handle), x.type, x.ne);
+  }
+
+  /** Gradient of softMax's argument, given that of its result y: scale·y·(g - Σ g·y) over ne0. */
+  softMaxBack(gradient: Tensor, y: Tensor, scale: number): Tensor {
+    if (!sameShape(gradient, y) || !gradient.contiguous || !y.contiguous) fail('softMaxBack', gradient, y);
+    return this.wrap(native().ggml.softMaxBack(this.context, gradient.handle, y.handle, scale, 0), f32, y.ne);
+  }
+
+  /** Gradient of getRows' matrix (of the shape of `like`), given that of the rows: each row added where it came from. */
+  getRowsBack(gradient: Tensor, indices: Tensor, like: Tensor): Tensor {
+    const matrices = [gradient, like].every((t) => t.ne[2] === 1 && t.ne[3] === 1);
+    if (!matrices || gradient.ne[0] !== like.ne[0] || gradient.ne[1] !== indices.elements || gradient.nb[0] !== 4) {
+      fail('getRowsBack', gradient, indices, like);
+    }
+    const handle = native().ggml.getRowsBack(this.context, gradient.handle, indices.handle, like.handle);
+    return this.wrap(handle, f32, like.ne);
+  }
+
+  /**
+   * One step of AdamW (Loshchilov and Hutter 2019) on `parameter` and its moments in place. The parameter must be made with
+   * `TensorBuffer.parameter`. `settings` f32 [7]: learning rate, β1, β2, ε, weight decay, 1/(1-β1ᵗ), 1/(1-β2ᵗ).
+   */
+  adamwStep(parameter: Tensor, gradient: Tensor, first: Tensor, second: Tensor, settings: Tensor): Tensor {
+    const fits = [gradient, first, second].every((t) => sameShape(t, parameter) && t.contiguous);
+    if (!fits || settings.elements !== 7) fail('adamwStep', parameter, gradient, first, second, settings);
+    const handle = native().ggml.adamwStep(
+      this.context,
+      parameter.handle,
+      gradient.handle,
+      first.handle,
+      second.handle,
+      settings.handle,
+    );
+    return this.wrap(handle, f32, parameter.ne);
+  }
+
   /** aᵀ·b over ne0: a [k, n, ...], b [k, m, ...] -> [n, m, ...] f32; a is repeated over b's outer dimensions. */
   mulMat(a: Tensor, b: Tensor): Tensor {
     const broadcast = b.ne[2] % a.ne[2] === 0 && b.ne[3] % a.ne[3] === 0;
@@ -225,6 +269,13 @@ export class Operations {
     return this.wrap(native().ggml.repeat(this.context, a.handle, like.handle), a.type, like.ne);
   }
 
+  /** a repeated so many times along each dimension. */
+  repeatTo(a: Tensor, ...times: [number, number, number, number]): Tensor {
+    const ne = a.ne.map((n, i) => n * times[i]!) as unknown as Shape;
+    const handle = native().ggml.repeat4d(this.context, a.handle, ...ne);
+    return this.wrap(handle, a.type, ne);
+  }
+
   /** `count` zeros appended along ne0. */
   padColumns(a: Tensor, count: number): Tensor {
     const ne: Shape = [a.ne[0] + count, a.ne[1], a.ne[2], a.ne[3]];
@@ -261,11 +312,26 @@ export class Operations {
 
   /** Rotates a [headDim, heads, tokens, ...] by positions i32 [tokens]; `factors` f32 [dimensions/2] divides the frequencies. */
   rope(a: Tensor, positions: Tensor, factors: Tensor | null, rope: RopeParameters): Tensor {
+    return this.rotate('ropeExt', a, positions, factors, rope);
+  }
+
+  /** Gradient of `rope`'s argument, given that of its result: the rotation the other way. */
+  ropeBack(gradient: Tensor, positions: Tensor, factors: Tensor | null, rope: RopeParameters): Tensor {
+    return this.rotate('ropeBack', gradient, positions, factors, rope);
+  }
+
+  private rotate(
+    name: 'ropeExt' | 'ropeBack',
+    a: Tensor,
+    positions: Tensor,
+    factors: Tensor | null,
+    rope: RopeParameters,
+  ): Tensor {
     if (positions.type.name !== 'i32' || positions.ne[0] !== a.ne[2] || rope.dimensions > a.ne[0]) {
       fail('rope', a, positions);
     }
     if (factors && factors.ne[0] < rope.dimensions / 2) fail('rope', a, factors);
-    const handle = native().ggml.ropeExt(
+    const handle = native().ggml[name](
       this.context,
       a.handle,
       positions.handle,

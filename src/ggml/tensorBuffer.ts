@@ -28,6 +28,18 @@ export class TensorBuffer implements Disposable {
     return this.arena.tensor(type, dims);
   }
 
+  /** A tensor that `adamwStep` may change. */
+  parameter(dims: readonly number[]): Tensor {
+    const tensor = this.tensor('f32', dims);
+    native().ggml.setParameter(tensor.handle);
+    return tensor;
+  }
+
+  /** Sets every byte to zero. */
+  clear(): void {
+    if (this.buffer) native().ggml.bufferClear(this.buffer, 0);
+  }
+
   /** Allocates every declared tensor, zeroed where `zero` is set. Throws LoamError where memory does not suffice. */
   allocate(options: { usage?: keyof typeof bufferUsage; zero?: boolean } = {}): this {
     const { ggml } = native();

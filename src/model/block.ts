@@ -5,6 +5,9 @@ import type { LayerLinear } from './architecture.js';
 import type { Hyperparameters } from './hyperparameters.js';
 import type { Layer } from './layer.js';
 
+/** What the block needs of a layer. */
+export type BlockWeights = Pick<Layer, 'linears' | 'norms' | 'biases'>;
+
 /** Low-rank correction of one linear: W·x + scale·B·(A·x) (Hu et al. 2021). */
 export interface Lora {
   /** [inputs, rank] */
@@ -13,6 +16,8 @@ export interface Lora {
   b: Tensor;
   /** alpha / rank */
   scale: number;
+  /** Dropout while training: f32 [inputs, N], 0 or 1/(1 - p); multiplies what the correction reads. */
+  mask?: Tensor;
 }
 export type LayerLora = Partial<Record<LayerLinear, Lora>>;
 
@@ -32,18 +37,21 @@ export interface BatchInputs {
   ropeFactors: Tensor | null;
   /** Rounds keys and values to f16, as libllama's cache does. */
   halfKeys?: boolean;
-  /** Keys and values f32 [headDim, prefix, kvHeads] that every sequence sees before its own. */
-  prefix?: { keys: Tensor; values: Tensor };
+  /**
+   * Keys and values f32 [headDim, prefix, kvHeads] that every sequence sees before its own. With `each` every sequence gets a copy
+   * and attends for itself, which suits a short prefix; then the mask is [prefix + length, length].
+   */
+  prefix?: { keys: Tensor; values: Tensor; each?: boolean };
 }
 
 /** y = W·x (+ bias) (+ LoRA); x [inputs, n] -> [outputs, n]. */
-export function project(ops: Operations, layer: Layer, part: LayerLinear, x: Tensor, lora?: LayerLora): Tensor {
+export function project(ops: Operations, layer: BlockWeights, part: LayerLinear, x: Tensor, lora?: LayerLora): Tensor {
   let y = layer.linears[part].apply(ops, x);
   const bias = layer.biases[part];
   if (bias) y = ops.add(y, bias);
   const low = lora?.[part];
   if (!low) return y;
-  const correction = ops.mulMat(low.b, ops.mulMat(low.a, x));
+  const correction = ops.mulMat(low.b, ops.mulMat(low.a, low.mask ? ops.mul(x, low.mask) : x));
   return ops.add(y, low.scale === 1 ? correction : ops.scale(correction, low.scale));
 }
 
@@ -64,7 +72,7 @@ export interface Attention {
 export function attend(
   ops: Operations,
   h: Hyperparameters,
-  layer: Layer,
+  layer: BlockWeights,
   x: Tensor,
   batch: BatchInputs,
   lora?: LayerLora,
@@ -80,11 +88,11 @@ export function attend(
 
   // Keys of a prefix are the same for all sequences, so these attend as one long sequence whose mask keeps them apart: the queries
   // share the prefix instead of each having a copy of it, and fill the kernel's tiles (64 queries), which short sequences don't.
-  const [queriesEach, sequences] = batch.prefix ? [T * B, 1] : [T, B];
+  const [queriesEach, sequences] = batch.prefix && !batch.prefix.each ? [T * B, 1] : [T, B];
   // [headDim, n, N] -> [headDim, queries, n, sequences], the order that attention reads.
   const byHead = (y: Tensor, n: number) => ops.permute(ops.reshape(y, headDim, n, queriesEach, sequences), 0, 2, 1, 3);
   const withPrefix = (own: Tensor, shared: Tensor | undefined) => {
-    if (shared) return ops.concat(shared, own, 1);
+    if (shared) return ops.concat(sequences > 1 ? ops.repeatTo(shared, 1, 1, 1, sequences) : shared, own, 1);
     return batch.halfKeys ? ops.cast(own, 'f16') : own;
   };
   const attended = ops.flashAttention(
@@ -98,12 +106,12 @@ export function attend(
 }
 
 /** Residual stream after attention: x + attn_output(context). */
-export function afterAttention(ops: Operations, layer: Layer, x: Tensor, context: Tensor, lora?: LayerLora): Tensor {
+export function afterAttention(ops: Operations, layer: BlockWeights, x: Tensor, context: Tensor, lora?: LayerLora): Tensor {
   return ops.add(project(ops, layer, 'attn_output', context, lora), x);
 }
 
 /** Input of `ffn_down`, [feedForward, n], for a residual stream x [embedding, n] after attention. */
-export function feedForward(ops: Operations, h: Hyperparameters, layer: Layer, x: Tensor, lora?: LayerLora): Tensor {
+export function feedForward(ops: Operations, h: Hyperparameters, layer: BlockWeights, x: Tensor, lora?: LayerLora): Tensor {
   const input = normed(ops, h, x, layer.norms.ffn_norm);
   const gate = project(ops, layer, 'ffn_gate', input, lora);
   const up = project(ops, layer, 'ffn_up', input, lora);
@@ -111,7 +119,7 @@ export function feedForward(ops: Operations, h: Hyperparameters, layer: Layer, x
 }
 
 /** Residual stream after the block: x + ffn_down(inner). */
-export function afterFeedForward(ops: Operations, layer: Layer, x: Tensor, inner: Tensor, lora?: LayerLora): Tensor {
+export function afterFeedForward(ops: Operations, layer: BlockWeights, x: Tensor, inner: Tensor, lora?: LayerLora): Tensor {
   return ops.add(project(ops, layer, 'ffn_down', inner, lora), x);
 }
 
@@ -122,7 +130,7 @@ export function afterFeedForward(ops: Operations, layer: Layer, x: Tensor, inner
 export function block(
   ops: Operations,
   h: Hyperparameters,
-  layer: Layer,
+  layer: BlockWeights,
   x: Tensor,
   batch: BatchInputs,
   lora?: LayerLora,

@@ -4,9 +4,11 @@ import type { Operations } from '../ggml/operations.js';
 import type { Tensor } from '../ggml/tensor.js';
 import type { Gguf } from '../gguf/Gguf.js';
 import { readGguf } from '../gguf/readGguf.js';
+import type { Workspace } from '../ggml/workspace.js';
+import { type LayerLinear, layerLinears } from './architecture.js';
 import { type Hyperparameters, readHyperparameters } from './hyperparameters.js';
 import { Layer } from './layer.js';
-import { Weights } from './weights.js';
+import { type TransposedType, Weights } from './weights.js';
 
 /**
  * A frozen base model. Layers are loaded one at a time by whoever computes with them, so that a pass that goes layer by layer over
@@ -49,6 +51,27 @@ export class Model implements AsyncDisposable {
   /** Loads the weights of layer `index`; the caller disposes them. */
   layer(index: number): Promise<Layer> {
     return Layer.load(this.weights, index);
+  }
+
+  /** The linears of layer `index` transposed, for gradients (see `Weights.transposed`); the caller disposes them. */
+  async transposedLinears(
+    index: number,
+    type: TransposedType,
+    workspace: Workspace,
+    signal?: AbortSignal,
+  ): Promise<Record<LayerLinear, Linear>> {
+    const made: Partial<Record<LayerLinear, Linear>> = {};
+    try {
+      for (const part of layerLinears) {
+        made[part] = await this.weights.transposed(`blk.${index}.${part}.weight`, type, workspace, signal);
+      }
+      return made as Record<LayerLinear, Linear>;
+    } catch (error) {
+      for (const linear of Object.values(made)) linear[Symbol.dispose]();
+      throw error;
+    } finally {
+      this.weights.release(layerLinears.map((part) => `blk.${index}.${part}.weight`));
+    }
   }
 
   /** Loads every layer, for graphs that span the whole model. The caller disposes them. */

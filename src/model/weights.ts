@@ -4,6 +4,10 @@ import { type MappedFile, mapFile } from '../ggml/mapFile.js';
 import type { Tensor } from '../ggml/tensor.js';
 import type { Gguf } from '../gguf/Gguf.js';
 import { type GgufFile, openTensors } from '../gguf/GgufFile.js';
+import type { Workspace } from '../ggml/workspace.js';
+
+/** Types that keep a transposed matrix close enough for gradients. */
+export type TransposedType = 'q8_0' | 'bf16' | 'f16';
 
 /** Reads and places the weights of one model file, tensor by tensor. */
 export class Weights implements AsyncDisposable {
@@ -47,6 +51,32 @@ export class Weights implements AsyncDisposable {
   /** A matrix in its fastest layout, from the tensor `name`. */
   linear(name: string): Promise<Linear> {
     return placeLinear(this.engine, this.source(name));
+  }
+
+  /**
+   * A matrix transposed, [outputs, inputs] in ggml's order, as another type in that type's fastest layout: what gradients multiply
+   * with. The rounding to `type` is the only loss.
+   */
+  async transposed(name: string, type: TransposedType, workspace: Workspace, signal?: AbortSignal): Promise<Linear> {
+    const { tensor, buffer } = await this.plain(name);
+    using temporary = this.engine.buffer(1);
+    try {
+      const [inputs, outputs] = tensor.ne;
+      const into = temporary.tensor(type, [outputs, inputs]);
+      temporary.allocate();
+      const g = workspace.begin();
+      const ids = g.input(
+        'i32',
+        [outputs],
+        Int32Array.from({ length: outputs }, (_, i) => i),
+      );
+      g.run(g.copy(g.cont(g.transpose(g.getRows(tensor, ids))), into));
+      await g.compute(signal);
+      const read = async () => into.read(new Uint8Array(into.bytes));
+      return await placeLinear(this.engine, { type: into.type, shape: [outputs, inputs], read });
+    } finally {
+      buffer[Symbol.dispose]();
+    }
   }
 
   /** A tensor in the plain layout, mapped where possible: norms, biases, embedding tables. */

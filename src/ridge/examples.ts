@@ -1,5 +1,5 @@
 import { type Batch, groupSequences } from '../model/batch.js';
-import type { WalkedSequence } from './walker.js';
+import type { WalkedSequence } from '../model/walker.js';
 
 /** What a sequence is used for: fitted, used to choose by, or only measured. */
 export type Part = 'train' | 'validation' | 'heldout';

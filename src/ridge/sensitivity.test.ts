@@ -7,7 +7,7 @@ import { scratchFolder } from '../testing/scratch.js';
 import { writeTinyModel } from '../testing/tinyModel.js';
 import { Random } from '../util/random.js';
 import { Sensitivity } from './sensitivity.js';
-import { Walker } from './walker.js';
+import { Walker } from '../model/walker.js';
 
 const engine = new Engine({ threads: 2, kernels: 'reference' });
 const workspace = engine.workspace(16384);

@@ -9,9 +9,9 @@ import type { Model } from '../model/model.js';
 import { throwIfStopped } from '../util/errors.js';
 import { Random } from '../util/random.js';
 import { Cholesky } from './cholesky.js';
-import { eachLayer } from './eachLayer.js';
+import { eachLayer } from '../model/eachLayer.js';
 import { Gram, meanDiagonal } from './gram.js';
-import type { Walker } from './walker.js';
+import type { Walker } from '../model/walker.js';
 
 /** Size of the perturbation relative to the residual stream: small enough to be linear, far above rounding. */
 const relativeSize = 0.05;

@@ -6,7 +6,7 @@ import type { Layer } from '../model/layer.js';
 import type { Model } from '../model/model.js';
 import type { RidgeExample } from './examples.js';
 import type { Fit } from './target.js';
-import { Walker } from './walker.js';
+import { Walker } from '../model/walker.js';
 
 /**
  * The student: the bare base, corrected as it goes. A layer is walked in three steps, because its output projection and its

@@ -7,6 +7,7 @@ import { type AdapterToWrite, writeAdapter } from '../adapter/writeAdapter.js';
 import { hashFile } from '../catalog/hashFile.js';
 import { resolveModel } from '../catalog/resolveModel.js';
 import { Engine } from '../ggml/engine.js';
+import { peakRss } from '../jobs/peakRss.js';
 import type { ModuleFactors } from '../model/lora.js';
 import { Model } from '../model/model.js';
 import { Tokenizer } from '../model/tokenizer.js';
@@ -118,7 +119,7 @@ async function run(
     measuredOn,
     tokens: measured.tokens,
     seconds: (performance.now() - started) / 1000,
-    peakRssBytes: process.resourceUsage().maxRSS * 1024,
+    peakRssBytes: peakRss(),
     bytes: (await stat(out)).size,
   };
 }

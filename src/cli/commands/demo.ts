@@ -49,7 +49,7 @@ export const demoCommand = command({
     output.line('how she talks, and the facts of her days, from 260 examples of hers.');
     output.line();
     const out = loamHome('demo', 'mara-lora.gguf');
-    const options = { ...defaults(tuneOptions), heldout: asset('mara-heldout.json'), out };
+    const options = { ...defaults(tuneOptions), sweeps: 2, heldout: asset('mara-heldout.json'), out };
     const result = await showTune(tune(asset('mara-train.json'), options, signal), output);
     showResult(result, output);
     await compare(model.path, out, output, signal);

@@ -1,7 +1,8 @@
+import type { Operations } from '../ggml/operations.js';
 import type { Tensor } from '../ggml/tensor.js';
 import type { TensorBuffer } from '../ggml/tensorBuffer.js';
 import type { Workspace } from '../ggml/workspace.js';
-import { type Head, headChunk, type Model } from '../model/model.js';
+import { type Head, headChunk, type Model } from './model.js';
 
 /** Rows of the embedding table transposed at once. */
 const transposeRows = 4096;
@@ -55,7 +56,7 @@ export class LabelGradient implements Disposable {
     targets: Int32Array,
     signal?: AbortSignal,
   ): Promise<{ gradient: Float32Array; nll: Float32Array }> {
-    const { embedding: d, normEpsilon, vocabulary } = this.model.hyper;
+    const { embedding: d, vocabulary } = this.model.hyper;
     const gradient = new Float32Array(rows.length);
     const nll = new Float32Array(targets.length);
     const chunk = headChunk(vocabulary);
@@ -64,17 +65,29 @@ export class LabelGradient implements Disposable {
       const g = this.workspace.begin();
       const x = g.input('f32', [d, n], rows.subarray(from * d, (from + n) * d));
       const labels = g.input('i32', [n], targets.slice(from, from + n));
-      const logits = this.head.logits(g, x);
-      const probabilities = g.softMax(logits, null, 1);
-      // d log p(t) / d logits = onehot(t) - p; through the head that is row t of it minus the mean row under p.
-      const atNorm = g.mul(g.sub(this.head.rows(g, labels), g.mulMat(this.transposed, probabilities)), this.head.norm);
-      const result = g.output(g.rmsNormBack(atNorm, x, normEpsilon));
-      const loss = g.output(this.head.nll(g, logits, probabilities, labels));
+      const result = this.inGraph(g, x, labels);
+      g.output(result.gradient);
+      g.output(result.nll);
       await g.compute(signal);
-      result.read(gradient.subarray(from * d, (from + n) * d));
-      loss.read(nll.subarray(from, from + n));
+      result.gradient.read(gradient.subarray(from * d, (from + n) * d));
+      result.nll.read(nll.subarray(from, from + n));
     }
     return { gradient, nll };
+  }
+
+  /** The same as part of a graph: x [embedding, n], labels i32 [n] -> [embedding, n] and f32 [n]. All logits exist at once. */
+  inGraph(ops: Operations, x: Tensor, labels: Tensor): { gradient: Tensor; nll: Tensor } {
+    const logits = this.head.logits(ops, x);
+    const probabilities = ops.softMax(logits, null, 1);
+    // d log p(t) / d logits = onehot(t) - p; through the head that is row t of it minus the mean row under p.
+    const atNorm = ops.mul(
+      ops.sub(this.head.rows(ops, labels), ops.mulMat(this.transposed, probabilities)),
+      this.head.norm,
+    );
+    return {
+      gradient: ops.rmsNormBack(atNorm, x, this.model.hyper.normEpsilon),
+      nll: this.head.nll(ops, logits, probabilities, labels),
+    };
   }
 
   [Symbol.dispose](): void {

@@ -1,10 +1,10 @@
 import type { Graph } from '../ggml/graph.js';
 import type { Tensor } from '../ggml/tensor.js';
 import type { Workspace } from '../ggml/workspace.js';
-import { type Batch, batchInputs, groupSequences, paddedTokens, tokenIndex } from '../model/batch.js';
-import type { BatchInputs } from '../model/block.js';
-import { HiddenStates } from '../model/hiddenStates.js';
-import type { Model } from '../model/model.js';
+import { type Batch, batchInputs, groupSequences, paddedTokens, tokenIndex } from './batch.js';
+import type { BatchInputs } from './block.js';
+import { HiddenStates } from './hiddenStates.js';
+import type { Model } from './model.js';
 
 /** A sequence that walks through the model, with the positions whose activations matter. */
 export interface WalkedSequence {

@@ -2,8 +2,8 @@ import { randomBytes } from 'node:crypto';
 import { mkdir, open, readFile, rm, stat } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { dirname } from 'node:path';
-import { explainWriteError } from '../util/writeFileAtomic.js';
-import { pause } from './pause.js';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { explainWriteError } from './writeFileAtomic.js';
 
 interface Holder {
   pid: number;
@@ -16,12 +16,16 @@ interface Holder {
 /** What is written in a moment and is still unfinished after so long was left by a crash. */
 const CRASHED_MS = 5000;
 
-/** Field 22 of /proc/PID/stat (proc(5)): start time in ticks since boot. Null where there is no /proc, or no such process. */
+/**
+ * Field 22 of /proc/PID/stat (proc(5)): start time in ticks since boot. Null where there is no /proc, no such process, or one
+ * that has ended (state Z) and whose parent has not asked for its exit code: a container's first process may never do so.
+ */
 async function birthOf(pid: number): Promise<string | null> {
   try {
     const text = await readFile(`/proc/${pid}/stat`, 'latin1');
     // The command name, field 2, is in brackets and may hold spaces.
-    return text.slice(text.lastIndexOf(')') + 2).split(' ')[19] ?? null;
+    const fields = text.slice(text.lastIndexOf(')') + 2).split(' ');
+    return fields[0] === 'Z' || fields[0] === 'X' ? null : (fields[19] ?? null);
   } catch {
     return null;
   }
@@ -76,7 +80,7 @@ async function clear(path: string): Promise<void> {
     if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw explainWriteError(error, guard);
     // Somebody else is at it, for a moment or since a crash.
     if ((await ageOf(guard)) > CRASHED_MS) await rm(guard, { force: true });
-    await pause(5, undefined);
+    await sleep(5);
     return;
   }
   try {

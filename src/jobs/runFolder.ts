@@ -1,0 +1,215 @@
+import { createHash } from 'node:crypto';
+import { type FileHandle, mkdir, open, readFile } from 'node:fs/promises';
+import { basename, extname, join, resolve } from 'node:path';
+import { LoamError } from '../util/errors.js';
+import { loamHome } from '../util/home.js';
+import { Mutex } from '../util/mutex.js';
+import { type Lock, tryLock } from '../util/tryLock.js';
+import { explainWriteError, writeFileAtomic } from '../util/writeFileAtomic.js';
+import { compareIdentity } from './compareIdentity.js';
+import { removeCheckpoints } from './removeCheckpoints.js';
+import { removePartials } from './removePartials.js';
+
+const VERSION = 1;
+
+/** Characters of the output's name in the folder's: four bytes each at most, and file systems take 255 bytes. */
+const NAME_LENGTH = 60;
+
+/** Everything that decides what a run computes: hashes of its files, the model, each option. Plain JSON. */
+export type RunIdentity = Record<string, unknown>;
+
+/** A line of `metrics.jsonl`. Holds figures, never the user's text. */
+export type MetricEvent = Record<string, unknown>;
+
+/**
+ * The folder of one output's training run: `run.json` (what is computed), `metrics.jsonl` (how it went) and, while it runs or after
+ * it was killed, its checkpoints. One process at a time has it, until it is disposed of or dies.
+ */
+export class RunFolder implements AsyncDisposable {
+  private readonly writing = new Mutex();
+  private appending: FileHandle | undefined;
+
+  private constructor(
+    readonly path: string,
+    private readonly release: () => Promise<void>,
+  ) {}
+
+  /**
+   * The folder that belongs to an output path, made where there is none, readable by the owner only; what a killed run left
+   * unfinished in it is removed.
+   * @throws LoamError when a living process has it, or it cannot be written
+   */
+  static async open(outPath: string): Promise<RunFolder> {
+    const out = resolve(outPath);
+    const hash = createHash('sha256').update(out).digest('hex').slice(0, 12);
+    const name = [...basename(out, extname(out))].slice(0, NAME_LENGTH).join('');
+    const path = loamHome('runs', `${name}-${hash}`);
+    try {
+      await mkdir(path, { recursive: true, mode: 0o700 });
+    } catch (error) {
+      throw explainWriteError(error, path);
+    }
+    const lock = await tryLock(join(path, 'run.lock'));
+    if ('heldBy' in lock) throw inUse(lock, out);
+    try {
+      await removePartials(path);
+    } catch (error) {
+      await lock.release();
+      throw explainWriteError(error, path);
+    }
+    return new RunFolder(path, lock.release);
+  }
+
+  get metricsPath(): string {
+    return join(this.path, 'metrics.jsonl');
+  }
+  private get runPath(): string {
+    return join(this.path, 'run.json');
+  }
+
+  /** Begins anew: what an earlier run left here is removed. Throws LoamError when the disk is full or read-only. */
+  async start(identity: RunIdentity): Promise<void> {
+    await this.close();
+    // In this order a kill in between never leaves checkpoints of one run beside the identity of another.
+    await removeCheckpoints(this.path);
+    await writeFileAtomic(this.metricsPath, '');
+    const run = { version: VERSION, startedAt: new Date().toISOString(), identity };
+    await writeFileAtomic(this.runPath, `${JSON.stringify(run, null, 2)}\n`);
+  }
+
+  /**
+   * Holds an identity against the one the run began with.
+   * @returns a sentence for each difference, none when the run may go on; undefined when no run has begun here
+   */
+  async resume(identity: RunIdentity): Promise<string[] | undefined> {
+    let text: string;
+    try {
+      text = await readFile(this.runPath, 'utf8');
+    } catch (error) {
+      const { code } = error as NodeJS.ErrnoException;
+      return code === 'ENOENT' ? undefined : [`run.json: it cannot be read (${code}).`];
+    }
+    let run: unknown;
+    try {
+      run = JSON.parse(text);
+    } catch {
+      return ['run.json: it is damaged, expected JSON.'];
+    }
+    if (!isObject(run) || !isObject(run.identity)) return ['run.json: it lacks the identity of the run.'];
+    if (run.version !== VERSION) return compareIdentity({ version: run.version }, { version: VERSION });
+    return compareIdentity(identity, run.identity);
+  }
+
+  /**
+   * Appends an event to the metrics; they appear in the order of the calls. The caller sees to it that no text of the user is in it.
+   * @throws LoamError when the disk is full
+   */
+  async record(event: MetricEvent): Promise<void> {
+    // Now, not when its turn comes: the caller may go on to change it.
+    const line = `${JSON.stringify(event)}\n`;
+    await this.writing.run(async () => {
+      try {
+        this.appending ??= await openLines(this.metricsPath);
+        const { size } = await this.appending.stat();
+        try {
+          await this.appending.appendFile(line);
+        } catch (error) {
+          // The next line must not continue half of this one.
+          await this.appending.truncate(size).catch(() => {});
+          throw error;
+        }
+      } catch (error) {
+        throw explainWriteError(error, this.metricsPath);
+      }
+    });
+  }
+
+  /** Keeps only the metrics for which `keep` is true: on a resume those up to the checkpoint. A torn last line goes too. */
+  async rewindMetrics(keep: (event: MetricEvent) => boolean): Promise<void> {
+    const kept = (await this.metrics()).filter(keep);
+    await this.close();
+    await this.writing.run(() =>
+      writeFileAtomic(this.metricsPath, kept.map((event) => `${JSON.stringify(event)}\n`).join('')),
+    );
+  }
+
+  /**
+   * All metrics, in the order in which they were recorded. What is no JSON object is left out: the last line of a killed process may
+   * be torn, and figures about a run are not worth failing it.
+   */
+  metrics(): Promise<MetricEvent[]> {
+    return this.writing.run(async () => {
+      const bytes = await readFile(this.metricsPath).catch((error: NodeJS.ErrnoException) => {
+        if (error.code === 'ENOENT') return Buffer.alloc(0);
+        throw error;
+      });
+      return [...lines(bytes)].flatMap((line) => {
+        try {
+          const event: unknown = JSON.parse(line);
+          return isObject(event) ? [event] : [];
+        } catch {
+          return [];
+        }
+      });
+    });
+  }
+
+  /** Ends the run: its checkpoints go, `run.json` and the metrics stay. */
+  async finish(): Promise<void> {
+    await this.close();
+    await removeCheckpoints(this.path);
+  }
+
+  /** Lets the next process have the folder. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+    await this.release();
+  }
+
+  private close(): Promise<void> {
+    return this.writing.run(async () => {
+      await this.appending?.close();
+      this.appending = undefined;
+    });
+  }
+}
+
+/** A file of lines, for appending whole ones: a torn last line is ended. */
+async function openLines(path: string): Promise<FileHandle> {
+  const file = await open(path, 'a+', 0o600);
+  try {
+    const { size } = await file.stat();
+    const last = Buffer.alloc(1);
+    if (size > 0) await file.read(last, 0, 1, size - 1);
+    if (size > 0 && last[0] !== 0x0a) await file.appendFile('\n');
+    return file;
+  } catch (error) {
+    await file.close();
+    throw error;
+  }
+}
+
+/** Line by line, so that no text is longer than a line: a JavaScript string ends at 512 MiB, and a long run's metrics may not. */
+function* lines(bytes: Buffer): Generator<string> {
+  for (let at = 0; at < bytes.length; ) {
+    const found = bytes.indexOf(0x0a, at);
+    const end = found < 0 ? bytes.length : found;
+    yield bytes.toString('utf8', at, end);
+    at = end + 1;
+  }
+}
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+function inUse(lock: Extract<Lock, { heldBy: number }>, out: string): LoamError {
+  return new LoamError({
+    found:
+      lock.heldBy === 0
+        ? 'another process has just begun to train this adapter'
+        : `process ${lock.heldBy} is training this adapter`,
+    where: out,
+    fix: 'wait for its end or stop it, or choose another path with --out',
+  });
+}

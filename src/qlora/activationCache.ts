@@ -1,0 +1,125 @@
+import { type FileHandle, open, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { explainWriteError } from '../util/writeFileAtomic.js';
+
+/** Bytes kept in memory; a larger cache lies in a file. */
+const memoryBudget = 128 << 20;
+
+/**
+ * Activations that enter the first trained layer, f16, one block a sequence: computed once, read in every epoch. In memory up to a
+ * budget, else in a temporary file without a name, so that nothing of the user's is left behind by a crash (on Windows it has a name
+ * until it is closed).
+ */
+export class ActivationCache implements AsyncDisposable {
+  private readonly memory: Uint16Array[] = [];
+  private readonly offsets: number[];
+  private file: FileHandle | undefined;
+  private path: string | undefined;
+
+  private constructor(
+    private readonly tokens: readonly number[],
+    private readonly width: number,
+  ) {
+    let at = 0;
+    this.offsets = tokens.map((n) => {
+      const offset = at;
+      at += 2 * n * width;
+      return offset;
+    });
+  }
+
+  /** Bytes of a cache for sequences of these lengths. */
+  static bytes(tokens: readonly number[], width: number): number {
+    return 2 * width * tokens.reduce((sum, n) => sum + n, 0);
+  }
+
+  /** Whether a cache of so many bytes goes to disk. */
+  static usesDisk(bytes: number, budget = memoryBudget): boolean {
+    return bytes > budget;
+  }
+
+  static async create(
+    tokens: readonly number[],
+    width: number,
+    budget = memoryBudget,
+    folder = tmpdir(),
+  ): Promise<ActivationCache> {
+    const cache = new ActivationCache(tokens, width);
+    if (!ActivationCache.usesDisk(ActivationCache.bytes(tokens, width), budget)) return cache;
+    const path = join(folder, `loam-${process.pid}-${Math.random().toString(36).slice(2)}.tmp`);
+    try {
+      cache.file = await open(path, 'wx+', 0o600);
+    } catch (error) {
+      throw explainWriteError(error, path);
+    }
+    await rm(path).catch(() => {
+      cache.path = path;
+    });
+    return cache;
+  }
+
+  private shared: Uint16Array | undefined;
+
+  /** What all sequences begin with, [width, opening]; kept in memory. */
+  setOpening(block: Uint16Array): void {
+    this.shared = block;
+  }
+  get opening(): Uint16Array {
+    if (!this.shared) throw new Error('the opening was read before it was written');
+    return this.shared;
+  }
+
+  /** The block of a sequence, [width, tokens]. */
+  async write(sequence: number, block: Uint16Array): Promise<void> {
+    if (block.length !== this.tokens[sequence]! * this.width) {
+      throw new RangeError(`${block.length} values for sequence ${sequence}`);
+    }
+    if (!this.file) {
+      this.memory[sequence] = block;
+      return;
+    }
+    const bytes = new Uint8Array(block.buffer, block.byteOffset, block.byteLength);
+    try {
+      let done = 0;
+      while (done < bytes.length) {
+        done += (await this.file.write(bytes, done, bytes.length - done, this.offsets[sequence]! + done)).bytesWritten;
+      }
+    } catch (error) {
+      throw explainWriteError(error, tmpdir());
+    }
+  }
+
+  /** Sequences one after the other, each padded with zeros to `length` tokens: [width, length·members]. */
+  async gather(members: readonly number[], length: number): Promise<Uint16Array> {
+    const out = new Uint16Array(members.length * length * this.width);
+    await Promise.all(
+      members.map(async (sequence, i) => {
+        const at = i * length * this.width;
+        const into = out.subarray(at, at + this.tokens[sequence]! * this.width);
+        const block = this.memory[sequence];
+        if (block) {
+          into.set(block);
+          return;
+        }
+        if (!this.file) throw new Error(`activations of sequence ${sequence} were read before they were written`);
+        const bytes = new Uint8Array(into.buffer, into.byteOffset, into.byteLength);
+        let done = 0;
+        while (done < bytes.length) {
+          const position = this.offsets[sequence]! + done;
+          const { bytesRead } = await this.file.read(bytes, done, bytes.length - done, position);
+          if (bytesRead === 0) throw new Error(`activations of sequence ${sequence} were read before they were written`);
+          done += bytesRead;
+        }
+      }),
+    );
+    return out;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.memory.length = 0;
+    await this.file?.close();
+    this.file = undefined;
+    if (this.path) await rm(this.path, { force: true });
+  }
+}

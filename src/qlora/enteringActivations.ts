@@ -1,0 +1,82 @@
+import { toHalf } from '../ggml/halfRows.js';
+import type { Workspace } from '../ggml/workspace.js';
+import { type Batch, groupSequences, tokenIndex } from '../model/batch.js';
+import { eachLayer } from '../model/eachLayer.js';
+import { HiddenStates } from '../model/hiddenStates.js';
+import type { Model } from '../model/model.js';
+import { streamInputs, streamsBlock } from '../model/sharedOpening.js';
+import { ActivationCache } from './activationCache.js';
+import { ownLengths, type TrainSequence } from './trainStep.js';
+
+/**
+ * Walks all sequences through the layers below `firstLayer`, which training does not change, and keeps what comes out.
+ * @param opening tokens that all sequences begin with
+ * @param onBatch tokens that have passed one layer
+ */
+export async function enteringActivations(
+  model: Model,
+  workspace: Workspace,
+  sequences: readonly TrainSequence[],
+  { firstLayer, opening }: { firstLayer: number; opening: number },
+  onBatch: (tokens: number) => void,
+  signal?: AbortSignal,
+): Promise<ActivationCache> {
+  const { embedding } = model.hyper;
+  const lengths = ownLengths(sequences, opening);
+  const groups = groupSequences(lengths);
+  const tokensOf = ({ length, members }: Batch) => length * members.length;
+  await using hidden = await HiddenStates.create(groups.map((batch) => embedding * tokensOf(batch)));
+  let shared: Float32Array | undefined;
+
+  const embed = async (tokens: Int32Array) => {
+    const g = workspace.begin();
+    const x = g.output(model.embed(g, g.input('i32', [tokens.length], tokens)));
+    await g.compute(signal);
+    return x.toFloat32();
+  };
+  if (opening > 0) shared = await embed(sequences[0]!.tokens.slice(0, opening));
+  for (const [index, batch] of groups.entries()) {
+    const tokens = new Int32Array(tokensOf(batch));
+    batch.members.forEach((member, row) => {
+      tokens.set(sequences[member]!.tokens.subarray(opening), row * batch.length);
+    });
+    await hidden.write(index, await embed(tokens));
+  }
+
+  const walk = async (layer: Parameters<Parameters<typeof eachLayer>[2]>[0]) => {
+    let after: Float32Array | undefined;
+    for (const [index, batch] of groups.entries()) {
+      const g = workspace.begin();
+      const x = {
+        opening: shared && g.input('f32', [embedding, opening], shared),
+        own: g.input('f32', [embedding, tokensOf(batch)], await hidden.read(index)),
+      };
+      const out = streamsBlock(g, model.hyper, layer, x, streamInputs(g, batch, opening, model.ropeFactors));
+      g.output(out.own);
+      if (out.opening && !after) g.output(out.opening);
+      await g.compute(signal);
+      await hidden.write(index, out.own.toFloat32());
+      // The same in every batch.
+      if (out.opening && !after) after = out.opening.toFloat32();
+      onBatch(tokensOf(batch));
+    }
+    shared = after;
+  };
+  await eachLayer(model, 0, walk, firstLayer);
+
+  const cache = await ActivationCache.create(lengths, embedding);
+  try {
+    if (shared) cache.setOpening(toHalf(shared));
+    for (const [index, batch] of groups.entries()) {
+      const states = await hidden.read(index);
+      for (const [row, member] of batch.members.entries()) {
+        const from = tokenIndex(batch, row, 0) * embedding;
+        await cache.write(member, toHalf(states.subarray(from, from + lengths[member]! * embedding)));
+      }
+    }
+    return cache;
+  } catch (error) {
+    await cache[Symbol.asyncDispose]();
+    throw error;
+  }
+}

@@ -1,0 +1,72 @@
+import type { LayerLinear } from '../model/architecture.js';
+import type { TransposedType } from '../model/weights.js';
+import type { ParameterState } from './parameters.js';
+
+export interface QloraSettings {
+  /** First adapted layer; those below are computed once. */
+  firstLayer: number;
+  /** Adapted linears of a layer. */
+  modules: readonly LayerLinear[];
+  rank: number;
+  /** The adapter adds alpha/rank · B·A·x, or alpha/√rank with `rsLora` (Kalajdzievski 2023). */
+  alpha: number;
+  rsLora: boolean;
+  /** Peak of the learning rate. */
+  learningRate: number;
+  /** Learning rate of B as a multiple of A's (LoRA+, Hayou et al. 2024). */
+  loraPlus: number;
+  epochs: number;
+  /** Examples a step. */
+  batch: number;
+  /** Tokens computed at once, at most. */
+  microTokens: number;
+  dropout: number;
+  /** Share of all steps in which the learning rate rises. */
+  warmup: number;
+  weightDecay: number;
+  /** Largest gradient norm. */
+  clip: number;
+  /** Validations in an epoch. */
+  evaluations: number;
+  /** Validations without a new best after which training ends. */
+  patience: number;
+  seed: number;
+  /** Computes activations twice instead of keeping them: a third more time, a fraction of the memory. */
+  recompute: boolean;
+  transposedType: TransposedType;
+}
+
+/** Everything that training needs to go on as if it had never stopped. */
+export interface QloraState {
+  /** Steps done. */
+  step: number;
+  parameters: ParameterState;
+  best: { step: number; validation: number; a: Float32Array; b: Float32Array };
+  /** Validations since the best one. */
+  stale: number;
+  /** 1, or 1/2 after a divergence. */
+  rateFactor: number;
+  /** Steps before this belong to a path that was left; Adam's bias correction counts from here. */
+  since: number;
+  /** Exponential mean of the training loss, and the lowest it has been. */
+  smoothed: number;
+  lowest: number;
+  /** Seconds of training before this process. */
+  seconds: number;
+}
+
+export type QloraEvent =
+  | { type: 'progress'; done: number; total: number }
+  | {
+      type: 'step';
+      step: number;
+      steps: number;
+      epoch: number;
+      /** Mean NLL of the step's response tokens, before the step. */
+      loss: number;
+      learningRate: number;
+      gradientNorm: number;
+      tokensPerSecond: number;
+    }
+  | { type: 'validation'; step: number; epoch: number; nll: number; best: boolean }
+  | { type: 'diverged'; step: number; loss: number; backTo: number; learningRate: number };

@@ -1,0 +1,230 @@
+import type { Graph } from '../ggml/graph.js';
+import type { Operations } from '../ggml/operations.js';
+import type { Tensor } from '../ggml/tensor.js';
+import type { Workspace } from '../ggml/workspace.js';
+import { type Batch, tokenIndex } from '../model/batch.js';
+import type { LayerLora } from '../model/block.js';
+import type { LabelGradient } from '../model/labelGradient.js';
+import { headChunk, type Model } from '../model/model.js';
+import { type StreamLora, type Streams, streamInputs, streamsBlock } from '../model/sharedOpening.js';
+import type { LoraParameters } from './parameters.js';
+import { Tape } from './tape.js';
+import type { TrainableLayer } from './trainableLayer.js';
+
+/** A sequence to train on. */
+export interface TrainSequence {
+  readonly tokens: Int32Array;
+  /** Positions of the tokens to be learnt, none of them 0. */
+  readonly targets: Int32Array;
+}
+
+/** What a step computes with. */
+export interface TrainContext {
+  readonly model: Model;
+  readonly workspace: Workspace;
+  /** The layers that a gradient passes, in order; the last one is the model's last. */
+  readonly layers: readonly TrainableLayer[];
+  readonly parameters: LoraParameters;
+  readonly labels: LabelGradient;
+  /** Layers whose activations are computed again in the backward pass, instead of kept from the forward pass. */
+  readonly recompute: boolean;
+  /** Tokens that all sequences begin with. */
+  readonly opening: number;
+}
+
+/** What enters the first of the layers, f16: [embedding, opening] and [embedding, N] of the padded batch; nothing: tokens are looked up. */
+export type Entering = { opening?: Uint16Array; own: Uint16Array } | undefined;
+
+/** Lengths of the sequences without what all begin with: what batches are made of. */
+export function ownLengths(sequences: readonly TrainSequence[], opening: number): number[] {
+  return sequences.map(({ tokens }) => tokens.length - opening);
+}
+
+/** Nodes of the largest graph: a layer takes about 500 with its gradients, 700 when computed twice; then the head, chunk by chunk. */
+export function trainNodes(layers: number, longest: number): number {
+  return 1024 + 1024 * layers + longest;
+}
+
+/** Masks of dropout for each module, by layer: f32 [inputs, tokens]. */
+export type Masks = (
+  g: Graph,
+  layer: number,
+  stream: keyof Streams,
+  tokens: number,
+) => Partial<Record<keyof LayerLora, Tensor>>;
+
+/**
+ * One batch forward and, where `train` is set, backward: the gradient of Σ log p(target) is added to the parameters' gradients.
+ * @returns -log p of each target in nats, member by member
+ */
+export async function trainStep(
+  context: TrainContext,
+  batch: Batch,
+  sequences: readonly TrainSequence[],
+  entering: Entering,
+  options: { train: boolean; masks?: Masks; signal?: AbortSignal },
+): Promise<Float32Array> {
+  const g = context.workspace.begin();
+  const nll = buildStep(g, context, batch, sequences, entering, options);
+  await g.compute(options.signal);
+  const out: number[] = [];
+  for (const tensor of nll) out.push(...tensor.toFloat32());
+  return Float32Array.from(out);
+}
+
+/** Builds the graph of `trainStep`; returns the losses, chunk by chunk. */
+export function buildStep(
+  g: Graph,
+  context: TrainContext,
+  batch: Batch,
+  sequences: readonly TrainSequence[],
+  entering: Entering,
+  { train, masks }: { train: boolean; masks?: Masks },
+): Tensor[] {
+  const { model, layers, parameters, recompute, labels, opening } = context;
+  const { hyper } = model;
+  const inputs = streamInputs(g, batch, opening, model.ropeFactors);
+  const start = enter(g, model, batch, sequences, opening, entering);
+  const rows: number[] = [];
+  const targets: number[] = [];
+  batch.members.forEach((member, row) => {
+    const { tokens, targets: positions } = sequences[member]!;
+    for (const position of positions) {
+      rows.push(tokenIndex(batch, row, position - 1 - opening));
+      targets.push(tokens[position]!);
+    }
+  });
+  const wanted = g.input('i32', [rows.length], Int32Array.from(rows));
+  const { byLayer, slotOf } = parameters.views(g);
+  const loras = new Map(
+    layers.map(({ index }) => [
+      index,
+      withMasks(g, byLayer.get(index) ?? {}, index, start, train ? masks : undefined),
+    ]),
+  );
+  const run = (ops: Operations, from: Streams, layer: TrainableLayer): Streams => {
+    const last = layer === layers.at(-1);
+    return streamsBlock(ops, hyper, layer, from, inputs, loras.get(layer.index), last ? wanted : undefined);
+  };
+  const sink = (tensor: Tensor, gradient: Tensor) => {
+    const known = slotOf.get(tensor);
+    if (known) g.run(parameters.accumulate(g, known.slot, known.factor, gradient));
+  };
+  const watch = (tape: Tape, layer: number) => {
+    for (const { a, b } of Object.values(byLayer.get(layer) ?? {})) {
+      tape.watch(a);
+      tape.watch(b);
+    }
+  };
+
+  let x = start;
+  if (!train) {
+    for (const layer of layers) x = run(g, x, layer);
+    return head(g, labels, x.own, targets, hyper.vocabulary, false).nll;
+  }
+  if (!recompute) {
+    const tape = new Tape(g);
+    for (const { index } of layers) watch(tape, index);
+    for (const layer of layers) x = run(tape, x, layer);
+    const { nll, gradient } = head(g, labels, x.own, targets, hyper.vocabulary, true);
+    tape.backward(new Map([[x.own, gradient]]), sink);
+    return nll;
+  }
+  const entered: Streams[] = [];
+  for (const layer of layers) {
+    entered.push(x);
+    x = run(g, x, layer);
+    // Nodes are computed in the order in which they are added: forward first, so that what is not kept is freed.
+    for (const stream of streamsOf(x)) g.run(stream);
+  }
+  const { nll, gradient } = head(g, labels, x.own, targets, hyper.vocabulary, true);
+  let gradients: Partial<Record<keyof Streams, Tensor>> = { own: gradient };
+  for (const layer of [...layers].reverse()) {
+    const from = entered.pop()!;
+    const tape = new Tape(g);
+    watch(tape, layer.index);
+    if (entered.length > 0) for (const stream of streamsOf(from)) tape.watch(stream);
+    const again = run(tape, from, layer);
+    const seeds = new Map<Tensor, Tensor>();
+    if (gradients.own) seeds.set(again.own, gradients.own);
+    if (gradients.opening && again.opening) seeds.set(again.opening, gradients.opening);
+    gradients = {};
+    tape.backward(seeds, (tensor, part) => {
+      if (tensor === from.own) gradients.own = part;
+      else if (tensor === from.opening) gradients.opening = part;
+      else sink(tensor, part);
+    });
+    for (const part of Object.values(gradients)) g.run(part);
+  }
+  return nll;
+}
+
+const streamsOf = ({ opening, own }: Streams): Tensor[] => (opening ? [opening, own] : [own]);
+
+/** The residual streams that enter the first of the layers. */
+function enter(
+  g: Graph,
+  model: Model,
+  batch: Batch,
+  sequences: readonly TrainSequence[],
+  opening: number,
+  entering: Entering,
+): Streams {
+  const { embedding } = model.hyper;
+  if (entering) {
+    const of = (values: Uint16Array) =>
+      g.cast(g.input('f16', [embedding, values.length / embedding], values), 'f32');
+    return { opening: entering.opening && of(entering.opening), own: of(entering.own) };
+  }
+  const look = (tokens: Int32Array) => model.embed(g, g.input('i32', [tokens.length], tokens));
+  // Padding is token 0, whose results nobody reads.
+  const own = new Int32Array(batch.length * batch.members.length);
+  batch.members.forEach((member, row) => {
+    own.set(sequences[member]!.tokens.subarray(opening), row * batch.length);
+  });
+  return {
+    opening: opening > 0 ? look(sequences[batch.members[0]!]!.tokens.slice(0, opening)) : undefined,
+    own: look(own),
+  };
+}
+
+/** A layer's factors for both streams, with the masks of dropout where there are any. */
+function withMasks(g: Graph, lora: LayerLora, layer: number, streams: Streams, masks: Masks | undefined): StreamLora {
+  if (!masks) return { opening: lora, own: lora };
+  const of = (stream: keyof Streams) => {
+    const tensor = streams[stream];
+    if (!tensor) return undefined;
+    const made = masks(g, layer, stream, tensor.ne[1]);
+    return Object.fromEntries(
+      Object.entries(lora).map(([part, low]) => [part, { ...low, mask: made[part as keyof LayerLora] }]),
+    ) as LayerLora;
+  };
+  return { opening: of('opening'), own: of('own') };
+}
+
+/** Loss and its gradient at the last residual stream, in chunks, so that no [targets x vocabulary] buffer is ever needed. */
+function head(
+  g: Graph,
+  labels: LabelGradient,
+  x: Tensor,
+  targets: readonly number[],
+  vocabulary: number,
+  train: boolean,
+): { nll: Tensor[]; gradient: Tensor } {
+  const nll: Tensor[] = [];
+  let gradient: Tensor | undefined;
+  const chunk = headChunk(vocabulary);
+  for (let from = 0; from < targets.length; from += chunk) {
+    const n = Math.min(chunk, targets.length - from);
+    const part = labels.inGraph(
+      g,
+      g.rowsOf(x, from, n),
+      g.input('i32', [n], Int32Array.from(targets.slice(from, from + n))),
+    );
+    nll.push(g.output(part.nll));
+    if (!train) continue;
+    g.run(part.gradient);
+    gradient = gradient ? g.concat(gradient, part.gradient, 1) : part.gradient;
+  }
+  return { nll, gradient: gradient! };
+}
