@@ -5,6 +5,7 @@ import { demoCommand } from './commands/demo.js';
 import { doctorCommand } from './commands/doctor.js';
 import { evalCommand } from './commands/eval.js';
 import { modelsCommand } from './commands/models.js';
+import { skillCommand } from './commands/skill.js';
 import { tuneCommand } from './commands/tune.js';
 
 /** Every command, in the order a newcomer meets them. */
@@ -13,6 +14,7 @@ export const commands: readonly Command[] = [
   modelsCommand,
   dataCommand,
   tuneCommand,
+  skillCommand,
   evalCommand,
   chatCommand,
   doctorCommand,

@@ -43,15 +43,42 @@ export async function showTune(run: AsyncGenerator<TuneEvent, TuneResult, void>,
       case 'progress':
         output.progress(progressLabels[value.stage], value.done, value.total);
         break;
-      case 'fitted':
+      case 'quote':
+        showQuote(value, output);
         break;
+      case 'resumed':
+        output.line(`going on from step ${count(value.step)} of the run that was stopped`);
+        break;
+      case 'validation':
+        output.line(
+          `epoch ${value.epoch.toFixed(2)}, step ${count(value.step)}: validation NLL ${value.nll.toFixed(3)}${value.best ? '' : ' (not better)'}`,
+        );
+        break;
+      case 'step':
+      case 'diverged':
+      case 'fitted':
       case 'sweep':
         break;
     }
   }
 }
 
-const progressLabels = { hash: 'hashing the model', ridge: 'tuning', measure: 'measuring' } as const;
+function showQuote(quote: Extract<TuneEvent, { type: 'quote' }>, output: Output): void {
+  const price = (q: Omit<typeof quote, 'type' | 'availableBytes' | 'cheaper'>) => {
+    const disk = q.diskBytes > 0 ? `, ${bytes(q.diskBytes)} of disk while it runs` : '';
+    return `about ${duration(q.seconds)}, ${bytes(q.memoryBytes)} of memory${disk}`;
+  };
+  output.line(`training ${quote.layers} layers will take at most ${price(quote)}; validation may end it earlier`);
+  for (const other of quote.cheaper) output.line(`  with --layers top:${other.layers}: ${price(other)}`);
+}
+
+const progressLabels = {
+  hash: 'hashing the model',
+  ridge: 'fitting',
+  qlora: 'training',
+  measure: 'measuring',
+  answers: 'answering',
+} as const;
 
 const measuredNames = {
   heldout: 'held-out examples',
@@ -69,11 +96,17 @@ export function showResult(result: TuneResult, output: Output): void {
   );
   output.line(`  base model    ${base.toFixed(3)}`);
   output.line(`  with adapter  ${adapted.toFixed(3)}   (${drop.toFixed(0)} % less)`);
-  if (teacher !== undefined && Number.isFinite(teacher)) {
+  if (result.method === 'ridge' && teacher !== undefined && Number.isFinite(teacher)) {
     output.line(
       `  its teacher   ${teacher.toFixed(3)}   (base model with your examples in its context; by Loam's own forward pass)`,
     );
   }
   output.line(`adapter: ${result.adapter} (${bytes(result.bytes)})`);
+  if (result.quote) {
+    const { quoted, truth } = result.quote;
+    output.line(
+      `training took ${duration(truth.seconds)} (quoted: ${duration(quoted.seconds)}) and ${bytes(truth.memoryBytes)} of memory (quoted: ${bytes(quoted.memoryBytes)})`,
+    );
+  }
   output.line(`took ${duration(result.seconds)}, at most ${bytes(result.peakRssBytes)} of memory`);
 }

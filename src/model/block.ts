@@ -106,12 +106,24 @@ export function attend(
 }
 
 /** Residual stream after attention: x + attn_output(context). */
-export function afterAttention(ops: Operations, layer: BlockWeights, x: Tensor, context: Tensor, lora?: LayerLora): Tensor {
+export function afterAttention(
+  ops: Operations,
+  layer: BlockWeights,
+  x: Tensor,
+  context: Tensor,
+  lora?: LayerLora,
+): Tensor {
   return ops.add(project(ops, layer, 'attn_output', context, lora), x);
 }
 
 /** Input of `ffn_down`, [feedForward, n], for a residual stream x [embedding, n] after attention. */
-export function feedForward(ops: Operations, h: Hyperparameters, layer: BlockWeights, x: Tensor, lora?: LayerLora): Tensor {
+export function feedForward(
+  ops: Operations,
+  h: Hyperparameters,
+  layer: BlockWeights,
+  x: Tensor,
+  lora?: LayerLora,
+): Tensor {
   const input = normed(ops, h, x, layer.norms.ffn_norm);
   const gate = project(ops, layer, 'ffn_gate', input, lora);
   const up = project(ops, layer, 'ffn_up', input, lora);
@@ -119,7 +131,13 @@ export function feedForward(ops: Operations, h: Hyperparameters, layer: BlockWei
 }
 
 /** Residual stream after the block: x + ffn_down(inner). */
-export function afterFeedForward(ops: Operations, layer: BlockWeights, x: Tensor, inner: Tensor, lora?: LayerLora): Tensor {
+export function afterFeedForward(
+  ops: Operations,
+  layer: BlockWeights,
+  x: Tensor,
+  inner: Tensor,
+  lora?: LayerLora,
+): Tensor {
   return ops.add(project(ops, layer, 'ffn_down', inner, lora), x);
 }
 

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { explainWriteError } from '../util/writeFileAtomic.js';
 
 /** Bytes of activations kept in memory by all stores of this process together; a store that would exceed it uses a file. */
-export const memoryBudget = 256 << 20;
+export const memoryBudget = 192 << 20;
 let held = 0;
 
 /**

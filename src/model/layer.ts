@@ -14,7 +14,11 @@ export class Layer implements Disposable {
     private readonly onDispose: () => void,
   ) {}
 
-  static async load(weights: Weights, index: number): Promise<Layer> {
+  static async load(
+    weights: Weights,
+    index: number,
+    place: (name: string) => Promise<Linear> = (tensor) => weights.linear(tensor),
+  ): Promise<Layer> {
     const owned: Disposable[] = [];
     const name = (part: string, kind = 'weight') => `blk.${index}.${part}.${kind}`;
     const plain = async (tensorName: string) => {
@@ -26,7 +30,7 @@ export class Layer implements Disposable {
       const linears: Partial<Record<LayerLinear, Linear>> = {};
       const biases: Partial<Record<LayerLinear, Tensor>> = {};
       for (const part of layerLinears) {
-        const linear = await weights.linear(name(part));
+        const linear = await place(name(part));
         owned.push(linear);
         linears[part] = linear;
         if (weights.has(name(part, 'bias'))) biases[part] = await plain(name(part, 'bias'));

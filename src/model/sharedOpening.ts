@@ -83,6 +83,16 @@ export function streamsBlock(
   lora: StreamLora = {},
   rows?: Tensor,
 ): Streams {
+  // Masks of dropout have a column for every token; what comes after attention is computed for some of them.
+  const someOf = (low?: LayerLora): LayerLora | undefined =>
+    rows &&
+    low &&
+    (Object.fromEntries(
+      Object.entries(low).map(([part, { mask, ...factors }]) => [
+        part,
+        mask ? { ...factors, mask: ops.once(mask, 'rows', () => ops.getRows(mask, rows)) } : factors,
+      ]),
+    ) as LayerLora);
   const rest = (stream: Tensor, context: Tensor, low?: LayerLora) => {
     const middle = afterAttention(ops, layer, stream, context, low);
     return afterFeedForward(ops, layer, middle, feedForward(ops, h, layer, middle, low), low);
@@ -92,10 +102,11 @@ export function streamsBlock(
   if (x.opening && inputs.opening) {
     const { context, keys, values } = attend(ops, h, layer, x.opening, inputs.opening, lora.opening);
     if (!rows) opening = rest(x.opening, context, lora.opening);
-    const byHead = (t: Tensor) => ops.permute(ops.reshape(t, h.headDim, h.kvHeads, t.elements / (h.headDim * h.kvHeads)), 0, 2, 1, 3);
+    const byHead = (t: Tensor) =>
+      ops.permute(ops.reshape(t, h.headDim, h.kvHeads, t.elements / (h.headDim * h.kvHeads)), 0, 2, 1, 3);
     own = { ...own, prefix: { keys: byHead(keys), values: byHead(values), each: true } };
   }
   const { context } = attend(ops, h, layer, x.own, own, lora.own);
   const of = (t: Tensor) => (rows ? ops.getRows(t, rows) : t);
-  return { opening, own: rest(of(x.own), of(context), lora.own) };
+  return { opening, own: rest(of(x.own), of(context), someOf(lora.own) ?? lora.own) };
 }

@@ -15,11 +15,13 @@ export class ActivationCache implements AsyncDisposable {
   private readonly memory: Uint16Array[] = [];
   private readonly offsets: number[];
   private file: FileHandle | undefined;
+  private readonly written = new Set<number>();
   private path: string | undefined;
 
   private constructor(
     private readonly tokens: readonly number[],
     private readonly width: number,
+    private readonly folder: string,
   ) {
     let at = 0;
     this.offsets = tokens.map((n) => {
@@ -45,7 +47,7 @@ export class ActivationCache implements AsyncDisposable {
     budget = memoryBudget,
     folder = tmpdir(),
   ): Promise<ActivationCache> {
-    const cache = new ActivationCache(tokens, width);
+    const cache = new ActivationCache(tokens, width, folder);
     if (!ActivationCache.usesDisk(ActivationCache.bytes(tokens, width), budget)) return cache;
     const path = join(folder, `loam-${process.pid}-${Math.random().toString(36).slice(2)}.tmp`);
     try {
@@ -75,6 +77,7 @@ export class ActivationCache implements AsyncDisposable {
     if (block.length !== this.tokens[sequence]! * this.width) {
       throw new RangeError(`${block.length} values for sequence ${sequence}`);
     }
+    this.written.add(sequence);
     if (!this.file) {
       this.memory[sequence] = block;
       return;
@@ -86,7 +89,7 @@ export class ActivationCache implements AsyncDisposable {
         done += (await this.file.write(bytes, done, bytes.length - done, this.offsets[sequence]! + done)).bytesWritten;
       }
     } catch (error) {
-      throw explainWriteError(error, tmpdir());
+      throw explainWriteError(error, this.folder);
     }
   }
 
@@ -102,13 +105,16 @@ export class ActivationCache implements AsyncDisposable {
           into.set(block);
           return;
         }
-        if (!this.file) throw new Error(`activations of sequence ${sequence} were read before they were written`);
+        if (!this.file || !this.written.has(sequence)) {
+          throw new Error(`activations of sequence ${sequence} were read before they were written`);
+        }
         const bytes = new Uint8Array(into.buffer, into.byteOffset, into.byteLength);
         let done = 0;
         while (done < bytes.length) {
           const position = this.offsets[sequence]! + done;
           const { bytesRead } = await this.file.read(bytes, done, bytes.length - done, position);
-          if (bytesRead === 0) throw new Error(`activations of sequence ${sequence} were read before they were written`);
+          if (bytesRead === 0)
+            throw new Error(`activations of sequence ${sequence} were read before they were written`);
           done += bytesRead;
         }
       }),

@@ -9,7 +9,12 @@ export interface AdamWSettings {
   weightDecay: number;
   /** Largest norm of the gradient over all values; larger ones are scaled down to it. Infinity leaves them. */
   clip: number;
+  /** Weight of the past in the mean of the values over the steps (Polyak and Juditsky 1992, exponential); 0: the values themselves. */
+  averaging: number;
 }
+
+/** Early on the mean reaches less far back: at step t over about t/10 steps. */
+const averagingDelay = 10;
 
 /**
  * One step of AdamW from the accumulated gradients, which are then zeroed.
@@ -41,6 +46,10 @@ export async function adamwStep(
     };
     apply(groupA, rateA);
     apply(groupB, rateB);
+    const past = Math.min(settings.averaging, step / (averagingDelay + step));
+    for (const { values, average } of [groupA, groupB]) {
+      g.run(past > 0 ? g.addInplace(average, g.scale(g.sub(values, average), 1 - past)) : g.copy(values, average));
+    }
     // Not stopped on the way: half a step would be neither the state before nor the one after.
     await g.compute();
   }

@@ -25,12 +25,10 @@ export function planEpoch(
     const bucket = order.slice(at, at + batch * bucketSteps).sort((i, j) => lengths[i]! - lengths[j]! || i - j);
     for (let from = 0; from < bucket.length; from += batch) steps.push(bucket.slice(from, from + batch));
   }
-  return new Random(seed, streams.steps + epoch)
-    .shuffle(steps)
-    .map((members) =>
-      groupSequences(
-        members.map((i) => lengths[i]!),
-        tokens,
-      ).map((group) => ({ ...group, members: group.members.map((i) => members[i]!) })),
-    );
+  return new Random(seed, streams.steps + epoch).shuffle(steps).map((members) =>
+    groupSequences(
+      members.map((i) => lengths[i]!),
+      tokens,
+    ).map((group) => ({ ...group, members: group.members.map((i) => members[i]!) })),
+  );
 }

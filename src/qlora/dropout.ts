@@ -1,10 +1,10 @@
 import type { Graph } from '../ggml/graph.js';
 import type { Tensor } from '../ggml/tensor.js';
+import type { LayerLinear } from '../model/architecture.js';
 import type { Hyperparameters } from '../model/hyperparameters.js';
 import { linearShape } from '../model/hyperparameters.js';
 import type { Streams } from '../model/sharedOpening.js';
 import { hash32 } from '../util/random.js';
-import type { LayerLinear } from '../model/architecture.js';
 import type { Masks } from './trainStep.js';
 
 /** Linears that read the same activations share a mask. */

@@ -6,7 +6,7 @@ import { LabelGradient } from '../model/labelGradient.js';
 import type { ModuleFactors } from '../model/lora.js';
 import type { Model } from '../model/model.js';
 import { sharedOpening } from '../model/sharedOpening.js';
-import { throwIfStopped } from '../util/errors.js';
+import { StoppedError, throwIfStopped } from '../util/errors.js';
 import type { ActivationCache } from './activationCache.js';
 import { adamwStep } from './adamw.js';
 import { planEpoch, type StepPlan } from './batches.js';
@@ -15,12 +15,19 @@ import { enteringActivations } from './enteringActivations.js';
 import { factorsOf, LoraParameters } from './parameters.js';
 import { rateAt } from './schedule.js';
 import type { QloraEvent, QloraSettings, QloraState } from './settings.js';
-import { type Entering, ownLengths, type TrainContext, type TrainSequence, trainNodes, trainStep } from './trainStep.js';
 import { TrainableLayer } from './trainableLayer.js';
+import {
+  type Entering,
+  ownLengths,
+  type TrainContext,
+  type TrainSequence,
+  trainNodes,
+  trainStep,
+} from './trainStep.js';
 
 export interface QloraProblem {
   train: readonly TrainSequence[];
-  /** Decide which state is kept; none: the last one is. */
+  /** Decide which state is kept; where there are none, a few of the training examples do. */
   validation: readonly TrainSequence[];
   /** Factors to begin with. */
   start?: readonly ModuleFactors[];
@@ -30,6 +37,8 @@ export interface QloraFit {
   modules: ModuleFactors[];
   /** Step that was kept, and its NLL on the validation sequences (NaN without). */
   best: { step: number; validation: number };
+  /** NLL on the validation sequences before the first step. */
+  first: number;
   /** Steps done. */
   steps: number;
   /** Why training ended. */
@@ -46,8 +55,9 @@ export interface QloraHooks {
   deadline?: number;
   /** Ends training after the step in hand; what is best so far is the result. */
   finish?: AbortSignal;
-  /** Gives everything up. */
+  /** Stops within an operation's time; `stopped` is then told the state of the last whole step. */
   signal?: AbortSignal;
+  stopped?: (state: QloraState, best: QloraFit) => Promise<void>;
 }
 
 /** β1, β2 and ε of Adam as everyone uses them (Kingma and Ba 2015). */
@@ -56,8 +66,9 @@ const adam = { beta1: 0.9, beta2: 0.999, epsilon: 1e-8 } as const;
 const smoothing = 0.1;
 /** The smoothed loss has diverged beyond so many times its lowest value plus so many nats. */
 const divergence = { times: 2, plus: 0.5 } as const;
-/** Smallest share of the peak learning rate, at the schedule's end. */
-const rateFloor = 0;
+
+/** Training examples that stand in for validation where there is none. */
+const standIns = 16;
 
 /** Trains LoRA factors on frozen weights by gradients: see docs/method.md. */
 export async function fitQlora(
@@ -74,7 +85,12 @@ export async function fitQlora(
   const run = new Training(engine, model, workspace, problem, sequences, settings, hooks);
   try {
     await run.prepare();
-    return await run.run();
+    try {
+      return await run.run();
+    } catch (error) {
+      if (error instanceof StoppedError) await run.stopped();
+      throw error;
+    }
   } finally {
     await run.dispose();
   }
@@ -104,13 +120,13 @@ class Training {
     private readonly hooks: QloraHooks,
   ) {
     const { train, validation } = problem;
-    const offset = train.length;
     this.opening = sharedOpening(sequences);
     this.lengths = ownLengths(train, this.opening);
-    this.validation = groupSequences(
-      ownLengths(validation, this.opening),
-      settings.microTokens,
-    ).map((batch) => ({ ...batch, members: batch.members.map((i) => i + offset) }));
+    const [judges, offset] = validation.length > 0 ? [validation, train.length] : [train.slice(0, standIns), 0];
+    this.validation = groupSequences(ownLengths(judges, this.opening), settings.microTokens).map((batch) => ({
+      ...batch,
+      members: batch.members.map((i) => i + offset),
+    }));
     this.stepsPerEpoch = Math.ceil(train.length / settings.batch);
     this.total = Math.max(1, Math.round(settings.epochs * this.stepsPerEpoch));
     const tokens = (list: readonly TrainSequence[]) => ownLengths(list, this.opening).reduce((sum, n) => sum + n, 0);
@@ -121,12 +137,31 @@ class Training {
       done: 0,
       total:
         settings.firstLayer * tokens(this.sequences) +
-        trained * (3 * this.total * perStep + (validation.length > 0 ? evaluations * tokens(validation) : 0)),
+        trained * (3 * this.total * perStep + evaluations * tokens(judges)),
     };
   }
 
   private get evaluationEvery(): number {
     return Math.max(1, Math.round(this.stepsPerEpoch / this.settings.evaluations));
+  }
+
+  /** What an earlier process has done of the steps and validations. */
+  private earlierWork(): number {
+    const trained = this.context.layers.length;
+    let done = 0;
+    for (let step = 1; step <= this.state.step; step++) {
+      const { plan } = this.planOf(step);
+      done += 3 * trained * plan.reduce((sum, { lengths }) => sum + lengths.reduce((total, n) => total + n, 0), 0);
+    }
+    const validations = 1 + Math.floor(Math.max(0, this.state.validated) / this.evaluationEvery);
+    const judged = this.validation.reduce((sum, { lengths }) => sum + lengths.reduce((total, n) => total + n, 0), 0);
+    return done + trained * validations * judged;
+  }
+
+  /** Whether the step that was done last is followed by a validation. */
+  private get due(): boolean {
+    const { step } = this.state;
+    return step > 0 && (step % this.evaluationEvery === 0 || step === this.total);
   }
 
   private advance(amount: number): void {
@@ -180,12 +215,15 @@ class Training {
       const { parameters: saved, ...state } = hooks.resume;
       parameters.restore(saved);
       this.state = state;
+      this.work.done += this.earlierWork();
       return;
     }
     parameters.initialise(settings.seed, this.problem.start);
     this.state = {
       step: 0,
       best: { step: 0, validation: Number.NaN, ...this.values() },
+      first: Number.NaN,
+      validated: -1,
       stale: 0,
       rateFactor: 1,
       since: 0,
@@ -195,9 +233,10 @@ class Training {
     };
   }
 
+  /** The adapter as it would be kept: the mean over the last steps. */
   private values(): { a: Float32Array; b: Float32Array } {
     const { groupA, groupB } = this.context.parameters;
-    return { a: groupA.values.toFloat32(), b: groupB.values.toFloat32() };
+    return { a: groupA.average.toFloat32(), b: groupB.average.toFloat32() };
   }
 
   private snapshot(): QloraState {
@@ -211,13 +250,21 @@ class Training {
   async run(): Promise<QloraFit> {
     const { settings, hooks, state, total } = this;
     const { signal } = hooks;
-    if (state.step === 0) {
+    if (state.validated < 0) {
       await this.longestFirst();
+      await this.validate();
+      await hooks.afterStep?.(0, () => this.snapshot());
+    } else if (this.due && state.validated < state.step) {
+      // Stopped between a step and its validation.
       await this.validate();
     }
     let ended: QloraFit['ended'] = 'schedule';
     while (state.step < total) {
       throwIfStopped(signal);
+      if (state.stale > settings.patience) {
+        ended = 'validation';
+        break;
+      }
       if (hooks.finish?.aborted) {
         ended = 'stopped';
         break;
@@ -231,22 +278,55 @@ class Training {
         ended = 'divergence';
         break;
       }
-      const last = state.step === total;
-      if (sound && (state.step % this.evaluationEvery === 0 || last)) await this.validate();
-      if (state.stale > settings.patience) {
-        ended = 'validation';
-        break;
-      }
+      if (sound && this.due) await this.validate();
       await hooks.afterStep?.(state.step, () => this.snapshot());
     }
-    if (ended !== 'schedule' && ended !== 'divergence' && ended !== 'validation') await this.validate();
+    const early = ended === 'budget' || ended === 'stopped';
+    if (early && state.validated < state.step) await this.validate();
+    if (settings.learnValidation && (ended === 'schedule' || ended === 'validation')) await this.learnValidation();
+    return this.result(ended);
+  }
+
+  /** Tells the state of the last whole step, which a stop in the middle of one has not touched. */
+  async stopped(): Promise<void> {
+    await this.hooks.stopped?.(this.snapshot(), this.result('stopped'));
+  }
+
+  private result(ended: QloraFit['ended']): QloraFit {
+    const { state } = this;
     const { best } = state;
     return {
       modules: factorsOf(this.context.parameters.slots, best.a, best.b),
       best: { step: best.step, validation: best.validation },
+      first: state.first,
       steps: state.step,
       ended,
     };
+  }
+
+  /**
+   * The validation examples have chosen the state to keep; now they are learnt as well, as often as the others were until then. What
+   * comes out can't be validated any more, so this is for those who measure on other examples.
+   */
+  private async learnValidation(): Promise<void> {
+    const { state, settings, problem } = this;
+    const { train, validation } = problem;
+    if (validation.length === 0 || state.best.step === 0) return;
+    this.restoreBest();
+    const lengths = ownLengths(validation, this.opening);
+    const passes = Math.max(1, Math.round(state.best.step / this.stepsPerEpoch));
+    const rate = this.rate(state.best.step);
+    let step = 0;
+    for (let epoch = 0; epoch < passes; epoch++) {
+      const { batch, microTokens, seed } = settings;
+      for (const plan of planEpoch(lengths, { batch, tokens: microTokens, seed, epoch })) {
+        const moved = plan.map((group) => ({ ...group, members: group.members.map((i) => i + train.length) }));
+        const { targets, sum } = await this.gradients(moved, state.step + ++step);
+        await this.optimise(step, targets, rate);
+        if (!Number.isFinite(sum)) return;
+      }
+    }
+    state.best = { ...state.best, ...this.values() };
   }
 
   /** Computes the largest batch once, before anything is learnt: memory runs out now or never. */
@@ -282,10 +362,35 @@ class Training {
 
   /** One optimiser step; false where it left the numbers that make sense. */
   private async step(): Promise<boolean> {
-    const { context, sequences, settings, state, hooks } = this;
+    const { state, hooks } = this;
     const step = state.step + 1;
     const { epoch, plan } = this.planOf(step);
     const started = performance.now();
+    const { sum, targets, tokens } = await this.gradients(plan, step);
+    const loss = sum / targets;
+    const rate = this.rate(step);
+    const smoothed = Number.isNaN(state.smoothed) ? loss : state.smoothed + smoothing * (loss - state.smoothed);
+    const sound = smoothed <= divergence.times * state.lowest + divergence.plus;
+    const norm = sound ? await this.optimise(step - state.since, targets, rate) : Number.NaN;
+    state.step = step;
+    state.smoothed = smoothed;
+    state.lowest = Math.min(state.lowest, smoothed);
+    hooks.emit({
+      type: 'step',
+      step,
+      steps: this.total,
+      epoch: epoch + 1,
+      loss,
+      learningRate: rate,
+      gradientNorm: norm,
+      tokensPerSecond: (1000 * tokens) / (performance.now() - started),
+    });
+    return Number.isFinite(norm);
+  }
+
+  /** Adds up the gradients of one step's examples; its loss and sizes. */
+  private async gradients(plan: StepPlan, step: number): Promise<{ sum: number; targets: number; tokens: number }> {
+    const { context, sequences, settings, hooks } = this;
     let [sum, targets, tokens] = [0, 0, 0];
     let next = this.entering(plan[0]!);
     for (const [micro, batch] of plan.entries()) {
@@ -307,61 +412,58 @@ class Training {
       tokens += amount + batch.members.length * this.opening;
       this.advance(3 * amount * context.layers.length);
     }
-    const loss = sum / targets;
-    const warmup = Math.max(1, Math.round(settings.warmup * this.total));
-    const rate = settings.learningRate * state.rateFactor * rateAt(step, this.total, warmup, rateFloor);
+    return { sum, targets, tokens };
+  }
+
+  private rate(step: number): number {
+    const { settings, state, total } = this;
+    const warmup = Math.round(settings.warmup * total);
+    return settings.learningRate * state.rateFactor * rateAt(step, total, warmup, settings.rateFloor);
+  }
+
+  /** @param step counts from 1 since the moments were zero @returns the gradient's norm */
+  private optimise(step: number, targets: number, rate: number): Promise<number> {
+    const { settings, context, workspace, hooks } = this;
     const scale = settings.rsLora ? settings.alpha / Math.sqrt(settings.rank) : settings.alpha / settings.rank;
-    const smoothed = Number.isNaN(state.smoothed) ? loss : state.smoothed + smoothing * (loss - state.smoothed);
-    const sound = smoothed <= divergence.times * state.lowest + divergence.plus;
-    const norm = sound
-      ? await adamwStep(
-          this.workspace,
-          context.parameters,
-          { ...adam, weightDecay: settings.weightDecay, clip: settings.clip },
-          // B is stored with the scale folded in (see LoraParameters).
-          {
-            step: step - state.since,
-            scale: -1 / targets,
-            rateA: rate,
-            rateB: rate * settings.loraPlus * scale,
-          },
-          hooks.signal,
-        )
-      : Number.NaN;
-    state.step = step;
-    state.smoothed = smoothed;
-    state.lowest = Math.min(state.lowest, smoothed);
-    hooks.emit({
-      type: 'step',
-      step,
-      steps: this.total,
-      epoch: epoch + 1,
-      loss,
-      learningRate: rate,
-      gradientNorm: norm,
-      tokensPerSecond: (1000 * tokens) / (performance.now() - started),
+    return adamwStep(
+      workspace,
+      context.parameters,
+      { ...adam, weightDecay: settings.weightDecay, clip: settings.clip, averaging: settings.averaging },
+      // B is stored with the scale folded in (see LoraParameters).
+      { step, scale: -1 / targets, rateA: rate, rateB: rate * settings.loraPlus * scale },
+      hooks.signal,
+    );
+  }
+
+  /** Best factors, moments of zero. */
+  private restoreBest(): void {
+    const { groupA, groupB } = this.context.parameters;
+    const { best } = this.state;
+    const zerosA = () => new Float32Array(groupA.values.elements);
+    const zerosB = () => new Float32Array(groupB.values.elements);
+    this.context.parameters.restore({
+      a: best.a,
+      b: best.b,
+      firstA: zerosA(),
+      firstB: zerosB(),
+      secondA: zerosA(),
+      secondB: zerosB(),
+      averageA: best.a,
+      averageB: best.b,
     });
-    return Number.isFinite(norm);
   }
 
   /** Back to the best state with half the learning rate; false the second time. */
   private goBack(): boolean {
-    const { state, context, hooks, settings } = this;
+    const { state, hooks, settings } = this;
     if (state.rateFactor < 1) return false;
-    const { groupA } = context.parameters;
-    const zeros = () => new Float32Array(groupA.values.elements);
-    const zerosB = () => new Float32Array(context.parameters.groupB.values.elements);
-    context.parameters.restore({
-      a: state.best.a,
-      b: state.best.b,
-      firstA: zeros(),
-      firstB: zerosB(),
-      secondA: zeros(),
-      secondB: zerosB(),
-    });
+    this.restoreBest();
     const loss = state.smoothed;
     state.rateFactor = 0.5;
     state.since = state.step;
+    // There is nothing of the step that was left to validate.
+    state.validated = state.step;
+    state.stale = 0;
     state.smoothed = Number.NaN;
     state.lowest = Number.POSITIVE_INFINITY;
     hooks.emit({
@@ -374,23 +476,21 @@ class Training {
     return true;
   }
 
-  /** Mean NLL of the validation sequences; a new best is remembered. Without any, the newest state is the best. */
+  /** Mean NLL of the validation sequences; a new best is remembered. */
   private async validate(): Promise<void> {
     const { state, context, sequences, hooks } = this;
-    if (this.validation.length === 0) {
-      state.best = { step: state.step, validation: Number.NaN, ...this.values() };
-      return;
-    }
     let [sum, targets] = [0, 0];
     for (const batch of this.validation) {
       const entering = await this.entering(batch);
-      const nll = await trainStep(context, batch, sequences, entering, { train: false, signal: hooks.signal });
+      const nll = await trainStep(context, batch, sequences, entering, { train: false, averaged: true, signal: hooks.signal });
       for (const value of nll) sum += value;
       targets += nll.length;
       this.advance(batch.lengths.reduce((total, n) => total + n, 0) * context.layers.length);
     }
     const nll = sum / targets;
     const best = Number.isFinite(nll) && !(state.best.validation <= nll);
+    state.validated = state.step;
+    if (state.step === 0) state.first = nll;
     state.stale = best ? 0 : state.stale + 1;
     if (best) state.best = { step: state.step, validation: nll, ...this.values() };
     hooks.emit({ type: 'validation', step: state.step, epoch: state.step / this.stepsPerEpoch, nll, best });

@@ -16,7 +16,11 @@ interface Case {
   /** Shapes of the arguments whose gradients are checked. */
   shapes: number[][];
   /** Builds the result from them; `constant` makes further inputs. */
-  build: (ops: Operations, inputs: Tensor[], constant: (type: 'f32' | 'i32' | 'f16', dims: number[], data: ArrayBufferView) => Tensor) => Tensor;
+  build: (
+    ops: Operations,
+    inputs: Tensor[],
+    constant: (type: 'f32' | 'i32' | 'f16', dims: number[], data: ArrayBufferView) => Tensor,
+  ) => Tensor;
   /** Values of the arguments: standard normal by default. */
   values?: (random: Random) => number;
   tolerance?: number;
@@ -34,7 +38,10 @@ async function evaluate({ shapes, build }: Case, values: readonly Float32Array[]
   const dense = result.contiguous ? result : g.cont(result);
   g.output(dense);
   const found = new Map<Tensor, Tensor>();
-  if (gradients) tape.backward(new Map([[result, weights]]), (tensor, gradient) => found.set(tensor, g.output(gradient.contiguous ? gradient : g.cont(gradient))));
+  if (gradients)
+    tape.backward(new Map([[result, weights]]), (tensor, gradient) =>
+      found.set(tensor, g.output(gradient.contiguous ? gradient : g.cont(gradient))),
+    );
   await g.compute();
   const y = dense.toFloat32();
   let value = 0;
@@ -46,7 +53,9 @@ async function evaluate({ shapes, build }: Case, values: readonly Float32Array[]
 async function check(test: Case) {
   const random = new Random(7);
   const draw = test.values ?? ((r: Random) => r.normal());
-  const values = test.shapes.map((dims) => Float32Array.from({ length: dims.reduce((a, b) => a * b, 1) }, () => draw(random)));
+  const values = test.shapes.map((dims) =>
+    Float32Array.from({ length: dims.reduce((a, b) => a * b, 1) }, () => draw(random)),
+  );
   const { gradients } = await evaluate(test, values, true);
   const step = 1e-2;
   for (const [i, value] of values.entries()) {
@@ -64,36 +73,89 @@ async function check(test: Case) {
       const numeric = ((await probe(at + step)) - (await probe(at - step))) / (2 * step);
       value[k] = at;
       const error = Math.abs(numeric - gradient[k]!);
-      assert.ok(error < (test.tolerance ?? 5e-3) * (size + Math.abs(numeric)), `argument ${i}[${k}]: ${gradient[k]} by rule, ${numeric} by differences`);
+      assert.ok(
+        error < (test.tolerance ?? 5e-3) * (size + Math.abs(numeric)),
+        `argument ${i}[${k}]: ${gradient[k]} by rule, ${numeric} by differences`,
+      );
     }
   }
 }
 
 const positions = (n: number, length: number) => Int32Array.from({ length: n }, (_, i) => i % length);
-const rope = (mode: 'norm' | 'neox') => ({ dimensions: 4, mode, contextOriginal: 64, base: 100, scale: 1, extFactor: 0, attnFactor: 1, betaFast: 32, betaSlow: 1 }) as const;
+const rope = (mode: 'norm' | 'neox') =>
+  ({
+    dimensions: 4,
+    mode,
+    contextOriginal: 64,
+    base: 100,
+    scale: 1,
+    extFactor: 0,
+    attnFactor: 1,
+    betaFast: 32,
+    betaSlow: 1,
+  }) as const;
 
 const cases: Record<string, Case> = {
-  add: { shapes: [[4, 3], [4, 3]], build: (o, [a, b]) => o.add(a!, b!) },
+  add: {
+    shapes: [
+      [4, 3],
+      [4, 3],
+    ],
+    build: (o, [a, b]) => o.add(a!, b!),
+  },
   'add, second argument repeated over rows': { shapes: [[4, 3], [4]], build: (o, [a, b]) => o.add(a!, b!) },
   'add, a tensor with itself': { shapes: [[4, 3]], build: (o, [a]) => o.add(a!, a!) },
-  sub: { shapes: [[4, 3], [4, 3]], build: (o, [a, b]) => o.sub(a!, b!) },
-  mul: { shapes: [[4, 3], [4, 3]], build: (o, [a, b]) => o.mul(a!, b!) },
-  'mul, second argument repeated over columns': { shapes: [[4, 3], [1, 3]], build: (o, [a, b]) => o.mul(a!, b!) },
+  sub: {
+    shapes: [
+      [4, 3],
+      [4, 3],
+    ],
+    build: (o, [a, b]) => o.sub(a!, b!),
+  },
+  mul: {
+    shapes: [
+      [4, 3],
+      [4, 3],
+    ],
+    build: (o, [a, b]) => o.mul(a!, b!),
+  },
+  'mul, second argument repeated over columns': {
+    shapes: [
+      [4, 3],
+      [1, 3],
+    ],
+    build: (o, [a, b]) => o.mul(a!, b!),
+  },
   scale: { shapes: [[5, 2]], build: (o, [a]) => o.scale(a!, -1.7) },
   sqr: { shapes: [[5, 2]], build: (o, [a]) => o.sqr(a!) },
   sum: { shapes: [[5, 2]], build: (o, [a]) => o.sum(a!) },
   silu: { shapes: [[5, 2]], build: (o, [a]) => o.silu(a!) },
   rmsNorm: { shapes: [[6, 3]], build: (o, [a]) => o.rmsNorm(a!, 1e-5) },
-  mulMat: { shapes: [[4, 3], [4, 5]], build: (o, [a, b]) => o.mulMat(a!, b!) },
+  mulMat: {
+    shapes: [
+      [4, 3],
+      [4, 5],
+    ],
+    build: (o, [a, b]) => o.mulMat(a!, b!),
+  },
   'mulMat, grouped heads and a batch': {
-    shapes: [[4, 3, 2, 2], [4, 5, 6, 2]],
+    shapes: [
+      [4, 3, 2, 2],
+      [4, 5, 6, 2],
+    ],
     build: (o, [a, b]) => o.mulMat(a!, b!),
   },
   cont: { shapes: [[3, 4]], build: (o, [a]) => o.cont(o.transpose(a!)) },
   reshape: { shapes: [[6, 4]], build: (o, [a]) => o.reshape(a!, 3, 2, 4) },
   permute: { shapes: [[3, 4, 2, 2]], build: (o, [a]) => o.cont(o.permute(a!, 0, 2, 3, 1)) },
   transpose: { shapes: [[3, 4]], build: (o, [a]) => o.transpose(a!) },
-  concat: { shapes: [[3, 2, 2], [3, 4, 2]], build: (o, [a, b]) => o.concat(a!, b!, 1) },
+  concat: {
+    shapes: [
+      [3, 2, 2],
+      [3, 4, 2],
+    ],
+    build: (o, [a, b]) => o.concat(a!, b!, 1),
+  },
   repeatTo: { shapes: [[3, 2, 2]], build: (o, [a]) => o.repeatTo(a!, 1, 2, 1, 3) },
   getRows: {
     shapes: [[4, 3]],
@@ -112,15 +174,36 @@ const cases: Record<string, Case> = {
     build: (o, [a], constant) =>
       o.rope(a!, constant('i32', [5], positions(5, 5)), constant('f32', [2], Float32Array.of(1, 3)), rope('neox')),
   },
-  swiglu: { shapes: [[5, 2], [5, 2]], build: (o, [a, b]) => o.swiglu(a!, b!) },
+  swiglu: {
+    shapes: [
+      [5, 2],
+      [5, 2],
+    ],
+    build: (o, [a, b]) => o.swiglu(a!, b!),
+  },
   // ggml looks gelu up in a table of f16 values, which differences of neighbouring arguments see.
-  geglu: { shapes: [[5, 2], [5, 2]], build: (o, [a, b]) => o.geglu(a!, b!), tolerance: 0.1 },
+  geglu: {
+    shapes: [
+      [5, 2],
+      [5, 2],
+    ],
+    build: (o, [a, b]) => o.geglu(a!, b!),
+    tolerance: 0.1,
+  },
   'flashAttention, grouped heads, two sequences': {
-    shapes: [[8, 5, 4, 2], [8, 5, 2, 2], [8, 5, 2, 2]],
+    shapes: [
+      [8, 5, 4, 2],
+      [8, 5, 2, 2],
+      [8, 5, 2, 2],
+    ],
     build: (o, [q, k, v], constant) => o.flashAttention(q!, k!, v!, constant('f16', [5, 5], causalMask(5)), 0.5),
   },
   'flashAttention, two sequences that see the same keys first': {
-    shapes: [[8, 4, 2, 2], [8, 4, 2, 2], [8, 3, 2]],
+    shapes: [
+      [8, 4, 2, 2],
+      [8, 4, 2, 2],
+      [8, 3, 2],
+    ],
     build: (o, [q, k, before], constant) => {
       const keys = o.concat(o.repeatTo(before!, 1, 1, 1, 2), k!, 1);
       const mask = constant('f16', [7, 4], causalMask(4, 1, 3));
@@ -128,7 +211,11 @@ const cases: Record<string, Case> = {
     },
   },
   'flashAttention, three query heads a key head, from permuted activations': {
-    shapes: [[8, 6, 4], [8, 2, 4], [8, 2, 4]],
+    shapes: [
+      [8, 6, 4],
+      [8, 2, 4],
+      [8, 2, 4],
+    ],
     build: (o, [q, k, v], constant) => {
       const byHead = (t: Tensor) => o.permute(t, 0, 2, 1, 3);
       return o.flashAttention(byHead(q!), byHead(k!), byHead(v!), constant('f16', [4, 4], causalMask(4)), 0.4);
@@ -141,7 +228,10 @@ describe('gradient rules agree with finite differences', () => {
 
   it('every rule of the table is tried above', () => {
     const tried = Object.keys(cases).map((name) => name.split(',')[0]);
-    assert.deepEqual(Object.keys(gradientRules).filter((op) => !tried.includes(op)), []);
+    assert.deepEqual(
+      Object.keys(gradientRules).filter((op) => !tried.includes(op)),
+      [],
+    );
   });
 
   it('an operation without a rule is named when a gradient would have to pass it', () => {

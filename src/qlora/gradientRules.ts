@@ -162,10 +162,7 @@ export const gradientRules: { readonly [K in Primitive]?: Rule<K> } = {
     // d/dx = 0.5·(1 + t) + 0.5·x·(1 - t²)·√(2/π)·(1 + 3·0.044715·x²); this is the second term.
     const slope = () => {
       const steep = ops.sub(half, ops.mul(half, ops.sqr(t)));
-      return ops.add(
-        ops.scale(steep, gelu.root),
-        ops.scale(ops.mul(steep, square), 3 * gelu.root * gelu.cubic),
-      );
+      return ops.add(ops.scale(steep, gelu.root), ops.scale(ops.mul(steep, square), 3 * gelu.root * gelu.cubic));
     };
     // g·up·0.5·(1 + t) without a tensor of ones: 0.5·(w + w·t).
     const toGate = () => {

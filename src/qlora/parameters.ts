@@ -37,6 +37,8 @@ export interface ParameterGroup {
   readonly gradient: Tensor;
   readonly first: Tensor;
   readonly second: Tensor;
+  /** Exponential mean of the values over the steps. */
+  readonly average: Tensor;
 }
 
 /** Everything that must be saved to go on later. */
@@ -47,6 +49,8 @@ export interface ParameterState {
   firstB: Float32Array;
   secondA: Float32Array;
   secondB: Float32Array;
+  averageA: Float32Array;
+  averageB: Float32Array;
 }
 
 /**
@@ -72,7 +76,7 @@ export class LoraParameters implements Disposable {
       atA += stored * module.inputs;
       atB += stored * module.outputs;
     }
-    const buffer = engine.buffer(6);
+    const buffer = engine.buffer(8);
     const gradients = engine.buffer(2);
     const group = (size: number): ParameterGroup => {
       const dims = [flatRow, Math.max(1, Math.ceil(size / flatRow))];
@@ -81,6 +85,7 @@ export class LoraParameters implements Disposable {
         gradient: gradients.tensor('f32', dims),
         first: buffer.tensor('f32', dims),
         second: buffer.tensor('f32', dims),
+        average: buffer.tensor('f32', dims),
       };
     };
     const [groupA, groupB] = [group(atA), group(atB)];
@@ -137,17 +142,22 @@ export class LoraParameters implements Disposable {
         for (let o = 0; o < outputs; o++) b[slot.atB + o * stored + r] = start.b[o * start.rank + r]! / factor;
       }
     });
-    this.groupA.values.write(a);
-    this.groupB.values.write(b);
+    for (const name of ['values', 'average'] as const) {
+      this.groupA[name].write(a);
+      this.groupB[name].write(b);
+    }
   }
 
   /** The factors as parts of a graph, by layer (index into the model's layers). Fresh tensors for each graph. */
-  views(ops: Operations): { byLayer: Map<number, LayerLora>; slotOf: Map<Tensor, { slot: Slot; factor: 'a' | 'b' }> } {
+  views(
+    ops: Operations,
+    which: 'values' | 'average' = 'values',
+  ): { byLayer: Map<number, LayerLora>; slotOf: Map<Tensor, { slot: Slot; factor: 'a' | 'b' }> } {
     const byLayer = new Map<number, LayerLora>();
     const slotOf = new Map<Tensor, { slot: Slot; factor: 'a' | 'b' }>();
     for (const slot of this.slots) {
-      const a = this.view(ops, this.groupA.values, slot, 'a');
-      const b = this.view(ops, this.groupB.values, slot, 'b');
+      const a = this.view(ops, this.groupA[which], slot, 'a');
+      const b = this.view(ops, this.groupB[which], slot, 'b');
       slotOf.set(a, { slot, factor: 'a' });
       slotOf.set(b, { slot, factor: 'b' });
       const lora = byLayer.get(slot.layer) ?? {};
@@ -183,6 +193,8 @@ export class LoraParameters implements Disposable {
       firstB: groupB.first.toFloat32(),
       secondA: groupA.second.toFloat32(),
       secondB: groupB.second.toFloat32(),
+      averageA: groupA.average.toFloat32(),
+      averageB: groupB.average.toFloat32(),
     };
   }
 
@@ -194,6 +206,8 @@ export class LoraParameters implements Disposable {
     groupB.first.write(state.firstB);
     groupA.second.write(state.secondA);
     groupB.second.write(state.secondB);
+    groupA.average.write(state.averageA);
+    groupB.average.write(state.averageB);
     this.zeroGradients();
   }
 

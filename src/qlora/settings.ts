@@ -23,13 +23,19 @@ export interface QloraSettings {
   dropout: number;
   /** Share of all steps in which the learning rate rises. */
   warmup: number;
+  /** Learning rate at the end of the schedule as a share of its peak; 1 keeps it constant. */
+  rateFloor: number;
   weightDecay: number;
   /** Largest gradient norm. */
   clip: number;
   /** Validations in an epoch. */
   evaluations: number;
-  /** Validations without a new best after which training ends. */
+  /** Validations in a row without a new best that are borne; one more ends training. */
   patience: number;
+  /** Weight of the past in the mean over the steps that is validated and kept; 0 keeps the newest values. */
+  averaging: number;
+  /** Learns the validation examples too, at the end, when they have chosen the state to keep. */
+  learnValidation: boolean;
   seed: number;
   /** Computes activations twice instead of keeping them: a third more time, a fraction of the memory. */
   recompute: boolean;
@@ -42,6 +48,10 @@ export interface QloraState {
   step: number;
   parameters: ParameterState;
   best: { step: number; validation: number; a: Float32Array; b: Float32Array };
+  /** NLL of the validation sequences before the first step. */
+  first: number;
+  /** Step of the last validation; -1 before any. */
+  validated: number;
   /** Validations since the best one. */
   stale: number;
   /** 1, or 1/2 after a divergence. */

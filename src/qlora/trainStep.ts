@@ -54,7 +54,8 @@ export type Masks = (
 ) => Partial<Record<keyof LayerLora, Tensor>>;
 
 /**
- * One batch forward and, where `train` is set, backward: the gradient of Σ log p(target) is added to the parameters' gradients.
+ * One batch forward and, where `train` is set, backward: the gradient of Σ log p(target) is added to the parameters' gradients. With
+ * `averaged` the mean of the values over the steps is used instead of the values.
  * @returns -log p of each target in nats, member by member
  */
 export async function trainStep(
@@ -62,7 +63,7 @@ export async function trainStep(
   batch: Batch,
   sequences: readonly TrainSequence[],
   entering: Entering,
-  options: { train: boolean; masks?: Masks; signal?: AbortSignal },
+  options: { train: boolean; averaged?: boolean; masks?: Masks; signal?: AbortSignal },
 ): Promise<Float32Array> {
   const g = context.workspace.begin();
   const nll = buildStep(g, context, batch, sequences, entering, options);
@@ -79,7 +80,7 @@ export function buildStep(
   batch: Batch,
   sequences: readonly TrainSequence[],
   entering: Entering,
-  { train, masks }: { train: boolean; masks?: Masks },
+  { train, averaged, masks }: { train: boolean; averaged?: boolean; masks?: Masks },
 ): Tensor[] {
   const { model, layers, parameters, recompute, labels, opening } = context;
   const { hyper } = model;
@@ -95,12 +96,9 @@ export function buildStep(
     }
   });
   const wanted = g.input('i32', [rows.length], Int32Array.from(rows));
-  const { byLayer, slotOf } = parameters.views(g);
+  const { byLayer, slotOf } = parameters.views(g, averaged ? 'average' : 'values');
   const loras = new Map(
-    layers.map(({ index }) => [
-      index,
-      withMasks(g, byLayer.get(index) ?? {}, index, start, train ? masks : undefined),
-    ]),
+    layers.map(({ index }) => [index, withMasks(g, byLayer.get(index) ?? {}, index, start, train ? masks : undefined)]),
   );
   const run = (ops: Operations, from: Streams, layer: TrainableLayer): Streams => {
     const last = layer === layers.at(-1);
@@ -172,8 +170,7 @@ function enter(
 ): Streams {
   const { embedding } = model.hyper;
   if (entering) {
-    const of = (values: Uint16Array) =>
-      g.cast(g.input('f16', [embedding, values.length / embedding], values), 'f32');
+    const of = (values: Uint16Array) => g.cast(g.input('f16', [embedding, values.length / embedding], values), 'f32');
     return { opening: entering.opening && of(entering.opening), own: of(entering.own) };
   }
   const look = (tokens: Int32Array) => model.embed(g, g.input('i32', [tokens.length], tokens));

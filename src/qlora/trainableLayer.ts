@@ -59,7 +59,7 @@ export class TrainableLayer implements BlockWeights, Disposable {
     type: TransposedType,
     signal?: AbortSignal,
   ): Promise<TrainableLayer> {
-    const layer = await model.layer(index);
+    const layer = await model.layerToTrain(index, workspace, signal);
     try {
       const transposed = await model.transposedLinears(index, type, workspace, signal);
       const linears = Object.fromEntries(

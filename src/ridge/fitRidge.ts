@@ -1,9 +1,10 @@
 import type { Engine } from '../ggml/engine.js';
 import type { Workspace } from '../ggml/workspace.js';
+import { eachLayer } from '../model/eachLayer.js';
 import type { Layer } from '../model/layer.js';
 import { byLayer, type Factors, type ModuleFactors, PlacedLora } from '../model/lora.js';
 import type { Model } from '../model/model.js';
-import { eachLayer } from '../model/eachLayer.js';
+import type { Walker } from '../model/walker.js';
 import { groupExamples, type LearntPart, type Part, type RidgeExample } from './examples.js';
 import { Gram } from './gram.js';
 import { LabelSweeps } from './labelSweeps.js';
@@ -14,7 +15,6 @@ import { Student } from './student.js';
 import { type Fit, teacherFit } from './target.js';
 import { Teacher } from './teacher.js';
 import { ValidationRows } from './validationRows.js';
-import type { Walker } from '../model/walker.js';
 
 export interface RidgeProblem {
   examples: readonly RidgeExample[];

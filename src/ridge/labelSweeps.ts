@@ -1,14 +1,14 @@
 import type { Engine } from '../ggml/engine.js';
 import type { Workspace } from '../ggml/workspace.js';
+import { eachLayer } from '../model/eachLayer.js';
 import { HiddenStates } from '../model/hiddenStates.js';
+import { LabelGradient } from '../model/labelGradient.js';
 import type { Layer } from '../model/layer.js';
 import { type Factors, type ModuleFactors, PlacedLora } from '../model/lora.js';
 import type { Model } from '../model/model.js';
 import { combine } from './combine.js';
-import { eachLayer } from '../model/eachLayer.js';
 import type { LearntPart, RidgeExample } from './examples.js';
 import { Gram, meanDiagonal } from './gram.js';
-import { LabelGradient } from '../model/labelGradient.js';
 import { reducedRankRidge } from './reducedRank.js';
 import { predictingRows, rowsNll } from './rowsNll.js';
 import { Sensitivity } from './sensitivity.js';

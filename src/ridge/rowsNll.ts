@@ -1,7 +1,7 @@
 import type { Workspace } from '../ggml/workspace.js';
 import { type Head, headChunk, type Model } from '../model/model.js';
-import type { RidgeExample } from './examples.js';
 import type { Walker } from '../model/walker.js';
+import type { RidgeExample } from './examples.js';
 
 /** Residual streams of a batch at the positions of interest, [embedding, rows], with the tokens to be predicted there. */
 export async function predictingRows(

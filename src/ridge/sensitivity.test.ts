@@ -3,11 +3,11 @@ import { after, describe, it } from 'node:test';
 import { Engine } from '../ggml/engine.js';
 import { block } from '../model/block.js';
 import { Model } from '../model/model.js';
+import { Walker } from '../model/walker.js';
 import { scratchFolder } from '../testing/scratch.js';
 import { writeTinyModel } from '../testing/tinyModel.js';
 import { Random } from '../util/random.js';
 import { Sensitivity } from './sensitivity.js';
-import { Walker } from '../model/walker.js';
 
 const engine = new Engine({ threads: 2, kernels: 'reference' });
 const workspace = engine.workspace(16384);

@@ -3,15 +3,15 @@ import type { Tensor } from '../ggml/tensor.js';
 import type { TensorBuffer } from '../ggml/tensorBuffer.js';
 import type { Workspace } from '../ggml/workspace.js';
 import { block } from '../model/block.js';
+import { eachLayer } from '../model/eachLayer.js';
 import { HiddenStates } from '../model/hiddenStates.js';
 import type { Layer } from '../model/layer.js';
 import type { Model } from '../model/model.js';
+import type { Walker } from '../model/walker.js';
 import { throwIfStopped } from '../util/errors.js';
 import { Random } from '../util/random.js';
 import { Cholesky } from './cholesky.js';
-import { eachLayer } from '../model/eachLayer.js';
 import { Gram, meanDiagonal } from './gram.js';
-import type { Walker } from '../model/walker.js';
 
 /** Size of the perturbation relative to the residual stream: small enough to be linear, far above rounding. */
 const relativeSize = 0.05;

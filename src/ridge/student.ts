@@ -4,9 +4,9 @@ import { afterAttention, afterFeedForward, attend, block, feedForward, type Laye
 import { HiddenStates } from '../model/hiddenStates.js';
 import type { Layer } from '../model/layer.js';
 import type { Model } from '../model/model.js';
+import { Walker } from '../model/walker.js';
 import type { RidgeExample } from './examples.js';
 import type { Fit } from './target.js';
-import { Walker } from '../model/walker.js';
 
 /**
  * The student: the bare base, corrected as it goes. A layer is walked in three steps, because its output projection and its

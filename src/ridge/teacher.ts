@@ -4,9 +4,9 @@ import { afterAttention, afterFeedForward, attend, feedForward, type LayerLora }
 import { HiddenStates } from '../model/hiddenStates.js';
 import type { Layer } from '../model/layer.js';
 import type { Model } from '../model/model.js';
+import { Walker } from '../model/walker.js';
 import type { RidgeExample } from './examples.js';
 import { Prefix } from './prefix.js';
-import { Walker } from '../model/walker.js';
 
 /**
  * The teacher: the same frozen model (with a skill adapter, if given) that has the user's own examples in its context. Walks layer

@@ -27,9 +27,45 @@ export type TuneEvent =
   /** One corrected linear: errors are squared distances to the teacher on validation rows, relative to no correction. */
   | { type: 'fitted'; layer: number; module: string; rank: number; lambda: number; error?: number }
   /** State after a pass that follows the labels (0: before the first), by our own graph. */
-  | { type: 'sweep'; sweep: number; nll: { train: number; validation: number } };
+  | { type: 'sweep'; sweep: number; nll: { train: number; validation: number } }
+  /** What the gradient stage is going to take, with cheaper settings beside it. */
+  | ({
+      type: 'quote';
+      layers: number;
+      recompute: boolean;
+      availableBytes: number;
+      cheaper: (Quote & { layers: number; recompute: boolean })[];
+    } & Quote)
+  /** Goes on from a checkpoint of a stopped run. */
+  | { type: 'resumed'; step: number }
+  /** One optimiser step; `loss` is the mean NLL of its response tokens before it. */
+  | {
+      type: 'step';
+      step: number;
+      steps: number;
+      epoch: number;
+      loss: number;
+      learningRate: number;
+      gradientNorm: number;
+      tokensPerSecond: number;
+      rssBytes: number;
+      seconds: number;
+    }
+  /** NLL of the validation examples by our own graph. */
+  | { type: 'validation'; step: number; epoch: number; nll: number; best: boolean }
+  /** The loss left all bounds: training went back to the best state with half the learning rate. */
+  | { type: 'diverged'; step: number; loss: number; backTo: number; learningRate: number };
 
-export type Stage = 'hash' | 'ridge' | 'measure';
+export type Stage = 'hash' | 'ridge' | 'qlora' | 'measure' | 'answers';
+
+/** Figures that are told before a run, and held against the truth after it. */
+export interface Quote {
+  seconds: number;
+  memoryBytes: number;
+  diskBytes: number;
+  /** Where the device tells what it draws. */
+  energyJoules?: number;
+}
 
 export interface TuneResult {
   type: 'result';
@@ -44,4 +80,10 @@ export interface TuneResult {
   seconds: number;
   peakRssBytes: number;
   bytes: number;
+  /** Steps of the gradient stage, and which one's state was kept. */
+  steps?: number;
+  bestStep?: number;
+  /** Quote and truth of the gradient stage. */
+  quote?: { quoted: Quote; truth: Quote };
+  energyJoules?: number;
 }

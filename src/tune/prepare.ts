@@ -18,7 +18,12 @@ export interface PreparedData {
   /** sha256 of the data files, hex. */
   hashes: { data: string; heldout?: string };
   examples: { train: number; validation: number; heldout: number };
+  /** A few examples that are not learnt from, for answers before and after. */
+  samples: Example[];
 }
+
+/** Examples kept as samples. */
+const sampleCount = 4;
 
 /** Share of the data held out for choosing, and for measuring where there is no held-out file. */
 const validationShare = 0.1;
@@ -108,5 +113,13 @@ export async function prepareData(
     ...examples,
     tokens: train.reduce((sum, { targets }) => sum + targets.length, 0),
   });
-  return { train, validation, heldout: held, hashes: { data: data.sha256, heldout: heldout?.sha256 }, examples };
+  const unlearnt = heldout?.examples ?? split.validation;
+  return {
+    train,
+    validation,
+    heldout: held,
+    hashes: { data: data.sha256, heldout: heldout?.sha256 },
+    examples,
+    samples: unlearnt.slice(0, sampleCount),
+  };
 }

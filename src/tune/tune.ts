@@ -8,6 +8,7 @@ import { hashFile } from '../catalog/hashFile.js';
 import { resolveModel } from '../catalog/resolveModel.js';
 import { Engine } from '../ggml/engine.js';
 import { peakRss } from '../jobs/peakRss.js';
+import { RunFolder } from '../jobs/runFolder.js';
 import type { ModuleFactors } from '../model/lora.js';
 import { Model } from '../model/model.js';
 import { Tokenizer } from '../model/tokenizer.js';
@@ -17,9 +18,10 @@ import { requireWritable } from '../util/requireWritable.js';
 import { version } from '../util/version.js';
 import { explainWriteError } from '../util/writeFileAtomic.js';
 import type { TuneEvent, TuneResult } from './events.js';
-import { recipeOptions, type TuneOptions } from './options.js';
+import { type Fitted, fitModel, type Identity } from './fitModel.js';
+import { type Recipe, recipeOptions, type TuneOptions } from './options.js';
 import { type PreparedData, prepareData } from './prepare.js';
-import { tuneRidge } from './tuneRidge.js';
+import { writeReport } from './writeReport.js';
 
 /**
  * One tuning run, from files to a measured adapter: the adapter appears under its name only after stock libllama, having loaded it
@@ -51,7 +53,7 @@ async function run(
   const started = performance.now();
   const out = resolve(options.out ?? defaultOut(data));
   const source = await resolveModel(options.model);
-  await requireFree(out, [data, source.path, options.heldout, options.teacher]);
+  await requireFree(out, [data, source.path, options.heldout, options.teacher, options.start]);
   await requireWritable(out);
   using engine = new Engine({ threads: options.threads });
   await using model = await Model.open(engine, source.path);
@@ -71,63 +73,76 @@ async function run(
     emit,
     signal,
   );
-  const skill =
-    options.teacher === undefined
-      ? undefined
-      : await readAdapter(options.teacher, { gguf: model.gguf, hyper: model.hyper });
-
-  emit({ type: 'stage', stage: 'ridge', message: 'fitting the corrections, layer by layer' });
-  const { modules, teacherNll, recipe } = await tuneRidge(
-    engine,
-    model,
-    tokenizer,
-    prepared,
-    options,
-    skill?.modules,
-    emit,
-    signal,
-  );
+  const read = async (path: string | undefined) =>
+    path === undefined ? undefined : (await readAdapter(path, { gguf: model.gguf, hyper: model.hyper })).modules;
+  const [skill, start] = [await read(options.teacher), await read(options.start)];
+  const identity: Identity = {
+    data: prepared.hashes.data,
+    heldout: prepared.hashes.heldout ?? null,
+    model: source.sha256 ?? (await sha256(source.path, emit, signal)),
+    teacher: options.teacher === undefined ? null : await sha256(options.teacher, emit, signal),
+    start: options.start === undefined ? null : await sha256(options.start, emit, signal),
+    options: chosen(options),
+    threads: engine.threads,
+    version,
+  };
   const { set, measuredOn } = measuredSet(prepared);
-  const adapter: Omit<AdapterToWrite, 'metrics'> = {
+  const describe = async (fit: Fitted): Promise<Omit<AdapterToWrite, 'metrics'>> => ({
     base: {
       architecture: model.hyper.architecture.name,
       name: model.gguf.string('general.name', ''),
-      sha256: source.sha256 ?? (await sha256(source.path, emit, signal)),
+      sha256: identity.model,
       fingerprint: await baseFingerprint(model.gguf),
       templateSha256: tokenizer.template.hash,
     },
-    modules,
-    alpha: options.alpha ?? options.rank,
+    modules: fit.modules,
+    alpha: options.alpha ?? Math.max(1, ...fit.modules.map(({ factors }) => factors.rank)),
     name: basename(out, extname(out)),
     stopTokens: stopTokens(tokenizer),
     recipe: {
-      ...chosen(options),
-      used: recipe,
-      data: prepared.hashes.data,
-      heldout: prepared.hashes.heldout,
-      teacher: options.teacher === undefined ? undefined : await sha256(options.teacher, emit, signal),
+      ...identity.options,
+      used: fit.used,
+      data: identity.data,
+      heldout: identity.heldout ?? undefined,
+      teacher: identity.teacher ?? undefined,
+      start: identity.start ?? undefined,
     },
     version,
-  };
+  });
+  await using folder = await RunFolder.open(out);
+  const fit = await fitModel(
+    { engine, model, tokenizer, prepared, options, skill, start, folder, identity, started, emit, signal },
+    async (stopped) => {
+      await writeStopped(out, await describe(stopped));
+    },
+  );
   emit({ type: 'stage', stage: 'measure', message: 'measuring base and adapter in llama.cpp' });
+  const adapter = await describe(fit);
   const measured = await gate(out, source.path, adapter, set, measuredOn, options, emit, signal);
-  return {
+  const result: TuneResult = {
     type: 'result',
     adapter: out,
     method: options.method,
-    nll: { base: measured.base, adapted: measured.adapted, teacher: teacherNll[measuredOn] },
+    nll: { base: measured.base, adapted: measured.adapted, teacher: fit.teacherNll?.[measuredOn] },
     measuredOn,
     tokens: measured.tokens,
     seconds: (performance.now() - started) / 1000,
     peakRssBytes: peakRss(),
     bytes: (await stat(out)).size,
+    ...fit.training,
   };
+  await folder.record(result as unknown as Record<string, unknown>);
+  if (options.report !== undefined) {
+    await writeReport(options.report, { result, identity, model, samples: prepared.samples, folder }, emit, signal);
+  }
+  await folder.finish();
+  return result;
 }
 
 /** The options that decide what an adapter becomes, as given or by default. */
-function chosen(options: TuneOptions): Record<string, unknown> {
+function chosen(options: TuneOptions): Recipe {
   const names = Object.keys(recipeOptions) as (keyof typeof recipeOptions)[];
-  return Object.fromEntries(names.map((name) => [name, options[name]]));
+  return Object.fromEntries(names.map((name) => [name, options[name]])) as Recipe;
 }
 
 /** Refuses an output that is one of the inputs, by whatever path. */
@@ -166,6 +181,19 @@ function stopTokens({ vocabulary }: Tokenizer): number[] {
   const tokens: number[] = [];
   for (let token = 0; token < vocabulary.size; token++) if (vocabulary.endsGeneration(token)) tokens.push(token);
   return tokens;
+}
+
+/** The best state of a run that the user stopped, under the adapter's name: unmeasured, which its metadata says. */
+async function writeStopped(out: string, adapter: Omit<AdapterToWrite, 'metrics'>): Promise<void> {
+  const candidate = join(dirname(out), `.${basename(out)}.${process.pid}.candidate`);
+  try {
+    await writeAdapter(candidate, { ...adapter, metrics: { stopped: true } });
+    await rename(candidate, out).catch((error: unknown) => {
+      throw explainWriteError(error, out);
+    });
+  } finally {
+    await rm(candidate, { force: true }).catch(() => {});
+  }
 }
 
 /**
@@ -213,6 +241,6 @@ function noGain(measuredOn: string, base?: number, adapted?: number): LoamError 
       : ` (NLL ${base.toFixed(4)} without it, ${adapted.toFixed(4)} with it)`;
   return new LoamError({
     found: `the adapter does not predict the ${measuredOn} examples better than the bare model${figures}, so it was not kept`,
-    fix: 'add more examples that look alike, or raise --shots or --rank',
+    fix: 'add more examples that look alike, or try another --method, --shots or --epochs',
   });
 }

@@ -11,8 +11,7 @@ import type { PreparedData } from './prepare.js';
 
 /** Candidates for λ, tried on validation rows layer by layer; the first is used where there are none. */
 const lambdas = [0.3, 0.1, 1];
-/** Shots that the teacher reads by default, as long as they fit into `defaultShotTokens`. */
-const defaultShots = 32;
+/** Shots by default are as many as fit into this. */
 const defaultShotTokens = 4096;
 /** Layers from this share of the depth on follow the labels. */
 const sweepShare = 0.8;
@@ -27,6 +26,8 @@ export async function tuneRidge(
   prepared: PreparedData,
   options: TuneOptions,
   skill: readonly ModuleFactors[] | undefined,
+  /** Defaults of the method: what the user chose goes first. */
+  preset: { rank: number; shots: number; sweeps: number },
   emit: (event: TuneEvent) => void,
   signal: AbortSignal,
 ): Promise<{ modules: ModuleFactors[]; teacherNll: RidgeFit['nll']['teacher']; recipe: Record<string, unknown> }> {
@@ -35,22 +36,22 @@ export async function tuneRidge(
   const longest = [...train, ...validation, ...heldout].reduce((most, { tokens }) => Math.max(most, tokens.length), 0);
   const shotTokens = Math.min(Math.floor(contextShare * contextLength), contextLength - longest);
   const plan = planShots(prepared.train, {
-    shots: options.shots ?? defaultShots,
+    shots: options.shots ?? preset.shots,
     maxTokens: options.shots === undefined ? Math.min(shotTokens, defaultShotTokens) : shotTokens,
     seed: options.seed,
   });
   const { examples, prefixes } = buildExamples(prepared, plan, await tokenizer.opening());
-  const firstLayer = firstAdapted(options.layers, layers);
+  const firstLayer = firstAdapted(options.layers, layers, Math.ceil(layers / 2));
   let last = 0;
   const fit = await fitRidge(
     engine,
     model,
     { examples, prefixes, skill },
     {
-      rank: options.rank,
+      rank: options.rank ?? preset.rank,
       lambdas: options.lambda === undefined ? lambdas : [options.lambda],
       firstLayer,
-      sweeps: options.sweeps,
+      sweeps: options.sweeps ?? preset.sweeps,
       firstSweepLayer: Math.max(firstLayer, Math.floor(sweepShare * layers)),
     },
     (event) => {
@@ -77,7 +78,8 @@ export async function tuneRidge(
   };
 }
 
-function firstAdapted(choice: TuneOptions['layers'], layers: number): number {
+/** First adapted layer; `fallback` of the upper ones where nothing was chosen. */
+export function firstAdapted(choice: TuneOptions['layers'], layers: number, fallback: number): number {
   if (choice === 'all') return 0;
-  return Math.max(0, layers - (choice?.top ?? Math.ceil(layers / 2)));
+  return Math.max(0, layers - (choice?.top ?? fallback));
 }

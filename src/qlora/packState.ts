@@ -1,0 +1,42 @@
+import type { QloraState } from './settings.js';
+
+/** Figures of the state besides its arrays; kept as text, because JSON has no NaN and no infinity. */
+const figures = ['step', 'first', 'validated', 'stale', 'rateFactor', 'since', 'smoothed', 'lowest', 'seconds'] as const;
+const parameterArrays = ['a', 'b', 'firstA', 'firstB', 'secondA', 'secondB', 'averageA', 'averageB'] as const;
+
+/** A state as a checkpoint's header and arrays. */
+export function packState(state: QloraState): { header: Record<string, string>; arrays: Map<string, Float32Array> } {
+  const header: Record<string, string> = {
+    bestStep: String(state.best.step),
+    bestValidation: String(state.best.validation),
+  };
+  for (const name of figures) header[name] = String(state[name]);
+  const arrays = new Map<string, Float32Array>(parameterArrays.map((name) => [name, state.parameters[name]]));
+  arrays.set('bestA', state.best.a);
+  arrays.set('bestB', state.best.b);
+  return { header, arrays };
+}
+
+/** The state of a checkpoint, bit for bit; undefined where something is missing (a checkpoint of another version). */
+export function unpackState(
+  header: Readonly<Record<string, unknown>>,
+  arrays: ReadonlyMap<string, Float32Array>,
+): QloraState | undefined {
+  const array = (name: string) => arrays.get(name);
+  const figure = (name: string) => (typeof header[name] === 'string' ? Number(header[name]) : undefined);
+  const all = [...parameterArrays, 'bestA', 'bestB'].every(array);
+  const known = [...figures, 'bestStep', 'bestValidation'].every((name) => figure(name) !== undefined);
+  if (!all || !known) return undefined;
+  return {
+    ...(Object.fromEntries(figures.map((name) => [name, figure(name)!])) as Record<(typeof figures)[number], number>),
+    parameters: Object.fromEntries(
+      parameterArrays.map((name) => [name, array(name)!]),
+    ) as unknown as QloraState['parameters'],
+    best: {
+      step: figure('bestStep')!,
+      validation: figure('bestValidation')!,
+      a: array('bestA')!,
+      b: array('bestB')!,
+    },
+  };
+}

@@ -1,0 +1,186 @@
+import type { Engine } from '../ggml/engine.js';
+import type { RunFolder } from '../jobs/runFolder.js';
+import type { ModuleFactors } from '../model/lora.js';
+import type { Model } from '../model/model.js';
+import type { Tokenizer } from '../model/tokenizer.js';
+import type { QloraFit } from '../qlora/fitQlora.js';
+import { LoamError, StoppedError } from '../util/errors.js';
+import { duration } from '../util/format.js';
+import type { TuneEvent, TuneResult } from './events.js';
+import type { Recipe, TuneOptions } from './options.js';
+import type { PreparedData } from './prepare.js';
+import { qloraSettings } from './qloraSettings.js';
+import { findCheckpoint, type Resumable, tuneQlora } from './tuneQlora.js';
+import { tuneRidge } from './tuneRidge.js';
+
+/** Everything that decides what a run computes: where any of it differs, a run can't be gone on with. */
+export interface Identity extends Record<string, unknown> {
+  data: string;
+  heldout: string | null;
+  model: string;
+  teacher: string | null;
+  start: string | null;
+  options: Recipe;
+  threads: number;
+  version: string;
+}
+
+/** What a method made of the data. */
+export interface Fitted {
+  modules: ModuleFactors[];
+  /** Of ridge's teacher, by our own graph, by part of the data. */
+  teacherNll?: Partial<Record<TuneResult['measuredOn'], number>>;
+  /** What the defaults became: for the adapter's recipe. */
+  used: Record<string, unknown>;
+  training?: Pick<TuneResult, 'steps' | 'bestStep' | 'quote' | 'energyJoules'>;
+}
+
+export interface FitRequest {
+  engine: Engine;
+  model: Model;
+  tokenizer: Tokenizer;
+  prepared: PreparedData;
+  options: TuneOptions;
+  skill?: readonly ModuleFactors[];
+  start?: readonly ModuleFactors[];
+  folder: RunFolder;
+  identity: Identity;
+  /** Time of `performance.now` at which the run began. */
+  started: number;
+  emit: (event: TuneEvent) => void;
+  signal: AbortSignal;
+}
+
+/** Defaults of ridge where it is all there is, and where gradients follow: then it need not follow the labels itself. */
+const ridgePresets = {
+  ridge: { rank: 64, shots: 32, sweeps: 3 },
+  auto: { rank: 16, shots: 16, sweeps: 0 },
+} as const;
+/** Share of a time budget that is left for measuring the adapter. */
+const measuringShare = 0.1;
+
+/** Runs the chosen method. @param onStopped is given the best state when the user stops a run that has one */
+export async function fitModel(request: FitRequest, onStopped: (best: Fitted) => Promise<void>): Promise<Fitted> {
+  const { options, folder, identity, emit } = request;
+  if (options.method === 'ridge') {
+    await folder.start(identity);
+    const { modules, teacherNll, recipe } = await ridge(request, ridgePresets.ridge);
+    return { modules, teacherNll, used: recipe };
+  }
+  const resume = await findUnfinished(request);
+  if (!resume) await folder.start(identity);
+  let { start } = request;
+  let earlier: Record<string, unknown> = resume?.earlier ?? {};
+  const given = start;
+  if (options.method === 'auto' && !resume && given) {
+    emit({ type: 'warning', message: 'training begins with the adapter of --start, so ridge is left out' });
+  } else if (options.method === 'auto' && !resume) {
+    const first = await ridge(request, ridgePresets.auto);
+    start = first.modules;
+    earlier = { teacherNll: first.teacherNll, ridge: first.recipe };
+  }
+  const { model, prepared } = request;
+  const startRank = Math.max(0, ...(given ?? []).map(({ factors }) => factors.rank));
+  const settings = qloraSettings(options, {
+    startRank,
+    layers: model.hyper.layers,
+    examples: prepared.examples.train,
+    started: options.method === 'auto' || start !== undefined,
+  });
+  const fitted = (fit: QloraFit, steps = fit.steps): Fitted => ({
+    modules: fit.modules,
+    teacherNll: earlier.teacherNll as Fitted['teacherNll'],
+    used: {
+      ...(earlier.ridge as object | undefined),
+      layers: { top: model.hyper.layers - settings.firstLayer },
+      rank: settings.rank,
+      alpha: settings.alpha,
+      lr: settings.learningRate,
+      epochs: settings.epochs,
+      steps,
+      bestStep: fit.best.step,
+    },
+  });
+  const before = (performance.now() - request.started) / 1000;
+  const budget = options.budget === undefined ? undefined : options.budget * (1 - measuringShare);
+  let keptAs: string | undefined;
+  try {
+    const run = await tuneQlora({
+      ...request,
+      settings,
+      fewerLayers: options.layers === undefined,
+      key: `${options.method} ${identity.model.slice(0, 12)}`,
+      start,
+      resume,
+      earlier,
+      deadline: budget === undefined ? undefined : request.started + 1000 * budget,
+      before,
+      stopped: async (best) => {
+        // Without a step that validation found better there is nothing but what the run began with.
+        const worth = best.steps > 0 && (best.best.step > 0 || start !== undefined || resume !== undefined);
+        if (worth) await onStopped(fitted(best));
+        keptAs = worth
+          ? `the best adapter so far (step ${best.best.step}) is saved, not yet measured`
+          : 'no adapter yet';
+      },
+    });
+    if (run.fit.ended === 'budget') {
+      emit({
+        type: 'warning',
+        message: `the budget of ${duration(options.budget!)} ended training at step ${run.fit.steps}`,
+      });
+    }
+    if (run.fit.ended === 'validation') {
+      emit({
+        type: 'warning',
+        message: 'validation stopped getting better, so training ended; the best state is kept',
+      });
+    }
+    const { fit } = run;
+    return {
+      ...fitted(fit),
+      training: {
+        steps: fit.steps,
+        bestStep: fit.best.step,
+        quote: run.quote,
+        energyJoules: run.quote?.truth.energyJoules,
+      },
+    };
+  } catch (error) {
+    if (error instanceof StoppedError && keptAs !== undefined) {
+      throw new StoppedError(`stopped by the user: ${keptAs}; the same command goes on from here`);
+    }
+    throw error;
+  }
+}
+
+async function ridge(request: FitRequest, preset: (typeof ridgePresets)[keyof typeof ridgePresets]) {
+  const { engine, model, tokenizer, prepared, options, skill, emit, signal } = request;
+  emit({ type: 'stage', stage: 'ridge', message: 'fitting the corrections, layer by layer' });
+  return await tuneRidge(engine, model, tokenizer, prepared, options, skill, preset, emit, signal);
+}
+
+/** A checkpoint of the same run, unless the user wants to begin anew. */
+async function findUnfinished({ options, folder, identity, emit }: FitRequest): Promise<Resumable | undefined> {
+  if (options.restart) return undefined;
+  const differences = await folder.resume(identity);
+  const found = differences === undefined ? undefined : await findCheckpoint(folder);
+  if (found && differences!.length === 0) return found;
+  const stated = differences?.join(' ') ?? '';
+  if (options.resume) {
+    throw new LoamError({
+      found: found
+        ? `the stopped run had other inputs or settings: ${stated.replace(/\\.$/, '')}`
+        : 'there is no stopped run of this output to go on with',
+      where: folder.path,
+      fix: found ? 'use what it had, or leave out --resume to begin anew' : 'leave out --resume',
+    });
+  }
+  if (found) {
+    emit({
+      type: 'warning',
+      message: `a stopped run of this output (step ${found.state.step}) had other inputs or settings and is replaced: ${stated}`,
+    });
+  }
+  return undefined;
+}
