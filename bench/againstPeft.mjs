@@ -38,12 +38,20 @@ const folder = await mkdtemp(join(tmpdir(), 'loam-bench-'));
 try {
   const out = join(folder, 'adapter.gguf');
   const args = ['tune', data, '--heldout', heldout, '--model', path, '--method', values.method, '--out', out, '--json'];
-  const ours = values.skipTune ? undefined : (
-    await lines(process.execPath, [join(import.meta.dirname, '../bin/loam.js'), ...args, '--threads', values.threads])
-  ).at(-1);
-  if (ours) console.log(
-    `loam ${values.method}: base ${ours.nll.base.toFixed(3)} -> ${ours.nll.adapted.toFixed(3)} in ${ours.seconds.toFixed(0)} s`,
-  );
+  const ours = values.skipTune
+    ? undefined
+    : (
+        await lines(process.execPath, [
+          join(import.meta.dirname, '../bin/loam.js'),
+          ...args,
+          '--threads',
+          values.threads,
+        ])
+      ).at(-1);
+  if (ours)
+    console.log(
+      `loam ${values.method}: base ${ours.nll.base.toFixed(3)} -> ${ours.nll.adapted.toFixed(3)} in ${ours.seconds.toFixed(0)} s`,
+    );
 
   const tokenizer = await Tokenizer.open(await readGguf(path));
   const prepared = await prepareData(tokenizer, { data, heldout, maxTokens: 2048, seed: 1 }, () => {});
@@ -130,7 +138,9 @@ async function trace(job, target, peftSpeed, peftSeconds) {
         if (event.type === 'validation') {
           measuring += now - last;
           const seconds = (now - started - measuring) / 1000;
-          console.log(`loam, top ${top} layers, epoch ${event.epoch.toFixed(2)}: ${event.nll.toFixed(3)} after ${seconds.toFixed(0)} s`);
+          console.log(
+            `loam, top ${top} layers, epoch ${event.epoch.toFixed(2)}: ${event.nll.toFixed(3)} after ${seconds.toFixed(0)} s`,
+          );
           if (event.nll <= target) reached ??= seconds;
         }
         if (event.type === 'step' || event.type === 'validation') last = now;
@@ -139,7 +149,9 @@ async function trace(job, target, peftSpeed, peftSeconds) {
   );
   speeds.sort((a, b) => a - b);
   const speed = speeds[speeds.length >> 1];
-  console.log(`loam, top ${top} layers: ${speed.toFixed(0)} tokens/s, ${(speed / peftSpeed).toFixed(2)}x PEFT ${values.dtype}`);
+  console.log(
+    `loam, top ${top} layers: ${speed.toFixed(0)} tokens/s, ${(speed / peftSpeed).toFixed(2)}x PEFT ${values.dtype}`,
+  );
   console.log(
     reached === undefined
       ? `loam did not reach PEFT's ${target.toFixed(3)}`

@@ -64,7 +64,7 @@ describe('usage', { concurrency: 2 }, () => {
     [['tune', data, '--out', '--seed', '1'], /^loam tune: --out: no value, expected --out FILE; see --help\.$/],
     [['tune', data, '--rank', 'many'], /^loam tune: --rank: "many", expected a whole number from 1 to 512/],
     [['tune', data, '--rank', '0'], /"0", expected a whole number from 1 to 512/],
-    [['tune', data, '--method', 'magic'], /^loam tune: --method: "magic", expected one of ridge/],
+    [['tune', data, '--method', 'magic'], /^loam tune: --method: "magic", expected one of auto, ridge, qlora/],
     [['tune', data, '--layers', 'some'], /--layers: "some", expected top:N \(the last N layers\) or all/],
     [['tune', data, '--seed', '1', '--seed', '2'], /--seed: the flag is given twice, expected once/],
     [['tune', data, '--model', ''], /--model: "", expected some text/],
@@ -159,7 +159,18 @@ describe('--json: objects on stdout, the last one the result; people read stderr
   it('tune, and eval of what it wrote: the same figures', async () => {
     const folder = desk.newFolder('tuned');
     const out = join(folder, 'new', 'A.gguf');
-    const tuned = await desk.run(['tune', data, ...quick, '--heldout', heldout, '--out', out, '--json']);
+    const tuned = await desk.run([
+      'tune',
+      data,
+      ...quick,
+      '--method',
+      'ridge',
+      '--heldout',
+      heldout,
+      '--out',
+      out,
+      '--json',
+    ]);
     const result = resultOf(tuned);
     assert.deepEqual(
       [result.adapter, result.method, result.measuredOn, result.bytes],
@@ -234,7 +245,19 @@ describe('tune writes an adapter that predicts better, or nothing', { concurrenc
       const folder = desk.newFolder(name);
       const out = join(folder, 'a.gguf');
       const file = desk.file(`${name}.json`, records);
-      const run = await desk.run(['tune', file, ...quick, '--out', out, '--sweeps', '1', ...flags, '--json']);
+      const run = await desk.run([
+        'tune',
+        file,
+        ...quick,
+        '--method',
+        'ridge',
+        '--out',
+        out,
+        '--sweeps',
+        '1',
+        ...flags,
+        '--json',
+      ]);
       assert.doesNotMatch(run.stderr, /\n {4}at /);
       if (run.code === 0) {
         const { base, adapted } = nllOf(run);
@@ -257,7 +280,20 @@ describe('tune writes an adapter that predicts better, or nothing', { concurrenc
     const out = join(folder, 'a.gguf');
     writeFileSync(out, 'an older adapter');
     const before = contents(folder);
-    const run = await desk.run(['tune', data, ...quick, '--out', out, '--shots', '0', '--sweeps', '0', '--json']);
+    const run = await desk.run([
+      'tune',
+      data,
+      ...quick,
+      '--method',
+      'ridge',
+      '--out',
+      out,
+      '--shots',
+      '0',
+      '--sweeps',
+      '0',
+      '--json',
+    ]);
     assert.equal(run.code, 1);
     assert.match(run.stderr, /was not kept/);
     assert.deepEqual([jsonLines(run).at(-1)!.type, jsonLines(run).at(-1)!.exitCode], ['error', 1]);
@@ -271,7 +307,7 @@ describe('tune writes an adapter that predicts better, or nothing', { concurrenc
     const out = join(folder, 'meine Sätze-lora.gguf');
     writeFileSync(out, 'an older adapter');
     const args = [file, '--model', own, '--threads', '1'];
-    const run = await desk.run(['tune', ...args, '--sweeps', '1', '--json'], { cwd: folder });
+    const run = await desk.run(['tune', ...args, '--method', 'ridge', '--sweeps', '1', '--json'], { cwd: folder });
     assert.equal(resultOf(run).adapter, out);
     assert.equal(readFileSync(out).subarray(0, 4).toString(), 'GGUF');
     assert.deepEqual([...contents(folder).keys()].sort(), [file, own, out].sort());
@@ -282,7 +318,22 @@ describe('tune writes an adapter that predicts better, or nothing', { concurrenc
   it('the same data, options and seed give the same adapter', async () => {
     const [first, second] = ['once', 'again'].map((name) => join(desk.newFolder(name), 'a.gguf'));
     for (const out of [first!, second!]) {
-      resultOf(await desk.run(['tune', data, ...quick, '--out', out, '--sweeps', '1', '--seed', '7', '--json']));
+      resultOf(
+        await desk.run([
+          'tune',
+          data,
+          ...quick,
+          '--method',
+          'ridge',
+          '--out',
+          out,
+          '--sweeps',
+          '1',
+          '--seed',
+          '7',
+          '--json',
+        ]),
+      );
     }
     assert.ok(readFileSync(first!).equals(readFileSync(second!)));
   });

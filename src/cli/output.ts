@@ -13,7 +13,7 @@ const etaFrom = 0.03;
  */
 export class Output {
   private readonly tty: boolean;
-  private bar: { label: string; started: number; drawn: number; shown: number } | undefined;
+  private bar: { label: string; started: number; from: number; drawn: number; shown: number } | undefined;
 
   constructor(
     readonly json: boolean,
@@ -44,14 +44,16 @@ export class Output {
   progress(label: string, done: number, total: number): void {
     if (this.json || total <= 0) return;
     const now = performance.now();
+    const share = Math.min(1, done / total);
     if (this.bar?.label !== label) {
       this.endProgress();
-      this.bar = { label, started: now, drawn: 0, shown: 0 };
+      // A bar that a line interrupted, or that goes on from an earlier process, has a part done when it appears.
+      this.bar = { label, started: now, from: share, drawn: 0, shown: Math.floor(share / plainStep) * plainStep };
     }
     const bar = this.bar!;
-    const share = Math.min(1, done / total);
     const elapsed = (now - bar.started) / 1000;
-    const left = share >= etaFrom && share < 1 ? `, ${duration((elapsed * (1 - share)) / share)} left` : '';
+    const since = share - bar.from;
+    const left = since >= etaFrom && share < 1 ? `, ${duration((elapsed * (1 - share)) / since)} left` : '';
     if (this.tty) {
       if (now - bar.drawn < redrawMs && share < 1) return;
       bar.drawn = now;

@@ -18,7 +18,23 @@ const desk = new Desk();
 const model = await desk.model('base.gguf');
 const data = desk.file('data.json', sayings(12));
 const own = desk.path('own-adapter.gguf');
-resultOf(await desk.run(['tune', data, '--model', model, '--threads', '1', '--sweeps', '1', '--out', own, '--json']));
+resultOf(
+  await desk.run([
+    'tune',
+    data,
+    '--model',
+    model,
+    '--threads',
+    '1',
+    '--method',
+    'ridge',
+    '--sweeps',
+    '1',
+    '--out',
+    own,
+    '--json',
+  ]),
+);
 
 function assertRefused(run: LoamRun, code: number, pattern: RegExp): void {
   const what = `${run.stdout}\n${run.stderr}`;
@@ -44,7 +60,7 @@ async function tuneRefused(
   const folder = desk.newFolder(`out ${folders++}`);
   writeFileSync(join(folder, 'a.gguf'), 'an older adapter');
   const before = contents(folder);
-  const flags = ['--model', args.model ?? model, '--threads', '1', '--sweeps', '1', '--json'];
+  const flags = ['--model', args.model ?? model, '--threads', '1', '--method', 'ridge', '--sweeps', '1', '--json'];
   const out = ['--out', args.out ?? join(folder, 'a.gguf')];
   const run = await desk.run(['tune', args.data ?? data, ...flags, ...out, ...(args.more ?? [])]);
   assertRefused(run, code, pattern);
@@ -173,7 +189,7 @@ describe('examples', { concurrency: 2 }, () => {
 
   it('overlap with the held-out file is told in a few lines', async () => {
     const out = desk.path('overlap.gguf');
-    const flags = ['--model', model, '--threads', '1', '--sweeps', '1', '--out', out, '--json'];
+    const flags = ['--model', model, '--threads', '1', '--method', 'ridge', '--sweeps', '1', '--out', out, '--json'];
     const heldout = desk.file('overlap.json', sayings(20));
     const run = await desk.run(['tune', desk.file('more.json', sayings(30)), '--heldout', heldout, ...flags]);
     resultOf(run);
@@ -318,7 +334,7 @@ describe('places to write', { concurrency: 2 }, () => {
     if (!folder) return;
     writeFileSync(join(folder, 'a.gguf'), 'an older adapter');
     const before = contents(folder);
-    const flags = ['--model', model, '--threads', '1', '--sweeps', '1', '--json'];
+    const flags = ['--model', model, '--threads', '1', '--method', 'ridge', '--sweeps', '1', '--json'];
     const run = await desk.run(['tune', data, ...flags, '--out', join(folder, 'a.gguf')]);
     assertRefused(run, 1, /the disk is full; free some space and run again; nothing was left half-written\.$/);
     assert.deepEqual(contents(folder), before);

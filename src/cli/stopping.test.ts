@@ -46,7 +46,19 @@ describe('tune, stopped', { skip }, () => {
       const out = join(folder, 'a.gguf');
       writeFileSync(out, 'an older adapter');
       const before = contents(folder);
-      const args = ['--model', model, '--threads', '1', '--heldout', heldout, '--out', out, '--json'];
+      const args = [
+        '--method',
+        'ridge',
+        '--model',
+        model,
+        '--threads',
+        '1',
+        '--heldout',
+        heldout,
+        '--out',
+        out,
+        '--json',
+      ];
       const stopWhen = { signal, when: (stdout: string) => stdout.includes(sign) };
       const run = await desk.run(['tune', data, ...args], { stopWhen });
       assertStopped(t, run);

@@ -1,7 +1,7 @@
 import type { Engine } from '../ggml/engine.js';
 import { type Linear, placeLinear, placePlain, type WeightSource } from '../ggml/linear.js';
-import type { Operations } from '../ggml/operations.js';
 import { type MappedFile, mapFile } from '../ggml/mapFile.js';
+import type { Operations } from '../ggml/operations.js';
 import type { Tensor } from '../ggml/tensor.js';
 import type { Workspace } from '../ggml/workspace.js';
 import type { Gguf } from '../gguf/Gguf.js';

@@ -17,7 +17,14 @@ const modules: AdaptedModule[] = [
   { layer: 0, module: 'attn_q', inputs: 48, outputs: 40, rank: 5 },
   { layer: 1, module: 'ffn_down', inputs: 72, outputs: 24, rank: 16 },
 ];
-const settings: AdamWSettings = { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weightDecay: 0, clip: Infinity, averaging: 0 };
+const settings: AdamWSettings = {
+  beta1: 0.9,
+  beta2: 0.999,
+  epsilon: 1e-8,
+  weightDecay: 0,
+  clip: Infinity,
+  averaging: 0,
+};
 
 /** Which of the flat values of A and of B are trained, and not padding. */
 function real(parameters: LoraParameters): { a: boolean[]; b: boolean[] } {
@@ -92,7 +99,7 @@ const variants: Record<string, Partial<AdamWSettings>> = {
     epsilon: 1e-2,
     weightDecay: 0.05,
     clip: 0.8,
-  averaging: 0,
+    averaging: 0,
   },
 };
 
@@ -208,7 +215,12 @@ describe('AdamW', () => {
       const before = parameters.state();
       draw();
       parameters[group].gradient.write(Float32Array.of(poison), 4 * 100);
-      const norm = await adamwStep(workspace, parameters, { ...settings, clip: 1, averaging: 0 }, { step: 2, ...rates });
+      const norm = await adamwStep(
+        workspace,
+        parameters,
+        { ...settings, clip: 1, averaging: 0 },
+        { step: 2, ...rates },
+      );
       assert.ok(!Number.isFinite(norm), `${norm}`);
       assert.deepEqual(parameters.state(), before);
       for (const { gradient } of [parameters.groupA, parameters.groupB]) {

@@ -584,4 +584,3 @@ describe('training that diverges', () => {
     }
   });
 });
-

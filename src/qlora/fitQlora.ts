@@ -482,7 +482,11 @@ class Training {
     let [sum, targets] = [0, 0];
     for (const batch of this.validation) {
       const entering = await this.entering(batch);
-      const nll = await trainStep(context, batch, sequences, entering, { train: false, averaged: true, signal: hooks.signal });
+      const nll = await trainStep(context, batch, sequences, entering, {
+        train: false,
+        averaged: true,
+        signal: hooks.signal,
+      });
       for (const value of nll) sum += value;
       targets += nll.length;
       this.advance(batch.lengths.reduce((total, n) => total + n, 0) * context.layers.length);

@@ -1,7 +1,17 @@
 import type { QloraState } from './settings.js';
 
 /** Figures of the state besides its arrays; kept as text, because JSON has no NaN and no infinity. */
-const figures = ['step', 'first', 'validated', 'stale', 'rateFactor', 'since', 'smoothed', 'lowest', 'seconds'] as const;
+const figures = [
+  'step',
+  'first',
+  'validated',
+  'stale',
+  'rateFactor',
+  'since',
+  'smoothed',
+  'lowest',
+  'seconds',
+] as const;
 const parameterArrays = ['a', 'b', 'firstA', 'firstB', 'secondA', 'secondB', 'averageA', 'averageB'] as const;
 
 /** A state as a checkpoint's header and arrays. */

@@ -222,7 +222,6 @@ async function checkDifferences(rig: Rig, sequences: readonly TrainSequence[], h
   }
 }
 
-
 describe('the gradients of a step agree with finite differences', () => {
   const lengths = [11, 8, 12];
   const cases: Record<string, Setup & How & { shared?: number }> = {
@@ -278,8 +277,7 @@ describe('the gradients of a step agree with finite differences', () => {
           { opening, masks, recompute: true },
         ];
         assertSame(await step(rig, sequences, again), await step(rig, sequences, kept), { nll: 0, gradient: 1e-6 });
-      }),
-    );
+      }));
   }
 });
 

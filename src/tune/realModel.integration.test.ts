@@ -3,7 +3,7 @@
  * adapter. The model is kept in LOAM_HOME, or in .cache/loam of this checkout, and fetched once.
  */
 import assert from 'node:assert/strict';
-import { readFileSync, writeFileSync } from 'node:fs';
+import { readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { describe, it } from 'node:test';
 import { fileURLToPath } from 'node:url';
@@ -128,7 +128,7 @@ describe('the forward pass agrees with libllama', () => {
 
 describe('tuning', () => {
   const adapter = join(folder, 'mara.gguf');
-  const options = ['--heldout', heldout, '--out', adapter, '--shots', '8', '--sweeps', '1'];
+  const options = ['--method', 'ridge', '--heldout', heldout, '--out', adapter, '--shots', '8', '--sweeps', '1'];
   let nll: Nll | undefined;
 
   it('on some of the bundled examples lowers the held-out NLL in libllama', async (t) => {
@@ -186,7 +186,20 @@ describe('tuning', () => {
 
   it('a teacher that wears it, without shots, hands its skill on', async (t) => {
     const out = join(folder, 'pupil.gguf');
-    const flags = ['--teacher', adapter, '--shots', '0', '--sweeps', '0', '--heldout', heldout, '--out', out];
+    const flags = [
+      '--method',
+      'ridge',
+      '--teacher',
+      adapter,
+      '--shots',
+      '0',
+      '--sweeps',
+      '0',
+      '--heldout',
+      heldout,
+      '--out',
+      out,
+    ];
     const pupil = resultOf(await loam(['tune', subset('few.json', 30), ...flags])).nll as Nll;
     t.diagnostic(
       `teacher ${pupil.teacher.toFixed(3)}, pupil ${pupil.adapted.toFixed(3)}, base ${pupil.base.toFixed(3)}`,
@@ -196,6 +209,28 @@ describe('tuning', () => {
     assert.ok(pupil.adapted < pupil.base);
   });
 
+  it('by gradients learns more, and can be killed and gone on with', async (t) => {
+    const flags = ['--method', 'qlora', '--layers', 'top:4', '--epochs', '2', '--heldout', heldout];
+    const args = (out: string) => ['tune', subset('some.json', 60), ...flags, '--out', join(folder, out)];
+    const env = { LOAM_CHECKPOINT_SECONDS: '0' };
+    const whole = resultOf(await loam(args('gradients.gguf')));
+    const { base, adapted } = whole.nll as Nll;
+    t.diagnostic(`NLL ${base.toFixed(3)} -> ${adapted.toFixed(3)} in ${(whole.seconds as number).toFixed(1)} s`);
+    assert.ok(adapted < 0.8 * base);
+    const expected = readFileSync(join(folder, 'gradients.gguf'));
+    renameSync(join(folder, 'gradients.gguf'), join(folder, 'whole.gguf'));
+    const stopWhen = {
+      signal: 'SIGKILL' as const,
+      when: (stdout: string) => stdout.includes('"type":"step","step":9'),
+    };
+    const killed = await loam(args('gradients.gguf'), { stopWhen, env });
+    assert.equal(killed.signal, 'SIGKILL');
+    const resumed = await loam([...args('gradients.gguf'), '--resume'], { env });
+    assert.ok(jsonLines(resumed).some(({ type, step }) => type === 'resumed' && (step as number) >= 7));
+    assert.ok(readFileSync(join(folder, 'gradients.gguf')).equals(expected), 'the same file, bit for bit');
+    assert.equal(resultOf(resumed).bytes, expected.length);
+  });
+
   it('stops soon after Ctrl-C', async (t) => {
     if (process.platform === 'win32') {
       t.skip('Windows has no signals between processes');
@@ -203,7 +238,9 @@ describe('tuning', () => {
     }
     const stopWhen = { signal: 'SIGINT' as const, when: (stdout: string) => stdout.includes('"type":"fitted"') };
     const out = join(folder, 'stopped.gguf');
-    const run = await loam(['tune', join(folder, 'some.json'), '--layers', 'all', '--out', out], { stopWhen });
+    const run = await loam(['tune', join(folder, 'some.json'), '--method', 'ridge', '--layers', 'all', '--out', out], {
+      stopWhen,
+    });
     assert.equal(run.code, 130);
     t.diagnostic(`stopped ${Math.round(run.stoppedAfter!)} ms after the signal`);
     assert.ok(run.stoppedAfter! < patience, `${run.stoppedAfter} ms`);

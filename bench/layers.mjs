@@ -1,0 +1,74 @@
+// What training by gradients costs as more layers are adapted: tokens a second and peak memory of `loam tune --method qlora` on a model
+// of TinyLlama-1.1B's exact shape at Q4_0 (random weights) or on a model of yours, each number of layers in a process of its own.
+//
+//   npm run build && node bench/layers.mjs [DATA.json] [--model MODEL] [--layers 1,2,4,8] [--examples 32] [--threads N]
+import { spawn } from 'node:child_process';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { resolveModel } from '../dist/catalog/resolveModel.js';
+import { defaultThreads } from '../dist/ggml/threads.js';
+import { writeRandomModel } from './randomModel.mjs';
+
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: {
+    model: { type: 'string' },
+    layers: { type: 'string', default: '1,2,4,8' },
+    examples: { type: 'string', default: '32' },
+    threads: { type: 'string' },
+  },
+});
+const source = positionals[0] ?? join(import.meta.dirname, '../assets/examples/mara-train.json');
+const threads = values.threads ?? String(defaultThreads());
+const folder = await mkdtemp(join(tmpdir(), 'loam-bench-'));
+try {
+  const model = values.model ? (await resolveModel(values.model)).path : join(folder, 'model.gguf');
+  if (!values.model) await writeRandomModel(model, (await resolveModel()).path);
+  const data = join(folder, 'data.json');
+  const records = JSON.parse(await readFile(source, 'utf8')).slice(0, Number(values.examples));
+  await writeFile(data, JSON.stringify(records));
+  const rows = [];
+  for (const layers of values.layers.split(',')) {
+    const { steps, quote, peak } = await tune(model, data, layers);
+    const speeds = steps.map((step) => step.tokensPerSecond).sort((a, b) => a - b);
+    rows.push({ layers: Number(layers), speed: speeds[speeds.length >> 1], peak, quoted: quote.memoryBytes });
+    const { speed } = rows.at(-1);
+    console.log(
+      `top ${layers.padStart(2)} layers: ${speed.toFixed(0).padStart(5)} tokens/s, peak memory ${(peak / 1e9).toFixed(2)} GB (quoted ${(quote.memoryBytes / 1e9).toFixed(2)})`,
+    );
+  }
+  console.log(
+    '\nseconds for a thousand tokens, an epoch (what enters the first adapted layer is computed once, before)',
+  );
+  const most = Math.max(...rows.map(({ speed }) => 1000 / speed));
+  for (const { layers, speed } of rows) {
+    const seconds = 1000 / speed;
+    console.log(`${String(layers).padStart(3)} ${'#'.repeat(Math.round((50 * seconds) / most))} ${seconds.toFixed(2)}`);
+  }
+} finally {
+  await rm(folder, { recursive: true, force: true });
+}
+
+async function tune(model, data, layers) {
+  const out = join(folder, `top${layers}.gguf`);
+  const args = ['tune', data, '--method', 'qlora', '--model', model, '--layers', `top:${layers}`, '--epochs', '1'];
+  const child = spawn(
+    process.execPath,
+    [join(import.meta.dirname, '../bin/loam.js'), ...args, '--threads', threads, '--out', out, '--json'],
+    { stdio: ['ignore', 'pipe', 'ignore'], env: { ...process.env, LOAM_HOME: folder } },
+  );
+  let text = '';
+  for await (const chunk of child.stdout) text += chunk;
+  const events = text
+    .trimEnd()
+    .split('\n')
+    .map((line) => JSON.parse(line));
+  const steps = events.filter(({ type }) => type === 'step');
+  if (steps.length === 0) throw new Error(JSON.stringify(events.at(-1)));
+  // On random weights the adapter may not be kept, which is not what is measured here.
+  const result = events.at(-1);
+  const peak = result.peakRssBytes ?? Math.max(...steps.map(({ rssBytes }) => rssBytes));
+  return { steps, quote: events.find(({ type }) => type === 'quote'), peak };
+}

@@ -1,0 +1,190 @@
+/** Training by gradients from the command line: adapters, checkpoints, kills, stops and changes of mind. */
+import assert from 'node:assert/strict';
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, it } from 'node:test';
+import { jsonLines, type LoamRun, resultOf } from '../testing/runLoam.js';
+import { contents, Desk, sayings } from './cli.test.helper.js';
+
+const desk = new Desk();
+const model = await desk.model('base.gguf', { layers: 3 });
+const data = desk.file('data.json', sayings(32));
+const heldout = desk.file('heldout.json', sayings(9, 100));
+const flags = ['--model', model, '--threads', '1', '--method', 'qlora', '--lr', '1e-2', '--patience', '99', '--json'];
+/** A checkpoint after every step. */
+const env = { LOAM_CHECKPOINT_SECONDS: '0' };
+const skip = process.platform === 'win32' ? 'Windows has no signals between processes' : false;
+
+interface Nll {
+  base: number;
+  adapted: number;
+}
+
+/** The one run folder of an output. */
+function runFolder(out: string): string {
+  const runs = join(desk.home, 'runs');
+  const name = out.slice(out.lastIndexOf('/') + 1, -'.gguf'.length);
+  const found = readdirSync(runs).filter((entry) => entry.startsWith(`${name}-`));
+  assert.equal(found.length, 1, `${found}`);
+  return join(runs, found[0]!);
+}
+const checkpoints = (out: string) => readdirSync(runFolder(out)).filter((name) => name.startsWith('checkpoint'));
+const at = (step: number) => (stdout: string) => stdout.includes(`"type":"step","step":${step},`);
+const tune = (out: string, more: string[] = [], options: Parameters<Desk['run']>[1] = {}) =>
+  desk.run(['tune', data, ...flags, '--out', out, '--epochs', '3', ...more], { env, ...options });
+const warnings = (run: LoamRun) =>
+  jsonLines(run)
+    .filter(({ type }) => type === 'warning')
+    .map(({ message }) => message as string);
+
+const alone = join(desk.newFolder('alone'), 'same.gguf');
+const whole = await tune(alone);
+const expected = readFileSync(alone);
+
+describe('training by gradients', () => {
+  it('predicts better, keeps its metrics and no checkpoint', () => {
+    const result = resultOf(whole);
+    const { base, adapted } = result.nll as Nll;
+    assert.ok(adapted < 0.9 * base, `${adapted} of ${base}`);
+    const steps = jsonLines(whole).filter(({ type }) => type === 'step');
+    assert.equal(steps.length, result.steps);
+    const kept = readFileSync(join(runFolder(alone), 'metrics.jsonl'), 'utf8')
+      .trimEnd()
+      .split('\n');
+    const told = kept.map((line) => JSON.parse(line) as { type: string; step: number });
+    assert.deepEqual(
+      told.filter(({ type }) => type === 'step').map(({ step }) => step),
+      steps.map(({ step }) => step),
+    );
+    assert.deepEqual(checkpoints(alone), []);
+    const quote = jsonLines(whole).find(({ type }) => type === 'quote')!;
+    for (const name of ['seconds', 'memoryBytes', 'availableBytes']) assert.ok((quote[name] as number) > 0, name);
+  });
+
+  it('auto begins where ridge ends, and a report shows it', async () => {
+    const out = join(desk.newFolder('auto'), 'auto.gguf');
+    const report = join(desk.folder, 'report.html');
+    const args = ['--method', 'auto', '--heldout', heldout, '--report', report];
+    const run = await desk.run([
+      'tune',
+      data,
+      ...flags.filter((flag) => flag !== '--method' && flag !== 'qlora'),
+      '--out',
+      out,
+      '--epochs',
+      '1',
+      ...args,
+    ]);
+    const { nll, method } = resultOf(run);
+    assert.equal(method, 'auto');
+    assert.ok((nll as Nll).adapted < (nll as Nll).base);
+    const types = new Set(jsonLines(run).map(({ type }) => type));
+    for (const type of ['fitted', 'quote', 'step', 'validation']) assert.ok(types.has(type), type);
+    const html = readFileSync(report, 'utf8');
+    assert.match(html, /^<!doctype html>/i);
+    assert.ok(html.includes('Say number'), 'a prompt is shown');
+  });
+
+  it('skill trains by gradients too, and training can begin with what it made', async () => {
+    const folder = desk.newFolder('skill');
+    const skill = join(folder, 'skill.gguf');
+    const quick = ['--model', model, '--threads', '1', '--json'];
+    resultOf(await desk.run(['skill', data, ...quick, '--lr', '1e-2', '--out', skill]));
+    const out = join(folder, 'on.gguf');
+    const run = await desk.run(['tune', data, ...flags, '--start', skill, '--epochs', '1', '--out', out]);
+    resultOf(run);
+    const [first] = jsonLines(run).filter(({ type }) => type === 'validation');
+    const [bare] = jsonLines(whole).filter(({ type }) => type === 'validation');
+    assert.ok((first!.nll as number) < 0.95 * (bare!.nll as number), 'it knows something before the first step');
+  });
+
+  it('a budget ends it with what is best by then', async () => {
+    const out = join(desk.newFolder('budget'), 'budget.gguf');
+    const run = await desk.run(['tune', data, ...flags, '--out', out, '--epochs', '1000', '--budget', '6s']);
+    if (run.code === 0) assert.ok(warnings(run).some((message) => /budget of .* ended training/.test(message)));
+    // On a machine so slow that nothing was learnt in time, that is said.
+    else assert.match(run.stderr, /was not kept/);
+  });
+
+  it('refuses what cannot be', async () => {
+    const out = join(desk.newFolder('refused'), 'a.gguf');
+    const wrong = await tune(out, ['--targets', 'attn_q,mlp']);
+    assert.equal(wrong.code, 2);
+    assert.match(wrong.stderr, /--targets: "mlp", expected all, or some of attn_q/);
+    const nothing = await tune(out, ['--resume']);
+    assert.equal(nothing.code, 1);
+    assert.match(nothing.stderr, /no stopped run of this output to go on with; leave out --resume/);
+    assert.equal(existsSync(out), false);
+  });
+});
+
+describe('a run that was interrupted', { skip }, () => {
+  it('killed three times and gone on with ends with the same file, bit for bit', async () => {
+    const out = join(desk.newFolder('killed'), 'same.gguf');
+    // The same name in another home, as the name stands in the file.
+    const home = join(desk.folder, 'other home');
+    for (const step of [3, 9, 16]) {
+      const run = await tune(out, [], { home, stopWhen: { signal: 'SIGKILL', when: at(step) } });
+      assert.equal(run.signal, 'SIGKILL');
+      assert.equal(existsSync(out), false);
+    }
+    const last = await tune(out, ['--resume'], { home });
+    resultOf(last);
+    const resumed = jsonLines(last).find(({ type }) => type === 'resumed')!;
+    assert.ok((resumed.step as number) >= 14, `${resumed.step}`);
+    assert.ok(readFileSync(out).equals(expected));
+  });
+
+  it('stopped with Ctrl-C leaves the best adapter so far, and goes on to the same end', async () => {
+    const out = join(desk.newFolder('stopped'), 'same.gguf');
+    const home = join(desk.folder, 'third home');
+    const run = await tune(out, [], { home, stopWhen: { signal: 'SIGINT', when: at(18) } });
+    assert.equal(run.code, 130, run.stderr);
+    assert.match(
+      run.stderr,
+      /the best adapter so far \(step \d+\) is saved, not yet measured; the same command goes on/,
+    );
+    const evaluated = await desk.run(['eval', data, '--model', model, '--adapter', out, '--json']);
+    const { base, adapted } = resultOf(evaluated).nll as Nll;
+    assert.ok(adapted < base);
+    resultOf(await tune(out, [], { home }));
+    assert.ok(readFileSync(out).equals(expected));
+  });
+
+  it('does not go on where something changed: refused with --resume, said and begun anew without', async () => {
+    const out = join(desk.newFolder('changed'), 'changed.gguf');
+    await tune(out, [], { stopWhen: { signal: 'SIGKILL', when: at(4) } });
+    const before = contents(runFolder(out));
+    const refused = await tune(out, ['--resume', '--dropout', '0.1']);
+    assert.equal(refused.code, 1);
+    assert.match(refused.stderr, /dropout: found 0\.1, expected 0/);
+    const kept = contents(runFolder(out));
+    for (const [path, hash] of before) if (path.includes('checkpoint-')) assert.equal(kept.get(path), hash);
+    const anew = await tune(out, ['--dropout', '0.1']);
+    resultOf(anew);
+    assert.ok(warnings(anew).some((message) => /had other inputs or settings and is replaced.*dropout/.test(message)));
+    assert.equal(
+      jsonLines(anew).some(({ type }) => type === 'resumed'),
+      false,
+    );
+  });
+
+  it('goes on from the checkpoint before a damaged one', async () => {
+    const out = join(desk.newFolder('damaged'), 'same.gguf');
+    const home = join(desk.folder, 'fourth home');
+    await tune(out, [], { home, stopWhen: { signal: 'SIGKILL', when: at(8) } });
+    const folder = join(home, 'runs', readdirSync(join(home, 'runs'))[0]!);
+    const found = readdirSync(folder).filter((name) => /^checkpoint-\d/.test(name));
+    assert.equal(found.length, 2);
+    const sequence = (name: string) =>
+      Number(/"sequence":(\d+)/.exec(readFileSync(join(folder, name), 'latin1').slice(0, 4096))?.[1]);
+    const newest = found.sort((a, b) => sequence(b) - sequence(a))[0]!;
+    const bytes = readFileSync(join(folder, newest));
+    bytes[bytes.length >> 1]! ^= 1;
+    writeFileSync(join(folder, newest), bytes);
+    const run = await tune(out, ['--resume'], { home });
+    resultOf(run);
+    assert.ok(warnings(run).some((message) => message.includes(newest) && /damaged/.test(message)));
+    assert.ok(readFileSync(out).equals(expected));
+  });
+});
