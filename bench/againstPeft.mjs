@@ -93,8 +93,9 @@ async function trace(job, target, peftSpeed, peftSeconds) {
   const { Model } = await import('../dist/model/model.js');
   const { fitQlora } = await import('../dist/qlora/fitQlora.js');
   const { layerLinears } = await import('../dist/model/architecture.js');
-  using engine = new Engine({ threads: job.threads });
-  await using model = await Model.open(engine, job.model);
+  // Native memory ends with the process.
+  const engine = new Engine({ threads: job.threads });
+  const model = await Model.open(engine, job.model);
   const sequence = ({ tokens, targets }) => ({ tokens: Int32Array.from(tokens), targets: Int32Array.from(targets) });
   const { layers } = model.hyper;
   const top = values.layers === '' ? layers : Number(values.layers);
@@ -136,7 +137,8 @@ async function trace(job, target, peftSpeed, peftSeconds) {
         const now = performance.now();
         if (event.type === 'step') speeds.push(event.tokensPerSecond);
         if (event.type === 'validation') {
-          measuring += now - last;
+          // Before the first one the weights were prepared, which counts.
+          if (event.step > 0) measuring += now - last;
           const seconds = (now - started - measuring) / 1000;
           console.log(
             `loam, top ${top} layers, epoch ${event.epoch.toFixed(2)}: ${event.nll.toFixed(3)} after ${seconds.toFixed(0)} s`,
