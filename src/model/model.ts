@@ -6,7 +6,7 @@ import type { Workspace } from '../ggml/workspace.js';
 import type { Gguf } from '../gguf/Gguf.js';
 import { readGguf } from '../gguf/readGguf.js';
 import { type LayerLinear, layerLinears } from './architecture.js';
-import { type Hyperparameters, readHyperparameters } from './hyperparameters.js';
+import { type Hyperparameters, linearShape, readHyperparameters } from './hyperparameters.js';
 import { Layer } from './layer.js';
 import { type TransposedType, Weights } from './weights.js';
 
@@ -58,10 +58,20 @@ export class Model implements AsyncDisposable {
    * fastest where both are plain. For twice the memory a tenth less time.
    */
   layerToTrain(index: number, workspace: Workspace, signal?: AbortSignal): Promise<Layer> {
-    const slow = (name: string) => this.engine.kernels === 'fast' && this.gguf.tensor(name).type.name === 'q4_1';
     return Layer.load(this.weights, index, (name) =>
-      slow(name) ? this.weights.converted(name, 'q8_0', workspace, signal) : this.weights.linear(name),
+      this.slowToTrain(name) ? this.weights.converted(name, 'q8_0', workspace, signal) : this.weights.linear(name),
     );
+  }
+
+  /** Bytes of one linear's weight as `layerToTrain` holds it. */
+  bytesToTrain(index: number, part: LayerLinear): number {
+    const name = `blk.${index}.${part}.weight`;
+    const [inputs, outputs] = linearShape(this.hyper, part);
+    return this.slowToTrain(name) ? (inputs * outputs * 34) / 32 : this.gguf.tensor(name).bytes;
+  }
+
+  private slowToTrain(name: string): boolean {
+    return this.engine.kernels === 'fast' && this.gguf.tensor(name).type.name === 'q4_1';
   }
 
   /** The linears of layer `index` transposed, for gradients (see `Weights.transposed`); the caller disposes them. */

@@ -62,6 +62,8 @@ const settings: QloraSettings = {
   warmup: 0.1,
   rateFloor: 0.1,
   averaging: 0,
+  runs: 1,
+  keptRank: 8,
   learnValidation: false,
   weightDecay: 0.01,
   clip: 1,
@@ -105,6 +107,9 @@ type Run = Awaited<ReturnType<typeof fit>>;
 const stepsOf = (events: readonly QloraEvent[]) => events.filter((e): e is Step => e.type === 'step');
 const validationsOf = (events: readonly QloraEvent[]) => events.filter((e): e is Validation => e.type === 'validation');
 const divergedOf = (events: readonly QloraEvent[]) => events.filter((e) => e.type === 'diverged');
+
+/** Overfits early, so that there is time for further runs. */
+const several: Partial<QloraSettings> = { runs: 3, epochs: 10, learningRate: 3e-2, patience: 1, keptRank: 5 };
 
 /** The problem begun again from factors that know the examples well, so that large steps can only do harm. */
 let knowing: Promise<QloraProblem> | undefined;
@@ -323,6 +328,101 @@ describe('training is repeatable', () => {
   });
 });
 
+describe('several runs', () => {
+  /** Σ B·A of flat values as they are stored, by module: [outputs][inputs] in one list. */
+  const products = ({ a, b }: { a: Float32Array; b: Float32Array }, modules: readonly ModuleFactors[]) => {
+    let [atA, atB] = [0, 0];
+    return modules.map(({ factors: { inputs, outputs } }) => {
+      const stored = 16;
+      const out = Array.from({ length: outputs * inputs }, (_, at) => {
+        const [o, i] = [Math.floor(at / inputs), at % inputs];
+        let sum = 0;
+        for (let r = 0; r < stored; r++) sum += b[atB + o * stored + r]! * a[atA + r * inputs + i]!;
+        return sum;
+      });
+      atA += stored * inputs;
+      atB += stored * outputs;
+      return out;
+    });
+  };
+
+  it('are averaged: the mean of what each adds to the weights', async () => {
+    const { result, events, states } = await fit(unseen, { ...several, keptRank: 64, learnValidation: true });
+    assert.equal(result.runs, 3);
+    const { best, finished, offset } = states.at(-1)!;
+    assert.equal(finished.length, 2);
+    const each = [best, ...finished].map((one) => products(one, result.modules));
+    result.modules.forEach(({ factors }, module) => {
+      const { inputs, rank, a, b } = factors;
+      const wanted = each[0]![module]!.map((_, at) => mean(each.map((one) => one[module]![at]!)));
+      const size = Math.max(...wanted.map(Math.abs));
+      wanted.forEach((value, at) => {
+        const [o, i] = [Math.floor(at / inputs), at % inputs];
+        let found = 0;
+        for (let r = 0; r < rank; r++) found += b[o * rank + r]! * a[r * inputs + i]!;
+        assert.ok(Math.abs(found - value) <= 1e-4 * size, `${found} for ${value}`);
+      });
+    });
+    assert.ok(offset > 0);
+    const begun = events.filter((e) => e.type === 'run');
+    assert.deepEqual(
+      begun.map(({ run, runs }) => [run, runs]),
+      [
+        [2, 3],
+        [3, 3],
+      ],
+    );
+    // Each as many epochs as the first took to its best state, of all eleven examples.
+    const epochs = result.best.step / 4;
+    for (const { steps } of begun) assert.equal(steps, Math.round(epochs * 6));
+    assert.equal(result.steps, begun[0]!.step + 2 * begun[0]!.steps);
+    // Another order of examples and other first values.
+    assert.notDeepEqual(finished[0], finished[1]);
+  });
+
+  it('are no more than the effort of half a schedule allows', async () => {
+    // The best state is the last one: nothing was found out about a better length.
+    const { result, events } = await fit(seen, { runs: 5, epochs: 2 });
+    assert.equal(result.best.step, result.steps);
+    assert.equal(result.runs, 1);
+    assert.equal(events.filter((e) => e.type === 'run').length, 0);
+  });
+
+  it('have a mean that is kept only where validation finds it better than the first run', async () => {
+    const { result, events, states } = await fit(unseen, { ...several, keptRank: 64 });
+    const last = validationsOf(events).at(-1)!;
+    assert.equal(last.step, result.steps, 'the mean was validated');
+    assert.equal(result.runs, last.nll <= result.best.validation ? 3 : 1);
+    assert.equal(states.at(-1)!.finished.length, 2);
+    const found = await measure(unseen.validation, result.modules);
+    assert.ok(Math.abs(found - Math.min(last.nll, result.best.validation)) < 1e-3, `${found}`);
+  });
+
+  it('learn the validation examples too where they may', async () => {
+    const [without, learning] = [await fit(unseen, several), await fit(unseen, { ...several, learnValidation: true })];
+    const after = async ({ states }: Run) => {
+      const { finished } = states.at(-1)!;
+      assert.equal(finished.length, 2);
+      return finished;
+    };
+    assert.equal((await after(without)).length, (await after(learning)).length);
+    assert.ok(
+      (await measure(unseen.validation, learning.result.modules)) <
+        (await measure(unseen.validation, without.result.modules)),
+    );
+  });
+
+  it('that are stopped count with what they finished', async () => {
+    const during = (event: QloraEvent, hooks: QloraHooks) => {
+      if (event.type === 'run' && event.run === 3) hooks.deadline = performance.now() - 1;
+    };
+    const { result, events } = await fit(unseen, { ...several, learnValidation: true }, {}, { during });
+    assert.equal(result.ended, 'budget');
+    assert.equal(result.runs, 2);
+    assert.equal(result.steps, events.filter((e) => e.type === 'run').at(-1)!.step);
+  });
+});
+
 describe('training goes on from a saved state as if it had never stopped', () => {
   interface Case {
     problem: QloraProblem | (() => Promise<QloraProblem>);
@@ -349,6 +449,11 @@ describe('training goes on from a saved state as if it had never stopped', () =>
       changed: { learningRate: ruinous[1], evaluations: 100, epochs: 6, warmup: 0 },
     },
     dropout: { problem: seen, changed: { dropout: 0.2 } },
+    'several runs': { problem: unseen, changed: several },
+    'several runs, of which the later ones learn what validated': {
+      problem: unseen,
+      changed: { ...several, learnValidation: true, dropout: 0.1 },
+    },
   };
   for (const [name, { problem: given, changed }] of Object.entries(cases)) {
     it(`after each step: ${name}`, async () => {

@@ -11,6 +11,9 @@ const figures = [
   'smoothed',
   'lowest',
   'seconds',
+  'run',
+  'runs',
+  'offset',
 ] as const;
 const parameterArrays = ['a', 'b', 'firstA', 'firstB', 'secondA', 'secondB', 'averageA', 'averageB'] as const;
 
@@ -19,11 +22,17 @@ export function packState(state: QloraState): { header: Record<string, string>; 
   const header: Record<string, string> = {
     bestStep: String(state.best.step),
     bestValidation: String(state.best.validation),
+    finished: String(state.finished.length),
   };
+  if (state.ended) header.ended = state.ended;
   for (const name of figures) header[name] = String(state[name]);
   const arrays = new Map<string, Float32Array>(parameterArrays.map((name) => [name, state.parameters[name]]));
   arrays.set('bestA', state.best.a);
   arrays.set('bestB', state.best.b);
+  state.finished.forEach(({ a, b }, run) => {
+    arrays.set(`finished${run}A`, a);
+    arrays.set(`finished${run}B`, b);
+  });
   return { header, arrays };
 }
 
@@ -34,8 +43,9 @@ export function unpackState(
 ): QloraState | undefined {
   const array = (name: string) => arrays.get(name);
   const figure = (name: string) => (typeof header[name] === 'string' ? Number(header[name]) : undefined);
-  const all = [...parameterArrays, 'bestA', 'bestB'].every(array);
-  const known = [...figures, 'bestStep', 'bestValidation'].every((name) => figure(name) !== undefined);
+  const known = [...figures, 'bestStep', 'bestValidation', 'finished'].every((name) => figure(name) !== undefined);
+  const runs = Array.from({ length: figure('finished') ?? 0 }, (_, run) => `finished${run}`);
+  const all = [...parameterArrays, 'bestA', 'bestB', ...runs.flatMap((run) => [`${run}A`, `${run}B`])].every(array);
   if (!all || !known) return undefined;
   return {
     ...(Object.fromEntries(figures.map((name) => [name, figure(name)!])) as Record<(typeof figures)[number], number>),
@@ -48,5 +58,7 @@ export function unpackState(
       a: array('bestA')!,
       b: array('bestB')!,
     },
+    ended: header.ended as QloraState['ended'],
+    finished: runs.map((run) => ({ a: array(`${run}A`)!, b: array(`${run}B`)! })),
   };
 }

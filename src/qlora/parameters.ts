@@ -148,6 +148,12 @@ export class LoraParameters implements Disposable {
     }
   }
 
+  /** Gradients and moments of zero. */
+  clear(): void {
+    this.buffer.clear();
+    this.gradients.clear();
+  }
+
   /** The factors as parts of a graph, by layer (index into the model's layers). Fresh tensors for each graph. */
   views(
     ops: Operations,

@@ -6,6 +6,7 @@ import { LabelGradient } from '../model/labelGradient.js';
 import type { Model } from '../model/model.js';
 import { sharedOpening } from '../model/sharedOpening.js';
 import { ActivationCache } from './activationCache.js';
+import { effort } from './fitQlora.js';
 import { LoraParameters } from './parameters.js';
 import type { QloraSettings } from './settings.js';
 import { TrainableLayer } from './trainableLayer.js';
@@ -28,8 +29,8 @@ export interface LayerCosts {
 const repetitions = 2;
 /** Bytes a weight of the transposed copies, by type. */
 const transposedBytes = { q8_0: 34 / 32, bf16: 2, f16: 2 } as const;
-/** Values kept for each trained one: itself, its gradient, two moments, its mean; and one copy of the best state, one in the making of a checkpoint. */
-const copies = 7;
+/** Values kept for each trained one: itself, its gradient, two moments, its mean; a copy of the best state, and a checkpoint's copies of all but the gradient. Each further run adds one. */
+const copies = 10;
 
 /** Measures a layer and the head on the largest batch that training will compute: a few seconds. */
 export async function measureCosts(
@@ -132,15 +133,16 @@ export function priceQlora(
   const targets = (list: readonly TrainSequence[]) => list.reduce((sum, s) => sum + s.targets.length, 0);
   const below = layers - trained;
   const evaluations = 1 + settings.epochs * settings.evaluations;
+  const epochs = (settings.runs > 1 ? effort : 1) * settings.epochs;
   const seconds =
     below * costs.forward * tokens(all) +
-    settings.epochs * ((trained - 1) * costs.both * tokens(problem.train) + costs.head * targets(problem.train)) +
+    epochs * ((trained - 1) * costs.both * tokens(problem.train) + costs.head * targets(problem.train)) +
     // The head forward alone is about a third of it with its gradient.
     evaluations *
       ((trained - 1) * costs.forward * tokens(problem.validation) + (costs.head / 3) * targets(problem.validation));
   const shapes = layerLinears.map((linear) => linearShape(model.hyper, linear));
   const weights = shapes.reduce((sum, [inputs, outputs]) => sum + inputs * outputs, 0);
-  const stored = layerLinears.reduce((sum, part) => sum + model.gguf.tensor(`blk.0.${part}.weight`).bytes, 0);
+  const stored = layerLinears.reduce((sum, part) => sum + model.bytesToTrain(0, part), 0);
   const values = settings.modules.reduce((sum, module) => {
     const [inputs, outputs] = linearShape(model.hyper, module);
     return sum + (inputs + outputs) * Math.ceil(settings.rank / 16) * 16;
@@ -149,7 +151,8 @@ export function priceQlora(
   const kept = settings.recompute ? 4 * embedding * settings.microTokens : costs.layerBytes;
   const cache = below > 0 ? ActivationCache.bytes(ownLengths(all, opening), embedding) : 0;
   const onDisk = ActivationCache.usesDisk(cache);
-  const perLayer = stored + transposedBytes[settings.transposedType] * weights + 4 * copies * values + kept;
+  const perLayer =
+    stored + transposedBytes[settings.transposedType] * weights + 4 * (copies + settings.runs - 1) * values + kept;
   const head = (2 + 2) * vocabulary * embedding;
   const checkpoints = 2 * 8 * 4 * values * trained;
   return {

@@ -34,7 +34,11 @@ export interface QloraSettings {
   patience: number;
   /** Weight of the past in the mean over the steps that is validated and kept; 0 keeps the newest values. */
   averaging: number;
-  /** Learns the validation examples too, at the end, when they have chosen the state to keep. */
+  /** Runs of which the mean is kept, at most; see `fitQlora`. */
+  runs: number;
+  /** Rank of that mean, at most. */
+  keptRank: number;
+  /** Runs after the first learn the validation examples too, which have decided by then how long to train. */
   learnValidation: boolean;
   seed: number;
   /** Computes activations twice instead of keeping them: a third more time, a fraction of the memory. */
@@ -63,6 +67,15 @@ export interface QloraState {
   lowest: number;
   /** Seconds of training before this process. */
   seconds: number;
+  /** The run in hand, from 0, and how many there are going to be (1 until the first has ended). */
+  run: number;
+  runs: number;
+  /** Steps done before the run in hand. */
+  offset: number;
+  /** Why the first run ended; undefined before. */
+  ended?: 'schedule' | 'validation' | 'divergence';
+  /** What the runs between the first, whose best state is `best`, and the one in hand came to. */
+  finished: { a: Float32Array; b: Float32Array }[];
 }
 
 export type QloraEvent =
@@ -79,4 +92,6 @@ export type QloraEvent =
       tokensPerSecond: number;
     }
   | { type: 'validation'; step: number; epoch: number; nll: number; best: boolean }
+  /** A further run begins, of so many steps; the first one tells nothing. */
+  | { type: 'run'; run: number; runs: number; step: number; steps: number }
   | { type: 'diverged'; step: number; loss: number; backTo: number; learningRate: number };

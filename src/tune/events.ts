@@ -53,6 +53,8 @@ export type TuneEvent =
     }
   /** NLL of the validation examples by our own graph. */
   | { type: 'validation'; step: number; epoch: number; nll: number; best: boolean }
+  /** A further run of training begins, whose result is averaged with the first's. */
+  | { type: 'run'; run: number; runs: number; step: number; steps: number }
   /** The loss left all bounds: training went back to the best state with half the learning rate. */
   | { type: 'diverged'; step: number; loss: number; backTo: number; learningRate: number };
 
@@ -83,6 +85,8 @@ export interface TuneResult {
   /** Steps of the gradient stage, and which one's state was kept. */
   steps?: number;
   bestStep?: number;
+  /** Runs of the gradient stage whose mean the adapter is. */
+  runs?: number;
   /** Quote and truth of the gradient stage. */
   quote?: { quoted: Quote; truth: Quote };
   energyJoules?: number;

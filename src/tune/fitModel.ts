@@ -32,7 +32,7 @@ export interface Fitted {
   teacherNll?: Partial<Record<TuneResult['measuredOn'], number>>;
   /** What the defaults became: for the adapter's recipe. */
   used: Record<string, unknown>;
-  training?: Pick<TuneResult, 'steps' | 'bestStep' | 'quote' | 'energyJoules'>;
+  training?: Pick<TuneResult, 'steps' | 'bestStep' | 'runs' | 'quote' | 'energyJoules'>;
 }
 
 export interface FitRequest {
@@ -142,6 +142,7 @@ export async function fitModel(request: FitRequest, onStopped: (best: Fitted) =>
       training: {
         steps: fit.steps,
         bestStep: fit.best.step,
+        runs: fit.runs,
         quote: run.quote,
         energyJoules: run.quote?.truth.energyJoules,
       },

@@ -148,11 +148,21 @@ export const recipeOptions = {
     sentence: 'Weight of the past in the mean over the steps that is validated and kept; 0 keeps the newest values.',
     advanced: true,
   },
+  runs: {
+    kind: 'integer',
+    min: 1,
+    max: 16,
+    default: 3,
+    value: 'N',
+    sentence:
+      'Runs of qlora, at most, of which the mean is kept: those after the first are as long as that took to its best state.',
+    advanced: true,
+  },
   patience: {
     kind: 'integer',
     min: 0,
     max: 1000,
-    default: 2,
+    default: 1,
     value: 'N',
     sentence: 'Validations in a row (two an epoch) without a new best that are borne; one more ends qlora.',
     advanced: true,

@@ -7,6 +7,8 @@ import { firstAdapted } from './tuneRidge.js';
 /** Peak learning rate from nothing: the largest that stays calm on every data set tried; known factors want half of it. */
 const learningRate = { fresh: 2e-3, known: 1e-3 } as const;
 const defaultRank = 16;
+/** Rank of a mean of runs, as a multiple of each one's. */
+const meanRank = 2;
 /** Tokens computed at once. */
 const microTokens = 512;
 /** The learning rate ends at this share of its peak. */
@@ -53,6 +55,9 @@ export function qloraSettings(
     evaluations,
     patience: options.patience,
     averaging: options.averaging,
+    runs: options.runs,
+    // The mean of several runs has more directions than each; cut to the rank of one it would lose a part of what it gained.
+    keptRank: options.rank ?? meanRank * rank,
     learnValidation: options.heldout !== undefined,
     seed: options.seed,
     recompute: false,

@@ -86,7 +86,7 @@ export async function tuneQlora(request: QloraRequest): Promise<QloraRun> {
   const problem = { train: prepared.train, validation: prepared.validation, start: request.start };
   const corrections = await Corrections.open();
   let { settings } = request;
-  let quoted: { raw: QloraPrice; told: Quote } | undefined;
+  let quoted: Chosen | undefined;
   if (!resume) {
     emit({ type: 'stage', stage: 'qlora', message: 'measuring what training takes on this device' });
     const costs = await measureCosts(engine, model, prepared.train, settings, signal);
@@ -134,7 +134,7 @@ export async function tuneQlora(request: QloraRequest): Promise<QloraRun> {
     const full: TuneEvent = event.type === 'step' ? { ...event, rssBytes: readMemory().rss, seconds: spent() } : event;
     emit(full);
     meter.joules();
-    pending.push(folder.record(full));
+    pending.push(folder.record({ ...full }));
     if (event.type === 'diverged') {
       emit({
         type: 'warning',
@@ -174,7 +174,16 @@ export async function tuneQlora(request: QloraRequest): Promise<QloraRun> {
   };
   // A run that ended early says nothing about the quote of a whole one.
   if (fit.ended === 'schedule') await corrections.learn(`time.${request.key}`, quoted.raw.seconds, seconds);
+  await corrections.learn(`memory.${request.key}`, quoted.memoryBytes, truth.memoryBytes);
   return { fit, settings, quote: { quoted: quoted.told, truth }, earlier };
+}
+
+interface Chosen {
+  raw: QloraPrice;
+  /** Of the whole process, before correction. */
+  memoryBytes: number;
+  told: Quote;
+  settings: QloraSettings;
 }
 
 /** Tells the price, chooses whether activations are computed twice, and refuses what does not fit. */
@@ -184,7 +193,7 @@ function choose(
   problem: { train: PreparedData['train']; validation: PreparedData['validation'] },
   { settings, key, emit, fewerLayers }: QloraRequest,
   corrections: Corrections,
-): { raw: QloraPrice; told: Quote; settings: QloraSettings } {
+): Chosen {
   const { layers } = model.hyper;
   const { rss, available } = readMemory();
   const factor = corrections.correctionFor(`time.${key}`);
@@ -194,14 +203,15 @@ function choose(
     const again = recompute ? plain.seconds * (1 + costs.forward / costs.both) : plain.seconds;
     return { ...plain, seconds: again };
   };
+  const more = corrections.correctionFor(`memory.${key}`);
   const tell = (raw: QloraPrice) => ({
     layers: raw.layers,
     recompute: raw.recompute,
     seconds: raw.seconds * factor,
-    memoryBytes: rss + raw.memoryBytes,
+    memoryBytes: more * (rss + raw.memoryBytes),
     diskBytes: raw.diskBytes,
   });
-  const fits = (raw: QloraPrice) => raw.memoryBytes + reserveBytes <= available;
+  const fits = (raw: QloraPrice) => tell(raw).memoryBytes + reserveBytes <= available + rss;
   const wanted = layers - settings.firstLayer;
   let recompute = !fits(price(wanted, false));
   let raw = price(wanted, recompute);
@@ -230,5 +240,10 @@ function choose(
     });
   }
   if (recompute) emit({ type: 'warning', message: 'activations are computed twice, because memory is short' });
-  return { raw, told, settings: { ...settings, recompute, firstLayer: layers - raw.layers } };
+  return {
+    raw,
+    memoryBytes: rss + raw.memoryBytes,
+    told,
+    settings: { ...settings, recompute, firstLayer: layers - raw.layers },
+  };
 }
