@@ -54,6 +54,9 @@ export async function showTune(run: AsyncGenerator<TuneEvent, TuneResult, void>,
           `epoch ${value.epoch.toFixed(2)}, step ${count(value.step)}: validation NLL ${value.nll.toFixed(3)}${value.best ? '' : ' (not better)'}`,
         );
         break;
+      case 'restart':
+        output.line('ridge is ahead of that: training begins again from where it ended');
+        break;
       case 'run':
         output.line(`run ${value.run} of ${value.runs}, of ${count(value.steps)} steps: the mean of all is kept`);
         break;

@@ -117,6 +117,13 @@ function learnt(): Promise<QloraProblem> {
   knowing ??= fit(seen, { epochs: 15 }).then(({ result }) => ({ ...seen, start: result.modules }));
   return knowing;
 }
+async function headStart(): Promise<QloraProblem> {
+  const { start, ...problem } = await learnt();
+  return { ...problem, alternative: start };
+}
+/** The problem's factors with B = 0. */
+const nothing = ({ start }: QloraProblem): ModuleFactors[] =>
+  start!.map((module) => ({ ...module, factors: { ...module.factors, b: module.factors.b.map(() => 0) } }));
 /** Learning rates of which the first makes losses too large and the second makes them no numbers. */
 const ruinous = [3, 1e9] as const;
 
@@ -423,6 +430,39 @@ describe('several runs', () => {
   });
 });
 
+describe('an alternative beginning', () => {
+  it('is taken where training without it is behind it at the first validation', async () => {
+    const { result, events } = await fit(await headStart(), { learningRate: 1e-3, epochs: 2 });
+    assert.equal(events.filter((e) => e.type === 'restart').length, 1);
+    const [first, second, third] = validationsOf(events);
+    assert.ok(second!.nll > first!.nll && !second!.best, 'behind');
+    assert.ok(third!.nll < second!.nll, 'and then ahead');
+    assert.equal(result.first, first!.nll);
+    // Two epochs of four steps, after the two steps that were in vain; at half the rate.
+    assert.equal(result.steps, 2 + 8);
+    const rates = stepsOf(events).map(({ learningRate }) => learningRate);
+    assert.equal(rates[2], rates[0]! / 2);
+  });
+
+  it('is not taken where training without it is ahead', async () => {
+    const alternative = nothing(await learnt());
+    const { result, events, states } = await fit({ ...seen, alternative });
+    assert.equal(events.filter((e) => e.type === 'restart').length, 0);
+    assert.equal(states.at(-1)!.alternative, undefined);
+    // As if there had been none.
+    const plain = await fit(seen);
+    assert.deepEqual(result.modules, plain.result.modules);
+  });
+
+  it('is the result where nothing better was found', async () => {
+    const { result } = await fit(await headStart(), {}, { deadline: performance.now() - 1 });
+    assert.equal(result.best.step, 0);
+    const found = await measure(seen.validation, result.modules);
+    assert.ok(Math.abs(found - result.best.validation) < 1e-3);
+    assert.ok(found < (await measure(seen.validation)) - 0.1);
+  });
+});
+
 describe('training goes on from a saved state as if it had never stopped', () => {
   interface Case {
     problem: QloraProblem | (() => Promise<QloraProblem>);
@@ -449,6 +489,11 @@ describe('training goes on from a saved state as if it had never stopped', () =>
       changed: { learningRate: ruinous[1], evaluations: 100, epochs: 6, warmup: 0 },
     },
     dropout: { problem: seen, changed: { dropout: 0.2 } },
+    'an alternative that is ahead': { problem: headStart, changed: { ...several, learningRate: 1e-3, epochs: 3 } },
+    'an alternative that is behind': {
+      problem: async () => ({ ...unseen, alternative: nothing(await learnt()) }),
+      changed: several,
+    },
     'several runs': { problem: unseen, changed: several },
     'several runs, of which the later ones learn what validated': {
       problem: unseen,

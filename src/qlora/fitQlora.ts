@@ -7,7 +7,7 @@ import { StoppedError, throwIfStopped } from '../util/errors.js';
 import { factorsOf, LoraParameters } from './parameters.js';
 import { type Preparation, prepareTraining } from './prepareTraining.js';
 import type { QloraEvent, QloraSettings, QloraState } from './settings.js';
-import { type LoopState, type RunPlan, Training } from './training.js';
+import { type LoopState, type RunPlan, Training, withoutMoments } from './training.js';
 import { ownLengths, type TrainSequence } from './trainStep.js';
 
 export interface QloraProblem {
@@ -16,6 +16,11 @@ export interface QloraProblem {
   validation: readonly TrainSequence[];
   /** Factors to begin with. */
   start?: readonly ModuleFactors[];
+  /**
+   * Factors to begin with instead where the first stretch of training without them, up to the first validation, has come to something
+   * worse than they are.
+   */
+  alternative?: readonly ModuleFactors[];
 }
 
 export interface QloraFit {
@@ -51,6 +56,8 @@ export interface QloraHooks {
 const standIns = 16;
 /** All runs together take at most so many times the epochs of the first one's schedule. */
 export const effort = 1.5;
+/** Learning rate from the alternative, as a share of that from nothing. */
+const alternativeRate = 0.5;
 
 /**
  * Trains LoRA factors on frozen weights by gradients: see docs/method.md. The first run finds out, by validation, how long to train;
@@ -94,17 +101,20 @@ class Runs {
     private readonly hooks: QloraHooks,
     private readonly progress: Progress,
   ) {
-    const { train, validation, start } = problem;
+    const { train, validation } = problem;
     const { parameters } = prepared.context;
     const { resume } = hooks;
     this.judges =
       validation.length > 0 ? [train.length, prepared.sequences.length] : [0, Math.min(standIns, train.length)];
-    if (!resume) parameters.initialise(settings.seed, start);
+    if (!resume) parameters.initialise(settings.seed, problem.alternative ?? problem.start);
     else parameters.restore(resume.parameters);
     if (resume) {
       const { parameters: _, ...state } = resume;
       this.state = state;
-    } else this.state = beginning(parameters);
+    } else {
+      this.state = beginning(parameters);
+      if (problem.alternative) this.state.alternative = parameters.current();
+    }
     const advance = (amount: number) => progress.advance(amount);
     this.training = new Training(prepared, settings, this.state, this.firstPlan(), hooks, advance);
     if (resume) this.progress.goOn(this.training, this.firstPlan());
@@ -114,7 +124,8 @@ class Runs {
   private firstPlan(): RunPlan {
     const { train } = this.problem;
     const { batch, epochs, seed } = this.settings;
-    return { seed, learnt: train.length, steps: Math.max(1, Math.round(epochs * Math.ceil(train.length / batch))) };
+    const steps = Math.max(1, Math.round(epochs * Math.ceil(train.length / batch)));
+    return { seed, learnt: train.length, steps, rate: this.rate };
   }
 
   /**
@@ -125,12 +136,19 @@ class Runs {
     const { train } = this.problem;
     const { batch, seed, learnValidation } = this.settings;
     const learnt = learnValidation ? this.prepared.sequences.length : train.length;
-    const epochs = this.state.best.step / Math.ceil(train.length / batch);
+    const { best, begun } = this.state;
+    const epochs = (best.step - begun) / Math.ceil(train.length / batch);
     return {
       seed: seed + this.state.run,
       learnt,
       steps: Math.max(1, Math.round(epochs * Math.ceil(learnt / batch))),
+      rate: this.rate,
     };
+  }
+
+  /** Factors that know something already are changed more gently. */
+  private get rate(): number {
+    return this.state.fromAlternative ? alternativeRate : 1;
   }
 
   async all(): Promise<QloraFit> {
@@ -159,8 +177,9 @@ class Runs {
   private runsToDo(): number {
     const { state, settings } = this;
     const { steps } = this.firstPlan();
-    if (state.best.step === 0 || state.rateFactor < 1) return 1;
-    return Math.min(settings.runs, 1 + Math.floor((effort * steps - state.step) / state.best.step));
+    const length = state.best.step - state.begun;
+    if (length <= 0 || state.rateFactor < 1) return 1;
+    return Math.min(settings.runs, 1 + Math.floor((effort * steps - state.step) / length));
   }
 
   /** The first run, with validation. */
@@ -169,14 +188,16 @@ class Runs {
     if (state.validated < 0) {
       await training.longestFirst();
       await this.validate();
+      if (state.alternative) this.renew(settings.seed);
       await hooks.afterStep?.(0, () => training.snapshot());
     } else if (this.due && state.validated < state.step) {
       // Stopped between a step and its validation.
       await this.validate();
     }
     let ended: QloraFit['ended'] = 'schedule';
-    while (state.step < training.plan.steps) {
+    while (training.local < training.plan.steps) {
       throwIfStopped(hooks.signal);
+      this.weighAlternative();
       if (state.stale > settings.patience) {
         ended = 'validation';
         break;
@@ -230,11 +251,35 @@ class Runs {
     state.offset = state.step;
     training.plan = this.laterPlan();
     training.forget();
-    const { parameters } = this.prepared.context;
-    parameters.clear();
-    parameters.initialise(settings.seed + run, this.problem.start);
+    this.renew(settings.seed + run);
     this.progress.runs(state.runs - run, training);
     hooks.emit({ type: 'run', run: run + 1, runs: state.runs, step: state.step, steps: training.plan.steps });
+  }
+
+  /** Factors and moments as at the beginning of a run. */
+  private renew(seed: number): void {
+    const { parameters } = this.prepared.context;
+    const { alternative, fromAlternative } = this.state;
+    parameters.clear();
+    if (alternative && fromAlternative) parameters.restore(withoutMoments(alternative));
+    else parameters.initialise(seed, this.problem.start);
+  }
+
+  /** After the first stretch: begins again from the alternative if training without it came to less. */
+  private weighAlternative(): void {
+    const { state, training, settings, hooks } = this;
+    if (!state.alternative || state.fromAlternative || state.step !== this.evaluationEvery) return;
+    if (state.best.step > 0) {
+      state.alternative = undefined;
+      return;
+    }
+    state.fromAlternative = true;
+    state.begun = state.step;
+    state.offset = state.step;
+    training.plan = this.firstPlan();
+    training.forget();
+    this.renew(settings.seed);
+    hooks.emit({ type: 'restart', step: state.step });
   }
 
   /** Whether the validation examples, where they were not learnt, are predicted worse by the mean than by the first run's best. */
@@ -286,8 +331,8 @@ class Runs {
 
   /** Whether the step that was done last is followed by a validation. */
   private get due(): boolean {
-    const { step } = this.state;
-    return step > 0 && (step % this.evaluationEvery === 0 || step === this.training.plan.steps);
+    const { local, plan } = this.training;
+    return local > 0 && (local % this.evaluationEvery === 0 || local === plan.steps);
   }
 
   /** Mean NLL of the validation sequences; a new best is remembered. */
@@ -304,10 +349,9 @@ class Runs {
 }
 
 function beginning(parameters: LoraParameters): LoopState {
-  const { groupA, groupB } = parameters;
   return {
     step: 0,
-    best: { step: 0, validation: Number.NaN, a: groupA.average.toFloat32(), b: groupB.average.toFloat32() },
+    best: { step: 0, validation: Number.NaN, ...parameters.current() },
     first: Number.NaN,
     validated: -1,
     stale: 0,
@@ -318,7 +362,9 @@ function beginning(parameters: LoraParameters): LoopState {
     seconds: 0,
     run: 0,
     runs: 1,
+    begun: 0,
     offset: 0,
+    fromAlternative: false,
     finished: [],
   };
 }

@@ -13,6 +13,7 @@ const figures = [
   'seconds',
   'run',
   'runs',
+  'begun',
   'offset',
 ] as const;
 const parameterArrays = ['a', 'b', 'firstA', 'firstB', 'secondA', 'secondB', 'averageA', 'averageB'] as const;
@@ -23,12 +24,18 @@ export function packState(state: QloraState): { header: Record<string, string>; 
     bestStep: String(state.best.step),
     bestValidation: String(state.best.validation),
     finished: String(state.finished.length),
+    alternative: String(state.alternative !== undefined),
+    fromAlternative: String(state.fromAlternative),
   };
   if (state.ended) header.ended = state.ended;
   for (const name of figures) header[name] = String(state[name]);
   const arrays = new Map<string, Float32Array>(parameterArrays.map((name) => [name, state.parameters[name]]));
   arrays.set('bestA', state.best.a);
   arrays.set('bestB', state.best.b);
+  if (state.alternative) {
+    arrays.set('alternativeA', state.alternative.a);
+    arrays.set('alternativeB', state.alternative.b);
+  }
   state.finished.forEach(({ a, b }, run) => {
     arrays.set(`finished${run}A`, a);
     arrays.set(`finished${run}B`, b);
@@ -45,7 +52,9 @@ export function unpackState(
   const figure = (name: string) => (typeof header[name] === 'string' ? Number(header[name]) : undefined);
   const known = [...figures, 'bestStep', 'bestValidation', 'finished'].every((name) => figure(name) !== undefined);
   const runs = Array.from({ length: figure('finished') ?? 0 }, (_, run) => `finished${run}`);
-  const all = [...parameterArrays, 'bestA', 'bestB', ...runs.flatMap((run) => [`${run}A`, `${run}B`])].every(array);
+  const alternative = header.alternative === 'true';
+  const pairs = ['best', ...(alternative ? ['alternative'] : []), ...runs];
+  const all = [...parameterArrays, ...pairs.flatMap((name) => [`${name}A`, `${name}B`])].every(array);
   if (!all || !known) return undefined;
   return {
     ...(Object.fromEntries(figures.map((name) => [name, figure(name)!])) as Record<(typeof figures)[number], number>),
@@ -58,6 +67,8 @@ export function unpackState(
       a: array('bestA')!,
       b: array('bestB')!,
     },
+    alternative: alternative ? { a: array('alternativeA')!, b: array('alternativeB')! } : undefined,
+    fromAlternative: header.fromAlternative === 'true',
     ended: header.ended as QloraState['ended'],
     finished: runs.map((run) => ({ a: array(`${run}A`)!, b: array(`${run}B`)! })),
   };

@@ -190,6 +190,11 @@ export class LoraParameters implements Disposable {
     return factorsOf(this.slots, this.groupA.values.toFloat32(), this.groupB.values.toFloat32());
   }
 
+  /** The mean over the steps as flat values, which is what is kept. */
+  current(): { a: Float32Array; b: Float32Array } {
+    return { a: this.groupA.average.toFloat32(), b: this.groupB.average.toFloat32() };
+  }
+
   state(): ParameterState {
     const { groupA, groupB } = this;
     return {

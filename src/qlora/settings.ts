@@ -70,8 +70,13 @@ export interface QloraState {
   /** The run in hand, from 0, and how many there are going to be (1 until the first has ended). */
   run: number;
   runs: number;
+  /** Step at which the first run began: 0, or where it began again from the alternative. */
+  begun: number;
   /** Steps done before the run in hand. */
   offset: number;
+  /** The problem's alternative as flat values, while it may still be needed; and whether runs begin from it. */
+  alternative?: { a: Float32Array; b: Float32Array };
+  fromAlternative: boolean;
   /** Why the first run ended; undefined before. */
   ended?: 'schedule' | 'validation' | 'divergence';
   /** What the runs between the first, whose best state is `best`, and the one in hand came to. */
@@ -92,6 +97,8 @@ export type QloraEvent =
       tokensPerSecond: number;
     }
   | { type: 'validation'; step: number; epoch: number; nll: number; best: boolean }
+  /** Training begins again, from the alternative. */
+  | { type: 'restart'; step: number }
   /** A further run begins, of so many steps; the first one tells nothing. */
   | { type: 'run'; run: number; runs: number; step: number; steps: number }
   | { type: 'diverged'; step: number; loss: number; backTo: number; learningRate: number };

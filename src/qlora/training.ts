@@ -22,6 +22,8 @@ export interface RunPlan {
   /** The first so many sequences are learnt. */
   learnt: number;
   steps: number;
+  /** Factor of the learning rate. */
+  rate: number;
 }
 
 /** The state of training without the factors, which are in native memory. */
@@ -52,10 +54,13 @@ export class Training {
     return Math.ceil(this.plan.learnt / this.settings.batch);
   }
 
+  private get peak(): number {
+    return this.settings.learningRate * this.plan.rate * this.state.rateFactor;
+  }
+
   /** The adapter as it would be kept: the mean over the last steps. */
   values(): { a: Float32Array; b: Float32Array } {
-    const { groupA, groupB } = this.prepared.context.parameters;
-    return { a: groupA.average.toFloat32(), b: groupB.average.toFloat32() };
+    return this.prepared.context.parameters.current();
   }
 
   snapshot(): QloraState {
@@ -99,7 +104,7 @@ export class Training {
     const { sum, targets, tokens } = await this.gradients(batches, step);
     const loss = sum / targets;
     const warmup = Math.round(settings.warmup * plan.steps);
-    const rate = settings.learningRate * state.rateFactor * rateAt(step, plan.steps, warmup, settings.rateFloor);
+    const rate = this.peak * rateAt(step, plan.steps, warmup, settings.rateFloor);
     const smoothed = Number.isNaN(state.smoothed) ? loss : state.smoothed + smoothing * (loss - state.smoothed);
     const sound = smoothed <= divergence.times * state.lowest + divergence.plus;
     const norm = sound ? await this.optimise(state.step + 1 - state.since, targets, rate) : Number.NaN;
@@ -185,7 +190,7 @@ export class Training {
 
   /** Back to the best state with half the learning rate; false the second time. */
   goBack(): boolean {
-    const { state, hooks, settings } = this;
+    const { state, hooks } = this;
     if (state.rateFactor < 1) return false;
     this.prepared.context.parameters.restore(withoutMoments(state.best));
     const loss = state.smoothed;
@@ -198,7 +203,7 @@ export class Training {
       step: state.step,
       loss,
       backTo: state.best.step,
-      learningRate: settings.learningRate * state.rateFactor,
+      learningRate: this.peak,
     });
     return true;
   }
@@ -223,7 +228,7 @@ export class Training {
 }
 
 /** Factors as a state of training that begins. */
-function withoutMoments({ a, b }: { a: Float32Array; b: Float32Array }): ParameterState {
+export function withoutMoments({ a, b }: { a: Float32Array; b: Float32Array }): ParameterState {
   const zerosA = () => new Float32Array(a.length);
   const zerosB = () => new Float32Array(b.length);
   return {

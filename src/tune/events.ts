@@ -53,6 +53,8 @@ export type TuneEvent =
     }
   /** NLL of the validation examples by our own graph. */
   | { type: 'validation'; step: number; epoch: number; nll: number; best: boolean }
+  /** Training from nothing came to less than ridge had by then, and begins again from ridge's factors. */
+  | { type: 'restart'; step: number }
   /** A further run of training begins, whose result is averaged with the first's. */
   | { type: 'run'; run: number; runs: number; step: number; steps: number }
   /** The loss left all bounds: training went back to the best state with half the learning rate. */

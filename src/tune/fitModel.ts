@@ -69,23 +69,23 @@ export async function fitModel(request: FitRequest, onStopped: (best: Fitted) =>
   }
   const resume = await findUnfinished(request);
   if (!resume) await folder.start(identity);
-  let { start } = request;
+  const { start } = request;
+  let alternative: readonly ModuleFactors[] | undefined;
   let earlier: Record<string, unknown> = resume?.earlier ?? {};
-  const given = start;
-  if (options.method === 'auto' && !resume && given) {
+  if (options.method === 'auto' && !resume && start) {
     emit({ type: 'warning', message: 'training begins with the adapter of --start, so ridge is left out' });
   } else if (options.method === 'auto' && !resume) {
     const first = await ridge(request, ridgePresets.auto);
-    start = first.modules;
+    alternative = first.modules;
     earlier = { teacherNll: first.teacherNll, ridge: first.recipe };
   }
   const { model, prepared } = request;
-  const startRank = Math.max(0, ...(given ?? []).map(({ factors }) => factors.rank));
+  const startRank = Math.max(0, ...(start ?? []).map(({ factors }) => factors.rank));
   const settings = qloraSettings(options, {
     startRank,
     layers: model.hyper.layers,
     examples: prepared.examples.train,
-    started: options.method === 'auto' || start !== undefined,
+    started: start !== undefined,
   });
   const fitted = (fit: QloraFit, steps = fit.steps): Fitted => ({
     modules: fit.modules,
@@ -111,13 +111,16 @@ export async function fitModel(request: FitRequest, onStopped: (best: Fitted) =>
       fewerLayers: options.layers === undefined,
       key: `${options.method} ${identity.model.slice(0, 12)}`,
       start,
+      alternative,
       resume,
       earlier,
       deadline: budget === undefined ? undefined : request.started + 1000 * budget,
       before,
       stopped: async (best) => {
         // Without a step that validation found better there is nothing but what the run began with.
-        const worth = best.steps > 0 && (best.best.step > 0 || start !== undefined || resume !== undefined);
+        const worth =
+          best.steps > 0 &&
+          (best.best.step > 0 || start !== undefined || alternative !== undefined || resume !== undefined);
         if (worth) await onStopped(fitted(best));
         keptAs = worth
           ? `the best adapter so far (step ${best.best.step}) is saved, not yet measured`

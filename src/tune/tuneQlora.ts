@@ -46,6 +46,7 @@ export interface QloraRequest {
   /** Identifies the method for what this device remembers of earlier quotes. */
   key: string;
   start?: readonly ModuleFactors[];
+  alternative?: readonly ModuleFactors[];
   resume?: Resumable;
   /** Plain JSON to keep with checkpoints. */
   earlier: Record<string, unknown>;
@@ -83,7 +84,8 @@ export async function findCheckpoint(folder: RunFolder): Promise<Resumable | und
 /** The gradient stage: quote, training with checkpoints, comparison of quote and truth. */
 export async function tuneQlora(request: QloraRequest): Promise<QloraRun> {
   const { engine, model, prepared, folder, resume, emit, signal } = request;
-  const problem = { train: prepared.train, validation: prepared.validation, start: request.start };
+  const { start, alternative } = request;
+  const problem = { train: prepared.train, validation: prepared.validation, start, alternative };
   const corrections = await Corrections.open();
   let { settings } = request;
   let quoted: Chosen | undefined;
