@@ -127,6 +127,8 @@ async function trace(job, target, peftSpeed, peftSeconds) {
       evaluations: 8,
       patience: 1000,
       averaging: 0.9,
+      runs: 1,
+      keptRank: job.rank,
       learnValidation: false,
       seed: job.seed,
       recompute: false,
