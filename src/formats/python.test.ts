@@ -127,7 +127,7 @@ np.save(sys.argv[1] + '/f16.npy', np.load(sys.argv[1] + '/f32.npy').astype(np.fl
   await numpy.run(script, folder);
   const theirs = toFloat32(await readNpy(join(folder, 'f16.npy')));
   const ours = toFloat32({ dtype: 'f16', shape: [values.length], data: new Uint8Array(floatsToHalves(values).buffer) });
-  ours.forEach((x, i) => assert.ok(Object.is(x, theirs[i]), `${values[i]}: ${x}, numpy ${theirs[i]}`));
+  for (const [i, x] of ours.entries()) assert.ok(Object.is(x, theirs[i]), `${values[i]}: ${x}, numpy ${theirs[i]}`);
 });
 
 test('the safetensors library reads what Loam writes, and the other way round', skip(library), async () => {
