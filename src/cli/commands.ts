@@ -1,5 +1,6 @@
 import type { Command } from './command.js';
 import { chatCommand } from './commands/chat.js';
+import { convertCommand } from './commands/convert.js';
 import { dataCommand } from './commands/data.js';
 import { demoCommand } from './commands/demo.js';
 import { doctorCommand } from './commands/doctor.js';
@@ -17,5 +18,6 @@ export const commands: readonly Command[] = [
   skillCommand,
   evalCommand,
   chatCommand,
+  convertCommand,
   doctorCommand,
 ] as unknown as readonly Command[];

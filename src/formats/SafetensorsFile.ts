@@ -9,6 +9,8 @@ import { decodeSafetensorsHeader, type SafetensorsEntry } from './safetensorsHea
 
 export interface StoredTensor extends ArrayInfo {
   readonly bytes: number;
+  /** Which file of a folder of several it is in. */
+  readonly file?: string;
 }
 
 /** Named tensors on disk, of one safetensors file or of a folder of them. */

@@ -1,5 +1,5 @@
 import { access, readFile, stat } from 'node:fs/promises';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { LoamError, UnsupportedError } from '../util/errors.js';
 import { count } from '../util/format.js';
 import { explainReadError } from '../util/openRegularFile.js';
@@ -19,7 +19,9 @@ class SafetensorsFolder implements TensorSource {
     private readonly shardOf: ReadonlyMap<string, SafetensorsFile>,
     private readonly shards: readonly SafetensorsFile[],
   ) {
-    this.tensors = new Map([...shardOf].map(([name, shard]) => [name, shard.tensors.get(name)!]));
+    this.tensors = new Map(
+      [...shardOf].map(([name, shard]) => [name, { ...shard.tensors.get(name)!, file: basename(shard.path) }]),
+    );
     this.metadata = shards[0]?.metadata ?? new Map();
   }
 
