@@ -56,13 +56,14 @@ export function readAddedTokens(folder: HfFolder, problems: Problems): Map<numbe
     else problems.add(`tokenizer.json and tokenizer_config.json disagree about token ${token.id}`);
   }
   const texts = new Set([...byId.values()].map((token) => token.text));
-  const size = isObject(vocabulary) ? vocabulary.size : 0;
+  let free = isObject(vocabulary) ? vocabulary.size : 0;
+  for (const id of byId.keys()) free = Math.max(free, id + 1);
   for (const key of purposes) {
     const text = textAt(folder.tokenizerConfig, key) ?? textAt(folder.tokenizerConfig, key, 'content');
     if (text === undefined || text === '' || texts.has(text)) continue;
     texts.add(text);
     // One that is nowhere else gets the next free id, as the tokenizers library gives it.
-    const id = idAt(vocabulary, text) ?? Math.max(size, ...[...byId.keys()].map((used) => used + 1));
+    const id = idAt(vocabulary, text) ?? free++;
     const plain = { stripsLeft: false, stripsRight: false, singleWord: false };
     byId.set(id, { id, text, special: true, normalised: false, ...plain });
   }

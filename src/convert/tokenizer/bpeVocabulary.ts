@@ -19,10 +19,10 @@ export function bpeVocabulary(
   const pre = recognisePreTokenizer(folder, added);
   const tokens = Array.from({ length: size }, (_, id) => `[PAD${id}]`);
   const types = new Array<number>(size).fill(tokenType.unused);
-  const beyond: number[] = [];
+  let largest = -1;
   const put = (id: number, text: string, type: number) => {
-    if (id >= size) beyond.push(id);
-    else [tokens[id], types[id]] = [text, type];
+    largest = Math.max(largest, id);
+    if (id < size) [tokens[id], types[id]] = [text, type];
   };
   const vocabulary = at(folder.tokenizer, 'model', 'vocab');
   const taken = new Set<number>();
@@ -41,8 +41,6 @@ export function bpeVocabulary(
     if (special || looksSpecial(plain)) put(id, plain, tokenType.control);
     else put(id, plain.replaceAll(spaceMark, ' '), tokenType.userDefined);
   }
-  if (beyond.length > 0) {
-    problems.add(`the tokeniser has a token ${Math.max(...beyond)}, and vocab_size is ${size}`);
-  }
+  if (largest >= size) problems.add(`the tokeniser has a token ${largest}, and vocab_size is ${size}`);
   return { vocabulary: { model: 'gpt2', pre: pre.name, tokens, types }, pre };
 }

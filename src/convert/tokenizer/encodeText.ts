@@ -59,7 +59,8 @@ function readFrame(value: JsonValue | undefined): { before: number[]; after: num
         const name = textAt(item, 'SpecialToken', 'id');
         if (name === undefined) continue;
         const ids = listAt(value, 'special_tokens', name, 'ids').filter((id) => typeof id === 'number');
-        (passed ? frame.after : frame.before).push(...ids);
+        const side = passed ? 'after' : 'before';
+        frame[side] = frame[side].concat(ids);
       }
       return frame;
     }

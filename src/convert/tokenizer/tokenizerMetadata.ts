@@ -52,7 +52,7 @@ export function specialMetadata(special: SpecialTokens): [string, GgufValue][] {
     const key = addKeys[kind];
     if (key !== undefined) out.push([`tokenizer.ggml.${key}`, bool(value)]);
   }
-  if (special.chatTemplate !== undefined) out.push(...templateMetadata(special.chatTemplate));
+  if (special.chatTemplate !== undefined) for (const entry of templateMetadata(special.chatTemplate)) out.push(entry);
   if (special.lowercase !== undefined) out.push(['tokenizer.ggml.normalizer.lowercase', bool(special.lowercase)]);
   if (special.stripAccents !== undefined) {
     out.push(['tokenizer.ggml.normalizer.strip_accents', bool(special.stripAccents)]);

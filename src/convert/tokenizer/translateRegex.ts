@@ -17,7 +17,7 @@ export function translateRegex(pattern: string): RegExp | undefined {
     .replace(/\(\?i:([a-zA-Z'|]+)\)/g, (_, body: string) => `(?:${ignoreCase(body)})`)
     .replace(scripts, '\\$1{Script=$2}')
     // Possessive quantifiers: what they match here is the same, only found without trying again.
-    .replace(/([*+?}])\+/g, '$1');
+    .replace(/([*+?]|\{\d+(?:,\d*)?\})\+/g, '$1');
   try {
     return new RegExp(translated, 'gu');
   } catch {
