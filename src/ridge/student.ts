@@ -89,7 +89,7 @@ export class Student implements AsyncDisposable {
         sink.add(g, contextRows, await fit.wanted(g, index, indices.length, own));
       }
       await g.compute(this.signal);
-      sink?.computed();
+      await sink?.computed();
       const room = this.context.inMemory ? await this.context.read(index) : new Float32Array(context.elements);
       await this.context.write(index, context.read(room));
       this.onBatch(batch.length * batch.members.length);
@@ -112,7 +112,7 @@ export class Student implements AsyncDisposable {
         sink.add(g, inner, await fit.wanted(g, index, indices.length, own));
       }
       await g.compute(this.signal);
-      sink?.computed();
+      await sink?.computed();
       await this.walker.hidden.write(index, middle.read(await this.walker.room(index)));
       this.onBatch(batch.length * batch.members.length);
     }
