@@ -1,4 +1,5 @@
 import type { Command } from './command.js';
+import { adaptersCommand } from './commands/adapters.js';
 import { chatCommand } from './commands/chat.js';
 import { dataCommand } from './commands/data.js';
 import { demoCommand } from './commands/demo.js';
@@ -17,5 +18,6 @@ export const commands: readonly Command[] = [
   skillCommand,
   evalCommand,
   chatCommand,
+  adaptersCommand,
   doctorCommand,
 ] as unknown as readonly Command[];
