@@ -1,5 +1,7 @@
 import type { Command } from './command.js';
+import { adaptersCommand } from './commands/adapters.js';
 import { chatCommand } from './commands/chat.js';
+import { convertCommand } from './commands/convert.js';
 import { dataCommand } from './commands/data.js';
 import { demoCommand } from './commands/demo.js';
 import { doctorCommand } from './commands/doctor.js';
@@ -17,5 +19,7 @@ export const commands: readonly Command[] = [
   skillCommand,
   evalCommand,
   chatCommand,
+  adaptersCommand,
+  convertCommand,
   doctorCommand,
 ] as unknown as readonly Command[];

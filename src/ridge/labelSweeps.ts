@@ -2,11 +2,13 @@ import type { Engine } from '../ggml/engine.js';
 import type { Workspace } from '../ggml/workspace.js';
 import { eachLayer } from '../model/eachLayer.js';
 import { HiddenStates } from '../model/hiddenStates.js';
+import { linearShape } from '../model/hyperparameters.js';
 import { LabelGradient } from '../model/labelGradient.js';
 import type { Layer } from '../model/layer.js';
-import { type Factors, type ModuleFactors, PlacedLora } from '../model/lora.js';
+import type { Factors, ModuleFactors } from '../model/lora.js';
 import type { Model } from '../model/model.js';
 import { combine } from './combine.js';
+import { correctLayer } from './correctLayer.js';
 import type { LearntPart, RidgeExample } from './examples.js';
 import { Gram, meanDiagonal } from './gram.js';
 import { reducedRankRidge } from './reducedRank.js';
@@ -120,13 +122,9 @@ export class LabelSweeps {
     sensitivity: Sensitivity,
     step: number,
   ): Promise<ModuleFactors[]> {
-    const { heads, headDim, feedForward, embedding } = this.model.hyper;
-    const after: ModuleFactors[] = [];
-    const add = async (
-      module: 'attn_output' | 'ffn_down',
-      inputs: number,
-      collect: (fit: ReturnType<typeof labelFit>) => Promise<void>,
-    ) => {
+    const { embedding } = this.model.hyper;
+    return await correctLayer(this.engine, this.student, layer, async (module, collect) => {
+      const [inputs] = linearShape(this.model.hyper, module);
       using gram = new Gram(this.engine, inputs, embedding);
       await collect(labelFit(gradient, embedding, sensitivity.at(layer.index), gram));
       const { rank } = this.settings;
@@ -136,15 +134,8 @@ export class LabelSweeps {
         signal: this.signal,
       });
       const old = before.find((entry) => entry.module === module)?.factors ?? none(inputs, embedding);
-      const sum = await combine(this.workspace, gram.xx, meanDiagonal(gram), old, factors, step, rank, this.signal);
-      after.push({ layer: layer.index, module, factors: sum });
-    };
-    await add('attn_output', heads * headDim, (fit) => this.student.attend(layer, fit));
-    using attention = new PlacedLora(this.engine, after);
-    await add('ffn_down', feedForward, (fit) => this.student.middle(layer, attention.lora, fit));
-    using both = new PlacedLora(this.engine, after);
-    await this.student.finish(layer, both.lora);
-    return after;
+      return await combine(this.workspace, gram.xx, meanDiagonal(gram), old, factors, step, rank, this.signal);
+    });
   }
 
   /** Gradients at the last residual stream (into `gradient`, if they are wanted), mean NLL of each part, and the mean norm of the training rows' residual streams. */

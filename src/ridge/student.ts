@@ -85,11 +85,11 @@ export class Student implements AsyncDisposable {
       const sink = fit.sinkOf(this.partOf(batch));
       if (sink && rows) {
         const contextRows = g.getRows(context, rows);
-        const own = () => afterAttention(g, layer, g.getRows(x, rows), contextRows);
+        const own = () => afterAttention(g, hyper, layer, g.getRows(x, rows), contextRows);
         sink.add(g, contextRows, await fit.wanted(g, index, indices.length, own));
       }
       await g.compute(this.signal);
-      sink?.computed();
+      await sink?.computed();
       const room = this.context.inMemory ? await this.context.read(index) : new Float32Array(context.elements);
       await this.context.write(index, context.read(room));
       this.onBatch(batch.length * batch.members.length);
@@ -103,16 +103,16 @@ export class Student implements AsyncDisposable {
     for (const { index, batch, rows: indices } of this.walker.batches) {
       const { g, x, rows } = await this.walker.begin(this.workspace, index);
       const context = g.input('f32', [width, x.ne[1]], await this.context.read(index));
-      const middle = g.output(afterAttention(g, layer, x, context, lora));
+      const middle = g.output(afterAttention(g, hyper, layer, x, context, lora));
       const sink = fit.sinkOf(this.partOf(batch));
       if (sink && rows) {
         const middleRows = g.getRows(middle, rows);
         const inner = feedForward(g, hyper, layer, middleRows);
-        const own = () => afterFeedForward(g, layer, middleRows, inner);
+        const own = () => afterFeedForward(g, hyper, layer, middleRows, inner);
         sink.add(g, inner, await fit.wanted(g, index, indices.length, own));
       }
       await g.compute(this.signal);
-      sink?.computed();
+      await sink?.computed();
       await this.walker.hidden.write(index, middle.read(await this.walker.room(index)));
       this.onBatch(batch.length * batch.members.length);
     }
@@ -122,7 +122,7 @@ export class Student implements AsyncDisposable {
   async finish(layer: Layer, lora: LayerLora): Promise<void> {
     for (const { index, batch } of this.walker.batches) {
       const { g, x } = await this.walker.begin(this.workspace, index);
-      const out = g.output(afterFeedForward(g, layer, x, feedForward(g, this.model.hyper, layer, x, lora), lora));
+      const out = g.output(afterFeedForward(g, this.model.hyper, layer, x, feedForward(g, this.model.hyper, layer, x, lora), lora));
       await g.compute(this.signal);
       await this.walker.hidden.write(index, out.read(await this.walker.room(index)));
       this.onBatch(batch.length * batch.members.length);

@@ -8,7 +8,12 @@ import type { ValidationRows } from './validationRows.js';
 /** Takes rows of inputs and wanted outputs in a graph; `computed` follows its computation. */
 export interface RowSink {
   add(graph: Graph, x: Tensor, y: Tensor): void;
-  computed(): void;
+  computed(): void | Promise<void>;
+}
+
+/** Residual streams at the predicting positions of each batch, f32 [embedding, rows]. */
+export interface Residuals {
+  read(batch: number): Promise<Float32Array>;
 }
 
 /** What a linear's correction is fitted to, and which rows count for what. */
@@ -24,7 +29,7 @@ export interface Fit {
 
 /** Follow the teacher: what its residual stream has more than the student's. */
 export function teacherFit(
-  residual: HiddenStates,
+  residual: Residuals,
   embedding: number,
   sinks: { train: Gram; validation: ValidationRows },
 ): Fit {
@@ -47,3 +52,9 @@ export function labelFit(gradient: HiddenStates, embedding: number, sensitivity:
     },
   };
 }
+
+/** Takes no rows: the layer is only walked. */
+export const noFit: Fit = {
+  sinkOf: () => undefined,
+  wanted: () => Promise.reject(new Error('no rows are taken, so none are wanted')),
+};
