@@ -1,4 +1,4 @@
-import { openRegularFile } from '../gguf/openRegularFile.js';
+import { openRegularFile } from '../util/openRegularFile.js';
 import { readPreamble, SLOTS, slotPath } from './checkpointFile.js';
 
 /**

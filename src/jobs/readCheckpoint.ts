@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import type { FileHandle } from 'node:fs/promises';
-import { openRegularFile } from '../gguf/openRegularFile.js';
 import { LoamError } from '../util/errors.js';
+import { openRegularFile } from '../util/openRegularFile.js';
 import {
   CHUNK_BYTES,
   type CheckpointHeader,
