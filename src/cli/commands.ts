@@ -3,9 +3,12 @@ import { chatCommand } from './commands/chat.js';
 import { dataCommand } from './commands/data.js';
 import { demoCommand } from './commands/demo.js';
 import { doctorCommand } from './commands/doctor.js';
+import { embedCommand } from './commands/embed.js';
 import { evalCommand } from './commands/eval.js';
 import { modelsCommand } from './commands/models.js';
+import { packCommand } from './commands/pack.js';
 import { skillCommand } from './commands/skill.js';
+import { solveCommand } from './commands/solve.js';
 import { tuneCommand } from './commands/tune.js';
 
 /** Every command, in the order a newcomer meets them. */
@@ -17,5 +20,8 @@ export const commands: readonly Command[] = [
   skillCommand,
   evalCommand,
   chatCommand,
+  embedCommand,
+  solveCommand,
+  packCommand,
   doctorCommand,
 ] as unknown as readonly Command[];
