@@ -1,4 +1,5 @@
 import type { Command } from './command.js';
+import { adaptersCommand } from './commands/adapters.js';
 import { chatCommand } from './commands/chat.js';
 import { dataCommand } from './commands/data.js';
 import { demoCommand } from './commands/demo.js';
@@ -20,6 +21,7 @@ export const commands: readonly Command[] = [
   skillCommand,
   evalCommand,
   chatCommand,
+  adaptersCommand,
   embedCommand,
   solveCommand,
   packCommand,

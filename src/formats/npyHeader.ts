@@ -136,7 +136,7 @@ class HeaderParser {
     const lengths: number[] = [];
     while (!this.take(/\)/y)) {
       // Python 2 wrote long integers with an L.
-      const digits = this.expect(/([0-9]{1,16})L?\s*/y, 'a whole number within 2^53')[1]!;
+      const digits = this.expect(/([0-9]+)L?\s*/y, 'a whole number')[1]!;
       lengths.push(Number(digits));
       if (this.take(/,\s*/y)) continue;
       this.expect(/\)/y, ', or )');

@@ -250,6 +250,7 @@ function declareGgml(base: Library, ggml: Library) {
     quantizeChunk: declare<
       (type: number, src: Bytes, dst: Bytes, start: number, rows: number, perRow: number, imatrix: Bytes) => Int64
     >(base, 'size_t ggml_quantize_chunk(int, void*, void*, int64, int64, int64, void*)'),
+    typeTraits: declare<(type: number) => bigint>(base, 'void* ggml_get_type_traits(int)'),
     fp16ToFp32Row: declare<(src: Bytes, dst: Bytes, n: number) => void>(
       base,
       'void ggml_fp16_to_fp32_row(void*, void*, int64)',

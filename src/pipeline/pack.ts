@@ -1,6 +1,9 @@
 import { stat } from 'node:fs/promises';
-import { basename, extname, join } from 'node:path';
+import { basename, dirname, extname, join, resolve } from 'node:path';
 import { describeBase } from '../adapter/describeBase.js';
+import { ggufBase } from '../adapter/LoraBase.js';
+import { writePeft } from '../adapter/peft/writePeft.js';
+import { readCheckedLora } from '../adapter/readAdapter.js';
 import { writeAdapter } from '../adapter/writeAdapter.js';
 import { readGguf } from '../gguf/readGguf.js';
 import { readHyperparameters } from '../model/hyperparameters.js';
@@ -38,7 +41,9 @@ async function run(
   signal: AbortSignal,
 ): Promise<PackResult> {
   const out = requireOut(options.out);
+  const peft = resolve(options.peft ?? `${join(dirname(out), basename(out, extname(out)))}-peft`);
   await requireWritable(out);
+  await requireWritable(join(peft, 'adapter_config.json'));
   const { model: named = {} } = await readFactors(folder);
   const source = await resolveBase(options.model, named, join(folder, layerMapName), emit, signal);
   await requireFree(out, [source.path]);
@@ -64,10 +69,13 @@ async function run(
     metrics: {},
     version,
   });
+  // Out of the file as written: both hold the same values, bit for bit.
+  const { lora } = await readCheckedLora(out, { gguf, hyper });
+  await writePeft(peft, lora, ggufBase(source.path, hyper));
   return {
     type: 'result',
     adapter: out,
-    peft: '',
+    peft,
     linears: linears.length,
     rank,
     alpha,

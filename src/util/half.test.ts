@@ -63,9 +63,9 @@ test('every half and bfloat16 comes back the same through f32; NaN stays NaN wit
   ] as const) {
     const wide = there(every);
     back(wide).forEach((half, i) => {
-      const isNaN = (i & 0x7fff) > infinity;
-      assert.equal(Number.isNaN(wide[i]), isNaN, `${i}`);
-      assert.equal(half, isNaN ? i | quiet : i);
+      const nan = (i & 0x7fff) > infinity;
+      assert.equal(Number.isNaN(wide[i]), nan, `${i}`);
+      assert.equal(half, nan ? i | quiet : i);
     });
   }
 });
