@@ -5,9 +5,12 @@ import { convertCommand } from './commands/convert.js';
 import { dataCommand } from './commands/data.js';
 import { demoCommand } from './commands/demo.js';
 import { doctorCommand } from './commands/doctor.js';
+import { embedCommand } from './commands/embed.js';
 import { evalCommand } from './commands/eval.js';
 import { modelsCommand } from './commands/models.js';
+import { packCommand } from './commands/pack.js';
 import { skillCommand } from './commands/skill.js';
+import { solveCommand } from './commands/solve.js';
 import { tuneCommand } from './commands/tune.js';
 
 /** Every command, in the order a newcomer meets them. */
@@ -21,5 +24,8 @@ export const commands: readonly Command[] = [
   chatCommand,
   adaptersCommand,
   convertCommand,
+  embedCommand,
+  solveCommand,
+  packCommand,
   doctorCommand,
 ] as unknown as readonly Command[];

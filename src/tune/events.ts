@@ -60,7 +60,7 @@ export type TuneEvent =
   /** The loss left all bounds: training went back to the best state with half the learning rate. */
   | { type: 'diverged'; step: number; loss: number; backTo: number; learningRate: number };
 
-export type Stage = 'hash' | 'ridge' | 'qlora' | 'measure' | 'answers';
+export type Stage = 'hash' | 'embed' | 'ridge' | 'qlora' | 'measure' | 'answers';
 
 /** Figures that are told before a run, and held against the truth after it. */
 export interface Quote {

@@ -5,7 +5,7 @@ import type { TuneEvent } from './events.js';
 /** sha256 of a file, hex, telling how far it is. */
 export async function hashWithProgress(
   path: string,
-  emit: (event: TuneEvent) => void,
+  emit: (event: Extract<TuneEvent, { type: 'progress' }>) => void,
   signal: AbortSignal,
 ): Promise<string> {
   const { size } = await stat(path);

@@ -15,6 +15,8 @@ export interface PreparedData {
   validation: Sequence[];
   /** Empty without a held-out file. */
   heldout: Sequence[];
+  /** Number in the user's file, from 0, of the record that each sequence comes from. */
+  records: { train: number[]; validation: number[] };
   /** sha256 of the data files, hex. */
   hashes: { data: string; heldout?: string };
   examples: { train: number; validation: number; heldout: number };
@@ -113,11 +115,14 @@ export async function prepareData(
     ...examples,
     tokens: train.reduce((sum, { targets }) => sum + targets.length, 0),
   });
+  const recordsOf = (sequences: readonly Sequence[], from: readonly Example[]) =>
+    sequences.map(({ example }) => from[example]!.source.index);
   const unlearnt = heldout?.examples ?? split.validation;
   return {
     train,
     validation,
     heldout: held,
+    records: { train: recordsOf(train, split.train), validation: recordsOf(validation, split.validation) },
     hashes: { data: data.sha256, heldout: heldout?.sha256 },
     examples,
     samples: unlearnt.slice(0, sampleCount),

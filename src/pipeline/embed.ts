@@ -1,0 +1,218 @@
+import { stat } from 'node:fs/promises';
+import { dirname, resolve } from 'node:path';
+import { readAdapter } from '../adapter/readAdapter.js';
+import { freeBytes, requireFreeSpace } from '../catalog/requireFreeSpace.js';
+import { resolveModel } from '../catalog/resolveModel.js';
+import type { NamedArrayToWrite } from '../formats/dtypes.js';
+import { ndArray } from '../formats/ndArray.js';
+import { writeNpz } from '../formats/writeNpz.js';
+import { Engine } from '../ggml/engine.js';
+import type { Workspace } from '../ggml/workspace.js';
+import { peakRss } from '../jobs/peakRss.js';
+import { layersInOrder } from '../model/eachLayer.js';
+import { linearShape } from '../model/hyperparameters.js';
+import { Model } from '../model/model.js';
+import { Tokenizer } from '../model/tokenizer.js';
+import { type CorrectedLinear, correctLayer } from '../ridge/correctLayer.js';
+import { groupExamples, type RidgeExample } from '../ridge/examples.js';
+import { workspaceNodes } from '../ridge/fitRidge.js';
+import { Student } from '../ridge/student.js';
+import { type RidgeProblem, walkingTeacher } from '../ridge/walkingTeacher.js';
+import { WalkProgress } from '../ridge/walkProgress.js';
+import { hashWithProgress } from '../tune/hashWithProgress.js';
+import { runOptions } from '../tune/options.js';
+import { planExamples } from '../tune/planExamples.js';
+import { prepareData } from '../tune/prepare.js';
+import { firstAdapted, ridgePreset } from '../tune/ridgeSettings.js';
+import { thinProgress } from '../tune/thinProgress.js';
+import { UsageError } from '../util/errors.js';
+import { eventStream } from '../util/eventStream.js';
+import { requireFree } from '../util/requireFree.js';
+import { requireWritable } from '../util/requireWritable.js';
+import { version } from '../util/version.js';
+import { activationArray } from './activationArray.js';
+import type { EmbedResult, PipelineEvent } from './events.js';
+import { type ActivationsHeader, encodeHeader, linearsInOrder } from './header.js';
+import { indexArrays } from './indexArrays.js';
+import { arrayName } from './openActivations.js';
+import { type EmbedOptions, embedSettings } from './options.js';
+import { Recording } from './recording.js';
+
+type Emit = (event: PipelineEvent) => void;
+
+/**
+ * First step of the pipeline: a user's examples to the activations that ridge is solved from, in one .npz file (docs/pipeline.md). The
+ * teacher's residual streams are those that `tune` lets the student follow; the student's are of the bare model, without corrections.
+ * What is written at any time are the rows of one layer; the file appears under its name when it is complete.
+ *
+ * @param data file of examples, in any format that `data/` reads
+ * @throws LoamError for a stated failure, StoppedError when `signal` fires
+ */
+export function embed(
+  data: string,
+  options: EmbedOptions,
+  signal?: AbortSignal,
+): AsyncGenerator<PipelineEvent, EmbedResult, void> {
+  return eventStream<PipelineEvent, EmbedResult>((emit, inner) => run(data, options, emit, inner), signal);
+}
+
+async function run(data: string, options: EmbedOptions, emit: Emit, signal: AbortSignal): Promise<EmbedResult> {
+  const started = performance.now();
+  const out = requireOut(options.out);
+  const chosen = options.model ?? runOptions.model.default;
+  const source = await resolveModel(chosen);
+  await requireFree(out, [data, source.path, options.heldout, options.teacher]);
+  await requireWritable(out);
+  using engine = new Engine({ threads: options.threads });
+  await using model = await Model.open(engine, source.path);
+  using tokenizer = await Tokenizer.open(model.gguf);
+  const { hyper, gguf } = model;
+  const { layers, embedding, contextLength } = hyper;
+  const maxTokens = Math.min(options.maxTokens, contextLength);
+  const prepared = await prepareData(
+    tokenizer,
+    { data, heldout: options.heldout, maxTokens, contextLength, seed: options.seed },
+    emit,
+    signal,
+  );
+  const skill =
+    options.teacher === undefined ? undefined : (await readAdapter(options.teacher, { gguf, hyper })).modules;
+  const plan = await planExamples(model, tokenizer, prepared, options, ridgePreset);
+  const records = [...prepared.records.train, ...prepared.records.validation];
+  const walked = plan.examples.filter(({ part }) => part !== 'heldout');
+  const firstLayer = firstAdapted(options.layers, layers, Math.ceil(layers / 2));
+  const count = (part: RidgeExample['part']) =>
+    walked.reduce((sum, example) => sum + (example.part === part ? example.targets.length : 0), 0);
+  const header: ActivationsHeader = {
+    kind: 'bare',
+    loam: version,
+    model: {
+      source: source.name ?? source.path,
+      sha256: source.sha256 ?? (await hashWithProgress(source.path, emit, signal)),
+      architecture: hyper.architecture.name,
+      name: gguf.string('general.name', ''),
+    },
+    layers,
+    embedding,
+    firstLayer,
+    linears: linearsInOrder(firstLayer, layers).map(([layer, module]) => ({
+      layer,
+      module,
+      inputs: linearShape(hyper, module)[0],
+    })),
+    dtype: options.f16 ? 'f16' : 'f32',
+    teacherOnly: options.teacherOnly,
+    rows: { train: count('train'), validation: count('validation') },
+    shots: plan.shots.map((shots) => shots.map((sequence) => prepared.records.train[sequence]!)),
+    sources: {
+      data: prepared.hashes.data,
+      heldout: prepared.hashes.heldout ?? null,
+      teacher: options.teacher === undefined ? null : await hashWithProgress(options.teacher, emit, signal),
+    },
+    settings: Object.fromEntries(Object.keys(embedSettings).map((name) => [name, options[name as 'seed']])),
+    nll: { teacher: {} },
+  };
+  await tellSize(out, header, emit);
+  emit({ type: 'stage', stage: 'embed', message: 'computing activations, layer by layer' });
+  const problem = { examples: plan.examples, prefixes: plan.prefixes, skill };
+  using workspace = engine.workspace(workspaceNodes);
+  await writeNpz(
+    out,
+    (async function* () {
+      yield* indexArrays(walked, records);
+      yield* activations(engine, model, workspace, problem, header, emit, signal);
+      yield { name: 'header', ...ndArray(encodeHeader(header)) };
+    })(),
+  );
+  return {
+    type: 'result',
+    activations: out,
+    linears: header.linears.map(({ layer, module }) => ({ layer, module })),
+    rows: header.rows,
+    bytes: (await stat(out)).size,
+    nll: header.nll,
+    seconds: (performance.now() - started) / 1000,
+    peakRssBytes: peakRss(),
+  };
+}
+
+/** The path of --out, which `embed` and the other steps don't choose themselves: what they write can be large. */
+export function requireOut(out: string | undefined): string {
+  if (out !== undefined) return resolve(out);
+  throw new UsageError({ found: 'no --out', expected: 'the path to write to', fix: 'see --help' });
+}
+
+/** Tells how many bytes of activations there will be, and stops where the disk does not have them. */
+export async function tellSize(out: string, header: ActivationsHeader, emit: Emit): Promise<void> {
+  const { linears, embedding, dtype, teacherOnly } = header;
+  const rows = header.rows.train + header.rows.validation;
+  const widths = linears.reduce((sum, { inputs }) => sum + embedding + (teacherOnly ? 0 : inputs + embedding), 0);
+  const bytes = rows * widths * (dtype === 'f16' ? 2 : 4);
+  emit({ type: 'size', rows, linears: linears.length, bytes });
+  await requireFreeSpace(dirname(out), bytes, freeBytes, {
+    name: 'this file of activations',
+    fix: 'free some space, or use --teacher-only, --f16 or fewer --layers',
+  });
+}
+
+/** Walks teacher and student through the model side by side, and leaves the teacher's NLL in the header. */
+async function* activations(
+  engine: Engine,
+  model: Model,
+  workspace: Workspace,
+  problem: RidgeProblem,
+  header: ActivationsHeader,
+  emit: Emit,
+  signal: AbortSignal,
+): AsyncGenerator<NamedArrayToWrite, void, void> {
+  const { layers, embedding, firstLayer, dtype } = header;
+  const { examples } = problem;
+  const groups = groupExamples(examples).student;
+  const rows = groups.map(({ members }) => members.reduce((sum, member) => sum + examples[member]!.targets.length, 0));
+  const progress = new WalkProgress(thinProgress('embed', emit));
+  await using teacher = await walkingTeacher(engine, model, workspace, problem, progress, signal);
+  await using student = header.teacherOnly
+    ? undefined
+    : await Student.create(model, workspace, examples, groups, progress.add, signal);
+  progress.total =
+    layers * teacher.tokens + (student ? (firstLayer + 3 * (layers - firstLayer)) * student.walker.paddedTokens : 0);
+
+  for await (const layer of layersInOrder(model, 0)) {
+    await teacher.advance(layer);
+    if (layer.index < firstLayer) {
+      await student?.advance(layer);
+      continue;
+    }
+    await using attention =
+      student && (await Recording.create(rows, linearShape(model.hyper, 'attn_output')[0], embedding));
+    await using forward = student && (await Recording.create(rows, linearShape(model.hyper, 'ffn_down')[0], embedding));
+    if (student) {
+      await correctLayer(engine, student, layer, async (module, collect) => {
+        await collect(module === 'attn_output' ? attention! : forward!);
+        return undefined;
+      });
+    }
+    const of = (module: CorrectedLinear) => ({ layer: layer.index, module });
+    const array = (
+      module: CorrectedLinear,
+      kind: 'inputs' | 'teacher' | 'student',
+      source: Parameters<typeof activationArray>[1],
+    ) =>
+      activationArray(
+        arrayName(of(module), kind),
+        source,
+        rows,
+        kind === 'inputs' ? linearShape(model.hyper, module)[0] : embedding,
+        dtype,
+      );
+    for (const module of ['attn_output', 'ffn_down'] as const) {
+      const recording = module === 'attn_output' ? attention : forward;
+      if (recording) yield array(module, 'inputs', recording.inputs);
+      yield array(module, 'teacher', module === 'attn_output' ? teacher.middle : teacher.out);
+      if (recording) yield array(module, 'student', recording.student);
+    }
+  }
+  for (const [part, value] of Object.entries(await teacher.nll())) {
+    if (Number.isFinite(value)) header.nll.teacher[part as RidgeExample['part']] = value;
+  }
+}

@@ -1,0 +1,84 @@
+import { stat } from 'node:fs/promises';
+import { basename, dirname, extname, join, resolve } from 'node:path';
+import { describeBase } from '../adapter/describeBase.js';
+import { ggufBase } from '../adapter/LoraBase.js';
+import { writePeft } from '../adapter/peft/writePeft.js';
+import { readCheckedLora } from '../adapter/readAdapter.js';
+import { writeAdapter } from '../adapter/writeAdapter.js';
+import { readGguf } from '../gguf/readGguf.js';
+import { readHyperparameters } from '../model/hyperparameters.js';
+import { Tokenizer } from '../model/tokenizer.js';
+import { LoamError } from '../util/errors.js';
+import { eventStream } from '../util/eventStream.js';
+import { requireFree } from '../util/requireFree.js';
+import { requireWritable } from '../util/requireWritable.js';
+import { version } from '../util/version.js';
+import { requireOut } from './embed.js';
+import type { PackResult, PipelineEvent } from './events.js';
+import { layerMapName, readFactors } from './factorsFolder.js';
+import type { PackOptions } from './options.js';
+import { resolveBase } from './resolveBase.js';
+
+/**
+ * Last step of the pipeline: factors to an adapter, as LoRA GGUF for llama.cpp and as a folder for PEFT (docs/pipeline.md). The
+ * GGUF file has the tensors that `tune` writes for the same factors; the folder for PEFT holds the same values. Nothing is measured:
+ * `loam eval` does that.
+ *
+ * @param folder of factors, by `solve` or by anything that writes .npy
+ */
+export function pack(
+  folder: string,
+  options: PackOptions,
+  signal?: AbortSignal,
+): AsyncGenerator<PipelineEvent, PackResult, void> {
+  return eventStream<PipelineEvent, PackResult>((emit, inner) => run(folder, options, emit, inner), signal);
+}
+
+async function run(
+  folder: string,
+  options: PackOptions,
+  emit: (event: PipelineEvent) => void,
+  signal: AbortSignal,
+): Promise<PackResult> {
+  const out = requireOut(options.out);
+  const peft = resolve(options.peft ?? `${join(dirname(out), basename(out, extname(out)))}-peft`);
+  await requireWritable(out);
+  await requireWritable(join(peft, 'adapter_config.json'));
+  const { model: named = {} } = await readFactors(folder);
+  const source = await resolveBase(options.model, named, join(folder, layerMapName), emit, signal);
+  await requireFree(out, [source.path]);
+  const gguf = await readGguf(source.path);
+  const hyper = readHyperparameters(gguf);
+  const { linears, recipe } = await readFactors(folder, hyper);
+  if (!linears.some(({ factors }) => factors.rank > 0)) {
+    throw new LoamError({
+      found: 'no correction of a rank above 0',
+      where: folder,
+      fix: 'solve with other examples or another --lambda',
+    });
+  }
+  using tokenizer = await Tokenizer.open(gguf);
+  const rank = Math.max(...linears.map(({ factors }) => factors.rank));
+  const alpha = options.alpha ?? rank;
+  await writeAdapter(out, {
+    ...(await describeBase(gguf, tokenizer, source.sha256)),
+    modules: linears,
+    alpha,
+    name: basename(out, extname(out)),
+    recipe: { ...recipe, alpha: options.alpha },
+    metrics: {},
+    version,
+  });
+  // Out of the file as written: both hold the same values, bit for bit.
+  const { lora } = await readCheckedLora(out, { gguf, hyper });
+  await writePeft(peft, lora, ggufBase(source.path, hyper));
+  return {
+    type: 'result',
+    adapter: out,
+    peft,
+    linears: linears.length,
+    rank,
+    alpha,
+    bytes: (await stat(out)).size,
+  };
+}
