@@ -44,7 +44,8 @@ export async function appFiles(): Promise<ReadonlyMap<string, AppFile>> {
   const icons = join(here, 'icons', 'drawn');
   const pictures = new Map<string, Buffer>();
   for (const name of await readdir(icons)) {
-    if (name.endsWith('.png') || name.endsWith('.svg')) pictures.set(`/icons/${name}`, await readFile(join(icons, name)));
+    if (name.endsWith('.png') || name.endsWith('.svg'))
+      pictures.set(`/icons/${name}`, await readFile(join(icons, name)));
   }
 
   // The worker keeps a whole version of the page or none of it, so its text names the version.
@@ -110,7 +111,11 @@ async function readText(file: string): Promise<string> {
     return await readFile(file, 'utf8');
   } catch (cause) {
     throw new LoamError(
-      { found: 'a file of the web app is missing', where: relative(dist, file), fix: 'build again with `npm run build`' },
+      {
+        found: 'a file of the web app is missing',
+        where: relative(dist, file),
+        fix: 'build again with `npm run build`',
+      },
       { cause },
     );
   }

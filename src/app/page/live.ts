@@ -1,23 +1,17 @@
 /** What goes on at the server: its status, and word of changes that this page or another browser made. */
 import { useCallback, useEffect, useRef, useState } from 'preact/hooks';
-import type { JobState, Status } from '../logic/types.js';
+import type { Download, JobState, Status } from '../logic/types.js';
 import { ApiError, call, isAbort, onReach } from './api.js';
 import { follow } from './stream.js';
 
 export type Changed = 'datasets' | 'adapters' | 'models' | 'conversations' | 'settings' | 'vault' | 'jobs';
 
+const everything: readonly Changed[] = ['datasets', 'adapters', 'models', 'conversations', 'settings', 'vault', 'jobs'];
+
 const changeListeners = new Set<(what: Changed) => void>();
 
 export function tellChanged(what: Changed): void {
   for (const listener of changeListeners) listener(what);
-}
-
-export interface Download {
-  name: string;
-  done: number;
-  total?: number;
-  state: 'running' | 'done' | 'failed';
-  message?: string;
 }
 
 export interface Live {
@@ -77,7 +71,7 @@ export function useLive(): Live {
       clearInterval(timer);
       removeEventListener('loam-retry', now);
       void reload();
-      for (const what of ['datasets', 'adapters', 'models', 'conversations', 'jobs'] as const) tellChanged(what);
+      for (const what of everything) tellChanged(what);
     };
   }, [reached]);
 
@@ -98,6 +92,9 @@ export function useLive(): Live {
           setJob(next);
           if (next.state !== 'running' || next.share === undefined) tellChanged('jobs');
           if (next.state === 'done') tellChanged('adapters');
+        } else if (event.type === 'reset') {
+          for (const what of everything) tellChanged(what);
+          void reload();
         } else if (event.type === 'changed') {
           tellChanged(event.what as Changed);
           if (event.what === 'vault' || event.what === 'models' || event.what === 'jobs') void reload();

@@ -1,7 +1,7 @@
 /** Event streams of the server: one answer (chat, comparison), or one that is followed for as long as the page is looked at. */
 import { retryDelay } from '../logic/retryDelay.js';
 import { type SseEvent, SseParser } from '../logic/SseParser.js';
-import { ApiError, faultOf, headers, isAbort, readFault, tellReach } from './api.js';
+import { ApiError, type Fault, headers, isAbort, readFault, tellReach } from './api.js';
 
 async function* eventsOf(response: Response): AsyncGenerator<SseEvent> {
   const parser = new SseParser();
@@ -44,8 +44,8 @@ export async function* ask<T extends object>(
   try {
     for await (const { data } of eventsOf(response)) {
       if (data === '[DONE]') return;
-      const event = JSON.parse(data) as T & { error?: unknown };
-      if (event.error) throw new ApiError(500, faultOf(event, 500));
+      const event = JSON.parse(data) as T & { type?: string };
+      if (event.type === 'error') throw new ApiError(500, event as Fault);
       yield event as Awaited<T>;
     }
   } catch (error) {
@@ -127,7 +127,7 @@ export function follow(
           if (event.id) lastId = event.id;
           if (event.event === 'reset') listener.onReset?.();
           // "EPOCH-N": numbers grow within an epoch, and a new epoch begins with a reset.
-          else listener.onEvent(Number(/\d+$/.exec(event.id)?.[0] ?? 0), JSON.parse(event.data));
+          listener.onEvent(Number(/\d+$/.exec(event.id)?.[0] ?? 0), JSON.parse(event.data));
         }
       }
     } catch (error) {

@@ -1,9 +1,8 @@
 import { useEffect, useState } from 'preact/hooks';
-import { bytes } from '../../../util/format.js';
 import type { DatasetInfo, Quote } from '../../logic/types.js';
 import { useServer } from '../App.js';
 import { call, isAbort } from '../api.js';
-import { roughly } from '../readable.js';
+import { roughly, size } from '../readable.js';
 
 interface Props {
   dataset: DatasetInfo;
@@ -61,11 +60,11 @@ export function QuoteCard({ dataset, model, options, paused, onLayers }: Props) 
         </div>
         <div>
           <dt>Memory</dt>
-          <dd>{quote ? bytes(quote.memoryBytes) : '…'}</dd>
+          <dd>{quote ? size(quote.memoryBytes) : '…'}</dd>
         </div>
         <div>
           <dt>Disk</dt>
-          <dd>{quote ? (quote.diskBytes > 0 ? bytes(quote.diskBytes) : 'next to none') : '…'}</dd>
+          <dd>{quote ? (quote.diskBytes > 0 ? size(quote.diskBytes) : 'next to none') : '…'}</dd>
         </div>
         <div>
           <dt>{quote?.energyJoules !== undefined ? 'Energy' : 'Battery'}</dt>
@@ -82,7 +81,7 @@ export function QuoteCard({ dataset, model, options, paused, onLayers }: Props) 
       {tight && (
         <p class="note warn">
           <span>
-            That is close to all the memory that is free now ({bytes(quote.availableBytes!)}). Close other apps, or adapt
+            That is close to all the memory that is free now ({size(quote.availableBytes!)}). Close other apps, or adapt
             fewer layers:
           </span>
         </p>
@@ -92,7 +91,7 @@ export function QuoteCard({ dataset, model, options, paused, onLayers }: Props) 
           <span class="quiet">Cheaper:</span>
           {quote.cheaper.map((one) => (
             <button key={one.layers} type="button" class="button small" onClick={() => onLayers(one.layers)}>
-              {one.layers} layers, {roughly(one.seconds)}, {bytes(one.memoryBytes)}
+              {one.layers} layers, {roughly(one.seconds)}, {size(one.memoryBytes)}
             </button>
           ))}
         </div>

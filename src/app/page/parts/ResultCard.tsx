@@ -1,6 +1,7 @@
 import type { TuneResult } from '../../../tune/events.js';
-import { bytes, duration } from '../../../util/format.js';
+import { duration } from '../../../util/format.js';
 import type { Job } from '../../logic/types.js';
+import { size } from '../readable.js';
 import { href } from '../router.js';
 import { Icon } from './Icon.js';
 import { NllBars } from './NllBars.js';
@@ -17,7 +18,8 @@ export function ResultCard({ job, result }: { job: Job; result: TuneResult }) {
       <h2>It has learnt</h2>
       <NllBars base={result.nll.base} adapted={result.nll.adapted} on={measured[result.measuredOn]} />
       <p class="quiet">
-        {duration(result.seconds)}, at most {bytes(result.peakRssBytes)} of memory; the adapter takes {bytes(result.bytes)}.
+        {duration(result.seconds)}, at most {size(result.peakRssBytes)} of memory; the adapter takes{' '}
+        {size(result.bytes)}.
       </p>
       <div class="row">
         <a class="button primary" href={job.adapter ? `${href('chat')}?version=${job.adapter.version}` : href('chat')}>

@@ -1,5 +1,5 @@
 import { useEffect, useState } from 'preact/hooks';
-import { bytes, count } from '../../../util/format.js';
+import { count } from '../../../util/format.js';
 import { asChance, emptyRun, type RunView, stageNames, stateNames, withEvent } from '../../logic/runView.js';
 import type { Job, JobEvent } from '../../logic/types.js';
 import { announce } from '../announce.js';
@@ -14,7 +14,7 @@ import { Loading } from '../parts/Loading.js';
 import { Page } from '../parts/Page.js';
 import { ResultCard } from '../parts/ResultCard.js';
 import { RunLog } from '../parts/RunLog.js';
-import { roughly } from '../readable.js';
+import { roughly, size } from '../readable.js';
 import { href, replace } from '../router.js';
 import { follow } from '../stream.js';
 
@@ -58,11 +58,11 @@ function useRun(job: Job | undefined): { view: RunView | undefined; connected: b
 }
 
 export function JobScreen({ id }: { id: string }) {
-  const { data: job, error, reload } = useResource(
-    (signal) => call<Job>('GET', `/api/jobs/${id}`, { signal }),
-    ['jobs'],
-    [id],
-  );
+  const {
+    data: job,
+    error,
+    reload,
+  } = useResource((signal) => call<Job>('GET', `/api/jobs/${id}`, { signal }), ['jobs'], [id]);
   const { view } = useRun(job);
   const [failed, setFailed] = useState<Error>();
   const [busy, setBusy] = useState(false);
@@ -101,21 +101,25 @@ export function JobScreen({ id }: { id: string }) {
       <section class={`run-head state-${state}`}>
         <p class="run-state">
           {state === 'running' && <span class="pulse running" />}
-          <strong>{stateNames[state]}</strong>
-          {state === 'running' && view.stage && <span>{stageNames[view.stage]}</span>}
+          <strong>{state === 'running' && view.stage ? stageNames[view.stage] : stateNames[state]}</strong>
         </p>
         {!over && <Bar share={state === 'running' ? share : (share ?? 0)} label="Progress of this stage" />}
         {message !== '' && <p class="quiet">{message}</p>}
-        {state === 'running' && view.etaSeconds != null && (
-          <p class="eta">{roughly(view.etaSeconds)} to go</p>
-        )}
+        {state === 'running' && view.etaSeconds != null && <p class="eta">{roughly(view.etaSeconds)} to go</p>}
         {state === 'interrupted' && (
-          <p>The system ended the run, perhaps for want of memory. Nothing is lost: it goes on from its last checkpoint.</p>
+          <p>
+            The system ended the run, perhaps for want of memory. Nothing is lost: it goes on from its last checkpoint.
+          </p>
         )}
         {!over && (
           <div class="row">
             {state === 'paused' || state === 'interrupted' ? (
-              <button type="button" class="button primary" disabled={busy} onClick={() => void act('resume').catch(() => {})}>
+              <button
+                type="button"
+                class="button primary"
+                disabled={busy}
+                onClick={() => void act('resume').catch(() => {})}
+              >
                 <Icon name="play" /> Go on
               </button>
             ) : (
@@ -169,7 +173,7 @@ export function JobScreen({ id }: { id: string }) {
               {view.latest && (
                 <div>
                   <dt>Memory</dt>
-                  <dd>{bytes(view.latest.rssBytes)}</dd>
+                  <dd>{size(view.latest.rssBytes)}</dd>
                 </div>
               )}
             </dl>
@@ -183,15 +187,8 @@ export function JobScreen({ id }: { id: string }) {
         </button>
       )}
       {dialog === 'stop' && (
-        <Confirm
-          title="Stop learning"
-          verb="Stop"
-          onClose={() => setDialog(undefined)}
-          onConfirm={() => act('cancel')}
-        >
-          <p>
-            The best state so far is kept as an adapter, if there is one. To go on later, choose Pause instead.
-          </p>
+        <Confirm title="Stop learning" verb="Stop" onClose={() => setDialog(undefined)} onConfirm={() => act('cancel')}>
+          <p>The best state so far is kept as an adapter, if there is one. To go on later, choose Pause instead.</p>
         </Confirm>
       )}
       {dialog === 'delete' && (
