@@ -12,11 +12,11 @@ import { NoExamplesError } from './noExamplesError.js';
 import { Pace } from './pace.js';
 import { quoteName } from './quoteName.js';
 import { readRecord } from './readRecord.js';
-import { readSource } from './readSource.js';
+import { hashBytes, readSource } from './readSource.js';
 import { refuseBinary } from './refuseBinary.js';
 import { Repeats } from './repeats.js';
 import { toUtf8 } from './toUtf8.js';
-import type { Dataset, Example, Problem, RawRecord, Shape } from './types.js';
+import type { Dataset, Example, NamedBytes, Problem, RawRecord, Shape } from './types.js';
 
 /** Different unused names that are counted; records whose field names are data would bring millions. */
 const MAX_UNUSED_NAMES = 50;
@@ -87,7 +87,7 @@ function unusedFields(unused: ReadonlyMap<string, number>): Dataset['unusedField
 }
 
 /**
- * Reads a file of examples. The format is recognised from the content: JSON, JSON lines or CSV (comma, semicolon, tab) with
+ * Reads a file of examples, or the bytes of one under a name for messages. The format is recognised from the content: JSON, JSON lines or CSV (comma, semicolon, tab) with
  * question and answer fields (Alpaca and its relatives) or conversations (OpenAI messages, ShareGPT), in UTF-8 or UTF-16. Each
  * record is an example, or a problem of severity error, or a problem of kind duplicate. Gives way to other work every few ms.
  *
@@ -96,9 +96,13 @@ function unusedFields(unused: ReadonlyMap<string, number>): Dataset['unusedField
  * @throws StoppedError when `signal` fires
  * @throws LoamError when it cannot be read, is too large, is of no known format, or is JSON with a syntax error
  */
-export async function loadDataset(path: string, { signal }: { signal?: AbortSignal } = {}): Promise<Dataset> {
+export async function loadDataset(
+  data: string | NamedBytes,
+  { signal }: { signal?: AbortSignal } = {},
+): Promise<Dataset> {
   const pace = new Pace(signal);
-  const source = await readSource(path, pace);
+  const path = typeof data === 'string' ? data : data.name;
+  const source = typeof data === 'string' ? await readSource(data, pace) : await hashBytes(data, pace);
   refuseBinary(source.bytes, path);
   const bytes = await toUtf8(source.bytes, pace);
   const collected = new Collector(path);

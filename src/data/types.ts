@@ -1,5 +1,12 @@
 /** What the rest of Loam sees of a user's example file. Nothing here knows of tokens. */
 
+/** The content of an example file that is not on a disk. */
+export interface NamedBytes {
+  /** Stands in messages where a file's path would. */
+  name: string;
+  bytes: Uint8Array;
+}
+
 export type Role = 'system' | 'user' | 'assistant';
 
 export interface Message {
