@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { LoamError } from '../util/errors.js';
 import { count } from '../util/format.js';
 import { BadRecord } from './badRecord.js';
@@ -41,7 +42,10 @@ class Collector {
   records = 0;
   private readonly repeats = new Repeats();
 
-  constructor(private readonly file: string) {}
+  constructor(
+    private readonly file: string,
+    private readonly excluded: ReadonlySet<number>,
+  ) {}
 
   add(raw: RawRecord): void {
     const { line, index } = raw;
@@ -53,6 +57,7 @@ class Collector {
         fix: 'split it',
       });
     }
+    if (this.excluded.has(index)) return;
     try {
       if ('fault' in raw) throw new BadRecord(raw.fault.kind, raw.fault.reason);
       const { shape, messages, remarks, unused } = readRecord(raw.value);
@@ -86,6 +91,13 @@ function unusedFields(unused: ReadonlyMap<string, number>): Dataset['unusedField
   return [...shown].map(([name, records]) => ({ name, records })).sort((a, b) => b.records - a.records);
 }
 
+/** Two choices of the same file are different data. */
+function hashWithout(sha256: string, excluded: readonly number[]): string {
+  return createHash('sha256')
+    .update(`${sha256} without ${excluded.join(' ')}`)
+    .digest('hex');
+}
+
 /**
  * Reads a file of examples, or the bytes of one under a name for messages. The format is recognised from the content: JSON, JSON lines or CSV (comma, semicolon, tab) with
  * question and answer fields (Alpaca and its relatives) or conversations (OpenAI messages, ShareGPT), in UTF-8 or UTF-16. Each
@@ -105,7 +117,8 @@ export async function loadDataset(
   const source = typeof data === 'string' ? await readSource(data, pace) : await hashBytes(data, pace);
   refuseBinary(source.bytes, path);
   const bytes = await toUtf8(source.bytes, pace);
-  const collected = new Collector(path);
+  const excluded = typeof data === 'string' ? [] : (data.excluded ?? []);
+  const collected = new Collector(path, new Set(excluded));
   let layout: Layout;
   try {
     layout = await detectLayout(bytes, path, pace);
@@ -138,6 +151,6 @@ export async function loadDataset(
     problems,
     records,
     unusedFields: unusedFields(collected.unused),
-    sha256: source.sha256,
+    sha256: excluded.length === 0 ? source.sha256 : hashWithout(source.sha256, excluded),
   };
 }

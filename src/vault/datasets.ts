@@ -55,11 +55,7 @@ export class DatasetStore {
   /** The examples to learn from: without the excluded records. */
   async load(id: string, options: { signal?: AbortSignal } = {}): Promise<Dataset> {
     const { name, excluded } = this.get(id);
-    const dataset = await loadDataset({ name: `vault:${name}`, bytes: await this.read(id) }, options);
-    const left = new Set(excluded);
-    const examples = dataset.examples.filter(({ source }) => !left.has(source.index));
-    if (examples.length > 0) return { ...dataset, examples };
-    throw new LoamError({ found: 'every example is excluded', where: dataset.file, fix: 'include some again' });
+    return await loadDataset({ name: `vault:${name}`, bytes: await this.read(id), excluded }, options);
   }
 
   /** An edited data set: the earlier content is destroyed. What was excluded is included again unless `more` says otherwise. */
