@@ -1,9 +1,9 @@
 import { createHash, type Hash } from 'node:crypto';
 import type { FileHandle } from 'node:fs/promises';
+import { syncFolder } from '../util/syncFolder.js';
 import { writeFileAtomic } from '../util/writeFileAtomic.js';
 import { CHUNK_BYTES, type CheckpointHeader, encodePreamble, type Slot, slotPath } from './checkpointFile.js';
 import { probeSlots } from './probeSlots.js';
-import { syncFolder } from './syncFolder.js';
 
 export interface WrittenCheckpoint {
   slot: Slot;
