@@ -4,7 +4,8 @@ import { LoamError, StoppedError, throwIfStopped } from '../util/errors.js';
 import { Mutex } from '../util/mutex.js';
 import { unpackError } from '../util/sendError.js';
 import type { ChatEvent } from './ChatSession.js';
-import type { FromInference, InferenceRequest, ToInference } from './inferenceProtocol.js';
+import type { FromInference, InferenceRequest, PreviewRequest, ToInference } from './inferenceProtocol.js';
+import type { ExamplePreview } from './previewExamples.js';
 
 const program = fileURLToPath(new URL('./inferenceWorker.js', import.meta.url));
 
@@ -45,6 +46,32 @@ export class InferenceProcess implements AsyncDisposable {
     request: InferenceRequest,
     { adapter, signal }: { adapter?: () => Promise<Uint8Array>; signal?: AbortSignal } = {},
   ): AsyncGenerator<ChatEvent, void, void> {
+    yield* this.inTurn((id) => ({ type: 'answer', id, request }), adapter, signal);
+  }
+
+  /** What a model would learn from examples. */
+  async preview(request: PreviewRequest, signal?: AbortSignal): Promise<ExamplePreview> {
+    return (await this.result((id) => ({ type: 'preview', id, request }), undefined, signal)) as ExamplePreview;
+  }
+
+  private async result(
+    message: (id: number) => ToInference,
+    adapter: (() => Promise<Uint8Array>) | undefined,
+    signal: AbortSignal | undefined,
+  ): Promise<unknown> {
+    const work = this.inTurn(message, adapter, signal);
+    for (;;) {
+      const { done, value } = await work.next();
+      if (done) return value;
+    }
+  }
+
+  private async *inTurn(
+    message: (id: number) => ToInference,
+    adapter: (() => Promise<Uint8Array>) | undefined,
+    signal: AbortSignal | undefined,
+  ): AsyncGenerator<ChatEvent, unknown, void> {
+    throwIfStopped(signal);
     this.waiting++;
     let release = () => {};
     const ended = new Promise<void>((resolve) => {
@@ -54,13 +81,15 @@ export class InferenceProcess implements AsyncDisposable {
       await new Promise<void>((resolve, reject) => {
         // Whoever gives up while waiting lets the next one pass.
         signal?.addEventListener('abort', () => reject(new StoppedError()), { once: true });
-        this.turn.run(() => {
-          resolve();
-          return ended;
-        }).catch(reject);
+        this.turn
+          .run(() => {
+            resolve();
+            return ended;
+          })
+          .catch(reject);
       });
       throwIfStopped(signal);
-      yield* this.run(request, adapter, signal);
+      return yield* this.run(message, adapter, signal);
     } finally {
       release();
       if (--this.waiting === 0) this.restUntilNeeded();
@@ -68,10 +97,10 @@ export class InferenceProcess implements AsyncDisposable {
   }
 
   private async *run(
-    request: InferenceRequest,
+    request: (id: number) => ToInference,
     adapter: (() => Promise<Uint8Array>) | undefined,
     signal: AbortSignal | undefined,
-  ): AsyncGenerator<ChatEvent, void, void> {
+  ): AsyncGenerator<ChatEvent, unknown, void> {
     clearTimeout(this.idle);
     const child = this.start();
     const id = ++this.count;
@@ -109,11 +138,11 @@ export class InferenceProcess implements AsyncDisposable {
       return message;
     };
     try {
-      this.tell(child, { type: 'answer', id, request });
+      this.tell(child, request(id));
       for (;;) {
         const message = await next();
         if (!message) throw signal?.aborted ? new StoppedError() : diedError(died!);
-        if (message.type === 'done') return;
+        if (message.type === 'done') return message.result;
         if (message.type === 'failed') throw unpackError(message.error);
         if (message.type === 'event') yield message.event;
         if (message.type === 'need-adapter') await this.handOver(child, id, adapter);

@@ -1,4 +1,5 @@
 /** What passes between a program and its inference process: over a pipe, never over a disk. */
+import type { Example } from '../data/types.js';
 import type { ChatMessage } from '../model/chatTemplate.js';
 import type { SentError } from '../util/sendError.js';
 import type { ChatEvent } from './ChatSession.js';
@@ -17,8 +18,17 @@ export interface InferenceRequest {
   forget?: boolean;
 }
 
+export interface PreviewRequest {
+  model: string;
+  examples: readonly Example[];
+  /** Examples shown in full. */
+  show: number;
+  maxTokens: number;
+}
+
 export type ToInference =
   | { type: 'answer'; id: number; request: InferenceRequest }
+  | { type: 'preview'; id: number; request: PreviewRequest }
   | { type: 'adapter'; id: number; bytes: Uint8Array }
   | { type: 'no-adapter'; id: number }
   | { type: 'stop'; id: number };
@@ -26,5 +36,5 @@ export type ToInference =
 export type FromInference =
   | { type: 'need-adapter'; id: number }
   | { type: 'event'; id: number; event: ChatEvent }
-  | { type: 'done'; id: number }
+  | { type: 'done'; id: number; result?: unknown }
   | { type: 'failed'; id: number; error: SentError };

@@ -4,6 +4,7 @@ import { StoppedError } from '../util/errors.js';
 import { lowerPriority } from '../util/lowerPriority.js';
 import { packError } from '../util/sendError.js';
 import { ChatSession } from './ChatSession.js';
+import { previewExamples } from './previewExamples.js';
 import type { FromInference, InferenceRequest, ToInference } from './inferenceProtocol.js';
 
 /** The one who serves goes first, and training last. */
@@ -27,31 +28,35 @@ const stops = new Map<number, AbortController>();
 const waiting = new Map<number, (bytes: Uint8Array | undefined) => void>();
 
 process.on('message', (message: ToInference) => {
-  if (message.type === 'answer') void answer(message.id, message.request);
+  if (message.type === 'answer') void work(message.id, (signal) => answer(message.id, message.request, signal));
+  if (message.type === 'preview') void work(message.id, (signal) => previewExamples(message.request, signal));
   if (message.type === 'stop') stops.get(message.id)?.abort();
   if (message.type === 'adapter') waiting.get(message.id)?.(message.bytes);
   if (message.type === 'no-adapter') waiting.get(message.id)?.(undefined);
 });
 
-async function answer(id: number, request: InferenceRequest): Promise<void> {
+async function work(id: number, run: (signal: AbortSignal) => Promise<unknown>): Promise<void> {
   const controller = new AbortController();
   stops.set(id, controller);
   try {
-    const chat = await open(request);
-    await wear(id, chat, request.adapter);
-    const { prompt, sampling, stop, forget } = request;
-    const options = { stop, forget };
-    const events =
-      typeof prompt === 'string'
-        ? chat.complete(prompt, sampling, controller.signal, options)
-        : chat.answer(prompt, sampling, controller.signal, options);
-    for await (const event of events) send({ type: 'event', id, event });
-    send({ type: 'done', id });
+    send({ type: 'done', id, result: await run(controller.signal) });
   } catch (error) {
     send({ type: 'failed', id, error: packError(error) });
   } finally {
     stops.delete(id);
   }
+}
+
+async function answer(id: number, request: InferenceRequest, signal: AbortSignal): Promise<void> {
+  const chat = await open(request);
+  await wear(id, chat, request.adapter);
+  const { prompt, sampling, stop, forget } = request;
+  const options = { stop, forget };
+  const events =
+    typeof prompt === 'string'
+      ? chat.complete(prompt, sampling, signal, options)
+      : chat.answer(prompt, sampling, signal, options);
+  for await (const event of events) send({ type: 'event', id, event });
 }
 
 /** The session of a model; one model is held at a time. */

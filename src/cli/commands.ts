@@ -6,6 +6,7 @@ import { demoCommand } from './commands/demo.js';
 import { doctorCommand } from './commands/doctor.js';
 import { evalCommand } from './commands/eval.js';
 import { modelsCommand } from './commands/models.js';
+import { serveCommand } from './commands/serve.js';
 import { skillCommand } from './commands/skill.js';
 import { tuneCommand } from './commands/tune.js';
 import { vaultCommand } from './commands/vault.js';
@@ -21,5 +22,6 @@ export const commands: readonly Command[] = [
   chatCommand,
   adaptersCommand,
   vaultCommand,
+  serveCommand,
   doctorCommand,
 ] as unknown as readonly Command[];

@@ -18,6 +18,6 @@ export function parseQuery(schema: TObject | undefined, search: URLSearchParams)
 function convert(schema: TSchema, text: string): unknown {
   const { type } = schema as { type?: string };
   if ((type === 'integer' || type === 'number') && /^-?\d+(\.\d+)?$/.test(text)) return Number(text);
-  if (type === 'boolean' && (text === 'true' || text === 'false')) return text === 'true';
+  if (type === 'boolean' && /^(true|1|false|0)$/.test(text)) return text === 'true' || text === '1';
   return text;
 }
