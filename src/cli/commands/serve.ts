@@ -1,5 +1,7 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { appFiles } from '../../app/appFiles.js';
+import { contentSecurityPolicy } from '../../app/contentSecurityPolicy.js';
 import { isLoopback, startServer } from '../../server/startServer.js';
 import { framesOf } from '../../util/sendError.js';
 import { UsageError } from '../../util/errors.js';
@@ -43,15 +45,13 @@ export const serveCommand = command({
     // Asked for on the page rather than on the terminal, unless it was given.
     const given = options.passphraseFile !== undefined || process.env.LOAM_PASSPHRASE !== undefined;
     const vault = Vault.state(home) !== 'passphrase' || given ? await openVault(options, output) : undefined;
-    const page = await import('../../app/appFiles.js');
-    const { contentSecurityPolicy } = await import('../../app/contentSecurityPolicy.js');
     await using server = await startServer({
       home,
       port: options.port,
       host,
       newToken: options.newToken,
       vault,
-      files: await page.appFiles(),
+      files: await appFiles(),
       contentSecurityPolicy,
       onBug: (error) => output.line(`an unexpected ${error instanceof Error ? error.name : 'error'}, which is a bug in Loam; please report it:\n${framesOf(error)}`),
     });
