@@ -1,4 +1,3 @@
-import { randomBytes } from 'node:crypto';
 import { chmodSync, existsSync, statSync } from 'node:fs';
 import { mkdir, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -10,14 +9,11 @@ import { DocumentStore } from './documents.js';
 import { VaultDamagedError } from './errors.js';
 import { removeMirrored } from './mirrored.js';
 import { keyState, newRootKey, readRootKey, writeRootKey } from './rootKey.js';
-import { KEY_BYTES } from './seal.js';
+import { RunKeys } from './runKeys.js';
 import type { VaultState, VaultStorage } from './types.js';
 import { VaultContext } from './vaultContext.js';
 import { VaultIndex } from './vaultIndex.js';
 import { VaultLock } from './vaultLock.js';
-
-/** Kind of the documents that are keys. */
-const KEYS = 'key';
 
 /**
  * The store of a person's private things: data sets, adapters with their versions, documents; encrypted, see docs/vault.md. Several
@@ -27,6 +23,7 @@ export class Vault implements AsyncDisposable {
   readonly adapters: AdapterStore;
   readonly datasets: DatasetStore;
   readonly documents: DocumentStore;
+  readonly runKeys: RunKeys;
 
   private constructor(
     readonly folder: string,
@@ -37,6 +34,7 @@ export class Vault implements AsyncDisposable {
     this.adapters = new AdapterStore(context);
     this.datasets = new DatasetStore(context, this.adapters);
     this.documents = new DocumentStore(context);
+    this.runKeys = new RunKeys(this.documents);
   }
 
   /** Whether `home` has a vault, and what opens it. */
@@ -87,20 +85,6 @@ export class Vault implements AsyncDisposable {
   async changePassphrase(next: string | undefined): Promise<void> {
     const root = newRootKey();
     await this.index.replaceRoot(root, () => writeRootKey(this.folder, root, next));
-  }
-
-  /** A key for what lies outside the vault and belongs to it, such as checkpoints: made when first asked for. */
-  async key(purpose: string): Promise<Buffer> {
-    const known = await this.documents.get(KEYS, purpose);
-    if (known) return Buffer.from(known);
-    const key = randomBytes(KEY_BYTES);
-    await this.documents.put(KEYS, purpose, key);
-    return key;
-  }
-
-  /** Destroys that key, and so whatever was encrypted with it. */
-  async forgetKey(purpose: string): Promise<void> {
-    await this.documents.delete(KEYS, purpose);
   }
 
   storage(): VaultStorage {

@@ -48,7 +48,7 @@ export class AdapterStore {
     return await this.context.store(bytes, (blob) => {
       const now = new Date().toISOString();
       const old = this.find(target);
-      if (old && lineage.base.sha256 !== old.value.model.sha256) throw otherModel(old.value, lineage);
+      if (old && lineage.base.sha256 !== old.value.model.sha256) throw otherModel(old.value, lineage.base);
       const adapter = old?.id ?? newId();
       const base: AdapterValue = old?.value ?? {
         name: (target as { name: string }).name,
@@ -74,6 +74,13 @@ export class AdapterStore {
       ];
       return { change: { put }, result: { id, ...value } };
     });
+  }
+
+  /** Throws LoamError where an adapter of this name belongs to another base model. */
+  requireFits(name: string, base: Lineage['base']): void {
+    checkName(name, 'an adapter');
+    const old = this.find({ name });
+    if (old && old.value.model.sha256 !== base.sha256) throw otherModel(old.value, base);
   }
 
   /** Chooses the version in use; null is the bare base model. Going back is choosing an earlier one. */
@@ -137,16 +144,16 @@ export class AdapterStore {
     });
   }
 
-  /** Versions that have learnt from a data set, or that began with one that had, oldest first. */
+  /** Versions that have learnt from a data set, or from a version that had, oldest first. */
   dependentsOf(datasetId: string): AdapterVersion[] {
     const all = this.versions().sort((a, b) => a.createdAt.localeCompare(b.createdAt) || a.number - b.number);
     const found = new Set<string>();
     for (let before = -1; before < found.size; ) {
       before = found.size;
       for (const { id, lineage } of all) {
-        const { parent, datasets } = lineage;
-        if (datasets.some((data) => data.id === datasetId) || (parent !== undefined && found.has(parent)))
-          found.add(id);
+        const { parent, teacher, datasets } = lineage;
+        const learnt = datasets.some((data) => data.id === datasetId);
+        if (learnt || found.has(parent ?? '') || found.has(teacher ?? '')) found.add(id);
       }
     }
     return all.filter(({ id }) => found.has(id));
@@ -216,7 +223,7 @@ function toAdapter({ id, value }: Entry, versions: readonly AdapterVersion[]): A
   return { id, name, createdAt, model, versions: own, active: own.some((v) => v.id === active) ? active : null };
 }
 
-function otherModel({ name, model }: AdapterValue, { base }: Lineage): LoamError {
+function otherModel({ name, model }: AdapterValue, base: Lineage['base']): LoamError {
   return new LoamError({
     found: `the adapter "${name}" belongs to the base model ${model.name}`,
     expected: `${base.name}, which this version was made for`,

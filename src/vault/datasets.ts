@@ -4,7 +4,8 @@ import { LoamError } from '../util/errors.js';
 import type { AdapterStore } from './adapters.js';
 import { checkName } from './checkName.js';
 import { newId } from './ids.js';
-import type { AdapterVersion, DatasetInfo, Json } from './types.js';
+import { isRunKeyOf } from './runKeys.js';
+import type { AdapterVersion, DatasetInfo, DocumentInfo, Json } from './types.js';
 import type { VaultContext } from './vaultContext.js';
 import type { Entry } from './vaultIndex.js';
 
@@ -99,13 +100,20 @@ export class DatasetStore {
     return this.adapters.dependentsOf(id);
   }
 
-  /** Destroys the key of the content; with `withAdapters` that of every dependent version too, all at once. */
+  /**
+   * Destroys the key of the content, and those of what stopped runs on it have left; with `withAdapters` that of every dependent
+   * version too. All at once.
+   */
   async delete(id: string, { withAdapters = false } = {}): Promise<void> {
     await this.context.store(undefined, () => {
       this.entry(id);
       const versions = withAdapters ? this.dependents(id).map((version) => version.id) : [];
       const { put, remove } = this.adapters.withoutVersions(versions);
-      return { change: { put, remove: [id, ...remove], forget: true }, result: undefined };
+      const keys = this.context.index
+        .all('document')
+        .filter(({ value }) => isRunKeyOf(id, value as DocumentInfo))
+        .map((entry) => entry.id);
+      return { change: { put, remove: [id, ...remove, ...keys], forget: true }, result: undefined };
     });
   }
 

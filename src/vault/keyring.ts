@@ -4,8 +4,8 @@
  */
 import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
+import { deriveKey, KEY_BYTES, seal, unseal } from '../util/seal.js';
 import { readMirrored, writeMirrored } from './mirrored.js';
-import { deriveKey, KEY_BYTES, seal, unseal } from './seal.js';
 
 const VERSION = 1;
 /** Keys and wrappings are at most two each; more is not ours. */

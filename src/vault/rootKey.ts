@@ -6,10 +6,10 @@ import { createHash, randomBytes } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { Decrypter, Encrypter } from 'age-encryption';
+import { KEY_BYTES } from '../util/seal.js';
 import { VaultDamagedError, VaultLockedError, WrongPassphraseError } from './errors.js';
 import { copyPath, readMirrored, removeMirrored, writeMirrored } from './mirrored.js';
 import { passphraseIdentity, passphraseRecipient } from './passphrase.js';
-import { KEY_BYTES } from './seal.js';
 import type { VaultState } from './types.js';
 
 const plainPath = (folder: string) => join(folder, 'key');

@@ -30,8 +30,9 @@ export interface Lineage {
   datasets: { id?: string; sha256: string }[];
   recipe?: Record<string, unknown>;
   metrics?: Record<string, unknown>;
-  /** Id of the version that training began with. */
+  /** Ids of the version that training began with, and of the one that taught. */
   parent?: string;
+  teacher?: string;
   /** Of a file from elsewhere: what it calls itself. */
   imported?: string;
 }

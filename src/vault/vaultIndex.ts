@@ -2,12 +2,12 @@ import { createHash } from 'node:crypto';
 import { statSync } from 'node:fs';
 import { join } from 'node:path';
 import { LoamError, UnsupportedError } from '../util/errors.js';
+import { seal, unseal } from '../util/seal.js';
 import { VaultDamagedError, VaultLockedError } from './errors.js';
 import { IndexImage, type IndexRow, loadSqlite } from './indexImage.js';
 import { type IndexKey, newIndexKey, readKeyring, writeKeyring } from './keyring.js';
 import { isMirrored, readMirrored, writeMirrored } from './mirrored.js';
 import { keyState } from './rootKey.js';
-import { seal, unseal } from './seal.js';
 import { VaultLock } from './vaultLock.js';
 
 const VERSION = '1';
