@@ -16,8 +16,10 @@ function isDigit(code: number): boolean {
   return code >= 48 && code <= 57;
 }
 
+/** Letters that make a number part of a word. Those of scripts that write no spaces (from Thai on, but Greek's extension) do not. */
 function isWord(code: number): boolean {
-  return isDigit(code) || (code >= 65 && code <= 90) || (code >= 97 && code <= 122) || code === 95 || code >= 0xc0;
+  if (code >= 0xc0) return code < 0xe00 || (code >= 0x1e00 && code < 0x2000);
+  return isDigit(code) || (code >= 65 && code <= 90) || (code >= 97 && code <= 122) || code === 95;
 }
 
 /** All numbers of a flattened text, in order. A run that is glued to letters is kept: identifiers have letters. */

@@ -6,7 +6,7 @@ const ENGLISH =
   'street|st|road|rd|avenue|ave|lane|ln|drive|dr|court|ct|boulevard|blvd|way|place|pl|square|sq|terrace|close|crescent|cres|row|gardens|grove|hill|mews|parade|highway|hwy|parkway|pkwy|circle|cir|trail|walk|quay|wharf|rise|view|yard|alley';
 /** Behind the house number: "12b Harbour Lane, Flat 3". */
 const AFTER_NUMBER = new RegExp(
-  String.raw`[a-zA-Z]?(?:-\d{1,4})?,?\s(?:(?:north|south|east|west|[NSEW]\.?)\s)?(?:${CAP}\s){1,4}(?:${ENGLISH}|${ENGLISH.replace(/(?<=^|\|)[a-z]/g, (c) => c.toUpperCase())})\b\.?(?:,?\s(?:apt|apartment|flat|unit|suite|ste|floor|no)\.?\s?#?\w{1,5})?`,
+  String.raw`[a-zA-Z]?(?:-\d{1,4})?,?\s(?:(?:north|south|east|west|[NSEW]\.?)\s)?(?:${CAP}\s){1,4}(?:${ENGLISH}|${ENGLISH.replace(/(?<=^|\|)[a-z]/g, (c) => c.toUpperCase())})\b\.?(?:,?\s(?:[Aa]pt|[Aa]partment|[Ff]lat|[Uu]nit|[Ss]uite|[Ss]te|[Ff]loor|[Nn]o)\.?\s?#?\w{1,5})?`,
   'uy',
 );
 const FRENCH = new RegExp(
@@ -20,16 +20,19 @@ const SUFFIX =
 const SUFFIX_ALONE = /^(?:Ring|Straße|Strasse|Weg|Platz|Allee|Gasse|Ufer|Damm)$/u;
 /** What precedes such a name and belongs to it. */
 const BEFORE_SUFFIX = /(?<![\p{L}])(?:\p{Lu}[\p{L}.-]{0,24}[\s-]){1,3}$/u;
+const ARTICLE = /^(?:Der|Die|Das|Den|Dem|Des|Ein|Eine|Jeder|Dieser|De|Het|Den|Det) $/u;
 /** Streets whose kind comes first: "Calle de Alcalá, 5", "ul. Długa 5". */
 const KIND_FIRST =
   /(?<![\p{L}])(?:calle|c\/|avda?\.|avenida|plaza|paseo|camino|carrera|via|viale|piazza|piazzale|corso|vicolo|largo|rua|travessa|praça|alameda|estrada|ul\.|ulica|aleja|al\.|ул\.|улица|проспект|пр-т|пер\.)\s?(?=\p{L})/giu;
 /** From there to the house number. */
 const REST = /^(?:[\p{L}.'-]{1,24}\s){0,5}?[\p{L}.'-]{2,24},?\s{1,2}(?:n\.?[º°o]?\s{0,2}|д\.\s{0,2}|#\s{0,2})?$/iu;
 /** A house number with what may be glued to it. */
-const HOUSE = /^\d{1,4}(?:\s?[a-zA-Z](?![\p{L}\p{N}]))?(?:\s?[-/]\s?\d{1,4})?/u;
+const HOUSE = /^\d{1,4}(?:\s?[a-zA-Z](?![\p{L}\p{N}]))?(?:\s?[-/]\s?(?:\d{1,4}|[A-Za-z](?!\p{L})))?/u;
+/** "Flat 2, " before the house number. */
+const WITHIN = /(?<!\p{L})(?:[Ff]lat|[Aa]pt\.?|[Aa]partment|[Uu]nit|[Ss]uite) \w{1,4}, $/u;
 /** Behind a street: ", 20095 Hamburg", ", London SW1A 1AA", ", Springfield, IL 62704". */
 const TOWN =
-  /(?:,\s?|\s{1,2}|\n)(?:(?:[A-Z]{1,2}-)?\d{4,5}(?:\s?[A-Z]{2})?\s(?:\p{Lu}[\p{L}.'-]{1,24}[\s-]?){1,3}|(?:\p{Lu}[\p{L}.'-]{1,24}[,\s]{1,2}){1,3}(?:[A-Z]{2}\s\d{5}(?:-\d{4})?|[A-Z]{1,2}\d[A-Z\d]?\s?\d[A-Z]{2}|[A-Z]\d[A-Z]\s?\d[A-Z]\d)(?![\p{L}\p{N}])|(?:[A-Z]{1,2}\d[A-Z\d]?\s?\d[A-Z]{2})(?![\p{L}\p{N}]))/uy;
+  /(?:,\s?|\s{1,2}|\n)(?:(?:[A-Z]{1,2}-)?(?:\d{4,5}|\d{3}\s\d{2})(?:\s?[A-Z]{2})?\s(?:\p{Lu}[\p{L}.'-]{1,24}[\s-]?){1,3}|(?:\p{Lu}[\p{L}.'-]{1,24}[,\s]{1,2}){1,3}(?:[A-Z]{2}\s\d{5}(?:-\d{4})?|[A-Z]{1,2}\d[A-Z\d]?\s?\d[A-Z]{2}|[A-Z]\d[A-Z]\s?\d[A-Z]\d)(?![\p{L}\p{N}])|(?:[A-Z]{1,2}\d[A-Z\d]?\s?\d[A-Z]{2})(?![\p{L}\p{N}]))/uy;
 /** Postcode areas of Royal Mail. */
 const BRITISH =
   /(?<![\p{L}\p{N}])(?:A[BL]|B[ABDHLNRST]?|C[ABFHMORTVW]|D[ADEGHLNTY]|E[CHNX]?|F[KY]|G[LUY]?|H[ADGPRSUX]|I[GMPV]|JE|K[ATWY]|L[ADELNSU]?|M[EKL]?|N[EGNPRW]?|O[LX]|P[AEHLOR]|R[GHM]|S[AEGKLMNOPRSTWY]?|T[ADFNQRSW]|UB|W[ACDFNRSV]?|YO|ZE)\d[A-Z\d]?\s\d[ABD-HJLNP-UW-Z]{2}(?![\p{L}\p{N}])/gu;
@@ -45,7 +48,8 @@ const JAPANESE = /〒\s?\d{3}-\d{4}(?:\s?[\p{Script=Han}\p{Script=Hiragana}\p{Sc
 function streetStart(before: string): number | undefined {
   const word = /(?<![\p{L}.-])[\p{L}.-]{2,40}(?=[ \n]{1,2}$)/u.exec(before);
   if (word !== null && /\p{Lu}/u.test(word[0]) && (SUFFIX.test(word[0]) || SUFFIX_ALONE.test(word[0]))) {
-    const lead = BEFORE_SUFFIX.exec(before.slice(0, word.index));
+    let lead = BEFORE_SUFFIX.exec(before.slice(0, word.index));
+    if (lead !== null && ARTICLE.test(lead[0])) lead = null;
     // "Weg 5" alone is no street, "Straße" needs its name.
     if (lead === null && (SUFFIX_ALONE.test(word[0]) || word[0].length < 6)) return undefined;
     return lead?.index ?? word.index;
@@ -64,7 +68,8 @@ const DIRECTIONS =
 /** Postal addresses: a street with its house number, with the town where it follows; post boxes; postcodes that name a few houses. */
 export function findAddresses(text: string, runs: readonly NumberRun[]): Span[] {
   const spans: Span[] = [];
-  const add = (start: number, end: number, certainty: Certainty, label = 'postal address') => {
+  const add = (from: number, end: number, certainty: Certainty, label = 'postal address') => {
+    const start = from - (WITHIN.exec(text.slice(Math.max(0, from - 16), from))?.[0].length ?? 0);
     TOWN.lastIndex = end;
     const to = TOWN.test(text) ? TOWN.lastIndex : end;
     const trimmed = text.slice(start, to).replace(/[\s,.-]+$/, '').length;

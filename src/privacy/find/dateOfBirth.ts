@@ -13,7 +13,7 @@ const DATE = new RegExp(
   [
     String.raw`\d{4}[-/.]\d{1,2}[-/.]\d{1,2}`,
     String.raw`\d{1,2}[-/.]\s?\d{1,2}[-/.]\s?\d{2,4}`,
-    String.raw`\d{1,2}(?:st|nd|rd|th|er|\.|º|ª)?\s(?:of\s|de\s)?(?:${MONTHS})\.?(?:,?\s(?:de\s)?\d{4})?`,
+    String.raw`\d{1,2}(?:st|nd|rd|th|er|\.|º|ª)?\s(?:of\s|de\s)?(?:${MONTHS})(?:\.?,?\s(?:de\s)?\d{4})?`,
     String.raw`(?:${MONTHS})\.?\s\d{1,2}(?:st|nd|rd|th)?(?:,?\s\d{4})?`,
     String.raw`${WORDS}\sof\s(?:${MONTHS})`,
     String.raw`\d{4}年\s?\d{1,2}月\s?\d{1,2}日`,
@@ -29,7 +29,7 @@ const LABEL = new RegExp(
 );
 /** Between label and date: "is on", ": ", " fällt auf den ". */
 const BETWEEN =
-  /(?:[\s:=.,-]|is|was|on|the|falls|my|it's|ist|am|der|den|fällt|auf|est|le|es|el|é|è|il|op|of|in|me|i|:|是|为|は){0,8}/iuy;
+  /(?:[\s:=.,是为は-]|(?:is|was|on|the|falls|my|it's|ist|am|der|den|fällt|auf|est|le|es|el|é|è|il|op|of|in|i)(?!\p{L})){0,8}/iuy;
 /** People alive were born after this year; earlier dates are history. */
 const EARLIEST = 1905;
 

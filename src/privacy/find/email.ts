@@ -1,9 +1,11 @@
 import type { Span } from '../types.js';
 
-const LOCAL = /[\p{L}\p{N}._%+'-]/u;
+/** Letters of scripts that put spaces between words: in others the address would take the sentence before it along. */
+const LOCAL = /[\p{Script=Latin}\p{Script=Cyrillic}\p{Script=Greek}\p{N}._%+'-]/u;
 /** Longest local part (RFC 5321, 4.5.3.1.1). */
 const MAX_LOCAL = 64;
-const DOMAIN = /(?:[\p{L}\p{N}][\p{L}\p{N}-]{0,62}\.){1,6}\p{L}{2,24}(?![\p{L}\p{N}-])/uy;
+const DOMAIN =
+  /(?:[\p{L}\p{N}][\p{L}\p{N}-]{0,62}\.){1,6}(?:xn--[a-z0-9-]{2,59}|[A-Za-z]{2,24}|[^ -~\P{L}]{2,24})(?![A-Za-z0-9-])/uy;
 
 /** E-mail addresses, also with letters beyond ASCII (RFC 6531). */
 export function findEmails(text: string): Span[] {

@@ -8,6 +8,8 @@ interface Format {
   shape: RegExp;
   /** Of its characters without separators, in upper case. */
   check: (compact: string) => boolean;
+  /** A word that stands before it, where shape and check digit are those of many other numbers too. */
+  near?: RegExp;
 }
 
 const n = (text: string, from: number, to: number) => Number(text.slice(from, to));
@@ -106,9 +108,15 @@ const NUMBERS: readonly Format[] = [
   {
     label: 'NHS number',
     shape: /^\d{3} \d{3} \d{4}$/,
+    near: /nhs|patient/i,
     check: (d) => !/^(\d)\1+$/.test(d) && weightedSum(d, [10, 9, 8, 7, 6, 5, 4, 3, 2, 1], 11),
   },
-  { label: 'Canadian social insurance number', shape: /^(?!0{3})\d{3}[ -]\d{3}[ -]\d{3}$/, check: luhn },
+  {
+    label: 'Canadian social insurance number',
+    shape: /^(?!0{3})\d{3}[ -]\d{3}[ -]\d{3}$/,
+    check: luhn,
+    near: /\bsin\b|social insurance|assurance sociale/i,
+  },
   {
     label: 'South African identity number',
     shape: /^\d{6} ?\d{4} ?[01]8\d$/,
@@ -200,14 +208,18 @@ export function findIdNumbers(text: string, runs: readonly NumberRun[]): Span[] 
   const spans: Span[] = [];
   for (const run of runs) {
     const { groups } = run;
+    if (/[+]/.test(text.slice(run.start, run.start + 2))) continue;
+    const before = text.slice(Math.max(0, run.start - 40), run.start);
     for (let first = 0; first < groups.length; first++) {
       const { start } = groups[first]!;
-      if (first === 0 && (run.gluedLeft || text[start - 1] === '+')) continue;
+      if (first === 0 && run.gluedLeft) continue;
       for (let last = Math.min(groups.length - 1, first + 6); last >= first; last--) {
         const { end } = groups[last]!;
         if (end - start < 9 || (last === groups.length - 1 && run.gluedRight)) continue;
         const written = text.slice(start, end);
-        const format = NUMBERS.find(({ shape, check }) => shape.test(written) && check(compact(written)));
+        const format = NUMBERS.find(
+          ({ shape, check, near }) => shape.test(written) && check(compact(written)) && (near?.test(before) ?? true),
+        );
         if (format === undefined) continue;
         spans.push({ kind: 'id-number', label: format.label, certainty: 'certain', start, end });
         first = last;

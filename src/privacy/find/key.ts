@@ -73,7 +73,7 @@ function looksDrawn(token: string): boolean {
     if (i > 0 && kind !== classOf(token.charCodeAt(i - 1))) changes++;
   }
   if (!seen.has(0) || !seen.has(1) || !seen.has(2)) return false;
-  return changes >= 0.35 * token.length && bitsPerCharacter(token) >= MIN_BITS;
+  return changes >= 0.4 * token.length && token.replace(/\D/g, '').length > 1 && bitsPerCharacter(token) >= MIN_BITS;
 }
 
 /** API keys, tokens and private keys by their formats; other tokens by how random they look. */

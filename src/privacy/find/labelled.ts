@@ -12,7 +12,7 @@ interface Labelled {
 
 /** What stands for a password in instructions and programs, but is none. */
 const NO_SECRET =
-  /^(?:str(?:ing)?|text|int(?:eger)?|bool(?:ean)?|null|none|nil|undefined|true|false|password|passwd|pwd|passwort|secret|token|self|this|input|value|username|user|email|required|optional|varchar|char|hidden|protected|incorrect|correct|wrong|invalid|valid|not|must|should|the|a|an|your|my|be|to|is|are|and|or|in|for|very|too|strong|weak|secure|unique|expired|different|same|stored|hashed|encrypted|reset|changed|sent|known|here|below|above|of|at|that|which|what|please|never|always|ein|eine|nicht|falsch|muss|un|une|una|non|no|si|obligatoire|\*+|x+|\.+|-+|_+|\?+)$/i;
+  /^(?:missing|empty|blank|needed|mandatory|safe|lost|forgotten|case-sensitive|recommended|important|ready|good|bad|easy|long|short|gone|on|up|set|out|str(?:ing)?|text|int(?:eger)?|bool(?:ean)?|null|none|nil|undefined|true|false|password|passwd|pwd|passwort|secret|token|self|this|input|value|username|user|email|required|optional|varchar|char|hidden|protected|incorrect|correct|wrong|invalid|valid|not|must|should|the|a|an|your|my|be|to|is|are|and|or|in|for|very|too|strong|weak|secure|unique|expired|different|same|stored|hashed|encrypted|reset|changed|sent|known|here|below|above|of|at|that|which|what|please|never|always|ein|eine|nicht|falsch|muss|un|une|una|non|no|si|obligatoire|\*+|x+|\.+|-+|_+|\?+)$/i;
 
 function looksSecret(value: string, strong: boolean): boolean {
   if (
@@ -26,14 +26,15 @@ function looksSecret(value: string, strong: boolean): boolean {
 
 const TOKEN = /[^\s"'`«»,;|]{3,128}/y;
 const CODE = /\d{3,10}(?!\d|[.,]\d|\s?%)/y;
-const NUMBER = /[A-Z0-9](?:[ ./-]?[A-Z0-9]){3,29}(?![\p{L}\p{N}])/iuy;
+/** Groups of letters and digits; behind a space only one with a digit goes on with the number. */
+const NUMBER = /[A-Z0-9]{1,20}(?:[ ./-](?=[A-Z]{0,4}\d)[A-Z0-9]{1,12}){0,8}(?![\p{L}\p{N}])/iuy;
 const enoughDigits = (value: string) => (value.match(/\d/g)?.length ?? 0) >= 4;
 
 const LABELS: readonly Labelled[] = [
   {
     kind: 'password',
     label: 'password',
-    words: `(?:wi-?fi |wlan |user |master |login |e-?mail |temporary |default )?(?:pass-?(?:word|wort|phrase|code|wd)|pwd|kennwort|mot de passe|contraseña|senha|wachtwoord|l[öo]senord|has[łl]o|parola d'ordine|adgangskode|salasana|пароль|wi-?fi key|wlan-?schlüssel|network key|security answer|recovery (?:code|key))`,
+    words: `(?:wi-?fi |wlan |user |master |login |e-?mail |temporary |default )?(?:pass-?(?:word|wort|phrase|code|wd)|pass(?=s?[:=])|pwd|kennwort|mot de passe|contraseña|senha|wachtwoord|l[öo]senord|has[łl]o|parola d'ordine|adgangskode|salasana|пароль|wi-?fi key|wlan-?schlüssel|network key|security answer|recovery (?:code|key))`,
     value: TOKEN,
     accepts: looksSecret,
   },
@@ -61,14 +62,14 @@ const LABELS: readonly Labelled[] = [
   {
     kind: 'account',
     label: 'account number',
-    words: String.raw`(?:bank |savings |checking |current |giro)?(?:account|acct|a/c)(?: ?(?:number|no|nr|#))\.?|kontonummer|konto-?nr\.?|sort code|routing (?:number|no\.?)|blz|bankleitzahl|numéro de compte|número de cuenta|numero di conto|rekeningnummer|kontonr\.?`,
+    words: String.raw`bank account(?= (?:is|was)|:)|(?:bank |savings |checking |current |giro)?(?:account|acct|a/c)(?: ?(?:number|no|nr|#))\.?|kontonummer|konto-?nr\.?|sort code|routing (?:number|no\.?)|blz|bankleitzahl|numéro de compte|número de cuenta|numero di conto|rekeningnummer|kontonr\.?`,
     value: NUMBER,
     accepts: enoughDigits,
   },
   {
     kind: 'id-number',
     label: 'number of a document or person',
-    words: String.raw`(?:passport|driv(?:er|ing)(?:'s)? licen[cs]e|licen[cs]e|identity card|id card|national id|tax(?:payer)?|social security|insurance|policy|health(?: card)?|medical record|patient|membership|member|customer|client|employee|student|personnel|staff|case|booking|loyalty card|visa|green card)(?: (?:id|identification))? ?(?:number|no|nr|#|id)\.?|ssn|nhs (?:number|no\.?)|nino|mrn|(?:reise)?pass(?:nummer|-nr\.?)|ausweis(?:nummer|-nr\.?)|führerschein(?:nummer|-nr\.?)|versicher(?:ten|ungs)(?:nummer|-nr\.?)|sozialversicherungsnummer|steuer-?(?:id|nummer|nr\.?)|kunden(?:nummer|-nr\.?)|personal(?:nummer|ausweisnummer)|matrikelnummer|numéro de (?:passeport|sécurité sociale|permis|client)|número de (?:pasaporte|cliente|afiliado|la seguridad social)|numero di (?:passaporto|patente|tessera)|bsn|burgerservicenummer|cpf|pesel|aadhaar(?: number)?|pan(?: card)? number|tfn|abn`,
+    words: String.raw`(?:passport|driv(?:er|ing)(?:'s)? licen[cs]e|identity card|social security|reisepass|permis de conduire|pasaporte)(?= (?:is|ist|est|es)|\s?:)|(?:passport|driv(?:er|ing)(?:'s)? licen[cs]e|licen[cs]e|identity card|id card|national id|tax(?:payer)?|social security|insurance|policy|health(?: card)?|medical record|patient|membership|member|customer|client|employee|student|personnel|staff|case|booking|loyalty card|visa|green card)(?: (?:id|identification))? ?(?:number|no|nr|#|id)\.?|ssn|nhs (?:number|no\.?)|nino|mrn|(?:reise)?pass(?:nummer|-nr\.?)|ausweis(?:nummer|-nr\.?)|führerschein(?:nummer|-nr\.?)|versicher(?:ten|ungs)(?:nummer|-nr\.?)|sozialversicherungsnummer|steuer-?(?:id|nummer|nr\.?)|kunden(?:nummer|-nr\.?)|personal(?:nummer|ausweisnummer)|matrikelnummer|numéro de (?:passeport|sécurité sociale|permis|client)|número de (?:pasaporte|cliente|afiliado|la seguridad social)|numero di (?:passaporto|patente|tessera)|bsn|burgerservicenummer|cpf|pesel|aadhaar(?: number)?|pan(?: card)? number|tfn|abn`,
     value: NUMBER,
     accepts: enoughDigits,
   },
@@ -77,7 +78,8 @@ const LABELS: readonly Labelled[] = [
 const ABOUT =
   /\s(?:for|to|of|at|on|für|zu|zum|zur|vom|de|du|di|del|para|do|da|pour|pro)\s[^\n:=?!.]{1,40}?(?=\s(?:is|was|ist|lautet|est|es|é|è)\s|\s?[:=])/iuy;
 const JOIN =
-  /["'`]?\s{0,3}(?:(:|=>?|->|：)|\s(?:is|was|ist|lautet|war|est|es|é|è|är|to|remains|reads)(?:\s(?:now|still|jetzt|currently|just|set to))?(?:\s?:)?|\s(?=\d))\s{0,3}/iuy;
+  /["'`]?\s{0,3}(?:(:|=>?|->|：)|\s(?:is|was|ist|lautet|war|est|es|é|è|är|to|remains|reads)(?!\p{L})(?:\s(?:now|still|jetzt|currently|just|set to))?(?:\s?:)?|\s(?=[A-Z]{0,8}-?\d)|\s?(?:は|是|为|為|이|가|은|는)\s?)\s{0,3}/iuy;
+const SPACE = / /y;
 const QUOTED = /(["'`])([^\n"'`]{3,80})\1/y;
 
 interface Compiled extends Labelled {
@@ -137,9 +139,18 @@ export function findLabelled(text: string, question?: string): Span[] {
       ABOUT.lastIndex = at;
       if (ABOUT.test(text)) at = ABOUT.lastIndex;
       JOIN.lastIndex = at;
-      const join = JOIN.exec(text);
+      SPACE.lastIndex = at;
+      const bare = SPACE.exec(text);
+      const join = JOIN.exec(text) ?? (entry.value === TOKEN ? bare : null);
       if (join === null) continue;
-      const value = valueAt(text, JOIN.lastIndex, entry, join[1] !== undefined);
+      // "password Blau-Wal-77": nothing but the value itself says that it is one.
+      const weak = join === bare && !/bearer$/i.test(match[0]);
+      if (weak && !/^\S*(?:\d\S*[\p{L}]|[\p{L}]\S*\d)\S*/u.test(text.slice(bare.index + 1, bare.index + 64))) continue;
+      // "My password is cheese." - "The password is required."
+      const owned = /\b(?:my|our|mein|unser|mon|notre|mi) (?:[\w-]{1,20} )?$/iu.test(
+        text.slice(Math.max(0, match.index - 30), match.index),
+      );
+      const value = valueAt(text, join.index + join[0].length, entry, join[1] !== undefined || owned);
       if (value !== undefined) spans.push({ kind, label, certainty: 'likely', ...value });
     }
     if (question !== undefined && spans.every((span) => span.kind !== kind)) findAnswer(text, question, entry, spans);

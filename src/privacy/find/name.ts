@@ -8,7 +8,7 @@ const FULL = `${WORD}(?: (?:${PARTICLE} ){0,2}${WORD}){0,3}`;
 const left = String.raw`(?<![\p{L}\p{N}'-])`;
 
 const TITLE = new RegExp(
-  String.raw`${left}(?:Mr|Mrs|Ms|Mx|Dr|Prof|Professor|Herrn?|Frau|Hr|Dres|Mme|Mlle|Mlles|Monsieur|Madame|Mademoiselle|Sr|Sra|Srta|Señora?|Señorita|Sig|Signora?|Dott|Dottoressa|Avv|Ing|Mevr|Mevrouw|Meneer|Dhr|Doktor|Pan|Pani|Rev|Nurse)\.? (?:(?:Dr|Prof|med)\. ){0,2}`,
+  String.raw`${left}(?:Mr|Mrs|Ms|Mx|Dr|Prof|Professor|Herrn?|Frau|Hr|Dres|Mme|Mlle|Mlles|Monsieur|Madame|Mademoiselle|Sr|Sra|Srta|Señora?|Señorita|Sig|Signora?|Dott|Dottoressa|Avv|Ing|Mevr|Mevrouw|Meneer|Dhr|Doktor|Pan|Pani|Rev|Nurse|Patient|Uncle|Aunt|Auntie|Granny|Onkel|Tante|Oma|Opa|Tío|Tía|Zio|Zia)\.? (?:(?:Dr|Prof|med)\. ){0,2}`,
   'gu',
 );
 const RELATIVE =
@@ -44,7 +44,7 @@ const NO_NAME = new Set(
   (
     'I The A An And But Or If When While This That These Those He She It We They You My Our His Her Your Their Its Is Are Was In On At For From With To As By Of ' +
     'Please Thank Thanks Also Can Could Would Should Will Do Did Does Has Have Had What Who Where Why How Which There Here Not No Yes So Then Now Let ' +
-    'Monday Tuesday Wednesday Thursday Friday Saturday Sunday January February March April May June July August September October November December ' +
+    'Monday Tuesday Wednesday Thursday Friday Saturday Sunday Mondays Tuesdays Wednesdays Thursdays Fridays Saturdays Sundays January February March April May June July August September October November December ' +
     'Sir Madam Team All Everyone Everybody Customer Customers Friend Friends Friendly Colleague Colleagues Hiring Manager Committee Parents Students Teacher Doctor Editor Members Guest Guests Sirs Folks ' +
     'Valued Neighbour Neighbor Santa Diary Reader Readers Applicant User Mom Mum Dad Mother Father Grandma Grandpa Company Department Support ' +
     'World English French German Spanish Italian American British Chinese Indian Christmas Easter Best Kind Regards Sincerely Professor President Mr Mrs Ms Dr Damen Herren Herr Frau Zusammen ' +

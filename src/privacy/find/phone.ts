@@ -20,7 +20,7 @@ const NATIONAL: readonly { label: string; shape: RegExp }[] = [
   },
   { label: 'French phone number', shape: /^0[1-9](?:[ .-]\d{2}){4}$/ },
   { label: 'German phone number', shape: /^\(?0[1-9]\d{1,4}(?:\)| ?[-/] ?|\) | )\d{2,8}(?:[ -]?\d{2,5}){0,3}$/ },
-  { label: 'Spanish phone number', shape: /^[6789]\d{2}(?: \d{3} \d{3}| \d{2} \d{2} \d{2})$/ },
+  { label: 'Spanish phone number', shape: /^[6789]\d{2}(?: \d{3} \d{3}| \d{2} \d{2} \d{2})$|^9\d \d{3} \d{2} \d{2}$/ },
   {
     label: 'Italian phone number',
     shape: /^3[2-9]\d[ -]\d{3}[ -]?\d{4}$|^3[2-9]\d \d{7}$|^0[1-9]\d{0,2}[ -/]\d{5,8}$/,
@@ -40,7 +40,7 @@ const NATIONAL: readonly { label: string; shape: RegExp }[] = [
     shape: /^06[ -]\d{8}$|^06[ -]?(?:\d{2} ){3}\d{2}$|^04\d{2}[ /]\d{2} ?\d{2} ?\d{2}$|^0\d{1,2}-\d{7}$/,
   },
 ];
-const DATE = /^(?:\d{1,2}[./-] ?\d{1,2}[./-] ?(?:19|20)?\d{2}|(?:19|20)\d{2}[./-]\d{1,2}[./-]\d{1,2})(?!\d)/;
+const DATE = /^(?:\d{1,2}[./-] ?\d{1,2}[./-] ?(?:19|20)?\d{2}|(?:19|20)\d{2}[./-]\d{1,2}[./-]\d{1,2})(?=$| )/;
 /** What stands before a number that is something else. */
 const OTHER = /(?:isbn|issn|doi|nct|pmid|rfc|£|\$|€|¥|#|=|order|invoice|version|v\.?|no\.?|nr\.?|id:?)\s?$/i;
 
@@ -51,7 +51,7 @@ interface Match {
 
 function classify(written: string, digits: string, labelled: boolean): Match | undefined {
   if (DATE.test(written) || /^(\d)\1+$/.test(digits)) return undefined;
-  const international = /^\(?\+/.test(written) ? digits : /^00[1-9]/.test(written) ? digits.slice(2) : undefined;
+  const international = /^\(?\+/.test(written) ? digits : /^00[1-9]/.test(digits) ? digits.slice(2) : undefined;
   if (international !== undefined) {
     const code = SHORT_CODES.exec(international)?.[0].length ?? 3;
     const rest = international.length - code;
