@@ -1,12 +1,15 @@
 import type { Command } from './command.js';
+import { adaptersCommand } from './commands/adapters.js';
 import { chatCommand } from './commands/chat.js';
 import { dataCommand } from './commands/data.js';
 import { demoCommand } from './commands/demo.js';
 import { doctorCommand } from './commands/doctor.js';
 import { evalCommand } from './commands/eval.js';
 import { modelsCommand } from './commands/models.js';
+import { serveCommand } from './commands/serve.js';
 import { skillCommand } from './commands/skill.js';
 import { tuneCommand } from './commands/tune.js';
+import { vaultCommand } from './commands/vault.js';
 
 /** Every command, in the order a newcomer meets them. */
 export const commands: readonly Command[] = [
@@ -17,5 +20,8 @@ export const commands: readonly Command[] = [
   skillCommand,
   evalCommand,
   chatCommand,
+  adaptersCommand,
+  vaultCommand,
+  serveCommand,
   doctorCommand,
 ] as unknown as readonly Command[];
