@@ -9,9 +9,11 @@ import { embedCommand } from './commands/embed.js';
 import { evalCommand } from './commands/eval.js';
 import { modelsCommand } from './commands/models.js';
 import { packCommand } from './commands/pack.js';
+import { serveCommand } from './commands/serve.js';
 import { skillCommand } from './commands/skill.js';
 import { solveCommand } from './commands/solve.js';
 import { tuneCommand } from './commands/tune.js';
+import { vaultCommand } from './commands/vault.js';
 
 /** Every command, in the order a newcomer meets them. */
 export const commands: readonly Command[] = [
@@ -27,5 +29,7 @@ export const commands: readonly Command[] = [
   embedCommand,
   solveCommand,
   packCommand,
+  vaultCommand,
+  serveCommand,
   doctorCommand,
 ] as unknown as readonly Command[];

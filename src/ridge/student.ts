@@ -122,7 +122,9 @@ export class Student implements AsyncDisposable {
   async finish(layer: Layer, lora: LayerLora): Promise<void> {
     for (const { index, batch } of this.walker.batches) {
       const { g, x } = await this.walker.begin(this.workspace, index);
-      const out = g.output(afterFeedForward(g, this.model.hyper, layer, x, feedForward(g, this.model.hyper, layer, x, lora), lora));
+      const out = g.output(
+        afterFeedForward(g, this.model.hyper, layer, x, feedForward(g, this.model.hyper, layer, x, lora), lora),
+      );
       await g.compute(this.signal);
       await this.walker.hidden.write(index, out.read(await this.walker.room(index)));
       this.onBatch(batch.length * batch.members.length);
