@@ -40,7 +40,7 @@ export async function measureCosts(
   settings: QloraSettings,
   signal?: AbortSignal,
 ): Promise<LayerCosts> {
-  const { layers } = model.hyper;
+  const { layers, vocabulary } = model.hyper;
   const opening = sharedOpening(train);
   const groups = groupSequences(ownLengths(train, opening), settings.microTokens);
   const size = ({ length, members }: (typeof groups)[number]) => length * members.length;
@@ -52,9 +52,10 @@ export async function measureCosts(
     return item;
   };
   const longest = train.reduce((most, { tokens }) => Math.max(most, tokens.length), 0);
+  const nodes = trainNodes(2, Math.max(longest, settings.microTokens), vocabulary);
   try {
     const first = Math.max(0, layers - 2);
-    const setup = own(engine.workspace(trainNodes(2, longest)));
+    const setup = own(engine.workspace(nodes));
     const loaded: TrainableLayer[] = [];
     for (let l = first; l < layers; l++) {
       loaded.push(own(await TrainableLayer.load(model, setup, l, settings.transposedType, signal)));
@@ -62,7 +63,7 @@ export async function measureCosts(
     const head = own(await model.head());
     const labels = own(await LabelGradient.create(model, setup, head, signal));
     const run = async (count: number) => {
-      using workspace = engine.workspace(trainNodes(2, longest));
+      using workspace = engine.workspace(nodes);
       const used = loaded.slice(-count);
       const modules = used.flatMap(({ index }) =>
         settings.modules.map((module) => {

@@ -122,7 +122,8 @@ export async function writeTinyModel(path: string, options: TinyModelOptions = {
     const values = new Float32Array(length).map(() => mean + spread * random.normal());
     tensors.push({ name, type: tensorTypes.f32, shape: [length], data: encode('f32', values, length) });
   };
-  matrix('token_embd.weight', embedding, tokens.length, 1);
+  // Gemma multiplies what it looks up by the root of the width.
+  matrix('token_embd.weight', embedding, tokens.length, family === 'gemma3' ? 4 / Math.sqrt(embedding) : 1);
   vector('output_norm.weight', embedding, 1);
   if (!tied) matrix('output.weight', embedding, tokens.length);
   if (options.ropeFactors) {
@@ -147,7 +148,7 @@ export async function writeTinyModel(path: string, options: TinyModelOptions = {
     linear('attn_v', embedding, kvHeads * headDim);
     if (headNorms) for (const part of ['attn_q_norm', 'attn_k_norm']) vector(`blk.${l}.${part}.weight`, headDim, 1.5);
     linear('attn_output', heads * headDim, embedding);
-    // Of the size of what enters: the stream begins at the root of the embedding's width.
+    // Of the size of the stream.
     if (postNorms) vector(`blk.${l}.post_attention_norm.weight`, embedding, 3, 1);
     vector(`blk.${l}.ffn_norm.weight`, embedding, 1);
     linear('ffn_gate', embedding, feedForward);
