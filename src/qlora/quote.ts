@@ -2,7 +2,7 @@ import type { Engine } from '../ggml/engine.js';
 import { layerLinears } from '../model/architecture.js';
 import { groupSequences } from '../model/batch.js';
 import { linearShape } from '../model/hyperparameters.js';
-import { LabelGradient } from '../model/labelGradient.js';
+import { LabelGradient, transposedHead } from '../model/labelGradient.js';
 import type { Model } from '../model/model.js';
 import { sharedOpening } from '../model/sharedOpening.js';
 import { ActivationCache } from './activationCache.js';
@@ -154,7 +154,7 @@ export function priceQlora(
   const onDisk = ActivationCache.usesDisk(cache);
   const perLayer =
     stored + transposedBytes[settings.transposedType] * weights + 4 * (copies + settings.runs - 1) * values + kept;
-  const head = (2 + 2) * vocabulary * embedding;
+  const head = 2 * vocabulary * embedding + transposedHead(model.hyper, model.engine.fastBf16).bytes;
   const checkpoints = 2 * 8 * 4 * values * trained;
   return {
     layers: trained,

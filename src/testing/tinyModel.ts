@@ -38,6 +38,8 @@ export interface TinyModelOptions {
   /** Extra or replaced metadata. */
   metadata?: Record<string, GgufValue>;
   template?: string | null;
+  /** Tokens in all; beyond the 265 that texts need they are never produced from one. */
+  tokens?: number;
 }
 
 export const chatml =
@@ -84,6 +86,10 @@ export async function writeTinyModel(path: string, options: TinyModelOptions = {
   } = options;
   const random = new Random(seed);
   const { tokens, types, merges } = vocabulary();
+  for (let i = tokens.length; i < (options.tokens ?? 0); i++) {
+    tokens.push(`<unused${i}>`);
+    types.push(normal);
+  }
   const metadata = new Map<string, GgufValue>([
     ['general.architecture', str(family)],
     ['general.type', str('model')],
