@@ -28,7 +28,8 @@ import { hfName, tinyBase } from './peft/peft.test.helper.js';
 import { permuteRows } from './peft/permuteRows.js';
 
 const folder = scratchFolder();
-const engine = new Engine({ threads: 2, kernels: 'reference' });
+// Its keys and values are f32: nothing but the order of sums differs.
+const engine = new Engine({ threads: 2 });
 after(() => engine[Symbol.dispose]());
 const tokens = Int32Array.from({ length: 24 }, (_, i) => 3 + ((i * 7919) % 250));
 const random = new Random(9);
@@ -71,7 +72,8 @@ describe('an adapter merged into GGUF', () => {
     const merged = await logitsOf(out);
     const beside = await logitsOf(path, lora);
     const size = Math.max(...beside.map(Math.abs));
-    assert.ok(merged.every((x, i) => Math.abs(x - beside[i]!) < 1e-4 * size));
+    const apart = merged.reduce((max, x, i) => Math.max(max, Math.abs(x - beside[i]!)), 0);
+    assert.ok(apart < 1e-4 * size, `${apart} of ${size}`);
     assert.ok(meanKl(await logitsOf(path), beside, 265) > 0.01, 'the adapter does something');
     const after = await readGguf(out);
     assert.deepEqual([...after.metadata], [...base.metadata]);
