@@ -13,7 +13,20 @@ export interface RidgeSettings {
   firstSweepLayer: number;
 }
 
+/** One linear is corrected. */
+export interface FittedEvent {
+  type: 'fitted';
+  layer: number;
+  module: string;
+  rank: number;
+  lambda: number;
+  /** Share of the squared target that the correction explains in the training rows. */
+  explained: number;
+  /** Share of it that is left in the validation rows, where there are any. */
+  error?: number;
+}
+
 export type RidgeEvent =
   | { type: 'progress'; done: number; total: number }
-  | { type: 'fitted'; layer: number; module: string; rank: number; lambda: number; error?: number }
+  | FittedEvent
   | { type: 'sweep'; sweep: number; nll: Record<LearntPart, number> };
