@@ -14,6 +14,9 @@ import { embedOptions, packOptions, solveOptions } from './options.js';
 import { pack } from './pack.js';
 import { solve } from './solve.js';
 
+/** Threads of a busy machine wait for one another, and these models are too small for two. */
+export const threads = 1;
+
 /** Examples with different questions and few different answers. */
 export function sayings(n: number, from = 0) {
   return Array.from({ length: n }, (_, i) => ({
@@ -47,16 +50,16 @@ export class Bench {
 
   embed(data: string, out: string, options: Partial<Parameters<typeof embed>[1]> = {}): Promise<EmbedResult> {
     const model = this.path('tiny.gguf');
-    return this.end(embed(data, { ...defaults(embedOptions), model, out: this.path(out), ...options }));
+    return this.end(embed(data, { ...defaults(embedOptions), threads, model, out: this.path(out), ...options }));
   }
 
   step(file: string, folder: string, out: string, linear?: string): Promise<EmbedResult> {
-    const options = { ...defaults(embedOptions), with: this.path(folder), out: this.path(out), linear };
+    const options = { ...defaults(embedOptions), threads, with: this.path(folder), out: this.path(out), linear };
     return this.end(embedStep(this.path(file), options));
   }
 
   solve(file: string, out: string, options: Partial<Parameters<typeof solve>[1]> = {}): Promise<SolveResult> {
-    return this.end(solve(this.path(file), { ...defaults(solveOptions), out: this.path(out), ...options }));
+    return this.end(solve(this.path(file), { ...defaults(solveOptions), threads, out: this.path(out), ...options }));
   }
 
   pack(folder: string, out: string, options: Partial<Parameters<typeof pack>[1]> = {}): Promise<PackResult> {

@@ -12,7 +12,7 @@ import { tune } from '../tune/tune.js';
 import { defaults } from '../util/options.js';
 import { readFactors } from './factorsFolder.js';
 import { openActivations } from './openActivations.js';
-import { Bench } from './pipeline.test.helper.js';
+import { Bench, threads } from './pipeline.test.helper.js';
 
 const bench = new Bench();
 const model = await bench.model();
@@ -22,7 +22,14 @@ await bench.solve('e.npz', 'plain', { sweeps: 0 });
 const plain = bench.arrays('plain');
 
 const tuned = async (out: string, options: Partial<Parameters<typeof tune>[1]> = {}) => {
-  const settings = { ...defaults(tuneOptions), method: 'ridge' as const, model, out: bench.path(out), ...options };
+  const settings = {
+    ...defaults(tuneOptions),
+    method: 'ridge' as const,
+    threads,
+    model,
+    out: bench.path(out),
+    ...options,
+  };
   await bench.end(tune(data, settings));
   return await bench.tensors(out);
 };

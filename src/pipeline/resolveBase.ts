@@ -10,7 +10,7 @@ import { LoamError } from '../util/errors.js';
  */
 export async function resolveBase(
   chosen: string | undefined,
-  named: { source?: string; sha256?: string },
+  named: { source?: string | undefined; sha256?: string | undefined },
   where: string,
   emit: (event: Extract<TuneEvent, { type: 'progress' }>) => void,
   signal: AbortSignal,
