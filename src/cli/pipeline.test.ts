@@ -80,7 +80,10 @@ describe('the pipeline from the command line', () => {
     const file = join(folder, 'e.npz');
     writeFileSync(file, 'an older file');
     const before = contents(folder);
-    const stopWhen = { signal: 'SIGINT' as const, when: (out: string) => out.includes('"stage":"embed","done"') };
+    const stopWhen = {
+      signal: 'SIGINT' as const,
+      when: (out: string) => /"type":"progress".*"stage":"embed"/.test(out),
+    };
     const args = ['embed', desk.file('long.json', long), '--model', large, '--out', file, '--json', ...threads];
     const stopped = await desk.run(args, { stopWhen });
     assert.equal(stopped.code, 130, stopped.stderr);

@@ -18,6 +18,8 @@ export interface EmbeddedLinear {
   module: CorrectedLinear;
   /** Width of its inputs. */
   inputs: number;
+  /** A norm stands between it and the residual stream: then what is to be solved is in `target` and `weights`. */
+  normed: boolean;
 }
 
 /** The array `header` of a file of activations: JSON as UTF-8 bytes. */
@@ -88,6 +90,7 @@ export function decodeHeader(bytes: Uint8Array, where: string): ActivationsHeade
     layer: entry.whole('layer', firstLayer, layers - 1),
     module: entry.oneOf('module', correctedLinears),
     inputs: entry.whole('inputs', 1, limits.width),
+    normed: entry.flag('normed'),
   }));
   checkOrder(linears, { kind, layers, firstLayer }, where);
   const rows = fields.object('rows');

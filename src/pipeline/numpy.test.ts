@@ -40,7 +40,7 @@ function difference(one: Float64Array, other: Float64Array): number {
 
 test('NumPy finds what Loam finds', { skip: typeof python === 'string' && python }, async () => {
   if (typeof python === 'string') return;
-  const model = await bench.model(3);
+  const model = await bench.model(2);
   const data = bench.data(40);
   await bench.embed(data, 'e.npz');
   await bench.solve('e.npz', 'loam', { sweeps: 0 });

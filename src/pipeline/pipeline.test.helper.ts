@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { openTensors } from '../gguf/GgufFile.js';
 import { readGguf } from '../gguf/readGguf.js';
 import { scratchFolder } from '../testing/scratch.js';
-import { writeTinyModel } from '../testing/tinyModel.js';
+import { type TinyModelOptions, writeTinyModel } from '../testing/tinyModel.js';
 import { defaults } from '../util/options.js';
 import { embed } from './embed.js';
 import { embedStep } from './embedStep.js';
@@ -32,6 +32,7 @@ export class Bench {
   readonly events: PipelineEvent[] = [];
 
   constructor() {
+    // `tune` keeps figures of its runs there.
     process.env.LOAM_HOME = join(this.folder, 'home');
   }
 
@@ -39,8 +40,8 @@ export class Bench {
     return join(this.folder, ...parts);
   }
 
-  model(layers = 4): Promise<string> {
-    return writeTinyModel(this.path('tiny.gguf'), { layers });
+  model(layers = 4, options: TinyModelOptions = {}): Promise<string> {
+    return writeTinyModel(this.path('tiny.gguf'), { layers, ...options });
   }
 
   data(n: number, name = 'data.json'): string {

@@ -96,6 +96,27 @@ describe('the three steps', () => {
   });
 });
 
+describe('a family with norms behind its linears', () => {
+  const other = new Bench();
+  it('gives the same tensors too, layer by layer and linear by linear', async () => {
+    const gemma = await other.model(2, { family: 'gemma3' });
+    const examples = other.data(16);
+    const settings = { ...defaults(tuneOptions), method: 'ridge' as const, threads, model: gemma };
+    const shared = { shots: 2, layers: { top: 2 } };
+    await other.end(tune(examples, { ...settings, ...shared, sweeps: 2, out: other.path('tuned.gguf') }));
+    await other.embed(examples, 'e.npz', shared);
+    await other.solve('e.npz', 'swept', { sweeps: 2 });
+    await other.pack('swept', 'packed.gguf');
+    assert.deepEqual(await other.tensors('packed.gguf'), await other.tensors('tuned.gguf'));
+    await other.solve('e.npz', 'plain', { sweeps: 0 });
+    for (let i = 0; i < 4; i++) {
+      await other.step('e.npz', 'steps', 'step.npz');
+      await other.solve('step.npz', 'steps');
+    }
+    assert.deepEqual(other.arrays('steps'), other.arrays('plain'));
+  });
+});
+
 describe('a file of activations', () => {
   it('tells of each row which example, position and token it is', async () => {
     await using file = await openNpz(bench.path('e.npz'));
