@@ -1,7 +1,5 @@
 import { stat } from 'node:fs/promises';
-import { dirname, resolve } from 'node:path';
 import { readAdapter } from '../adapter/readAdapter.js';
-import { freeBytes, requireFreeSpace } from '../catalog/requireFreeSpace.js';
 import { resolveModel } from '../catalog/resolveModel.js';
 import type { NamedArrayToWrite } from '../formats/dtypes.js';
 import { ndArray } from '../formats/ndArray.js';
@@ -27,7 +25,6 @@ import { planExamples } from '../tune/planExamples.js';
 import { prepareData } from '../tune/prepare.js';
 import { firstAdapted, ridgePreset } from '../tune/ridgeSettings.js';
 import { thinProgress } from '../tune/thinProgress.js';
-import { UsageError } from '../util/errors.js';
 import { eventStream } from '../util/eventStream.js';
 import { requireFree } from '../util/requireFree.js';
 import { requireWritable } from '../util/requireWritable.js';
@@ -38,6 +35,8 @@ import { indexArrays } from './indexArrays.js';
 import { linearArrays } from './linearArrays.js';
 import { type EmbedOptions, embedSettings } from './options.js';
 import { Recording } from './recording.js';
+import { requireOut } from './requireOut.js';
+import { tellSize } from './tellSize.js';
 
 type Emit = (event: PipelineEvent) => void;
 
@@ -136,28 +135,6 @@ async function run(data: string, options: EmbedOptions, emit: Emit, signal: Abor
     seconds: (performance.now() - started) / 1000,
     peakRssBytes: peakRss(),
   };
-}
-
-/** The path of --out, which `embed` and the other steps don't choose themselves: what they write can be large. */
-export function requireOut(out: string | undefined): string {
-  if (out !== undefined) return resolve(out);
-  throw new UsageError({ found: 'no --out', expected: 'the path to write to', fix: 'see --help' });
-}
-
-/** Tells how many bytes of activations there will be, and stops where the disk does not have them. */
-export async function tellSize(out: string, header: ActivationsHeader, emit: Emit): Promise<void> {
-  const { linears, embedding, dtype, teacherOnly } = header;
-  const rows = header.rows.train + header.rows.validation;
-  const widths = linears.reduce(
-    (sum, { inputs, normed }) => sum + embedding + (teacherOnly ? 0 : inputs + (normed ? 2 : 1) * embedding),
-    0,
-  );
-  const bytes = rows * widths * (dtype === 'f16' ? 2 : 4);
-  emit({ type: 'size', rows, linears: linears.length, bytes });
-  await requireFreeSpace(dirname(out), bytes, freeBytes, {
-    name: 'this file of activations',
-    fix: 'free some space, or use --teacher-only, --f16 or fewer --layers',
-  });
 }
 
 /** Walks teacher and student through the model side by side, and leaves the teacher's NLL in the header. */

@@ -20,7 +20,6 @@ import { eventStream } from '../util/eventStream.js';
 import { requireFree } from '../util/requireFree.js';
 import { requireWritable } from '../util/requireWritable.js';
 import { version } from '../util/version.js';
-import { requireOut, tellSize } from './embed.js';
 import type { EmbedResult, PipelineEvent } from './events.js';
 import { factorsFingerprint, hasFactors, readFactors } from './factorsFolder.js';
 import { type ActivationsHeader, type EmbeddedLinear, encodeHeader } from './header.js';
@@ -31,7 +30,9 @@ import type { EmbedOptions } from './options.js';
 import { parseLinear } from './parseLinear.js';
 import { Recording } from './recording.js';
 import { requireCorrectable, requireTokens } from './requireFitting.js';
+import { requireOut } from './requireOut.js';
 import { resolveBase } from './resolveBase.js';
+import { tellSize } from './tellSize.js';
 
 /**
  * The first step again, for one linear: the activations of the student that wears the corrections found so far. With it a solver of

@@ -77,6 +77,7 @@ describe('activations that cannot be', () => {
       /expected the 4 of layers 2 to 3, in order/,
     ],
     ['fewer linears', { header: headerWith((h) => (h.linears as unknown[]).pop()) }, /lists 3 linears/],
+    ['shots that are no lists', { header: headerWith((h) => Object.assign(h, { shots: 3 })) }, /"shots" is 3/],
     ['an array too few', { 'blk.3.ffn_down.teacher': undefined }, /blk\.3\.ffn_down\.teacher is missing/],
     [
       'rows too few',

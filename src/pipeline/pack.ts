@@ -13,10 +13,10 @@ import { eventStream } from '../util/eventStream.js';
 import { requireFree } from '../util/requireFree.js';
 import { requireWritable } from '../util/requireWritable.js';
 import { version } from '../util/version.js';
-import { requireOut } from './embed.js';
 import type { PackResult, PipelineEvent } from './events.js';
 import { layerMapName, readFactors } from './factorsFolder.js';
 import type { PackOptions } from './options.js';
+import { requireOut } from './requireOut.js';
 import { resolveBase } from './resolveBase.js';
 
 /**
