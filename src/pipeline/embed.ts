@@ -1,7 +1,5 @@
 import { stat } from 'node:fs/promises';
-import { dirname, resolve } from 'node:path';
 import { readAdapter } from '../adapter/readAdapter.js';
-import { freeBytes, requireFreeSpace } from '../catalog/requireFreeSpace.js';
 import { resolveModel } from '../catalog/resolveModel.js';
 import type { NamedArrayToWrite } from '../formats/dtypes.js';
 import { ndArray } from '../formats/ndArray.js';
@@ -13,10 +11,12 @@ import { layersInOrder } from '../model/eachLayer.js';
 import { linearShape } from '../model/hyperparameters.js';
 import { Model } from '../model/model.js';
 import { Tokenizer } from '../model/tokenizer.js';
-import { type CorrectedLinear, correctLayer } from '../ridge/correctLayer.js';
+import { type CorrectedLinear, correctedLinears, correctLayer } from '../ridge/correctLayer.js';
 import { groupExamples, type RidgeExample } from '../ridge/examples.js';
 import { workspaceNodes } from '../ridge/fitRidge.js';
+import { followTeacher } from '../ridge/followTeacher.js';
 import { Student } from '../ridge/student.js';
+import { streamMetric } from '../ridge/throughNorm.js';
 import { type RidgeProblem, walkingTeacher } from '../ridge/walkingTeacher.js';
 import { WalkProgress } from '../ridge/walkProgress.js';
 import { hashWithProgress } from '../tune/hashWithProgress.js';
@@ -25,18 +25,18 @@ import { planExamples } from '../tune/planExamples.js';
 import { prepareData } from '../tune/prepare.js';
 import { firstAdapted, ridgePreset } from '../tune/ridgeSettings.js';
 import { thinProgress } from '../tune/thinProgress.js';
-import { UsageError } from '../util/errors.js';
 import { eventStream } from '../util/eventStream.js';
 import { requireFree } from '../util/requireFree.js';
 import { requireWritable } from '../util/requireWritable.js';
 import { version } from '../util/version.js';
-import { activationArray } from './activationArray.js';
 import type { EmbedResult, PipelineEvent } from './events.js';
 import { type ActivationsHeader, encodeHeader, linearsInOrder } from './header.js';
 import { indexArrays } from './indexArrays.js';
-import { arrayName } from './openActivations.js';
+import { linearArrays } from './linearArrays.js';
 import { type EmbedOptions, embedSettings } from './options.js';
 import { Recording } from './recording.js';
+import { requireOut } from './requireOut.js';
+import { tellSize } from './tellSize.js';
 
 type Emit = (event: PipelineEvent) => void;
 
@@ -99,6 +99,7 @@ async function run(data: string, options: EmbedOptions, emit: Emit, signal: Abor
       layer,
       module,
       inputs: linearShape(hyper, module)[0],
+      normed: hyper.architecture.postNorms,
     })),
     dtype: options.f16 ? 'f16' : 'f32',
     teacherOnly: options.teacherOnly,
@@ -136,25 +137,6 @@ async function run(data: string, options: EmbedOptions, emit: Emit, signal: Abor
   };
 }
 
-/** The path of --out, which `embed` and the other steps don't choose themselves: what they write can be large. */
-export function requireOut(out: string | undefined): string {
-  if (out !== undefined) return resolve(out);
-  throw new UsageError({ found: 'no --out', expected: 'the path to write to', fix: 'see --help' });
-}
-
-/** Tells how many bytes of activations there will be, and stops where the disk does not have them. */
-export async function tellSize(out: string, header: ActivationsHeader, emit: Emit): Promise<void> {
-  const { linears, embedding, dtype, teacherOnly } = header;
-  const rows = header.rows.train + header.rows.validation;
-  const widths = linears.reduce((sum, { inputs }) => sum + embedding + (teacherOnly ? 0 : inputs + embedding), 0);
-  const bytes = rows * widths * (dtype === 'f16' ? 2 : 4);
-  emit({ type: 'size', rows, linears: linears.length, bytes });
-  await requireFreeSpace(dirname(out), bytes, freeBytes, {
-    name: 'this file of activations',
-    fix: 'free some space, or use --teacher-only, --f16 or fewer --layers',
-  });
-}
-
 /** Walks teacher and student through the model side by side, and leaves the teacher's NLL in the header. */
 async function* activations(
   engine: Engine,
@@ -165,7 +147,7 @@ async function* activations(
   emit: Emit,
   signal: AbortSignal,
 ): AsyncGenerator<NamedArrayToWrite, void, void> {
-  const { layers, embedding, firstLayer, dtype } = header;
+  const { layers, firstLayer, dtype } = header;
   const { examples } = problem;
   const groups = groupExamples(examples).student;
   const rows = groups.map(({ members }) => members.reduce((sum, member) => sum + examples[member]!.targets.length, 0));
@@ -177,39 +159,30 @@ async function* activations(
   progress.total =
     layers * teacher.tokens + (student ? (firstLayer + 3 * (layers - firstLayer)) * student.walker.paddedTokens : 0);
 
+  const metric = await streamMetric(model);
   for await (const layer of layersInOrder(model, 0)) {
     await teacher.advance(layer);
     if (layer.index < firstLayer) {
       await student?.advance(layer);
       continue;
     }
-    await using attention =
-      student && (await Recording.create(rows, linearShape(model.hyper, 'attn_output')[0], embedding));
-    await using forward = student && (await Recording.create(rows, linearShape(model.hyper, 'ffn_down')[0], embedding));
-    if (student) {
-      await correctLayer(engine, student, layer, async (module, collect) => {
-        await collect(module === 'attn_output' ? attention! : forward!);
-        return undefined;
-      });
-    }
-    const of = (module: CorrectedLinear) => ({ layer: layer.index, module });
-    const array = (
-      module: CorrectedLinear,
-      kind: 'inputs' | 'teacher' | 'student',
-      source: Parameters<typeof activationArray>[1],
-    ) =>
-      activationArray(
-        arrayName(of(module), kind),
-        source,
-        rows,
-        kind === 'inputs' ? linearShape(model.hyper, module)[0] : embedding,
-        dtype,
-      );
-    for (const module of ['attn_output', 'ffn_down'] as const) {
-      const recording = module === 'attn_output' ? attention : forward;
-      if (recording) yield array(module, 'inputs', recording.inputs);
-      yield array(module, 'teacher', module === 'attn_output' ? teacher.middle : teacher.out);
-      if (recording) yield array(module, 'student', recording.student);
+    const recordings = new Map<CorrectedLinear, Recording>();
+    try {
+      const following = (module: CorrectedLinear) => followTeacher(model, layer, module, teacher, metric);
+      if (student) {
+        await correctLayer(engine, student, layer, async (module, collect) => {
+          const recording = await Recording.create(rows, following(module));
+          recordings.set(module, recording);
+          await collect(recording.fit);
+          return undefined;
+        });
+      }
+      for (const module of correctedLinears) {
+        const residual = module === 'attn_output' ? teacher.middle : teacher.out;
+        yield* linearArrays(following(module).linear, residual, recordings.get(module), rows, dtype);
+      }
+    } finally {
+      for (const recording of recordings.values()) await recording[Symbol.asyncDispose]();
     }
   }
   for (const [part, value] of Object.entries(await teacher.nll())) {

@@ -8,8 +8,11 @@ import { Model } from '../model/model.js';
 import { correctLayer } from '../ridge/correctLayer.js';
 import { groupExamples } from '../ridge/examples.js';
 import { workspaceNodes } from '../ridge/fitRidge.js';
+import { followTeacher } from '../ridge/followTeacher.js';
+import type { LinearToSolve } from '../ridge/linearSolver.js';
 import { Student } from '../ridge/student.js';
 import { noFit } from '../ridge/target.js';
+import { streamMetric } from '../ridge/throughNorm.js';
 import { WalkProgress } from '../ridge/walkProgress.js';
 import { thinProgress } from '../tune/thinProgress.js';
 import { LoamError } from '../util/errors.js';
@@ -17,18 +20,19 @@ import { eventStream } from '../util/eventStream.js';
 import { requireFree } from '../util/requireFree.js';
 import { requireWritable } from '../util/requireWritable.js';
 import { version } from '../util/version.js';
-import { activationArray } from './activationArray.js';
-import { requireOut, tellSize } from './embed.js';
 import type { EmbedResult, PipelineEvent } from './events.js';
 import { factorsFingerprint, hasFactors, readFactors } from './factorsFolder.js';
 import { type ActivationsHeader, type EmbeddedLinear, encodeHeader } from './header.js';
 import { indexArrays } from './indexArrays.js';
-import { arrayName, openActivations } from './openActivations.js';
+import { linearArrays } from './linearArrays.js';
+import { openActivations } from './openActivations.js';
 import type { EmbedOptions } from './options.js';
 import { parseLinear } from './parseLinear.js';
 import { Recording } from './recording.js';
 import { requireCorrectable, requireTokens } from './requireFitting.js';
+import { requireOut } from './requireOut.js';
 import { resolveBase } from './resolveBase.js';
+import { tellSize } from './tellSize.js';
 
 /**
  * The first step again, for one linear: the activations of the student that wears the corrections found so far. With it a solver of
@@ -103,7 +107,11 @@ async function run(
   await using student = await Student.create(model, workspace, examples, groups, progress.add, signal);
   progress.total = (header.firstLayer + 3 * (target.layer + 1 - header.firstLayer)) * student.walker.paddedTokens;
   const rows = file.batches.map((batch) => batch.rows);
-  await using recording = await Recording.create(rows, target.inputs, header.embedding);
+  const metric = await streamMetric(model);
+  const residual = file.rows(target, 'teacher');
+  let recording: Recording | undefined;
+  let linear: LinearToSolve | undefined;
+  await using _ = { [Symbol.asyncDispose]: async () => recording?.[Symbol.asyncDispose]() };
   await eachLayer(
     model,
     0,
@@ -113,8 +121,14 @@ async function run(
         return;
       }
       await correctLayer(engine, student, layer, async (module, collect) => {
-        const here = layer.index === target.layer && module === target.module;
-        await collect(here ? recording : noFit);
+        if (layer.index === target.layer && module === target.module) {
+          const following = followTeacher(model, layer, module, { middle: residual, out: residual }, metric);
+          linear = following.linear;
+          recording = await Recording.create(rows, following);
+          await collect(recording.fit);
+        } else {
+          await collect(noFit);
+        }
         return given.find((other) => other.layer === layer.index && other.module === module)?.factors;
       });
     },
@@ -122,9 +136,7 @@ async function run(
   );
   await writeNpz(out, [
     ...indexArrays(examples, file.records),
-    activationArray(arrayName(target, 'inputs'), recording.inputs, rows, target.inputs, step.dtype),
-    activationArray(arrayName(target, 'teacher'), file.rows(target, 'teacher'), rows, header.embedding, step.dtype),
-    activationArray(arrayName(target, 'student'), recording.student, rows, header.embedding, step.dtype),
+    ...linearArrays(linear!, residual, recording, rows, step.dtype),
     { name: 'header', ...ndArray(encodeHeader(step)) },
   ]);
   const { layer, module } = target;

@@ -92,10 +92,13 @@ function fileName(layer: number, module: string, part: 'a' | 'b'): string {
 /**
  * Reads a folder of factors, whoever wrote it. In `factors.json` only `linears` is needed, of each of its entries only `layer` and
  * `module`: the names of the files and the rank follow, and f64, f16 and bf16 are read as well as f32.
- * @param hyper the base model that shapes are held against, where it is known
+ * @param baseOf finds the base model that shapes are held against, by what the folder says of it
  * @throws LoamError, listing every linear that cannot be
  */
-export async function readFactors(folder: string, hyper?: Hyperparameters): Promise<FactorsFolder> {
+export async function readFactors(
+  folder: string,
+  baseOf: (model: ModelReference | undefined) => Promise<Hyperparameters | undefined> = async () => undefined,
+): Promise<FactorsFolder> {
   const path = join(folder, layerMapName);
   const fields = Fields.parse(await readMap(folder, path), path);
   if (fields.has('format')) fields.oneOf('format', [format]);
@@ -106,6 +109,8 @@ export async function readFactors(folder: string, hyper?: Hyperparameters): Prom
       where: path,
     });
   }
+  const model = fields.has('model') ? readModelReference(fields.object('model')) : undefined;
+  const hyper = await baseOf(model);
   const problems: string[] = [];
   const linears: SolvedLinear[] = [];
   for (const entry of fields.objects('linears', maxLinears)) {
@@ -123,7 +128,8 @@ export async function readFactors(folder: string, hyper?: Hyperparameters): Prom
       linears.push({ layer, module, factors, ...readNotes(entry) });
     } catch (error) {
       if (!(error instanceof LoamError) || error instanceof UnsupportedError) throw error;
-      problems.push(error.message.replace(/\.$/, ''));
+      // The path stands before all of them.
+      problems.push(error.message.replace(`${path}, `, '').replace(/\.$/, ''));
     }
   }
   if (problems.length > 0) {
@@ -134,7 +140,7 @@ export async function readFactors(folder: string, hyper?: Hyperparameters): Prom
     });
   }
   return {
-    model: fields.has('model') ? readModelReference(fields.object('model')) : undefined,
+    model,
     linears,
     recipe: fields.has('recipe') ? fields.object('recipe').all() : {},
   };

@@ -71,9 +71,13 @@ export class Fields {
     return plain(this.fields) as Record<string, unknown>;
   }
 
-  /** A value as plain JSON, for handing on. */
-  plain(key: string): unknown {
-    return plain(this.fields.get(key) ?? null);
+  /** A list of lists of whole numbers from 0, none of them longer than `most`. */
+  lists(key: string, most: number): number[][] {
+    const value = this.fields.get(key);
+    const isList = (list: unknown): list is unknown[] => Array.isArray(list) && list.length <= most;
+    const isWhole = (number: unknown) => Number.isSafeInteger(number) && (number as number) >= 0;
+    if (isList(value) && value.every((list) => isList(list) && list.every(isWhole))) return value as number[][];
+    return this.wrong(key, 'a list of lists of whole numbers');
   }
 }
 

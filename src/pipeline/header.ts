@@ -12,12 +12,17 @@ export const activationsVersion = 1;
 /** Bounds as in `model/hyperparameters.ts`: beyond them a file is damaged or hostile. */
 const limits = { layers: 1024, width: 1 << 17 } as const;
 
+/** Twice `--shots` at most, of two prefixes. */
+const maxShots = 1024;
+
 /** A linear whose rows are in the file. */
 export interface EmbeddedLinear {
   layer: number;
   module: CorrectedLinear;
   /** Width of its inputs. */
   inputs: number;
+  /** A norm stands between it and the residual stream: then what is to be solved is in `target` and `weights`. */
+  normed: boolean;
 }
 
 /** The array `header` of a file of activations: JSON as UTF-8 bytes. */
@@ -88,6 +93,7 @@ export function decodeHeader(bytes: Uint8Array, where: string): ActivationsHeade
     layer: entry.whole('layer', firstLayer, layers - 1),
     module: entry.oneOf('module', correctedLinears),
     inputs: entry.whole('inputs', 1, limits.width),
+    normed: entry.flag('normed'),
   }));
   checkOrder(linears, { kind, layers, firstLayer }, where);
   const rows = fields.object('rows');
@@ -109,7 +115,7 @@ export function decodeHeader(bytes: Uint8Array, where: string): ActivationsHeade
       train: rows.whole('train', 0, Number.MAX_SAFE_INTEGER),
       validation: rows.whole('validation', 0, Number.MAX_SAFE_INTEGER),
     },
-    shots: fields.plain('shots') as number[][],
+    shots: fields.lists('shots', maxShots),
     sources: { data: sources.text('data'), heldout: optional('heldout'), teacher: optional('teacher') },
     settings: fields.object('settings').all(),
     nll: { teacher: { train: known('train'), validation: known('validation'), heldout: known('heldout') } },

@@ -14,7 +14,7 @@ const maxHeaderBytes = 1 << 20;
 const maxTokens = 2 ** 31 - 1;
 
 /** Which activations of a linear. */
-export type ActivationKind = 'inputs' | 'teacher' | 'student';
+export type ActivationKind = 'inputs' | 'teacher' | 'student' | 'target' | 'weights';
 
 /** Name of an array of activations, after the weight's own name in GGUF files. */
 export function arrayName({ layer, module }: Pick<EmbeddedLinear, 'layer' | 'module'>, kind: ActivationKind): string {
@@ -56,6 +56,15 @@ export class ActivationsFile implements AsyncDisposable {
         throw new LoamError({ found: `${quote(name)} holds values that are not finite`, where: this.path });
       },
     };
+  }
+
+  /** What the outputs of a linear with a norm behind it are divided by once they are solved. */
+  async weights(linear: EmbeddedLinear): Promise<Float32Array | undefined> {
+    if (!linear.normed) return undefined;
+    const name = arrayName(linear, 'weights');
+    const values = toFloat32(await this.file.read(name));
+    if (values.every((value) => Number.isFinite(value) && value !== 0)) return values;
+    throw new LoamError({ found: `${quote(name)} holds values that cannot be divided by`, where: this.path });
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -170,6 +179,12 @@ function checkArrays(file: NpzFile, header: ActivationsHeader, examples: readonl
     if (header.teacherOnly) continue;
     expect('inputs', linear.inputs);
     expect('student', header.embedding);
+    if (!linear.normed) continue;
+    expect('target', header.embedding);
+    const weights = file.arrays.get(arrayName(linear, 'weights'));
+    if (weights?.dtype !== 'f32' || weights.shape.join() !== `${header.embedding}`) {
+      problems.push(`${arrayName(linear, 'weights')} is no f32 [${header.embedding}]`);
+    }
   }
   if (problems.length === 0) return;
   const more = problems.length > 5 ? `; and ${problems.length - 5} more` : '';

@@ -13,10 +13,10 @@ import { eventStream } from '../util/eventStream.js';
 import { requireFree } from '../util/requireFree.js';
 import { requireWritable } from '../util/requireWritable.js';
 import { version } from '../util/version.js';
-import { requireOut } from './embed.js';
 import type { PackResult, PipelineEvent } from './events.js';
 import { layerMapName, readFactors } from './factorsFolder.js';
 import type { PackOptions } from './options.js';
+import { requireOut } from './requireOut.js';
 import { resolveBase } from './resolveBase.js';
 
 /**
@@ -44,12 +44,13 @@ async function run(
   const peft = resolve(options.peft ?? `${join(dirname(out), basename(out, extname(out)))}-peft`);
   await requireWritable(out);
   await requireWritable(join(peft, 'adapter_config.json'));
-  const { model: named = {} } = await readFactors(folder);
-  const source = await resolveBase(options.model, named, join(folder, layerMapName), emit, signal);
-  await requireFree(out, [source.path]);
-  const gguf = await readGguf(source.path);
-  const hyper = readHyperparameters(gguf);
-  const { linears, recipe } = await readFactors(folder, hyper);
+  let base: Awaited<ReturnType<typeof openBase>> | undefined;
+  const { linears, recipe } = await readFactors(folder, async (named) => {
+    base = await openBase(options.model, named ?? {}, join(folder, layerMapName), emit, signal);
+    await requireFree(out, [base.path]);
+    return base.hyper;
+  });
+  const { gguf, hyper, sha256, path } = base!;
   if (!linears.some(({ factors }) => factors.rank > 0)) {
     throw new LoamError({
       found: 'no correction of a rank above 0',
@@ -61,7 +62,7 @@ async function run(
   const rank = Math.max(...linears.map(({ factors }) => factors.rank));
   const alpha = options.alpha ?? rank;
   await writeAdapter(out, {
-    ...(await describeBase(gguf, tokenizer, source.sha256)),
+    ...(await describeBase(gguf, tokenizer, sha256)),
     modules: linears,
     alpha,
     name: basename(out, extname(out)),
@@ -71,7 +72,7 @@ async function run(
   });
   // Out of the file as written: both hold the same values, bit for bit.
   const { lora } = await readCheckedLora(out, { gguf, hyper });
-  await writePeft(peft, lora, ggufBase(source.path, hyper));
+  await writePeft(peft, lora, ggufBase(path, hyper));
   return {
     type: 'result',
     adapter: out,
@@ -81,4 +82,10 @@ async function run(
     alpha,
     bytes: (await stat(out)).size,
   };
+}
+
+async function openBase(...request: Parameters<typeof resolveBase>) {
+  const source = await resolveBase(...request);
+  const gguf = await readGguf(source.path);
+  return { ...source, gguf, hyper: readHyperparameters(gguf) };
 }

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { openTensors } from '../gguf/GgufFile.js';
 import { readGguf } from '../gguf/readGguf.js';
 import { scratchFolder } from '../testing/scratch.js';
-import { writeTinyModel } from '../testing/tinyModel.js';
+import { type TinyModelOptions, writeTinyModel } from '../testing/tinyModel.js';
 import { defaults } from '../util/options.js';
 import { embed } from './embed.js';
 import { embedStep } from './embedStep.js';
@@ -13,6 +13,9 @@ import type { EmbedResult, PackResult, PipelineEvent, SolveResult } from './even
 import { embedOptions, packOptions, solveOptions } from './options.js';
 import { pack } from './pack.js';
 import { solve } from './solve.js';
+
+/** Threads of a busy machine wait for one another, and these models are too small for two. */
+export const threads = 1;
 
 /** Examples with different questions and few different answers. */
 export function sayings(n: number, from = 0) {
@@ -29,6 +32,7 @@ export class Bench {
   readonly events: PipelineEvent[] = [];
 
   constructor() {
+    // `tune` keeps figures of its runs there.
     process.env.LOAM_HOME = join(this.folder, 'home');
   }
 
@@ -36,8 +40,8 @@ export class Bench {
     return join(this.folder, ...parts);
   }
 
-  model(layers = 4): Promise<string> {
-    return writeTinyModel(this.path('tiny.gguf'), { layers });
+  model(layers = 4, options: TinyModelOptions = {}): Promise<string> {
+    return writeTinyModel(this.path('tiny.gguf'), { layers, ...options });
   }
 
   data(n: number, name = 'data.json'): string {
@@ -47,16 +51,16 @@ export class Bench {
 
   embed(data: string, out: string, options: Partial<Parameters<typeof embed>[1]> = {}): Promise<EmbedResult> {
     const model = this.path('tiny.gguf');
-    return this.end(embed(data, { ...defaults(embedOptions), model, out: this.path(out), ...options }));
+    return this.end(embed(data, { ...defaults(embedOptions), threads, model, out: this.path(out), ...options }));
   }
 
   step(file: string, folder: string, out: string, linear?: string): Promise<EmbedResult> {
-    const options = { ...defaults(embedOptions), with: this.path(folder), out: this.path(out), linear };
+    const options = { ...defaults(embedOptions), threads, with: this.path(folder), out: this.path(out), linear };
     return this.end(embedStep(this.path(file), options));
   }
 
   solve(file: string, out: string, options: Partial<Parameters<typeof solve>[1]> = {}): Promise<SolveResult> {
-    return this.end(solve(this.path(file), { ...defaults(solveOptions), out: this.path(out), ...options }));
+    return this.end(solve(this.path(file), { ...defaults(solveOptions), threads, out: this.path(out), ...options }));
   }
 
   pack(folder: string, out: string, options: Partial<Parameters<typeof pack>[1]> = {}): Promise<PackResult> {

@@ -12,7 +12,7 @@ import { tune } from '../tune/tune.js';
 import { defaults } from '../util/options.js';
 import { readFactors } from './factorsFolder.js';
 import { openActivations } from './openActivations.js';
-import { Bench } from './pipeline.test.helper.js';
+import { Bench, threads } from './pipeline.test.helper.js';
 
 const bench = new Bench();
 const model = await bench.model();
@@ -22,7 +22,14 @@ await bench.solve('e.npz', 'plain', { sweeps: 0 });
 const plain = bench.arrays('plain');
 
 const tuned = async (out: string, options: Partial<Parameters<typeof tune>[1]> = {}) => {
-  const settings = { ...defaults(tuneOptions), method: 'ridge' as const, model, out: bench.path(out), ...options };
+  const settings = {
+    ...defaults(tuneOptions),
+    method: 'ridge' as const,
+    threads,
+    model,
+    out: bench.path(out),
+    ...options,
+  };
   await bench.end(tune(data, settings));
   return await bench.tensors(out);
 };
@@ -86,6 +93,27 @@ describe('the three steps', () => {
       const first = name.startsWith('blk.2.attn_output.');
       assert.equal(together[name] === plain[name], first, name);
     }
+  });
+});
+
+describe('a family with norms behind its linears', () => {
+  const other = new Bench();
+  it('gives the same tensors too, layer by layer and linear by linear', async () => {
+    const gemma = await other.model(2, { family: 'gemma3' });
+    const examples = other.data(16);
+    const settings = { ...defaults(tuneOptions), method: 'ridge' as const, threads, model: gemma };
+    const shared = { shots: 2, layers: { top: 2 } };
+    await other.end(tune(examples, { ...settings, ...shared, sweeps: 2, out: other.path('tuned.gguf') }));
+    await other.embed(examples, 'e.npz', shared);
+    await other.solve('e.npz', 'swept', { sweeps: 2 });
+    await other.pack('swept', 'packed.gguf');
+    assert.deepEqual(await other.tensors('packed.gguf'), await other.tensors('tuned.gguf'));
+    await other.solve('e.npz', 'plain', { sweeps: 0 });
+    for (let i = 0; i < 4; i++) {
+      await other.step('e.npz', 'steps', 'step.npz');
+      await other.solve('step.npz', 'steps');
+    }
+    assert.deepEqual(other.arrays('steps'), other.arrays('plain'));
   });
 });
 

@@ -2,6 +2,7 @@ import { type ResolvedModel, resolveModel } from '../catalog/resolveModel.js';
 import type { TuneEvent } from '../tune/events.js';
 import { hashWithProgress } from '../tune/hashWithProgress.js';
 import { LoamError } from '../util/errors.js';
+import { quote } from '../util/quote.js';
 
 /**
  * Finds the base model that a file of the pipeline names (or that the user names instead), and makes sure that it is the one.
@@ -10,7 +11,7 @@ import { LoamError } from '../util/errors.js';
  */
 export async function resolveBase(
   chosen: string | undefined,
-  named: { source?: string; sha256?: string },
+  named: { source?: string | undefined; sha256?: string | undefined },
   where: string,
   emit: (event: Extract<TuneEvent, { type: 'progress' }>) => void,
   signal: AbortSignal,
@@ -24,7 +25,7 @@ export async function resolveBase(
   if (named.sha256 !== undefined && named.sha256 !== sha256) {
     throw new LoamError({
       found: `it was made with another model file than ${found.path}`,
-      expected: `the one of sha256 ${named.sha256.slice(0, 12)}...`,
+      expected: `the one whose sha256 begins with ${quote(named.sha256.slice(0, 12))}`,
       where,
       fix: 'name that one with --model, or begin again with `loam embed`',
     });

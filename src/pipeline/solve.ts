@@ -16,7 +16,6 @@ import { LoamError, UsageError } from '../util/errors.js';
 import { eventStream } from '../util/eventStream.js';
 import { requireWritable } from '../util/requireWritable.js';
 import { version } from '../util/version.js';
-import { requireOut } from './embed.js';
 import type { PipelineEvent, SolveResult } from './events.js';
 import {
   factorsFingerprint,
@@ -30,6 +29,7 @@ import { type ActivationsFile, openActivations } from './openActivations.js';
 import type { SolveOptions } from './options.js';
 import { recordedTeacher } from './recordedTeacher.js';
 import { requireCorrectable, requireTokens } from './requireFitting.js';
+import { requireOut } from './requireOut.js';
 import { resolveBase } from './resolveBase.js';
 import { solveArrays } from './solveArrays.js';
 

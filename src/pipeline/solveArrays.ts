@@ -6,7 +6,8 @@ import type { EmbeddedLinear } from './header.js';
 import type { ActivationsFile } from './openActivations.js';
 
 /**
- * Solves one linear from the arrays of a file alone: inputs X, targets Y = teacher - student. Rows go to the statistics in the batches
+ * Solves one linear from the arrays of a file alone: inputs X, targets Y = teacher - student (or what became of that on its way
+ * back through a norm). Rows go to the statistics in the batches
  * in which they were walked, so the sums are those of `tune`, bit for bit.
  */
 export async function solveArrays(
@@ -22,17 +23,18 @@ export async function solveArrays(
     inputs: file.rows(linear, 'inputs'),
     teacher: file.rows(linear, 'teacher'),
     student: file.rows(linear, 'student'),
+    target: file.rows(linear, 'target'),
   };
-  return await solver.solve({ ...linear, outputs: embedding }, async (sinks) => {
+  const weights = await file.weights(linear);
+  return await solver.solve({ ...linear, outputs: embedding, weights }, async (sinks) => {
     for (const [batch, { rows, part }] of file.batches.entries()) {
       throwIfStopped(signal);
       if (rows === 0 || part === 'heldout') continue;
       const sink = sinks[part];
       const g = workspace.begin();
       const x = g.input('f32', [linear.inputs, rows], await read.inputs.read(batch));
-      const teacher = g.input('f32', [embedding, rows], await read.teacher.read(batch));
-      const student = g.input('f32', [embedding, rows], await read.student.read(batch));
-      sink.add(g, x, g.sub(teacher, student));
+      const of = async (kind: keyof typeof read) => g.input('f32', [embedding, rows], await read[kind].read(batch));
+      sink.add(g, x, linear.normed ? await of('target') : g.sub(await of('teacher'), await of('student')));
       await g.compute(signal);
       await sink.computed();
       onRows(rows);

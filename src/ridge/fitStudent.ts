@@ -1,18 +1,18 @@
 import type { Engine } from '../ggml/engine.js';
 import type { Workspace } from '../ggml/workspace.js';
 import { eachLayer } from '../model/eachLayer.js';
-import { linearShape } from '../model/hyperparameters.js';
 import type { ModuleFactors } from '../model/lora.js';
 import type { Model } from '../model/model.js';
 import { correctLayer } from './correctLayer.js';
 import { groupExamples, type LearntPart, type Part, type RidgeExample } from './examples.js';
 import type { Followed } from './followed.js';
+import { followTeacher } from './followTeacher.js';
 import { LabelSweeps } from './labelSweeps.js';
 import { LinearSolver } from './linearSolver.js';
 import type { RidgeEvent, RidgeSettings } from './settings.js';
 import { Student } from './student.js';
-import { noFit, teacherFit } from './target.js';
-import { outputWeights, streamMetric } from './throughNorm.js';
+import { noFit } from './target.js';
+import { streamMetric } from './throughNorm.js';
 import type { WalkProgress } from './walkProgress.js';
 
 export interface RidgeFit {
@@ -40,7 +40,7 @@ export async function fitStudent(
   emit: (event: RidgeEvent) => void,
   signal?: AbortSignal,
 ): Promise<RidgeFit> {
-  const { layers, embedding } = model.hyper;
+  const { layers } = model.hyper;
   const { firstLayer } = settings;
   const groups = groupExamples(examples).student;
   await using student = await Student.create(model, workspace, examples, groups, progress.add, signal);
@@ -64,12 +64,8 @@ export async function fitStudent(
         await collect(noFit);
         return own.factors;
       }
-      const residual = module === 'attn_output' ? teacher.middle : teacher.out;
-      const [inputs] = linearShape(model.hyper, module);
-      const weights = outputWeights(layer, module, metric);
-      return await solver.solve({ layer: layer.index, module, inputs, outputs: embedding, weights }, (sinks) =>
-        collect(teacherFit(residual, embedding, sinks, metric, weights && { weights })),
-      );
+      const { linear, fit } = followTeacher(model, layer, module, teacher, metric);
+      return await solver.solve(linear, (sinks) => collect(fit(sinks)));
     });
     modules.push(...corrected);
   });

@@ -1,6 +1,7 @@
 import type { Engine } from '../ggml/engine.js';
 import type { Workspace } from '../ggml/workspace.js';
 import type { Factors } from '../model/lora.js';
+import type { CorrectedLinear } from './correctLayer.js';
 import { Gram } from './gram.js';
 import { reducedRankRidge, truncate } from './reducedRank.js';
 import type { FittedEvent, RidgeSettings } from './settings.js';
@@ -13,7 +14,7 @@ const lambdaEvery = 4;
 /** Which linear is solved, and its shape. */
 export interface LinearToSolve {
   layer: number;
-  module: string;
+  module: CorrectedLinear;
   inputs: number;
   outputs: number;
   /** Of a linear with a norm behind it: what is collected are changes of the stream (`throughNorm`). */

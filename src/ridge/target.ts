@@ -2,9 +2,8 @@ import type { Graph } from '../ggml/graph.js';
 import type { Tensor } from '../ggml/tensor.js';
 import type { LayerLora } from '../model/block.js';
 import type { HiddenStates } from '../model/hiddenStates.js';
-import type { Part } from './examples.js';
+import type { LearntPart, Part } from './examples.js';
 import type { Gram } from './gram.js';
-import type { ValidationRows } from './validationRows.js';
 
 /** Takes rows of inputs and wanted outputs in a graph; `computed` follows its computation. */
 export interface RowSink {
@@ -44,7 +43,7 @@ export interface BehindNorm {
 export function teacherFit(
   residual: Residuals,
   embedding: number,
-  sinks: { train: Gram; validation: ValidationRows },
+  sinks: Record<LearntPart, RowSink>,
   metric?: Float32Array,
   norm?: BehindNorm,
 ): Fit {
