@@ -1,7 +1,7 @@
 import { tensorTypes } from '../ggml/tensorTypes.js';
 import { f32, i32s, str } from '../gguf/buildValues.js';
 import type { GgufValue } from '../gguf/values.js';
-import { type TensorToWrite, writeGguf } from '../gguf/writeGguf.js';
+import { encodeGguf, type GgufToWrite, type TensorToWrite, writeGguf } from '../gguf/writeGguf.js';
 import type { ModuleFactors } from '../model/lora.js';
 import { LoamError } from '../util/errors.js';
 import { type BaseIdentity, keys } from './types.js';
@@ -30,6 +30,15 @@ export interface AdapterToWrite {
  * @throws LoamError for factors that are not finite, before anything is written
  */
 export async function writeAdapter(path: string, adapter: AdapterToWrite): Promise<void> {
+  await writeGguf(path, content(path, adapter));
+}
+
+/** The same file in memory. @param where stands for the path in messages */
+export async function encodeAdapter(where: string, adapter: AdapterToWrite): Promise<Uint8Array> {
+  return await encodeGguf(where, content(where, adapter));
+}
+
+function content(path: string, adapter: AdapterToWrite): GgufToWrite {
   const { base, alpha } = adapter;
   if (!(alpha > 0) || !Number.isFinite(alpha)) {
     throw new LoamError({ found: `an alpha of ${alpha}`, expected: 'a number above 0' });
@@ -61,7 +70,7 @@ export async function writeAdapter(path: string, adapter: AdapterToWrite): Promi
     );
   }
   if (tensors.length === 0) throw new LoamError({ found: 'an adapter that corrects nothing', where: path });
-  await writeGguf(path, { metadata, tensors });
+  return { metadata, tensors };
 }
 
 /** A and B times `scale` in all, shared so that both have the same largest value: neither loses bits if converted to f16 later. */

@@ -1,4 +1,5 @@
 import type { Command } from './command.js';
+import { adaptersCommand } from './commands/adapters.js';
 import { chatCommand } from './commands/chat.js';
 import { dataCommand } from './commands/data.js';
 import { demoCommand } from './commands/demo.js';
@@ -7,6 +8,7 @@ import { evalCommand } from './commands/eval.js';
 import { modelsCommand } from './commands/models.js';
 import { skillCommand } from './commands/skill.js';
 import { tuneCommand } from './commands/tune.js';
+import { vaultCommand } from './commands/vault.js';
 
 /** Every command, in the order a newcomer meets them. */
 export const commands: readonly Command[] = [
@@ -17,5 +19,7 @@ export const commands: readonly Command[] = [
   skillCommand,
   evalCommand,
   chatCommand,
+  adaptersCommand,
+  vaultCommand,
   doctorCommand,
 ] as unknown as readonly Command[];

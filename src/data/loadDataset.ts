@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { LoamError } from '../util/errors.js';
 import { count } from '../util/format.js';
 import { BadRecord } from './badRecord.js';
@@ -12,11 +13,11 @@ import { NoExamplesError } from './noExamplesError.js';
 import { Pace } from './pace.js';
 import { quoteName } from './quoteName.js';
 import { readRecord } from './readRecord.js';
-import { readSource } from './readSource.js';
+import { hashBytes, readSource } from './readSource.js';
 import { refuseBinary } from './refuseBinary.js';
 import { Repeats } from './repeats.js';
 import { toUtf8 } from './toUtf8.js';
-import type { Dataset, Example, Problem, RawRecord, Shape } from './types.js';
+import type { Dataset, Example, NamedBytes, Problem, RawRecord, Shape } from './types.js';
 
 /** Different unused names that are counted; records whose field names are data would bring millions. */
 const MAX_UNUSED_NAMES = 50;
@@ -41,7 +42,10 @@ class Collector {
   records = 0;
   private readonly repeats = new Repeats();
 
-  constructor(private readonly file: string) {}
+  constructor(
+    private readonly file: string,
+    private readonly excluded: ReadonlySet<number>,
+  ) {}
 
   add(raw: RawRecord): void {
     const { line, index } = raw;
@@ -53,6 +57,7 @@ class Collector {
         fix: 'split it',
       });
     }
+    if (this.excluded.has(index)) return;
     try {
       if ('fault' in raw) throw new BadRecord(raw.fault.kind, raw.fault.reason);
       const { shape, messages, remarks, unused } = readRecord(raw.value);
@@ -86,8 +91,15 @@ function unusedFields(unused: ReadonlyMap<string, number>): Dataset['unusedField
   return [...shown].map(([name, records]) => ({ name, records })).sort((a, b) => b.records - a.records);
 }
 
+/** Two choices of the same file are different data. */
+function hashWithout(sha256: string, excluded: readonly number[]): string {
+  return createHash('sha256')
+    .update(`${sha256} without ${excluded.join(' ')}`)
+    .digest('hex');
+}
+
 /**
- * Reads a file of examples. The format is recognised from the content: JSON, JSON lines or CSV (comma, semicolon, tab) with
+ * Reads a file of examples, or the bytes of one under a name for messages. The format is recognised from the content: JSON, JSON lines or CSV (comma, semicolon, tab) with
  * question and answer fields (Alpaca and its relatives) or conversations (OpenAI messages, ShareGPT), in UTF-8 or UTF-16. Each
  * record is an example, or a problem of severity error, or a problem of kind duplicate. Gives way to other work every few ms.
  *
@@ -96,12 +108,17 @@ function unusedFields(unused: ReadonlyMap<string, number>): Dataset['unusedField
  * @throws StoppedError when `signal` fires
  * @throws LoamError when it cannot be read, is too large, is of no known format, or is JSON with a syntax error
  */
-export async function loadDataset(path: string, { signal }: { signal?: AbortSignal } = {}): Promise<Dataset> {
+export async function loadDataset(
+  data: string | NamedBytes,
+  { signal }: { signal?: AbortSignal } = {},
+): Promise<Dataset> {
   const pace = new Pace(signal);
-  const source = await readSource(path, pace);
+  const path = typeof data === 'string' ? data : data.name;
+  const source = typeof data === 'string' ? await readSource(data, pace) : await hashBytes(data, pace);
   refuseBinary(source.bytes, path);
   const bytes = await toUtf8(source.bytes, pace);
-  const collected = new Collector(path);
+  const excluded = typeof data === 'string' ? [] : (data.excluded ?? []);
+  const collected = new Collector(path, new Set(excluded));
   let layout: Layout;
   try {
     layout = await detectLayout(bytes, path, pace);
@@ -134,6 +151,6 @@ export async function loadDataset(path: string, { signal }: { signal?: AbortSign
     problems,
     records,
     unusedFields: unusedFields(collected.unused),
-    sha256: source.sha256,
+    sha256: excluded.length === 0 ? source.sha256 : hashWithout(source.sha256, excluded),
   };
 }

@@ -4,6 +4,7 @@ import { LoamError } from '../util/errors.js';
 import { bytes as inUnits } from '../util/format.js';
 import { MAX_FILE_BYTES } from './limits.js';
 import type { Pace } from './pace.js';
+import type { NamedBytes } from './types.js';
 
 const CHUNK_BYTES = 1 << 20;
 
@@ -26,6 +27,29 @@ function explain(error: unknown, path: string): unknown {
   return new LoamError({ found: `the file cannot be read (${code ?? 'unknown error'})`, where }, { cause: error });
 }
 
+function checkSize(size: number, where: string): void {
+  if (size === 0) throw new LoamError({ found: 'the file is empty', expected: 'examples', where });
+  if (size > MAX_FILE_BYTES) {
+    throw new LoamError({
+      found: `the file has ${inUnits(size)}`,
+      expected: `at most ${inUnits(MAX_FILE_BYTES)}`,
+      where,
+      fix: 'split it',
+    });
+  }
+}
+
+/** The same of bytes at hand. Throws LoamError for none or too many. */
+export async function hashBytes({ name, bytes }: NamedBytes, pace: Pace): Promise<Source> {
+  checkSize(bytes.length, name);
+  const hash = createHash('sha256');
+  for (let at = 0; at < bytes.length; at += CHUNK_BYTES) {
+    hash.update(bytes.subarray(at, at + CHUNK_BYTES));
+    if (pace.due) await pace.rest();
+  }
+  return { bytes: Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength), sha256: hash.digest('hex') };
+}
+
 /**
  * Reads a whole example file and its SHA-256. Only regular files: a pipe or a device has no size to hold against the limit.
  * @throws LoamError when it is missing, unreadable, not a file, empty, larger than MAX_FILE_BYTES, or changes while it is read.
@@ -43,15 +67,7 @@ export async function readSource(path: string, pace: Pace): Promise<Source> {
     const file = await open(path, 'r');
     try {
       const { size } = await file.stat();
-      if (size === 0) throw new LoamError({ found: 'the file is empty', expected: 'examples', where: path });
-      if (size > MAX_FILE_BYTES) {
-        throw new LoamError({
-          found: `the file has ${inUnits(size)}`,
-          expected: `at most ${inUnits(MAX_FILE_BYTES)}`,
-          where: path,
-          fix: 'split it',
-        });
-      }
+      checkSize(size, path);
       const bytes = Buffer.allocUnsafe(size);
       const hash = createHash('sha256');
       for (let at = 0; at < size; ) {

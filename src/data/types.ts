@@ -1,5 +1,14 @@
 /** What the rest of Loam sees of a user's example file. Nothing here knows of tokens. */
 
+/** The content of an example file that is not on a disk. */
+export interface NamedBytes {
+  /** Stands in messages where a file's path would. */
+  name: string;
+  bytes: Uint8Array;
+  /** Numbers of records that are passed over, as `ExampleSource.index`. */
+  excluded?: readonly number[];
+}
+
 export type Role = 'system' | 'user' | 'assistant';
 
 export interface Message {
@@ -77,13 +86,15 @@ export interface Dataset {
   format: { container: Container; shape: Shape | 'mixed' };
   /** In file order. */
   examples: Example[];
-  /** In file order; `records` = `examples.length` + problems of severity error + problems of kind duplicate. */
+  /**
+   * In file order; `records` = `examples.length` + problems of severity error + problems of kind duplicate, + those that are excluded.
+   */
   problems: Problem[];
   /** Number of records found, good and bad. */
   records: number;
   /** Fields (columns) that were seen and are not used, most frequent first; the names are at most 30 characters. */
   unusedFields: { name: string; records: number }[];
-  /** Of the file's bytes, lower-case hex. */
+  /** Of the file's bytes, lower-case hex; where records are excluded, of that hash and their numbers. */
   sha256: string;
 }
 

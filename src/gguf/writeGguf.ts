@@ -52,6 +52,9 @@ function settleAlignment(
 /** Bytes handed to the system at once: it takes less than 2^31 a call. */
 const WRITE_BYTES = 64 * 1024 * 1024;
 
+/** Takes the next bytes of the file. */
+type Sink = (bytes: Uint8Array) => Promise<void> | void;
+
 async function writeAll(file: FileHandle, bytes: Uint8Array): Promise<void> {
   for (let done = 0; done < bytes.length; ) {
     done += (await file.write(bytes, done, Math.min(WRITE_BYTES, bytes.length - done))).bytesWritten;
@@ -66,7 +69,7 @@ function wrongLength(name: string, found: string, size: number, path: string): L
   });
 }
 
-async function writeData(file: FileHandle, { name, data }: TensorToWrite, size: number, path: string): Promise<void> {
+async function writeData(sink: Sink, { name, data }: TensorToWrite, size: number, path: string): Promise<void> {
   const produced = data instanceof Uint8Array ? data : await data();
   let done = 0;
   const pieces = produced instanceof Uint8Array ? [produced] : produced;
@@ -74,7 +77,7 @@ async function writeData(file: FileHandle, { name, data }: TensorToWrite, size: 
     done += piece.length;
     // Before the write: a generator without end would fill the disk.
     if (done > size) throw wrongLength(name, `at least ${count(done)} bytes`, size, path);
-    await writeAll(file, piece);
+    await sink(piece);
   }
   if (done < size) throw wrongLength(name, `only ${count(done)} bytes`, size, path);
 }
@@ -85,6 +88,24 @@ async function writeData(file: FileHandle, { name, data }: TensorToWrite, size: 
  * is written as the same bytes, padding of the last tensor included, as gguf.cpp does. Throws LoamError.
  */
 export async function writeGguf(path: string, content: GgufToWrite): Promise<void> {
+  const { emit } = prepare(path, content);
+  await writeFileAtomic(path, (file) => emit((bytes) => writeAll(file, bytes)));
+}
+
+/** The same file in memory. @param name stands for the path in messages */
+export async function encodeGguf(name: string, content: GgufToWrite): Promise<Uint8Array> {
+  const { emit, size } = prepare(name, content);
+  const out = new Uint8Array(size);
+  let at = 0;
+  await emit((bytes) => {
+    out.set(bytes, at);
+    at += bytes.length;
+  });
+  return out;
+}
+
+/** Checks the content; `emit` then gives the `size` bytes of the file in order. */
+function prepare(path: string, content: GgufToWrite): { size: number; emit: (sink: Sink) => Promise<void> } {
   const tensors = [...content.tensors];
   const { metadata, alignment } = settleAlignment(content.metadata, content.alignment, path);
   const sizes = checkEntries(tensors, path);
@@ -95,11 +116,15 @@ export async function writeGguf(path: string, content: GgufToWrite): Promise<voi
   });
   const header = encodeHeader(metadata, tensors, sizes, alignment, path);
   const padding = new Uint8Array(alignment);
-  await writeFileAtomic(path, async (file) => {
-    await writeAll(file, header);
-    for (const [i, tensor] of tensors.entries()) {
-      await writeData(file, tensor, sizes[i]!, path);
-      await writeAll(file, padding.subarray(0, (alignment - (sizes[i]! % alignment)) % alignment));
-    }
-  });
+  const padded = (size: number) => (alignment - (size % alignment)) % alignment;
+  return {
+    size: sizes.reduce((sum, size) => sum + size + padded(size), header.length),
+    async emit(sink) {
+      await sink(header);
+      for (const [i, tensor] of tensors.entries()) {
+        await writeData(sink, tensor, sizes[i]!, path);
+        await sink(padding.subarray(0, padded(sizes[i]!)));
+      }
+    },
+  };
 }

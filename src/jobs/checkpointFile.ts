@@ -1,5 +1,4 @@
 /** The layout of a checkpoint file, and what stands before its data: written here, and read as from a stranger. */
-import type { FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
 
 /**
@@ -27,6 +26,11 @@ export function slotPath(folder: string, slot: Slot): string {
 
 /** Any plain object: what JSON can hold. */
 export type CheckpointHeader = Record<string, unknown>;
+
+/** What can be read at any place: a file handle, or one that decrypts. */
+export interface Positioned {
+  read(buffer: Uint8Array, offset: number, length: number, position: number): Promise<{ bytesRead: number }>;
+}
 
 export interface Preamble {
   /** Grows by one with each checkpoint of a run: the newest has the highest. */
@@ -64,7 +68,7 @@ export function encodePreamble(preamble: Preamble): Buffer {
  * @returns what it says, and the bytes as they were
  * @throws DamagedCheckpoint
  */
-export async function readPreamble(file: FileHandle, size: number): Promise<{ preamble: Preamble; bytes: Buffer }> {
+export async function readPreamble(file: Positioned, size: number): Promise<{ preamble: Preamble; bytes: Buffer }> {
   if (size < PREFIX_BYTES + HASH_BYTES) throw new DamagedCheckpoint(`the file ends after ${size} bytes`);
   const prefix = Buffer.alloc(PREFIX_BYTES);
   await readFully(file, prefix, 0);
@@ -111,7 +115,7 @@ function parse(body: Buffer): Preamble {
 }
 
 /** Fills `target` from `position` on. Throws DamagedCheckpoint where the file ends before. */
-export async function readFully(file: FileHandle, target: Uint8Array, position: number): Promise<void> {
+export async function readFully(file: Positioned, target: Uint8Array, position: number): Promise<void> {
   let done = 0;
   while (done < target.length) {
     const { bytesRead } = await file.read(target, done, target.length - done, position + done);

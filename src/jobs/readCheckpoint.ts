@@ -1,18 +1,18 @@
 import { createHash } from 'node:crypto';
-import type { FileHandle } from 'node:fs/promises';
-import { openRegularFile } from '../gguf/openRegularFile.js';
 import { LoamError } from '../util/errors.js';
 import {
   CHUNK_BYTES,
   type CheckpointHeader,
   DamagedCheckpoint,
   HASH_BYTES,
+  type Positioned,
   readFully,
   readPreamble,
   SLOTS,
   type Slot,
   slotPath,
 } from './checkpointFile.js';
+import { openCheckpoint } from './openCheckpoint.js';
 
 export interface Checkpoint {
   header: CheckpointHeader;
@@ -33,18 +33,22 @@ export interface DamagedFile {
  * The newest checkpoint of a folder that is whole. Files are taken for hostile: sizes are held against the file before anything
  * is allocated, unknown versions are refused, and nothing is returned whose hash does not match.
  *
+ * @param key the one they were sealed with, if they were
  * @returns no `checkpoint` where there is none, or none that is whole; `damaged` names those that are not
  */
-export async function readCheckpoint(folder: string): Promise<{ checkpoint?: Checkpoint; damaged: DamagedFile[] }> {
+export async function readCheckpoint(
+  folder: string,
+  key?: Uint8Array,
+): Promise<{ checkpoint?: Checkpoint; damaged: DamagedFile[] }> {
   const damaged: DamagedFile[] = [];
-  const attempt = async <T>(slot: Slot, work: (file: FileHandle, size: number) => Promise<T>) => {
+  const attempt = async <T>(slot: Slot, work: (file: Positioned, size: number) => Promise<T>) => {
     const path = slotPath(folder, slot);
     try {
-      const { file, size } = await openRegularFile(path);
+      const { file, size, close } = await openCheckpoint(path, key);
       try {
         return await work(file, size);
       } finally {
-        await file.close();
+        await close();
       }
     } catch (error) {
       const reason = reasonOf(error);
@@ -64,7 +68,7 @@ export async function readCheckpoint(folder: string): Promise<{ checkpoint?: Che
   return { damaged };
 }
 
-async function readWhole(file: FileHandle, size: number): Promise<Omit<Checkpoint, 'slot'>> {
+async function readWhole(file: Positioned, size: number): Promise<Omit<Checkpoint, 'slot'>> {
   const { preamble, bytes } = await readPreamble(file, size);
   const hash = createHash('sha256').update(bytes);
   const arrays = new Map<string, Float32Array>();

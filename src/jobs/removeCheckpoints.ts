@@ -1,6 +1,6 @@
 import { rm } from 'node:fs/promises';
+import { syncFolder } from '../util/syncFolder.js';
 import { SLOTS, slotPath } from './checkpointFile.js';
-import { syncFolder } from './syncFolder.js';
 
 /** Removes every checkpoint of a folder for good: none comes back after a power cut. */
 export async function removeCheckpoints(folder: string): Promise<void> {

@@ -1,9 +1,10 @@
 import { createHash } from 'node:crypto';
-import { type FileHandle, mkdir, open, readFile } from 'node:fs/promises';
+import { type FileHandle, mkdir, open, readFile, rm, rmdir } from 'node:fs/promises';
 import { basename, extname, join, resolve } from 'node:path';
 import { LoamError } from '../util/errors.js';
 import { loamHome } from '../util/home.js';
 import { Mutex } from '../util/mutex.js';
+import { seal, unseal } from '../util/seal.js';
 import { type Lock, tryLock } from '../util/tryLock.js';
 import { explainWriteError, writeFileAtomic } from '../util/writeFileAtomic.js';
 import { compareIdentity } from './compareIdentity.js';
@@ -14,6 +15,14 @@ const VERSION = 1;
 
 /** Characters of the output's name in the folder's: four bytes each at most, and file systems take 255 bytes. */
 const NAME_LENGTH = 60;
+
+const PURPOSE = 'run';
+const SEALED = 'sealed-';
+
+/** Name of the folder under `runs` that belongs to a key, and tells nothing of it. */
+export function sealedFolderName(key: Uint8Array): string {
+  return `${SEALED}${createHash('sha256').update('run folder ').update(key).digest('hex').slice(0, 24)}`;
+}
 
 /** Everything that decides what a run computes: hashes of its files, the model, each option. Plain JSON. */
 export type RunIdentity = Record<string, unknown>;
@@ -31,19 +40,22 @@ export class RunFolder implements AsyncDisposable {
 
   private constructor(
     readonly path: string,
+    /** What it holds is sealed with this. */
+    readonly key: Uint8Array | undefined,
     private readonly release: () => Promise<void>,
   ) {}
 
   /**
    * The folder that belongs to an output path, made where there is none, readable by the owner only; what a killed run left
    * unfinished in it is removed.
+   * @param key seals whatever the run keeps here; the folder then belongs to the key and not to the path, which it does not tell
    * @throws LoamError when a living process has it, or it cannot be written
    */
-  static async open(outPath: string): Promise<RunFolder> {
-    const out = resolve(outPath);
+  static async open(outPath: string, key?: Uint8Array): Promise<RunFolder> {
+    const out = key ? outPath : resolve(outPath);
     const hash = createHash('sha256').update(out).digest('hex').slice(0, 12);
     const name = [...basename(out, extname(out))].slice(0, NAME_LENGTH).join('');
-    const path = loamHome('runs', `${name}-${hash}`);
+    const path = loamHome('runs', key ? sealedFolderName(key) : `${name}-${hash}`);
     try {
       await mkdir(path, { recursive: true, mode: 0o700 });
     } catch (error) {
@@ -57,7 +69,7 @@ export class RunFolder implements AsyncDisposable {
       await lock.release();
       throw explainWriteError(error, path);
     }
-    return new RunFolder(path, lock.release);
+    return new RunFolder(path, key, lock.release);
   }
 
   get metricsPath(): string {
@@ -73,7 +85,11 @@ export class RunFolder implements AsyncDisposable {
     // In this order a kill in between never leaves checkpoints of one run beside the identity of another.
     await removeCheckpoints(this.path);
     await writeFileAtomic(this.metricsPath, '');
-    const run = { version: VERSION, startedAt: new Date().toISOString(), identity };
+    const run = {
+      version: VERSION,
+      startedAt: new Date().toISOString(),
+      ...(this.key ? { sealed: this.seal(identity) } : { identity }),
+    };
     await writeFileAtomic(this.runPath, `${JSON.stringify(run, null, 2)}\n`);
   }
 
@@ -95,9 +111,24 @@ export class RunFolder implements AsyncDisposable {
     } catch {
       return ['run.json: it is damaged, expected JSON.'];
     }
-    if (!isObject(run) || !isObject(run.identity)) return ['run.json: it lacks the identity of the run.'];
+    const began = !isObject(run) ? undefined : this.key ? this.unseal(run.sealed) : run.identity;
+    if (!isObject(run) || !isObject(began)) return ['run.json: it lacks the identity of the run.'];
     if (run.version !== VERSION) return compareIdentity({ version: run.version }, { version: VERSION });
-    return compareIdentity(identity, run.identity);
+    return compareIdentity(identity, began);
+  }
+
+  private seal(value: unknown): string {
+    return seal(this.key!, PURPOSE, Buffer.from(JSON.stringify(value))).toString('base64');
+  }
+
+  /** Undefined for what this key has not sealed. */
+  private unseal(text: unknown): unknown {
+    const plain = typeof text === 'string' ? unseal(this.key!, PURPOSE, Buffer.from(text, 'base64')) : undefined;
+    return plain && JSON.parse(plain.toString());
+  }
+
+  private lineOf(event: MetricEvent): string {
+    return `${this.key ? this.seal(event) : JSON.stringify(event)}\n`;
   }
 
   /**
@@ -106,7 +137,7 @@ export class RunFolder implements AsyncDisposable {
    */
   async record(event: MetricEvent): Promise<void> {
     // Now, not when its turn comes: the caller may go on to change it.
-    const line = `${JSON.stringify(event)}\n`;
+    const line = this.lineOf(event);
     await this.writing.run(async () => {
       try {
         this.appending ??= await openLines(this.metricsPath);
@@ -128,9 +159,7 @@ export class RunFolder implements AsyncDisposable {
   async rewindMetrics(keep: (event: MetricEvent) => boolean): Promise<void> {
     const kept = (await this.metrics()).filter(keep);
     await this.close();
-    await this.writing.run(() =>
-      writeFileAtomic(this.metricsPath, kept.map((event) => `${JSON.stringify(event)}\n`).join('')),
-    );
+    await this.writing.run(() => writeFileAtomic(this.metricsPath, kept.map((event) => this.lineOf(event)).join('')));
   }
 
   /**
@@ -145,7 +174,7 @@ export class RunFolder implements AsyncDisposable {
       });
       return [...lines(bytes)].flatMap((line) => {
         try {
-          const event: unknown = JSON.parse(line);
+          const event: unknown = this.key ? this.unseal(line) : JSON.parse(line);
           return isObject(event) ? [event] : [];
         } catch {
           return [];
@@ -154,17 +183,24 @@ export class RunFolder implements AsyncDisposable {
     });
   }
 
-  /** Ends the run: its checkpoints go, `run.json` and the metrics stay. */
+  /** Ends the run: its checkpoints go, `run.json` and the metrics stay; of a sealed run nothing does. */
   async finish(): Promise<void> {
     await this.close();
     await removeCheckpoints(this.path);
+    if (!this.key) return;
+    await rm(this.metricsPath, { force: true });
+    await rm(this.runPath, { force: true });
+    this.finished = true;
   }
 
   /** Lets the next process have the folder. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
     await this.release();
+    // Fails where another process has just begun here.
+    if (this.finished) await rmdir(this.path).catch(() => {});
   }
+  private finished = false;
 
   private close(): Promise<void> {
     return this.writing.run(async () => {

@@ -1,9 +1,11 @@
-import { createHash, type Hash } from 'node:crypto';
+import { createHash } from 'node:crypto';
 import type { FileHandle } from 'node:fs/promises';
+import { applyStream, newIv } from '../util/sealedStream.js';
+import { syncFolder } from '../util/syncFolder.js';
 import { writeFileAtomic } from '../util/writeFileAtomic.js';
 import { CHUNK_BYTES, type CheckpointHeader, encodePreamble, type Slot, slotPath } from './checkpointFile.js';
+import { SEAL, SEAL_BYTES } from './openCheckpoint.js';
 import { probeSlots } from './probeSlots.js';
-import { syncFolder } from './syncFolder.js';
 
 export interface WrittenCheckpoint {
   slot: Slot;
@@ -21,6 +23,7 @@ export interface WrittenCheckpoint {
  * @param slot 'auto': the empty, unreadable or older slot, told by the headers alone. After a resume give the slot that was not read,
  *   because damage to the data shows only to `readCheckpoint`.
  * @param arrays kept bit for bit, payloads of NaN included
+ * @param key encrypts the file (AES-256-CTR)
  * @throws LoamError when the disk is full or read-only, TypeError for a header that JSON cannot hold
  */
 export async function writeCheckpoint(
@@ -28,8 +31,9 @@ export async function writeCheckpoint(
   slot: Slot | 'auto',
   header: CheckpointHeader,
   arrays: ReadonlyMap<string, Float32Array>,
+  key?: Uint8Array,
 ): Promise<WrittenCheckpoint> {
-  const probed = await probeSlots(folder);
+  const probed = await probeSlots(folder, key);
   const chosen = slot === 'auto' ? olderSlot(probed) : slot;
   const sequence = 1 + Math.max(-1, ...probed.map((found) => found ?? -1));
   const preamble = encodePreamble({
@@ -41,11 +45,23 @@ export async function writeCheckpoint(
   let bytes = 0;
   await writeFileAtomic(path, async (file) => {
     const hash = createHash('sha256');
-    bytes += await append(file, preamble, hash);
+    const iv = key && newIv();
+    let position = 0;
+    const append = async (data: Uint8Array) => {
+      for (let at = 0; at < data.length; at += CHUNK_BYTES) {
+        const chunk = data.subarray(at, at + CHUNK_BYTES);
+        hash.update(chunk);
+        await writeAll(file, key && iv ? applyStream(key, iv, position, chunk) : chunk);
+        position += chunk.length;
+      }
+    };
+    if (iv) await writeAll(file, Buffer.concat([SEAL, iv]));
+    await append(preamble);
     for (const array of arrays.values()) {
-      bytes += await append(file, new Uint8Array(array.buffer, array.byteOffset, array.byteLength), hash);
+      await append(new Uint8Array(array.buffer, array.byteOffset, array.byteLength));
     }
-    bytes += await append(file, hash.digest());
+    await append(hash.copy().digest());
+    bytes = position + (iv ? SEAL_BYTES : 0);
   });
   await syncFolder(folder);
   return { slot: chosen, sequence, path, bytes };
@@ -58,12 +74,7 @@ function olderSlot([first, second]: readonly (number | undefined)[]): Slot {
   return first < second ? 0 : 1;
 }
 
-async function append(file: FileHandle, data: Uint8Array, hash?: Hash): Promise<number> {
-  for (let at = 0; at < data.length; at += CHUNK_BYTES) {
-    const chunk = data.subarray(at, at + CHUNK_BYTES);
-    hash?.update(chunk);
-    let done = 0;
-    while (done < chunk.length) done += (await file.write(chunk, done, chunk.length - done)).bytesWritten;
-  }
-  return data.length;
+async function writeAll(file: FileHandle, data: Uint8Array): Promise<void> {
+  let done = 0;
+  while (done < data.length) done += (await file.write(data, done, data.length - done)).bytesWritten;
 }

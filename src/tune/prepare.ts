@@ -2,7 +2,7 @@ import { type EncodedExamples, encodeExamples, type Sequence } from '../data/enc
 import { loadDataset } from '../data/loadDataset.js';
 import { removeOverlap } from '../data/removeOverlap.js';
 import { splitExamples } from '../data/splitExamples.js';
-import type { Dataset, Example } from '../data/types.js';
+import type { Dataset, Example, NamedBytes } from '../data/types.js';
 import type { Tokenizer } from '../model/tokenizer.js';
 import { LoamError } from '../util/errors.js';
 import { count } from '../util/format.js';
@@ -34,14 +34,20 @@ const named = 3;
 /** Loads, splits and encodes the data, telling of everything that is left out. */
 export async function prepareData(
   tokenizer: Tokenizer,
-  request: { data: string; heldout?: string; maxTokens: number; contextLength: number; seed: number },
+  request: {
+    data: string | NamedBytes;
+    heldout?: string | NamedBytes;
+    maxTokens: number;
+    contextLength: number;
+    seed: number;
+  },
   emit: (event: TuneEvent) => void,
   signal?: AbortSignal,
 ): Promise<PreparedData> {
   const warn = (message: string) => emit({ type: 'warning', message });
-  const load = async (file: string): Promise<Dataset> => {
-    const dataset = await loadDataset(file, { signal });
-    for (const problem of dataset.problems) emit({ type: 'problem', file, problem });
+  const load = async (source: string | NamedBytes): Promise<Dataset> => {
+    const dataset = await loadDataset(source, { signal });
+    for (const problem of dataset.problems) emit({ type: 'problem', file: dataset.file, problem });
     return dataset;
   };
   const data = await load(request.data);
@@ -50,11 +56,11 @@ export async function prepareData(
   if (overlap.train.length === 0) {
     throw new LoamError({
       found: 'every example is also in the held-out file',
-      where: request.data,
+      where: data.file,
       fix: 'give another file to --heldout, or none',
     });
   }
-  for (const { reason } of overlap.removed.slice(0, named)) warn(`${request.data}: ${reason}; it is not trained on`);
+  for (const { reason } of overlap.removed.slice(0, named)) warn(`${data.file}: ${reason}; it is not trained on`);
   if (overlap.removed.length > named) {
     warn(`${count(overlap.removed.length - named)} more ask the same as held-out examples and are not trained on`);
   }
@@ -85,14 +91,14 @@ export async function prepareData(
   if (train.length === 0) {
     throw new LoamError({
       found: `no training example fits into ${count(request.maxTokens)} tokens`,
-      where: request.data,
+      where: data.file,
       fix: advice,
     });
   }
   if (heldout && held.length === 0) {
     throw new LoamError({
       found: `no held-out example fits into ${count(request.maxTokens)} tokens`,
-      where: request.heldout,
+      where: heldout.file,
       fix: advice,
     });
   }
@@ -108,7 +114,7 @@ export async function prepareData(
   };
   emit({
     type: 'data',
-    file: request.data,
+    file: data.file,
     examples: data.examples.length,
     ...examples,
     tokens: train.reduce((sum, { targets }) => sum + targets.length, 0),

@@ -1,11 +1,12 @@
-import { rename, rm, stat } from 'node:fs/promises';
+import { stat } from 'node:fs/promises';
 import { basename, dirname, extname, join, resolve } from 'node:path';
 import { baseFingerprint } from '../adapter/fingerprint.js';
 import { measureNll } from '../adapter/measureNll.js';
 import { readAdapter } from '../adapter/readAdapter.js';
-import { type AdapterToWrite, writeAdapter } from '../adapter/writeAdapter.js';
+import type { AdapterToWrite } from '../adapter/writeAdapter.js';
 import { hashFile } from '../catalog/hashFile.js';
 import { resolveModel } from '../catalog/resolveModel.js';
+import type { NamedBytes } from '../data/types.js';
 import { Engine } from '../ggml/engine.js';
 import { peakRss } from '../jobs/peakRss.js';
 import { RunFolder } from '../jobs/runFolder.js';
@@ -16,11 +17,14 @@ import { LoamError, UsageError } from '../util/errors.js';
 import { eventStream } from '../util/eventStream.js';
 import { requireWritable } from '../util/requireWritable.js';
 import { version } from '../util/version.js';
-import { explainWriteError } from '../util/writeFileAtomic.js';
+import type { AdapterOutput } from './adapterOutput.js';
 import type { TuneEvent, TuneResult } from './events.js';
+import { FileOutput } from './fileOutput.js';
 import { type Fitted, fitModel, type Identity } from './fitModel.js';
+import { KeptOutput } from './keptOutput.js';
 import { type Recipe, recipeOptions, type TuneOptions } from './options.js';
 import { type PreparedData, prepareData } from './prepare.js';
+import type { PrivateRun } from './privateRun.js';
 import { writeReport } from './writeReport.js';
 
 /**
@@ -28,15 +32,17 @@ import { writeReport } from './writeReport.js';
  * from a file of the same tensors, predicts examples better with it than without: held-out ones where given, else those for
  * validation, else the training examples.
  *
- * @param data file of examples, in any format that `data/` reads
+ * @param data file of examples, or its content under a name, in any format that `data/` reads
+ * @param secret for a run that may leave nothing readable on the disk; its adapter goes to the keeper if it has one
  * @throws LoamError for a stated failure, StoppedError when `signal` fires
  */
 export function tune(
-  data: string,
+  data: string | NamedBytes,
   options: TuneOptions,
   signal?: AbortSignal,
+  secret?: PrivateRun,
 ): AsyncGenerator<TuneEvent, TuneResult, void> {
-  return eventStream<TuneEvent, TuneResult>((emit, inner) => run(data, options, emit, inner), signal);
+  return eventStream<TuneEvent, TuneResult>((emit, inner) => run(data, options, emit, inner, secret), signal);
 }
 
 /** The adapter's path where --out does not name one: beside the data. */
@@ -44,17 +50,34 @@ export function defaultOut(data: string): string {
   return join(dirname(data), `${basename(data, extname(data))}-lora.gguf`);
 }
 
+/** The file that the adapter is written to; undefined where a keeper is all that takes it. */
+function outFile(data: string | NamedBytes, options: TuneOptions, secret: PrivateRun | undefined): string | undefined {
+  if (options.out !== undefined) return resolve(options.out);
+  if (secret?.keeper) return undefined;
+  if (typeof data === 'string') return resolve(defaultOut(data));
+  throw new UsageError({
+    found: 'no place for the adapter',
+    expected: '--keep NAME (in the vault, encrypted) or --out FILE',
+  });
+}
+
 async function run(
-  data: string,
+  data: string | NamedBytes,
   options: TuneOptions,
   emit: (event: TuneEvent) => void,
   signal: AbortSignal,
+  secret: PrivateRun | undefined,
 ): Promise<TuneResult> {
   const started = performance.now();
-  const out = resolve(options.out ?? defaultOut(data));
+  const out = outFile(data, options, secret);
   const source = await resolveModel(options.model);
-  await requireFree(out, [data, source.path, options.heldout, options.teacher, options.start]);
-  await requireWritable(out);
+  if (out !== undefined) {
+    const files = [data, secret?.heldout ?? options.heldout].filter((source) => typeof source === 'string');
+    await requireFree(out, [...files, source.path, options.teacher, options.start]);
+    await requireWritable(out);
+  }
+  const heldout = secret?.heldout ?? options.heldout;
+  const output: AdapterOutput = secret?.keeper ? new KeptOutput(secret.keeper, out) : new FileOutput(out!);
   using engine = new Engine({ threads: options.threads });
   await using model = await Model.open(engine, source.path);
   using tokenizer = await Tokenizer.open(model.gguf);
@@ -69,7 +92,7 @@ async function run(
   const maxTokens = Math.min(options.maxTokens, model.hyper.contextLength);
   const prepared = await prepareData(
     tokenizer,
-    { data, heldout: options.heldout, maxTokens, contextLength: model.hyper.contextLength, seed: options.seed },
+    { data, heldout, maxTokens, contextLength: model.hyper.contextLength, seed: options.seed },
     emit,
     signal,
   );
@@ -87,17 +110,19 @@ async function run(
     version,
   };
   const { set, measuredOn } = measuredSet(prepared);
-  const describe = async (fit: Fitted): Promise<Omit<AdapterToWrite, 'metrics'>> => ({
-    base: {
-      architecture: model.hyper.architecture.name,
-      name: model.gguf.string('general.name', ''),
-      sha256: identity.model,
-      fingerprint: await baseFingerprint(model.gguf),
-      templateSha256: tokenizer.template.hash,
-    },
+  const base = {
+    architecture: model.hyper.architecture.name,
+    name: model.gguf.string('general.name', ''),
+    sha256: identity.model,
+    fingerprint: await baseFingerprint(model.gguf),
+    templateSha256: tokenizer.template.hash,
+  };
+  secret?.keeper?.check(base);
+  const describe = (fit: Fitted): Omit<AdapterToWrite, 'metrics'> => ({
+    base,
     modules: fit.modules,
     alpha: options.alpha ?? Math.max(1, ...fit.modules.map(({ factors }) => factors.rank)),
-    name: basename(out, extname(out)),
+    name: output.name,
     stopTokens: stopTokens(tokenizer),
     recipe: {
       ...identity.options,
@@ -109,33 +134,39 @@ async function run(
     },
     version,
   });
-  await using folder = await RunFolder.open(out);
+  await using folder = await RunFolder.open(output.label, secret?.key);
   const fit = await fitModel(
     { engine, model, tokenizer, prepared, options, skill, start, folder, identity, started, emit, signal },
     async (stopped) => {
-      await writeStopped(out, await describe(stopped));
+      // Unmeasured, which its metadata says.
+      await output.keep({ ...describe(stopped), metrics: { stopped: true } }, false);
     },
   );
   emit({ type: 'stage', stage: 'measure', message: 'measuring base and adapter in llama.cpp' });
-  const adapter = await describe(fit);
-  const measured = await gate(out, source.path, adapter, set, measuredOn, options, emit, signal);
+  const adapter = describe(fit);
+  const measured = await gate(output, source.path, adapter, set, measuredOn, options, emit, signal);
   const result: TuneResult = {
     type: 'result',
-    adapter: out,
+    adapter: measured.kept.label,
     method: options.method,
     nll: { base: measured.base, adapted: measured.adapted, teacher: fit.teacherNll?.[measuredOn] },
     measuredOn,
     tokens: measured.tokens,
     seconds: (performance.now() - started) / 1000,
     peakRssBytes: peakRss(),
-    bytes: (await stat(out)).size,
+    bytes: measured.kept.bytes,
     ...fit.training,
   };
   await folder.record(result as unknown as Record<string, unknown>);
   if (options.report !== undefined) {
-    await writeReport(options.report, { result, identity, model, samples: prepared.samples, folder }, emit, signal);
+    const report = options.report;
+    await output.trial({ ...adapter, metrics: {} }, async (path) => {
+      const described = { result, identity, model, samples: prepared.samples, folder, adapterPath: path };
+      await writeReport(report, described, emit, signal);
+    });
   }
   await folder.finish();
+  await secret?.forget();
   return result;
 }
 
@@ -183,25 +214,12 @@ function stopTokens({ vocabulary }: Tokenizer): number[] {
   return tokens;
 }
 
-/** The best state of a run that the user stopped, under the adapter's name: unmeasured, which its metadata says. */
-async function writeStopped(out: string, adapter: Omit<AdapterToWrite, 'metrics'>): Promise<void> {
-  const candidate = join(dirname(out), `.${basename(out)}.${process.pid}.candidate`);
-  try {
-    await writeAdapter(candidate, { ...adapter, metrics: { stopped: true } });
-    await rename(candidate, out).catch((error: unknown) => {
-      throw explainWriteError(error, out);
-    });
-  } finally {
-    await rm(candidate, { force: true }).catch(() => {});
-  }
-}
-
 /**
- * The effect gate. The file is written beside its place, loaded by stock libllama, and measured; only a gain moves it to its name.
- * What was measured is then stored in it: the same tensors are written again with the figures in the metadata.
+ * The effect gate. The adapter is loaded by stock libllama and measured; only a gain has it kept, with what was measured in its
+ * metadata beside the same tensors.
  */
 async function gate(
-  out: string,
+  output: AdapterOutput,
   modelPath: string,
   adapter: Omit<AdapterToWrite, 'metrics'>,
   set: PreparedData['train'],
@@ -209,29 +227,18 @@ async function gate(
   options: TuneOptions,
   emit: (event: TuneEvent) => void,
   signal: AbortSignal,
-): Promise<{ base: number; adapted: number; tokens: number }> {
+): Promise<{ base: number; adapted: number; tokens: number; kept: { label: string; bytes: number } }> {
   if (!adapter.modules.some(({ factors }: ModuleFactors) => factors.rank > 0)) throw noGain(measuredOn);
-  const candidate = join(dirname(out), `.${basename(out)}.${process.pid}.candidate`);
-  try {
-    await writeAdapter(candidate, { ...adapter, metrics: {} });
-    const { base, adapted, tokens } = await measureNll(modelPath, candidate, set, {
+  const { base, adapted, tokens } = await output.trial({ ...adapter, metrics: {} }, (path) =>
+    measureNll(modelPath, path, set, {
       threads: options.threads,
       signal,
       onProgress: (done, total) => emit({ type: 'progress', stage: 'measure', done, total }),
-    });
-    if (adapted === undefined || !(adapted < base)) throw noGain(measuredOn, base, adapted);
-    await writeAdapter(candidate, {
-      ...adapter,
-      metrics: { nll: { base, adapted }, measuredOn, tokens, measuredWith: 'llama.cpp' },
-    });
-    await rename(candidate, out).catch((error: unknown) => {
-      throw explainWriteError(error, out);
-    });
-    return { base, adapted, tokens };
-  } finally {
-    // Whatever went wrong above is what the user should hear of.
-    await rm(candidate, { force: true }).catch(() => {});
-  }
+    }),
+  );
+  if (adapted === undefined || !(adapted < base)) throw noGain(measuredOn, base, adapted);
+  const metrics = { nll: { base, adapted }, measuredOn, tokens, measuredWith: 'llama.cpp' };
+  return { base, adapted, tokens, kept: await output.keep({ ...adapter, metrics }, true) };
 }
 
 function noGain(measuredOn: string, base?: number, adapted?: number): LoamError {

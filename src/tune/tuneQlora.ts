@@ -69,7 +69,7 @@ export interface Resumable {
 
 /** The newest whole checkpoint of a run; undefined where there is none. */
 export async function findCheckpoint(folder: RunFolder): Promise<Resumable | undefined> {
-  const { checkpoint, damaged } = await readCheckpoint(folder.path);
+  const { checkpoint, damaged } = await readCheckpoint(folder.path, folder.key);
   if (!checkpoint) return undefined;
   const state = unpackState(checkpoint.header, checkpoint.arrays);
   if (!state) return undefined;
@@ -117,7 +117,8 @@ export async function tuneQlora(request: QloraRequest): Promise<QloraRun> {
     const begun = performance.now();
     const { header, arrays } = packState(state);
     // After a resume the first write must not replace the checkpoint that was whole.
-    await writeCheckpoint(folder.path, slot ?? 'auto', { ...header, earlier: JSON.stringify(earlier) }, arrays);
+    const whole = { ...header, earlier: JSON.stringify(earlier) };
+    await writeCheckpoint(folder.path, slot ?? 'auto', whole, arrays, folder.key);
     slot = undefined;
     lastSave = performance.now();
     saving = (lastSave - begun) / 1000;

@@ -16,7 +16,14 @@ const answerTokens = 96;
 /** Answers a few examples without and with the adapter, and writes the page. */
 export async function writeReport(
   path: string,
-  run: { result: TuneResult; identity: Identity; model: Model; samples: readonly Example[]; folder: RunFolder },
+  run: {
+    result: TuneResult;
+    identity: Identity;
+    model: Model;
+    samples: readonly Example[];
+    folder: RunFolder;
+    adapterPath: string;
+  },
   emit: (event: TuneEvent) => void,
   signal: AbortSignal,
 ): Promise<void> {
@@ -26,7 +33,7 @@ export async function writeReport(
   {
     using session = await ChatSession.open({
       modelPath: model.gguf.path,
-      adapterPath: result.adapter,
+      adapterPath: run.adapterPath,
       contextLength: 2048,
       threads: identity.threads,
     });

@@ -7,8 +7,9 @@ import type { ChatMessage } from '../../model/chatTemplate.js';
 import { runOptions } from '../../tune/options.js';
 import { StoppedError, throwIfStopped, UsageError } from '../../util/errors.js';
 import { command } from '../command.js';
-import { jsonOption } from '../options.js';
+import { jsonOption, vaultOptions } from '../options.js';
 import type { Output } from '../output.js';
+import { VaultArguments } from '../vaultArguments.js';
 
 export const chatCommand = command({
   name: 'chat',
@@ -16,7 +17,12 @@ export const chatCommand = command({
   usage: '[PROMPT] [options]',
   options: {
     model: runOptions.model,
-    adapter: { kind: 'text', default: undefined, value: 'FILE', sentence: 'LoRA adapter (GGUF) to wear.' },
+    adapter: {
+      kind: 'text',
+      default: undefined,
+      value: 'ADAPTER',
+      sentence: 'LoRA adapter to wear: a GGUF file, or vault:NAME[@N].',
+    },
     system: { kind: 'text', default: undefined, value: 'TEXT', sentence: 'System message.' },
     context: {
       kind: 'integer',
@@ -28,6 +34,7 @@ export const chatCommand = command({
     },
     ...samplingOptions,
     threads: runOptions.threads,
+    ...vaultOptions,
     ...jsonOption,
   },
   positionals: [0, 1],
@@ -45,9 +52,10 @@ export const chatCommand = command({
         fix: 'run it in a terminal to converse',
       });
     }
+    await using vault = new VaultArguments(options, output);
     using session = await ChatSession.open({
       modelPath: path,
-      adapterPath: options.adapter,
+      adapterPath: await vault.adapterPath(options.adapter),
       contextLength: options.context,
       threads: options.threads,
     });
@@ -56,6 +64,7 @@ export const chatCommand = command({
       await say(session, [...system, { role: 'user', content: prompt }], options, output, signal);
       return;
     }
+    await vault.close();
     await converse(session, system, options, output, signal);
   },
 });

@@ -9,9 +9,14 @@ import { Tokenizer } from '../../model/tokenizer.js';
 import { limitAdvice } from '../../tune/limitAdvice.js';
 import { recipeOptions, runOptions } from '../../tune/options.js';
 import { count } from '../../util/format.js';
-import { command } from '../command.js';
-import { jsonOption } from '../options.js';
+import { type Command, command } from '../command.js';
+import { jsonOption, vaultOptions } from '../options.js';
 import type { Output } from '../output.js';
+import { VaultArguments } from '../vaultArguments.js';
+import { addVerb } from './data/add.js';
+import { deleteVerb } from './data/delete.js';
+import { listVerb } from './data/list.js';
+import { showVerb } from './data/show.js';
 
 export const dataCommand = command({
   name: 'data',
@@ -21,18 +26,21 @@ export const dataCommand = command({
     model: runOptions.model,
     show: { kind: 'integer', min: 0, max: 1_000_000, default: 2, value: 'N', sentence: 'Examples to print in full.' },
     maxTokens: recipeOptions.maxTokens,
+    ...vaultOptions,
     ...jsonOption,
   },
   positionals: [1, 1],
-  more: 'The trained-on tokens stand in green on a terminal, between [[ and ]] elsewhere.',
+  verbs: [addVerb, listVerb, showVerb, deleteVerb] as unknown as readonly Command[],
+  more: 'DATA is a file, or vault:NAME. The trained-on tokens stand in green on a terminal, between [[ and ]] elsewhere.',
   async run({ options, positionals, output, signal }) {
-    const file = positionals[0]!;
+    await using vault = new VaultArguments(options, output);
+    const data = await vault.data(positionals[0]!);
     const { path } = await resolveModel(options.model);
     const gguf = await readGguf(path);
     const { contextLength } = readHyperparameters(gguf);
     const maxTokens = Math.min(options.maxTokens, contextLength);
     using tokenizer = await Tokenizer.open(gguf);
-    const dataset = await loadDataset(file, { signal });
+    const dataset = await loadDataset(data, { signal });
     const { sequences, tooLong } = await encodeExamples(tokenizer, dataset.examples, { maxTokens, signal });
 
     for (const sequence of sequences.slice(0, options.show)) showExample(tokenizer, sequence, dataset.examples, output);

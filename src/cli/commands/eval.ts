@@ -11,7 +11,8 @@ import { recipeOptions, runOptions } from '../../tune/options.js';
 import { LoamError } from '../../util/errors.js';
 import { count } from '../../util/format.js';
 import { command } from '../command.js';
-import { jsonOption } from '../options.js';
+import { jsonOption, vaultOptions } from '../options.js';
+import { VaultArguments } from '../vaultArguments.js';
 
 export const evalCommand = command({
   name: 'eval',
@@ -19,21 +20,30 @@ export const evalCommand = command({
   usage: 'DATA [options]',
   options: {
     model: runOptions.model,
-    adapter: { kind: 'text', default: undefined, value: 'FILE', sentence: 'LoRA adapter (GGUF) to measure.' },
+    adapter: {
+      kind: 'text',
+      default: undefined,
+      value: 'ADAPTER',
+      sentence: 'LoRA adapter to measure: a GGUF file, or vault:NAME[@N].',
+    },
     maxTokens: recipeOptions.maxTokens,
     threads: runOptions.threads,
+    ...vaultOptions,
     ...jsonOption,
   },
   positionals: [1, 1],
   more: 'Prints the mean negative log-likelihood in nats a response token, the end-of-turn token included, measured in llama.cpp.',
   async run({ options, positionals, output, signal }) {
     const file = positionals[0]!;
+    await using vault = new VaultArguments(options, output);
+    const data = await vault.data(file);
+    const adapterPath = await vault.adapterPath(options.adapter);
     const { path } = await resolveModel(options.model);
     const gguf = await readGguf(path);
     const hyper = readHyperparameters(gguf);
-    if (options.adapter !== undefined) await readAdapter(options.adapter, { gguf, hyper });
+    if (adapterPath !== undefined) await readAdapter(adapterPath, { gguf, hyper });
     using tokenizer = await Tokenizer.open(gguf);
-    const { examples, problems } = await loadDataset(file, { signal });
+    const { examples, problems } = await loadDataset(data, { signal });
     for (const { line, reason } of problems) output.line(`note: ${file}, line ${count(line)}: ${reason}`);
     const maxTokens = Math.min(options.maxTokens, hyper.contextLength);
     const { sequences, tooLong } = await encodeExamples(tokenizer, examples, { maxTokens, signal });
@@ -49,7 +59,7 @@ export const evalCommand = command({
         fix: `shorten the examples or ${limitAdvice(maxTokens, hyper.contextLength)}`,
       });
     }
-    const { tokens, base, adapted } = await measureNll(path, options.adapter, sequences, {
+    const { tokens, base, adapted } = await measureNll(path, adapterPath, sequences, {
       threads: options.threads,
       signal,
       onProgress: (done, total) => output.progress('measuring', done, total),

@@ -1,0 +1,38 @@
+import { createCipheriv, createDecipheriv, hkdfSync, randomBytes } from 'node:crypto';
+
+/** Bytes of a key. */
+export const KEY_BYTES = 32;
+const NONCE_BYTES = 12;
+const TAG_BYTES = 16;
+const VERSION = 1;
+
+/**
+ * AES-256-GCM: version (1 byte), nonce (12), ciphertext, tag (16). Nonces are random, good for 2^32 messages a key (NIST SP 800-38D,
+ * 8.3): the index, which is rewritten as a whole, would have to be written millions of times between two deletions.
+ * @param purpose is authenticated, so that what was sealed for one place opens in no other
+ */
+export function seal(key: Uint8Array, purpose: string, plain: Uint8Array): Buffer {
+  const nonce = randomBytes(NONCE_BYTES);
+  const cipher = createCipheriv('aes-256-gcm', key, nonce);
+  cipher.setAAD(Buffer.from(purpose));
+  return Buffer.concat([Uint8Array.of(VERSION), nonce, cipher.update(plain), cipher.final(), cipher.getAuthTag()]);
+}
+
+/** What was sealed; undefined where it is damaged, or sealed with another key or for another purpose. */
+export function unseal(key: Uint8Array, purpose: string, sealed: Uint8Array): Buffer | undefined {
+  if (sealed.length < 1 + NONCE_BYTES + TAG_BYTES || sealed[0] !== VERSION) return undefined;
+  const end = sealed.length - TAG_BYTES;
+  const cipher = createDecipheriv('aes-256-gcm', key, sealed.subarray(1, 1 + NONCE_BYTES));
+  cipher.setAAD(Buffer.from(purpose));
+  cipher.setAuthTag(sealed.subarray(end));
+  try {
+    return Buffer.concat([cipher.update(sealed.subarray(1 + NONCE_BYTES, end)), cipher.final()]);
+  } catch {
+    return undefined;
+  }
+}
+
+/** A key for one purpose, of which the others tell nothing (HKDF, RFC 5869). */
+export function deriveKey(key: Uint8Array, purpose: string): Buffer {
+  return Buffer.from(hkdfSync('sha256', key, new Uint8Array(0), `loam vault ${purpose}`, KEY_BYTES));
+}

@@ -1,0 +1,81 @@
+/** What the vault keeps and tells of. Everything here is plain JSON. */
+
+export type Json = null | boolean | number | string | readonly Json[] | { readonly [key: string]: Json | undefined };
+
+/** A data set as the index knows it, without its examples. */
+export interface DatasetInfo {
+  id: string;
+  name: string;
+  /** ISO 8601. */
+  createdAt: string;
+  changedAt: string;
+  /** Of the bytes as they were added. */
+  bytes: number;
+  /** Of the bytes, lower-case hex. */
+  sha256: string;
+  /** Usable examples, the excluded ones among them. */
+  examples: number;
+  /** Records found, usable or not. */
+  records: number;
+  /** Record numbers (`ExampleSource.index`) that are not to be learnt from, ascending. */
+  excluded: number[];
+  /** What was found in it at intake: the finder's own form. */
+  findings?: Json;
+}
+
+/** What an adapter version was made of. */
+export interface Lineage {
+  base: { name: string; sha256: string };
+  /** Data sets it has learnt from; `id` where it lay in this vault. */
+  datasets: { id?: string; sha256: string }[];
+  recipe?: Record<string, unknown>;
+  metrics?: Record<string, unknown>;
+  /** Ids of the version that training began with, and of the one that taught. */
+  parent?: string;
+  teacher?: string;
+  /** Of a file from elsewhere: what it calls itself. */
+  imported?: string;
+}
+
+export interface AdapterVersion {
+  id: string;
+  /** Id of the adapter. */
+  adapter: string;
+  /** 1, 2, 3 ... within its adapter; never given twice. */
+  number: number;
+  createdAt: string;
+  bytes: number;
+  sha256: string;
+  lineage: Lineage;
+  note: string;
+  /** What it reproduces of its data word for word: the prober's own form. */
+  memorised?: Json;
+}
+
+export interface Adapter {
+  id: string;
+  name: string;
+  createdAt: string;
+  /** The base model it belongs to. */
+  model: { name: string; sha256: string };
+  /** Newest first. */
+  versions: AdapterVersion[];
+  /** Id of the version in use; null is the bare base model. */
+  active: string | null;
+}
+
+export interface DocumentInfo {
+  kind: string;
+  id: string;
+  bytes: number;
+  changedAt: string;
+}
+
+/** 'absent': no vault here; 'open': its key lies in a file; 'passphrase': its key wants a passphrase. */
+export type VaultState = 'absent' | 'open' | 'passphrase';
+
+export interface VaultStorage {
+  /** Bytes of all files of the vault. */
+  bytes: number;
+  byKind: { datasets: number; adapters: number; documents: number; index: number };
+}
