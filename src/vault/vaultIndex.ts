@@ -281,6 +281,7 @@ export class VaultIndex implements Disposable {
     });
     await writeMirrored(this.path, from.image.export(all || remove.length > 0));
     this.state = { image: from.image, key: from.key, generation, entries, signature: this.signature() };
+    this.opened = true;
   }
 
   [Symbol.dispose](): void {
