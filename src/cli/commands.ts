@@ -7,6 +7,7 @@ import { demoCommand } from './commands/demo.js';
 import { doctorCommand } from './commands/doctor.js';
 import { embedCommand } from './commands/embed.js';
 import { evalCommand } from './commands/eval.js';
+import { jobsCommand } from './commands/jobs.js';
 import { modelsCommand } from './commands/models.js';
 import { packCommand } from './commands/pack.js';
 import { serveCommand } from './commands/serve.js';
@@ -31,5 +32,6 @@ export const commands: readonly Command[] = [
   packCommand,
   vaultCommand,
   serveCommand,
+  jobsCommand,
   doctorCommand,
 ] as unknown as readonly Command[];
