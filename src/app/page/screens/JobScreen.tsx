@@ -34,7 +34,8 @@ function useRun(job: Job | undefined): { view: RunView | undefined; connected: b
     };
     const stop = follow(`/api/jobs/${job.id}/events`, {
       onEvent(eventId, data) {
-        const event = data as JobEvent;
+        const event = data as JobEvent | { type: 'reset' };
+        if (event.type === 'reset') return;
         const before = state.state;
         state = withEvent(state, eventId, event, Date.now());
         if (event.type === 'state' && event.state !== before && event.state !== 'running') {
