@@ -16,18 +16,22 @@ const budget = 200_000;
 
 test('everything that a module imports is a module of the page', () => {
   assert.ok(modules().length > 20);
+  let imports = 0;
   for (const path of modules()) {
-    for (const [, name] of textOf(path).matchAll(/\b(?:from|import)\s*["']([^"'\n]+)["']/g)) {
+    const before = imports;
+    for (const [, name] of textOf(path).matchAll(/(?:^|;)(?:import|export)\s*(?:[\w\s*{},$]*?\bfrom\s*)?["']([^"'\n]+)["']/gm)) {
+      imports++;
       const target = name!.startsWith('/') ? name! : join(dirname(path), name!);
       assert.ok(files.has(target), `${path} imports ${name}`);
     }
+    if (/\bfrom\s*["'][./a-z]/.test(textOf(path))) assert.ok(imports > before, path);
     assert.doesNotMatch(textOf(path), /\bimport\s*\(|sourceMappingURL/);
   }
 });
 
 test('the page names nothing of another host', () => {
   // Names of XML namespaces are no addresses; the last is an example in a form.
-  const harmless = /http:\/\/www\.w3\.org\/[\w/]+|http:\/\/127\.0\.0\.1:…/g;
+  const harmless = /http:\/\/www\.w3\.org\/[\w/]+|http:\/\/127\.0\.0\.1:(…|\\u2026)/g;
   for (const path of files.keys()) {
     if (path.endsWith('.png')) continue;
     assert.doesNotMatch(textOf(path).replace(harmless, ''), /(https?|wss?):\/\/|@import|\burl\(\s*["']?(?!#)\w+:/, path);
