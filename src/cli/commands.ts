@@ -5,6 +5,7 @@ import { dataCommand } from './commands/data.js';
 import { demoCommand } from './commands/demo.js';
 import { doctorCommand } from './commands/doctor.js';
 import { evalCommand } from './commands/eval.js';
+import { jobsCommand } from './commands/jobs.js';
 import { modelsCommand } from './commands/models.js';
 import { serveCommand } from './commands/serve.js';
 import { skillCommand } from './commands/skill.js';
@@ -23,5 +24,6 @@ export const commands: readonly Command[] = [
   adaptersCommand,
   vaultCommand,
   serveCommand,
+  jobsCommand,
   doctorCommand,
 ] as unknown as readonly Command[];

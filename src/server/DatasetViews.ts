@@ -1,5 +1,7 @@
 import { loadDataset } from '../data/loadDataset.js';
 import type { Dataset, Message } from '../data/types.js';
+import { findPersonal } from '../privacy/findPersonal.js';
+import type { Finding } from '../privacy/types.js';
 import type { DatasetInfo } from '../vault/types.js';
 import type { Vault } from '../vault/Vault.js';
 
@@ -9,6 +11,7 @@ const KEPT = 2;
 /** The examples of data sets, the excluded ones among them, as the page shows and edits them. */
 export class DatasetViews {
   private readonly parsed = new Map<string, Promise<Dataset>>();
+  private readonly found = new WeakMap<Dataset, Promise<Finding[]>>();
 
   /** All usable examples and what was found wrong with the others. */
   async open(vault: Vault, info: DatasetInfo): Promise<Dataset> {
@@ -19,6 +22,17 @@ export class DatasetViews {
       this.parsed.set(key, found);
       found.catch(() => this.parsed.delete(key));
       for (const old of [...this.parsed.keys()].slice(0, -KEPT)) this.parsed.delete(old);
+    }
+    return await found;
+  }
+
+  /** Private details in its examples. Searching takes about half a second a megabyte; it is done once while a data set is looked at. */
+  async findings(vault: Vault, info: DatasetInfo): Promise<Finding[]> {
+    const dataset = await this.open(vault, info);
+    let found = this.found.get(dataset);
+    if (!found) {
+      found = findPersonal(dataset.examples);
+      this.found.set(dataset, found);
     }
     return await found;
   }

@@ -1,7 +1,6 @@
 import { fetchModel } from '../catalog/fetchModel.js';
 import { findModel } from '../catalog/findModel.js';
 import { StoppedError } from '../util/errors.js';
-import type { ServerEvent } from './ServerEvent.js';
 
 export interface Download {
   name: string;
@@ -17,7 +16,7 @@ export class Downloads implements AsyncDisposable {
 
   constructor(
     private readonly home: string,
-    private readonly emit: (event: ServerEvent['data']) => void,
+    private readonly emit: (event: { type: string } & Record<string, unknown>) => void,
   ) {}
 
   of(name: string): Download | undefined {

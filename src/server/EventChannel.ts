@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import type { ServerEvent } from './ServerEvent.js';
 
-type Data = ServerEvent['data'];
+type Data = ServerEvent['data'] & Readonly<Record<string, unknown>>;
 
 /** Events kept for those who come back; who was away longer loads everything anew. */
 const KEPT = 2000;

@@ -1,8 +1,10 @@
-import { readdir, stat } from 'node:fs/promises';
+import { readdir, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { CATALOG, DEFAULT_MODEL } from '../catalog/catalog.js';
 import { listModels } from '../catalog/listModels.js';
 import { InferenceProcess } from '../chat/InferenceProcess.js';
+import { isFinal } from '../queue/Job.js';
+import { JobQueue } from '../queue/JobQueue.js';
 import { LoamError } from '../util/errors.js';
 import { Mutex } from '../util/mutex.js';
 import { VaultLockedError } from '../vault/errors.js';
@@ -23,23 +25,37 @@ export class Services implements AsyncDisposable {
   readonly downloads: Downloads;
   readonly datasets = new DatasetViews();
   private opened: Vault | undefined;
+  private jobQueue: JobQueue | undefined;
+  private started = false;
   /** Guessing passphrases in parallel would take 128 MB each. */
   private readonly unlocking = new Mutex();
 
-  private constructor(readonly home: string) {
+  private constructor(
+    readonly home: string,
+    private readonly onBug: (error: unknown) => void,
+  ) {
     this.downloads = new Downloads(home, (event) => this.events.emit(event));
   }
 
   /** Opens the vault, or makes one, unless it wants a passphrase that is not given: then it waits for `unlock`. */
-  static async open(home: string, vault?: Vault): Promise<Services> {
-    const services = new Services(home);
+  static async open(home: string, vault?: Vault, onBug: (error: unknown) => void = () => {}): Promise<Services> {
+    const services = new Services(home, onBug);
     if (vault) await services.use(vault);
     else if (Vault.state(home) !== 'passphrase') await services.use(await Vault.open(home));
     return services;
   }
 
-  /** Begins what runs by itself. */
-  start(): void {}
+  /** Begins what runs by itself: jobs that wait. */
+  start(): void {
+    this.started = true;
+    this.jobQueue?.start();
+  }
+
+  /** @throws VaultLockedError */
+  get jobs(): JobQueue {
+    if (!this.jobQueue) throw new VaultLockedError();
+    return this.jobQueue;
+  }
 
   get vaultState(): VaultState | 'locked' {
     if (this.opened) return 'open';
@@ -62,12 +78,19 @@ export class Services implements AsyncDisposable {
   }
 
   private async use(vault: Vault): Promise<void> {
+    this.jobQueue = await JobQueue.open(this.home, vault, {
+      onChange: ({ id, state, message }) => this.events.emit({ type: 'job', job: { id, state, message } }),
+      onAdapter: () => this.changed('adapters'),
+      onBug: this.onBug,
+    });
     this.opened = vault;
+    if (this.started) this.jobQueue.start();
   }
 
   /** Forgets the vault that was destroyed and makes an empty one. */
-  async startAnew(): Promise<void> {
+  private async startAnew(): Promise<void> {
     this.opened = undefined;
+    this.jobQueue = undefined;
     this.datasets.clear();
     await this.inference[Symbol.asyncDispose]();
     await this.use(await Vault.open(this.home));
@@ -89,15 +112,20 @@ export class Services implements AsyncDisposable {
 
   /** The job that runs, or the next one. */
   currentJob(): { id: string; state: string } | null {
-    return null;
+    const job = this.jobQueue?.current;
+    return job ? { id: job.id, state: job.state } : null;
   }
 
-  /** Jobs that learn from a data set. */
-  jobsOf(_dataset: string): { id: string; name: string; state: string }[] {
-    return [];
+  /** Jobs that wait to learn from a data set, or do. */
+  jobsOf(dataset: string): { id: string; name: string; state: string }[] {
+    return this.jobs
+      .list()
+      .filter((job) => !isFinal(job.state) && (job.dataset === dataset || job.heldout === dataset))
+      .map(({ id, name, state }) => ({ id, name, state }));
   }
 
   async deleteDataset(id: string, withAdapters: boolean): Promise<void> {
+    await this.jobs.endJobsOf(id);
     await this.vault.datasets.delete(id, { withAdapters });
     this.datasets.clear();
     this.changed('datasets');
@@ -106,8 +134,10 @@ export class Services implements AsyncDisposable {
 
   /** Destroys the vault, opened or not, and makes an empty one. */
   async destroyEverything(): Promise<void> {
+    await this.jobQueue?.[Symbol.asyncDispose]();
     if (this.opened) await this.opened.destroyEverything();
     else await Vault.destroy(this.home);
+    await removeSealedRuns(this.home);
     await this.startAnew();
   }
 
@@ -140,6 +170,7 @@ export class Services implements AsyncDisposable {
     this.events.end();
     await this.downloads[Symbol.asyncDispose]();
     await this.inference[Symbol.asyncDispose]();
+    await this.jobQueue?.[Symbol.asyncDispose]();
     await this.opened?.[Symbol.asyncDispose]();
   }
 }
@@ -153,4 +184,11 @@ async function folderBytes(folder: string): Promise<number> {
     sum += await stat(path).then(({ size }) => size, () => 0);
   }
   return sum;
+}
+
+/** Checkpoints of the vault's runs, whose keys are gone. */
+async function removeSealedRuns(home: string): Promise<void> {
+  const runs = join(home, 'runs');
+  const names = await readdir(runs).catch((): string[] => []);
+  for (const name of names) if (name.startsWith('sealed-')) await rm(join(runs, name), { recursive: true, force: true });
 }

@@ -1,10 +1,10 @@
 import type { Message } from '../data/types.js';
 import { LoamError } from '../util/errors.js';
-import type { DatasetInfo, Json } from '../vault/types.js';
+import { redact } from '../privacy/redact.js';
+import type { DatasetInfo } from '../vault/types.js';
 import { encodeDataset } from './DatasetViews.js';
 import { HttpError } from './HttpError.js';
-import { findingsIn, readFindings } from './personalFindings.js';
-import { redactExample } from './redactExample.js';
+import { noteFindings } from './personalFindings.js';
 import type { Services } from './Services.js';
 
 export interface DatasetEdit {
@@ -56,11 +56,11 @@ export async function editDataset(services: Services, id: string, edit: DatasetE
   }
   const examples: (readonly Message[] | Record<string, unknown>)[] = dataset.examples.map(({ messages }) => messages);
   if (edit.redact) {
-    const all = readFindings(info);
+    const all = await services.datasets.findings(vault, info);
     const chosen = edit.redact === 'all' ? all : all.filter((finding) => isChosen(finding, edit.redact as never));
-    for (const index of new Set(chosen.map(({ example }) => example))) {
-      const place = at(index);
-      examples[place] = redactExample(dataset.examples[place]!, chosen.filter(({ example }) => example === index));
+    for (const record of new Set(chosen.map((finding) => finding.record))) {
+      const place = at(record);
+      examples[place] = redact(dataset.examples[place]!, chosen.filter((finding) => finding.record === record)).messages;
     }
   }
   for (const { index, example } of edit.edit ?? []) examples[at(index)] = example as Record<string, unknown>;
@@ -68,13 +68,12 @@ export async function editDataset(services: Services, id: string, edit: DatasetE
   const replaced = await vault.datasets.replace(id, encodeDataset(examples), {
     excluded: [...excluded].flatMap((index) => positions.get(index) ?? []),
   });
-  const findings = findingsIn(await services.datasets.open(vault, replaced));
-  return await vault.datasets.annotate(id, { findings: findings as unknown as Json });
+  return await noteFindings(vault, services.datasets, replaced);
 }
 
 function isChosen(
-  finding: { id: string; example: number },
+  finding: { id: string; record: number },
   chosen: readonly { index: number; findingId: string }[],
 ): boolean {
-  return chosen.some(({ index, findingId }) => index === finding.example && findingId === finding.id);
+  return chosen.some(({ index, findingId }) => index === finding.record && findingId === finding.id);
 }

@@ -1,7 +1,6 @@
-import type { Json } from '../vault/types.js';
 import { encodeDataset } from './DatasetViews.js';
 import { editDataset } from './editDataset.js';
-import { findingsIn } from './personalFindings.js';
+import { noteFindings } from './personalFindings.js';
 import { requireDataset } from './routes/datasets.js';
 import type { Services } from './Services.js';
 
@@ -21,8 +20,7 @@ export async function keepExample(
   let id = known?.id;
   if (id === undefined) {
     const added = await vault.datasets.add(datasetName, encodeDataset([example]));
-    const findings = findingsIn(await services.datasets.open(vault, added));
-    await vault.datasets.annotate(added.id, { findings: findings as unknown as Json });
+    await noteFindings(vault, services.datasets, added);
     id = added.id;
   } else {
     await editDataset(services, id, { add: [example] });

@@ -2,6 +2,7 @@ import type { AnyRoute } from './route.js';
 import { adapterRoutes } from './routes/adapters.js';
 import { chatRoutes } from './routes/chat.js';
 import { datasetRoutes } from './routes/datasets.js';
+import { jobRoutes } from './routes/jobs.js';
 import { modelRoutes } from './routes/models.js';
 import { openAiRoutes } from './routes/openai.js';
 import { openapiRoute, optionRoutes } from './routes/options.js';
@@ -17,6 +18,7 @@ export const apiRoutes: readonly AnyRoute<Services>[] = [
   ...modelRoutes,
   ...datasetRoutes,
   ...optionRoutes,
+  ...jobRoutes,
   ...adapterRoutes,
   ...chatRoutes,
   ...settingRoutes,

@@ -124,3 +124,33 @@ export const ConversationSchema = Type.Object({
   changedAt: Type.String(),
   messages: Type.Array(Type.Object({ role: Type.String(), content: Type.String() })),
 });
+
+export const JobSchema = Type.Object({
+  id: Id,
+  name: Type.String(),
+  state: Type.Enum(['queued', 'running', 'paused', 'interrupted', 'done', 'failed', 'cancelled']),
+  message: Type.Optional(Type.String()),
+  dataset: Id,
+  datasetName: Type.String(),
+  model: Type.String(),
+  options: Free,
+  heldout: Type.Optional(Id),
+  start: Type.Optional(Id),
+  teacher: Type.Optional(Id),
+  createdAt: Type.String(),
+  startedAt: Type.Optional(Type.String()),
+  finishedAt: Type.Optional(Type.String()),
+  etaSeconds: Type.Optional(Type.Number()),
+  seconds: Type.Number(),
+  stage: Type.Optional(Type.String()),
+  progress: Type.Optional(Type.Object({ done: Type.Number(), total: Type.Number() })),
+  curve: Type.Object({
+    train: Type.Array(Type.Array(Type.Number())),
+    validation: Type.Array(Type.Array(Type.Number())),
+    steps: Type.Optional(Type.Number()),
+  }),
+  quote: Type.Optional(Free),
+  result: Type.Optional(Free),
+  adapter: Type.Optional(Type.Object({ id: Id, version: Id })),
+  error: Type.Optional(Type.Object({ message: Type.String() })),
+});

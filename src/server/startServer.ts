@@ -59,7 +59,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   try {
     stack.defer(() => lock.release());
     const token = await accessToken(home, options.newToken);
-    const services = await Services.open(home, options.vault);
+    const services = await Services.open(home, options.vault, options.onBug);
     stack.defer(() => services[Symbol.asyncDispose]());
     const http = new HttpServer({
       routes: [...apiRoutes, staticRoute<Services>(options.files, options.contentSecurityPolicy)],

@@ -190,11 +190,11 @@ interface Chosen {
 }
 
 /** Tells the price, chooses whether activations are computed twice, and refuses what does not fit. */
-function choose(
+export function choose(
   model: Model,
   costs: LayerCosts,
   problem: { train: PreparedData['train']; validation: PreparedData['validation'] },
-  { settings, key, emit, fewerLayers }: QloraRequest,
+  { settings, key, emit, fewerLayers }: Pick<QloraRequest, 'settings' | 'key' | 'emit' | 'fewerLayers'>,
   corrections: Corrections,
 ): Chosen {
   const { layers } = model.hyper;

@@ -1,12 +1,12 @@
 import Type from 'typebox';
 import type { Dataset, Example, Problem } from '../../data/types.js';
-import type { DatasetInfo, Json } from '../../vault/types.js';
-import { encodeDataset } from '../DatasetViews.js';
+import type { Finding } from '../../privacy/types.js';
+import type { DatasetInfo } from '../../vault/types.js';
+import { encodeDataset, toFields } from '../DatasetViews.js';
 import { editDataset } from '../editDataset.js';
 import { HttpError } from '../HttpError.js';
-import { findingsIn, readFindings } from '../personalFindings.js';
+import { noteFindings, readSummary, viewFinding } from '../personalFindings.js';
 import { Answer, routesOf } from '../route.js';
-import { toFields } from '../DatasetViews.js';
 import { DatasetSchema, Done, ExampleInput, ExampleView, Free, Name, ProblemSchema, VersionSchema } from '../schemas.js';
 import type { Services } from '../Services.js';
 import { viewVersion } from '../viewAdapter.js';
@@ -43,7 +43,7 @@ export const datasetRoutes = [
       const content = bytes ?? encodeDataset(body.examples);
       const added = await vault.datasets.add(query.name, content);
       const dataset = await services.datasets.open(vault, added);
-      const info = await vault.datasets.annotate(added.id, { findings: findingsIn(dataset) as unknown as Json });
+      const info = await noteFindings(vault, services.datasets, added);
       services.changed('datasets');
       return Answer.json({ ...viewDataset(info), problems: dataset.problems.map(viewProblem) }, 201);
     },
@@ -81,7 +81,8 @@ export const datasetRoutes = [
     async handler({ params, query }, services) {
       const info = requireDataset(services, params.id);
       const dataset = await services.datasets.open(services.vault, info);
-      return listExamples(info, dataset, { offset: query.offset ?? 0, limit: query.limit ?? 50, filter: query.filter ?? 'all' });
+      const found = await services.datasets.findings(services.vault, info);
+      return listExamples(info, dataset, found, { offset: query.offset ?? 0, limit: query.limit ?? 50, filter: query.filter ?? 'all' });
     },
   }),
   route({
@@ -174,13 +175,7 @@ export function requireDataset(services: Services, id: string): DatasetInfo {
 }
 
 export function viewDataset(info: DatasetInfo) {
-  return { ...info, excluded: info.excluded.length, findings: summary(info) };
-}
-
-function summary(info: DatasetInfo): Record<string, number> {
-  const counts: Record<string, number> = {};
-  for (const { kind } of readFindings(info)) counts[kind] = (counts[kind] ?? 0) + 1;
-  return counts;
+  return { ...info, excluded: info.excluded.length, findings: readSummary(info) };
 }
 
 function viewProblem({ severity, kind, line, index, reason }: Problem) {
@@ -190,11 +185,12 @@ function viewProblem({ severity, kind, line, index, reason }: Problem) {
 function listExamples(
   info: DatasetInfo,
   dataset: Dataset,
+  found: readonly Finding[],
   { offset, limit, filter }: { offset: number; limit: number; filter: 'all' | 'problems' | 'findings' | 'excluded' },
 ) {
   const excluded = new Set(info.excluded);
   const problems = groupBy(dataset.problems, ({ index }) => index);
-  const findings = groupBy(readFindings(info), ({ example }) => example);
+  const findings = groupBy(found, ({ record }) => record);
   const sets = {
     all: () => true,
     problems: ({ source }: Example) => problems.has(source.index),
@@ -206,14 +202,17 @@ function listExamples(
   return {
     total: chosen.length,
     sha256: info.sha256,
-    examples: chosen.slice(offset, offset + limit).map(({ messages, source }) => ({
-      index: source.index,
-      line: source.line,
-      excluded: excluded.has(source.index),
-      ...toFields(messages),
-      problems: (problems.get(source.index) ?? []).map(({ severity, reason }) => ({ severity, reason })),
-      findings: findings.get(source.index) ?? [],
-    })),
+    examples: chosen.slice(offset, offset + limit).map(({ messages, source }) => {
+      const shown = toFields(messages);
+      return {
+        index: source.index,
+        line: source.line,
+        excluded: excluded.has(source.index),
+        ...shown,
+        problems: (problems.get(source.index) ?? []).map(({ severity, reason }) => ({ severity, reason })),
+        findings: (findings.get(source.index) ?? []).map((finding) => viewFinding(finding, 'instruction' in shown)),
+      };
+    }),
     problems: dataset.problems.map(viewProblem),
     counts: {
       all: dataset.examples.length,
