@@ -13,5 +13,7 @@ const rows = [...files]
 const total = rows.reduce((sum, { sent }) => sum + sent, 0);
 const plain = rows.reduce((sum, row) => sum + row.plain, 0);
 for (const row of rows.slice(0, 12)) console.log(`${String(row.sent).padStart(8)}  ${row.path}`);
-console.log(`${String(total).padStart(8)}  bytes compressed in ${rows.length} files (${plain} plain), budget ${budget}`);
+console.log(
+  `${String(total).padStart(8)}  bytes compressed in ${rows.length} files (${plain} plain), budget ${budget}`,
+);
 process.exitCode = total < budget ? 0 : 1;

@@ -71,12 +71,15 @@ async function addModule(file: string, texts: Map<string, string>): Promise<void
   // line or after a semicolon. No module of the page imports in another way.
   const text = (await readText(file))
     .replace(/\n?\/\/# sourceMappingURL=.*\n?$/, '\n')
-    .replace(/((?:^|;)(?:import|export)\s*(?:[\w\s*{},$]*?\bfrom\s*)?)(["'])([^"'\n]+)\2/gm, (whole, head: string, quote: string, name: string) => {
-      const target = libraries[name] ?? (name.startsWith('.') ? resolve(dirname(file), name) : undefined);
-      if (target === undefined) return whole;
-      imported.push(target);
-      return `${head}${quote}${addressOf(target)}${quote}`;
-    });
+    .replace(
+      /((?:^|;)(?:import|export)\s*(?:[\w\s*{},$]*?\bfrom\s*)?)(["'])([^"'\n]+)\2/gm,
+      (whole, head: string, quote: string, name: string) => {
+        const target = libraries[name] ?? (name.startsWith('.') ? resolve(dirname(file), name) : undefined);
+        if (target === undefined) return whole;
+        imported.push(target);
+        return `${head}${quote}${addressOf(target)}${quote}`;
+      },
+    );
   texts.set(path, text);
   for (const target of imported) await addModule(target, texts);
 }

@@ -9,7 +9,9 @@ function colours(selector: string): Record<string, string> {
   const from = css.indexOf(selector);
   assert.ok(from >= 0, selector);
   const body = css.slice(css.indexOf('{', from), css.indexOf('}', from));
-  return Object.fromEntries([...body.matchAll(/--([\w-]+): (#[0-9a-f]{6});/g)].map(([, name, value]) => [name!, value!]));
+  return Object.fromEntries(
+    [...body.matchAll(/--([\w-]+): (#[0-9a-f]{6});/g)].map(([, name, value]) => [name!, value!]),
+  );
 }
 
 const light = colours(':root {');

@@ -8,18 +8,20 @@ const parse = (...pieces: string[]): SseEvent[] => {
 };
 
 test('the examples of the HTML standard', () => {
-  assert.deepEqual(parse('data: YHOO\ndata: +2\ndata: 10\n\n'), [{ id: '', event: 'message', data: 'YHOO\n+2\n10' }]);
+  assert.deepEqual(parse('data: YHOO\ndata: +2\ndata: 10\n\n'), [
+    { id: '', event: 'message', data: 'YHOO\n+2\n10', own: false },
+  ]);
   assert.deepEqual(
     parse(': test stream\n\ndata: first event\nid: 1\n\ndata:second event\nid\n\ndata:  third event\n\n'),
     [
-      { id: '1', event: 'message', data: 'first event' },
-      { id: '', event: 'message', data: 'second event' },
-      { id: '', event: 'message', data: ' third event' },
+      { id: '1', event: 'message', data: 'first event', own: true },
+      { id: '', event: 'message', data: 'second event', own: true },
+      { id: '', event: 'message', data: ' third event', own: false },
     ],
   );
   assert.deepEqual(parse('data\n\ndata\ndata\n\ndata:'), [
-    { id: '', event: 'message', data: '' },
-    { id: '', event: 'message', data: '\n' },
+    { id: '', event: 'message', data: '', own: false },
+    { id: '', event: 'message', data: '\n', own: false },
   ]);
 });
 
@@ -37,13 +39,15 @@ test('wherever the text is cut, and whatever ends its lines, the events are the 
 });
 
 test('an event that the stream breaks off in is not given', () => {
-  assert.deepEqual(parse('data: whole\n\ndata: half\n'), [{ id: '', event: 'message', data: 'whole' }]);
+  assert.deepEqual(parse('data: whole\n\ndata: half\n'), [{ id: '', event: 'message', data: 'whole', own: false }]);
 });
 
 test('an id holds for the events after it, a type for one event', () => {
   const [first, second] = parse('id: e-1\nevent: step\ndata: a\n\ndata: b\n\n');
   assert.deepEqual([first!.id, first!.event], ['e-1', 'step']);
   assert.deepEqual([second!.id, second!.event], ['e-1', 'message']);
+  // An event of this moment only: going on after it is going on after the one before.
+  assert.deepEqual([first!.own, second!.own], [true, false]);
 });
 
 test('what the server asks to wait is read, if it is a number', () => {

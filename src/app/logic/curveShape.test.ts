@@ -3,7 +3,10 @@ import { test } from 'node:test';
 import { curveShape } from './curveShape.js';
 
 const size = { width: 320, height: 220 };
-const train = Array.from({ length: 900 }, (_, i) => ({ x: i + 1, y: 1.5 + 2 * Math.exp(-i / 100) + 0.3 * Math.sin(i) }));
+const train = Array.from({ length: 900 }, (_, i) => ({
+  x: i + 1,
+  y: 1.5 + 2 * Math.exp(-i / 100) + 0.3 * Math.sin(i),
+}));
 const validation = [100, 200, 300, 400].map((x, i) => ({ x, y: [2.5, 2, 1.9, 2.1][i]! }));
 
 const coordinates = (path: string): [number, number][] =>

@@ -15,7 +15,13 @@ const step = (n: number, loss = 3 / n): JobEvent => ({
   rssBytes: 5e8,
   seconds: n,
 });
-const validation = (n: number, nll: number): JobEvent => ({ type: 'validation', step: n, epoch: n / 20, nll, best: true });
+const validation = (n: number, nll: number): JobEvent => ({
+  type: 'validation',
+  step: n,
+  epoch: n / 20,
+  nll,
+  best: true,
+});
 
 const run = (events: readonly JobEvent[], start = emptyRun()): RunView =>
   events.reduce((view, event, i) => withEvent(view, i + 1, event, 0), start);
