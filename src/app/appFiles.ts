@@ -67,15 +67,19 @@ async function addModule(file: string, texts: Map<string, string>): Promise<void
   if (texts.has(path)) return;
   texts.set(path, '');
   const imported: string[] = [];
-  // What the compiler and Preact's build write: `from "x"`, `import "x"`. No module of the page imports in another way.
+  // What the compiler and Preact's build write: `import {...} from "x"`, `import "x"`, `export {...} from "x"`, at the beginning of a
+  // line or after a semicolon. No module of the page imports in another way.
   const text = (await readText(file))
     .replace(/\n?\/\/# sourceMappingURL=.*\n?$/, '\n')
-    .replace(/(\bfrom\s*|\bimport\s*)(["'])([^"'\n]+)\2/g, (whole, keyword: string, quote: string, name: string) => {
-      const target = libraries[name] ?? (name.startsWith('.') ? resolve(dirname(file), name) : undefined);
-      if (target === undefined) return whole;
-      imported.push(target);
-      return `${keyword}${quote}${addressOf(target)}${quote}`;
-    });
+    .replace(
+      /((?:^|;)(?:import|export)\s*(?:[\w\s*{},$]*?\bfrom\s*)?)(["'])([^"'\n]+)\2/gm,
+      (whole, head: string, quote: string, name: string) => {
+        const target = libraries[name] ?? (name.startsWith('.') ? resolve(dirname(file), name) : undefined);
+        if (target === undefined) return whole;
+        imported.push(target);
+        return `${head}${quote}${addressOf(target)}${quote}`;
+      },
+    );
   texts.set(path, text);
   for (const target of imported) await addModule(target, texts);
 }

@@ -52,8 +52,7 @@ export interface DatasetInfo {
   excluded: number;
   bytes: number;
   sha256: string;
-  /** Private details by kind. */
-  findings?: Record<string, number>;
+  findings?: { total: number };
 }
 
 export interface Finding {
@@ -103,11 +102,10 @@ export interface Quote {
   seconds: number;
   memoryBytes: number;
   diskBytes: number;
-  availableBytes?: number;
   energyJoules?: number;
-  /** Share of a full battery, in percent, where the device tells. */
-  batteryPercent?: number;
   cheaper?: (Quote & { layers: number })[];
+  /** What the run would warn of. */
+  warnings?: string[];
 }
 
 export type JobState = 'queued' | 'running' | 'paused' | 'interrupted' | 'done' | 'failed' | 'cancelled';
@@ -124,18 +122,20 @@ export interface Job {
   createdAt: string;
   startedAt?: string;
   finishedAt?: string;
-  etaSeconds?: number | null;
+  etaSeconds?: number;
   curve?: { train: [number, number][]; validation: [number, number][]; steps?: number };
-  result?: TuneResult | null;
-  adapter?: { id: string; version: string } | null;
+  result?: JobResult;
+  adapter?: { id: string; version: string };
 }
+
+/** The file of a tune in the vault is the vault's own affair. */
+export type JobResult = Omit<TuneResult, 'type' | 'adapter'>;
 
 export type JobEvent =
   | TuneEvent
-  | TuneResult
+  | { type: 'result'; result: JobResult; adapter?: { id: string; version: string } }
   | { type: 'state'; state: JobState; message?: string }
-  | { type: 'eta'; seconds: number | null }
-  | { type: 'log'; message: string };
+  | { type: 'eta'; seconds: number };
 
 export interface AdapterVersion {
   id: string;

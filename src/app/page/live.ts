@@ -20,7 +20,7 @@ export interface Live {
   refused: boolean;
   reached: boolean;
   downloads: Record<string, Download>;
-  job?: { id: string; state: JobState; share?: number };
+  job?: { id: string; state: JobState };
   reload: () => Promise<void>;
 }
 
@@ -77,6 +77,7 @@ export function useLive(): Live {
 
   useEffect(() => {
     if (refused || !open) return;
+    let latest: { id?: string; state?: JobState } = {};
     return follow('/api/events', {
       onEvent: (_id, data) => {
         const event = data as { type: string } & Record<string, unknown>;
@@ -88,9 +89,12 @@ export function useLive(): Live {
             void reload();
           }
         } else if (event.type === 'job') {
-          const next = event.job as { id: string; state: JobState; share?: number };
+          // One comes with every step of a run; what lists show of a job changes with its state only.
+          const next = event.job as { id: string; state: JobState };
+          if (latest.id === next.id && latest.state === next.state) return;
+          latest = next;
           setJob(next);
-          if (next.state !== 'running' || next.share === undefined) tellChanged('jobs');
+          tellChanged('jobs');
           if (next.state === 'done') tellChanged('adapters');
         } else if (event.type === 'reset') {
           for (const what of everything) tellChanged(what);

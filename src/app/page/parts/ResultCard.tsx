@@ -1,6 +1,5 @@
-import type { TuneResult } from '../../../tune/events.js';
 import { duration } from '../../../util/format.js';
-import type { Job } from '../../logic/types.js';
+import type { Job, JobResult } from '../../logic/types.js';
 import { size } from '../readable.js';
 import { href } from '../router.js';
 import { Icon } from './Icon.js';
@@ -12,7 +11,7 @@ const measured = {
   train: 'the examples themselves, too few to keep any aside',
 } as const;
 
-export function ResultCard({ job, result }: { job: Job; result: TuneResult }) {
+export function ResultCard({ adapter, result }: { adapter: Job['adapter']; result: JobResult }) {
   return (
     <section class="sheet result" aria-label="Result">
       <h2>It has learnt</h2>
@@ -22,14 +21,14 @@ export function ResultCard({ job, result }: { job: Job; result: TuneResult }) {
         {size(result.bytes)}.
       </p>
       <div class="row">
-        <a class="button primary" href={job.adapter ? `${href('chat')}?version=${job.adapter.version}` : href('chat')}>
+        <a class="button primary" href={adapter ? `${href('chat')}?version=${adapter.version}` : href('chat')}>
           <Icon name="chat" /> Talk to it
         </a>
-        <a class="button" href={job.adapter ? href('compare', job.adapter.version) : href('compare')}>
+        <a class="button" href={adapter ? href('compare', adapter.version) : href('compare')}>
           <Icon name="compare" /> Compare
         </a>
-        {job.adapter && (
-          <a class="button" href={href('adapters', job.adapter.id)}>
+        {adapter && (
+          <a class="button" href={href('adapters', adapter.id)}>
             <Icon name="adapters" /> Adapter
           </a>
         )}

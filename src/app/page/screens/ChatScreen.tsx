@@ -70,7 +70,7 @@ export function ChatScreen({ conversation, version }: { conversation?: string; v
   const present = models.data?.models.filter((model) => model.installed) ?? [];
   const speaker = picked ?? chooseSpeaker(list, present, version);
   const chosen = findVersion(list, speaker?.version);
-  const who = chosen ? chosen.adapter.name : (speaker?.model ?? 'Model');
+  const who = chosen?.adapter.name ?? present.find(({ name }) => name === speaker?.model)?.title ?? 'the model';
   const source = chosen?.version.datasets.find(({ id }) => id !== undefined)?.id;
 
   const send = async () => {

@@ -47,9 +47,9 @@ export function DataScreen() {
                   {set.records > set.examples && (
                     <span class="chip warn">{(set.records - set.examples).toLocaleString('en-US')} not usable</span>
                   )}
-                  {privateDetails(set) > 0 && (
+                  {(set.findings?.total ?? 0) > 0 && (
                     <span class="chip bad">
-                      <Icon name="eye" size={15} /> {plural(privateDetails(set), 'private detail')}
+                      <Icon name="eye" size={15} /> {plural(set.findings!.total, 'private detail')}
                     </span>
                   )}
                   {set.excluded > 0 && <span class="chip">{set.excluded.toLocaleString('en-US')} left out</span>}
@@ -63,8 +63,4 @@ export function DataScreen() {
       <DropZone />
     </Page>
   );
-}
-
-function privateDetails({ findings = {} }: DatasetInfo): number {
-  return Object.values(findings).reduce((sum, n) => sum + n, 0);
 }

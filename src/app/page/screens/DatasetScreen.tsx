@@ -19,7 +19,7 @@ import { WhatIsLearnt } from './WhatIsLearnt.js';
 
 /** Examples asked for at a time. */
 const PAGE = 50;
-const ROW = 92;
+const ROW = 100;
 
 /** Rows of a filtered list, fetched where they come into view. */
 function useExamples(id: string, filter: ExampleFilter) {

@@ -99,6 +99,7 @@ function TuneForm({ sets, models, adapters, options: declared, chosen, standard 
   const [dataset, setDataset] = useState(sets.find(({ id }) => id === chosen)?.id ?? sets[0]!.id);
   const [model, setModel] = useState(models.find(({ name }) => name === standard)?.name ?? models[0]!.name);
   const [adapter, setAdapter] = useState('');
+  const [goOn, setGoOn] = useState(false);
   const [name, setName] = useState('');
   const [typed, setTyped] = useState<Record<string, string | boolean>>({});
   const [busy, setBusy] = useState(false);
@@ -117,6 +118,10 @@ function TuneForm({ sets, models, adapters, options: declared, chosen, standard 
     if (adapter !== '' && !fitting.some(({ id }) => id === adapter)) setAdapter('');
   }, [model]);
 
+  const kept = fitting.find(({ id }) => id === adapter);
+  // The server keeps one adapter of a name.
+  const same = adapters.find((one) => one.name === (name.trim() || set.name));
+
   const start = async () => {
     setBusy(true);
     setError(undefined);
@@ -125,8 +130,8 @@ function TuneForm({ sets, models, adapters, options: declared, chosen, standard 
         body: {
           dataset: set.id,
           model,
-          name: name.trim() || set.name,
-          ...(adapter !== '' && { adapter }),
+          name: kept?.name ?? (name.trim() || set.name),
+          ...(kept?.active && goOn && { start: kept.active }),
           options,
         },
       });
@@ -201,8 +206,22 @@ function TuneForm({ sets, models, adapters, options: declared, chosen, standard 
               )}
             </Field>
           )}
+          {kept?.active && (
+            <label class="check">
+              <input type="checkbox" checked={goOn} onChange={(event) => setGoOn(event.currentTarget.checked)} />
+              <span>
+                Begin with the version in use
+                <span class="hint">What it knows already stays; otherwise learning begins with the bare model.</span>
+              </span>
+            </label>
+          )}
           {adapter === '' && (
-            <Field label="Name of the adapter">
+            <Field
+              label="Name of the adapter"
+              hint={
+                same && `There is one of that name: this becomes its version ${(same.versions[0]?.number ?? 0) + 1}.`
+              }
+            >
               {(ids) => (
                 <input
                   {...ids}
