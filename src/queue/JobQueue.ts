@@ -1,17 +1,17 @@
 import { randomBytes } from 'node:crypto';
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import type { AdapterToWrite } from '../adapter/writeAdapter.js';
 import { listModels } from '../catalog/listModels.js';
 import { sealedFolderName } from '../jobs/runFolder.js';
 import { type TuneOptions, tuneOptions } from '../tune/options.js';
 import { vaultRun } from '../tune/vaultRun.js';
-import type { AdapterToWrite } from '../adapter/writeAdapter.js';
 import { LoamError, StoppedError } from '../util/errors.js';
-import { defaults } from '../util/options.js';
 import { Mutex } from '../util/mutex.js';
+import { defaults } from '../util/options.js';
 import type { Vault } from '../vault/Vault.js';
 import { followEvent } from './followEvent.js';
-import { type Job, type JobRequest, type JobState, isFinal, type LoggedEvent } from './Job.js';
+import { isFinal, type Job, type JobRequest, type JobState, type LoggedEvent } from './Job.js';
 import { JobLog } from './JobLog.js';
 import { JobStore } from './JobStore.js';
 import { TuneProcess } from './TuneProcess.js';
@@ -191,7 +191,10 @@ export class JobQueue implements AsyncDisposable {
 
   /** What a run would take: measured in a process of its own. @throws LoamError, StoppedError */
   async quote(request: Pick<JobRequest, 'dataset' | 'model' | 'options'>, signal: AbortSignal): Promise<unknown> {
-    const process = TuneProcess.quote(this.home, { data: await this.dataOf(request.dataset), options: fullOptions(request) });
+    const process = TuneProcess.quote(this.home, {
+      data: await this.dataOf(request.dataset),
+      options: fullOptions(request),
+    });
     const stop = () => process.kill();
     signal.addEventListener('abort', stop);
     if (signal.aborted) stop();
@@ -200,11 +203,16 @@ export class JobQueue implements AsyncDisposable {
     if (signal.aborted) throw new StoppedError();
     if (outcome.kind === 'quoted') return outcome.quote;
     if (outcome.kind === 'failed') throw outcome.error;
-    throw new LoamError({ found: 'the measurement was ended by the system', fix: 'close other programs if memory is short, and try again' });
+    throw new LoamError({
+      found: 'the measurement was ended by the system',
+      fix: 'close other programs if memory is short, and try again',
+    });
   }
 
   private waiting(): Job[] {
-    const all = this.list().filter(({ state, deaths }) => state === 'queued' || (state === 'interrupted' && deaths <= this.retryMs.length));
+    const all = this.list().filter(
+      ({ state, deaths }) => state === 'queued' || (state === 'interrupted' && deaths <= this.retryMs.length),
+    );
     return all.sort((a, b) => Number(b.state === 'interrupted') - Number(a.state === 'interrupted'));
   }
 
@@ -329,7 +337,8 @@ export class JobQueue implements AsyncDisposable {
     }
     if (stopping === 'pause') return await this.change(job, 'paused', 'paused');
     if (stopping === 'server') return await this.change(job, 'interrupted', 'interrupted by the end of the server');
-    if (outcome.kind === 'failed' && !(outcome.error instanceof StoppedError)) return await this.fail(job, outcome.error);
+    if (outcome.kind === 'failed' && !(outcome.error instanceof StoppedError))
+      return await this.fail(job, outcome.error);
     job.deaths++;
     const again = job.deaths <= this.retryMs.length;
     const memory = 'fewer layers or a smaller model take less memory';
@@ -381,7 +390,9 @@ export class JobQueue implements AsyncDisposable {
   /** Destroys the key of a job's checkpoints, and what can no longer be read. */
   private async forgetRun(job: Job): Promise<void> {
     const purpose = { dataset: job.dataset, run: `adapter ${job.name}` };
-    const shared = this.list().some((other) => other !== job && !isFinal(other.state) && other.dataset === job.dataset && other.name === job.name);
+    const shared = this.list().some(
+      (other) => other !== job && !isFinal(other.state) && other.dataset === job.dataset && other.name === job.name,
+    );
     // Another job on the same data for the same adapter has begun nothing yet, and begins anew.
     if (shared && job.state === 'queued') return;
     const key = await this.vault.runKeys.get(purpose);

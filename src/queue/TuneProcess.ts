@@ -56,7 +56,11 @@ export class TuneProcess {
 
   /** What a run would take; it measures a layer, for some seconds. */
   static quote(home: string, task: QuoteTask): TuneProcess {
-    return new TuneProcess(home, { type: 'quote', task }, { onEvent() {}, keep: () => Promise.reject(new Error('a quote keeps nothing')) });
+    return new TuneProcess(
+      home,
+      { type: 'quote', task },
+      { onEvent() {}, keep: () => Promise.reject(new Error('a quote keeps nothing')) },
+    );
   }
 
   get pid(): number | undefined {
@@ -105,5 +109,8 @@ export class TuneProcess {
 }
 
 export function diedError(how: string): LoamError {
-  return new LoamError({ found: `the process that works was ended by the system (${how})`, fix: 'close other programs if memory is short' });
+  return new LoamError({
+    found: `the process that works was ended by the system (${how})`,
+    fix: 'close other programs if memory is short',
+  });
 }

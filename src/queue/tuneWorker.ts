@@ -35,7 +35,9 @@ process.on('message', (message: ToTuner) => {
   if (message.type === 'stop') controller.abort();
   else if (message.type === 'tune') void work(() => runTask(message.task));
   else if (message.type === 'quote') {
-    void work(async () => send({ type: 'quoted', quote: await quoteRun(message.task.data, message.task.options, controller.signal) }));
+    void work(async () =>
+      send({ type: 'quoted', quote: await quoteRun(message.task.data, message.task.options, controller.signal) }),
+    );
   } else answered?.(message);
 });
 // The parent has died: what was computed is saved, and the next one goes on from there.

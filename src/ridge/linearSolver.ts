@@ -2,9 +2,10 @@ import type { Engine } from '../ggml/engine.js';
 import type { Workspace } from '../ggml/workspace.js';
 import type { Factors } from '../model/lora.js';
 import type { CorrectedLinear } from './correctLayer.js';
+import type { FittedEvent } from './fittedEvent.js';
 import { Gram } from './gram.js';
 import { reducedRankRidge, truncate } from './reducedRank.js';
-import type { FittedEvent, RidgeSettings } from './settings.js';
+import type { RidgeSettings } from './settings.js';
 import { unweighted } from './throughNorm.js';
 import { ValidationRows } from './validationRows.js';
 

@@ -1,4 +1,5 @@
 import type { LearntPart } from './examples.js';
+import type { FittedEvent } from './fittedEvent.js';
 
 export interface RidgeSettings {
   /** Largest rank of a module. */
@@ -11,19 +12,6 @@ export interface RidgeSettings {
   sweeps: number;
   /** First layer that follows the labels, at least `firstLayer`. */
   firstSweepLayer: number;
-}
-
-/** One linear is corrected. */
-export interface FittedEvent {
-  type: 'fitted';
-  layer: number;
-  module: string;
-  rank: number;
-  lambda: number;
-  /** Share of the squared target that the correction explains in the training rows. */
-  explained: number;
-  /** Share of it that is left in the validation rows, where there are any. */
-  error?: number;
 }
 
 export type RidgeEvent =

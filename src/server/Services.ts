@@ -194,5 +194,6 @@ async function folderBytes(folder: string): Promise<number> {
 async function removeSealedRuns(home: string): Promise<void> {
   const runs = join(home, 'runs');
   const names = await readdir(runs).catch((): string[] => []);
-  for (const name of names) if (name.startsWith('sealed-')) await rm(join(runs, name), { recursive: true, force: true });
+  for (const name of names)
+    if (name.startsWith('sealed-')) await rm(join(runs, name), { recursive: true, force: true });
 }

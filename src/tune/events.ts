@@ -1,5 +1,5 @@
 import type { Problem } from '../data/types.js';
-import type { FittedEvent } from '../ridge/settings.js';
+import type { FittedEvent } from '../ridge/fittedEvent.js';
 
 /** Mean negative log-likelihood in nats a response token, measured in stock libllama. */
 export interface MeasuredNll {
