@@ -49,7 +49,9 @@ function writeExamples(): string {
 }
 
 const chromium = findChromium();
-const skip = chromium === undefined && 'no Chromium here: install Debian’s package, or name one in LOAM_CHROMIUM';
+const skip =
+  (process.env.LOAM_BROWSER !== '1' && 'it tunes for minutes: LOAM_BROWSER=1 runs it') ||
+  (chromium === undefined && 'no Chromium here: install Debian’s package, or name one in LOAM_CHROMIUM');
 
 describe('the page in a browser', { skip }, () => {
   let browser: Browser;
