@@ -66,7 +66,11 @@ export async function combineLoras(
   }
   const ranks = modules.map(({ factors }) => factors.rank);
   const alpha = Math.max(...ranks);
-  const scaledModules = modules.map((one) => ({ ...one, alpha, factors: scaled(one.factors, one.factors.rank / alpha) }));
+  const scaledModules = modules.map((one) => ({
+    ...one,
+    alpha,
+    factors: scaled(one.factors, one.factors.rank / alpha),
+  }));
   return {
     lora: { architecture: terms[0]!.lora.architecture, modules: scaledModules, notes: combinedNotes(terms) },
     lost: total > 0 ? lost / total : 0,
