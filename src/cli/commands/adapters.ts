@@ -32,5 +32,7 @@ export const adaptersCommand = commandGroup({
   more: [
     'NAME is the version in use, NAME@3 the third, NAME@base the bare base model. Other commands take vault:NAME and vault:NAME@3',
     'where they take the file of an adapter. loam tune DATA --keep NAME adds a version.',
+    'An adapter is a LoRA GGUF file or the folder of an adapter that PEFT saved, wherever one is taken; written is what --out names:',
+    'FILE.gguf or a folder.',
   ].join('\n'),
 });

@@ -15,7 +15,7 @@ const usage = 'A[:WEIGHT] B[:WEIGHT] ... --out OUT [--rank N]';
 export const combineVerb = command({
   name: 'combine',
   usage,
-  summary: 'Writes the weighted sum of adapters, cut to a rank by SVD; one adapter alone is scaled by its weight.',
+  summary: 'weighted sum, cut to a rank by SVD; one alone is scaled',
   options: { ...fileOptions, ...rankOption },
   positionals: [1, 100],
   async run({ options, positionals, output, signal }) {

@@ -10,7 +10,7 @@ const usage = 'IN --out OUT [--model MODEL]';
 export const convertVerb = command({
   name: 'convert',
   usage,
-  summary: 'Writes a LoRA GGUF as a folder for PEFT, or the other way round; factors keep their bits.',
+  summary: 'LoRA GGUF to a folder for PEFT, or back; factors keep their bits',
   options: fileOptions,
   positionals: [1, 1],
   async run({ options, positionals, output }) {

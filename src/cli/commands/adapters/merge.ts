@@ -14,8 +14,7 @@ const usage = 'ADAPTER --model MODEL --out OUT [--type TYPE]';
 export const mergeVerb = command({
   name: 'merge',
   usage,
-  summary:
-    'Writes the base model with the adapter in its weights: GGUF from GGUF, a Hugging Face folder from such a folder.',
+  summary: 'the base model with the adapter in its weights',
   options: {
     ...fileOptions,
     type: {

@@ -11,7 +11,7 @@ const usage = 'IN --out OUT (--rank N | --energy SHARE)';
 export const shrinkVerb = command({
   name: 'shrink',
   usage,
-  summary: 'Lowers the rank of an adapter by SVD, and says what is lost.',
+  summary: 'a lower rank by SVD, and what that loses',
   options: {
     ...fileOptions,
     ...rankOption,
