@@ -34,6 +34,8 @@ export interface Architecture {
   readonly postNorms: boolean;
   /** Embeddings enter the residual stream multiplied by the root of their width. The output head reads them as they are. */
   readonly scaledEmbedding: boolean;
+  /** llama.cpp scales queries, instead of the scores: the same but for rounding. */
+  readonly scaledQueries: boolean;
   readonly localAttention?: LocalAttention;
   /**
    * The largest models of the family: where there are so many layers, attention scores are divided by the root of
@@ -65,6 +67,7 @@ export const architectures: Readonly<Record<string, Architecture>> = {
     headNorms: false,
     postNorms: false,
     scaledEmbedding: false,
+    scaledQueries: false,
   },
   qwen2: {
     name: 'qwen2',
@@ -76,6 +79,7 @@ export const architectures: Readonly<Record<string, Architecture>> = {
     headNorms: false,
     postNorms: false,
     scaledEmbedding: false,
+    scaledQueries: false,
   },
   qwen3: {
     name: 'qwen3',
@@ -87,6 +91,7 @@ export const architectures: Readonly<Record<string, Architecture>> = {
     headNorms: true,
     postNorms: false,
     scaledEmbedding: false,
+    scaledQueries: false,
   },
   gemma3: {
     name: 'gemma3',
@@ -98,6 +103,7 @@ export const architectures: Readonly<Record<string, Architecture>> = {
     headNorms: true,
     postNorms: true,
     scaledEmbedding: true,
+    scaledQueries: true,
     localAttention: { period: 6, ropeBase: 10000 },
     // The 27B model.
     wideAttentionScaleAt: 62,

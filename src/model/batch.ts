@@ -62,12 +62,7 @@ const HALF_MINUS_INFINITY = 0xfc00;
  * sees the whole prefix, and in its own sequence itself and what is before it; of all that the last `window` tokens only, itself
  * included.
  */
-export function causalMask(
-  length: number,
-  sequences = 1,
-  prefix = 0,
-  window = Number.POSITIVE_INFINITY,
-): Uint16Array {
+export function causalMask(length: number, sequences = 1, prefix = 0, window = Number.POSITIVE_INFINITY): Uint16Array {
   const own = length * sequences;
   const keys = prefix + own;
   const mask = new Uint16Array(keys * own);

@@ -100,7 +100,10 @@ export function attend(
     const even = weight ? ops.mul(ops.rmsNorm(y, h.normEpsilon), weight) : y;
     return ops.rope(even, batch.positions, batch.ropeFactors, local ? local.rope : h.rope);
   };
-  const queries = rotate('attn_q', heads); // [headDim, heads, N]
+  // Where keys are f16, flash attention rounds queries to it too: scaled before or after, as llama.cpp does for the family.
+  const scaled = batch.halfKeys && h.architecture.scaledQueries;
+  const rotated = rotate('attn_q', heads); // [headDim, heads, N]
+  const queries = scaled ? ops.scale(rotated, h.attentionScale) : rotated;
   const keys = rotate('attn_k', kvHeads); // [headDim, kvHeads, N]
   const values = ops.reshape(project(ops, layer, 'attn_v', input, lora), headDim, kvHeads, T * B);
 
@@ -118,7 +121,7 @@ export function attend(
     withPrefix(byHead(keys, kvHeads), batch.prefix?.keys),
     withPrefix(byHead(values, kvHeads), batch.prefix?.values),
     batch.mask(local?.window),
-    h.attentionScale,
+    scaled ? 1 : h.attentionScale,
   ); // [headDim, heads, queries, sequences]
   return { context: ops.reshape(attended, headDim * heads, T * B), keys, values };
 }

@@ -216,7 +216,8 @@ function checkTensors(gguf: Gguf, h: Hyperparameters): void {
   if (h.heads % h.kvHeads !== 0) problems.push(`${h.heads} heads do not divide by ${h.kvHeads} key/value heads`);
   if (h.rope.dimensions % 2 !== 0) problems.push(`${h.rope.dimensions} rotated dimensions, expected an even number`);
   // llama.cpp aborts the process where they differ.
-  if (h.rope.dimensions !== h.headDim) problems.push(`${h.rope.dimensions} rotated dimensions of ${h.headDim} of a head`);
+  if (h.rope.dimensions !== h.headDim)
+    problems.push(`${h.rope.dimensions} rotated dimensions of ${h.headDim} of a head`);
   expect('token_embd.weight', [h.embedding, h.vocabulary]);
   expect('output_norm.weight', [h.embedding]);
   expect('output.weight', [h.embedding, h.vocabulary], false);

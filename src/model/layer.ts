@@ -44,7 +44,8 @@ export class Layer implements Disposable {
         const linear = await place(name(part));
         owned.push(linear);
         linears[part] = linear;
-        if (architecture.biases.includes(part) && weights.has(name(part, 'bias'))) biases[part] = await plain(name(part, 'bias'));
+        if (architecture.biases.includes(part) && weights.has(name(part, 'bias')))
+          biases[part] = await plain(name(part, 'bias'));
       }
       const norms: Partial<Record<LayerNorm, Tensor>> = {};
       for (const norm of layerNorms(architecture)) norms[norm] = await plain(name(norm));

@@ -114,6 +114,16 @@ export class Model implements AsyncDisposable {
     });
   }
 
+  /** The values of an f32 tensor of the file: a norm. */
+  async vector(name: string): Promise<Float32Array> {
+    const { tensor, buffer } = await this.weights.plain(name);
+    try {
+      return tensor.toFloat32();
+    } finally {
+      buffer[Symbol.dispose]();
+    }
+  }
+
   /** Residual stream entering the first layer: tokens i32 [n] -> [embedding, n]. */
   embed(ops: Operations, tokens: Tensor): Tensor {
     const rows = ops.getRows(this.embedding, tokens);

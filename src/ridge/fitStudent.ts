@@ -12,6 +12,7 @@ import { LinearSolver } from './linearSolver.js';
 import type { RidgeEvent, RidgeSettings } from './settings.js';
 import { Student } from './student.js';
 import { noFit, teacherFit } from './target.js';
+import { outputWeights, streamMetric } from './throughNorm.js';
 import type { WalkProgress } from './walkProgress.js';
 
 export interface RidgeFit {
@@ -47,6 +48,7 @@ export async function fitStudent(
   const walked = student.walker.paddedTokens;
   progress.total = layers * teacher.tokens + (firstLayer + 3 * (layers - firstLayer)) * walked + sweeps.work;
 
+  const metric = await streamMetric(model);
   const solver = new LinearSolver(engine, workspace, settings, emit, signal);
   const modules: ModuleFactors[] = [];
   await eachLayer(model, 0, async (layer) => {
@@ -64,8 +66,9 @@ export async function fitStudent(
       }
       const residual = module === 'attn_output' ? teacher.middle : teacher.out;
       const [inputs] = linearShape(model.hyper, module);
-      return await solver.solve({ layer: layer.index, module, inputs, outputs: embedding }, (sinks) =>
-        collect(teacherFit(residual, embedding, sinks)),
+      const weights = outputWeights(layer, module, metric);
+      return await solver.solve({ layer: layer.index, module, inputs, outputs: embedding, weights }, (sinks) =>
+        collect(teacherFit(residual, embedding, sinks, metric, weights && { weights })),
       );
     });
     modules.push(...corrected);

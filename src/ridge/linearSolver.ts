@@ -4,6 +4,7 @@ import type { Factors } from '../model/lora.js';
 import { Gram } from './gram.js';
 import { reducedRankRidge, truncate } from './reducedRank.js';
 import type { FittedEvent, RidgeSettings } from './settings.js';
+import { unweighted } from './throughNorm.js';
 import { ValidationRows } from './validationRows.js';
 
 /** λ is chosen anew in every so many layers and kept in between: it changes slowly with depth, and solving is dear in wide models. */
@@ -15,6 +16,8 @@ export interface LinearToSolve {
   module: string;
   inputs: number;
   outputs: number;
+  /** Of a linear with a norm behind it: what is collected are changes of the stream (`throughNorm`). */
+  weights?: Float32Array;
 }
 
 type Choice = Pick<FittedEvent, 'lambda' | 'error' | 'explained'> & { factors: Factors };
@@ -41,7 +44,7 @@ export class LinearSolver {
 
   /** @param collect hands the linear's rows to the sinks */
   async solve(
-    { layer, module, inputs, outputs }: LinearToSolve,
+    { layer, module, inputs, outputs, weights }: LinearToSolve,
     collect: (sinks: { train: Gram; validation: ValidationRows }) => Promise<void>,
   ): Promise<Factors> {
     using train = new Gram(this.engine, inputs, outputs);
@@ -52,7 +55,7 @@ export class LinearSolver {
     const { factors, ...choice } = await this.choose(train, validation, candidates);
     this.lambdas.set(module, choice.lambda);
     this.emit({ type: 'fitted', layer, module, rank: factors.rank, ...choice });
-    return factors;
+    return unweighted(factors, weights);
   }
 
   /** Solves for each λ and keeps the λ and rank with the smallest validation error; none better than no correction gives rank 0. */

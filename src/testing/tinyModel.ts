@@ -38,6 +38,10 @@ export interface TinyModelOptions {
   /** Extra or replaced metadata. */
   metadata?: Record<string, GgufValue>;
   template?: string | null;
+  /** Tokens in all; beyond the 265 that texts need they are never produced from one. */
+  tokens?: number;
+  /** Factor of the embeddings. */
+  embeddingSize?: number;
 }
 
 export const chatml =
@@ -84,6 +88,10 @@ export async function writeTinyModel(path: string, options: TinyModelOptions = {
   } = options;
   const random = new Random(seed);
   const { tokens, types, merges } = vocabulary();
+  for (let i = tokens.length; i < (options.tokens ?? 0); i++) {
+    tokens.push(`<unused${i}>`);
+    types.push(normal);
+  }
   const metadata = new Map<string, GgufValue>([
     ['general.architecture', str(family)],
     ['general.type', str('model')],
@@ -122,7 +130,10 @@ export async function writeTinyModel(path: string, options: TinyModelOptions = {
     const values = new Float32Array(length).map(() => mean + spread * random.normal());
     tensors.push({ name, type: tensorTypes.f32, shape: [length], data: encode('f32', values, length) });
   };
-  matrix('token_embd.weight', embedding, tokens.length, 1);
+  // Gemma multiplies what it looks up by the root of the width.
+  const { embeddingSize = 1 } = options;
+  const spread = embeddingSize * (family === 'gemma3' ? 4 / Math.sqrt(embedding) : 1);
+  matrix('token_embd.weight', embedding, tokens.length, spread);
   vector('output_norm.weight', embedding, 1);
   if (!tied) matrix('output.weight', embedding, tokens.length);
   if (options.ropeFactors) {
@@ -147,7 +158,7 @@ export async function writeTinyModel(path: string, options: TinyModelOptions = {
     linear('attn_v', embedding, kvHeads * headDim);
     if (headNorms) for (const part of ['attn_q_norm', 'attn_k_norm']) vector(`blk.${l}.${part}.weight`, headDim, 1.5);
     linear('attn_output', heads * headDim, embedding);
-    // Of the size of what enters: the stream begins at the root of the embedding's width.
+    // Of the size of the stream.
     if (postNorms) vector(`blk.${l}.post_attention_norm.weight`, embedding, 3, 1);
     vector(`blk.${l}.ffn_norm.weight`, embedding, 1);
     linear('ffn_gate', embedding, feedForward);

@@ -3,6 +3,7 @@ import { loadDataset } from '../data/loadDataset.js';
 import { removeOverlap } from '../data/removeOverlap.js';
 import { splitExamples } from '../data/splitExamples.js';
 import type { Dataset, Example } from '../data/types.js';
+import { fallbackTemplate } from '../model/chatTemplate.js';
 import type { Tokenizer } from '../model/tokenizer.js';
 import { LoamError } from '../util/errors.js';
 import { count } from '../util/format.js';
@@ -98,7 +99,7 @@ export async function prepareData(
   }
   if (!tokenizer.hasOwnTemplate) {
     warn(
-      'the model file has no chat template; ChatML is assumed, as llama.cpp does. A chat model usually learns faster',
+      `the model file has no chat template; ${tokenizer.template.source === fallbackTemplate ? 'ChatML, as llama.cpp does,' : "its family's"} is assumed. A chat model usually learns faster`,
     );
   }
   const examples = {
