@@ -38,7 +38,7 @@ export const folders = [
   'gemma-json',
 ] as const;
 
-/** Prints, as JSON, how each tokeniser of BPE encodes the texts, and the hash by which llama.cpp recognises it. */
+/** Makes the folders in the one that is its argument. */
 export const makeFolders = String.raw`
 import json, os, sys, io
 import torch, sentencepiece
@@ -84,7 +84,7 @@ def added(content, special=True, normalized=False):
 chatml = "{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\n' + m['content'] + '<|im_end|>\n' }}{% endfor %}"
 
 # The pieces of a SentencePiece model with the merges that give them, as transformers' converters of slow tokenisers write tokenizer.json.
-def json_of_pieces(data, gemma, unk, bos, vocab_size):
+def json_of_pieces(data, gemma, unk, bos, user):
     sp = sentencepiece.SentencePieceProcessor(model_proto=data)
     vocab = {sp.id_to_piece(i): i for i in range(sp.vocab_size())}
     scores = {sp.id_to_piece(i): sp.get_score(i) for i in range(sp.vocab_size())}
@@ -107,7 +107,7 @@ def json_of_pieces(data, gemma, unk, bos, vocab_size):
         pre = None
         strip = [{'type': 'Strip', 'content': ' ', 'start': 1, 'stop': 0}]
     return {'version': '1.0', 'truncation': None, 'padding': None,
-        'added_tokens': [{'id': vocab[s], **added(s)} for s in specials], 'normalizer': norm, 'pre_tokenizer': pre,
+        'added_tokens': sorted([{'id': vocab[s], **added(s)} for s in specials] + [{'id': vocab[s], **added(s, special=False)} for s in user], key=lambda t: t['id']), 'normalizer': norm, 'pre_tokenizer': pre,
         'post_processor': {'type': 'TemplateProcessing', 'single': [{'SpecialToken': {'id': bos, 'type_id': 0}}, {'Sequence': {'id': 'A', 'type_id': 0}}],
             'pair': [{'SpecialToken': {'id': bos, 'type_id': 0}}, {'Sequence': {'id': 'A', 'type_id': 0}}, {'SpecialToken': {'id': bos, 'type_id': 1}}, {'Sequence': {'id': 'B', 'type_id': 1}}],
             'special_tokens': {bos: {'id': bos, 'ids': [vocab[bos]], 'tokens': [bos]}}},
@@ -151,7 +151,7 @@ put(path, 'README.md', '---\nlicense: apache-2.0\ndatasets:\n- cerebras/SlimPaja
 
 # the same pieces as tokenizer.json only, as transformers 5 saves them
 path = folder('llama-json')
-t = json_of_pieces(llama_pieces, False, '<unk>', '<s>', size)
+t = json_of_pieces(llama_pieces, False, '<unk>', '<s>', [])
 randomise(LlamaForCausalLM(LlamaConfig(**common, vocab_size=size, rope_theta=10000.0))).half().save_pretrained(path)
 put(path, 'tokenizer.json', t)
 put(path, 'tokenizer_config.json', {'bos_token': '<s>', 'eos_token': '</s>', 'unk_token': '<unk>', 'tokenizer_class': 'PreTrainedTokenizerFast'})
@@ -189,13 +189,14 @@ randomise(Qwen3ForCausalLM(Qwen3Config(**common, head_dim=32, vocab_size=t.get_v
 save_bpe(path, t, {'add_bos_token': False, 'bos_token': None, 'eos_token': '<|im_end|>', 'pad_token': '<|endoftext|>', 'chat_template': chatml, 'unk_token': None})
 
 # Gemma 3, text only and as a model with vision
-gemma_pieces = piece_model(420, dict(dummy=False, unk=3, bos=2, eos=1, pad=0), ['<start_of_turn>', '<end_of_turn>', '<unused0>', '\n\n'])
+gemma_user = ['<start_of_turn>', '<end_of_turn>', '<unused0>', '\n\n']
+gemma_pieces = piece_model(420, dict(dummy=False, unk=3, bos=2, eos=1, pad=0), gemma_user)
 gemma_size = sentencepiece.SentencePieceProcessor(model_proto=gemma_pieces).vocab_size()
 gemma = dict(hidden_size=64, intermediate_size=96, num_hidden_layers=7, num_attention_heads=4, num_key_value_heads=1, head_dim=32, max_position_embeddings=512, sliding_window=32, query_pre_attn_scalar=32)
 gemma_config = {'bos_token': '<bos>', 'eos_token': '<eos>', 'pad_token': '<pad>', 'unk_token': '<unk>', 'add_bos_token': True, 'add_eos_token': False, 'tokenizer_class': 'GemmaTokenizer',
     'added_tokens_decoder': {'0': added('<pad>'), '1': added('<eos>'), '2': added('<bos>'), '3': added('<unk>'), '4': added('<start_of_turn>'), '5': added('<end_of_turn>'), '6': added('<unused0>', special=False), '7': added('\n\n', special=False)}}
 path = folder('gemma-3-270m-it')
-open(os.path.join(path, 'tokenizer.model'), 'wb').write(gemma_pieces.replace(b'<s>', b'<bos>') if False else gemma_pieces)
+open(os.path.join(path, 'tokenizer.model'), 'wb').write(gemma_pieces)
 randomise(Gemma3ForCausalLM(Gemma3TextConfig(**gemma, vocab_size=gemma_size + 4))).bfloat16().save_pretrained(path)
 put(path, 'tokenizer_config.json', {**gemma_config, 'chat_template': chatml})
 path = folder('gemma-3-4b-it')
@@ -210,7 +211,7 @@ put(path, 'tokenizer_config.json', gemma_config)
 put(path, 'chat_template.json', {'chat_template': chatml})
 path = folder('gemma-json')
 randomise(Gemma3ForCausalLM(Gemma3TextConfig(**gemma, vocab_size=gemma_size))).bfloat16().save_pretrained(path)
-t = json_of_pieces(gemma_pieces, True, '<unk>', '<s>', gemma_size)
+t = json_of_pieces(gemma_pieces, True, '<unk>', '<s>', gemma_user)
 put(path, 'tokenizer.json', t)
 put(path, 'tokenizer_config.json', {'bos_token': '<s>', 'eos_token': '</s>', 'unk_token': '<unk>', 'tokenizer_class': 'PreTrainedTokenizerFast'})
 print('made')
@@ -241,4 +242,29 @@ for job in jobs:
     try: script.main()
     except Exception as e: failed[job[0]] = repr(e)
 print(json.dumps({'hashes': hashes, 'failed': failed}))
+`;
+
+/** Logits of transformers for each folder, and how its tokeniser cuts some texts: JSON by folder. */
+export const computeLogits = String.raw`
+import sys, os, json, torch, sentencepiece
+from transformers import AutoConfig, AutoModelForCausalLM, Gemma3ForConditionalGeneration
+from tokenizers import Tokenizer
+scratch, names = sys.argv[1], json.loads(sys.argv[2])
+texts = ['Hello world', "it's 1234 times, he'd SEEN", 'a\n\n\nb   c', 'Zwölf 我想 🚀', ' leading  and trailing ']
+found = {}
+for name in names:
+    path = os.path.join(scratch, name)
+    config = AutoConfig.from_pretrained(path)
+    kind = Gemma3ForConditionalGeneration if config.architectures[0] == 'Gemma3ForConditionalGeneration' else AutoModelForCausalLM
+    model = kind.from_pretrained(path, dtype=torch.float32, attn_implementation='eager').eval()
+    ids = [3 + (i * 7919) % 250 for i in range(60)]
+    with torch.no_grad(): logits = model(input_ids=torch.tensor([ids])).logits[0].float()
+    if os.path.exists(path + '/tokenizer.json'):
+        t = Tokenizer.from_file(path + '/tokenizer.json')
+        cut = {text: t.encode(text, add_special_tokens=False).ids for text in texts}
+    else:
+        sp = sentencepiece.SentencePieceProcessor(model_file=path + '/tokenizer.model')
+        cut = {text: sp.encode(text) for text in texts}
+    found[name] = {'ids': ids, 'logits': logits.contiguous().numpy().tobytes().hex(), 'texts': cut}
+print(json.dumps(found))
 `;

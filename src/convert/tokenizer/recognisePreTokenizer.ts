@@ -4,6 +4,7 @@ import type { JsonValue } from '../../util/parseJson.js';
 import type { HfFolder } from '../HfFolder.js';
 import { at, flagAt, listAt, textAt } from '../json.js';
 import type { AddedToken } from './addedTokens.js';
+import { boundedRun } from './boundedRun.js';
 import { encodeText } from './encodeText.js';
 import { knownTokenizers, testString } from './knownTokenizers.js';
 
@@ -36,6 +37,9 @@ const structures: ReadonlyMap<string, string> = new Map([
   [' | ByteLevel gpt2 | false', 'gpt-2'],
 ]);
 
+/** A second or two on a phone, for the largest vocabularies; an expression that needs longer is none of a published model. */
+const MOST_MILLISECONDS = 20_000;
+
 export interface PreTokenizer {
   /** `tokenizer.ggml.pre`. */
   readonly name: string;
@@ -56,7 +60,7 @@ export function hashOf(ids: readonly number[]): string {
  * @throws UnsupportedError where it is none of them
  */
 export function recognisePreTokenizer(folder: HfFolder, added: ReadonlyMap<number, AddedToken>): PreTokenizer {
-  const encoded = encodeText(folder, added, testString);
+  const encoded = boundedRun(() => encodeText(folder, added, testString), MOST_MILLISECONDS);
   if (encoded) {
     const { before, ids, after } = encoded;
     // tokenizer_config.json may overrule the post-processor, which depends on the release of transformers.
