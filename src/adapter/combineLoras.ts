@@ -6,6 +6,7 @@ import { sumFactors } from '../model/sumFactors.js';
 import { type Truncated, type TruncateTo, truncateFactors } from '../model/truncateFactors.js';
 import { throwIfStopped } from '../util/errors.js';
 import { foldAlpha, type Lora, type LoraModule } from './lora.js';
+import { scaled } from './oneAlpha.js';
 import { keys } from './types.js';
 
 export interface CombinedLora {
@@ -27,7 +28,7 @@ export interface CombineOptions {
 
 /**
  * Σ weight · ΔW of adapters of one base, module by module, each brought to its new rank by the SVD of the sum: the nearest of that rank.
- * A module that only some of them have is theirs alone. Alpha equals the rank in the result, that is, factors carry their scale.
+ * A module that only some of them have is theirs alone. All get one alpha, the largest rank, and B what is then missing to their scale.
  */
 export async function combineLoras(
   terms: readonly { lora: Lora; weight: number }[],
@@ -64,8 +65,14 @@ export async function combineLoras(
     await new Promise((resolve) => setImmediate(resolve));
   }
   const ranks = modules.map(({ factors }) => factors.rank);
+  const alpha = Math.max(...ranks);
+  const scaledModules = modules.map((one) => ({
+    ...one,
+    alpha,
+    factors: scaled(one.factors, one.factors.rank / alpha),
+  }));
   return {
-    lora: { architecture: terms[0]!.lora.architecture, modules, notes: combinedNotes(terms) },
+    lora: { architecture: terms[0]!.lora.architecture, modules: scaledModules, notes: combinedNotes(terms) },
     lost: total > 0 ? lost / total : 0,
     worst: worst!,
     ranks: [Math.min(...ranks), Math.max(...ranks)],

@@ -8,10 +8,11 @@ import { checkFingerprint } from './readAdapter.js';
 import { openLora, readLora } from './readLora.js';
 import { keys } from './types.js';
 
-/** Whether a path is an adapter of PEFT (a folder) rather than a GGUF file. @throws LoamError for a folder of something else */
+/** Whether a path is an adapter of PEFT (a folder) rather than a GGUF file. @throws LoamError for nothing, and for a folder of something else */
 export async function isPeft(path: string): Promise<boolean> {
   const found = await stat(path).catch(() => undefined);
-  if (!found?.isDirectory()) return false;
+  if (!found) throw new LoamError({ found: 'there is no file or folder here', expected: 'an adapter', where: path });
+  if (!found.isDirectory()) return false;
   const config = await stat(join(path, 'adapter_config.json')).catch(() => undefined);
   if (config?.isFile()) return true;
   throw new LoamError({

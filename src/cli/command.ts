@@ -1,3 +1,4 @@
+import { UsageError } from '../util/errors.js';
 import type { Schema, Values } from '../util/options.js';
 import type { Output } from './output.js';
 
@@ -24,10 +25,34 @@ export interface Command<S extends Schema = Schema> {
   positionals: readonly [number, number];
   /** Shown under the options by --help: examples, notes. */
   more?: string;
+  /** Commands of its own: `loam <name> <verb> ...`. What is no verb goes to `run`. */
+  verbs?: readonly Command[];
   run(invocation: Invocation<S>): Promise<void>;
 }
 
 /** Keeps the schema's literal types. */
 export function command<S extends Schema>(definition: Command<S>): Command<S> {
   return definition;
+}
+
+/** A command that consists of its verbs, each a file under `commands/<name>/`. */
+export function commandGroup(
+  definition: Pick<Command, 'name' | 'summary' | 'more'> & { verbs: readonly unknown[] },
+): Command {
+  const verbs = definition.verbs as readonly Command[];
+  const names = verbs.map(({ name }) => name);
+  return {
+    ...definition,
+    verbs,
+    usage: names.join(' | '),
+    options: {},
+    positionals: [0, 1],
+    async run({ positionals }) {
+      throw new UsageError({
+        found: positionals.length === 0 ? `loam ${definition.name} alone` : `loam ${definition.name} ${positionals[0]}`,
+        expected: `one of ${names.join(', ')} after it`,
+        fix: `see loam ${definition.name} --help`,
+      });
+    },
+  };
 }

@@ -13,9 +13,16 @@ function usage(command: Command): string {
     `loam ${command.name} ${command.usage}`.trim(),
     '',
     command.summary,
+    ...(command.verbs ? ['', ...verbLines(command)] : []),
     ...(Object.keys(command.options).length > 0 ? ['', ...describeOptions(command.options)] : []),
     ...(command.more ? ['', command.more] : []),
   ].join('\n');
+}
+
+function verbLines({ name, verbs = [] }: Command): string[] {
+  const calls = verbs.map((verb) => `loam ${name} ${verb.name} ${verb.usage}`.trim());
+  const width = Math.max(...calls.map((call) => call.length));
+  return verbs.map((verb, i) => `  ${calls[i]!.padEnd(width)}  ${verb.summary}`);
 }
 
 function overview(): string {
@@ -71,6 +78,13 @@ export async function main(args: readonly string[]): Promise<number> {
 }
 
 async function runCommand(command: Command, args: string[], output: Output, signal: AbortSignal): Promise<void> {
+  // `loam adapters --json list` means the same as `loam adapters list --json`.
+  const at = args.findIndex((arg) => !arg.startsWith('-'));
+  const verb = command.verbs?.find(({ name }) => name === args[at]);
+  if (verb) {
+    const named = { ...verb, name: `${command.name} ${verb.name}` };
+    return await runCommand(named, args.toSpliced(at, 1), output, signal);
+  }
   const schema: Schema = { ...command.options, help };
   const { values, positionals } = parseFlags(schema, args);
   if (values.help) {

@@ -229,10 +229,15 @@ describe('a step', () => {
       );
     }));
 
-  for (const opening of [0, 8]) {
-    const name = opening > 0 ? ' and a shared opening' : '';
+  const gemma = { family: 'gemma3', layers: 4, window: 6, period: 2, tied: false } as const;
+  for (const [opening, name, model] of [
+    [0, '', { layers: 4, biases: true }],
+    [8, ' and a shared opening', { layers: 4, biases: true }],
+    [8, ' of a model with windows', gemma],
+    [8, ' beyond what f16 holds', { ...gemma, embeddingSize: 2e4 }],
+  ] as const) {
     it(`from cached activations${name} is near the one that looks tokens up`, () =>
-      withRig({ model: { layers: 4, biases: true }, first: 2 }, async (rig) => {
+      withRig({ model, first: 2 }, async (rig) => {
         const sequences = draw([19, 17, 20, 31], opening);
         // The same factors, but the layers below are part of the graph.
         const below: TrainableLayer[] = [];

@@ -1,6 +1,7 @@
 import type { Graph } from '../ggml/graph.js';
 import type { Tensor } from '../ggml/tensor.js';
 import type { Workspace } from '../ggml/workspace.js';
+import { postNormOf } from '../model/architecture.js';
 import type { Batch } from '../model/batch.js';
 import {
   afterAttention,
@@ -16,6 +17,7 @@ import { HiddenStates } from '../model/hiddenStates.js';
 import type { Layer } from '../model/layer.js';
 import type { Model } from '../model/model.js';
 import { Walker } from '../model/walker.js';
+import { UnsupportedError } from '../util/errors.js';
 import type { CorrectedLinear } from './correctLayer.js';
 import type { RidgeExample } from './examples.js';
 import type { Fit, RowSink } from './target.js';
@@ -178,6 +180,13 @@ export class Student implements AsyncDisposable {
     const own = () => g.add(written(g, hyper, layer, module, project(g, layer, module, inputs)), stream);
     const wanted = await fit.wanted(g, index, count, own);
     if (!fit.norm) {
+      if (layer.norms[postNormOf(module)]) {
+        throw new UnsupportedError({
+          found: `a norm stands behind blk.${layer.index}.${module}, and what is asked for are its plain inputs and targets`,
+          expected: 'a model whose linears add to the residual stream as they are',
+          fix: 'use `loam tune --method ridge`, which carries targets back through the norm',
+        });
+      }
       sink.add(g, inputs, wanted);
       return;
     }

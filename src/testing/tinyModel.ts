@@ -40,6 +40,8 @@ export interface TinyModelOptions {
   template?: string | null;
   /** Tokens in all; beyond the 265 that texts need they are never produced from one. */
   tokens?: number;
+  /** Factor of the embeddings. */
+  embeddingSize?: number;
 }
 
 export const chatml =
@@ -129,7 +131,9 @@ export async function writeTinyModel(path: string, options: TinyModelOptions = {
     tensors.push({ name, type: tensorTypes.f32, shape: [length], data: encode('f32', values, length) });
   };
   // Gemma multiplies what it looks up by the root of the width.
-  matrix('token_embd.weight', embedding, tokens.length, family === 'gemma3' ? 4 / Math.sqrt(embedding) : 1);
+  const { embeddingSize = 1 } = options;
+  const spread = embeddingSize * (family === 'gemma3' ? 4 / Math.sqrt(embedding) : 1);
+  matrix('token_embd.weight', embedding, tokens.length, spread);
   vector('output_norm.weight', embedding, 1);
   if (!tied) matrix('output.weight', embedding, tokens.length);
   if (options.ropeFactors) {

@@ -5,17 +5,17 @@ import { maxRank } from '../../../adapter/lora.js';
 import { readAnyLora } from '../../../adapter/readAnyLora.js';
 import { scaleLora } from '../../../adapter/scaleLora.js';
 import { UsageError } from '../../../util/errors.js';
+import { command } from '../../command.js';
 import { checkOut, openBase, writeAny } from './files.js';
 import { fileOptions, rankOption } from './options.js';
 import { showRanks } from './showRanks.js';
-import { verb } from './verb.js';
 
 const usage = 'A[:WEIGHT] B[:WEIGHT] ... --out OUT [--rank N]';
 
-export const combineVerb = verb({
+export const combineVerb = command({
   name: 'combine',
   usage,
-  summary: 'Writes the weighted sum of adapters, cut to a rank by SVD; one adapter alone is scaled by its weight.',
+  summary: 'weighted sum, cut to a rank by SVD; one alone is scaled',
   options: { ...fileOptions, ...rankOption },
   positionals: [1, 100],
   async run({ options, positionals, output, signal }) {

@@ -1,16 +1,16 @@
 import { isPeft, readAnyLora } from '../../../adapter/readAnyLora.js';
 import { UsageError } from '../../../util/errors.js';
 import { count } from '../../../util/format.js';
+import { command } from '../../command.js';
 import { checkOut, isGgufPath, openBase, writeAny } from './files.js';
 import { fileOptions } from './options.js';
-import { verb } from './verb.js';
 
 const usage = 'IN --out OUT [--model MODEL]';
 
-export const convertVerb = verb({
+export const convertVerb = command({
   name: 'convert',
   usage,
-  summary: 'Writes a LoRA GGUF as a folder for PEFT, or the other way round; factors keep their bits.',
+  summary: 'LoRA GGUF to a folder for PEFT, or back; factors keep their bits',
   options: fileOptions,
   positionals: [1, 1],
   async run({ options, positionals, output }) {

@@ -5,17 +5,16 @@ import { readAnyLora } from '../../../adapter/readAnyLora.js';
 import type { TensorTypeName } from '../../../ggml/tensorTypes.js';
 import { LoamError, UsageError } from '../../../util/errors.js';
 import { count } from '../../../util/format.js';
+import { command } from '../../command.js';
 import { checkOut, isGgufPath, openBase } from './files.js';
 import { fileOptions } from './options.js';
-import { verb } from './verb.js';
 
 const usage = 'ADAPTER --model MODEL --out OUT [--type TYPE]';
 
-export const mergeVerb = verb({
+export const mergeVerb = command({
   name: 'merge',
   usage,
-  summary:
-    'Writes the base model with the adapter in its weights: GGUF from GGUF, a Hugging Face folder from such a folder.',
+  summary: 'the base model with the adapter in its weights',
   options: {
     ...fileOptions,
     type: {

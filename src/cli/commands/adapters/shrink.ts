@@ -1,17 +1,17 @@
 import { combineLoras } from '../../../adapter/combineLoras.js';
 import { readAnyLora } from '../../../adapter/readAnyLora.js';
 import { UsageError } from '../../../util/errors.js';
+import { command } from '../../command.js';
 import { checkOut, openBase, writeAny } from './files.js';
 import { fileOptions, rankOption } from './options.js';
 import { showRanks } from './showRanks.js';
-import { verb } from './verb.js';
 
 const usage = 'IN --out OUT (--rank N | --energy SHARE)';
 
-export const shrinkVerb = verb({
+export const shrinkVerb = command({
   name: 'shrink',
   usage,
-  summary: 'Lowers the rank of an adapter by SVD, and says what is lost.',
+  summary: 'a lower rank by SVD, and what that loses',
   options: {
     ...fileOptions,
     ...rankOption,
