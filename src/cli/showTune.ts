@@ -1,3 +1,4 @@
+import { placeOf } from '../data/placeOf.js';
 import type { PipelineEvent } from '../pipeline/events.js';
 import type { TuneResult } from '../tune/events.js';
 import { bytes, count, duration } from '../util/format.js';
@@ -22,8 +23,10 @@ export async function showTune<R>(run: AsyncGenerator<PipelineEvent, R, void>, o
       case 'problem':
         problems++;
         if (problems <= problemsShown) {
-          const { line, severity, reason } = value.problem;
-          output.line(`${severity === 'error' ? 'left out' : 'note'}: ${value.file}, line ${count(line)}: ${reason}`);
+          const { severity, reason } = value.problem;
+          output.line(
+            `${severity === 'error' ? 'left out' : 'note'}: ${value.file}, ${placeOf(value.problem)}: ${reason}`,
+          );
         } else if (problems === problemsShown + 1) {
           output.line('further remarks on records are not shown; `loam data` lists them all');
         }

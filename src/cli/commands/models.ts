@@ -42,7 +42,11 @@ export const modelsCommand = command({
       case 'list':
         return list(output);
       case 'get': {
-        const fetched = await showFetch(fetchModel(findModel(need('NAME')), { signal }), output);
+        const entry = findModel(need('NAME'));
+        const { licence } = entry;
+        // Said before anything is fetched: a person may not want to accept it.
+        if (licence.note) output.line(`licence: ${licence.name}, ${licence.url}; ${licence.note}`);
+        const fetched = await showFetch(fetchModel(entry, { signal }), output);
         output.line(`${fetched.path} (${bytes(fetched.bytes)}, sha256 verified)`);
         output.event({ ...fetched, type: 'result' });
         return;
