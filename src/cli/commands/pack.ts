@@ -7,7 +7,7 @@ import { showTune } from '../showTune.js';
 
 export const packCommand = command({
   name: 'pack',
-  summary: 'Pipeline, step 3: factors (.npy) to an adapter for llama.cpp (GGUF) and for PEFT (safetensors).',
+  summary: 'Pipeline, step 3: factors, as .npy, to an adapter for llama.cpp and for PEFT.',
   usage: 'DIR --out A.gguf [options]',
   options: { ...packOptions, ...jsonOption },
   positionals: [1, 1],
