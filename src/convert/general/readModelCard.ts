@@ -29,7 +29,7 @@ export function readModelCard(text: string | undefined): JsonObject | undefined 
     .replaceAll('\t', '  ');
   try {
     const value = toJson(
-      parse(yaml, { version: '1.1', mapAsMap: true, maxAliasCount: MAX_ALIASES, logLevel: 'silent' }),
+      parse(yaml, { version: '1.1', mapAsMap: true, maxAliasCount: MAX_ALIASES, logLevel: 'error' }),
     );
     return isObject(value) ? value : undefined;
   } catch {
