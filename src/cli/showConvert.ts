@@ -1,4 +1,4 @@
-import type { Converted, ConvertEvent } from '../convert/events.js';
+import type { ConvertEvent, Converted } from '../convert/events.js';
 import { LoamError } from '../util/errors.js';
 import { count } from '../util/format.js';
 import type { Output } from './output.js';

@@ -1,5 +1,5 @@
-import { quote } from '../util/quote.js';
 import type { JsonObject, JsonValue } from '../util/parseJson.js';
+import { quote } from '../util/quote.js';
 import { isObject } from './json.js';
 import type { Problems } from './Problems.js';
 

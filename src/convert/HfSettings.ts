@@ -66,7 +66,11 @@ function refuseUnsupported(config: Config, family: Family, where: string): void 
 
 /** Gemma 3 in llama.cpp: five layers with a window, then one without, and this scale of attention scores (src/models/gemma3.cpp). */
 function checkGemma(config: Config, settings: HfSettings, problems: Problems, where: string): void {
-  const pattern = config.whole('sliding_window_pattern', MAX_LAYERS, config.whole('_sliding_window_pattern', MAX_LAYERS, 6));
+  const pattern = config.whole(
+    'sliding_window_pattern',
+    MAX_LAYERS,
+    config.whole('_sliding_window_pattern', MAX_LAYERS, 6),
+  );
   const types = config.raw('layer_types');
   const expected = (i: number) => ((i + 1) % 6 === 0 ? 'full_attention' : 'sliding_attention');
   const listed = Array.isArray(types) ? types : undefined;

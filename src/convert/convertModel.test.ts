@@ -16,7 +16,7 @@ import { meanKl } from '../testing/kl.js';
 import { scratchFolder } from '../testing/scratch.js';
 import { StoppedError, UsageError } from '../util/errors.js';
 import { type ConvertOptions, convertModel } from './convertModel.js';
-import type { Converted, ConvertEvent } from './events.js';
+import type { ConvertEvent, Converted } from './events.js';
 import { sizes, type TinyFolder, writeTinyFolder } from './tinyFolder.test.helper.js';
 
 const scratch = scratchFolder();
@@ -170,7 +170,10 @@ describe('quantising', () => {
         const width = name === 'ffn_down' ? sizes.feedForward : sizes.hidden;
         const sums = new Float32Array(width).map((_, i) => 4 * (1 + ((i * 13) % 50)));
         const full = `blk.${l}.${name}.weight`;
-        means.set(full, sums.map((sum) => sum / 4));
+        means.set(
+          full,
+          sums.map((sum) => sum / 4),
+        );
         tensors.push(
           { name: `${full}.in_sum2`, type: tensorTypes.f32, shape: [width, 1], data: raw(sums) },
           { name: `${full}.counts`, type: tensorTypes.f32, shape: [1, 1], data: raw(Float32Array.of(4)) },
@@ -222,7 +225,10 @@ describe('quantising', () => {
       assert.ok(readFileSync(direct).equals(readFileSync(oneStep.path)), type);
       assert.equal((await readGguf(oneStep.path)).tensor('token_embd.weight').type.name, 'q8_0');
     }
-    assert.deepEqual((await readdir(scratch)).filter((name) => /partial|unquantised/.test(name)), []);
+    assert.deepEqual(
+      (await readdir(scratch)).filter((name) => /partial|unquantised/.test(name)),
+      [],
+    );
   });
 
   test('every type that is offered can be written', async () => {
@@ -264,6 +270,18 @@ describe('stopping', () => {
       assert.deepEqual(await readdir(join(out, '..')), ['m.gguf']);
       assert.equal(await readFile(out, 'utf8'), 'older');
     }
+  });
+
+  test('while libllama quantises, which nothing interrupts: what it wrote is thrown away', async () => {
+    const { path } = await folder();
+    const { path: exact } = await convert(path, { type: 'f32' });
+    const out = join(fresh('place'), 'm.gguf');
+    const controller = new AbortController();
+    const run = convertModel(exact, out, { type: 'q4_0', signal: controller.signal });
+    await assert.rejects(async () => {
+      for await (const event of run) if (event.type === 'quantise') controller.abort();
+    }, StoppedError);
+    await assert.rejects(stat(out), /ENOENT/);
   });
 
   test('a consumer that goes away stops the work', async () => {

@@ -1,10 +1,10 @@
 import { rm, stat } from 'node:fs/promises';
-import { readGguf } from '../gguf/readGguf.js';
 import { type QuantizedType, quantizeModel } from '../ggml/quantize.js';
+import { readGguf } from '../gguf/readGguf.js';
 import { LoamError, throwIfStopped, UsageError } from '../util/errors.js';
 import { eventStream } from '../util/eventStream.js';
 import { requireWritable } from '../util/requireWritable.js';
-import type { Converted, ConvertEvent } from './events.js';
+import type { ConvertEvent, Converted } from './events.js';
 import type { DirectType } from './planTensors.js';
 import { readImportance } from './readImportance.js';
 import { writeConverted } from './writeConverted.js';
@@ -34,14 +34,21 @@ async function finish(path: string, type: string, weights?: number): Promise<Con
   // What was written must be readable: told here rather than at the first use.
   const gguf = await readGguf(path);
   const counted = [...gguf.tensors.values()].reduce((sum, { shape }) => sum + shape.reduce((a, b) => a * b, 1), 0);
-  return { path, bytes: gguf.size, architecture: gguf.string('general.architecture'), weights: weights ?? counted, matrices: type };
+  return {
+    path,
+    bytes: gguf.size,
+    architecture: gguf.string('general.architecture'),
+    weights: weights ?? counted,
+    matrices: type,
+  };
 }
 
 async function quantise(input: string, out: string, options: ConvertOptions, type: QuantizedType, emit: Emit) {
   const importance = options.imatrix === undefined ? undefined : await readImportance(options.imatrix);
   throwIfStopped(options.signal);
   emit({ type: 'quantise', to: type });
-  await quantizeModel(input, out, { type, threads: options.threads, pure: options.pure ?? false, importance });
+  const { threads, pure = false, signal } = options;
+  await quantizeModel(input, out, { type, threads, pure, importance, signal });
 }
 
 async function run(input: string, out: string, options: ConvertOptions, emit: Emit): Promise<Converted> {
@@ -50,7 +57,10 @@ async function run(input: string, out: string, options: ConvertOptions, emit: Em
     throw new UsageError({ found: `type ${type} without an importance matrix`, expected: '--imatrix FILE' });
   }
   if (type === 'auto' && options.imatrix !== undefined) {
-    throw new UsageError({ found: 'an importance matrix without a type to quantise to', expected: '--type q4_k_m, for example' });
+    throw new UsageError({
+      found: 'an importance matrix without a type to quantise to',
+      expected: '--type q4_k_m, for example',
+    });
   }
   await requireWritable(out);
   const found = await stat(input).catch(() => undefined);
@@ -87,6 +97,10 @@ async function run(input: string, out: string, options: ConvertOptions, emit: Em
  * @param input a folder with config.json, tokeniser and safetensors, or a GGUF file
  * @throws LoamError where the folder contradicts itself (every mismatch at once), UnsupportedError for another family, StoppedError
  */
-export function convertModel(input: string, out: string, options: ConvertOptions = {}): AsyncGenerator<ConvertEvent, Converted> {
+export function convertModel(
+  input: string,
+  out: string,
+  options: ConvertOptions = {},
+): AsyncGenerator<ConvertEvent, Converted> {
   return eventStream((emit, signal) => run(input, out, { ...options, signal }, emit), options.signal);
 }

@@ -6,7 +6,13 @@ import { describe, test } from 'node:test';
 import { scratchFolder } from '../testing/scratch.js';
 import { LoamError, UnsupportedError } from '../util/errors.js';
 import { convertModel } from './convertModel.js';
-import { sizes, type TinyFolder, type TinyTokenizer, tinyTokenizer, writeTinyFolder } from './tinyFolder.test.helper.js';
+import {
+  sizes,
+  type TinyFolder,
+  type TinyTokenizer,
+  tinyTokenizer,
+  writeTinyFolder,
+} from './tinyFolder.test.helper.js';
 
 const scratch = scratchFolder();
 let made = 0;
@@ -64,7 +70,9 @@ describe('config.json', () => {
   }
 
   test('several mistakes are told at once', async () => {
-    const { message } = await refusal({ config: { hidden_size: 0, vocab_size: 'many', rms_norm_eps: null, rope_theta: -1 } });
+    const { message } = await refusal({
+      config: { hidden_size: 0, vocab_size: 'many', rms_norm_eps: null, rope_theta: -1 },
+    });
     for (const key of ['hidden_size', 'vocab_size', 'rope_theta']) assert.match(message, new RegExp(key));
   });
 

@@ -1,5 +1,5 @@
-import { type TensorType, tensorTypes } from '../ggml/tensorTypes.js';
 import type { StoredTensor } from '../formats/SafetensorsFile.js';
+import { type TensorType, tensorTypes } from '../ggml/tensorTypes.js';
 import { UnsupportedError } from '../util/errors.js';
 import { quote } from '../util/quote.js';
 import type { Part, Shape, Size } from './families.js';
@@ -35,7 +35,10 @@ const leftOvers = /(?:\.attention\.masked_bias|\.attention\.bias|\.rotary_emb\.i
 export function inConverterOrder(tensors: ReadonlyMap<string, StoredTensor>): string[] {
   const key = (name: string): string => `${tensors.get(name)!.file ?? ''}\u0000${name}`;
   // By code units, as Python sorts what is ASCII.
-  return [...tensors.keys()].map((name) => [key(name), name] as const).sort(([a], [b]) => (a < b ? -1 : 1)).map(([, name]) => name);
+  return [...tensors.keys()]
+    .map((name) => [key(name), name] as const)
+    .sort(([a], [b]) => (a < b ? -1 : 1))
+    .map(([, name]) => name);
 }
 
 /** The type of most matrices in the folder: what `auto` becomes. f32 weights become f16, as llama.cpp's converter decides. */

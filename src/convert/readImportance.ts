@@ -1,6 +1,6 @@
+import type { ImportanceMatrix } from '../ggml/quantize.js';
 import { openTensors } from '../gguf/GgufFile.js';
 import { readGguf } from '../gguf/readGguf.js';
-import type { ImportanceMatrix } from '../ggml/quantize.js';
 import { LoamError } from '../util/errors.js';
 import { quote } from '../util/quote.js';
 
@@ -8,7 +8,12 @@ const sums = '.in_sum2';
 const counts = '.counts';
 
 async function isOldFormat(path: string): Promise<boolean> {
-  return !path.endsWith('.gguf') && (await readGguf(path).then(() => false).catch(() => true));
+  return (
+    !path.endsWith('.gguf') &&
+    (await readGguf(path)
+      .then(() => false)
+      .catch(() => true))
+  );
 }
 
 /**
@@ -27,7 +32,11 @@ export async function readImportance(path: string): Promise<ImportanceMatrix> {
   }
   const gguf = await readGguf(path);
   if (gguf.string('general.type', '') !== 'imatrix') {
-    throw new LoamError({ found: 'this GGUF file holds no importance matrix', expected: 'one of llama-imatrix', where: path });
+    throw new LoamError({
+      found: 'this GGUF file holds no importance matrix',
+      expected: 'one of llama-imatrix',
+      where: path,
+    });
   }
   const found = new Map<string, Float32Array>();
   await using file = await openTensors(gguf);
@@ -44,7 +53,8 @@ export async function readImportance(path: string): Promise<ImportanceMatrix> {
     const values = await floats(name);
     const seen = await floats(`${matrix}${counts}`);
     const width = values.length / seen.length;
-    if (!Number.isInteger(width)) throw new LoamError({ found: `sums and counts of ${quote(matrix)} do not fit`, where: path });
+    if (!Number.isInteger(width))
+      throw new LoamError({ found: `sums and counts of ${quote(matrix)} do not fit`, where: path });
     const means = values.map((sum, i) => {
       const times = Math.round(seen[Math.floor(i / width)]!);
       return times > 0 ? sum / times : 1;

@@ -98,10 +98,7 @@ describe("like llama.cpp's converter", skip, () => {
   test('tokenizer.json of SentencePiece: the same but for the scores, whose lack makes it cut text otherwise', async () => {
     const [note] = await convert('llama-json', 'auto');
     assert.match(note!, /scores .* merges/);
-    const [mine, other] = [
-      await readGguf(ours('llama-json', 'auto')),
-      await readGguf(theirs('llama-json', 'auto')),
-    ];
+    const [mine, other] = [await readGguf(ours('llama-json', 'auto')), await readGguf(theirs('llama-json', 'auto'))];
     for (const [key, value] of other.metadata) {
       if (key !== 'tokenizer.ggml.scores') assert.deepEqual(mine.metadata.get(key), value, key);
     }
@@ -113,7 +110,10 @@ describe("like llama.cpp's converter", skip, () => {
     using model = await LlamaModel.load(other.path, { vocabularyOnly: true });
     const { texts } = logits['llama-json']!;
     const same = (text: string) => `${[...model.vocabulary.tokenize(text)]}` === `${texts[text]}`;
-    assert.ok(Object.keys(texts).some((text) => !same(text)), 'otherwise there would be no reason to differ');
+    assert.ok(
+      Object.keys(texts).some((text) => !same(text)),
+      'otherwise there would be no reason to differ',
+    );
   });
 
   test('the hash of a tokeniser is that of Python', async () => {
@@ -162,7 +162,9 @@ describe("like llama.cpp's converter", skip, () => {
   }
 });
 
-test('the table of known tokenisers is that of the pinned release', { skip: llamaSource() === undefined && 'no source of llama.cpp' }, () => {
+test('the table of known tokenisers is that of the pinned release', {
+  skip: llamaSource() === undefined && 'no source of llama.cpp',
+}, () => {
   const text = readFileSync(join(llamaSource()!, 'conversion', 'base.py'), 'utf8');
   const found = new Map<string, string>();
   for (const [, hash, name] of text.matchAll(/chkhsh == "([0-9a-f]{64})":\s+# ref: \S+\s+res = "([^"]+)"/g)) {
@@ -173,7 +175,9 @@ test('the table of known tokenisers is that of the pinned release', { skip: llam
   const python = findPython();
   if (typeof python === 'string') return;
   const line = /chktxt = ('.*')\n/.exec(text)![1]!;
-  return python.run('import sys, ast; sys.stdout.buffer.write(ast.literal_eval(sys.argv[1]).encode())', line).then((chktxt) => {
-    assert.equal(testString, chktxt);
-  });
+  return python
+    .run('import sys, ast; sys.stdout.buffer.write(ast.literal_eval(sys.argv[1]).encode())', line)
+    .then((chktxt) => {
+      assert.equal(testString, chktxt);
+    });
 });

@@ -1,8 +1,8 @@
 /** A tiny Hugging Face folder of each family, written without Python. */
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { fromFloat32 } from '../formats/fromFloat32.js';
 import type { NamedArrayToWrite } from '../formats/dtypes.js';
+import { fromFloat32 } from '../formats/fromFloat32.js';
 import { writeSafetensorsFolder } from '../formats/writeSafetensorsFolder.js';
 import { Random } from '../util/random.js';
 import { byteCharacters } from './tokenizer/byteCharacters.js';
@@ -28,7 +28,15 @@ const classes = {
   gemma3: 'Gemma3ForCausalLM',
 } as const;
 
-export const sizes = { hidden: 64, feedForward: 96, layers: 2, heads: 4, kvHeads: 2, headDim: 16, vocabulary: 262 } as const;
+export const sizes = {
+  hidden: 64,
+  feedForward: 96,
+  layers: 2,
+  heads: 4,
+  kvHeads: 2,
+  headDim: 16,
+  vocabulary: 262,
+} as const;
 
 export interface TinyTokenizer {
   pre_tokenizer: { type: string; pretokenizers: object[] };

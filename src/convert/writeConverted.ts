@@ -1,9 +1,9 @@
 import { openSafetensorsFolder } from '../formats/SafetensorsFolder.js';
+import { fileTypes } from '../ggml/quantize.js';
+import { rowBytes, tensorTypes } from '../ggml/tensorTypes.js';
 import { str } from '../gguf/buildValues.js';
 import type { GgufValue } from '../gguf/values.js';
 import { type TensorToWrite, writeGguf } from '../gguf/writeGguf.js';
-import { fileTypes } from '../ggml/quantize.js';
-import { rowBytes, tensorTypes } from '../ggml/tensorTypes.js';
 import { throwIfStopped } from '../util/errors.js';
 import type { ConvertEvent } from './events.js';
 import { generalMetadata } from './general/generalMetadata.js';

@@ -53,7 +53,11 @@ export const convertCommand = command({
     }
     const type = options.type.toLowerCase();
     if (!types.includes(type)) {
-      throw new UsageError({ found: `the type "${options.type}"`, expected: `one of ${types.join(', ')}`, where: '--type' });
+      throw new UsageError({
+        found: `the type "${options.type}"`,
+        expected: `one of ${types.join(', ')}`,
+        where: '--type',
+      });
     }
     const { out, pure, imatrix, threads } = options;
     const settings = { type: type as QuantizedType | 'auto', pure, imatrix, threads, signal };

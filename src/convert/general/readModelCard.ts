@@ -1,6 +1,6 @@
 import { parse } from 'yaml';
-import { isObject } from '../json.js';
 import type { JsonObject, JsonValue } from '../../util/parseJson.js';
+import { isObject } from '../json.js';
 
 /** Anchors may stand for each other this often; a model card has none. */
 const MAX_ALIASES = 32;
@@ -28,7 +28,9 @@ export function readModelCard(text: string | undefined): JsonObject | undefined 
     .replaceAll('- no\n', '- "no"\n')
     .replaceAll('\t', '  ');
   try {
-    const value = toJson(parse(yaml, { version: '1.1', mapAsMap: true, maxAliasCount: MAX_ALIASES, logLevel: 'silent' }));
+    const value = toJson(
+      parse(yaml, { version: '1.1', mapAsMap: true, maxAliasCount: MAX_ALIASES, logLevel: 'error' }),
+    );
     return isObject(value) ? value : undefined;
   } catch {
     return undefined;

@@ -2,7 +2,9 @@
 function toFixedEven(value: number, digits: number): string {
   const scaled = value * 10 ** digits;
   const halfway = scaled - Math.floor(scaled) === 0.5;
-  return halfway && Math.floor(scaled) % 2 === 0 ? (Math.floor(scaled) / 10 ** digits).toFixed(digits) : value.toFixed(digits);
+  return halfway && Math.floor(scaled) % 2 === 0
+    ? (Math.floor(scaled) / 10 ** digits).toFixed(digits)
+    : value.toFixed(digits);
 }
 
 /** "135M", "1.1B": the number of weights, to two digits at least (gguf-py/gguf/utility.py, model_weight_count_rounded_notation). */

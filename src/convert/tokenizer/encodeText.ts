@@ -121,7 +121,11 @@ export interface Encoded {
  * Python. Slow; it is there to recognise a tokeniser by a test string.
  * @returns undefined where tokenizer.json has a part that is not known here
  */
-export function encodeText(folder: HfFolder, added: ReadonlyMap<number, AddedToken>, text: string): Encoded | undefined {
+export function encodeText(
+  folder: HfFolder,
+  added: ReadonlyMap<number, AddedToken>,
+  text: string,
+): Encoded | undefined {
   const { tokenizer } = folder;
   const vocabulary = at(tokenizer, 'model', 'vocab');
   const normalise = readNormaliser(at(tokenizer, 'normalizer'));
@@ -132,8 +136,16 @@ export function encodeText(folder: HfFolder, added: ReadonlyMap<number, AddedTok
   const ignoreMerges = flagAt(tokenizer, 'model', 'ignore_merges') ?? false;
   const ids: number[] = [];
   const tokens = [...added.values()];
-  const parts = takeOut(text, tokens.filter(({ normalised }) => !normalised)).flatMap((part) =>
-    'id' in part ? [part] : takeOut(normalise(part.text), tokens.filter(({ normalised }) => normalised)),
+  const parts = takeOut(
+    text,
+    tokens.filter(({ normalised }) => !normalised),
+  ).flatMap((part) =>
+    'id' in part
+      ? [part]
+      : takeOut(
+          normalise(part.text),
+          tokens.filter(({ normalised }) => normalised),
+        ),
   );
   for (const part of parts) {
     if ('id' in part) {

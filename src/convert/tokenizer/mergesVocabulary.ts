@@ -32,7 +32,8 @@ export function mergesVocabulary(folder: HfFolder, size: number, problems: Probl
     taken.add(id);
     tokens[id] = text;
     scores[id] = -(best.get(text) ?? ranks.size);
-    types[id] = text === unknown ? tokenType.unknown : /^<0x[0-9A-Fa-f]{2}>$/.test(text) ? tokenType.byte : tokenType.normal;
+    types[id] =
+      text === unknown ? tokenType.unknown : /^<0x[0-9A-Fa-f]{2}>$/.test(text) ? tokenType.byte : tokenType.normal;
   }
   for (const { id, text, special } of added.values()) {
     if (id >= size) {

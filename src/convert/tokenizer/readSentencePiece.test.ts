@@ -15,7 +15,10 @@ const score = (value: number): Buffer => {
   return bytes;
 };
 const piece = (text: string, value: number, type?: number): Buffer =>
-  field(1, Buffer.concat([field(1, Buffer.from(text)), score(value), type === undefined ? Buffer.of() : Buffer.of(24, type)]));
+  field(
+    1,
+    Buffer.concat([field(1, Buffer.from(text)), score(value), type === undefined ? Buffer.of() : Buffer.of(24, type)]),
+  );
 
 const model = Buffer.concat([
   piece('<unk>', 0, 2),

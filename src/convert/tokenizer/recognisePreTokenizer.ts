@@ -49,7 +49,9 @@ export interface PreTokenizer {
 
 /** The hash of the test string's tokens, as `sha256(str(tokenizer.encode(...)))` in Python. */
 export function hashOf(ids: readonly number[]): string {
-  return createHash('sha256').update(`[${ids.join(', ')}]`).digest('hex');
+  return createHash('sha256')
+    .update(`[${ids.join(', ')}]`)
+    .digest('hex');
 }
 
 /**

@@ -170,7 +170,14 @@ export function readSpecialTokens(folder: HfFolder, withMerges: boolean, size?: 
       const flag = config.get(`add_${kind}_token`);
       if (typeof flag === 'boolean') adds.set(kind, flag);
       const text = textAt(config, `${kind}_token`) ?? textAt(config, `${kind}_token`, 'content');
-      if (text !== undefined) take(kind, at(added.find((token) => textAt(token, 'content') === text), 'id'));
+      if (text !== undefined)
+        take(
+          kind,
+          at(
+            added.find((token) => textAt(token, 'content') === text),
+            'id',
+          ),
+        );
     }
   }
   for (const kind of kinds) {

@@ -47,7 +47,7 @@ function splitBy(pattern: RegExp, behaviour: string): Split | undefined {
   }
 }
 
-const escape = (text: string): string => text.replace(/[.*+?^${}()|[\]\\/-]/g, '\\$&');
+const escapeRegex = (text: string): string => text.replace(/[.*+?^${}()|[\]\\]/g, '\\$&');
 
 /**
  * The steps that cut a text into pieces for byte-level BPE, as tokenizer.json describes them.
@@ -63,7 +63,7 @@ export function readSplits(preTokenizer: JsonValue | undefined): Split[] | undef
       if (flagAt(preTokenizer, 'invert')) return undefined;
       const literal = textAt(preTokenizer, 'pattern', 'String');
       const regex = textAt(preTokenizer, 'pattern', 'Regex');
-      const pattern = literal !== undefined ? new RegExp(escape(literal), 'gu') : translateRegex(regex ?? '(');
+      const pattern = literal !== undefined ? new RegExp(escapeRegex(literal), 'gu') : translateRegex(regex ?? '(');
       const split = pattern && splitBy(pattern, textAt(preTokenizer, 'behavior') ?? '');
       return split && [split];
     }
