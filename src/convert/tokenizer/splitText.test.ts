@@ -16,9 +16,9 @@ test('byte-level, as GPT-2 cuts text', () => {
 test('digits and literal texts', () => {
   assert.deepEqual(cut({ type: 'Digits', individual_digits: true }, 'a12b'), ['a', '1', '2', 'b']);
   assert.deepEqual(cut({ type: 'Digits', individual_digits: false }, 'a12b'), ['a', '12', 'b']);
-  for (const String of ['.', '-', '(', '\\', '/']) {
-    const rules = { type: 'Split', pattern: { String }, behavior: 'Removed', invert: false };
-    assert.deepEqual(cut(rules, `a${String}b`), ['a', 'b'], String);
+  for (const literal of ['.', '-', '(', '\\', '/']) {
+    const rules = { type: 'Split', pattern: { String: literal }, behavior: 'Removed', invert: false };
+    assert.deepEqual(cut(rules, `a${literal}b`), ['a', 'b'], literal);
   }
 });
 
