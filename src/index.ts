@@ -37,6 +37,8 @@ export { findModel } from './catalog/findModel.js';
 export { listModels } from './catalog/listModels.js';
 export { resolveModel } from './catalog/resolveModel.js';
 export { ChatSession } from './chat/ChatSession.js';
+export { type ConvertOptions, convertModel } from './convert/convertModel.js';
+export type { ConvertEvent, Converted } from './convert/events.js';
 export { encodeExamples, type Sequence } from './data/encodeExamples.js';
 export { loadDataset } from './data/loadDataset.js';
 export type { Dataset, Example, Problem } from './data/types.js';

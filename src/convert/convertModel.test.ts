@@ -272,6 +272,18 @@ describe('stopping', () => {
     }
   });
 
+  test('while libllama quantises, which nothing interrupts: what it wrote is thrown away', async () => {
+    const { path } = await folder();
+    const { path: exact } = await convert(path, { type: 'f32' });
+    const out = join(fresh('place'), 'm.gguf');
+    const controller = new AbortController();
+    const run = convertModel(exact, out, { type: 'q4_0', signal: controller.signal });
+    await assert.rejects(async () => {
+      for await (const event of run) if (event.type === 'quantise') controller.abort();
+    }, StoppedError);
+    await assert.rejects(stat(out), /ENOENT/);
+  });
+
   test('a consumer that goes away stops the work', async () => {
     const { path } = await folder();
     const out = join(fresh('place'), 'm.gguf');

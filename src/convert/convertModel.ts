@@ -47,7 +47,8 @@ async function quantise(input: string, out: string, options: ConvertOptions, typ
   const importance = options.imatrix === undefined ? undefined : await readImportance(options.imatrix);
   throwIfStopped(options.signal);
   emit({ type: 'quantise', to: type });
-  await quantizeModel(input, out, { type, threads: options.threads, pure: options.pure ?? false, importance });
+  const { threads, pure = false, signal } = options;
+  await quantizeModel(input, out, { type, threads, pure, importance, signal });
 }
 
 async function run(input: string, out: string, options: ConvertOptions, emit: Emit): Promise<Converted> {

@@ -11,7 +11,7 @@ const packages = ['torch', 'transformers', 'safetensors', 'tokenizers', 'sentenc
 
 /** The source of the pinned release of llama.cpp, as `scripts/fetch-llama-source.mjs` unpacks it. */
 export function llamaSource(): string | undefined {
-  const folders = [process.env.LOAM_TEST_LLAMA_SOURCE, join(root, '.cache', 'llama-source')];
+  const folders = [process.env.LOAM_TEST_LLAMA_CPP, join(root, '.cache', 'llama-source')];
   return folders.find((folder) => folder !== undefined && existsSync(join(folder, 'convert_hf_to_gguf.py')));
 }
 
@@ -21,7 +21,7 @@ export function findReference(): { python: Python; source: string } | string {
   if (typeof python === 'string') return python;
   const source = llamaSource();
   return source === undefined
-    ? 'no source of llama.cpp: run node scripts/fetch-llama-source.mjs (LOAM_TEST_LLAMA_SOURCE names another place)'
+    ? 'no source of llama.cpp: run node scripts/fetch-llama-source.mjs (LOAM_TEST_LLAMA_CPP names another place)'
     : { python, source };
 }
 
@@ -218,7 +218,7 @@ print('made')
 `;
 
 /** Runs llama.cpp's converter: arguments are its source, then JSON of [folder, out, type, name of an unknown pre-tokeniser]. Prints the hash of each tokeniser. */
-export const runReference = String.raw`
+export const runReference = `
 import sys, json, os, logging
 from hashlib import sha256
 source, jobs = sys.argv[1], json.loads(sys.argv[2])

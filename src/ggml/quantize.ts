@@ -1,5 +1,5 @@
 import { rename, rm } from 'node:fs/promises';
-import { LoamError } from '../util/errors.js';
+import { LoamError, throwIfStopped } from '../util/errors.js';
 import { explainWriteError } from '../util/writeFileAtomic.js';
 import { callAsync, native } from './native.js';
 import { defaultThreads } from './threads.js';
@@ -52,6 +52,8 @@ export interface QuantizeOptions {
   /** Every matrix as asked for (default). Otherwise the quantiser picks finer types for some, as llama-quantize does. */
   pure?: boolean;
   importance?: ImportanceMatrix;
+  /** Looked at when libllama is done: what it wrote is then thrown away. */
+  signal?: AbortSignal;
 }
 
 /** Rows of a matrix that are in memory as f32 at a time: the largest tables of embeddings would otherwise take gigabytes. */
@@ -85,6 +87,7 @@ export async function quantizeModel(input: string, output: string, options: Quan
         fix: 'check that the disk has room for it, or run again with LOAM_NATIVE_LOG=1 to see the reason',
       });
     }
+    throwIfStopped(options.signal);
     await rename(partial, output);
   } catch (error) {
     await rm(partial, { force: true }).catch(() => {});

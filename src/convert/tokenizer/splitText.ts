@@ -47,7 +47,7 @@ function splitBy(pattern: RegExp, behaviour: string): Split | undefined {
   }
 }
 
-const escapeRegex = (text: string): string => text.replace(/[.*+?^${}()|[\]\\/-]/g, '\\$&');
+const escapeRegex = (text: string): string => text.replace(/[.*+?^${}()|[\]\\]/g, '\\$&');
 
 /**
  * The steps that cut a text into pieces for byte-level BPE, as tokenizer.json describes them.
