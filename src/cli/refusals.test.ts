@@ -141,7 +141,7 @@ describe('examples', { concurrency: 2 }, () => {
     [
       'no usable record',
       desk.file('unusable.json', [{ instruction: secret }, { note: secret }]),
-      /none of its 2 records can be used \(line 1: field "output" is missing; /,
+      /none of its 2 records can be used \(record 1, line 1: field "output" is missing; /,
     ],
     [
       'a field above a megabyte',

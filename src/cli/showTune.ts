@@ -1,3 +1,4 @@
+import { placeOf } from '../data/placeOf.js';
 import type { TuneEvent, TuneResult } from '../tune/events.js';
 import { bytes, count, duration } from '../util/format.js';
 import type { Output } from './output.js';
@@ -21,8 +22,10 @@ export async function showTune(run: AsyncGenerator<TuneEvent, TuneResult, void>,
       case 'problem':
         problems++;
         if (problems <= problemsShown) {
-          const { line, severity, reason } = value.problem;
-          output.line(`${severity === 'error' ? 'left out' : 'note'}: ${value.file}, line ${count(line)}: ${reason}`);
+          const { severity, reason } = value.problem;
+          output.line(
+            `${severity === 'error' ? 'left out' : 'note'}: ${value.file}, ${placeOf(value.problem)}: ${reason}`,
+          );
         } else if (problems === problemsShown + 1) {
           output.line('further remarks on records are not shown; `loam data` lists them all');
         }

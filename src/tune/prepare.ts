@@ -77,10 +77,10 @@ export async function prepareData(
       signal,
     });
     if (encoded.tooLong.length > 0) {
-      const lines = encoded.tooLong.slice(0, 5).map(({ example }) => count(examples[example]!.source.line));
+      const records = encoded.tooLong.slice(0, 5).map(({ example }) => count(examples[example]!.source.index + 1));
       const more = encoded.tooLong.length > 5 ? ' ...' : '';
       warn(
-        `${count(encoded.tooLong.length)} of ${count(examples.length)} ${what} examples are longer than ${count(request.maxTokens)} tokens and are left out (lines ${lines.join(', ')}${more}); ${advice}`,
+        `${count(encoded.tooLong.length)} of ${count(examples.length)} ${what} examples are longer than ${count(request.maxTokens)} tokens and are left out (record ${records.join(', ')}${more}); ${advice}`,
       );
     }
     return encoded.sequences;
