@@ -1,7 +1,7 @@
 // Compiles src/ to dist/ with the TypeScript compiler of this checkout. Runs from `prepare` (so after `npm ci`) and before the tests.
 // Does nothing when the compiler is absent (`npm ci --omit=dev`): a published package brings dist/ with it.
 import { spawnSync } from 'node:child_process';
-import { cpSync, existsSync, readdirSync, rmSync, statSync } from 'node:fs';
+import { cpSync, existsSync, mkdirSync, readdirSync, rmSync, statSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -31,21 +31,40 @@ function* walk(folder) {
 // A source file that was deleted or renamed leaves its output behind, and the test runner would still find it.
 if (existsSync(dist)) {
   for (const path of walk(dist)) {
-    const source = join(src, relative(dist, path)).replace(/\.(d\.ts|js|js\.map)$/, '.ts');
-    if (path.endsWith('.tsbuildinfo')) continue;
-    if (/\.(js|d\.ts|js\.map)$/.test(path) && !existsSync(source)) rmSync(path);
+    const source = join(src, relative(dist, path));
+    if (path.endsWith('.tsbuildinfo') || existsSync(source)) continue;
+    const stem = source.replace(/\.(d\.ts|js|js\.map)$/, '');
+    if (stem !== source && !existsSync(`${stem}.ts`) && !existsSync(`${stem}.tsx`)) rmSync(path);
   }
   const missing = [...walk(src)].some(
     (path) =>
-      path.endsWith('.ts') &&
+      /\.tsx?$/.test(path) &&
       !path.endsWith('.d.ts') &&
-      !existsSync(join(dist, relative(src, path)).replace(/\.ts$/, '.js')),
+      !existsSync(join(dist, relative(src, path)).replace(/\.tsx?$/, '.js')),
   );
-  if (missing) rmSync(join(dist, '.tsbuildinfo'), { force: true });
+  if (missing) for (const name of ['.tsbuildinfo', '.tsbuildinfo-page']) rmSync(join(dist, name), { force: true });
 }
 
-const { status } = spawnSync(process.execPath, [tsc, '-p', root], { stdio: 'inherit' });
-if (status !== 0) process.exit(status ?? 1);
-for (const path of walk(src)) {
-  if (!path.endsWith('.ts')) cpSync(path, join(dist, relative(src, path)));
+// The page runs in a browser: other global types, and JSX.
+for (const project of [root, join(src, 'app', 'page')]) {
+  const { status } = spawnSync(process.execPath, [tsc, '-p', project], { stdio: 'inherit' });
+  if (status !== 0) process.exit(status ?? 1);
 }
+for (const path of walk(src)) {
+  if (!/\.tsx?$/.test(path)) cpSync(path, join(dist, relative(src, path)));
+}
+
+// The one library the page uses. Copied, so that a published package serves it without depending on it.
+const vendor = join(dist, 'app', 'vendor');
+mkdirSync(vendor, { recursive: true });
+const preact = dirname(createRequire(join(root, 'package.json')).resolve('preact/package.json'));
+const parts = {
+  preact: 'dist/preact.mjs',
+  hooks: 'hooks/dist/hooks.mjs',
+  'jsx-runtime': 'jsx-runtime/dist/jsxRuntime.mjs',
+};
+for (const [name, file] of Object.entries(parts)) cpSync(join(preact, file), join(vendor, `${name}.js`));
+cpSync(join(preact, 'LICENSE'), join(vendor, 'LICENSE'));
+
+const { buildIcons } = await import('../dist/app/icons/buildIcons.js');
+buildIcons(join(dist, 'app', 'icons', 'drawn'));

@@ -68,6 +68,14 @@ export class LlamaModel implements Disposable {
     return adapter;
   }
 
+  /** Frees an adapter before the model; no context may wear it any more. */
+  freeAdapter(adapter: AdapterHandle): void {
+    const at = this.adapters.indexOf(adapter);
+    if (at < 0) return;
+    this.adapters.splice(at, 1);
+    native().llama.adapterFree(adapter);
+  }
+
   async context(options: LlamaContextOptions): Promise<LlamaContext> {
     const { llama } = native();
     const threads = options.threads ?? defaultThreads();

@@ -11,6 +11,7 @@ import type { TuneEvent, TuneResult } from './events.js';
 import type { Recipe, TuneOptions } from './options.js';
 import type { PreparedData } from './prepare.js';
 import { qloraSettings } from './qloraSettings.js';
+import { ridgePreset } from './ridgeSettings.js';
 import { findCheckpoint, type Resumable, tuneQlora } from './tuneQlora.js';
 import { tuneRidge } from './tuneRidge.js';
 
@@ -54,7 +55,7 @@ export interface FitRequest {
 
 /** Defaults of ridge where it is all there is, and where gradients follow: then it need not follow the labels itself. */
 const ridgePresets = {
-  ridge: { rank: 64, shots: 32, sweeps: 3 },
+  ridge: ridgePreset,
   auto: { rank: 16, shots: 16, sweeps: 0 },
 } as const;
 /** Share of a time budget that is left for measuring the adapter. */

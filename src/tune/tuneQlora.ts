@@ -193,11 +193,11 @@ interface Chosen {
 }
 
 /** Tells the price, chooses whether activations are computed twice, and refuses what does not fit. */
-function choose(
+export function choose(
   model: Model,
   costs: LayerCosts,
   problem: { train: PreparedData['train']; validation: PreparedData['validation'] },
-  { settings, key, emit, fixed, deadline }: QloraRequest,
+  { settings, key, emit, fixed, deadline }: Pick<QloraRequest, 'settings' | 'key' | 'emit' | 'fixed' | 'deadline'>,
   corrections: Corrections,
 ): Chosen {
   const { layers } = model.hyper;

@@ -1,0 +1,177 @@
+import type { Stage } from '../../tune/events.js';
+import { bytes, count, duration } from '../../util/format.js';
+import type { Job, JobEvent, JobResult, JobState } from './types.js';
+
+export interface Point {
+  x: number;
+  y: number;
+}
+
+/** What the progress page shows of a run; made by its events alone, in order, so a reloaded page shows the same. */
+export interface RunView {
+  state: JobState;
+  message: string;
+  stage?: Stage;
+  progress?: { done: number; total: number };
+  etaSeconds?: number;
+  train: Point[];
+  validation: Point[];
+  /** Where training started anew, as steps on the curve. */
+  steps?: number;
+  latest?: Extract<JobEvent, { type: 'step' }>;
+  best?: number;
+  quote?: Extract<JobEvent, { type: 'quote' }>;
+  result?: JobResult;
+  adapter?: Job['adapter'];
+  log: { at: number; text: string }[];
+  /** Number of the last event, for the stream to go on from. */
+  lastId: number;
+}
+
+/** Lines of the log that are kept: a run of hours would else fill the phone's memory. */
+const LOG_LINES = 400;
+
+export function emptyRun(job?: Job): RunView {
+  return {
+    state: job?.state ?? 'queued',
+    message: job?.message ?? '',
+    etaSeconds: job?.etaSeconds,
+    train: [],
+    validation: [],
+    result: job?.result,
+    adapter: job?.adapter,
+    log: [],
+    lastId: 0,
+  };
+}
+
+/** The view after one more event. Events that were seen already (a stream may repeat some after a break) change nothing. */
+export function withEvent(view: RunView, id: number, event: JobEvent, at: number): RunView {
+  if (id > 0 && id <= view.lastId) return view;
+  const next: RunView = { ...view, lastId: Math.max(id, view.lastId) };
+  const line = logLine(event);
+  if (line !== undefined) next.log = [...view.log, { at, text: line }].slice(-LOG_LINES);
+  switch (event.type) {
+    case 'state':
+      next.state = event.state;
+      next.message = event.message ?? '';
+      if (event.state !== 'running') next.etaSeconds = undefined;
+      break;
+    case 'eta':
+      next.etaSeconds = event.seconds;
+      break;
+    case 'stage':
+      next.stage = event.stage;
+      next.message = event.message;
+      next.progress = undefined;
+      break;
+    case 'progress':
+      next.stage = event.stage;
+      next.progress = { done: event.done, total: event.total };
+      break;
+    case 'quote':
+      next.quote = event;
+      break;
+    case 'resumed':
+      // Steps after the checkpoint are done again.
+      next.train = view.train.filter(({ x }) => x <= event.step);
+      next.validation = view.validation.filter(({ x }) => x <= event.step);
+      break;
+    case 'run':
+      next.steps = event.step + event.steps;
+      break;
+    case 'step':
+      next.stage = 'qlora';
+      next.latest = event;
+      next.steps = event.steps;
+      next.progress = { done: event.step, total: event.steps };
+      next.train = [...view.train, { x: event.step, y: event.loss }];
+      break;
+    case 'validation':
+      next.validation = [...view.validation, { x: event.step, y: event.nll }];
+      next.best = Math.min(view.best ?? Number.POSITIVE_INFINITY, event.nll);
+      break;
+    case 'sweep':
+      // Ridge has no steps: its passes are the curve, until gradients take over.
+      if (view.latest === undefined) {
+        next.train = [...view.train, { x: event.sweep, y: event.nll.train }];
+        next.validation = [...view.validation, { x: event.sweep, y: event.nll.validation }];
+        next.best = Math.min(view.best ?? Number.POSITIVE_INFINITY, event.nll.validation);
+      }
+      break;
+    case 'restart':
+    case 'diverged':
+      break;
+    case 'result':
+      next.result = event.result;
+      next.adapter = event.adapter;
+      break;
+  }
+  // The sweeps of ridge and the steps of training count differently.
+  if (event.type === 'step' && view.latest === undefined) {
+    next.train = [{ x: event.step, y: event.loss }];
+    next.validation = [];
+  }
+  return next;
+}
+
+/** A line of the log, or none for what the curve shows. */
+export function logLine(event: JobEvent): string | undefined {
+  switch (event.type) {
+    case 'data':
+      return `${count(event.train)} examples to learn from, ${count(event.validation)} to check on; ${count(event.tokens)} tokens of answers`;
+    case 'problem':
+      return `line ${count(event.problem.line)}: ${event.problem.severity === 'error' ? 'left out: ' : ''}${event.problem.reason}`;
+    case 'warning':
+      return event.message;
+    case 'model':
+      return `model ${event.name}: ${event.layers} layers, ${count(event.parameters)} weights`;
+    case 'stage':
+      return event.message;
+    case 'quote':
+      return `training ${event.layers} layers takes at most ${duration(event.seconds)} and ${bytes(event.memoryBytes)} of memory`;
+    case 'resumed':
+      return `goes on from step ${count(event.step)}`;
+    case 'validation':
+      return `step ${count(event.step)}: loss on the checked examples ${event.nll.toFixed(3)}${event.best ? ', the best so far' : ''}`;
+    case 'sweep':
+      return `pass ${event.sweep}: loss on the checked examples ${event.nll.validation.toFixed(3)}`;
+    case 'restart':
+      return 'begins again from where the quick method ended, which is ahead';
+    case 'run':
+      return `run ${event.run} of ${event.runs}; the mean of all is kept`;
+    case 'diverged':
+      return `the loss left all bounds at step ${count(event.step)}: back to step ${count(event.backTo)}, with smaller steps`;
+    case 'state':
+      return event.message || stateNames[event.state].toLowerCase();
+    case 'result':
+      return `loss on unseen answers ${event.result.nll.base.toFixed(3)} before, ${event.result.nll.adapted.toFixed(3)} after; took ${duration(event.result.seconds)}`;
+    default:
+      return undefined;
+  }
+}
+
+export const stateNames: Readonly<Record<JobState, string>> = {
+  queued: 'Waiting',
+  running: 'Learning',
+  paused: 'Paused',
+  interrupted: 'Interrupted by the system',
+  done: 'Done',
+  failed: 'Failed',
+  cancelled: 'Stopped',
+};
+
+export const stageNames: Readonly<Record<Stage, string>> = {
+  hash: 'Checking the model file',
+  embed: 'Reading the examples',
+  ridge: 'First fit',
+  qlora: 'Learning from your examples',
+  measure: 'Measuring',
+  answers: 'Writing answers',
+};
+
+/** How surprised the model is by the right answer, in words: exp(-NLL) is the mean chance it gives each token of it. */
+export function asChance(nll: number): string {
+  const percent = 100 * Math.exp(-nll);
+  return `${percent.toFixed(percent < 10 ? 1 : 0)} %`;
+}

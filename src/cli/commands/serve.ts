@@ -1,0 +1,104 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { appFiles } from '../../app/appFiles.js';
+import { contentSecurityPolicy } from '../../app/contentSecurityPolicy.js';
+import { isLoopback, startServer } from '../../server/startServer.js';
+import { UsageError } from '../../util/errors.js';
+import { loamHome } from '../../util/home.js';
+import { framesOf } from '../../util/sendError.js';
+import { Vault } from '../../vault/Vault.js';
+import { command } from '../command.js';
+import { openVault } from '../openVault.js';
+import { jsonOption, vaultOptions } from '../options.js';
+
+const DEFAULT_PORT = 4184;
+
+export const serveCommand = command({
+  name: 'serve',
+  summary: 'Serves the web app and the API, to this device only.',
+  usage: '[options]',
+  options: {
+    port: {
+      kind: 'integer',
+      min: 0,
+      max: 65535,
+      default: DEFAULT_PORT,
+      value: 'N',
+      sentence: 'Port; 0 takes any that is free.',
+    },
+    open: { kind: 'flag', default: false, sentence: 'Opens the page in the browser.' },
+    newToken: {
+      kind: 'flag',
+      default: false,
+      sentence: 'Makes a new access token: links and programs with the old one are locked out.',
+    },
+    host: {
+      kind: 'text',
+      default: '127.0.0.1',
+      value: 'ADDRESS',
+      sentence: 'Address to listen on; one that others can reach needs --expose.',
+    },
+    expose: {
+      kind: 'flag',
+      default: false,
+      sentence: 'Lets other devices in: who has the link can read everything, and it travels unencrypted.',
+    },
+    ...vaultOptions,
+    ...jsonOption,
+  },
+  positionals: [0, 0],
+  more: [
+    "The link holds the token that the page needs: keep it to yourself. Chat programs that speak OpenAI's API take it as API key,",
+    'with http://127.0.0.1:PORT/v1 as base URL. A vault with a passphrase is unlocked on the page, or by --passphrase-file.',
+  ].join('\n'),
+  async run({ options, output, signal }) {
+    const { host, expose } = options;
+    if (!isLoopback(host) && !expose) {
+      throw new UsageError({
+        found: `${host} can be reached from other devices`,
+        expected: 'an address of this device alone, such as 127.0.0.1',
+        where: '--host',
+        fix: 'add --expose if you mean it',
+      });
+    }
+    const home = loamHome();
+    // Asked for on the page rather than on the terminal, unless it was given.
+    const given = options.passphraseFile !== undefined || process.env.LOAM_PASSPHRASE !== undefined;
+    const vault = Vault.state(home) !== 'passphrase' || given ? await openVault(options, output) : undefined;
+    await using server = await startServer({
+      home,
+      port: options.port,
+      host,
+      newToken: options.newToken,
+      vault,
+      files: await appFiles(),
+      contentSecurityPolicy,
+      onBug: (error) =>
+        output.line(
+          `an unexpected ${error instanceof Error ? error.name : 'error'}, which is a bug in Loam; please report it:\n${framesOf(error)}`,
+        ),
+    });
+    if (!isLoopback(host))
+      output.line('WARNING: other devices can reach this; the link and all that it shows travel unencrypted.');
+    output.line(`Loam is here: ${server.link}`);
+    output.line('Ctrl-C ends it; a job that is running goes on the next time.');
+    output.event({ type: 'ready', link: server.link, port: server.port, token: server.token });
+    if (options.open) openBrowser(server.link);
+    if (!signal.aborted) await once(signal, 'abort');
+  },
+});
+
+/** Best effort: the link is printed in any case. */
+function openBrowser(link: string): void {
+  const [program, ...args] =
+    process.env.TERMUX_VERSION !== undefined
+      ? ['termux-open-url', link]
+      : process.platform === 'darwin'
+        ? ['open', link]
+        : process.platform === 'win32'
+          ? ['rundll32', 'url.dll,FileProtocolHandler', link]
+          : ['xdg-open', link];
+  const child = spawn(program!, args, { stdio: 'ignore', detached: true });
+  child.on('error', () => {});
+  child.unref();
+}

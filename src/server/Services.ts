@@ -1,0 +1,199 @@
+import { readdir, rm, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { CATALOG, DEFAULT_MODEL } from '../catalog/catalog.js';
+import { listModels } from '../catalog/listModels.js';
+import { InferenceProcess } from '../chat/InferenceProcess.js';
+import { isFinal } from '../queue/Job.js';
+import { JobQueue } from '../queue/JobQueue.js';
+import { LoamError } from '../util/errors.js';
+import { Mutex } from '../util/mutex.js';
+import { VaultLockedError } from '../vault/errors.js';
+import type { VaultState } from '../vault/types.js';
+import { Vault } from '../vault/Vault.js';
+import { DatasetViews } from './DatasetViews.js';
+import { Downloads } from './Downloads.js';
+import { EventChannel } from './EventChannel.js';
+import { HttpError } from './HttpError.js';
+
+/** What changed, so that every open page shows the same. */
+export type Changed = 'datasets' | 'adapters' | 'models' | 'conversations' | 'settings' | 'vault' | 'jobs';
+
+/** What the handlers work with: the vault once it is open, the engine, downloads, and the events that tell of it all. */
+export class Services implements AsyncDisposable {
+  readonly events = new EventChannel();
+  readonly inference = new InferenceProcess();
+  readonly downloads: Downloads;
+  readonly datasets = new DatasetViews();
+  private opened: Vault | undefined;
+  private jobQueue: JobQueue | undefined;
+  private started = false;
+  /** Guessing passphrases in parallel would take 128 MB each. */
+  private readonly unlocking = new Mutex();
+
+  private constructor(
+    readonly home: string,
+    private readonly onBug: (error: unknown) => void,
+  ) {
+    this.downloads = new Downloads(home, (event) => this.events.emit(event));
+  }
+
+  /** Opens the vault, or makes one, unless it wants a passphrase that is not given: then it waits for `unlock`. */
+  static async open(home: string, vault?: Vault, onBug: (error: unknown) => void = () => {}): Promise<Services> {
+    const services = new Services(home, onBug);
+    if (vault) await services.use(vault);
+    else if (Vault.state(home) !== 'passphrase') await services.use(await Vault.open(home));
+    return services;
+  }
+
+  /** Begins what runs by itself: jobs that wait. */
+  start(): void {
+    this.started = true;
+    this.jobQueue?.start();
+  }
+
+  /** @throws VaultLockedError */
+  get jobs(): JobQueue {
+    if (!this.jobQueue) throw new VaultLockedError();
+    return this.jobQueue;
+  }
+
+  get vaultState(): VaultState | 'locked' {
+    if (this.opened) return 'open';
+    return Vault.state(this.home) === 'passphrase' ? 'locked' : 'absent';
+  }
+
+  /** @throws VaultLockedError */
+  get vault(): Vault {
+    if (!this.opened) throw new VaultLockedError();
+    return this.opened;
+  }
+
+  /** @throws WrongPassphraseError */
+  async unlock(passphrase: string): Promise<void> {
+    await this.unlocking.run(async () => {
+      if (this.opened) return;
+      await this.use(await Vault.open(this.home, { passphrase }));
+    });
+    this.changed('vault');
+  }
+
+  private async use(vault: Vault): Promise<void> {
+    this.jobQueue = await JobQueue.open(this.home, vault, {
+      onChange: ({ id, state, message }) => this.events.emit({ type: 'job', job: { id, state, message } }),
+      onAdapter: () => this.changed('adapters'),
+      onBug: this.onBug,
+    });
+    this.opened = vault;
+    if (this.started) this.jobQueue.start();
+  }
+
+  /** Forgets the vault that was destroyed and makes an empty one. */
+  private async startAnew(): Promise<void> {
+    this.opened = undefined;
+    this.jobQueue = undefined;
+    this.datasets.clear();
+    await this.inference[Symbol.asyncDispose]();
+    await this.use(await Vault.open(this.home));
+    for (const what of ['vault', 'datasets', 'adapters', 'conversations', 'settings', 'jobs'] as const)
+      this.changed(what);
+  }
+
+  changed(what: Changed): void {
+    this.events.emit({ type: 'changed', what });
+  }
+
+  /** Every model, as `loam models list` knows them. */
+  async models(): ReturnType<typeof listModels> {
+    return await listModels({ home: this.home });
+  }
+
+  get defaultModel(): string {
+    return DEFAULT_MODEL;
+  }
+
+  /** The job that runs, or the next one. */
+  currentJob(): { id: string; state: string } | null {
+    const job = this.jobQueue?.current;
+    return job ? { id: job.id, state: job.state } : null;
+  }
+
+  /** Jobs that wait to learn from a data set, or do. */
+  jobsOf(dataset: string): { id: string; name: string; state: string }[] {
+    return this.jobs
+      .list()
+      .filter((job) => !isFinal(job.state) && (job.dataset === dataset || job.heldout === dataset))
+      .map(({ id, name, state }) => ({ id, name, state }));
+  }
+
+  async deleteDataset(id: string, withAdapters: boolean): Promise<void> {
+    await this.jobs.endJobsOf(id);
+    await this.vault.datasets.delete(id, { withAdapters });
+    this.datasets.clear();
+    this.changed('datasets');
+    if (withAdapters) this.changed('adapters');
+  }
+
+  /** Destroys the vault, opened or not, and makes an empty one. */
+  async destroyEverything(): Promise<void> {
+    await this.jobQueue?.[Symbol.asyncDispose]();
+    if (this.opened) await this.opened.destroyEverything();
+    else await Vault.destroy(this.home);
+    await removeSealedRuns(this.home);
+    await this.startAnew();
+  }
+
+  async storage() {
+    const { models } = await this.models();
+    return {
+      vault: { ...this.vault.storage() },
+      models: models.filter(({ installed }) => installed).reduce((sum, { size }) => sum + size, 0),
+      runs: await folderBytes(join(this.home, 'runs')),
+      problems: [...this.vault.problems],
+    };
+  }
+
+  /** An installed model by its name. @throws HttpError 404, LoamError that says how to get it */
+  async model(name: string): Promise<{ name: string; path: string; sha256: string | null }> {
+    const { models } = await this.models();
+    const model = models.find((one) => one.name === name);
+    if (!model) throw new HttpError(404, 'there is no model of that name');
+    if (!model.installed) {
+      throw new LoamError({
+        found: model.problem ?? `the model ${name} is not on this device`,
+        fix: CATALOG.some((entry) => entry.name === name) ? 'fetch it first' : 'add it again with "loam models add"',
+      });
+    }
+    return model;
+  }
+
+  /** Ends everything that is under way. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.events.end();
+    await this.downloads[Symbol.asyncDispose]();
+    await this.inference[Symbol.asyncDispose]();
+    await this.jobQueue?.[Symbol.asyncDispose]();
+    await this.opened?.[Symbol.asyncDispose]();
+  }
+}
+
+async function folderBytes(folder: string): Promise<number> {
+  const entries = await readdir(folder, { recursive: true, withFileTypes: true }).catch(() => []);
+  let sum = 0;
+  for (const entry of entries) {
+    if (!entry.isFile()) continue;
+    const path = join(entry.parentPath ?? entry.path, entry.name);
+    sum += await stat(path).then(
+      ({ size }) => size,
+      () => 0,
+    );
+  }
+  return sum;
+}
+
+/** Checkpoints of the vault's runs, whose keys are gone. */
+async function removeSealedRuns(home: string): Promise<void> {
+  const runs = join(home, 'runs');
+  const names = await readdir(runs).catch((): string[] => []);
+  for (const name of names)
+    if (name.startsWith('sealed-')) await rm(join(runs, name), { recursive: true, force: true });
+}

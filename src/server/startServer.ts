@@ -1,0 +1,134 @@
+import { networkInterfaces } from 'node:os';
+import { join } from 'node:path';
+import { LoamError, UsageError } from '../util/errors.js';
+import { tryLock } from '../util/tryLock.js';
+import { writeFileAtomic } from '../util/writeFileAtomic.js';
+import type { Vault } from '../vault/Vault.js';
+import { accessToken, serverFolder } from './accessToken.js';
+import { HttpServer } from './HttpServer.js';
+import { apiRoutes } from './routes.js';
+import { Services } from './Services.js';
+import { type StaticFile, staticRoute } from './staticRoute.js';
+
+export interface ServerOptions {
+  home: string;
+  /** 0: any that is free. */
+  port: number;
+  /** Address to listen on; anything but loopback must be meant. */
+  host?: string;
+  newToken?: boolean;
+  /** Already opened: with the passphrase that the terminal was asked for. */
+  vault?: Vault;
+  files: ReadonlyMap<string, StaticFile>;
+  contentSecurityPolicy: string;
+  onBug?: (error: unknown) => void;
+}
+
+export interface RunningServer extends AsyncDisposable {
+  port: number;
+  token: string;
+  /** Opens the page: the token stands after the #, which browsers send nowhere. */
+  link: string;
+  services: Services;
+}
+
+const loopback = ['127.0.0.1', 'localhost', '[::1]'];
+
+/** Whether an address can be reached from this device only. */
+export function isLoopback(host: string): boolean {
+  return host === 'localhost' || host === '::1' || /^127(\.\d{1,3}){3}$/.test(host);
+}
+
+/**
+ * Starts the server; one process at a time serves a LOAM_HOME.
+ * @throws LoamError where another one does, or the port is taken
+ */
+export async function startServer(options: ServerOptions): Promise<RunningServer> {
+  const { home, host = '127.0.0.1' } = options;
+  const lockPath = join(serverFolder(home), 'server.lock');
+  const lock = await tryLock(lockPath);
+  if ('heldBy' in lock) {
+    throw new LoamError({
+      found: `process ${lock.heldBy} is already serving this folder`,
+      where: home,
+      fix: 'use the page it printed the link of, or stop it first',
+    });
+  }
+  const infoPath = join(serverFolder(home), 'server.json');
+  const stack = new AsyncDisposableStackLike();
+  try {
+    stack.defer(() => lock.release());
+    const token = await accessToken(home, options.newToken);
+    const services = await Services.open(home, options.vault, options.onBug);
+    stack.defer(() => services[Symbol.asyncDispose]());
+    const http = new HttpServer({
+      routes: [...apiRoutes, staticRoute<Services>(options.files, options.contentSecurityPolicy)],
+      context: services,
+      token,
+      names: isLoopback(host) ? loopback : [...loopback, ...namesOf(host)],
+      onBug: options.onBug,
+    });
+    const port = await http.listen(options.port, host).catch((error: NodeJS.ErrnoException) => {
+      throw explain(error, options.port, host);
+    });
+    stack.defer(() => http[Symbol.asyncDispose]());
+    // For `loam jobs`: it asks the server where there is one.
+    await writeFileAtomic(infoPath, `${JSON.stringify({ pid: process.pid, port })}\n`);
+    services.start();
+    const shown = isLoopback(host) ? '127.0.0.1' : namesOf(host)[0]!;
+    return {
+      port,
+      token,
+      link: `http://${shown}:${port}/#token=${token}`,
+      services,
+      [Symbol.asyncDispose]: () => stack.dispose(),
+    };
+  } catch (error) {
+    await stack.dispose();
+    throw error;
+  }
+}
+
+/** Names under which an exposed server is reached. */
+function namesOf(host: string): string[] {
+  if (host !== '0.0.0.0' && host !== '::') return [host.includes(':') ? `[${host}]` : host];
+  return Object.values(networkInterfaces())
+    .flatMap((list) => list ?? [])
+    .filter(({ internal }) => !internal)
+    .map(({ address, family }) => (family === 'IPv6' ? `[${address}]` : address));
+}
+
+function explain(error: NodeJS.ErrnoException, port: number, host: string): unknown {
+  if (error.code === 'EADDRINUSE') {
+    return new LoamError(
+      { found: `port ${port} is in use by another program`, fix: 'choose another one with --port' },
+      { cause: error },
+    );
+  }
+  if (error.code === 'EACCES') {
+    return new LoamError({ found: `port ${port} is not for users`, expected: 'one above 1023' }, { cause: error });
+  }
+  if (error.code === 'EADDRNOTAVAIL' || error.code === 'ENOTFOUND') {
+    return new UsageError({ found: `${host} is not an address of this device`, where: '--host' }, { cause: error });
+  }
+  return error;
+}
+
+/** Disposes of what was deferred, the last first, all of it whatever fails. */
+class AsyncDisposableStackLike {
+  private readonly steps: (() => Promise<void>)[] = [];
+
+  defer(step: () => Promise<void>): void {
+    this.steps.push(step);
+  }
+
+  async dispose(): Promise<void> {
+    let failed: { error: unknown } | undefined;
+    for (const step of this.steps.splice(0).reverse()) {
+      await step().catch((error: unknown) => {
+        failed ??= { error };
+      });
+    }
+    if (failed) throw failed.error;
+  }
+}
