@@ -58,6 +58,12 @@ export async function serve(home: string): Promise<RunningServer> {
   return server;
 }
 
+/** Registered here, since within a test `after` means the end of that test. */
+const started = new Set<ChildProcess>();
+after(() => {
+  for (const child of started) child.kill('SIGKILL');
+});
+
 /** `loam serve` as a process of its own. */
 export class ServerProcess {
   private constructor(
@@ -71,7 +77,7 @@ export class ServerProcess {
       env: { ...process.env, ...env, LOAM_HOME: home, HF_ENDPOINT: 'http://127.0.0.1:9' },
       stdio: ['ignore', 'pipe', 'pipe'],
     });
-    after(() => child.kill('SIGKILL'));
+    started.add(child);
     let output = '';
     child.stderr!.setEncoding('utf8').on('data', (text: string) => {
       output += text;
