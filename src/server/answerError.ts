@@ -26,6 +26,7 @@ const words: Record<number, string> = {
 const byName: Record<string, { status: number; code?: string }> = {
   VaultLockedError: { status: 423 },
   WrongPassphraseError: { status: 403, code: 'wrong-passphrase' },
+  PromptTooLongError: { status: 422, code: 'too-long' },
 };
 
 /** What a client is told of an error, and with which status. Errors that are a bug of ours tell nothing but that. */

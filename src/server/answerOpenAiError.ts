@@ -18,4 +18,4 @@ export function answerOpenAiError(error: unknown): { status: number; body: OpenA
   };
 }
 
-const openAiCodes: Record<string, string> = { unauthorized: 'invalid_api_key', 'not-found': 'not_found' };
+const openAiCodes: Record<string, string> = { unauthorized: 'invalid_api_key', 'not-found': 'not_found', 'too-long': 'context_length_exceeded' };
