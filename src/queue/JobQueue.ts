@@ -1,17 +1,17 @@
 import { randomBytes } from 'node:crypto';
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import type { AdapterToWrite } from '../adapter/writeAdapter.js';
 import { listModels } from '../catalog/listModels.js';
 import { sealedFolderName } from '../jobs/runFolder.js';
 import { type TuneOptions, tuneOptions } from '../tune/options.js';
 import { vaultRun } from '../tune/vaultRun.js';
-import type { AdapterToWrite } from '../adapter/writeAdapter.js';
 import { LoamError, StoppedError } from '../util/errors.js';
-import { defaults } from '../util/options.js';
 import { Mutex } from '../util/mutex.js';
+import { defaults } from '../util/options.js';
 import type { Vault } from '../vault/Vault.js';
 import { followEvent } from './followEvent.js';
-import { type Job, type JobRequest, type JobState, isFinal, type LoggedEvent } from './Job.js';
+import { isFinal, type Job, type JobRequest, type JobState, type LoggedEvent } from './Job.js';
 import { JobLog } from './JobLog.js';
 import { JobStore } from './JobStore.js';
 import { noteMemorised } from './noteMemorised.js';
@@ -211,11 +211,17 @@ export class JobQueue implements AsyncDisposable {
     const data = [];
     for (const { id } of lineage.datasets) if (id !== undefined && here.has(id)) data.push(await this.dataOf(id));
     if (data.length === 0) {
-      throw new LoamError({ found: 'the data that this version has learnt from is not in the vault, so it cannot be asked for it' });
+      throw new LoamError({
+        found: 'the data that this version has learnt from is not in the vault, so it cannot be asked for it',
+      });
     }
     const { models } = await listModels({ home: this.home });
     const model = models.find(({ installed, sha256 }) => installed && sha256 === lineage.base.sha256);
-    if (!model) throw new LoamError({ found: `its base model (${lineage.base.name}) is not on this device`, fix: 'fetch it first' });
+    if (!model)
+      throw new LoamError({
+        found: `its base model (${lineage.base.name}) is not on this device`,
+        fix: 'fetch it first',
+      });
     const { name } = this.vault.adapters.get(adapter);
     const bytes = await this.vault.adapters.read(versionId);
     const task = { model: model.name, adapter: bytes, name, data, seconds: ASKED_PROBE_SECONDS };
@@ -224,7 +230,9 @@ export class JobQueue implements AsyncDisposable {
   }
 
   private waiting(): Job[] {
-    const all = this.list().filter(({ state, deaths }) => state === 'queued' || (state === 'interrupted' && deaths <= this.retryMs.length));
+    const all = this.list().filter(
+      ({ state, deaths }) => state === 'queued' || (state === 'interrupted' && deaths <= this.retryMs.length),
+    );
     return all.sort((a, b) => Number(b.state === 'interrupted') - Number(a.state === 'interrupted'));
   }
 
@@ -357,7 +365,8 @@ export class JobQueue implements AsyncDisposable {
     }
     if (stopping === 'pause') return await this.change(job, 'paused', 'paused');
     if (stopping === 'server') return await this.change(job, 'interrupted', 'interrupted by the end of the server');
-    if (outcome.kind === 'failed' && !(outcome.error instanceof StoppedError)) return await this.fail(job, outcome.error);
+    if (outcome.kind === 'failed' && !(outcome.error instanceof StoppedError))
+      return await this.fail(job, outcome.error);
     job.deaths++;
     const again = job.deaths <= this.retryMs.length;
     const memory = 'fewer layers or a smaller model take less memory';
@@ -409,7 +418,9 @@ export class JobQueue implements AsyncDisposable {
   /** Destroys the key of a job's checkpoints, and what can no longer be read. */
   private async forgetRun(job: Job): Promise<void> {
     const purpose = { dataset: job.dataset, run: `adapter ${job.name}` };
-    const shared = this.list().some((other) => other !== job && !isFinal(other.state) && other.dataset === job.dataset && other.name === job.name);
+    const shared = this.list().some(
+      (other) => other !== job && !isFinal(other.state) && other.dataset === job.dataset && other.name === job.name,
+    );
     // Another job on the same data for the same adapter has begun nothing yet, and begins anew.
     if (shared && job.state === 'queued') return;
     const key = await this.vault.runKeys.get(purpose);
@@ -451,7 +462,10 @@ export class JobQueue implements AsyncDisposable {
 }
 
 /** The end of a process that answers one question; `signal` kills it. @throws StoppedError, LoamError */
-async function finished(process: TuneProcess, signal: AbortSignal): Promise<Exclude<Outcome, { kind: 'failed' | 'died' }>> {
+async function finished(
+  process: TuneProcess,
+  signal: AbortSignal,
+): Promise<Exclude<Outcome, { kind: 'failed' | 'died' }>> {
   const stop = () => process.kill();
   signal.addEventListener('abort', stop);
   if (signal.aborted) stop();

@@ -107,7 +107,8 @@ export class TuneProcess {
         outcome = outcome?.kind === 'result' ? { ...outcome, report } : { kind: 'probed', report };
       }
       // A probe that fails takes nothing from a run that has succeeded.
-      if (message.type === 'failed' && outcome?.kind !== 'result') outcome = { kind: 'failed', error: unpackError(message.error) };
+      if (message.type === 'failed' && outcome?.kind !== 'result')
+        outcome = { kind: 'failed', error: unpackError(message.error) };
       if (message.type !== 'keep') return;
       const { bytes, adapter, measured } = message;
       keeping = keep(bytes, adapter, measured).then(
@@ -127,5 +128,8 @@ export class TuneProcess {
 }
 
 export function diedError(how: string): LoamError {
-  return new LoamError({ found: `the process that works was ended by the system (${how})`, fix: 'close other programs if memory is short' });
+  return new LoamError({
+    found: `the process that works was ended by the system (${how})`,
+    fix: 'close other programs if memory is short',
+  });
 }

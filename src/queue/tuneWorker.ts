@@ -40,7 +40,9 @@ process.on('message', (message: ToTuner) => {
   if (message.type === 'stop') controller.abort();
   else if (message.type === 'tune') void work(() => runTask(message.task));
   else if (message.type === 'quote') {
-    void work(async () => send({ type: 'quoted', quote: await quoteRun(message.task.data, message.task.options, controller.signal) }));
+    void work(async () =>
+      send({ type: 'quoted', quote: await quoteRun(message.task.data, message.task.options, controller.signal) }),
+    );
   } else if (message.type === 'probe') void work(() => probe(message.task));
   else answered?.(message);
 });

@@ -23,10 +23,21 @@ const routes = [
     method: 'POST',
     path: '/api/echo/{name}',
     summary: '',
-    query: Type.Object({ times: Type.Optional(Type.Integer({ minimum: 1, maximum: 9 })), loud: Type.Optional(Type.Boolean()) }),
-    body: Type.Object({ text: Type.String({ maxLength: 20 }), more: Type.Optional(Type.Unknown()) }, { additionalProperties: false }),
+    query: Type.Object({
+      times: Type.Optional(Type.Integer({ minimum: 1, maximum: 9 })),
+      loud: Type.Optional(Type.Boolean()),
+    }),
+    body: Type.Object(
+      { text: Type.String({ maxLength: 20 }), more: Type.Optional(Type.Unknown()) },
+      { additionalProperties: false },
+    ),
     response: Type.Object({}),
-    handler: async ({ params, query, body }) => ({ ...params, query, body, proto: ({} as { polluted?: unknown }).polluted ?? null }),
+    handler: async ({ params, query, body }) => ({
+      ...params,
+      query,
+      body,
+      proto: ({} as { polluted?: unknown }).polluted ?? null,
+    }),
   }),
   route({
     method: 'POST',
@@ -46,8 +57,10 @@ const routes = [
     response: Type.Object({}),
     handler: async ({ params }) => {
       if (params.how === 'bug') throw new TypeError(`cannot read ${secret}`);
-      if (params.how === 'full') throw new LoamError({ found: 'the disk is full' }, { cause: Object.assign(new Error(), { code: 'ENOSPC' }) });
-      if (params.how === 'usage') throw new UsageError({ found: 'a wrong value', where: 'options, rank', fix: 'use another' });
+      if (params.how === 'full')
+        throw new LoamError({ found: 'the disk is full' }, { cause: Object.assign(new Error(), { code: 'ENOSPC' }) });
+      if (params.how === 'usage')
+        throw new UsageError({ found: 'a wrong value', where: 'options, rank', fix: 'use another' });
       throw new LoamError({ found: 'the data is bad', expected: 'good data' });
     },
   }),
@@ -56,7 +69,8 @@ const routes = [
     path: '/api/events',
     summary: '',
     response: 'events',
-    handler: async ({ headers, signal }) => Answer.events(channel.listen(headers['last-event-id'] as string | undefined, signal)),
+    handler: async ({ headers, signal }) =>
+      Answer.events(channel.listen(headers['last-event-id'] as string | undefined, signal)),
   }),
   route({
     method: 'GET',
@@ -80,12 +94,27 @@ const routes = [
   }),
   staticRoute<null>(
     new Map([
-      ['/', { body: Buffer.from('plain'), gzip: Buffer.from('packed'), type: 'text/html', etag: '"v1"', cacheControl: 'no-cache' }],
+      [
+        '/',
+        {
+          body: Buffer.from('plain'),
+          gzip: Buffer.from('packed'),
+          type: 'text/html',
+          etag: '"v1"',
+          cacheControl: 'no-cache',
+        },
+      ],
     ]),
     "default-src 'self'",
   ),
 ];
-const server = new HttpServer<null>({ routes, context: null, token: 't'.repeat(32), names: ['127.0.0.1'], onBug: (bug) => bugs.push(bug) });
+const server = new HttpServer<null>({
+  routes,
+  context: null,
+  token: 't'.repeat(32),
+  names: ['127.0.0.1'],
+  onBug: (bug) => bugs.push(bug),
+});
 const client = new Client(await server.listen(0), 't'.repeat(32));
 after(() => server[Symbol.asyncDispose]());
 const bearer = { authorization: `Bearer ${client.token}` };
@@ -121,7 +150,7 @@ describe('a request', () => {
     });
   }
 
-  it('cannot reach an object\'s prototype', async () => {
+  it("cannot reach an object's prototype", async () => {
     const body = '{"text":"a","more":{"__proto__":{"polluted":true},"constructor":{"prototype":{"polluted":true}}}}';
     const { json: value } = await client.raw('POST', '/api/echo/x', json, body);
     assert.equal(value.proto, null);
@@ -142,7 +171,12 @@ describe('a request', () => {
   it('gets a status by the kind of error, and nothing of a bug', async () => {
     const of = async (how: string) => await client.raw('GET', `/api/fail/${how}`, bearer);
     assert.deepEqual((await of('data')).json, {
-      error: { message: 'the data is bad, expected good data.', code: 'refused', found: 'the data is bad', expected: 'good data' },
+      error: {
+        message: 'the data is bad, expected good data.',
+        code: 'refused',
+        found: 'the data is bad',
+        expected: 'good data',
+      },
     });
     assert.deepEqual([(await of('usage')).status, (await of('full')).status], [400, 507]);
     const bug = await of('bug');
@@ -158,14 +192,18 @@ describe('an upload', () => {
   it('is taken up to its limit, with a stated length or in chunks', async () => {
     const bytes = new Uint8Array(1 << 20).fill(7);
     assert.equal((await client.raw('POST', '/api/upload', type, bytes)).json.bytes, bytes.length);
-    assert.equal((await client.raw('POST', '/api/upload', { ...type, 'transfer-encoding': 'chunked' }, bytes)).json.bytes, bytes.length);
+    assert.equal(
+      (await client.raw('POST', '/api/upload', { ...type, 'transfer-encoding': 'chunked' }, bytes)).json.bytes,
+      bytes.length,
+    );
   });
 
   it('beyond it is refused by its stated length, before it is sent', async () => {
     const before = uploads;
     const status = await new Promise<number>((resolve, reject) => {
-      const request = httpRequest({ port: client.port, method: 'POST', path: '/api/upload', headers: { ...type, 'content-length': 200e9 } }, (response) =>
-        resolve(response.statusCode!),
+      const request = httpRequest(
+        { port: client.port, method: 'POST', path: '/api/upload', headers: { ...type, 'content-length': 200e9 } },
+        (response) => resolve(response.statusCode!),
       );
       request.on('error', reject);
       // Nothing of the body is sent.
@@ -177,7 +215,12 @@ describe('an upload', () => {
 
   it('beyond it is refused while it comes, and no more of it is taken in', async () => {
     const before = uploads;
-    const reply = await client.raw('POST', '/api/upload', { ...type, 'transfer-encoding': 'chunked' }, new Uint8Array((1 << 20) + 1));
+    const reply = await client.raw(
+      'POST',
+      '/api/upload',
+      { ...type, 'transfer-encoding': 'chunked' },
+      new Uint8Array((1 << 20) + 1),
+    );
     assert.equal(reply.status, 413);
     assert.equal(reply.headers.connection, 'close');
     assert.equal(uploads, before);
@@ -217,7 +260,10 @@ describe('events', () => {
   it('that were too long ago are not pretended to be known', async () => {
     const [hello] = await readEvents(client, '/api/events', { until: () => true });
     for (let n = 0; n < 10_000; n++) channel.emit({ type: 'n', n: 100 + n });
-    const [reset, next] = await readEvents(client, '/api/events', { lastId: hello!.id, until: ({ data }) => data.type === 'reset' });
+    const [reset, next] = await readEvents(client, '/api/events', {
+      lastId: hello!.id,
+      until: ({ data }) => data.type === 'reset',
+    });
     assert.equal(reset!.data.type, 'reset');
     assert.equal(next, undefined);
   });
@@ -248,6 +294,15 @@ describe('the page', () => {
     const navigate = { 'sec-fetch-site': 'cross-site', 'sec-fetch-mode': 'navigate', 'sec-fetch-dest': 'document' };
     assert.equal((await client.raw('GET', '/', navigate)).status, 200);
     assert.equal((await client.raw('GET', '/', { ...navigate, 'sec-fetch-dest': 'iframe' })).status, 403);
-    assert.equal((await client.raw('GET', '/', { 'sec-fetch-site': 'cross-site', 'sec-fetch-mode': 'no-cors', 'sec-fetch-dest': 'image' })).status, 403);
+    assert.equal(
+      (
+        await client.raw('GET', '/', {
+          'sec-fetch-site': 'cross-site',
+          'sec-fetch-mode': 'no-cors',
+          'sec-fetch-dest': 'image',
+        })
+      ).status,
+      403,
+    );
   });
 });

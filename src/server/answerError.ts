@@ -30,7 +30,11 @@ const byName: Record<string, { status: number; code?: string }> = {
 };
 
 /** What a client is told of an error, and with which status. Errors that are a bug of ours tell nothing but that. */
-export function answerError(error: unknown): { status: number; body: ErrorBody; headers: Readonly<Record<string, string>> } {
+export function answerError(error: unknown): {
+  status: number;
+  body: ErrorBody;
+  headers: Readonly<Record<string, string>>;
+} {
   if (error instanceof HttpError) {
     const { status, message, code, headers } = error;
     return { status, body: { error: { message: sentence(message), code: code ?? words[status] ?? 'error' } }, headers };

@@ -13,7 +13,11 @@ await addTinyModel(home, { tied: false });
 const server = await serve(home);
 const client = new Client(server.port, server.token);
 const upload = (name: string, content: string | Uint8Array) =>
-  client.send('POST', `/api/datasets?name=${encodeURIComponent(name)}`, typeof content === 'string' ? Buffer.from(content) : content);
+  client.send(
+    'POST',
+    `/api/datasets?name=${encodeURIComponent(name)}`,
+    typeof content === 'string' ? Buffer.from(content) : content,
+  );
 const names = async () => (await client.ok('GET', '/api/datasets')).datasets.map(({ name }: { name: string }) => name);
 
 describe('status, models, options', () => {
@@ -25,7 +29,8 @@ describe('status, models, options', () => {
     const { options } = await client.ok('GET', '/api/options');
     const rank = options.find(({ name }: { name: string }) => name === 'rank');
     assert.deepEqual([rank.kind, rank.min, rank.max], ['integer', 1, 512]);
-    for (const own of ['out', 'model', 'report', 'resume']) assert.ok(!options.some(({ name }: { name: string }) => name === own));
+    for (const own of ['out', 'model', 'report', 'resume'])
+      assert.ok(!options.some(({ name }: { name: string }) => name === own));
     assert.equal((await client.ok('GET', '/openapi.json')).openapi, '3.1.0');
   });
 });
@@ -38,7 +43,12 @@ describe('a data set', () => {
     const typed = await client.ok('POST', '/api/datasets?name=typed', {
       examples: [
         { instruction: 'a', input: 'b', output: 'c' },
-        { messages: [{ role: 'user', content: 'd' }, { role: 'assistant', content: 'e' }] },
+        {
+          messages: [
+            { role: 'user', content: 'd' },
+            { role: 'assistant', content: 'e' },
+          ],
+        },
       ],
     });
     const { examples, total } = await client.ok('GET', `/api/datasets/${typed.id}/examples`);
@@ -51,11 +61,17 @@ describe('a data set', () => {
   });
 
   it('is paged, filtered, excluded from, edited, added to and redacted', async () => {
-    const examples = [...sayings(6), { instruction: 'Write to me', input: '', output: 'at mara.lind@example.org, please' }];
+    const examples = [
+      ...sayings(6),
+      { instruction: 'Write to me', input: '', output: 'at mara.lind@example.org, please' },
+    ];
     const { id, findings } = await client.ok('POST', '/api/datasets?name=edited', { examples });
     assert.equal(findings.kinds.email.findings, 1);
     const list = async (query = '') => await client.ok('GET', `/api/datasets/${id}/examples${query}`);
-    assert.deepEqual((await list('?offset=2&limit=2')).examples.map(({ index }: { index: number }) => index), [2, 3]);
+    assert.deepEqual(
+      (await list('?offset=2&limit=2')).examples.map(({ index }: { index: number }) => index),
+      [2, 3],
+    );
     const [found] = (await list('?filter=findings')).examples;
     const [email] = found.findings;
     assert.deepEqual([found.index, email.field], [6, 'output']);
@@ -74,7 +90,10 @@ describe('a data set', () => {
     });
     assert.deepEqual([changed.examples, changed.excluded, changed.findings.total], [8, 1, 0]);
     const after = await list();
-    assert.deepEqual(after.examples.map(({ excluded }: { excluded: boolean }) => excluded), [false, false, true, false, false, false, false, false]);
+    assert.deepEqual(
+      after.examples.map(({ excluded }: { excluded: boolean }) => excluded),
+      [false, false, true, false, false, false, false, false],
+    );
     assert.equal(after.examples[1].instruction, 'edited');
     assert.equal(after.examples[7].instruction, 'added');
     assert.match(after.examples[6].output, /^at \[email 1\], please$/);
@@ -82,7 +101,10 @@ describe('a data set', () => {
     const stale = await client.send('PATCH', `/api/datasets/${id}`, { sha256: before.sha256, exclude: [1] });
     assert.deepEqual([stale.status, stale.json.error.code], [409, 'changed']);
     assert.equal((await client.send('PATCH', `/api/datasets/${id}`, { exclude: [99] })).status, 404);
-    assert.equal((await client.send('PATCH', `/api/datasets/${id}`, { exclude: [0, 1, 2, 3, 4, 5, 6, 7] })).status, 422);
+    assert.equal(
+      (await client.send('PATCH', `/api/datasets/${id}`, { exclude: [0, 1, 2, 3, 4, 5, 6, 7] })).status,
+      422,
+    );
     await client.ok('PATCH', `/api/datasets/${id}`, { name: 'renamed' });
     assert.ok((await names()).includes('renamed'));
     await client.ok('DELETE', `/api/datasets/${id}`);
@@ -105,7 +127,9 @@ describe('a data set', () => {
     const before = await names();
     const socket = connect(server.port, '127.0.0.1');
     const head = `POST /api/datasets?name=broken HTTP/1.1\r\nhost: 127.0.0.1:${server.port}\r\nauthorization: Bearer ${server.token}\r\ncontent-type: application/octet-stream\r\ncontent-length: 100000\r\n\r\n`;
-    await new Promise<void>((resolve) => socket.write(`${head}[{"instruction":"${text}","output":"b"}]`, () => resolve()));
+    await new Promise<void>((resolve) =>
+      socket.write(`${head}[{"instruction":"${text}","output":"b"}]`, () => resolve()),
+    );
     await new Promise((resolve) => setTimeout(resolve, 50));
     assert.deepEqual(filesWith(home, text), []);
     socket.destroy();
@@ -113,8 +137,14 @@ describe('a data set', () => {
   });
 
   it('larger than 200 MB is refused by its stated length', async () => {
-    const headers = { authorization: `Bearer ${server.token}`, 'content-type': 'application/octet-stream', 'content-length': '200000001' };
-    const reply = await client.raw('POST', '/api/datasets?name=large', headers).catch((error: NodeJS.ErrnoException) => error);
+    const headers = {
+      authorization: `Bearer ${server.token}`,
+      'content-type': 'application/octet-stream',
+      'content-length': '200000001',
+    };
+    const reply = await client
+      .raw('POST', '/api/datasets?name=large', headers)
+      .catch((error: NodeJS.ErrnoException) => error);
     assert.equal((reply as { status?: number }).status, 413);
   });
 
@@ -133,8 +163,16 @@ describe('a data set', () => {
 });
 
 describe('answers', () => {
-  const ask = (body: object) => readEvents(client, '/api/chat', { method: 'POST', body: { model: 'tiny', options: { maxTokens: 8, temperature: 0 }, ...body } });
-  const textOf = (events: Awaited<ReturnType<typeof readEvents>>) => events.filter(({ data }) => data.type === 'text').map(({ data }) => data.text).join('');
+  const ask = (body: object) =>
+    readEvents(client, '/api/chat', {
+      method: 'POST',
+      body: { model: 'tiny', options: { maxTokens: 8, temperature: 0 }, ...body },
+    });
+  const textOf = (events: Awaited<ReturnType<typeof readEvents>>) =>
+    events
+      .filter(({ data }) => data.type === 'text')
+      .map(({ data }) => data.text)
+      .join('');
 
   it('are streamed, and kept as a conversation that goes on', async () => {
     const first = await ask({ message: 'One?', system: 'Be brief.' });
@@ -151,7 +189,10 @@ describe('answers', () => {
       { role: 'assistant', content: textOf(second) },
     ]);
     const { conversations } = await client.ok('GET', '/api/conversations');
-    assert.deepEqual(conversations.map((one: { id: string }) => one.id), [id]);
+    assert.deepEqual(
+      conversations.map((one: { id: string }) => one.id),
+      [id],
+    );
     await client.ok('DELETE', `/api/conversations/${id}`);
     assert.equal((await client.send('GET', `/api/conversations/${id}`)).status, 404);
   });
@@ -182,7 +223,12 @@ describe('answers', () => {
     const controller = new AbortController();
     const endless = readEvents(client, '/api/chat', {
       method: 'POST',
-      body: { model: 'tiny', message: 'Go on', keep: false, options: { maxTokens: 400, temperature: 2, repeatPenalty: 1 } },
+      body: {
+        model: 'tiny',
+        message: 'Go on',
+        keep: false,
+        options: { maxTokens: 400, temperature: 2, repeatPenalty: 1 },
+      },
       signal: controller.signal,
       until: () => true,
     });
@@ -202,7 +248,13 @@ describe('settings, feedback, storage', () => {
     const { dataset } = await client.ok('POST', '/api/feedback', body);
     await client.ok('POST', '/api/feedback', { ...body, prompt: 'R', dataset });
     const { examples } = await client.ok('GET', `/api/datasets/${dataset}/examples`);
-    assert.deepEqual(examples.map(({ instruction, output }: { instruction: string; output: string }) => [instruction, output]), [['Q', text], ['R', text]]);
+    assert.deepEqual(
+      examples.map(({ instruction, output }: { instruction: string; output: string }) => [instruction, output]),
+      [
+        ['Q', text],
+        ['R', text],
+      ],
+    );
     const { correction: _, ...without } = body;
     assert.equal((await client.send('POST', '/api/feedback', without)).status, 400);
     assert.deepEqual(filesWith(home, text), []);
@@ -225,11 +277,17 @@ describe('a vault with a passphrase', () => {
       const reply = await again.send('GET', path);
       assert.deepEqual([reply.status, reply.json.error.code], [423, 'locked'], path);
     }
-    assert.deepEqual((await again.ok('GET', '/v1/models')).data.map(({ id }: { id: string }) => id), ['tiny']);
+    assert.deepEqual(
+      (await again.ok('GET', '/v1/models')).data.map(({ id }: { id: string }) => id),
+      ['tiny'],
+    );
     const wrong = await again.send('POST', '/api/vault/unlock', { passphrase: 'wrong' });
     assert.deepEqual([wrong.status, wrong.json.error.code], [403, 'wrong-passphrase']);
     await again.ok('POST', '/api/vault/unlock', { passphrase: 'correct horse' });
-    assert.deepEqual((await again.ok('GET', '/api/datasets')).datasets.map(({ name }: { name: string }) => name), before);
+    assert.deepEqual(
+      (await again.ok('GET', '/api/datasets')).datasets.map(({ name }: { name: string }) => name),
+      before,
+    );
 
     assert.equal((await again.send('POST', '/api/vault/destroy', { confirm: 'yes' })).status, 409);
     await again.ok('POST', '/api/vault/destroy', { confirm: 'delete everything' });
@@ -251,5 +309,8 @@ it('what is exported as a data set is what loadDataset reads', async () => {
     { role: 'assistant' as const, content: 'd' },
   ];
   const { examples } = await loadDataset({ name: 'x', bytes: encodeDataset([messages, messages.slice(3)]) });
-  assert.deepEqual(examples.map((example) => example.messages), [messages, messages.slice(3)]);
+  assert.deepEqual(
+    examples.map((example) => example.messages),
+    [messages, messages.slice(3)],
+  );
 });

@@ -5,9 +5,9 @@ import { HttpServer } from './HttpServer.js';
 import { openapi } from './openapi.js';
 import type { AnyRoute } from './route.js';
 import { apiRoutes } from './routes.js';
-import { Client, page } from './server.test.helper.js';
-import { securityHeaders } from './securityHeaders.js';
 import type { Services } from './Services.js';
+import { securityHeaders } from './securityHeaders.js';
+import { Client, page } from './server.test.helper.js';
 import { staticRoute } from './staticRoute.js';
 
 const token = 'the-right-token-0123456789abcdef';
@@ -21,7 +21,12 @@ const routes = real.map((route) => ({
     return {};
   },
 }));
-const server = new HttpServer<Services>({ routes, context: {} as Services, token, names: ['127.0.0.1', 'localhost', '[::1]'] });
+const server = new HttpServer<Services>({
+  routes,
+  context: {} as Services,
+  token,
+  names: ['127.0.0.1', 'localhost', '[::1]'],
+});
 const port = await server.listen(0);
 after(() => server[Symbol.asyncDispose]());
 const client = new Client(port, token);
@@ -35,7 +40,12 @@ const right = (route: AnyRoute<Services>): Record<string, string> =>
     ? { 'content-type': route.body === undefined ? 'application/octet-stream' : 'application/json' }
     : {};
 
-async function assertRefused(route: AnyRoute<Services>, headers: Record<string, string>, status: number, body?: string): Promise<void> {
+async function assertRefused(
+  route: AnyRoute<Services>,
+  headers: Record<string, string>,
+  status: number,
+  body?: string,
+): Promise<void> {
   const before = reached;
   const reply = await client.raw(route.method, addressOf(route), headers, body);
   assert.equal(reply.status, status, `${route.method} ${route.path}: ${reply.text}`);
@@ -50,42 +60,82 @@ for (const route of real) {
   describe(`${route.method} ${route.path}`, () => {
     const all = { ...right(route), ...bearer };
 
-    it('answers nobody without the right token', { skip: route.open ? 'holds no data of the user' : false }, async () => {
-      const guesses = [undefined, 'Bearer', 'Bearer wrong', `Bearer ${token}x`, `Bearer ${token.toUpperCase()}`, `Basic ${token}`, token];
+    it('answers nobody without the right token', {
+      skip: route.open ? 'holds no data of the user' : false,
+    }, async () => {
+      const guesses = [
+        undefined,
+        'Bearer',
+        'Bearer wrong',
+        `Bearer ${token}x`,
+        `Bearer ${token.toUpperCase()}`,
+        `Basic ${token}`,
+        token,
+      ];
       for (const authorization of guesses) {
         await assertRefused(route, { ...right(route), ...(authorization !== undefined && { authorization }) }, 401);
       }
       const path = addressOf(route);
-      const inAddress = await client.raw(route.method, `${path}?token=${token}`, { ...right(route), cookie: `token=${token}` });
+      const inAddress = await client.raw(route.method, `${path}?token=${token}`, {
+        ...right(route),
+        cookie: `token=${token}`,
+      });
       assert.equal(inAddress.status, 401);
     });
 
     it('answers to its own host names only', async () => {
-      const foreign = [`evil.example:${port}`, 'evil.example', '127.0.0.1', '127.0.0.1:1', `127.0.0.1.evil.example:${port}`, `localhost.:${port}`, ''];
+      const foreign = [
+        `evil.example:${port}`,
+        'evil.example',
+        '127.0.0.1',
+        '127.0.0.1:1',
+        `127.0.0.1.evil.example:${port}`,
+        `localhost.:${port}`,
+        '',
+      ];
       for (const name of foreign) await assertRefused(route, { ...all, host: name }, name === '' ? 403 : 403);
     });
 
     it('answers no page of another origin, nor one that hides its origin', async () => {
-      const foreign = ['null', 'http://evil.example', `https://${host}`, `http://${host}.evil.example`, 'http://127.0.0.1', `http://localhost:${port + 1}`, '', 'file://'];
+      const foreign = [
+        'null',
+        'http://evil.example',
+        `https://${host}`,
+        `http://${host}.evil.example`,
+        'http://127.0.0.1',
+        `http://localhost:${port + 1}`,
+        '',
+        'file://',
+      ];
       for (const origin of foreign) await assertRefused(route, { ...all, host, origin }, 403);
       await assertRefused(route, { ...all, host, 'sec-fetch-site': 'cross-site' }, 403);
       await assertRefused(route, { ...all, host, 'sec-fetch-site': 'same-site', 'sec-fetch-mode': 'cors' }, 403);
     });
 
     it('takes no body of another type', async () => {
-      for (const type of ['text/plain', 'application/x-www-form-urlencoded', 'multipart/form-data; boundary=x', 'application/jsonx']) {
+      for (const type of [
+        'text/plain',
+        'application/x-www-form-urlencoded',
+        'multipart/form-data; boundary=x',
+        'application/jsonx',
+      ]) {
         await assertRefused(route, { ...all, 'content-type': type }, 415, '{}');
       }
       await assertRefused(route, { ...all, 'content-type': 'application/json', 'content-encoding': 'gzip' }, 415, '{}');
       if (route.body !== undefined || route.bytesLimit !== undefined) await assertRefused(route, bearer, 415);
     });
 
-    it('is reached by its own page, and by a program that names no origin', { skip: route.body !== undefined ? 'wants a body of its own' : false }, async () => {
+    it('is reached by its own page, and by a program that names no origin', {
+      skip: route.body !== undefined ? 'wants a body of its own' : false,
+    }, async () => {
       const required = (route.query?.required as string[] | undefined) ?? [];
       const address = `${addressOf(route)}${required.length > 0 ? `?${required.map((name) => `${name}=x`).join('&')}` : ''}`;
       for (const origin of [undefined, `http://${host}`, `http://localhost:${port}`]) {
         const before = reached;
-        const reply = await client.raw(route.method, address, { ...all, ...(origin !== undefined && { origin, 'sec-fetch-site': 'same-origin' }) });
+        const reply = await client.raw(route.method, address, {
+          ...all,
+          ...(origin !== undefined && { origin, 'sec-fetch-site': 'same-origin' }),
+        });
         assert.equal(reply.status, 200, reply.text);
         assert.equal(reached, before + 1);
       }
@@ -105,18 +155,28 @@ describe('the list of routes', () => {
   });
 
   it('asks for the token everywhere but for the page itself', () => {
-    assert.deepEqual(real.filter(({ open }) => open).map(({ path }) => path), ['/{file...}']);
+    assert.deepEqual(
+      real.filter(({ open }) => open).map(({ path }) => path),
+      ['/{file...}'],
+    );
   });
 
   it('is what OpenAPI tells, each route with its parameters', () => {
-    const { paths } = openapi(real) as { paths: Record<string, Record<string, { parameters?: { name: string; in: string }[] }>> };
+    const { paths } = openapi(real) as {
+      paths: Record<string, Record<string, { parameters?: { name: string; in: string }[] }>>;
+    };
     for (const { method, path } of real) {
       const operation = paths[path.replace('...}', '}')]?.[method.toLowerCase()];
       assert.ok(operation, `${method} ${path}`);
       const named = [...path.matchAll(/\{(\w+)/g)].map(([, name]) => name);
-      assert.deepEqual((operation.parameters ?? []).filter((one) => one.in === 'path').map(({ name }) => name), named);
+      assert.deepEqual(
+        (operation.parameters ?? []).filter((one) => one.in === 'path').map(({ name }) => name),
+        named,
+      );
     }
-    const ids = Object.values(paths).flatMap((methods) => Object.values(methods).map((one) => (one as { operationId?: string }).operationId));
+    const ids = Object.values(paths).flatMap((methods) =>
+      Object.values(methods).map((one) => (one as { operationId?: string }).operationId),
+    );
     assert.equal(new Set(ids).size, real.length);
   });
 

@@ -5,7 +5,15 @@ import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { runLoam } from '../testing/runLoam.js';
-import { addTinyModel, type Client, filesWith, newHome, readEvents, sayings, ServerProcess } from './server.test.helper.js';
+import {
+  addTinyModel,
+  type Client,
+  filesWith,
+  newHome,
+  readEvents,
+  ServerProcess,
+  sayings,
+} from './server.test.helper.js';
 
 const skip = process.platform === 'linux' ? false : 'finds the processes in /proc';
 /** A checkpoint after every step; a killed run is begun again at once. */
@@ -46,7 +54,10 @@ function tunerOf(server: ServerProcess): number {
 }
 function readStat(pid: string): { parent: number; command: string } {
   const text = readFileSync(`/proc/${pid}/stat`, 'latin1');
-  return { parent: Number(text.slice(text.lastIndexOf(')') + 2).split(' ')[1]), command: readFileSync(`/proc/${pid}/cmdline`, 'latin1') };
+  return {
+    parent: Number(text.slice(text.lastIndexOf(')') + 2).split(' ')[1]),
+    command: readFileSync(`/proc/${pid}/cmdline`, 'latin1'),
+  };
 }
 
 function isAlive(pid: number): boolean {
@@ -72,14 +83,26 @@ describe('a job', { skip }, () => {
     const job = await client.job(id, ({ state }) => state === 'done');
     assert.ok(job.result!.nll.adapted < job.result!.nll.base);
     const steps = events.filter(({ data }) => data.type === 'step').map(({ data }) => data.step as number);
-    assert.deepEqual(steps, Array.from({ length: job.result!.steps }, (_, i) => i + 1));
-    assert.deepEqual(job.curve.train.map(([step]) => step), steps);
+    assert.deepEqual(
+      steps,
+      Array.from({ length: job.result!.steps }, (_, i) => i + 1),
+    );
+    assert.deepEqual(
+      job.curve.train.map(([step]) => step),
+      steps,
+    );
     const numbers = events.flatMap(({ id: number }) => (number === undefined ? [] : [Number(number)]));
-    assert.deepEqual(numbers, Array.from({ length: numbers.length }, (_, i) => i + 1));
+    assert.deepEqual(
+      numbers,
+      Array.from({ length: numbers.length }, (_, i) => i + 1),
+    );
     // Whoever comes later gets the same from any place on.
     const later = await readEvents(client, `/api/jobs/${id}/events`, { lastId: '5' });
     const kept = events.filter((event) => Number(event.id) > 5);
-    assert.deepEqual(later.filter((event) => event.id !== undefined), kept);
+    assert.deepEqual(
+      later.filter((event) => event.id !== undefined),
+      kept,
+    );
     const { adapters } = await client.ok('GET', '/api/adapters');
     assert.equal(adapters[0].active, job.adapter!.version);
     undisturbed = await adapterOf(client, 'whole');
@@ -108,7 +131,10 @@ describe('a job', { skip }, () => {
     const job = await client.job(id, ({ state }) => state === 'done');
     assert.equal(job.error, undefined);
     const states = (await readEvents(client, `/api/jobs/${id}/events`)).filter(({ data }) => data.type === 'state');
-    assert.deepEqual(states.map(({ data }) => data.state), ['queued', 'running', 'interrupted', 'running', 'done']);
+    assert.deepEqual(
+      states.map(({ data }) => data.state),
+      ['queued', 'running', 'interrupted', 'running', 'done'],
+    );
     assert.equal(states[2]!.data.message, 'interrupted by the system');
     assert.ok((await adapterOf(client, 'kill1')) === undisturbed);
   });
@@ -151,7 +177,10 @@ describe('a job', { skip }, () => {
     const waiting = await newJob(client, dataset, 'doomed too');
     assert.deepEqual(filesWith(home, canary), []);
     const { jobs } = await client.ok('GET', `/api/datasets/${dataset}/dependents`);
-    assert.deepEqual(jobs.map(({ name }: { name: string }) => name), ['doomed', 'doomed too']);
+    assert.deepEqual(
+      jobs.map(({ name }: { name: string }) => name),
+      ['doomed', 'doomed too'],
+    );
     await client.ok('DELETE', `/api/datasets/${dataset}?adapters=delete`);
     for (const id of [running, waiting]) {
       const job = await client.ok('GET', `/api/jobs/${id}`);

@@ -46,7 +46,11 @@ describe("OpenAI's client", () => {
     let text = '';
     let finish: string | null = null;
     let usage: OpenAI.CompletionUsage | null | undefined;
-    for await (const chunk of await openai.chat.completions.create({ ...request, stream: true, stream_options: { include_usage: true } })) {
+    for await (const chunk of await openai.chat.completions.create({
+      ...request,
+      stream: true,
+      stream_options: { include_usage: true },
+    })) {
       text += chunk.choices[0]?.delta.content ?? '';
       finish = chunk.choices[0]?.finish_reason ?? finish;
       if (chunk.usage) {
@@ -58,7 +62,11 @@ describe("OpenAI's client", () => {
   });
 
   it('stops at a text, at a number of tokens, and by its seed says the same again', async () => {
-    const count = { ...request, messages: [{ role: 'user' as const, content: 'Count from one to ten in digits.' }], max_tokens: 30 };
+    const count = {
+      ...request,
+      messages: [{ role: 'user' as const, content: 'Count from one to ten in digits.' }],
+      max_tokens: 30,
+    };
     const free = (await openai.chat.completions.create(count)).choices[0]!.message.content!;
     const stop = free.slice(3, 6);
     const stopped = await openai.chat.completions.create({ ...count, stop: [stop, 'never said'] });
@@ -67,7 +75,13 @@ describe("OpenAI's client", () => {
     const short = await openai.chat.completions.create({ ...count, max_tokens: undefined, max_completion_tokens: 3 });
     assert.deepEqual([short.usage!.completion_tokens, short.choices[0]!.finish_reason], [3, 'length']);
     const draw = async (seed: number) => {
-      const drawn = await openai.chat.completions.create({ ...request, temperature: 1.5, top_p: 1, seed, max_tokens: 8 });
+      const drawn = await openai.chat.completions.create({
+        ...request,
+        temperature: 1.5,
+        top_p: 1,
+        seed,
+        max_tokens: 8,
+      });
       return drawn.choices[0]!.message.content;
     };
     assert.equal(await draw(7), await draw(7));
@@ -78,7 +92,13 @@ describe("OpenAI's client", () => {
     const completion = await openai.completions.create({ model: DEFAULT_MODEL, prompt, temperature: 0, max_tokens: 5 });
     assert.match(completion.choices[0]!.text, /Paris/);
     let text = '';
-    for await (const chunk of await openai.completions.create({ model: DEFAULT_MODEL, prompt, temperature: 0, max_tokens: 5, stream: true })) {
+    for await (const chunk of await openai.completions.create({
+      model: DEFAULT_MODEL,
+      prompt,
+      temperature: 0,
+      max_tokens: 5,
+      stream: true,
+    })) {
       text += chunk.choices[0]?.text ?? '';
     }
     assert.equal(text, completion.choices[0]!.text);
@@ -113,7 +133,13 @@ describe("OpenAI's client", () => {
   });
 
   it('may send what it likes besides', async () => {
-    const more = { frequency_penalty: 0.5, logit_bias: {}, user: 'me', tools: undefined, response_format: { type: 'text' as const } };
+    const more = {
+      frequency_penalty: 0.5,
+      logit_bias: {},
+      user: 'me',
+      tools: undefined,
+      response_format: { type: 'text' as const },
+    };
     const answer = await openai.chat.completions.create({ ...request, ...more, max_tokens: 1 });
     assert.equal(answer.object, 'chat.completion');
   });

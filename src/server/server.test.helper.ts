@@ -53,7 +53,13 @@ export async function addTinyModel(home: string, options: TinyModelOptions = {})
 
 /** A server in this process, ended with the tests. */
 export async function serve(home: string): Promise<RunningServer> {
-  const server = await startServer({ home, port: 0, files: page, contentSecurityPolicy: "default-src 'self'", onBug: (error) => console.error(error) });
+  const server = await startServer({
+    home,
+    port: 0,
+    files: page,
+    contentSecurityPolicy: "default-src 'self'",
+    onBug: (error) => console.error(error),
+  });
   after(() => server[Symbol.asyncDispose]());
   return server;
 }
@@ -126,16 +132,32 @@ export class Client {
   /** Sends exactly these headers, besides Host. */
   raw(method: string, path: string, headers: Record<string, string> = {}, body?: string | Uint8Array): Promise<Reply> {
     return new Promise((resolve, reject) => {
-      const request = httpRequest({ host: '127.0.0.1', port: this.port, method, path, headers, agent: false, setHost: headers.host === undefined }, (response) => {
-        const pieces: Buffer[] = [];
-        response.on('data', (piece: Buffer) => pieces.push(piece));
-        response.on('error', reject);
-        response.on('end', () => {
-          const text = Buffer.concat(pieces).toString('utf8');
-          const isJson = String(response.headers['content-type']).startsWith('application/json');
-          resolve({ status: response.statusCode!, headers: response.headers, text, json: isJson && text ? JSON.parse(text) : undefined });
-        });
-      });
+      const request = httpRequest(
+        {
+          host: '127.0.0.1',
+          port: this.port,
+          method,
+          path,
+          headers,
+          agent: false,
+          setHost: headers.host === undefined,
+        },
+        (response) => {
+          const pieces: Buffer[] = [];
+          response.on('data', (piece: Buffer) => pieces.push(piece));
+          response.on('error', reject);
+          response.on('end', () => {
+            const text = Buffer.concat(pieces).toString('utf8');
+            const isJson = String(response.headers['content-type']).startsWith('application/json');
+            resolve({
+              status: response.statusCode!,
+              headers: response.headers,
+              text,
+              json: isJson && text ? JSON.parse(text) : undefined,
+            });
+          });
+        },
+      );
       request.on('error', reject);
       request.end(body);
     });
@@ -143,7 +165,8 @@ export class Client {
 
   async send(method: string, path: string, body?: unknown, headers: Record<string, string> = {}): Promise<Reply> {
     const bytes = body instanceof Uint8Array;
-    const type: Record<string, string> = body === undefined ? {} : { 'content-type': bytes ? 'application/octet-stream' : 'application/json' };
+    const type: Record<string, string> =
+      body === undefined ? {} : { 'content-type': bytes ? 'application/octet-stream' : 'application/json' };
     const reply = await this.raw(
       method,
       path,
@@ -151,7 +174,8 @@ export class Client {
       body === undefined ? undefined : bytes ? body : JSON.stringify(body),
     );
     const { route } = matchRoute(apiRoutes, method, path.split('?')[0]!);
-    if (reply.status < 300 && typeof route.response !== 'string') validate(route.response as TSchema, reply.json, 'answer');
+    if (reply.status < 300 && typeof route.response !== 'string')
+      validate(route.response as TSchema, reply.json, 'answer');
     return reply;
   }
 
@@ -196,7 +220,13 @@ export interface SentEvent {
 export async function readEvents(
   client: Client,
   path: string,
-  options: { method?: string; body?: unknown; lastId?: string; until?: (event: SentEvent) => boolean; signal?: AbortSignal } = {},
+  options: {
+    method?: string;
+    body?: unknown;
+    lastId?: string;
+    until?: (event: SentEvent) => boolean;
+    signal?: AbortSignal;
+  } = {},
 ): Promise<SentEvent[]> {
   const { method = 'GET', body, lastId, until = () => false } = options;
   const controller = new AbortController();
@@ -221,7 +251,11 @@ export async function readEvents(
     for (let end = text.indexOf('\n\n'); end >= 0; end = text.indexOf('\n\n')) {
       const block = text.slice(0, end);
       text = text.slice(end + 2);
-      const field = (name: string) => block.split('\n').find((line) => line.startsWith(`${name}: `))?.slice(name.length + 2);
+      const field = (name: string) =>
+        block
+          .split('\n')
+          .find((line) => line.startsWith(`${name}: `))
+          ?.slice(name.length + 2);
       const data = field('data');
       if (data === undefined) continue;
       const event = { id: field('id'), event: field('event'), data: data === '[DONE]' ? data : JSON.parse(data) };
@@ -237,7 +271,12 @@ export async function readEvents(
 
 /** Files below a folder that hold a text in any usual encoding. */
 export function filesWith(folder: string, text: string): string[] {
-  const forms = [Buffer.from(text), Buffer.from(text, 'utf16le'), Buffer.from(Buffer.from(text).toString('base64').replace(/=*$/, '').slice(0, -2)), Buffer.from(Buffer.from(text).toString('hex'))];
+  const forms = [
+    Buffer.from(text),
+    Buffer.from(text, 'utf16le'),
+    Buffer.from(Buffer.from(text).toString('base64').replace(/=*$/, '').slice(0, -2)),
+    Buffer.from(Buffer.from(text).toString('hex')),
+  ];
   return readdirSync(folder, { recursive: true, withFileTypes: true })
     .filter((entry) => entry.isFile())
     .map((entry) => join(entry.parentPath ?? entry.path, entry.name))

@@ -25,7 +25,10 @@ it('answers while it writes, and writes on afterwards', async () => {
   await reader;
   assert.ok(asked > 12, 'it was asked in the middle of writes');
   assert.deepEqual(
-    vault.documents.list('note').map(({ id }) => id).sort(),
+    vault.documents
+      .list('note')
+      .map(({ id }) => id)
+      .sort(),
     ['0', '1', '10', '3', '4', '6', '7', '9'],
   );
   for (const { id } of vault.documents.list('note')) {
