@@ -175,19 +175,21 @@ describe('answers', () => {
       .join('');
 
   it('are streamed, and kept as a conversation that goes on', async () => {
-    const first = await ask({ message: 'One?', system: 'Be brief.' });
+    const secret = `canary-${randomBytes(8).toString('hex')}`;
+    const first = await ask({ message: 'One?', system: secret });
     const id = first.at(-1)!.data.conversation;
     assert.ok(first.at(-1)!.data.done);
     const second = await ask({ message: 'Two?', conversation: id });
     const { messages, title } = await client.ok('GET', `/api/conversations/${id}`);
     assert.equal(title, 'One?');
     assert.deepEqual(messages, [
-      { role: 'system', content: 'Be brief.' },
+      { role: 'system', content: secret },
       { role: 'user', content: 'One?' },
       { role: 'assistant', content: textOf(first) },
       { role: 'user', content: 'Two?' },
       { role: 'assistant', content: textOf(second) },
     ]);
+    assert.deepEqual(filesWith(home, secret), []);
     const { conversations } = await client.ok('GET', '/api/conversations');
     assert.deepEqual(
       conversations.map((one: { id: string }) => one.id),

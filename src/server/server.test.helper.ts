@@ -260,10 +260,8 @@ export async function readEvents(
       if (data === undefined) continue;
       const event = { id: field('id'), event: field('event'), data: data === '[DONE]' ? data : JSON.parse(data) };
       events.push(event);
-      if (until(event)) {
-        controller.abort();
-        return events;
-      }
+      // Leaving the loop ends the request.
+      if (until(event)) return events;
     }
   }
   return events;
