@@ -3,6 +3,7 @@ import type { AddressInfo } from 'node:net';
 import { answerError } from './answerError.js';
 import { answerOpenAiError } from './answerOpenAiError.js';
 import { checkOrigin, checkToken, type Guard } from './checkRequest.js';
+import { HttpError } from './HttpError.js';
 import { matchRoute } from './matchRoute.js';
 import { checkContentType, parseBody } from './parseBody.js';
 import { parseQuery } from './parseQuery.js';
@@ -12,6 +13,9 @@ import { sendEvents } from './sendEvents.js';
 
 /** Connections at once: some browsers' tabs and programs, not a flood. */
 const MAX_CONNECTIONS = 256;
+/** Requests with large bodies at once: each is held in memory as a whole. */
+const MAX_LARGE = 2;
+const LARGE_BYTES = 16 << 20;
 /** Milliseconds for the headers, and for a whole request: 200 MB over a slow wireless network. */
 const HEADERS_MS = 20_000;
 const REQUEST_MS = 15 * 60_000;
@@ -32,6 +36,7 @@ export interface HttpServerOptions<Context> {
 export class HttpServer<Context> implements AsyncDisposable {
   private readonly server: Server;
   private readonly closing = new AbortController();
+  private large = 0;
   private guard: Guard = { hosts: new Set(), token: '' };
 
   constructor(private readonly options: HttpServerOptions<Context>) {
@@ -82,19 +87,14 @@ export class HttpServer<Context> implements AsyncDisposable {
       if (!route.open && !isData) checkToken(request, this.guard);
       const kind = checkContentType(request, route);
       const query = parseQuery(route.query, new URLSearchParams(search));
-      const { body, bytes } = await parseBody(request, route, kind);
-      const answer = await route.handler(
-        {
-          params: match.params,
-          query,
-          body,
-          bytes,
-          headers: request.headers,
-          method: request.method!,
-          signal: controller.signal,
-        },
-        this.options.context,
-      );
+      const answer = await this.limited(request, route, async () => {
+        const { body, bytes } = await parseBody(request, match.route, kind);
+        const { params } = match;
+        const { headers } = request;
+        const { signal } = controller;
+        const handled = { params, query, body, bytes, headers, method: request.method!, signal };
+        return await match.route.handler(handled, this.options.context);
+      });
       await this.send(
         response,
         answer instanceof Answer ? answer : Answer.json(answer),
@@ -105,6 +105,20 @@ export class HttpServer<Context> implements AsyncDisposable {
       this.refuse(request, response, error, route?.errors === 'openai' || path.startsWith('/v1/'));
     } finally {
       this.closing.signal.removeEventListener('abort', abort);
+    }
+  }
+
+  /** @throws HttpError 429 */
+  private async limited<T>(request: IncomingMessage, route: AnyRoute<Context>, work: () => Promise<T>): Promise<T> {
+    const most = Math.max(route.bytesLimit ?? 0, route.bodyLimit ?? 0);
+    const stated = Number(request.headers['content-length'] ?? most);
+    if (Math.min(most, stated) <= LARGE_BYTES) return await work();
+    if (this.large >= MAX_LARGE) throw new HttpError(429, 'other large files are being taken in, try again in a moment');
+    this.large++;
+    try {
+      return await work();
+    } finally {
+      this.large--;
     }
   }
 

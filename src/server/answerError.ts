@@ -26,6 +26,7 @@ const words: Record<number, string> = {
 const byName: Record<string, { status: number; code?: string }> = {
   VaultLockedError: { status: 423 },
   WrongPassphraseError: { status: 403, code: 'wrong-passphrase' },
+  PromptTooLongError: { status: 422, code: 'too-long' },
 };
 
 /** What a client is told of an error, and with which status. Errors that are a bug of ours tell nothing but that. */
@@ -36,7 +37,7 @@ export function answerError(error: unknown): {
 } {
   if (error instanceof HttpError) {
     const { status, message, code, headers } = error;
-    return { status, body: { error: { message: sentence(message), code: code ?? words[status] ?? 'error' } }, headers };
+    return { status, body: { error: { message: `${message.replace(/\.$/, '')}.`, code: code ?? words[status] ?? 'error' } }, headers };
   }
   if (error instanceof LoamError) {
     const status = statusOf(error);
@@ -57,8 +58,4 @@ function statusOf(error: LoamError): number {
   if (code === 'ENOSPC' || code === 'EDQUOT') return 507;
   if (error instanceof StoppedError) return 503;
   return error instanceof UsageError ? 400 : 422;
-}
-
-function sentence(text: string): string {
-  return `${text[0]!.toUpperCase()}${text.slice(1)}${text.endsWith('.') ? '' : '.'}`;
 }

@@ -28,4 +28,8 @@ export function answerOpenAiError(error: unknown): {
   };
 }
 
-const openAiCodes: Record<string, string> = { unauthorized: 'invalid_api_key', 'not-found': 'not_found' };
+const openAiCodes: Record<string, string> = {
+  unauthorized: 'invalid_api_key',
+  'not-found': 'not_found',
+  'too-long': 'context_length_exceeded',
+};

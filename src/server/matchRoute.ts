@@ -3,6 +3,8 @@ import type { AnyRoute } from './route.js';
 
 /** Longest value of a path parameter: ids and names, no texts. */
 const MAX_PARAMETER = 256;
+/** Rank of a route that takes whatever is left. */
+const CATCH_ALL = -100;
 
 export interface Match<Context> {
   route: AnyRoute<Context>;
@@ -24,13 +26,16 @@ export function matchRoute<Context>(
   for (const route of routes) {
     const params = fit(route.path.split('/').slice(1), parts);
     if (!params) continue;
-    allowed.add(route.method);
-    if (route.method === 'GET') allowed.add('HEAD');
+    // What takes every address says nothing of one that others have.
+    if (!route.path.endsWith('...}')) {
+      allowed.add(route.method);
+      if (route.method === 'GET') allowed.add('HEAD');
+    }
     const fits = route.method === method || (method === 'HEAD' && route.method === 'GET');
-    const fixed = -Object.keys(params).length - (route.path.endsWith('...}') ? 100 : 0);
+    const fixed = -Object.keys(params).length - (route.path.endsWith('...}') ? -CATCH_ALL : 0);
     if (fits && (!best || fixed > best.fixed)) best = { route, params, fixed };
   }
-  if (best) return best;
+  if (best && (best.fixed > CATCH_ALL || allowed.size === 0)) return best;
   if (allowed.size === 0) throw new HttpError(404, 'there is nothing at this address');
   const list = [...allowed].join(', ');
   throw new HttpError(405, `this address takes ${list}`, undefined, { allow: list });

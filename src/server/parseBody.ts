@@ -10,7 +10,7 @@ const JSON_LIMIT = 1 << 20;
 
 /** The media type alone, lower case. */
 function mediaType(header: string | undefined): string | undefined {
-  return header?.split(';', 1).at(0)?.trim().toLowerCase();
+  return header === undefined ? undefined : header.split(';')[0]!.trim().toLowerCase();
 }
 
 /** @throws HttpError 415: before anything of the body is read */

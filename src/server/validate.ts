@@ -16,9 +16,9 @@ export function validate<S extends TSchema>(schema: S, value: unknown, what: str
     .slice(0, named)
     .map(({ instancePath, message, params }) => {
       const place = [what, ...instancePath.split('/').slice(1)].join('.');
-      const { additionalProperties, requiredProperties } = params as Record<string, unknown>;
-      const which = (additionalProperties ?? requiredProperties) as string[] | undefined;
-      return `${place} ${message}${Array.isArray(which) ? `: ${which.map((name) => String(name).slice(0, 40)).join(', ')}` : ''}`;
+      const { additionalProperties: unknown } = params as { additionalProperties?: unknown };
+      const which = Array.isArray(unknown) ? `: ${unknown.map((name) => String(name).slice(0, 40)).join(', ')}` : '';
+      return `${place} ${message}${which}`;
     });
   throw new HttpError(400, faults.join('; '), 'invalid');
 }
