@@ -19,8 +19,8 @@ const folder = scratchFolder();
 const home = join(folder, 'home');
 const phone = { width: 360, height: 780 };
 /** Milliseconds: for answers of a machine that is busy with other things. */
-const patience = 120_000;
-const tuning = 900_000;
+const patience = 600_000;
+const tuning = 1_800_000;
 
 /** Learnt by every answer: what would be an element and a script, were it taken for HTML. */
 const mark = '<b>Right then</b><img src=x onerror="document.title=1">';
