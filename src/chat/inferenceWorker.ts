@@ -4,8 +4,8 @@ import { StoppedError } from '../util/errors.js';
 import { lowerPriority } from '../util/lowerPriority.js';
 import { packError } from '../util/sendError.js';
 import { ChatSession } from './ChatSession.js';
-import { previewExamples } from './previewExamples.js';
 import type { FromInference, InferenceRequest, ToInference } from './inferenceProtocol.js';
+import { previewExamples } from './previewExamples.js';
 
 /** The one who serves goes first, and training last. */
 const NICE = 5;

@@ -7,7 +7,13 @@ import type { PreviewRequest } from './inferenceProtocol.js';
 
 /** What a model would learn from examples. Numbers are those of records. */
 export interface ExamplePreview {
-  examples: { index: number; line: number; tokens: number; trained: number; pieces: { text: string; trained: boolean }[] }[];
+  examples: {
+    index: number;
+    line: number;
+    tokens: number;
+    trained: number;
+    pieces: { text: string; trained: boolean }[];
+  }[];
   tooLong: { index: number; line: number; tokens: number }[];
   usable: number;
   trainedTokens: number;

@@ -25,7 +25,8 @@ export async function withJobs<T>(
 ): Promise<T> {
   const server = await findServer(loamHome());
   if ('request' in server) {
-    const post = (id: string, what: string, body: object) => server.request<Job>('POST', `/api/jobs/${id}/${what}`, body);
+    const post = (id: string, what: string, body: object) =>
+      server.request<Job>('POST', `/api/jobs/${id}/${what}`, body);
     return await use({
       served: true,
       list: async () => (await server.request<{ jobs: Job[] }>('GET', '/api/jobs')).jobs.reverse(),

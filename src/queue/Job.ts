@@ -44,7 +44,7 @@ export interface Job extends JobRequest {
   createdAt: string;
   startedAt?: string;
   finishedAt?: string;
-  stage?: Stage;
+  stage?: Stage | 'probe';
   progress?: { done: number; total: number };
   etaSeconds?: number;
   /** Seconds of work so far, over all processes. */
@@ -65,6 +65,8 @@ export type JobEvent =
   | TuneEvent
   | { type: 'state'; state: JobState; message?: string }
   | { type: 'eta'; seconds: number }
+  /** After tuning: the adapter is asked for private details of its data. */
+  | { type: 'probing'; done: number; total: number }
   | { type: 'result'; result: Job['result']; adapter?: Job['adapter'] };
 
 /** An event with its number in the job's log; those that are out of date in a second have none. */

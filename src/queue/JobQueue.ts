@@ -1,25 +1,30 @@
 import { randomBytes } from 'node:crypto';
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import type { AdapterToWrite } from '../adapter/writeAdapter.js';
 import { listModels } from '../catalog/listModels.js';
 import { sealedFolderName } from '../jobs/runFolder.js';
 import { type TuneOptions, tuneOptions } from '../tune/options.js';
 import { vaultRun } from '../tune/vaultRun.js';
-import type { AdapterToWrite } from '../adapter/writeAdapter.js';
 import { LoamError, StoppedError } from '../util/errors.js';
-import { defaults } from '../util/options.js';
 import { Mutex } from '../util/mutex.js';
+import { defaults } from '../util/options.js';
 import type { Vault } from '../vault/Vault.js';
 import { followEvent } from './followEvent.js';
-import { type Job, type JobRequest, type JobState, isFinal, type LoggedEvent } from './Job.js';
+import { isFinal, type Job, type JobRequest, type JobState, type LoggedEvent } from './Job.js';
 import { JobLog } from './JobLog.js';
 import { JobStore } from './JobStore.js';
-import { TuneProcess } from './TuneProcess.js';
+import { noteMemorised } from './noteMemorised.js';
+import { diedError, type Outcome, TuneProcess } from './TuneProcess.js';
 
 /** Milliseconds between two writes of a running job's state and events. */
 const SAVE_MS = 5_000;
 /** Milliseconds before a job whose process died is begun again, by how often it died without progress. */
 const RETRY_MS = [2_000, 15_000];
+/** Seconds that an adapter is asked for private details after tuning; the findings that count most come first. */
+const PROBE_SECONDS = 120;
+/** The same when somebody asks for it. */
+const ASKED_PROBE_SECONDS = 600;
 
 export interface QueueOptions {
   /** Told of every change of a job. */
@@ -191,20 +196,43 @@ export class JobQueue implements AsyncDisposable {
 
   /** What a run would take: measured in a process of its own. @throws LoamError, StoppedError */
   async quote(request: Pick<JobRequest, 'dataset' | 'model' | 'options'>, signal: AbortSignal): Promise<unknown> {
-    const process = TuneProcess.quote(this.home, { data: await this.dataOf(request.dataset), options: fullOptions(request) });
-    const stop = () => process.kill();
-    signal.addEventListener('abort', stop);
-    if (signal.aborted) stop();
-    const outcome = await process.ended;
-    signal.removeEventListener('abort', stop);
-    if (signal.aborted) throw new StoppedError();
-    if (outcome.kind === 'quoted') return outcome.quote;
-    if (outcome.kind === 'failed') throw outcome.error;
-    throw new LoamError({ found: 'the measurement was ended by the system', fix: 'close other programs if memory is short, and try again' });
+    const task = { data: await this.dataOf(request.dataset), options: fullOptions(request) };
+    const outcome = await finished(TuneProcess.quote(this.home, task), signal);
+    return outcome.kind === 'quoted' ? outcome.quote : undefined;
+  }
+
+  /**
+   * Asks a version for the private details of the data sets that it has learnt from and that are still here.
+   * @throws LoamError where none is, StoppedError
+   */
+  async probe(versionId: string, signal: AbortSignal, onProbing: (done: number, total: number) => void): Promise<void> {
+    const { lineage, adapter } = this.vault.adapters.version(versionId);
+    const here = new Set(this.vault.datasets.list().map(({ id }) => id));
+    const data = [];
+    for (const { id } of lineage.datasets) if (id !== undefined && here.has(id)) data.push(await this.dataOf(id));
+    if (data.length === 0) {
+      throw new LoamError({
+        found: 'the data that this version has learnt from is not in the vault, so it cannot be asked for it',
+      });
+    }
+    const { models } = await listModels({ home: this.home });
+    const model = models.find(({ installed, sha256 }) => installed && sha256 === lineage.base.sha256);
+    if (!model)
+      throw new LoamError({
+        found: `its base model (${lineage.base.name}) is not on this device`,
+        fix: 'fetch it first',
+      });
+    const { name } = this.vault.adapters.get(adapter);
+    const bytes = await this.vault.adapters.read(versionId);
+    const task = { model: model.name, adapter: bytes, name, data, seconds: ASKED_PROBE_SECONDS };
+    const outcome = await finished(TuneProcess.probe(this.home, task, onProbing), signal);
+    if (outcome.kind === 'probed') await noteMemorised(this.vault, versionId, outcome.report);
   }
 
   private waiting(): Job[] {
-    const all = this.list().filter(({ state, deaths }) => state === 'queued' || (state === 'interrupted' && deaths <= this.retryMs.length));
+    const all = this.list().filter(
+      ({ state, deaths }) => state === 'queued' || (state === 'interrupted' && deaths <= this.retryMs.length),
+    );
     return all.sort((a, b) => Number(b.state === 'interrupted') - Number(a.state === 'interrupted'));
   }
 
@@ -256,6 +284,7 @@ export class JobQueue implements AsyncDisposable {
         teacher: await read(job.teacher),
         name: job.name,
         key: secret.key,
+        probeSeconds: PROBE_SECONDS,
       };
       // It may have been paused or cancelled meanwhile.
       if (!waits()) return;
@@ -270,6 +299,12 @@ export class JobQueue implements AsyncDisposable {
           log.add(event, passing);
           if (eta) log.add({ type: 'eta', seconds: job.etaSeconds! }, true);
           if (!passing || eta) this.options.onChange?.(job);
+        },
+        onProbing: (done, total) => {
+          if (job.stage !== 'probe') this.options.onChange?.(job);
+          job.stage = 'probe';
+          job.progress = { done, total };
+          log.add({ type: 'probing', done, total }, true);
         },
         keep: async (bytes, adapter, measured) => {
           const { stopping } = this.running ?? {};
@@ -305,7 +340,7 @@ export class JobQueue implements AsyncDisposable {
 
   private async settle(
     job: Job,
-    outcome: Awaited<TuneProcess['ended']>,
+    outcome: Outcome,
     stopping: Stopping | undefined,
     version: string | undefined,
   ): Promise<void> {
@@ -319,6 +354,7 @@ export class JobQueue implements AsyncDisposable {
       const { adapter: _, type: __, ...result } = outcome.result;
       job.result = result;
       log.add({ type: 'result', result, adapter: job.adapter });
+      if (outcome.report && version !== undefined) await noteMemorised(this.vault, version, outcome.report);
       await this.forgetRun(job);
       return await this.change(job, 'done');
     }
@@ -329,7 +365,8 @@ export class JobQueue implements AsyncDisposable {
     }
     if (stopping === 'pause') return await this.change(job, 'paused', 'paused');
     if (stopping === 'server') return await this.change(job, 'interrupted', 'interrupted by the end of the server');
-    if (outcome.kind === 'failed' && !(outcome.error instanceof StoppedError)) return await this.fail(job, outcome.error);
+    if (outcome.kind === 'failed' && !(outcome.error instanceof StoppedError))
+      return await this.fail(job, outcome.error);
     job.deaths++;
     const again = job.deaths <= this.retryMs.length;
     const memory = 'fewer layers or a smaller model take less memory';
@@ -381,7 +418,9 @@ export class JobQueue implements AsyncDisposable {
   /** Destroys the key of a job's checkpoints, and what can no longer be read. */
   private async forgetRun(job: Job): Promise<void> {
     const purpose = { dataset: job.dataset, run: `adapter ${job.name}` };
-    const shared = this.list().some((other) => other !== job && !isFinal(other.state) && other.dataset === job.dataset && other.name === job.name);
+    const shared = this.list().some(
+      (other) => other !== job && !isFinal(other.state) && other.dataset === job.dataset && other.name === job.name,
+    );
     // Another job on the same data for the same adapter has begun nothing yet, and begins anew.
     if (shared && job.state === 'queued') return;
     const key = await this.vault.runKeys.get(purpose);
@@ -420,6 +459,22 @@ export class JobQueue implements AsyncDisposable {
     await this.stop('server');
     for (const log of this.logs.values()) (await log).end();
   }
+}
+
+/** The end of a process that answers one question; `signal` kills it. @throws StoppedError, LoamError */
+async function finished(
+  process: TuneProcess,
+  signal: AbortSignal,
+): Promise<Exclude<Outcome, { kind: 'failed' | 'died' }>> {
+  const stop = () => process.kill();
+  signal.addEventListener('abort', stop);
+  if (signal.aborted) stop();
+  const outcome = await process.ended;
+  signal.removeEventListener('abort', stop);
+  if (signal.aborted) throw new StoppedError();
+  if (outcome.kind === 'failed') throw outcome.error;
+  if (outcome.kind === 'died') throw diedError(outcome.how);
+  return outcome;
 }
 
 function fullOptions({ model, options }: Pick<JobRequest, 'model' | 'options'>): TuneOptions {

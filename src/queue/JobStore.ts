@@ -1,5 +1,5 @@
 import type { Vault } from '../vault/Vault.js';
-import { type Job, isFinal, type LoggedEvent } from './Job.js';
+import { isFinal, type Job, type LoggedEvent } from './Job.js';
 
 const JOBS = 'job';
 const events = (job: string) => `job-events/${job}`;
@@ -48,7 +48,8 @@ export class JobStore {
     const batches: { batch: number; logged: LoggedEvent[] }[] = [];
     for (const id of ids) {
       const bytes = await this.vault.documents.get(events(job), id).catch(() => undefined);
-      if (bytes) batches.push({ batch: Number(id), logged: JSON.parse(Buffer.from(bytes).toString('utf8')) as LoggedEvent[] });
+      if (bytes)
+        batches.push({ batch: Number(id), logged: JSON.parse(Buffer.from(bytes).toString('utf8')) as LoggedEvent[] });
     }
     return batches;
   }
@@ -56,5 +57,7 @@ export class JobStore {
 
 /** What a running job is when its processes have died: done, where its adapter was kept already. */
 function afterDeath({ adapter }: Job): Pick<Job, 'state' | 'message'> {
-  return adapter ? { state: 'done', message: undefined } : { state: 'interrupted', message: 'interrupted by the system' };
+  return adapter
+    ? { state: 'done', message: undefined }
+    : { state: 'interrupted', message: 'interrupted by the system' };
 }

@@ -1,10 +1,11 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { constants, setPriority } from 'node:os';
 import { fileURLToPath } from 'node:url';
+import type { MemorisedReport } from '../privacy/types.js';
 import type { TuneEvent, TuneResult } from '../tune/events.js';
 import { LoamError } from '../util/errors.js';
 import { packError, unpackError } from '../util/sendError.js';
-import type { FromTuner, KeptAdapter, QuoteTask, ToTuner, TuneTask } from './tuneProtocol.js';
+import type { FromTuner, KeptAdapter, ProbeTask, QuoteTask, ToTuner, TuneTask } from './tuneProtocol.js';
 
 const program = fileURLToPath(new URL('./tuneWorker.js', import.meta.url));
 
@@ -13,7 +14,8 @@ const STOP_MS = 120_000;
 
 /** How a process ended. */
 export type Outcome =
-  | { kind: 'result'; result: TuneResult }
+  | { kind: 'result'; result: TuneResult; report?: MemorisedReport }
+  | { kind: 'probed'; report: MemorisedReport }
   | { kind: 'quoted'; quote: unknown }
   | { kind: 'failed'; error: Error }
   /** Without a word: killed, or aborted in native code. */
@@ -23,7 +25,16 @@ export interface TuneHandlers {
   onEvent(event: TuneEvent): void;
   /** @returns what to call the adapter */
   keep(bytes: Uint8Array, adapter: KeptAdapter, measured: boolean): Promise<string>;
+  /** How far the probe for private details is. */
+  onProbing(done: number, total: number): void;
 }
+
+/** Of runs that keep nothing. */
+const noHandlers: TuneHandlers = {
+  onEvent() {},
+  onProbing() {},
+  keep: () => Promise.reject(new Error('this run keeps nothing')),
+};
 
 /** One run in a process of its own. */
 export class TuneProcess {
@@ -56,7 +67,12 @@ export class TuneProcess {
 
   /** What a run would take; it measures a layer, for some seconds. */
   static quote(home: string, task: QuoteTask): TuneProcess {
-    return new TuneProcess(home, { type: 'quote', task }, { onEvent() {}, keep: () => Promise.reject(new Error('a quote keeps nothing')) });
+    return new TuneProcess(home, { type: 'quote', task }, noHandlers);
+  }
+
+  /** Asks an adapter for the private details of its data. */
+  static probe(home: string, task: ProbeTask, onProbing: TuneHandlers['onProbing']): TuneProcess {
+    return new TuneProcess(home, { type: 'probe', task }, { ...noHandlers, onProbing });
   }
 
   get pid(): number | undefined {
@@ -78,14 +94,21 @@ export class TuneProcess {
     if (this.child.connected) this.child.send(message, () => {});
   }
 
-  private async run({ onEvent, keep }: TuneHandlers): Promise<Outcome> {
+  private async run({ onEvent, keep, onProbing }: TuneHandlers): Promise<Outcome> {
     let outcome: Outcome | undefined;
     let keeping: Promise<void> = Promise.resolve();
     this.child.on('message', (message: FromTuner) => {
       if (message.type === 'event') onEvent(message.event);
       if (message.type === 'result') outcome = { kind: 'result', result: message.result };
       if (message.type === 'quoted') outcome = { kind: 'quoted', quote: message.quote };
-      if (message.type === 'failed') outcome = { kind: 'failed', error: unpackError(message.error) };
+      if (message.type === 'probing') onProbing(message.done, message.total);
+      if (message.type === 'probed') {
+        const { report } = message;
+        outcome = outcome?.kind === 'result' ? { ...outcome, report } : { kind: 'probed', report };
+      }
+      // A probe that fails takes nothing from a run that has succeeded.
+      if (message.type === 'failed' && outcome?.kind !== 'result')
+        outcome = { kind: 'failed', error: unpackError(message.error) };
       if (message.type !== 'keep') return;
       const { bytes, adapter, measured } = message;
       keeping = keep(bytes, adapter, measured).then(
@@ -105,5 +128,8 @@ export class TuneProcess {
 }
 
 export function diedError(how: string): LoamError {
-  return new LoamError({ found: `the process that works was ended by the system (${how})`, fix: 'close other programs if memory is short' });
+  return new LoamError({
+    found: `the process that works was ended by the system (${how})`,
+    fix: 'close other programs if memory is short',
+  });
 }

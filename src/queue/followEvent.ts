@@ -66,7 +66,10 @@ function rewind(job: Job, step: number): void {
 function thin(points: [number, number][]): [number, number][] {
   // In steps of twice the number, so that not every point makes all be looked at.
   if (points.length < 2 * MAX_POINTS) return points;
-  return thinPoints(points.map(([x, y]) => ({ x, y })), MAX_POINTS).map(({ x, y }) => [x, y]);
+  return thinPoints(
+    points.map(([x, y]) => ({ x, y })),
+    MAX_POINTS,
+  ).map(({ x, y }) => [x, y]);
 }
 
 function estimate(job: Job, step: number, steps: number): boolean {

@@ -1,12 +1,17 @@
 /** Entry of the process that tunes: native code that aborts, or a system short of memory, ends this process and no other. */
 import { writeFileSync } from 'node:fs';
+import { resolveModel } from '../catalog/resolveModel.js';
+import { loadDataset } from '../data/loadDataset.js';
+import type { Example } from '../data/types.js';
 import { type MemoryFile, memoryFile } from '../ggml/memoryFile.js';
+import { findPersonal } from '../privacy/findPersonal.js';
+import { probeMemorised } from '../privacy/probeMemorised.js';
 import { quoteRun } from '../tune/quoteRun.js';
 import { tune } from '../tune/tune.js';
 import { StoppedError } from '../util/errors.js';
 import { lowerPriority } from '../util/lowerPriority.js';
 import { packError, unpackError } from '../util/sendError.js';
-import type { FromTuner, ToTuner, TuneTask } from './tuneProtocol.js';
+import type { FromTuner, ProbeTask, ToTuner, TuneTask } from './tuneProtocol.js';
 
 /** All cores, but after everything else that wants to run. */
 const NICE = 15;
@@ -35,8 +40,11 @@ process.on('message', (message: ToTuner) => {
   if (message.type === 'stop') controller.abort();
   else if (message.type === 'tune') void work(() => runTask(message.task));
   else if (message.type === 'quote') {
-    void work(async () => send({ type: 'quoted', quote: await quoteRun(message.task.data, message.task.options, controller.signal) }));
-  } else answered?.(message);
+    void work(async () =>
+      send({ type: 'quoted', quote: await quoteRun(message.task.data, message.task.options, controller.signal) }),
+    );
+  } else if (message.type === 'probe') void work(() => probe(message.task));
+  else answered?.(message);
 });
 // The parent has died: what was computed is saved, and the next one goes on from there.
 process.on('disconnect', () => {
@@ -54,7 +62,23 @@ async function work(run: () => Promise<void>): Promise<void> {
   process.exit(0);
 }
 
+async function probe({ model, adapter, name, data, seconds }: ProbeTask): Promise<void> {
+  const { path } = await resolveModel(model);
+  const examples: Example[] = [];
+  for (const one of data) examples.push(...(await loadDataset(one, { signal: controller.signal })).examples);
+  const findings = await findPersonal(examples, { signal: controller.signal });
+  await using file = await memoryFile(adapter);
+  const input = { modelPath: path, adapterPath: file.path, examples, findings, base: model, adapter: name };
+  const probing = probeMemorised(input, { budget: seconds }, controller.signal);
+  for (;;) {
+    const { done, value } = await probing.next();
+    if (done) return await send({ type: 'probed', report: value });
+    if (value.type === 'probing') void send(value);
+  }
+}
+
 async function runTask(task: TuneTask): Promise<void> {
+  let kept: Uint8Array | undefined;
   const files: MemoryFile[] = [];
   const pathOf = async (bytes: Uint8Array | undefined) => {
     if (bytes === undefined) return undefined;
@@ -79,6 +103,7 @@ async function runTask(task: TuneTask): Promise<void> {
           });
           await send({ type: 'keep', bytes, adapter: { base, recipe, metrics }, measured });
           const message = await reply;
+          if (measured) kept = bytes;
           if (message.type === 'not-kept') throw unpackError(message.error);
           return message.type === 'kept' ? message.label : '';
         },
@@ -88,11 +113,13 @@ async function runTask(task: TuneTask): Promise<void> {
       const { done, value } = await run.next();
       if (done) {
         await send({ type: 'result', result: value });
-        return;
+        break;
       }
       void send({ type: 'event', event: value });
     }
   } finally {
     for (const file of files) await file[Symbol.asyncDispose]();
   }
+  const { data, name, probeSeconds: seconds } = task;
+  if (kept && seconds > 0) await probe({ model: task.options.model, adapter: kept, name, data: [data], seconds });
 }

@@ -43,7 +43,9 @@ export class DatasetViews {
 }
 
 /** A question with one answer as its three fields; anything longer as it is. */
-export function toFields(messages: readonly Message[]): { instruction: string; input: string; output: string } | { messages: Message[] } {
+export function toFields(
+  messages: readonly Message[],
+): { instruction: string; input: string; output: string } | { messages: Message[] } {
   const [first, second] = messages;
   if (messages.length === 2 && first!.role === 'user' && second!.role === 'assistant' && second!.train !== false) {
     return { instruction: first!.content, input: '', output: second!.content };
@@ -53,6 +55,8 @@ export function toFields(messages: readonly Message[]): { instruction: string; i
 
 /** A data set as Loam writes it: a JSON list of what `toFields` gives. */
 export function encodeDataset(examples: readonly (readonly Message[] | Record<string, unknown>)[]): Uint8Array {
-  const lines = examples.map((example) => JSON.stringify(Array.isArray(example) ? toFields(example as Message[]) : example));
+  const lines = examples.map((example) =>
+    JSON.stringify(Array.isArray(example) ? toFields(example as Message[]) : example),
+  );
   return Buffer.from(`[\n${lines.join(',\n')}\n]\n`);
 }

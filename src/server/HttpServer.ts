@@ -35,7 +35,11 @@ export class HttpServer<Context> implements AsyncDisposable {
   private guard: Guard = { hosts: new Set(), token: '' };
 
   constructor(private readonly options: HttpServerOptions<Context>) {
-    this.server = createServer({ headersTimeout: HEADERS_MS, requestTimeout: REQUEST_MS, keepAliveTimeout: KEEP_ALIVE_MS });
+    this.server = createServer({
+      headersTimeout: HEADERS_MS,
+      requestTimeout: REQUEST_MS,
+      keepAliveTimeout: KEEP_ALIVE_MS,
+    });
     this.server.maxConnections = MAX_CONNECTIONS;
     this.server.on('request', (request, response) => void this.serve(request, response));
   }
@@ -91,7 +95,12 @@ export class HttpServer<Context> implements AsyncDisposable {
         },
         this.options.context,
       );
-      await this.send(response, answer instanceof Answer ? answer : Answer.json(answer), request.method === 'HEAD', controller.signal);
+      await this.send(
+        response,
+        answer instanceof Answer ? answer : Answer.json(answer),
+        request.method === 'HEAD',
+        controller.signal,
+      );
     } catch (error) {
       this.refuse(request, response, error, route?.errors === 'openai' || path.startsWith('/v1/'));
     } finally {
@@ -125,11 +134,17 @@ export class HttpServer<Context> implements AsyncDisposable {
     if (status === 500) this.options.onBug?.(error);
     if (response.headersSent) {
       // In the middle of a stream: its last event says it, and the connection ends.
-      const event = openAi ? `data: ${JSON.stringify(body)}\n\n` : `event: error\ndata: ${JSON.stringify({ type: 'error', ...body.error })}\n\n`;
+      const event = openAi
+        ? `data: ${JSON.stringify(body)}\n\n`
+        : `event: error\ndata: ${JSON.stringify({ type: 'error', ...body.error })}\n\n`;
       if (!response.destroyed) response.end(event);
       return;
     }
-    const all: Record<string, string> = { ...headers, 'content-type': 'application/json; charset=utf-8', 'cache-control': 'no-store' };
+    const all: Record<string, string> = {
+      ...headers,
+      'content-type': 'application/json; charset=utf-8',
+      'cache-control': 'no-store',
+    };
     // What is left of a body that is not wanted is not read; the client is told to stop sending.
     if (!request.complete) all.connection = 'close';
     const bytes = Buffer.from(JSON.stringify(body));

@@ -94,7 +94,8 @@ export class Services implements AsyncDisposable {
     this.datasets.clear();
     await this.inference[Symbol.asyncDispose]();
     await this.use(await Vault.open(this.home));
-    for (const what of ['vault', 'datasets', 'adapters', 'conversations', 'settings', 'jobs'] as const) this.changed(what);
+    for (const what of ['vault', 'datasets', 'adapters', 'conversations', 'settings', 'jobs'] as const)
+      this.changed(what);
   }
 
   changed(what: Changed): void {
@@ -181,7 +182,10 @@ async function folderBytes(folder: string): Promise<number> {
   for (const entry of entries) {
     if (!entry.isFile()) continue;
     const path = join(entry.parentPath ?? entry.path, entry.name);
-    sum += await stat(path).then(({ size }) => size, () => 0);
+    sum += await stat(path).then(
+      ({ size }) => size,
+      () => 0,
+    );
   }
   return sum;
 }
@@ -190,5 +194,6 @@ async function folderBytes(folder: string): Promise<number> {
 async function removeSealedRuns(home: string): Promise<void> {
   const runs = join(home, 'runs');
   const names = await readdir(runs).catch((): string[] => []);
-  for (const name of names) if (name.startsWith('sealed-')) await rm(join(runs, name), { recursive: true, force: true });
+  for (const name of names)
+    if (name.startsWith('sealed-')) await rm(join(runs, name), { recursive: true, force: true });
 }

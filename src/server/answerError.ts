@@ -26,10 +26,15 @@ const words: Record<number, string> = {
 const byName: Record<string, { status: number; code?: string }> = {
   VaultLockedError: { status: 423 },
   WrongPassphraseError: { status: 403, code: 'wrong-passphrase' },
+  PromptTooLongError: { status: 422, code: 'too-long' },
 };
 
 /** What a client is told of an error, and with which status. Errors that are a bug of ours tell nothing but that. */
-export function answerError(error: unknown): { status: number; body: ErrorBody; headers: Readonly<Record<string, string>> } {
+export function answerError(error: unknown): {
+  status: number;
+  body: ErrorBody;
+  headers: Readonly<Record<string, string>>;
+} {
   if (error instanceof HttpError) {
     const { status, message, code, headers } = error;
     return { status, body: { error: { message: sentence(message), code: code ?? words[status] ?? 'error' } }, headers };

@@ -5,11 +5,21 @@ export interface OpenAiError {
 }
 
 /** The same refusal as `answerError`, in the shape that clients of OpenAI's API read. */
-export function answerOpenAiError(error: unknown): { status: number; body: OpenAiError; headers: Readonly<Record<string, string>> } {
+export function answerOpenAiError(error: unknown): {
+  status: number;
+  body: OpenAiError;
+  headers: Readonly<Record<string, string>>;
+} {
   const { status, body, headers } = answerError(error);
   const { message, code } = body.error;
   const type =
-    status === 401 ? 'authentication_error' : status === 403 ? 'permission_error' : status >= 500 ? 'server_error' : 'invalid_request_error';
+    status === 401
+      ? 'authentication_error'
+      : status === 403
+        ? 'permission_error'
+        : status >= 500
+          ? 'server_error'
+          : 'invalid_request_error';
   // 422 is not in that API: what it means there is a bad request.
   return {
     status: status === 422 || status === 423 ? 400 : status,
@@ -18,4 +28,8 @@ export function answerOpenAiError(error: unknown): { status: number; body: OpenA
   };
 }
 
-const openAiCodes: Record<string, string> = { unauthorized: 'invalid_api_key', 'not-found': 'not_found' };
+const openAiCodes: Record<string, string> = {
+  unauthorized: 'invalid_api_key',
+  'not-found': 'not_found',
+  'too-long': 'context_length_exceeded',
+};

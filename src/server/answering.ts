@@ -1,6 +1,6 @@
 import type { ChatEvent } from '../chat/ChatSession.js';
 import type { InferenceRequest } from '../chat/inferenceProtocol.js';
-import { samplingOptions, type Sampling } from '../chat/sampling.js';
+import { type Sampling, samplingOptions } from '../chat/sampling.js';
 import { LoamError } from '../util/errors.js';
 import { defaults } from '../util/options.js';
 import type { Adapter, AdapterVersion } from '../vault/types.js';

@@ -13,7 +13,10 @@ export interface Guard {
  * What every request must satisfy, whatever its address: before a body is read and before a handler runs.
  * @throws HttpError 403 for a foreign Host or Origin
  */
-export function checkOrigin({ headers, rawHeaders }: Pick<IncomingMessage, 'headers' | 'rawHeaders'>, guard: Guard): void {
+export function checkOrigin(
+  { headers, rawHeaders }: Pick<IncomingMessage, 'headers' | 'rawHeaders'>,
+  guard: Guard,
+): void {
   const host = headers.host?.toLowerCase();
   const hosts = rawHeaders.filter((name, i) => i % 2 === 0 && name.toLowerCase() === 'host').length;
   if (host === undefined || hosts !== 1 || !guard.hosts.has(host)) {

@@ -1,6 +1,6 @@
 import type { Message } from '../data/types.js';
-import { LoamError } from '../util/errors.js';
 import { redact } from '../privacy/redact.js';
+import { LoamError } from '../util/errors.js';
 import type { DatasetInfo } from '../vault/types.js';
 import { encodeDataset } from './DatasetViews.js';
 import { HttpError } from './HttpError.js';
@@ -42,7 +42,11 @@ export async function editDataset(services: Services, id: string, edit: DatasetE
     excluded.add(index);
   }
   for (const index of edit.include ?? []) excluded.delete(index);
-  if (excluded.size >= dataset.examples.length && (edit.add ?? []).length === 0 && dataset.examples.every(({ source }) => excluded.has(source.index))) {
+  if (
+    excluded.size >= dataset.examples.length &&
+    (edit.add ?? []).length === 0 &&
+    dataset.examples.every(({ source }) => excluded.has(source.index))
+  ) {
     throw new LoamError({ found: 'every example would be left out', fix: 'keep at least one, or delete the data set' });
   }
   if (edit.name !== undefined && edit.name !== info.name) {
@@ -60,7 +64,10 @@ export async function editDataset(services: Services, id: string, edit: DatasetE
     const chosen = edit.redact === 'all' ? all : all.filter((finding) => isChosen(finding, edit.redact as never));
     for (const record of new Set(chosen.map((finding) => finding.record))) {
       const place = at(record);
-      examples[place] = redact(dataset.examples[place]!, chosen.filter((finding) => finding.record === record)).messages;
+      examples[place] = redact(
+        dataset.examples[place]!,
+        chosen.filter((finding) => finding.record === record),
+      ).messages;
     }
   }
   for (const { index, example } of edit.edit ?? []) examples[at(index)] = example as Record<string, unknown>;

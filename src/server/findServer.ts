@@ -47,10 +47,16 @@ export async function findServer(home: string): Promise<ServerClient | { release
   return {
     async request<T>(method: string, path: string, body?: unknown): Promise<T> {
       const answer = await send(method, path, body);
-      const value = (await answer.json()) as T & { error?: { message?: string; found?: string; fix?: string; where?: string } };
+      const value = (await answer.json()) as T & {
+        error?: { message?: string; found?: string; fix?: string; where?: string };
+      };
       if (answer.ok) return value;
       const { found, message, fix, where } = value.error ?? {};
-      throw new LoamError({ found: found ?? message?.replace(/\.$/, '') ?? `the server answered ${answer.status}`, fix, where });
+      throw new LoamError({
+        found: found ?? message?.replace(/\.$/, '') ?? `the server answered ${answer.status}`,
+        fix,
+        where,
+      });
     },
   };
 }

@@ -17,7 +17,9 @@ export interface NamedSpeaker {
  */
 export async function listSpeakers(services: Services): Promise<NamedSpeaker[]> {
   const { models } = await services.models();
-  const usable = models.filter(({ installed, entry }) => installed && (entry === null || entry.architecture in architectures));
+  const usable = models.filter(
+    ({ installed, entry }) => installed && (entry === null || entry.architecture in architectures),
+  );
   const speakers = new Map<string, NamedSpeaker>();
   const add = (speaker: NamedSpeaker) => {
     if (!speakers.has(speaker.id)) speakers.set(speaker.id, speaker);

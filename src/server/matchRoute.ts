@@ -13,7 +13,11 @@ export interface Match<Context> {
  * Finds the route of a method and a path without its query. Fixed parts go before parameters.
  * @throws HttpError 404, 405 with Allow, 400 for a path that is not valid percent-encoded UTF-8
  */
-export function matchRoute<Context>(routes: readonly AnyRoute<Context>[], method: string, path: string): Match<Context> {
+export function matchRoute<Context>(
+  routes: readonly AnyRoute<Context>[],
+  method: string,
+  path: string,
+): Match<Context> {
   const parts = path.split('/').slice(1).map(decode);
   const allowed = new Set<string>();
   let best: (Match<Context> & { fixed: number }) | undefined;

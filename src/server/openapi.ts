@@ -58,7 +58,9 @@ export function openapi<C>(routes: readonly AnyRoute<C>[]): Record<string, unkno
     security: [{ token: [] }],
     paths,
     components: {
-      securitySchemes: { token: { type: 'http', scheme: 'bearer', description: 'From the link that `loam serve` prints.' } },
+      securitySchemes: {
+        token: { type: 'http', scheme: 'bearer', description: 'From the link that `loam serve` prints.' },
+      },
       schemas: { Error: errorSchema, OpenAiError: openAiErrorSchema },
     },
   };

@@ -10,11 +10,14 @@ const JSON_LIMIT = 1 << 20;
 
 /** The media type alone, lower case. */
 function mediaType(header: string | undefined): string | undefined {
-  return header?.split(';')[0]!.trim().toLowerCase();
+  return header === undefined ? undefined : header.split(';')[0]!.trim().toLowerCase();
 }
 
 /** @throws HttpError 415: before anything of the body is read */
-export function checkContentType<C>(request: Pick<IncomingMessage, 'headers'>, route: AnyRoute<C>): 'json' | 'bytes' | 'none' {
+export function checkContentType<C>(
+  request: Pick<IncomingMessage, 'headers'>,
+  route: AnyRoute<C>,
+): 'json' | 'bytes' | 'none' {
   const type = mediaType(request.headers['content-type']);
   const { headers } = request;
   const has = headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0;

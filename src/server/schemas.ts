@@ -23,7 +23,10 @@ export const ExampleInput = Type.Union([
     { instruction: Text, input: Type.Optional(Text), output: Text, system: Type.Optional(Text) },
     { additionalProperties: false },
   ),
-  Type.Object({ messages: Type.Array(MessageSchema, { minItems: 2, maxItems: 1000 }) }, { additionalProperties: false }),
+  Type.Object(
+    { messages: Type.Array(MessageSchema, { minItems: 2, maxItems: 1000 }) },
+    { additionalProperties: false },
+  ),
 ]);
 
 export const DatasetSchema = Type.Object({

@@ -100,7 +100,10 @@ function namesOf(host: string): string[] {
 
 function explain(error: NodeJS.ErrnoException, port: number, host: string): unknown {
   if (error.code === 'EADDRINUSE') {
-    return new LoamError({ found: `port ${port} is in use by another program`, fix: 'choose another one with --port' }, { cause: error });
+    return new LoamError(
+      { found: `port ${port} is in use by another program`, fix: 'choose another one with --port' },
+      { cause: error },
+    );
   }
   if (error.code === 'EACCES') {
     return new LoamError({ found: `port ${port} is not for users`, expected: 'one above 1023' }, { cause: error });

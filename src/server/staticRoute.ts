@@ -44,6 +44,9 @@ export function staticRoute<Context>(
 }
 
 function acceptsGzip(header: string | string[] | undefined): boolean {
-  const codings = String(header ?? '').toLowerCase().split(',').map((coding) => coding.trim());
+  const codings = String(header ?? '')
+    .toLowerCase()
+    .split(',')
+    .map((coding) => coding.trim());
   return codings.some((coding) => /^(gzip|\*)($|;)/.test(coding) && !/;\s*q=0(\.0*)?$/.test(coding));
 }

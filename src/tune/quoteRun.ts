@@ -2,12 +2,12 @@ import { resolveModel } from '../catalog/resolveModel.js';
 import type { NamedBytes } from '../data/types.js';
 import { Engine } from '../ggml/engine.js';
 import { Corrections } from '../jobs/corrections.js';
-import { hashOrKnown } from './hashOrKnown.js';
 import { readMemory } from '../jobs/readMemory.js';
 import { Model } from '../model/model.js';
 import { Tokenizer } from '../model/tokenizer.js';
 import { type LayerCosts, measureCosts } from '../qlora/quote.js';
 import type { Quote, TuneEvent } from './events.js';
+import { hashOrKnown } from './hashOrKnown.js';
 import type { TuneOptions } from './options.js';
 import { prepareData } from './prepare.js';
 import { qloraSettings } from './qloraSettings.js';
@@ -37,7 +37,11 @@ export interface RunQuote extends Quote {
  * What a run would take, before it begins: measures a layer on this device, for some seconds.
  * @throws LoamError where the data cannot be used, or the run would not fit into memory
  */
-export async function quoteRun(data: string | NamedBytes, options: TuneOptions, signal?: AbortSignal): Promise<RunQuote> {
+export async function quoteRun(
+  data: string | NamedBytes,
+  options: TuneOptions,
+  signal?: AbortSignal,
+): Promise<RunQuote> {
   const warnings: string[] = [];
   let told: Extract<TuneEvent, { type: 'quote' }> | undefined;
   const emit = (event: TuneEvent) => {

@@ -60,10 +60,12 @@ export class Vault implements AsyncDisposable {
     return await new VaultLock(folder).run(async () => {
       const isNew = keyState(folder) === 'absent';
       if (isNew) await requireEmpty(folder);
-      const root = isNew ? newRootKey() : (known ?? (await readRootKey(folder, passphrase)));
+      const read = isNew ? undefined : (known ?? (await readRootKey(folder, passphrase)));
+      const root = read?.key ?? newRootKey();
       // The index first: a vault without key is not there yet, and the next attempt replaces what this one left.
       const index = await VaultIndex.open(folder, root, isNew);
       if (isNew) await writeRootKey(folder, root, passphrase);
+      await read?.tidy();
       const blobs = new BlobStore(blobFolder);
       await index.tidy();
       if (index.problems.length === 0) await blobs.sweep(index.blobs());

@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { Decrypter, Encrypter } from 'age-encryption';
 import { KEY_BYTES } from '../util/seal.js';
 import { VaultDamagedError, VaultLockedError, WrongPassphraseError } from './errors.js';
-import { copyPath, readMirrored, removeMirrored, writeMirrored } from './mirrored.js';
+import { copyPath, isMirrored, readMirrored, removeMirrored, writeMirrored } from './mirrored.js';
 import { passphraseIdentity, passphraseRecipient } from './passphrase.js';
 import type { VaultState } from './types.js';
 
@@ -56,15 +56,30 @@ export async function writeRootKey(folder: string, key: Uint8Array, passphrase: 
   await removeMirrored(plainPath(folder));
 }
 
+export interface ReadKey {
+  key: Buffer;
+  /** Mends a damaged copy of the file, and removes what an interrupted change of passphrase has left. Call it under the lock. */
+  tidy(): Promise<void>;
+}
+
 /**
  * Reads the key of a vault that has one.
  * @throws VaultLockedError, WrongPassphraseError, VaultDamagedError
  */
-export async function readRootKey(folder: string, passphrase: string | undefined): Promise<Buffer> {
+export async function readRootKey(folder: string, passphrase: string | undefined): Promise<ReadKey> {
+  const found = (path: string, key: Buffer, content: Buffer): ReadKey => ({
+    key,
+    async tidy() {
+      // Where another process has changed it meanwhile, that is the newer one.
+      const current = readMirrored(path);
+      if (current.some((other) => other.equals(content)) && !isMirrored(path)) await writeMirrored(path, content);
+      if (path === lockedPath(folder) && exists(plainPath(folder))) await removeMirrored(plainPath(folder));
+    },
+  });
   if (keyState(folder) !== 'passphrase') {
     for (const content of readMirrored(plainPath(folder))) {
       const key = parse(content.toString('latin1'));
-      if (key) return key;
+      if (key) return found(plainPath(folder), key, content);
     }
     throw damaged(plainPath(folder));
   }
@@ -76,9 +91,7 @@ export async function readRootKey(folder: string, passphrase: string | undefined
     decrypter.addIdentity(identity);
     try {
       const key = parse(await decrypter.decrypt(content, 'text'));
-      // Left there by a change of passphrase that was interrupted.
-      if (key) await removeMirrored(plainPath(folder));
-      if (key) return key;
+      if (key) return found(lockedPath(folder), key, content);
     } catch (error) {
       if (isSystemError(error)) throw error;
       refused ||= identity.refused;

@@ -78,6 +78,8 @@ export class VaultIndex implements Disposable {
   private state: State | undefined;
   /** Whether `root` has once been the right key. */
   private opened = false;
+  /** Whether a write is under way: the files are not to be read in its middle, and its state must not be replaced under it. */
+  private writing = false;
   readonly lock: VaultLock;
 
   private constructor(
@@ -135,17 +137,29 @@ export class VaultIndex implements Disposable {
       this.refresh();
       const { change, result, after } = await decide();
       const { put = [], remove = [], forget = false } = change;
-      if (put.length > 0 || remove.length > 0 || forget) await this.commit({ put, remove, forget });
+      if (put.length > 0 || remove.length > 0 || forget) {
+        await this.undisturbed(() => this.commit({ put, remove, forget }));
+      }
       await after?.();
       return result;
     });
+  }
+
+  /** Whoever asks while `write` is at it is answered from memory, as of before. */
+  private async undisturbed(write: () => Promise<void>): Promise<void> {
+    this.writing = true;
+    try {
+      await write();
+    } finally {
+      this.writing = false;
+    }
   }
 
   /** Makes `root` the vault's key. `write` puts it to its place, between two writings of `index.key` that make either key fit. */
   replaceRoot(root: Buffer, write: () => Promise<void>): Promise<void> {
     return this.lock.run(async () => {
       this.refresh();
-      await this.commit({ put: [], remove: [], forget: true });
+      await this.undisturbed(() => this.commit({ put: [], remove: [], forget: true }));
       const { key } = this.current();
       await writeKeyring(this.folder, [this.root, root], [key]);
       await write();
@@ -179,6 +193,7 @@ export class VaultIndex implements Disposable {
   }
 
   private refresh(): void {
+    if (this.writing && this.state !== undefined) return;
     if (this.state !== undefined && this.state.signature === this.signature()) return;
     for (let attempt = 1; ; attempt++) {
       const before = this.signature();
@@ -281,6 +296,7 @@ export class VaultIndex implements Disposable {
     });
     await writeMirrored(this.path, from.image.export(all || remove.length > 0));
     this.state = { image: from.image, key: from.key, generation, entries, signature: this.signature() };
+    this.opened = true;
   }
 
   [Symbol.dispose](): void {

@@ -3,9 +3,9 @@ import { once } from 'node:events';
 import { appFiles } from '../../app/appFiles.js';
 import { contentSecurityPolicy } from '../../app/contentSecurityPolicy.js';
 import { isLoopback, startServer } from '../../server/startServer.js';
-import { framesOf } from '../../util/sendError.js';
 import { UsageError } from '../../util/errors.js';
 import { loamHome } from '../../util/home.js';
+import { framesOf } from '../../util/sendError.js';
 import { Vault } from '../../vault/Vault.js';
 import { command } from '../command.js';
 import { openVault } from '../openVault.js';
@@ -18,17 +18,37 @@ export const serveCommand = command({
   summary: 'Serves the web app and the API, to this device only.',
   usage: '[options]',
   options: {
-    port: { kind: 'integer', min: 0, max: 65535, default: DEFAULT_PORT, value: 'N', sentence: 'Port; 0 takes any that is free.' },
+    port: {
+      kind: 'integer',
+      min: 0,
+      max: 65535,
+      default: DEFAULT_PORT,
+      value: 'N',
+      sentence: 'Port; 0 takes any that is free.',
+    },
     open: { kind: 'flag', default: false, sentence: 'Opens the page in the browser.' },
-    newToken: { kind: 'flag', default: false, sentence: 'Makes a new access token: links and programs with the old one are locked out.' },
-    host: { kind: 'text', default: '127.0.0.1', value: 'ADDRESS', sentence: 'Address to listen on; one that others can reach needs --expose.' },
-    expose: { kind: 'flag', default: false, sentence: 'Lets other devices in: who has the link can read everything, and it travels unencrypted.' },
+    newToken: {
+      kind: 'flag',
+      default: false,
+      sentence: 'Makes a new access token: links and programs with the old one are locked out.',
+    },
+    host: {
+      kind: 'text',
+      default: '127.0.0.1',
+      value: 'ADDRESS',
+      sentence: 'Address to listen on; one that others can reach needs --expose.',
+    },
+    expose: {
+      kind: 'flag',
+      default: false,
+      sentence: 'Lets other devices in: who has the link can read everything, and it travels unencrypted.',
+    },
     ...vaultOptions,
     ...jsonOption,
   },
   positionals: [0, 0],
   more: [
-    'The link holds the token that the page needs: keep it to yourself. Chat programs that speak OpenAI\'s API take it as API key,',
+    "The link holds the token that the page needs: keep it to yourself. Chat programs that speak OpenAI's API take it as API key,",
     'with http://127.0.0.1:PORT/v1 as base URL. A vault with a passphrase is unlocked on the page, or by --passphrase-file.',
   ].join('\n'),
   async run({ options, output, signal }) {
@@ -53,9 +73,13 @@ export const serveCommand = command({
       vault,
       files: await appFiles(),
       contentSecurityPolicy,
-      onBug: (error) => output.line(`an unexpected ${error instanceof Error ? error.name : 'error'}, which is a bug in Loam; please report it:\n${framesOf(error)}`),
+      onBug: (error) =>
+        output.line(
+          `an unexpected ${error instanceof Error ? error.name : 'error'}, which is a bug in Loam; please report it:\n${framesOf(error)}`,
+        ),
     });
-    if (!isLoopback(host)) output.line('WARNING: other devices can reach this; the link and all that it shows travel unencrypted.');
+    if (!isLoopback(host))
+      output.line('WARNING: other devices can reach this; the link and all that it shows travel unencrypted.');
     output.line(`Loam is here: ${server.link}`);
     output.line('Ctrl-C ends it; a job that is running goes on the next time.');
     output.event({ type: 'ready', link: server.link, port: server.port, token: server.token });

@@ -7,8 +7,8 @@ import { readHyperparameters } from '../../model/hyperparameters.js';
 import type { Adapter, AdapterVersion } from '../../vault/types.js';
 import { HttpError } from '../HttpError.js';
 import { Answer, routesOf } from '../route.js';
-import { AdapterSchema, Done, Id, Name, VersionSchema } from '../schemas.js';
 import type { Services } from '../Services.js';
+import { AdapterSchema, Done, Free, Id, Name, VersionSchema } from '../schemas.js';
 import { viewAdapter, viewVersion } from '../viewAdapter.js';
 
 const route = routesOf<Services>();
@@ -117,8 +117,33 @@ export const adapterRoutes = [
   }),
   route({
     method: 'GET',
+    path: '/api/adapters/{id}/versions/{version}/memorised',
+    summary: 'What the version was found to reproduce of its data; null where nobody has asked it.',
+    response: Type.Object({ memorised: Type.Union([Free, Type.Null()]) }),
+    async handler({ params }, services) {
+      return { memorised: requireVersion(services, params).version.memorised ?? null };
+    },
+  }),
+  route({
+    method: 'POST',
+    path: '/api/adapters/{id}/versions/{version}/memorised',
+    summary:
+      'Asks the version for the private details of its data, for minutes; progress comes as events of type "probing".',
+    response: Type.Object({ memorised: Type.Union([Free, Type.Null()]) }),
+    async handler({ params, signal }, services) {
+      const { version } = requireVersion(services, params);
+      await services.jobs.probe(version.id, signal, (done, total) => {
+        services.events.emit({ type: 'probing', version: version.id, done, total });
+      });
+      services.changed('adapters');
+      return { memorised: services.vault.adapters.version(version.id).memorised ?? null };
+    },
+  }),
+  route({
+    method: 'GET',
     path: '/api/adapters/{id}/versions/{version}/export',
-    summary: 'The file of a version, not encrypted. Where it reproduces private text or was not tested for it: 409 unless confirm=true.',
+    summary:
+      'The file of a version, not encrypted. Where it reproduces private text or was not tested for it: 409 unless confirm=true.',
     query: Type.Object({ format: Type.Optional(Type.Enum(['gguf', 'peft'])), confirm: Type.Optional(Type.Boolean()) }),
     response: 'the file',
     async handler({ params, query }, services) {

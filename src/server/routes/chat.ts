@@ -5,9 +5,9 @@ import { answerWith, samplingOf } from '../answering.js';
 import { Conversations } from '../Conversations.js';
 import { HttpError } from '../HttpError.js';
 import { Answer, routesOf } from '../route.js';
-import { ConversationSchema, Done, Id, Name, SamplingInput } from '../schemas.js';
 import type { ServerEvent } from '../ServerEvent.js';
 import type { Services } from '../Services.js';
+import { ConversationSchema, Done, Id, Name, SamplingInput } from '../schemas.js';
 
 const route = routesOf<Services>();
 const Prompt = Type.String({ minLength: 1, maxLength: 1 << 20 });
@@ -54,7 +54,10 @@ export const chatRoutes = [
         } finally {
           // What was said so far stays said, also when it was stopped.
           if (body.keep !== false && text !== '') {
-            await conversations.put({ id, ...speaker, messages: [...messages, { role: 'assistant', content: text }] }, known);
+            await conversations.put(
+              { id, ...speaker, messages: [...messages, { role: 'assistant', content: text }] },
+              known,
+            );
             services.changed('conversations');
           }
         }
@@ -81,16 +84,25 @@ export const chatRoutes = [
     async handler({ body, signal }, services) {
       const model = body.model ?? services.defaultModel;
       const { vault } = services;
-      const found = vault.adapters.list().flatMap(({ versions }) => versions).find(({ id }) => id === body.version);
+      const found = vault.adapters
+        .list()
+        .flatMap(({ versions }) => versions)
+        .find(({ id }) => id === body.version);
       if (!found) throw new HttpError(404, 'there is no such version');
       const system: ChatMessage[] = body.system ? [{ role: 'system', content: body.system }] : [];
       const prompt: ChatMessage[] = [...system, { role: 'user', content: body.prompt }];
       async function* stream(): AsyncGenerator<ServerEvent> {
         for (const side of ['adapted', 'base'] as const) {
           const speaker = { model, version: side === 'base' ? null : body.version };
-          for await (const event of answerWith(services, speaker, { prompt, sampling: samplingOf(body.options) }, signal)) {
+          for await (const event of answerWith(
+            services,
+            speaker,
+            { prompt, sampling: samplingOf(body.options) },
+            signal,
+          )) {
             if (event.type === 'text') yield { data: { type: 'text', side, text: event.text } };
-            if (event.type === 'end') yield { data: { type: 'side', side, tokens: event.tokens, seconds: event.seconds } };
+            if (event.type === 'end')
+              yield { data: { type: 'side', side, tokens: event.tokens, seconds: event.seconds } };
           }
         }
         yield { data: { type: 'done', done: true, nll: found!.lineage.metrics?.nll } };
@@ -124,7 +136,8 @@ export const chatRoutes = [
     summary: 'Destroys a conversation.',
     response: Done,
     async handler({ params }, services) {
-      if (!(await new Conversations(services.vault).delete(params.id))) throw new HttpError(404, 'there is no such conversation');
+      if (!(await new Conversations(services.vault).delete(params.id)))
+        throw new HttpError(404, 'there is no such conversation');
       services.changed('conversations');
       return { ok: true };
     },

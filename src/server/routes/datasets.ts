@@ -7,8 +7,17 @@ import { editDataset } from '../editDataset.js';
 import { HttpError } from '../HttpError.js';
 import { noteFindings, readSummary, viewFinding } from '../personalFindings.js';
 import { Answer, routesOf } from '../route.js';
-import { DatasetSchema, Done, ExampleInput, ExampleView, Free, Name, ProblemSchema, VersionSchema } from '../schemas.js';
 import type { Services } from '../Services.js';
+import {
+  DatasetSchema,
+  Done,
+  ExampleInput,
+  ExampleView,
+  Free,
+  Name,
+  ProblemSchema,
+  VersionSchema,
+} from '../schemas.js';
 import { viewVersion } from '../viewAdapter.js';
 
 const route = routesOf<Services>();
@@ -82,24 +91,36 @@ export const datasetRoutes = [
       const info = requireDataset(services, params.id);
       const dataset = await services.datasets.open(services.vault, info);
       const found = await services.datasets.findings(services.vault, info);
-      return listExamples(info, dataset, found, { offset: query.offset ?? 0, limit: query.limit ?? 50, filter: query.filter ?? 'all' });
+      return listExamples(info, dataset, found, {
+        offset: query.offset ?? 0,
+        limit: query.limit ?? 50,
+        filter: query.filter ?? 'all',
+      });
     },
   }),
   route({
     method: 'PATCH',
     path: '/api/datasets/{id}',
-    summary: 'Renames; leaves out and takes in; edits, redacts and adds examples. `sha256`: refused where it is no longer that.',
+    summary:
+      'Renames; leaves out and takes in; edits, redacts and adds examples. `sha256`: refused where it is no longer that.',
     body: Type.Object(
       {
         sha256: Type.Optional(Type.String({ maxLength: 64 })),
         name: Type.Optional(Name),
         exclude: Type.Optional(Type.Array(Index)),
         include: Type.Optional(Type.Array(Index)),
-        edit: Type.Optional(Type.Array(Type.Object({ index: Index, example: ExampleInput }, { additionalProperties: false }))),
+        edit: Type.Optional(
+          Type.Array(Type.Object({ index: Index, example: ExampleInput }, { additionalProperties: false })),
+        ),
         redact: Type.Optional(
           Type.Union([
             Type.Literal('all'),
-            Type.Array(Type.Object({ index: Index, findingId: Type.String({ maxLength: 200 }) }, { additionalProperties: false })),
+            Type.Array(
+              Type.Object(
+                { index: Index, findingId: Type.String({ maxLength: 200 }) },
+                { additionalProperties: false },
+              ),
+            ),
           ]),
         ),
         add: Type.Optional(Type.Array(ExampleInput)),
@@ -150,7 +171,12 @@ export const datasetRoutes = [
       const examples = dataset.examples.filter(({ source }) => !excluded.has(source.index));
       const { show = 3, maxTokens = 2048 } = query;
       const preview = await services.inference.preview({ model: model.path, examples, show, maxTokens }, signal);
-      return { ...preview, records: dataset.records, problems: dataset.problems.map(viewProblem), format: dataset.format };
+      return {
+        ...preview,
+        records: dataset.records,
+        problems: dataset.problems.map(viewProblem),
+        format: dataset.format,
+      };
     },
   }),
   route({

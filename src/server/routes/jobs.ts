@@ -4,9 +4,9 @@ import { UsageError } from '../../util/errors.js';
 import { parseObject } from '../../util/options.js';
 import { HttpError } from '../HttpError.js';
 import { Answer, routesOf } from '../route.js';
-import { Done, Free, Id, JobSchema, Name } from '../schemas.js';
 import type { ServerEvent } from '../ServerEvent.js';
 import type { Services } from '../Services.js';
+import { Done, Free, Id, JobSchema, Name } from '../schemas.js';
 import { requireDataset } from './datasets.js';
 import { jobOptions } from './options.js';
 
@@ -62,7 +62,10 @@ export const jobRoutes = [
     async handler({ body, signal }, services) {
       requireDataset(services, body.dataset);
       const model = await services.model(body.model ?? services.defaultModel);
-      return await services.jobs.quote({ dataset: body.dataset, model: model.name, options: readOptions(body.options) }, signal);
+      return await services.jobs.quote(
+        { dataset: body.dataset, model: model.name, options: readOptions(body.options) },
+        signal,
+      );
     },
   }),
   route({

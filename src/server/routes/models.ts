@@ -5,8 +5,8 @@ import { removeModel } from '../../catalog/removeModel.js';
 import { architectures } from '../../model/architecture.js';
 import { HttpError } from '../HttpError.js';
 import { Answer, routesOf } from '../route.js';
-import { Done, Free, ModelSchema } from '../schemas.js';
 import type { Services } from '../Services.js';
+import { Done, Free, ModelSchema } from '../schemas.js';
 
 const route = routesOf<Services>();
 

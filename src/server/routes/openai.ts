@@ -1,20 +1,21 @@
 import { randomBytes } from 'node:crypto';
 import Type from 'typebox';
-import { samplingOptions, type Sampling } from '../../chat/sampling.js';
+import { type Sampling, samplingOptions } from '../../chat/sampling.js';
 import type { ChatMessage } from '../../model/chatTemplate.js';
 import { answerWith, type Speaker, samplingOf } from '../answering.js';
 import { answerOpenAiError } from '../answerOpenAiError.js';
 import { HttpError } from '../HttpError.js';
 import { listSpeakers } from '../listSpeakers.js';
 import { Answer, routesOf } from '../route.js';
-import { Free } from '../schemas.js';
 import type { ServerEvent } from '../ServerEvent.js';
 import type { Services } from '../Services.js';
+import { Free } from '../schemas.js';
 
 const route = routesOf<Services>();
 const Text = Type.String({ maxLength: 1 << 20 });
 const TextPart = Type.Object({ type: Type.Literal('text'), text: Text });
-const Nullable = <T extends Parameters<typeof Type.Union>[0][number]>(schema: T) => Type.Optional(Type.Union([schema, Type.Null()]));
+const Nullable = <T extends Parameters<typeof Type.Union>[0][number]>(schema: T) =>
+  Type.Optional(Type.Union([schema, Type.Null()]));
 
 /** Fields that are honoured; others that clients send are ignored, as llama.cpp's server does. */
 const common = {
@@ -38,7 +39,8 @@ export const openAiRoutes = [
   route({
     method: 'GET',
     path: '/v1/models',
-    summary: 'Base models on this device and every version of every adapter (NAME: the one in use, NAME@N: one of them).',
+    summary:
+      'Base models on this device and every version of every adapter (NAME: the one in use, NAME@N: one of them).',
     response: Free,
     errors: 'openai',
     async handler(_, services) {
@@ -69,12 +71,14 @@ export const openAiRoutes = [
     errors: 'openai',
     async handler({ body, signal }, services) {
       const speaker = await findSpeaker(services, body.model);
-      const messages = body.messages.map(({ role, content }): ChatMessage => ({
-        role: role === 'developer' ? 'system' : role,
-        content: typeof content === 'string' ? content : content.map(({ text }) => text).join(''),
-      }));
+      const messages = body.messages.map(
+        ({ role, content }): ChatMessage => ({
+          role: role === 'developer' ? 'system' : role,
+          content: typeof content === 'string' ? content : content.map(({ text }) => text).join(''),
+        }),
+      );
       if (messages.at(-1)!.role === 'assistant') {
-        throw new HttpError(400, 'the last message is the assistant\'s, expected the user\'s', 'invalid');
+        throw new HttpError(400, "the last message is the assistant's, expected the user's", 'invalid');
       }
       const request = {
         prompt: messages,
@@ -110,7 +114,11 @@ export const openAiRoutes = [
     method: 'POST',
     path: '/v1/completions',
     summary: 'What follows a text, whole or streamed; no chat template is put around it.',
-    body: Type.Object({ ...common, prompt: Type.Union([Text, Type.Array(Text, { minItems: 1, maxItems: 1 })]), echo: Nullable(Type.Boolean()) }),
+    body: Type.Object({
+      ...common,
+      prompt: Type.Union([Text, Type.Array(Text, { minItems: 1, maxItems: 1 })]),
+      echo: Nullable(Type.Boolean()),
+    }),
     bodyLimit: 16 << 20,
     response: Free,
     errors: 'openai',
@@ -151,7 +159,11 @@ type Request = Parameters<typeof answerWith>[2];
 async function findSpeaker(services: Services, name: string) {
   const found = (await listSpeakers(services)).find(({ id }) => id === name);
   if (found) return found;
-  throw new HttpError(404, `the model ${JSON.stringify(name.slice(0, 100))} does not exist; /v1/models lists those that do`, 'model_not_found');
+  throw new HttpError(
+    404,
+    `the model ${JSON.stringify(name.slice(0, 100))} does not exist; /v1/models lists those that do`,
+    'model_not_found',
+  );
 }
 
 function viewModel({ id, created, owner }: { id: string; created: number; owner: string }) {
@@ -159,10 +171,16 @@ function viewModel({ id, created, owner }: { id: string; created: number; owner:
 }
 
 function sampling(
-  { temperature, top_p, seed, n }: { temperature?: number | null; top_p?: number | null; seed?: number | null; n?: number | null },
+  {
+    temperature,
+    top_p,
+    seed,
+    n,
+  }: { temperature?: number | null; top_p?: number | null; seed?: number | null; n?: number | null },
   maxTokens: number | null | undefined,
 ): Sampling {
-  if (n !== undefined && n !== null && n !== 1) throw new HttpError(400, 'n must be 1: one answer at a time', 'invalid');
+  if (n !== undefined && n !== null && n !== 1)
+    throw new HttpError(400, 'n must be 1: one answer at a time', 'invalid');
   const given: Partial<Sampling> = {};
   if (typeof temperature === 'number') given.temperature = temperature;
   if (typeof top_p === 'number') given.topP = top_p;
@@ -180,7 +198,12 @@ interface End {
   usage: Usage;
 }
 
-async function* pieces(services: Services, speaker: Speaker, request: Request, signal: AbortSignal): AsyncGenerator<string, End, void> {
+async function* pieces(
+  services: Services,
+  speaker: Speaker,
+  request: Request,
+  signal: AbortSignal,
+): AsyncGenerator<string, End, void> {
   for await (const event of answerWith(services, speaker, request, signal)) {
     if (event.type === 'text') yield event.text;
     if (event.type !== 'end') continue;

@@ -3,13 +3,22 @@ import { type TuneOptions, tuneOptions } from '../../tune/options.js';
 import type { Option } from '../../util/options.js';
 import { openapi } from '../openapi.js';
 import { routesOf } from '../route.js';
-import { Free } from '../schemas.js';
 import type { Services } from '../Services.js';
+import { Free } from '../schemas.js';
 
 const route = routesOf<Services>();
 
 /** What the server decides by itself: where a run reads and writes. */
-const own = ['model', 'out', 'heldout', 'teacher', 'start', 'resume', 'restart', 'report'] as const satisfies readonly (keyof TuneOptions)[];
+const own = [
+  'model',
+  'out',
+  'heldout',
+  'teacher',
+  'start',
+  'resume',
+  'restart',
+  'report',
+] as const satisfies readonly (keyof TuneOptions)[];
 
 /** Options of tuning that a job may be given. */
 export const jobOptions: Readonly<Record<string, Option>> = Object.fromEntries(

@@ -1,10 +1,10 @@
 import Type from 'typebox';
 import { HttpError } from '../HttpError.js';
+import { keepExample } from '../keepExample.js';
 import { Answer, routesOf } from '../route.js';
-import { Free, Id, Name } from '../schemas.js';
 import type { Services } from '../Services.js';
 import { Settings } from '../Settings.js';
-import { keepExample } from '../keepExample.js';
+import { Free, Id, Name } from '../schemas.js';
 
 const route = routesOf<Services>();
 /** Bytes of all settings together. */
@@ -25,7 +25,9 @@ export const settingRoutes = [
     method: 'PATCH',
     path: '/api/settings',
     summary: 'Changes settings; null takes one away.',
-    body: Type.Record(Type.String({ pattern: '^[A-Za-z][A-Za-z0-9]{0,63}$' }), Type.Unknown(), { additionalProperties: false }),
+    body: Type.Record(Type.String({ pattern: '^[A-Za-z][A-Za-z0-9]{0,63}$' }), Type.Unknown(), {
+      additionalProperties: false,
+    }),
     bodyLimit: MAX_SETTINGS,
     response: Free,
     async handler({ body }, services) {
@@ -37,7 +39,8 @@ export const settingRoutes = [
   route({
     method: 'POST',
     path: '/api/feedback',
-    summary: 'A thumb up or down, kept encrypted; with keepAsExample the answer, or its correction, becomes an example.',
+    summary:
+      'A thumb up or down, kept encrypted; with keepAsExample the answer, or its correction, becomes an example.',
     body: Type.Object(
       {
         prompt: Prompt,

@@ -7,8 +7,8 @@ import { listModels } from '../../catalog/listModels.js';
 import { readMemory } from '../../jobs/readMemory.js';
 import { version } from '../../util/version.js';
 import { Answer, routesOf } from '../route.js';
-import { Free } from '../schemas.js';
 import type { Services } from '../Services.js';
+import { Free } from '../schemas.js';
 
 const route = routesOf<Services>();
 
@@ -51,7 +51,8 @@ export const statusRoutes = [
           freeDiskBytes: disk && disk.bavail * disk.bsize,
           battery: readBattery(),
         },
-        privacy: 'Everything stays on this device: no telemetry, no account. The network is used only to fetch a model that you ask for.',
+        privacy:
+          'Everything stays on this device: no telemetry, no account. The network is used only to fetch a model that you ask for.',
       };
     },
   }),

@@ -1,8 +1,8 @@
 import Type from 'typebox';
 import { HttpError } from '../HttpError.js';
 import { routesOf } from '../route.js';
-import { Done, Free } from '../schemas.js';
 import type { Services } from '../Services.js';
+import { Done, Free } from '../schemas.js';
 
 const route = routesOf<Services>();
 const Passphrase = Type.String({ minLength: 1, maxLength: 1024 });
@@ -51,7 +51,12 @@ export const vaultRoutes = [
     method: 'GET',
     path: '/api/storage',
     summary: 'Bytes on the disk, by kind.',
-    response: Type.Object({ vault: Free, models: Type.Number(), runs: Type.Number(), problems: Type.Array(Type.String()) }),
+    response: Type.Object({
+      vault: Free,
+      models: Type.Number(),
+      runs: Type.Number(),
+      problems: Type.Array(Type.String()),
+    }),
     async handler(_, services) {
       return await services.storage();
     },

@@ -31,13 +31,19 @@ function change(
 export const changeVerbs = [
   change('pause', 'stops it, after its checkpoint is saved', (jobs, { id }) => jobs.pause(id)),
   change('resume', 'lets it take its turn again', (jobs, { id }) => jobs.resume(id)),
-  change('cancel', 'ends it for good; its checkpoints are destroyed', (jobs, { id }, { keep }) => jobs.cancel(id, keep ?? false), {
-    keep: {
-      kind: 'flag',
-      default: false,
-      sentence: 'Keeps the best state so far as a version, not measured and not in use; only while `loam serve` runs it.',
+  change(
+    'cancel',
+    'ends it for good; its checkpoints are destroyed',
+    (jobs, { id }, { keep }) => jobs.cancel(id, keep ?? false),
+    {
+      keep: {
+        kind: 'flag',
+        default: false,
+        sentence:
+          'Keeps the best state so far as a version, not measured and not in use; only while `loam serve` runs it.',
+      },
     },
-  }),
+  ),
   command({
     name: 'rm',
     summary: 'takes an ended job off the list',
