@@ -11,7 +11,7 @@ export interface Point {
 export interface RunView {
   state: JobState;
   message: string;
-  stage?: Stage;
+  stage?: Stage | 'probe';
   progress?: { done: number; total: number };
   etaSeconds?: number;
   train: Point[];
@@ -67,6 +67,11 @@ export function withEvent(view: RunView, id: number, event: JobEvent, at: number
       break;
     case 'progress':
       next.stage = event.stage;
+      next.progress = { done: event.done, total: event.total };
+      break;
+    case 'probing':
+      next.stage = 'probe';
+      next.message = '';
       next.progress = { done: event.done, total: event.total };
       break;
     case 'quote':
@@ -161,13 +166,14 @@ export const stateNames: Readonly<Record<JobState, string>> = {
   cancelled: 'Stopped',
 };
 
-export const stageNames: Readonly<Record<Stage, string>> = {
+export const stageNames: Readonly<Record<Stage | 'probe', string>> = {
   hash: 'Checking the model file',
   embed: 'Reading the examples',
   ridge: 'First fit',
   qlora: 'Learning from your examples',
   measure: 'Measuring',
   answers: 'Writing answers',
+  probe: 'Trying what it knows by heart',
 };
 
 /** How surprised the model is by the right answer, in words: exp(-NLL) is the mean chance it gives each token of it. */

@@ -135,7 +135,9 @@ export type JobEvent =
   | TuneEvent
   | { type: 'result'; result: JobResult; adapter?: { id: string; version: string } }
   | { type: 'state'; state: JobState; message?: string }
-  | { type: 'eta'; seconds: number };
+  | { type: 'eta'; seconds: number }
+  /** The finished adapter is asked for the private details of its data. */
+  | { type: 'probing'; done: number; total: number };
 
 export interface AdapterVersion {
   id: string;

@@ -65,8 +65,10 @@ const SILENCE = 45_000;
 export function follow(
   path: string,
   listener: {
-    /** `id` is 0 for an event of this moment only, which is not sent again. An answer of false ends the stream. */
-    onEvent: (id: number, data: unknown) => unknown;
+    /** `id` is 0 for an event of this moment only, which is not sent again. */
+    onEvent: (id: number, data: unknown) => void;
+    /** Asked when the server ends the stream: whether that was its end and not a break. */
+    isOver?: () => boolean;
     onState?: (connected: boolean) => void;
     /** The server no longer knows the last event: what was made of them must be made anew. */
     onReset?: () => void;
@@ -122,17 +124,14 @@ export function follow(
       const reader = response.body!.getReader();
       for (;;) {
         const { done, value } = await reader.read();
-        if (done) return true;
+        if (done) return !listener.isOver?.();
         alive();
         for (const event of parser.push(decoder.decode(value, { stream: true }))) {
           if (event.id) lastId = event.id;
           if (event.event === 'reset') listener.onReset?.();
           // "N" or "EPOCH-N": numbers grow within an epoch, and a new epoch begins with a reset.
           const id = event.own ? Number(/\d+$/.exec(event.id)?.[0] ?? 0) : 0;
-          if (listener.onEvent(id, JSON.parse(event.data)) === false) {
-            abort.abort();
-            return false;
-          }
+          listener.onEvent(id, JSON.parse(event.data));
         }
       }
     } catch (error) {

@@ -26,7 +26,7 @@ export function ExportDialog({
   const [error, setError] = useState<Error>();
   const kept = useResource(async (signal) => {
     try {
-      return await call<Memorised | null>('GET', `${path}/memorised`, { signal });
+      return (await call<{ memorised: Memorised | null }>('GET', `${path}/memorised`, { signal })).memorised;
     } catch (caught) {
       if (caught instanceof ApiError && caught.status === 404) return null;
       throw caught;
@@ -38,7 +38,7 @@ export function ExportDialog({
     setProbing(true);
     setError(undefined);
     try {
-      kept.set(await call<Memorised>('POST', `${path}/memorised`, { body: {} }));
+      kept.set((await call<{ memorised: Memorised | null }>('POST', `${path}/memorised`, { body: {} })).memorised);
       tellChanged('adapters');
     } catch (caught) {
       setError(caught as Error);

@@ -1,5 +1,5 @@
 import type { AdapterVersion, Memorised } from '../../logic/types.js';
-import { plural } from '../readable.js';
+import { capital, plural } from '../readable.js';
 import { Icon } from './Icon.js';
 
 /** What the adapter was found to know by heart, in a sentence and, where there is something, as a list. */
@@ -16,7 +16,7 @@ export function MemorisedNote({ version }: { version: AdapterVersion }) {
           <ul class="remarks">
             {bad.slice(0, 8).map(({ id, label, preview, verdict }) => (
               <li key={id}>
-                <strong>{label}</strong> {preview}{' '}
+                <strong>{capital(label)}</strong> {preview}{' '}
                 <span class="quiet">
                   {verdict === 'reproduced' ? 'written word for word' : 'far likelier than chance'}
                 </span>

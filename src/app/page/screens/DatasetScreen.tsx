@@ -11,7 +11,7 @@ import { Icon } from '../parts/Icon.js';
 import { Loading } from '../parts/Loading.js';
 import { Page } from '../parts/Page.js';
 import { WindowedList } from '../parts/WindowedList.js';
-import { plural } from '../readable.js';
+import { capital, plural } from '../readable.js';
 import { href } from '../router.js';
 import { DeleteDataset } from './DeleteDataset.js';
 import { ExampleEditor, textsOf } from './ExampleEditor.js';
@@ -217,7 +217,17 @@ export function DatasetScreen({ id }: { id: string }) {
           busy={busy}
           error={failed}
           onClose={() => setOpen(undefined)}
-          onPatch={patch}
+          onPatch={async (body, said) => {
+            const done = await patch(body, said);
+            // An example that leaves the filtered list makes room for another one at its place.
+            const leaves =
+              (filter === 'findings' &&
+                (body.redact !== undefined ? openRow.findings.length === 1 : body.edit !== undefined)) ||
+              (filter === 'problems' && (body.redact ?? body.edit) !== undefined) ||
+              (filter === 'excluded' && body.include !== undefined);
+            if (done && leaves) setOpen(undefined);
+            return done;
+          }}
         />
       )}
       {dialog === 'rename' && set && (
@@ -283,7 +293,7 @@ function Row({ row, onOpen }: { row: ExampleRow | undefined; onOpen: () => void 
         {row.excluded && <span class="chip">left out</span>}
         {row.problems.length > 0 && <span class="chip warn">{row.problems[0]!.reason}</span>}
         {row.findings.length > 0 && (
-          <span class="chip bad">{[...new Set(row.findings.map(({ label, kind }) => label ?? kind))].join(', ')}</span>
+          <span class="chip bad">{capital([...new Set(row.findings.map(({ label }) => label))].join(', '))}</span>
         )}
       </span>
     </button>

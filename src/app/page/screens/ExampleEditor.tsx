@@ -5,6 +5,7 @@ import { Dialog } from '../parts/Dialog.js';
 import { Fault } from '../parts/Fault.js';
 import { Field } from '../parts/Field.js';
 import { Icon } from '../parts/Icon.js';
+import { capital } from '../readable.js';
 
 interface Text {
   label: string;
@@ -58,7 +59,7 @@ export function ExampleEditor({ row, busy, error, onClose, onPatch }: Props) {
   const texts = textsOf(row);
   const [drafts, setDrafts] = useState(() => texts.map(({ text }) => text));
   const redact = (finding: Finding) =>
-    onPatch({ redact: [{ index: row.index, findingId: finding.id }] }, `${finding.label ?? finding.kind} redacted`);
+    onPatch({ redact: [{ index: row.index, findingId: finding.id }] }, `${capital(finding.label)} redacted`);
   const save = async () => {
     const example = row.messages
       ? { messages: row.messages.map((message, i) => ({ ...message, content: drafts[i]! })) }
@@ -151,14 +152,14 @@ export function ExampleEditor({ row, busy, error, onClose, onPatch }: Props) {
             {row.findings.map((finding) => (
               <li key={finding.id}>
                 <span>
-                  <strong>{finding.label ?? finding.kind}</strong>{' '}
+                  <strong>{capital(finding.label)}</strong>{' '}
                   <span class="quiet">
                     {finding.preview}
                     {finding.certainty === 'possible' && ' (perhaps)'}
                   </span>
                 </span>
                 <button type="button" class="button small" disabled={busy} onClick={() => void redact(finding)}>
-                  Redact<span class="unseen"> {finding.label ?? finding.kind}</span>
+                  Redact<span class="unseen"> {capital(finding.label)}</span>
                 </button>
               </li>
             ))}
@@ -179,7 +180,7 @@ function marked({ text, findings }: Text): ComponentChildren[] {
     if (end <= start) continue;
     parts.push(text.slice(at, start));
     parts.push(
-      <mark key={finding.id} title={finding.label ?? finding.kind}>
+      <mark key={finding.id} title={finding.label}>
         {text.slice(start, end)}
       </mark>,
     );

@@ -1,4 +1,4 @@
-import { useEffect, useState } from 'preact/hooks';
+import { useEffect, useRef, useState } from 'preact/hooks';
 import { count } from '../../../util/format.js';
 import { asChance, emptyRun, type RunView, stageNames, stateNames, withEvent } from '../../logic/runView.js';
 import type { Job, JobEvent, JobState } from '../../logic/types.js';
@@ -24,8 +24,14 @@ const isOver = (state: JobState | undefined) => state === 'done' || state === 'f
 function useRun(job: Job | undefined): RunView | undefined {
   const [view, setView] = useState<RunView>();
   const id = job?.id;
-  // A run that is over is followed to its end, once; one that is taken up again, anew.
   const over = isOver(job?.state);
+  // One that is taken up again after its end is followed anew.
+  const [round, setRound] = useState(0);
+  const wasOver = useRef(over);
+  useEffect(() => {
+    if (wasOver.current && !over) setRound(round + 1);
+    wasOver.current = over;
+  }, [over]);
   useEffect(() => {
     if (!job) return;
     let state = emptyRun(job);
@@ -38,16 +44,11 @@ function useRun(job: Job | undefined): RunView | undefined {
     const stop = follow(`/api/jobs/${job.id}/events`, {
       onEvent(eventId, data) {
         const event = data as JobEvent | { type: 'reset' };
-        if (event.type === 'reset') return true;
-        const before = state.state;
+        if (event.type === 'reset') return;
         state = withEvent(state, eventId, event, Date.now());
-        if (event.type === 'state' && event.state !== before && event.state !== 'running') {
-          announce(`${job.name}: ${stateNames[event.state]}`);
-          tellChanged('jobs');
-        }
         frame ||= requestAnimationFrame(draw);
-        return !(over && event.type === 'state' && event.state === job.state);
       },
+      isOver: () => isOver(state.state),
       onReset() {
         state = emptyRun(job);
         frame ||= requestAnimationFrame(draw);
@@ -57,7 +58,7 @@ function useRun(job: Job | undefined): RunView | undefined {
       stop();
       cancelAnimationFrame(frame);
     };
-  }, [id, over]);
+  }, [id, round]);
   return view;
 }
 
@@ -68,6 +69,16 @@ export function JobScreen({ id }: { id: string }) {
     reload,
   } = useResource((signal) => call<Job>('GET', `/api/jobs/${id}`, { signal }), ['jobs'], [id]);
   const view = useRun(job);
+  // What is told is what is drawn: of the events that come at once when a page is opened, only where they end.
+  const told = useRef<JobState | undefined>(undefined);
+  useEffect(() => {
+    if (!job || !view || view.lastId === 0) return;
+    const before = told.current ?? job.state;
+    told.current = view.state;
+    if (view.state === before) return;
+    announce(`${job.name}: ${stateNames[view.state]}`);
+    tellChanged('jobs');
+  }, [view?.state, view?.lastId === 0]);
   const [failed, setFailed] = useState<Error>();
   const [busy, setBusy] = useState(false);
   const [dialog, setDialog] = useState<'stop' | 'delete'>();
