@@ -6,6 +6,8 @@ import { demoCommand } from './commands/demo.js';
 import { doctorCommand } from './commands/doctor.js';
 import { evalCommand } from './commands/eval.js';
 import { modelsCommand } from './commands/models.js';
+import { probeCommand } from './commands/probe.js';
+import { redactCommand } from './commands/redact.js';
 import { skillCommand } from './commands/skill.js';
 import { tuneCommand } from './commands/tune.js';
 import { vaultCommand } from './commands/vault.js';
@@ -15,10 +17,12 @@ export const commands: readonly Command[] = [
   demoCommand,
   modelsCommand,
   dataCommand,
+  redactCommand,
   tuneCommand,
   skillCommand,
   evalCommand,
   chatCommand,
+  probeCommand,
   adaptersCommand,
   vaultCommand,
   doctorCommand,
