@@ -11,6 +11,8 @@ import { jobsCommand } from './commands/jobs.js';
 import { modelsCommand } from './commands/models.js';
 import { packCommand } from './commands/pack.js';
 import { serveCommand } from './commands/serve.js';
+import { probeCommand } from './commands/probe.js';
+import { redactCommand } from './commands/redact.js';
 import { skillCommand } from './commands/skill.js';
 import { solveCommand } from './commands/solve.js';
 import { tuneCommand } from './commands/tune.js';
@@ -21,10 +23,12 @@ export const commands: readonly Command[] = [
   demoCommand,
   modelsCommand,
   dataCommand,
+  redactCommand,
   tuneCommand,
   skillCommand,
   evalCommand,
   chatCommand,
+  probeCommand,
   adaptersCommand,
   convertCommand,
   embedCommand,

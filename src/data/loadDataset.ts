@@ -2,18 +2,16 @@ import { createHash } from 'node:crypto';
 import { LoamError } from '../util/errors.js';
 import { count } from '../util/format.js';
 import { BadRecord } from './badRecord.js';
-import { csvRecords } from './csvRecords.js';
 import { detectLayout, type Layout } from './detectLayout.js';
 import { JsonFault } from './jsonFault.js';
-import { jsonRecords } from './jsonRecords.js';
 import { MAX_RECORDS } from './limits.js';
 import { LineCounter } from './lineCounter.js';
-import { lineRecords } from './lineRecords.js';
 import { NoExamplesError } from './noExamplesError.js';
 import { Pace } from './pace.js';
 import { quoteName } from './quoteName.js';
 import { readRecord } from './readRecord.js';
 import { hashBytes, readSource } from './readSource.js';
+import { recordsOf } from './recordsOf.js';
 import { refuseBinary } from './refuseBinary.js';
 import { Repeats } from './repeats.js';
 import { toUtf8 } from './toUtf8.js';
@@ -21,17 +19,6 @@ import type { Dataset, Example, NamedBytes, Problem, RawRecord, Shape } from './
 
 /** Different unused names that are counted; records whose field names are data would bring millions. */
 const MAX_UNUSED_NAMES = 50;
-
-function recordsOf(bytes: Buffer, layout: Layout, pace: Pace): AsyncIterable<RawRecord> | Iterable<RawRecord> {
-  switch (layout.container) {
-    case 'json':
-      return jsonRecords(bytes, layout.json, pace);
-    case 'jsonl':
-      return lineRecords(bytes);
-    case 'csv':
-      return csvRecords(bytes, layout.table, pace);
-  }
-}
 
 /** Collects what the records of one file come to. */
 class Collector {

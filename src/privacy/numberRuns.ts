@@ -51,3 +51,10 @@ export function numberRuns(text: string): NumberRun[] {
   }
   return runs;
 }
+
+/** Digits of the groups from `first` to `last`. */
+export function digitsIn(groups: NumberRun['groups'], first: number, last: number): number {
+  let digits = 0;
+  for (let i = first; i <= last; i++) digits += groups[i]!.end - groups[i]!.start;
+  return digits;
+}

@@ -5,6 +5,7 @@ import { surnames, words } from './randomWords.js';
 import type { FindingKind } from './types.js';
 
 const given = [...givenNames];
+const anyWord = [...words, ...surnames.map((word) => word.toLowerCase()), ...given.map((word) => word.toLowerCase())];
 const pick = (list: readonly string[], random: Random) => list[random.below(list.length)]!;
 const character = (from: string, size: number, random: Random) =>
   String.fromCharCode(from.charCodeAt(0) + random.below(size));
@@ -92,7 +93,10 @@ function date(value: string, random: Random): string {
       return next === undefined ? String(drawn.year % 100).padStart(2, '0') : short(next);
     })
     .replace(/\p{L}{3,}/gu, (word) => {
-      if (MONTHS.some((month) => month.toLowerCase() === word.toLowerCase())) return MONTHS[drawn.month - 1]!;
+      const month = MONTHS[drawn.month - 1]!;
+      const english = (length: number) => MONTHS.some((name) => name.slice(0, length).toLowerCase() === word.toLowerCase());
+      if (english(20)) return month;
+      if (english(3)) return month.slice(0, 3);
       return ORDINALS.includes(word.toLowerCase()) ? pick(ORDINALS, random) : word;
     });
 }
@@ -108,9 +112,7 @@ export function randomAlternative(kind: FindingKind, value: string, random: Rand
       return name(value, random);
     case 'email': {
       const at = value.lastIndexOf('@');
-      return (
-        wordly(value.slice(0, at), [...given.map((word) => word.toLowerCase()), ...words], random) + value.slice(at)
-      );
+      return wordly(value.slice(0, at), anyWord, random) + value.slice(at);
     }
     case 'address':
       return address(value, random);
@@ -123,7 +125,7 @@ export function randomAlternative(kind: FindingKind, value: string, random: Rand
     case 'card':
       return value.slice(0, 1) + sameClasses(value.slice(1), random);
     case 'password':
-      return wordly(value, words, random);
+      return wordly(value, anyWord, random);
     case 'ip':
       return value
         .replace(/\b\d{1,3}\b/g, () => String(1 + random.below(254)))

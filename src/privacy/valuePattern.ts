@@ -10,7 +10,7 @@ const EXACT: ReadonlySet<FindingKind> = new Set(['key', 'password', 'url']);
  */
 export function valuePattern(kind: FindingKind, value: string): RegExp {
   const flat = flatten(value).trim();
-  const quote = (text: string) => text.replace(/[.*+?^${}()|[\]\\/-]/g, '\\$&');
+  const quote = (text: string) => text.replace(/[.*+?^${}()|[\]\\/]/g, '\\$&');
   const body = NUMBERS.has(kind)
     ? [...flat.replace(/[^\p{L}\p{N}]/gu, '')].map(quote).join(String.raw`[\s.\-\/()]{0,3}`)
     : flat.split(/\s+/).map(quote).join(String.raw`\s+`);

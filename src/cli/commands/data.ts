@@ -7,12 +7,14 @@ import type { Example } from '../../data/types.js';
 import { readGguf } from '../../gguf/readGguf.js';
 import { readHyperparameters } from '../../model/hyperparameters.js';
 import { Tokenizer } from '../../model/tokenizer.js';
+import { findPersonal, summarise } from '../../privacy/findPersonal.js';
 import { limitAdvice } from '../../tune/limitAdvice.js';
 import { recipeOptions, runOptions } from '../../tune/options.js';
 import { count } from '../../util/format.js';
 import { type Command, command } from '../command.js';
 import { jsonOption, vaultOptions } from '../options.js';
 import type { Output } from '../output.js';
+import { showFindings } from '../showFindings.js';
 import { VaultArguments } from '../vaultArguments.js';
 import { addVerb } from './data/add.js';
 import { deleteVerb } from './data/delete.js';
@@ -27,6 +29,14 @@ export const dataCommand = command({
     model: runOptions.model,
     show: { kind: 'integer', min: 0, max: 1_000_000, default: 2, value: 'N', sentence: 'Examples to print in full.' },
     maxTokens: recipeOptions.maxTokens,
+    findings: {
+      kind: 'integer',
+      min: 0,
+      max: 1_000_000,
+      default: 10,
+      value: 'N',
+      sentence: 'Personal data found in it to list, masked.',
+    },
     ...vaultOptions,
     ...jsonOption,
   },
@@ -62,6 +72,8 @@ export const dataCommand = command({
         output.line(`  ${placeOf(dataset.examples[example]!.source)}: ${count(tokens)} tokens`);
       }
     }
+    const findings = await findPersonal(dataset.examples, { signal });
+    showFindings(findings, options.findings, output);
     const { container, shape } = dataset.format;
     const trained = sequences.reduce((sum, { targets }) => sum + targets.length, 0);
     output.line(
@@ -79,6 +91,7 @@ export const dataCommand = command({
       }),
       trainedTokens: trained,
       format: dataset.format,
+      findings: summarise(findings),
     });
   },
 });

@@ -86,13 +86,14 @@ export function findAddresses(text: string, runs: readonly NumberRun[]): Span[] 
       )
         return;
       const before = text.slice(Math.max(0, group.start - 100), group.start);
-      const street = /[\s#º°]/.test(before.slice(-1)) ? streetStart(before) : undefined;
+      const street = /[\p{L}.,º°#]\s{0,2}$/u.test(before.slice(-3)) ? streetStart(before) : undefined;
       const house = HOUSE.exec(text.slice(group.start, group.start + 12))?.[0];
       if (street !== undefined && house !== undefined && group.end - group.start < 5) {
         add(group.start - before.length + street, group.start + house.length, 'likely');
         covered = spans.at(-1)!.end;
         return;
       }
+      if (!/^[\s,a-zA-Z-]{1,4}\p{L}/u.test(text.slice(group.end, group.end + 6))) return;
       for (const shape of [AFTER_NUMBER, FRENCH]) {
         shape.lastIndex = group.end;
         const match = shape.exec(text);

@@ -1,5 +1,5 @@
 import { luhn } from '../checksums.js';
-import type { NumberRun } from '../numberRuns.js';
+import { digitsIn, type NumberRun } from '../numberRuns.js';
 import type { Span } from '../types.js';
 
 /** First digits and lengths of the networks (ISO/IEC 7812; their published ranges). */
@@ -13,6 +13,7 @@ const NETWORKS: readonly { label: string; begins: RegExp; lengths: readonly numb
   { label: 'UnionPay card', begins: /^62/, lengths: [16, 17, 18, 19] },
   { label: 'Maestro card', begins: /^(?:50|5[6-9]|6[0-9])/, lengths: [16, 18, 19] },
 ];
+const MAX_GROUPS = 5;
 /** Lengths of the groups in which cards are printed. */
 const SHAPES = new Set(['4 4 4 4', '4 6 5', '4 6 4', '4 4 4 4 3', '4 4 4 1', '6 13', '4 4 4 4 2']);
 
@@ -23,9 +24,11 @@ export function findCards(text: string, runs: readonly NumberRun[]): Span[] {
     const { groups } = run;
     for (let first = 0; first < groups.length; first++) {
       if (first === 0 && run.gluedLeft) continue;
-      let digits = '';
-      for (let last = first; last < groups.length && digits.length <= 19; last++) {
-        digits += text.slice(groups[last]!.start, groups[last]!.end);
+      for (let last = first; last < Math.min(groups.length, first + MAX_GROUPS); last++) {
+        const count = digitsIn(groups, first, last);
+        if (count > 19) break;
+        if (count < 13) continue;
+        const digits = text.slice(groups[first]!.start, groups[last]!.end).replace(/\D/g, '');
         if (last === groups.length - 1 && run.gluedRight) continue;
         if (last > first) {
           const separator = text.slice(groups[first]!.end, groups[first + 1]!.start);

@@ -1,5 +1,5 @@
 import { isDay, luhn, mod11_10, mod97, verhoeff, weightedRest, weightedSum } from '../checksums.js';
-import type { NumberRun } from '../numberRuns.js';
+import { digitsIn, type NumberRun } from '../numberRuns.js';
 import type { Span } from '../types.js';
 
 interface Format {
@@ -215,7 +215,14 @@ export function findIdNumbers(text: string, runs: readonly NumberRun[]): Span[] 
       if (first === 0 && run.gluedLeft) continue;
       for (let last = Math.min(groups.length - 1, first + 6); last >= first; last--) {
         const { end } = groups[last]!;
-        if (end - start < 9 || (last === groups.length - 1 && run.gluedRight)) continue;
+        const length = end - start;
+        if (
+          length < 9 ||
+          length > 22 ||
+          digitsIn(groups, first, last) < 9 ||
+          (last === groups.length - 1 && run.gluedRight)
+        )
+          continue;
         const written = text.slice(start, end);
         const format = NUMBERS.find(
           ({ shape, check, near }) => shape.test(written) && check(compact(written)) && (near?.test(before) ?? true),

@@ -43,7 +43,7 @@ const LABELS: readonly Labelled[] = [
     label: 'password',
     words: '密码|密碼|口令|パスワード|비밀번호',
     value: TOKEN,
-    accepts: (value) => value.length >= 4,
+    accepts: (value) => looksSecret(value, true),
   },
   {
     kind: 'key',

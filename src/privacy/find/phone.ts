@@ -1,4 +1,4 @@
-import type { NumberRun } from '../numberRuns.js';
+import { digitsIn, type NumberRun } from '../numberRuns.js';
 import type { Certainty, Span } from '../types.js';
 
 /** Country codes of one and two digits; all others have three (ITU-T E.164). */
@@ -85,7 +85,8 @@ export function findPhones(text: string, runs: readonly NumberRun[], asked: bool
       let taken = 0;
       for (let last = Math.min(groups.length - 1, from + 9); last >= from && taken === 0; last--) {
         const end = groups[last]!.end;
-        if (end - opened < 6 || end - opened > 26 || (last === groups.length - 1 && run.gluedRight)) continue;
+        const digits = digitsIn(groups, from, last);
+        if (digits < 6 || digits > 17 || end - opened > 26 || (last === groups.length - 1 && run.gluedRight)) continue;
         const written = text.slice(opened, end);
         const found = classify(written, written.replace(/\D/g, ''), labelled && from === 0);
         if (found === undefined) continue;
