@@ -32,7 +32,10 @@ describe('JobLog', () => {
       (await read(again)).map(({ n }) => n),
       Array.from({ length: 901 }, (_, i) => i + 1),
     );
-    assert.deepEqual((await read(again, 899)).map(({ event }) => (event as { message: string }).message), ['900', '1000']);
+    assert.deepEqual(
+      (await read(again, 899)).map(({ event }) => (event as { message: string }).message),
+      ['900', '1000'],
+    );
     const empty = await JobLog.open('b', store);
     empty.end();
     assert.deepEqual(await read(empty), []);

@@ -38,7 +38,10 @@ describe('followEvent', () => {
     followEvent(job, { type: 'validation', step: 8, epoch: 1, nll: 2, best: true });
     followEvent(job, { type: 'resumed', step: 5 });
     for (let n = 6; n <= 9; n++) followEvent(job, step(n, -n));
-    assert.deepEqual(job.curve.train, [1, 2, 3, 4, 5, -6, -7, -8, -9].map((loss, i) => [i + 1, loss]));
+    assert.deepEqual(
+      job.curve.train,
+      [1, 2, 3, 4, 5, -6, -7, -8, -9].map((loss, i) => [i + 1, loss]),
+    );
     assert.deepEqual(job.curve.validation, []);
     followEvent(job, { type: 'restart', step: 9 });
     assert.deepEqual(job.curve.train, []);

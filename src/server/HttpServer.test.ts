@@ -202,7 +202,13 @@ describe('an upload', () => {
     const before = uploads;
     const status = await new Promise<number>((resolve, reject) => {
       const request = httpRequest(
-        { host: '127.0.0.1', port: client.port, method: 'POST', path: '/api/upload', headers: { ...type, 'content-length': 200e9 } },
+        {
+          host: '127.0.0.1',
+          port: client.port,
+          method: 'POST',
+          path: '/api/upload',
+          headers: { ...type, 'content-length': 200e9 },
+        },
         (response) => resolve(response.statusCode!),
       );
       request.on('error', reject);

@@ -113,7 +113,8 @@ export class HttpServer<Context> implements AsyncDisposable {
     const most = Math.max(route.bytesLimit ?? 0, route.bodyLimit ?? 0);
     const stated = Number(request.headers['content-length'] ?? most);
     if (Math.min(most, stated) <= LARGE_BYTES) return await work();
-    if (this.large >= MAX_LARGE) throw new HttpError(429, 'other large files are being taken in, try again in a moment');
+    if (this.large >= MAX_LARGE)
+      throw new HttpError(429, 'other large files are being taken in, try again in a moment');
     this.large++;
     try {
       return await work();

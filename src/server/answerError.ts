@@ -37,7 +37,11 @@ export function answerError(error: unknown): {
 } {
   if (error instanceof HttpError) {
     const { status, message, code, headers } = error;
-    return { status, body: { error: { message: `${message.replace(/\.$/, '')}.`, code: code ?? words[status] ?? 'error' } }, headers };
+    return {
+      status,
+      body: { error: { message: `${message.replace(/\.$/, '')}.`, code: code ?? words[status] ?? 'error' } },
+      headers,
+    };
   }
   if (error instanceof LoamError) {
     const status = statusOf(error);
