@@ -14,6 +14,9 @@ const IDLE_MS = 5 * 60_000;
 /** Milliseconds that a stopped answer may take to end: an operation of the graph. After that the process is ended. */
 const STOP_MS = 10_000;
 
+/** The process, left from an earlier answer, has died before it said anything to this one. */
+class EndedAtRest extends Error {}
+
 /**
  * Answers from a process of its own, one at a time in order of asking. It is started when there is something to answer, and again
  * when it has died: an abort in native code costs the answer and nothing else.
@@ -89,7 +92,13 @@ export class InferenceProcess implements AsyncDisposable {
           .catch(reject);
       });
       throwIfStopped(signal);
-      return yield* this.run(message, adapter, signal);
+      try {
+        return yield* this.run(message, adapter, signal);
+      } catch (error) {
+        // A process that was ended while it rested is noticed only now; a new one gets the same request.
+        if (!(error instanceof EndedAtRest)) throw error;
+        return yield* this.run(message, adapter, signal);
+      }
     } finally {
       release();
       if (--this.waiting === 0) this.restUntilNeeded();
@@ -102,6 +111,7 @@ export class InferenceProcess implements AsyncDisposable {
     signal: AbortSignal | undefined,
   ): AsyncGenerator<ChatEvent, unknown, void> {
     clearTimeout(this.idle);
+    let atRest = this.child !== undefined;
     const child = this.start();
     const id = ++this.count;
     const queue: FromInference[] = [];
@@ -141,7 +151,9 @@ export class InferenceProcess implements AsyncDisposable {
       this.tell(child, request(id));
       for (;;) {
         const message = await next();
-        if (!message) throw signal?.aborted ? new StoppedError() : diedError(died!);
+        if (!message && signal?.aborted) throw new StoppedError();
+        if (!message) throw atRest ? new EndedAtRest() : diedError(died!);
+        atRest = false;
         if (message.type === 'done') return message.result;
         if (message.type === 'failed') throw unpackError(message.error);
         if (message.type === 'event') yield message.event;
