@@ -89,7 +89,14 @@ export class InferenceProcess implements AsyncDisposable {
           .catch(reject);
       });
       throwIfStopped(signal);
-      return yield* this.run(message, adapter, signal);
+      const attempt = { begun: false };
+      try {
+        return yield* this.run(message, adapter, signal, attempt);
+      } catch (error) {
+        // It may have been dead before it was asked. What has begun is not begun again: that may be what killed it.
+        if (!(error instanceof DiedError) || attempt.begun) throw error;
+      }
+      return yield* this.run(message, adapter, signal, attempt);
     } finally {
       release();
       if (--this.waiting === 0) this.restUntilNeeded();
@@ -100,6 +107,7 @@ export class InferenceProcess implements AsyncDisposable {
     request: (id: number) => ToInference,
     adapter: (() => Promise<Uint8Array>) | undefined,
     signal: AbortSignal | undefined,
+    attempt: { begun: boolean },
   ): AsyncGenerator<ChatEvent, unknown, void> {
     clearTimeout(this.idle);
     const child = this.start();
@@ -141,7 +149,8 @@ export class InferenceProcess implements AsyncDisposable {
       this.tell(child, request(id));
       for (;;) {
         const message = await next();
-        if (!message) throw signal?.aborted ? new StoppedError() : diedError(died!);
+        if (!message) throw signal?.aborted ? new StoppedError() : new DiedError(died!);
+        attempt.begun = true;
         if (message.type === 'done') return message.result;
         if (message.type === 'failed') throw unpackError(message.error);
         if (message.type === 'event') yield message.event;
@@ -207,9 +216,11 @@ export class InferenceProcess implements AsyncDisposable {
   }
 }
 
-function diedError(how: string): LoamError {
-  return new LoamError({
-    found: `the process that answers was ended by the system (${how})`,
-    fix: 'close other programs if memory is short, and ask again; with LOAM_NATIVE_LOG=1 it says more',
-  });
+class DiedError extends LoamError {
+  constructor(how: string) {
+    super({
+      found: `the process that answers was ended by the system (${how})`,
+      fix: 'close other programs if memory is short, and ask again; with LOAM_NATIVE_LOG=1 it says more',
+    });
+  }
 }

@@ -1,12 +1,13 @@
 import assert from 'node:assert/strict';
-import { describe, it } from 'node:test';
+import { after, describe, it } from 'node:test';
 import { scratchFolder } from '../testing/scratch.js';
 import { Vault } from '../vault/Vault.js';
 import type { JobEvent, LoggedEvent } from './Job.js';
 import { JobLog } from './JobLog.js';
 import { JobStore } from './JobStore.js';
 
-await using vault = await Vault.open(scratchFolder());
+const vault = await Vault.open(scratchFolder());
+after(() => vault[Symbol.asyncDispose]());
 const store = new JobStore(vault);
 const warning = (n: number): JobEvent => ({ type: 'warning', message: String(n) });
 const step = (n: number): JobEvent => ({ type: 'eta', seconds: n });
