@@ -58,7 +58,11 @@ for (const path of walk(src)) {
 const vendor = join(dist, 'app', 'vendor');
 mkdirSync(vendor, { recursive: true });
 const preact = dirname(createRequire(join(root, 'package.json')).resolve('preact/package.json'));
-const parts = { preact: 'dist/preact.mjs', hooks: 'hooks/dist/hooks.mjs', 'jsx-runtime': 'jsx-runtime/dist/jsxRuntime.mjs' };
+const parts = {
+  preact: 'dist/preact.mjs',
+  hooks: 'hooks/dist/hooks.mjs',
+  'jsx-runtime': 'jsx-runtime/dist/jsxRuntime.mjs',
+};
 for (const [name, file] of Object.entries(parts)) cpSync(join(preact, file), join(vendor, `${name}.js`));
 cpSync(join(preact, 'LICENSE'), join(vendor, 'LICENSE'));
 

@@ -5,7 +5,7 @@ import { after, describe, it } from 'node:test';
 import { Engine } from '../ggml/engine.js';
 import { LlamaModel } from '../ggml/llamaModel.js';
 import { tensorTypes } from '../ggml/tensorTypes.js';
-import { f32, str } from '../gguf/buildValues.js';
+import { f32, str, u32s } from '../gguf/buildValues.js';
 import { readGguf } from '../gguf/readGguf.js';
 import type { GgufValue } from '../gguf/values.js';
 import { writeGguf } from '../gguf/writeGguf.js';
@@ -14,7 +14,7 @@ import { byLayer, type ModuleFactors, PlacedLora } from '../model/lora.js';
 import { Model } from '../model/model.js';
 import { meanKl } from '../testing/kl.js';
 import { scratchFolder } from '../testing/scratch.js';
-import { writeTinyModel } from '../testing/tinyModel.js';
+import { encode, writeTinyModel } from '../testing/tinyModel.js';
 import { LoamError, UnsupportedError } from '../util/errors.js';
 import { Random } from '../util/random.js';
 import { baseFingerprint } from './fingerprint.js';
@@ -230,26 +230,61 @@ describe('adapters from outside are refused before native code sees them', () =>
     }
   });
 
-  it('a quantised one, as not supported', async () => {
-    const path = join(folder, 'quantised.gguf');
+  it('one for the embeddings, one that is activated by tokens', async () => {
+    const rename = (t: Tensor) => ({ ...t, name: t.name.replace('blk.0.ffn_down', 'token_embd') });
+    await assert.rejects(read(await foreign(good().map(rename))), /embeddings or the output head/);
+    const activated = await foreign(good(), { 'adapter.alora.invocation_tokens': u32s([1, 2]) });
+    await assert.rejects(read(activated), UnsupportedError);
+  });
+});
+
+describe('adapters of other tools', () => {
+  const a = normal(4 * 96, 1);
+  const b = normal(4 * 64, 1);
+  async function stored(type: 'f16' | 'bf16' | 'q8_0', metadata: [string, GgufValue][], extra = false) {
+    const path = join(folder, `${type}${metadata.length}.gguf`);
+    const name = 'blk.0.ffn_down.weight';
     await writeGguf(path, {
       metadata: [
         ['general.type', str('adapter')],
         ['general.architecture', str('llama')],
         ['adapter.type', str('lora')],
-        ['adapter.lora.alpha', f32(8)],
+        ...metadata,
       ],
       tensors: [
-        {
-          name: 'blk.0.ffn_down.weight.lora_a',
-          type: tensorTypes.q8_0,
-          shape: [96, 4],
-          data: new Uint8Array(4 * 3 * 34),
-        },
-        { name: 'blk.0.ffn_down.weight.lora_b', type: tensorTypes.f32, shape: [4, 64], data: new Uint8Array(1024) },
+        { name: `${name}.lora_a`, type: tensorTypes[type], shape: [96, 4], data: encode(type, a, 96) },
+        // A row of rank 4 is no whole block of a quantised type.
+        { name: `${name}.lora_b`, type: tensorTypes.f32, shape: [4, 64], data: encode('f32', b, 4) },
+        ...(extra
+          ? [{ name: 'blk.0.ffn_norm.weight', type: tensorTypes.f32, shape: [64], data: new Uint8Array(256) }]
+          : []),
       ],
     });
-    await assert.rejects(read(path), UnsupportedError);
+    return await withBase(basePath, async (base) => (await readAdapter(path, base)).modules[0]!.factors);
+  }
+
+  it('are read in halves and quantised, as libllama reads them', async () => {
+    for (const [type, step] of [
+      ['f16', 2 ** -11],
+      ['bf16', 2 ** -8],
+      ['q8_0', 1 / 127],
+    ] as const) {
+      const factors = await stored(type, [['adapter.lora.alpha', f32(4)]], true);
+      const largest = Math.max(...a.map(Math.abs));
+      factors.a.forEach((x, i) => {
+        if (Math.abs(x - a[i]!) > step * largest) assert.fail(`${type}: ${x} for ${a[i]}`);
+      });
+      assert.deepEqual(factors.b, b);
+    }
+  });
+
+  it('without alpha have no scale', async () => {
+    assert.deepEqual((await stored('f16', [])).b, b);
+    const scaled = await stored('f16', [['adapter.lora.alpha', f32(2)]]);
+    assert.deepEqual(
+      scaled.b,
+      b.map((x) => x / 2),
+    );
   });
 });
 

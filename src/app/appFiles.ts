@@ -44,7 +44,8 @@ export async function appFiles(): Promise<ReadonlyMap<string, AppFile>> {
   const icons = join(here, 'icons', 'drawn');
   const pictures = new Map<string, Buffer>();
   for (const name of await readdir(icons)) {
-    if (name.endsWith('.png') || name.endsWith('.svg')) pictures.set(`/icons/${name}`, await readFile(join(icons, name)));
+    if (name.endsWith('.png') || name.endsWith('.svg'))
+      pictures.set(`/icons/${name}`, await readFile(join(icons, name)));
   }
 
   // The worker keeps a whole version of the page or none of it, so its text names the version.
@@ -66,15 +67,19 @@ async function addModule(file: string, texts: Map<string, string>): Promise<void
   if (texts.has(path)) return;
   texts.set(path, '');
   const imported: string[] = [];
-  // What the compiler and Preact's build write: `from "x"`, `import "x"`. No module of the page imports in another way.
+  // What the compiler and Preact's build write: `import {...} from "x"`, `import "x"`, `export {...} from "x"`, at the beginning of a
+  // line or after a semicolon. No module of the page imports in another way.
   const text = (await readText(file))
     .replace(/\n?\/\/# sourceMappingURL=.*\n?$/, '\n')
-    .replace(/(\bfrom\s*|\bimport\s*)(["'])([^"'\n]+)\2/g, (whole, keyword: string, quote: string, name: string) => {
-      const target = libraries[name] ?? (name.startsWith('.') ? resolve(dirname(file), name) : undefined);
-      if (target === undefined) return whole;
-      imported.push(target);
-      return `${keyword}${quote}${addressOf(target)}${quote}`;
-    });
+    .replace(
+      /((?:^|;)(?:import|export)\s*(?:[\w\s*{},$]*?\bfrom\s*)?)(["'])([^"'\n]+)\2/gm,
+      (whole, head: string, quote: string, name: string) => {
+        const target = libraries[name] ?? (name.startsWith('.') ? resolve(dirname(file), name) : undefined);
+        if (target === undefined) return whole;
+        imported.push(target);
+        return `${head}${quote}${addressOf(target)}${quote}`;
+      },
+    );
   texts.set(path, text);
   for (const target of imported) await addModule(target, texts);
 }
@@ -110,7 +115,11 @@ async function readText(file: string): Promise<string> {
     return await readFile(file, 'utf8');
   } catch (cause) {
     throw new LoamError(
-      { found: 'a file of the web app is missing', where: relative(dist, file), fix: 'build again with `npm run build`' },
+      {
+        found: 'a file of the web app is missing',
+        where: relative(dist, file),
+        fix: 'build again with `npm run build`',
+      },
       { cause },
     );
   }

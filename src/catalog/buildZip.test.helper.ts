@@ -1,5 +1,5 @@
 import { deflateRawSync } from 'node:zlib';
-import { crc32Plain } from './crc32.js';
+import { crc32Plain } from '../util/crc32.js';
 
 export interface Member {
   name: string;

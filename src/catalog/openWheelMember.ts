@@ -1,8 +1,8 @@
 import { basename } from 'node:path';
 import { type Entry, openPromise, type ZipFile } from 'yauzl';
+import { crc32 } from '../util/crc32.js';
 import { LoamError } from '../util/errors.js';
 import { count } from '../util/format.js';
-import { crc32 } from './crc32.js';
 import { SourceError } from './SourceError.js';
 
 /** A wheel of data has a handful of members; the largest on PyPI a few tens of thousands. */

@@ -15,18 +15,19 @@ export async function freeBytes(folder: string): Promise<number | null> {
   }
 }
 
-/** LoamError when the disk of `folder` cannot take `need` more bytes and keep 64 MiB free. */
+/** LoamError when the disk of `folder` cannot take `need` more bytes (of `what`) and keep 64 MiB free. */
 export async function requireFreeSpace(
   folder: string,
   need: number,
   free: (folder: string) => Promise<number | null> = freeBytes,
+  what = { name: 'this download', fix: 'free some space, or set LOAM_HOME to a folder on another disk' },
 ): Promise<void> {
   const have = await free(folder);
   if (have === null || have >= need + RESERVE) return;
   throw new LoamError({
-    found: `this download needs ${bytes(need)} and the disk has ${bytes(have)} free`,
+    found: `${what.name} needs ${bytes(need)} and the disk has ${bytes(have)} free`,
     expected: `at least ${bytes(need + RESERVE)}`,
     where: folder,
-    fix: 'free some space, or set LOAM_HOME to a folder on another disk',
+    fix: what.fix,
   });
 }

@@ -1,6 +1,7 @@
 /** Files and places that cannot be used: the right exit code, one sentence that says what to do, and nothing left behind. */
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
 import { chmodSync, linkSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it, type TestContext } from 'node:test';
@@ -141,7 +142,7 @@ describe('examples', { concurrency: 2 }, () => {
     [
       'no usable record',
       desk.file('unusable.json', [{ instruction: secret }, { note: secret }]),
-      /none of its 2 records can be used \(line 1: field "output" is missing; /,
+      /none of its 2 records can be used \(record 1, line 1: field "output" is missing; /,
     ],
     [
       'a field above a megabyte',
@@ -280,7 +281,9 @@ describe('adapters are refused by eval, chat and tune --teacher before native co
 describe('places to write', { concurrency: 2 }, () => {
   const refused = (name: string, out: string, code: number, pattern: RegExp, more: string[] = []) =>
     it(name, async () => {
-      const hashes = () => [data, model, own].map((path) => contents(desk.folder).get(path));
+      // These files alone: other tests write beside them at the same time.
+      const hashes = () =>
+        [data, model, own].map((path) => createHash('sha256').update(readFileSync(path)).digest('hex'));
       const before = hashes();
       const flags = ['--model', model, '--threads', '1', '--json'];
       const run = await desk.run(['tune', data, ...flags, '--out', out, ...more]);

@@ -1,12 +1,14 @@
-import type { TuneEvent, TuneResult } from '../tune/events.js';
+import { placeOf } from '../data/placeOf.js';
+import type { PipelineEvent } from '../pipeline/events.js';
+import type { TuneResult } from '../tune/events.js';
 import { bytes, count, duration } from '../util/format.js';
 import type { Output } from './output.js';
 
 /** Problems printed one by one; the rest is counted. --json prints all. */
 const problemsShown = 12;
 
-/** Consumes a tuning run: shows its events to people and programs, returns its result. */
-export async function showTune(run: AsyncGenerator<TuneEvent, TuneResult, void>, output: Output): Promise<TuneResult> {
+/** Consumes a tuning run, or a step of the pipeline: shows its events to people and programs, returns its result. */
+export async function showTune<R>(run: AsyncGenerator<PipelineEvent, R, void>, output: Output): Promise<R> {
   let problems = 0;
   for (;;) {
     const { done, value } = await run.next();
@@ -21,8 +23,10 @@ export async function showTune(run: AsyncGenerator<TuneEvent, TuneResult, void>,
       case 'problem':
         problems++;
         if (problems <= problemsShown) {
-          const { line, severity, reason } = value.problem;
-          output.line(`${severity === 'error' ? 'left out' : 'note'}: ${value.file}, line ${count(line)}: ${reason}`);
+          const { severity, reason } = value.problem;
+          output.line(
+            `${severity === 'error' ? 'left out' : 'note'}: ${value.file}, ${placeOf(value.problem)}: ${reason}`,
+          );
         } else if (problems === problemsShown + 1) {
           output.line('further remarks on records are not shown; `loam data` lists them all');
         }
@@ -42,6 +46,11 @@ export async function showTune(run: AsyncGenerator<TuneEvent, TuneResult, void>,
         break;
       case 'progress':
         output.progress(progressLabels[value.stage], value.done, value.total);
+        break;
+      case 'size':
+        output.line(
+          `${count(value.rows)} rows of ${count(value.linears)} linears: ${bytes(value.bytes)} will be written`,
+        );
         break;
       case 'quote':
         showQuote(value, output);
@@ -69,7 +78,7 @@ export async function showTune(run: AsyncGenerator<TuneEvent, TuneResult, void>,
   }
 }
 
-function showQuote(quote: Extract<TuneEvent, { type: 'quote' }>, output: Output): void {
+function showQuote(quote: Extract<PipelineEvent, { type: 'quote' }>, output: Output): void {
   const price = (q: Omit<typeof quote, 'type' | 'availableBytes' | 'cheaper'>) => {
     const disk = q.diskBytes > 0 ? `, ${bytes(q.diskBytes)} of disk while it runs` : '';
     return `about ${duration(q.seconds)}, ${bytes(q.memoryBytes)} of memory${disk}`;
@@ -80,6 +89,7 @@ function showQuote(quote: Extract<TuneEvent, { type: 'quote' }>, output: Output)
 
 const progressLabels = {
   hash: 'hashing the model',
+  embed: 'computing activations',
   ridge: 'fitting',
   qlora: 'training',
   measure: 'measuring',

@@ -1,18 +1,20 @@
 import { LoamError } from '../util/errors.js';
 import { count } from '../util/format.js';
+import { placeOf } from './placeOf.js';
 import type { Problem } from './types.js';
 
 /** How many different reasons the message names; `problems` has them all. */
 const REASONS_SHOWN = 3;
 
 function firstReasons(problems: readonly Problem[]): string {
-  const seen = new Map<string, number>();
-  for (const { severity, reason, line } of problems) {
+  const seen = new Map<string, string>();
+  for (const problem of problems) {
+    const { severity, reason } = problem;
     if (severity !== 'error' || seen.has(reason)) continue;
-    seen.set(reason, line);
+    seen.set(reason, placeOf(problem));
     if (seen.size === REASONS_SHOWN) break;
   }
-  return [...seen].map(([reason, line]) => `line ${count(line)}: ${reason}`).join('; ');
+  return [...seen].map(([reason, place]) => `${place}: ${reason}`).join('; ');
 }
 
 /** The file could be read, but not one of its records can be used. */

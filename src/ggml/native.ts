@@ -105,6 +105,7 @@ koffi.struct('llama_context_params', {
   n_samplers: 'size_t',
   ctx_other: 'void*',
 });
+koffi.struct('llama_model_imatrix_data', { name: 'str', data: 'void*', size: 'size_t' });
 koffi.struct('llama_model_quantize_params', {
   nthread: 'int32',
   ftype: 'int',
@@ -116,7 +117,7 @@ koffi.struct('llama_model_quantize_params', {
   pure: 'bool',
   keep_split: 'bool',
   dry_run: 'bool',
-  imatrix: 'void*',
+  imatrix: 'llama_model_imatrix_data*',
   kv_overrides: 'void*',
   tt_overrides: 'void*',
   prune_layers: 'void*',
@@ -170,6 +171,9 @@ export interface QuantizeParams {
   allow_requantize: boolean;
   pure: boolean;
   quantize_output_tensor: boolean;
+  /** A list that ends with an entry without a name. */
+  imatrix: readonly { name: string | null; data: Float32Array | null; size: number }[] | null;
+  max_buf_size: number;
   [field: string]: unknown;
 }
 
@@ -250,6 +254,7 @@ function declareGgml(base: Library, ggml: Library) {
     quantizeChunk: declare<
       (type: number, src: Bytes, dst: Bytes, start: number, rows: number, perRow: number, imatrix: Bytes) => Int64
     >(base, 'size_t ggml_quantize_chunk(int, void*, void*, int64, int64, int64, void*)'),
+    typeTraits: declare<(type: number) => bigint>(base, 'void* ggml_get_type_traits(int)'),
     fp16ToFp32Row: declare<(src: Bytes, dst: Bytes, n: number) => void>(
       base,
       'void ggml_fp16_to_fp32_row(void*, void*, int64)',
@@ -630,7 +635,9 @@ function checkLayout({ files, ggml, llama }: Native): void {
     quantize.ftype === 7 &&
     quantize.allow_requantize === false &&
     quantize.quantize_output_tensor === true &&
-    quantize.dry_run === false;
+    quantize.dry_run === false &&
+    // LLAMA_QUANT_MAX_BUF_SIZE, the last field.
+    Number(quantize.max_buf_size) === 8 * 1024 ** 3;
   if (!sound) {
     throw new LoamError({
       found: `these libraries (ggml ${ggml.version()}) lay out their structures differently`,

@@ -1,6 +1,6 @@
 import type { TensorType } from '../ggml/tensorTypes.js';
 import { LoamError } from '../util/errors.js';
-import { quote } from './quote.js';
+import { quote } from '../util/quote.js';
 import { describeType, type GgufValue } from './values.js';
 
 /** One tensor of a file, checked to lie within it. */

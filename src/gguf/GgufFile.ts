@@ -1,12 +1,10 @@
 import type { FileHandle } from 'node:fs/promises';
 import { LoamError } from '../util/errors.js';
 import { bytes as asBytes, count } from '../util/format.js';
+import { explainReadError, openRegularFile } from '../util/openRegularFile.js';
+import { quote } from '../util/quote.js';
+import { readFully } from '../util/readFully.js';
 import type { Gguf, GgufTensor } from './Gguf.js';
-import { explainReadError, openRegularFile } from './openRegularFile.js';
-import { quote } from './quote.js';
-
-/** Bytes asked of the system at once; Node refuses reads of 2^31 bytes and more. */
-const READ_BYTES = 64 * 1024 * 1024;
 
 /** Bytes a piece of `stream`, unless told otherwise: large enough for the disk, small beside a phone's memory. */
 const PIECE_BYTES = 4 * 1024 * 1024;
@@ -80,18 +78,13 @@ export class GgufFile {
 
   private async fill(tensor: GgufTensor, target: Uint8Array, from: number): Promise<void> {
     try {
-      for (let done = 0; done < target.length; ) {
-        const length = Math.min(READ_BYTES, target.length - done);
-        const { bytesRead } = await this.file.read(target, done, length, tensor.offset + from + done);
-        if (bytesRead === 0) {
-          throw new LoamError({
-            found: `the file ends ${count(target.length - done)} bytes too early`,
-            expected: `the ${count(this.gguf.size)} bytes it had when its header was read`,
-            where: `${this.gguf.path}, tensor ${quote(tensor.name)}`,
-          });
-        }
-        done += bytesRead;
-      }
+      const done = await readFully(this.file, target, tensor.offset + from);
+      if (done === target.length) return;
+      throw new LoamError({
+        found: `the file ends ${count(target.length - done)} bytes too early`,
+        expected: `the ${count(this.gguf.size)} bytes it had when its header was read`,
+        where: `${this.gguf.path}, tensor ${quote(tensor.name)}`,
+      });
     } catch (error) {
       throw explainReadError(error, this.gguf.path);
     }

@@ -1,6 +1,6 @@
 import type { TensorType } from '../ggml/tensorTypes.js';
 import { count } from '../util/format.js';
-import { quote } from './quote.js';
+import { quote } from '../util/quote.js';
 
 /** A tensor as its table entry places it. */
 export interface PlacedTensor {

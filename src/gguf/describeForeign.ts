@@ -1,5 +1,5 @@
 import type { Fault } from '../util/errors.js';
-import { quote } from './quote.js';
+import { quote } from '../util/quote.js';
 
 const text = (bytes: Uint8Array): string => Buffer.from(bytes).toString('latin1');
 const startsWith = (head: Uint8Array, ...bytes: number[]): boolean => bytes.every((byte, i) => head[i] === byte);

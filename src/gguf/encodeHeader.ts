@@ -1,6 +1,7 @@
 import type { TensorType } from '../ggml/tensorTypes.js';
 import { LoamError } from '../util/errors.js';
 import { count } from '../util/format.js';
+import { quote } from '../util/quote.js';
 import { alignUp } from './alignUp.js';
 import { ByteWriter } from './ByteWriter.js';
 import {
@@ -12,7 +13,6 @@ import {
   WRITTEN_VERSION,
 } from './limits.js';
 import { describeProblems } from './problems.js';
-import { quote } from './quote.js';
 import { keyProblem } from './readMetadata.js';
 import { nameProblem, tensorBytes } from './tensorRules.js';
 import type { GgufValue } from './values.js';

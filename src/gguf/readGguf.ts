@@ -1,10 +1,10 @@
 import { LoamError, UnsupportedError } from '../util/errors.js';
 import { count } from '../util/format.js';
+import { explainReadError, openRegularFile } from '../util/openRegularFile.js';
 import { ByteReader, type ByteSource } from './ByteReader.js';
 import { describeForeign } from './describeForeign.js';
 import { Gguf } from './Gguf.js';
 import { READABLE_VERSIONS } from './limits.js';
-import { explainReadError, openRegularFile } from './openRegularFile.js';
 import { alignmentOf, readMetadata, refuseSplit } from './readMetadata.js';
 import { readTensorTable } from './readTensorTable.js';
 

@@ -1,9 +1,9 @@
 import { LoamError, UnsupportedError } from '../util/errors.js';
 import { count } from '../util/format.js';
+import { quote } from '../util/quote.js';
 import type { ByteReader } from './ByteReader.js';
 import { checkAlignment } from './checkAlignment.js';
 import { DEFAULT_ALIGNMENT, MAX_KEY_BYTES, MAX_METADATA_BYTES, MAX_METADATA_KEYS } from './limits.js';
-import { quote } from './quote.js';
 import { readText, readValue } from './readValue.js';
 import type { GgufText, GgufValue } from './values.js';
 

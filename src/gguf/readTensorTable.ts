@@ -1,13 +1,13 @@
 import { tensorTypeById, tensorTypes } from '../ggml/tensorTypes.js';
 import { LoamError } from '../util/errors.js';
 import { count } from '../util/format.js';
+import { quote } from '../util/quote.js';
 import { alignUp } from './alignUp.js';
 import type { ByteReader } from './ByteReader.js';
 import { checkLayout, type PlacedTensor } from './checkLayout.js';
 import type { GgufTensor } from './Gguf.js';
 import { MAX_DIMS, MAX_KEY_BYTES, MAX_TENSOR_TABLE_BYTES, MAX_TENSORS } from './limits.js';
 import { describeProblems } from './problems.js';
-import { quote } from './quote.js';
 import { readText } from './readValue.js';
 import { nameProblem, tensorBytes } from './tensorRules.js';
 

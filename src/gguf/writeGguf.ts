@@ -1,11 +1,11 @@
-import type { FileHandle } from 'node:fs/promises';
 import { LoamError } from '../util/errors.js';
 import { count } from '../util/format.js';
+import { quote } from '../util/quote.js';
+import { writeAll } from '../util/writeAll.js';
 import { writeFileAtomic } from '../util/writeFileAtomic.js';
 import { u32 } from './buildValues.js';
 import { checkAlignment } from './checkAlignment.js';
 import { checkEntries, encodeHeader, type TensorEntry } from './encodeHeader.js';
-import { quote } from './quote.js';
 import { alignmentOf } from './readMetadata.js';
 import type { GgufValue } from './values.js';
 
@@ -49,17 +49,8 @@ function settleAlignment(
   return { metadata, alignment };
 }
 
-/** Bytes handed to the system at once: it takes less than 2^31 a call. */
-const WRITE_BYTES = 64 * 1024 * 1024;
-
 /** Takes the next bytes of the file. */
 type Sink = (bytes: Uint8Array) => Promise<void> | void;
-
-async function writeAll(file: FileHandle, bytes: Uint8Array): Promise<void> {
-  for (let done = 0; done < bytes.length; ) {
-    done += (await file.write(bytes, done, Math.min(WRITE_BYTES, bytes.length - done))).bytesWritten;
-  }
-}
 
 function wrongLength(name: string, found: string, size: number, path: string): LoamError {
   return new LoamError({

@@ -1,4 +1,4 @@
-import { openRegularFile } from '../gguf/openRegularFile.js';
+import { openRegularFile } from '../util/openRegularFile.js';
 import { applyStream, IV_BYTES } from '../util/sealedStream.js';
 import { DamagedCheckpoint, type Positioned, readFully } from './checkpointFile.js';
 

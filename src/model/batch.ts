@@ -59,9 +59,10 @@ const HALF_MINUS_INFINITY = 0xfc00;
 
 /**
  * f16 mask [prefix + N, N] of `sequences` sequences of `length` tokens laid out one after the other, N tokens together: each query
- * sees the whole prefix, and in its own sequence itself and what is before it.
+ * sees the whole prefix, and in its own sequence itself and what is before it; of all that the last `window` tokens only, itself
+ * included.
  */
-export function causalMask(length: number, sequences = 1, prefix = 0): Uint16Array {
+export function causalMask(length: number, sequences = 1, prefix = 0, window = Number.POSITIVE_INFINITY): Uint16Array {
   const own = length * sequences;
   const keys = prefix + own;
   const mask = new Uint16Array(keys * own);
@@ -70,8 +71,25 @@ export function causalMask(length: number, sequences = 1, prefix = 0): Uint16Arr
     const start = query - (query % length);
     mask.fill(HALF_MINUS_INFINITY, row + prefix, row + prefix + start);
     mask.fill(HALF_MINUS_INFINITY, row + prefix + query + 1, row + keys);
+    // Position of the first token seen, in prefix and sequence together.
+    const first = prefix + (query - start) + 1 - window;
+    if (first > 0) mask.fill(HALF_MINUS_INFINITY, row, row + Math.min(first, prefix));
+    if (first > prefix) mask.fill(HALF_MINUS_INFINITY, row + prefix + start, row + start + first);
   }
   return mask;
+}
+
+/** The masks of a graph, each made when it is first asked for: with a window that hides nothing it is the one without. */
+export function lazyMask(graph: Graph, length: number, sequences: number, prefix: number): BatchInputs['mask'] {
+  const made = new Map<number, Tensor>();
+  return (window = Number.POSITIVE_INFINITY) => {
+    const seen = window >= prefix + length ? Number.POSITIVE_INFINITY : window;
+    const own = sequences * length;
+    const known =
+      made.get(seen) ?? graph.input('f16', [prefix + own, own], causalMask(length, sequences, prefix, seen));
+    made.set(seen, known);
+    return known;
+  };
 }
 
 /** Declares positions and mask as graph inputs. `prefix` holds keys and values that lie at positions 0 to prefix - 1. */
@@ -91,7 +109,7 @@ export function batchInputs(
     length,
     sequences,
     positions: graph.input('i32', [positions.length], positions),
-    mask: graph.input('f16', [before + attending * length, attending * length], causalMask(length, attending, before)),
+    mask: lazyMask(graph, length, attending, before),
     ropeFactors,
     halfKeys: graph.workspace.engine.kernels === 'reference',
     prefix,

@@ -1,12 +1,12 @@
 /** The transformer block as graph operations: one place where every family's forward pass is written down. */
 import type { Operations } from '../ggml/operations.js';
 import type { Tensor } from '../ggml/tensor.js';
-import type { LayerLinear } from './architecture.js';
+import { type HeadNorm, type LayerLinear, postNormOf } from './architecture.js';
 import type { Hyperparameters } from './hyperparameters.js';
 import type { Layer } from './layer.js';
 
 /** What the block needs of a layer. */
-export type BlockWeights = Pick<Layer, 'linears' | 'norms' | 'biases'>;
+export type BlockWeights = Pick<Layer, 'index' | 'linears' | 'norms' | 'biases'>;
 
 /** Low-rank correction of one linear: W·x + scale·B·(A·x) (Hu et al. 2021). */
 export interface Lora {
@@ -30,9 +30,10 @@ export interface BatchInputs {
   positions: Tensor;
   /**
    * f16, 0 where a query (ne1) may look at a key (ne0), else -inf: [length, length] for every sequence alike, or with a prefix
-   * [prefix + N, N] for all sequences together.
+   * [prefix + N, N] for all sequences together. With `window` a query sees that many tokens at most, itself included. Made when it
+   * is first asked for.
    */
-  mask: Tensor;
+  mask: (window?: number) => Tensor;
   /** f32 [dimensions/2], or null. */
   ropeFactors: Tensor | null;
   /** Rounds keys and values to f16, as libllama's cache does. */
@@ -59,6 +60,18 @@ function normed(ops: Operations, h: Hyperparameters, x: Tensor, weight: Tensor):
   return ops.once(x, 'normed', () => ops.mul(ops.rmsNorm(x, h.normEpsilon), weight));
 }
 
+/** What a linear adds to the residual stream, given its outputs: these, or normed once more where the family has post-norms. */
+export function written(
+  ops: Operations,
+  h: Hyperparameters,
+  layer: BlockWeights,
+  part: 'attn_output' | 'ffn_down',
+  outputs: Tensor,
+): Tensor {
+  const weight = layer.norms[postNormOf(part)];
+  return weight ? ops.mul(ops.rmsNorm(outputs, h.normEpsilon), weight) : outputs;
+}
+
 export interface Attention {
   /** Input of `attn_output`: [heads·headDim, N]. */
   context: Tensor;
@@ -80,10 +93,18 @@ export function attend(
   const { length: T, sequences: B } = batch;
   const { headDim, heads, kvHeads } = h;
   const input = normed(ops, h, x, layer.norms.attn_norm);
-  const rotate = (y: Tensor, n: number) =>
-    ops.rope(ops.reshape(y, headDim, n, T * B), batch.positions, batch.ropeFactors, h.rope);
-  const queries = rotate(project(ops, layer, 'attn_q', input, lora), heads); // [headDim, heads, N]
-  const keys = rotate(project(ops, layer, 'attn_k', input, lora), kvHeads); // [headDim, kvHeads, N]
+  const local = h.local?.layers[layer.index] ? h.local : undefined;
+  const rotate = (part: 'attn_q' | 'attn_k', n: number) => {
+    const weight = layer.norms[`${part}_norm` satisfies HeadNorm];
+    const y = ops.reshape(project(ops, layer, part, input, lora), headDim, n, T * B);
+    const even = weight ? ops.mul(ops.rmsNorm(y, h.normEpsilon), weight) : y;
+    return ops.rope(even, batch.positions, batch.ropeFactors, local ? local.rope : h.rope);
+  };
+  // Where keys are f16, flash attention rounds queries to it too: scaled before or after, as llama.cpp does for the family.
+  const scaled = batch.halfKeys && h.architecture.scaledQueries;
+  const rotated = rotate('attn_q', heads); // [headDim, heads, N]
+  const queries = scaled ? ops.scale(rotated, h.attentionScale) : rotated;
+  const keys = rotate('attn_k', kvHeads); // [headDim, kvHeads, N]
   const values = ops.reshape(project(ops, layer, 'attn_v', input, lora), headDim, kvHeads, T * B);
 
   // Keys of a prefix are the same for all sequences, so these attend as one long sequence whose mask keeps them apart: the queries
@@ -99,21 +120,22 @@ export function attend(
     byHead(queries, heads),
     withPrefix(byHead(keys, kvHeads), batch.prefix?.keys),
     withPrefix(byHead(values, kvHeads), batch.prefix?.values),
-    batch.mask,
-    h.attentionScale,
+    batch.mask(local?.window),
+    scaled ? 1 : h.attentionScale,
   ); // [headDim, heads, queries, sequences]
   return { context: ops.reshape(attended, headDim * heads, T * B), keys, values };
 }
 
-/** Residual stream after attention: x + attn_output(context). */
+/** Residual stream after attention: x + attn_output(context), normed before it is added where the family does so. */
 export function afterAttention(
   ops: Operations,
+  h: Hyperparameters,
   layer: BlockWeights,
   x: Tensor,
   context: Tensor,
   lora?: LayerLora,
 ): Tensor {
-  return ops.add(project(ops, layer, 'attn_output', context, lora), x);
+  return ops.add(written(ops, h, layer, 'attn_output', project(ops, layer, 'attn_output', context, lora)), x);
 }
 
 /** Input of `ffn_down`, [feedForward, n], for a residual stream x [embedding, n] after attention. */
@@ -130,15 +152,16 @@ export function feedForward(
   return h.architecture.activation === 'geglu' ? ops.geglu(gate, up) : ops.swiglu(gate, up);
 }
 
-/** Residual stream after the block: x + ffn_down(inner). */
+/** Residual stream after the block: x + ffn_down(inner), normed before it is added where the family does so. */
 export function afterFeedForward(
   ops: Operations,
+  h: Hyperparameters,
   layer: BlockWeights,
   x: Tensor,
   inner: Tensor,
   lora?: LayerLora,
 ): Tensor {
-  return ops.add(project(ops, layer, 'ffn_down', inner, lora), x);
+  return ops.add(written(ops, h, layer, 'ffn_down', project(ops, layer, 'ffn_down', inner, lora)), x);
 }
 
 /**
@@ -156,6 +179,6 @@ export function block(
 ): Tensor {
   const { context } = attend(ops, h, layer, x, batch, lora);
   const of = (tensor: Tensor) => (rows ? ops.getRows(tensor, rows) : tensor);
-  const middle = afterAttention(ops, layer, of(x), of(context), lora);
-  return afterFeedForward(ops, layer, middle, feedForward(ops, h, layer, middle, lora), lora);
+  const middle = afterAttention(ops, h, layer, of(x), of(context), lora);
+  return afterFeedForward(ops, h, layer, middle, feedForward(ops, h, layer, middle, lora), lora);
 }

@@ -1,6 +1,7 @@
 import { type FileHandle, open, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { BlockCipher } from '../util/blockCipher.js';
 import { explainWriteError } from '../util/writeFileAtomic.js';
 
 /** Bytes of activations kept in memory by all stores of this process together; a store that would exceed it uses a file. */
@@ -9,13 +10,14 @@ let held = 0;
 
 /**
  * Activations of many batches between two layers: one f32 block a batch. Kept in memory up to a budget, then in a temporary file
- * that has no name (deleted while open), so that a crash leaves nothing of the user's behind. Windows can't delete an open file:
- * there it has a name until it is closed, and a crash leaves it to the system's cleaning of temporary files.
+ * that has no name (deleted while open) and is encrypted with a key that only this object has, so that nothing of the user's can be read
+ * from the disk. Windows can't delete an open file: there it has a name until it is closed, and a crash leaves it behind.
  */
 export class HiddenStates implements AsyncDisposable {
   private readonly offsets: number[] = [];
   private memory: Float32Array[] | undefined;
   private file: FileHandle | undefined;
+  private readonly cipher = new BlockCipher();
 
   private constructor(
     /** f32 values of each batch. */
@@ -71,6 +73,7 @@ export class HiddenStates implements AsyncDisposable {
       if (bytesRead === 0) throw new Error(`activations of batch ${batch} were read before they were written`);
       done += bytesRead;
     }
+    this.cipher.decrypt(batch, bytes);
     return block;
   }
 
@@ -80,7 +83,7 @@ export class HiddenStates implements AsyncDisposable {
       if (block !== this.memory[batch]) this.memory[batch]!.set(block);
       return;
     }
-    const bytes = new Uint8Array(block.buffer, block.byteOffset, block.byteLength);
+    const bytes = this.cipher.encrypt(batch, new Uint8Array(block.buffer, block.byteOffset, block.byteLength));
     try {
       let done = 0;
       while (done < bytes.length) {

@@ -1,7 +1,14 @@
 import type { RopeParameters } from '../ggml/operations.js';
 import type { Gguf } from '../gguf/Gguf.js';
 import { LoamError, UnsupportedError } from '../util/errors.js';
-import { type Architecture, architectures, type LayerLinear, layerLinears } from './architecture.js';
+import {
+  type Architecture,
+  architectures,
+  type LayerLinear,
+  type LayerNorm,
+  layerLinears,
+  layerNorms,
+} from './architecture.js';
 
 /** Sizes and constants of a model, read from its file. */
 export interface Hyperparameters {
@@ -18,9 +25,20 @@ export interface Hyperparameters {
   /** Tokens the model was trained to read. */
   readonly contextLength: number;
   readonly normEpsilon: number;
+  /** Rotation in the layers that see everything. */
   readonly rope: RopeParameters;
-  /** Factor of the attention scores, 1/sqrt(headDim). */
+  /** Factor of the attention scores, 1/sqrt(headDim) but for the largest models of some families. */
   readonly attentionScale: number;
+  /** Factor of the embeddings that enter the residual stream; what the stream holds grows with it. */
+  readonly embeddingScale: number;
+  /** Layers that see the last tokens only, where the model has such. */
+  readonly local?: {
+    /** Tokens that a query sees, itself included. */
+    readonly window: number;
+    readonly rope: RopeParameters;
+    /** Layer by layer, whether it is one. */
+    readonly layers: readonly boolean[];
+  };
 }
 
 /** Bounds far above every published model of these families; beyond them a file is damaged or hostile. */
@@ -72,6 +90,39 @@ function readRope(gguf: Gguf, a: Architecture, headDim: number, contextLength: n
   };
 }
 
+/** Which layers see the last tokens only, and how they rotate (llama.cpp, src/models/gemma3.cpp, load_arch_hparams). */
+function readLocal(gguf: Gguf, a: Architecture, layers: number, rope: RopeParameters): Hyperparameters['local'] {
+  const key = (name: string) => `${a.name}.${name}`;
+  const window = gguf.number(key('attention.sliding_window'), 0);
+  if (!a.localAttention || window === 0) return undefined;
+  const period = whole(gguf, key('attention.sliding_window_pattern'), limits.layers, a.localAttention.period);
+  const base = finite(gguf, key('rope.freq_base_swa'), a.localAttention.ropeBase);
+  return {
+    window: whole(gguf, key('attention.sliding_window'), limits.context),
+    rope: { ...rope, base, scale: 1 },
+    layers: Array.from({ length: layers }, (_, l) => l % period < period - 1),
+  };
+}
+
+/** Refuses what a file of a known family may ask for and the graph does not compute. */
+function refuseVariants(gguf: Gguf, a: Architecture, headDim: number): void {
+  const key = (part: string) => `${a.name}.${part}`;
+  const same = (part: string) => gguf.number(key(part), headDim) === headDim;
+  const problems: string[] = [];
+  if (gguf.number(key('expert_count'), 0) > 0) problems.push('a mixture-of-experts model');
+  if (gguf.number(key('final_logit_softcapping'), 0) > 0) problems.push('capped logits');
+  if (!same('attention.value_length')) problems.push('values of another width than keys');
+  const local = ['attention.key_length_swa', 'attention.value_length_swa', 'rope.dimension_count_swa'];
+  if (!local.every(same)) problems.push('heads of another width in layers with a sliding window');
+  if (problems.length === 0) return;
+  throw new UnsupportedError({
+    found: problems.join(', '),
+    expected: `a dense ${a.title} model as first published`,
+    where: gguf.path,
+    fix: 'choose a model that `loam models list` does not mark as unsupported',
+  });
+}
+
 /**
  * Reads the hyperparameters and checks that the file's tensors have the shapes that follow from them.
  * @throws UnsupportedError for another family or variant; LoamError, listing every mismatch, for a file that contradicts itself.
@@ -97,22 +148,17 @@ export function readHyperparameters(gguf: Gguf): Hyperparameters {
     });
   }
   const key = (part: string) => `${name}.${part}`;
-  if (gguf.number(key('expert_count'), 0) > 0) {
-    throw new UnsupportedError({
-      found: 'a mixture-of-experts model',
-      expected: 'a dense model',
-      where: gguf.path,
-      fix: 'choose a model that `loam models list` does not mark as unsupported',
-    });
-  }
   const embedding = whole(gguf, key('embedding_length'), limits.width);
+  const layers = whole(gguf, key('block_count'), limits.layers);
   const heads = whole(gguf, key('attention.head_count'), limits.heads);
-  const kvHeads = whole(gguf, key('attention.head_count_kv'), heads, heads);
+  const kvHeads = whole(gguf, key('attention.head_count_kv'), limits.heads, heads);
   const headDim = whole(gguf, key('attention.key_length'), limits.width, Math.floor(embedding / heads));
+  refuseVariants(gguf, architecture, headDim);
   const contextLength = whole(gguf, key('context_length'), limits.context);
+  const rope = readRope(gguf, architecture, headDim, contextLength);
   const hyper: Hyperparameters = {
     architecture,
-    layers: whole(gguf, key('block_count'), limits.layers),
+    layers,
     embedding,
     heads,
     kvHeads,
@@ -121,8 +167,10 @@ export function readHyperparameters(gguf: Gguf): Hyperparameters {
     vocabulary: gguf.tensor('token_embd.weight').shape[1] ?? 1,
     contextLength,
     normEpsilon: finite(gguf, key('attention.layer_norm_rms_epsilon'), 1e-5),
-    rope: readRope(gguf, architecture, headDim, contextLength),
-    attentionScale: 1 / Math.sqrt(headDim),
+    rope,
+    attentionScale: 1 / Math.sqrt(layers === architecture.wideAttentionScaleAt ? embedding / heads : headDim),
+    embeddingScale: architecture.scaledEmbedding ? Math.fround(Math.sqrt(embedding)) : 1,
+    local: readLocal(gguf, architecture, layers, rope),
   };
   checkTensors(gguf, hyper);
   return hyper;
@@ -148,9 +196,16 @@ export function linearShape(h: Hyperparameters, linear: LayerLinear): [number, n
   }
 }
 
+/** Values of a layer's norm. */
+function normLength(h: Hyperparameters, norm: LayerNorm): number {
+  return norm === 'attn_q_norm' || norm === 'attn_k_norm' ? h.headDim : h.embedding;
+}
+
 function checkTensors(gguf: Gguf, h: Hyperparameters): void {
   const problems: string[] = [];
+  const known = new Set<string>();
   const expect = (name: string, shape: number[], required = true) => {
+    known.add(name);
     const tensor = gguf.tensors.get(name);
     if (!tensor) {
       if (required) problems.push(`${name} is missing`);
@@ -160,19 +215,23 @@ function checkTensors(gguf: Gguf, h: Hyperparameters): void {
   };
   if (h.heads % h.kvHeads !== 0) problems.push(`${h.heads} heads do not divide by ${h.kvHeads} key/value heads`);
   if (h.rope.dimensions % 2 !== 0) problems.push(`${h.rope.dimensions} rotated dimensions, expected an even number`);
+  // llama.cpp aborts the process where they differ.
+  if (h.rope.dimensions !== h.headDim)
+    problems.push(`${h.rope.dimensions} rotated dimensions of ${h.headDim} of a head`);
   expect('token_embd.weight', [h.embedding, h.vocabulary]);
   expect('output_norm.weight', [h.embedding]);
   expect('output.weight', [h.embedding, h.vocabulary], false);
-  expect('rope_freqs.weight', [h.rope.dimensions / 2], false);
+  const { architecture } = h;
+  if (architecture.ropeFactors) expect('rope_freqs.weight', [h.rope.dimensions / 2], false);
   for (let l = 0; l < h.layers; l++) {
-    expect(`blk.${l}.attn_norm.weight`, [h.embedding]);
-    expect(`blk.${l}.ffn_norm.weight`, [h.embedding]);
+    for (const norm of layerNorms(architecture)) expect(`blk.${l}.${norm}.weight`, [normLength(h, norm)]);
     for (const linear of layerLinears) {
       const shape = linearShape(h, linear);
       expect(`blk.${l}.${linear}.weight`, shape);
-      expect(`blk.${l}.${linear}.bias`, [shape[1]], false);
+      if (architecture.biases.includes(linear)) expect(`blk.${l}.${linear}.bias`, [shape[1]], false);
     }
   }
+  refuseUnknown(gguf, architecture, known);
   if (problems.length > 0) {
     const shown = problems.slice(0, 5).join('; ');
     const more = problems.length > 5 ? ` and ${problems.length - 5} more` : '';
@@ -182,4 +241,17 @@ function checkTensors(gguf: Gguf, h: Hyperparameters): void {
       fix: 'fetch the model again, or use a file made by llama.cpp',
     });
   }
+}
+
+/** Tensors that the graph does not read would be missing from what it computes: llama.cpp uses every tensor of a file. */
+function refuseUnknown(gguf: Gguf, a: Architecture, known: ReadonlySet<string>): void {
+  const unknown = [...gguf.tensors.keys()].filter((name) => !known.has(name));
+  if (unknown.length === 0) return;
+  const more = unknown.length > 3 ? ` and ${unknown.length - 3} more` : '';
+  throw new UnsupportedError({
+    found: `tensors that Loam has no use for: ${unknown.slice(0, 3).join(', ')}${more}`,
+    expected: `those of a dense ${a.title} model`,
+    where: gguf.path,
+    fix: 'choose a model that `loam models list` does not mark as unsupported',
+  });
 }

@@ -1,14 +1,24 @@
 import type { Linear } from '../ggml/linear.js';
 import type { Tensor } from '../ggml/tensor.js';
-import { type LayerLinear, type LayerNorm, layerLinears } from './architecture.js';
+import {
+  type Architecture,
+  type InputNorm,
+  type LayerLinear,
+  type LayerNorm,
+  layerLinears,
+  layerNorms,
+} from './architecture.js';
 import type { Weights } from './weights.js';
+
+/** Weights of a layer's norms, f32: [headDim] for those of heads, else [embedding]. */
+export type LayerNorms = Readonly<Record<InputNorm, Tensor> & Partial<Record<LayerNorm, Tensor>>>;
 
 /** The frozen weights of one transformer block, placed for computing. */
 export class Layer implements Disposable {
   private constructor(
     readonly index: number,
     readonly linears: Readonly<Record<LayerLinear, Linear>>,
-    readonly norms: Readonly<Record<LayerNorm, Tensor>>,
+    readonly norms: LayerNorms,
     readonly biases: Readonly<Partial<Record<LayerLinear, Tensor>>>,
     private readonly owned: Disposable[],
     private readonly onDispose: () => void,
@@ -16,6 +26,7 @@ export class Layer implements Disposable {
 
   static async load(
     weights: Weights,
+    architecture: Architecture,
     index: number,
     place: (name: string) => Promise<Linear> = (tensor) => weights.linear(tensor),
   ): Promise<Layer> {
@@ -33,14 +44,13 @@ export class Layer implements Disposable {
         const linear = await place(name(part));
         owned.push(linear);
         linears[part] = linear;
-        if (weights.has(name(part, 'bias'))) biases[part] = await plain(name(part, 'bias'));
+        if (architecture.biases.includes(part) && weights.has(name(part, 'bias')))
+          biases[part] = await plain(name(part, 'bias'));
       }
-      const norms = {
-        attn_norm: await plain(name('attn_norm')),
-        ffn_norm: await plain(name('ffn_norm')),
-      };
+      const norms: Partial<Record<LayerNorm, Tensor>> = {};
+      for (const norm of layerNorms(architecture)) norms[norm] = await plain(name(norm));
       const names = layerLinears.map((part) => name(part));
-      return new Layer(index, linears as Record<LayerLinear, Linear>, norms, biases, owned, () =>
+      return new Layer(index, linears as Record<LayerLinear, Linear>, norms as LayerNorms, biases, owned, () =>
         weights.release(names),
       );
     } catch (error) {

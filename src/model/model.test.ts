@@ -10,7 +10,7 @@ import { meanKl } from '../testing/kl.js';
 import { scratchFolder } from '../testing/scratch.js';
 import { type TinyModelOptions, writeTinyModel } from '../testing/tinyModel.js';
 import { LoamError, UnsupportedError } from '../util/errors.js';
-import { batchInputs, groupSequences, paddedTokens } from './batch.js';
+import { batchInputs, causalMask, groupSequences, lazyMask, paddedTokens } from './batch.js';
 import { attend, block } from './block.js';
 import { forward, forwardNodes, sequenceLogits } from './forward.js';
 import { readHyperparameters } from './hyperparameters.js';
@@ -110,6 +110,48 @@ describe('the forward graph computes what libllama computes', () => {
       assert.ok(other < 5e-3, `fast kernels: KL ${other}`);
     });
   }
+});
+
+describe('masks', () => {
+  for (const [length, sequences, prefix, window] of [
+    [7, 1, 0, 3],
+    [5, 3, 0, 2],
+    [4, 2, 6, 3],
+    [4, 2, 6, 8],
+    [6, 2, 3, 100],
+    [6, 2, 3, 1],
+  ] as const) {
+    it(`${sequences} sequences of ${length} after ${prefix}, a window of ${window}`, () => {
+      const own = length * sequences;
+      const mask = causalMask(length, sequences, prefix, window);
+      const whole = causalMask(length, sequences, prefix);
+      for (let query = 0; query < own; query++) {
+        for (let key = 0; key < prefix + own; key++) {
+          const token = key - prefix;
+          const sameSequence = token < 0 || Math.floor(token / length) === Math.floor(query / length);
+          const position = token < 0 ? key : prefix + (token % length);
+          const distance = prefix + (query % length) - position;
+          const at = query * (prefix + own) + key;
+          assert.equal(
+            mask[at] === 0,
+            sameSequence && distance >= 0 && distance < window,
+            `query ${query}, key ${key}`,
+          );
+          assert.equal(whole[at] === 0, sameSequence && distance >= 0);
+        }
+      }
+    });
+  }
+
+  it('are made when they are asked for, and a window that hides nothing is none', () => {
+    using workspace = fast.workspace(64);
+    const mask = lazyMask(workspace.begin(), 5, 2, 3);
+    assert.equal(mask(), mask());
+    assert.equal(mask(8), mask());
+    assert.notEqual(mask(7), mask());
+    assert.equal(mask(7), mask(7));
+    assert.deepEqual(mask(2).ne, [13, 10, 1, 1]);
+  });
 });
 
 describe('batches', () => {
@@ -245,6 +287,17 @@ describe('LoRA in the graph', () => {
   });
 });
 
+/** The sizes of a tiny model under another family's names. */
+function sizesOf(family: string): NonNullable<TinyModelOptions['metadata']> {
+  const sizes = { block_count: 2, context_length: 512, embedding_length: 64, feed_forward_length: 96 };
+  return Object.fromEntries(
+    Object.entries({ ...sizes, 'attention.head_count': 4, 'attention.head_count_kv': 2 }).map(([key, value]) => [
+      `${family}.${key}`,
+      u32(value),
+    ]),
+  );
+}
+
 describe('files that cannot be run are refused with a reason', () => {
   const refuses = (name: string, options: TinyModelOptions, kind: typeof LoamError, pattern: RegExp) =>
     it(name, async () => {
@@ -284,6 +337,48 @@ describe('files that cannot be run are refused with a reason', () => {
     { metadata: { 'llama.attention.head_count_kv': u32(3) } },
     LoamError,
     /do not divide/,
+  );
+  refuses(
+    'a tensor that its family does not compute with',
+    { family: 'qwen2', biases: true },
+    UnsupportedError,
+    /tensors that Loam has no use for: blk\.0\.attn_output\.bias.*Qwen2/,
+  );
+  refuses(
+    'capped logits',
+    { family: 'gemma3', metadata: { 'gemma3.final_logit_softcapping': f32(30) } },
+    UnsupportedError,
+    /capped logits.*Gemma 3/,
+  );
+  refuses(
+    'heads of another width in windows',
+    { family: 'gemma3', window: 8, metadata: { 'gemma3.attention.key_length_swa': u32(8) } },
+    UnsupportedError,
+    /another width in layers with a sliding window/,
+  );
+  refuses(
+    'values of another width than keys',
+    { metadata: { 'llama.attention.value_length': u32(8) } },
+    UnsupportedError,
+    /values of another width/,
+  );
+  refuses(
+    'heads that are rotated in part',
+    { family: 'qwen3', metadata: { 'qwen3.rope.dimension_count': u32(8) } },
+    LoamError,
+    /8 rotated dimensions of 16/,
+  );
+  refuses(
+    'norms that are missing',
+    { metadata: { 'general.architecture': str('gemma3'), ...sizesOf('gemma3') } },
+    LoamError,
+    /blk\.0\.attn_q_norm\.weight is missing/,
+  );
+  refuses(
+    'a window pattern of zero',
+    { family: 'gemma3', window: 8, metadata: { 'gemma3.attention.sliding_window_pattern': u32(0) } },
+    LoamError,
+    /sliding_window_pattern is 0/,
   );
   refuses('a zero size', { metadata: { 'llama.block_count': u32(0) } }, LoamError, /block_count is 0/);
   refuses('an adapter', { metadata: { 'general.type': str('adapter') } }, LoamError, /holds an adapter/);

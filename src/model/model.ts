@@ -50,7 +50,7 @@ export class Model implements AsyncDisposable {
 
   /** Loads the weights of layer `index`; the caller disposes them. */
   layer(index: number): Promise<Layer> {
-    return Layer.load(this.weights, index);
+    return Layer.load(this.weights, this.hyper.architecture, index);
   }
 
   /**
@@ -58,7 +58,7 @@ export class Model implements AsyncDisposable {
    * fastest where both are plain. For twice the memory a tenth less time.
    */
   layerToTrain(index: number, workspace: Workspace, signal?: AbortSignal): Promise<Layer> {
-    return Layer.load(this.weights, index, (name) =>
+    return Layer.load(this.weights, this.hyper.architecture, index, (name) =>
       this.slowToTrain(name) ? this.weights.converted(name, 'q8_0', workspace, signal) : this.weights.linear(name),
     );
   }
@@ -114,9 +114,21 @@ export class Model implements AsyncDisposable {
     });
   }
 
+  /** The values of an f32 tensor of the file: a norm. */
+  async vector(name: string): Promise<Float32Array> {
+    const { tensor, buffer } = await this.weights.plain(name);
+    try {
+      return tensor.toFloat32();
+    } finally {
+      buffer[Symbol.dispose]();
+    }
+  }
+
   /** Residual stream entering the first layer: tokens i32 [n] -> [embedding, n]. */
   embed(ops: Operations, tokens: Tensor): Tensor {
-    return ops.getRows(this.embedding, tokens);
+    const rows = ops.getRows(this.embedding, tokens);
+    const { embeddingScale } = this.hyper;
+    return embeddingScale === 1 ? rows : ops.scale(rows, embeddingScale);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -1,7 +1,7 @@
 import type { Graph } from '../ggml/graph.js';
 import type { Operations } from '../ggml/operations.js';
 import type { Tensor } from '../ggml/tensor.js';
-import { type Batch, causalMask } from './batch.js';
+import { type Batch, lazyMask } from './batch.js';
 import {
   afterAttention,
   afterFeedForward,
@@ -53,7 +53,7 @@ export function streamInputs(g: Graph, batch: Batch, opening: number, ropeFactor
       length,
       sequences,
       positions: g.input('i32', [positions.length], positions),
-      mask: g.input('f16', [before + length, length], causalMask(length, 1, before)),
+      mask: lazyMask(g, length, 1, before),
       ropeFactors,
       halfKeys: g.workspace.engine.kernels === 'reference',
     };
@@ -94,8 +94,8 @@ export function streamsBlock(
       ]),
     ) as LayerLora);
   const rest = (stream: Tensor, context: Tensor, low?: LayerLora) => {
-    const middle = afterAttention(ops, layer, stream, context, low);
-    return afterFeedForward(ops, layer, middle, feedForward(ops, h, layer, middle, low), low);
+    const middle = afterAttention(ops, h, layer, stream, context, low);
+    return afterFeedForward(ops, h, layer, middle, feedForward(ops, h, layer, middle, low), low);
   };
   let opening: Tensor | undefined;
   let own = inputs.own;

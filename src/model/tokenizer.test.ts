@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
+import { bool, strings, u32 } from '../gguf/buildValues.js';
 import { readGguf } from '../gguf/readGguf.js';
 import { scratchFolder } from '../testing/scratch.js';
-import { chatml, writeTinyModel } from '../testing/tinyModel.js';
+import { chatml, type TinyModelOptions, writeTinyModel } from '../testing/tinyModel.js';
 import { ChatTemplate } from './chatTemplate.js';
 import { Tokenizer } from './tokenizer.js';
 
@@ -84,6 +85,57 @@ describe('Tokenizer', () => {
     assert.equal(t.hasOwnTemplate, false);
     const prompt = await t.prompt([{ role: 'user', content: 'Hi' }]);
     assert.equal(t.vocabulary.text(prompt, true), '<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n');
+  });
+
+  it("takes the turns of its family's instruct models where the file has no template but their tokens", async () => {
+    const plain = await readGguf(await writeTinyModel(join(folder, `${files++}.gguf`), { template: null }));
+    const tokens = [...plain.strings('tokenizer.ggml.tokens')];
+    tokens.splice(0, 3, '<bos>', '<start_of_turn>', '<end_of_turn>');
+    const metadata = {
+      'tokenizer.ggml.tokens': strings(tokens),
+      'tokenizer.ggml.bos_token_id': u32(0),
+      'tokenizer.ggml.add_bos_token': bool(true),
+    };
+    const open = async (options: TinyModelOptions) =>
+      Tokenizer.open(await readGguf(await writeTinyModel(join(folder, `${files++}.gguf`), options)));
+    using gemma = await open({ family: 'gemma3', template: null, metadata });
+    assert.equal(gemma.hasOwnTemplate, false);
+    const [encoded] = await gemma.encode([
+      { role: 'system', content: 'Be kind.' },
+      { role: 'user', content: ' Hi ' },
+      { role: 'assistant', content: 'Hello' },
+      { role: 'user', content: 'More' },
+      { role: 'assistant', content: 'Bye' },
+    ]);
+    assert.equal(
+      gemma.vocabulary.text(encoded!.tokens, true),
+      '<bos><start_of_turn>user\nBe kind.\n\nHi<end_of_turn>\n<start_of_turn>model\nHello<end_of_turn>\n' +
+        '<start_of_turn>user\nMore<end_of_turn>\n<start_of_turn>model\nBye<end_of_turn>\n',
+    );
+    assert.equal(trainedText(gemma, encoded!), 'Hello<end_of_turn>Bye<end_of_turn>');
+    assert.deepEqual([...(await gemma.opening())], [0]);
+
+    // Without their tokens, or in another family, ChatML.
+    using other = await open({ family: 'llama', template: null, metadata });
+    using bare = await open({ family: 'gemma3', template: null });
+    for (const t of [other, bare]) {
+      const prompt = await t.prompt([{ role: 'user', content: 'Hi' }]);
+      assert.ok(t.vocabulary.text(prompt, true).includes('<|im_start|>user\nHi<|im_end|>'));
+    }
+  });
+
+  it('learns the empty thoughts that a template puts before an answer', async () => {
+    // As Qwen3's does for the last answer.
+    const thinking = chatml.replace(
+      "message['content']",
+      "('<think>\n\n</think>\n\n' if message['role'] == 'assistant' and loop.last else '') + message['content']",
+    );
+    using t = await tokenizer(thinking);
+    const [encoded] = await t.encode([
+      { role: 'user', content: 'a' },
+      { role: 'assistant', content: 'one' },
+    ]);
+    assert.equal(trainedText(t, encoded!), '<think>\n\n</think>\n\none<|im_end|>');
   });
 
   it('makes one sequence an answer where a template rewrites earlier turns', async () => {

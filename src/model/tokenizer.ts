@@ -2,6 +2,7 @@ import { LlamaModel } from '../ggml/llamaModel.js';
 import type { Vocabulary } from '../ggml/vocabulary.js';
 import type { Gguf } from '../gguf/Gguf.js';
 import { LoamError } from '../util/errors.js';
+import { architectures } from './architecture.js';
 import { type ChatMessage, ChatTemplate, fallbackTemplate } from './chatTemplate.js';
 
 /** A rendered conversation as tokens, with the tokens that a model is trained to produce. */
@@ -15,7 +16,7 @@ export interface EncodedConversation {
 export class Tokenizer implements Disposable {
   readonly vocabulary: Vocabulary;
   readonly template: ChatTemplate;
-  /** False where the file has no template and ChatML is assumed. */
+  /** False where the file has no template, and that of its family's instruct models is assumed, or ChatML. */
   readonly hasOwnTemplate: boolean;
   private readonly controlTexts: RegExp | undefined;
 
@@ -28,13 +29,22 @@ export class Tokenizer implements Disposable {
     this.hasOwnTemplate = source !== undefined;
     const text = (token: number) => (token < 0 ? '' : this.vocabulary.text([token], true));
     const tokens = { bos: text(this.vocabulary.bos), eos: text(this.vocabulary.eos) };
-    this.template = new ChatTemplate(source ?? fallbackTemplate, tokens, gguf.path);
+    this.template = new ChatTemplate(source ?? this.familyTemplate(gguf) ?? fallbackTemplate, tokens, gguf.path);
     this.controlTexts = this.findControlTexts();
   }
 
   /** Loads the tokeniser of a validated model file. */
   static async open(gguf: Gguf): Promise<Tokenizer> {
     return new Tokenizer(await LlamaModel.load(gguf.path, { vocabularyOnly: true }), gguf);
+  }
+
+  /** The template that the family's instruct models use, where the vocabulary has its tokens. */
+  private familyTemplate(gguf: Gguf): string | undefined {
+    const name = gguf.string('general.architecture', '');
+    const template = Object.hasOwn(architectures, name) ? architectures[name]!.template : undefined;
+    if (!template) return undefined;
+    const tokens = this.vocabulary.tokenize(template.marker, { special: true });
+    return tokens.length === 1 && this.vocabulary.isControl(tokens[0]!) ? template.source : undefined;
   }
 
   private findControlTexts(): RegExp | undefined {

@@ -1,6 +1,7 @@
 import { type FileHandle, open, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { BlockCipher } from '../util/blockCipher.js';
 import { explainWriteError } from '../util/writeFileAtomic.js';
 
 /** Bytes kept in memory; a larger cache lies in a file. */
@@ -8,13 +9,14 @@ const memoryBudget = 128 << 20;
 
 /**
  * Activations that enter the first trained layer, f16, one block a sequence: computed once, read in every epoch. In memory up to a
- * budget, else in a temporary file without a name, so that nothing of the user's is left behind by a crash (on Windows it has a name
- * until it is closed).
+ * budget, else in a temporary file without a name, encrypted with a key that only this object has, so that nothing of the user's can be
+ * read from the disk (on Windows it has a name until it is closed).
  */
 export class ActivationCache implements AsyncDisposable {
   private readonly memory: Uint16Array[] = [];
   private readonly offsets: number[];
   private file: FileHandle | undefined;
+  private readonly cipher = new BlockCipher();
   private readonly written = new Set<number>();
   private path: string | undefined;
 
@@ -82,7 +84,7 @@ export class ActivationCache implements AsyncDisposable {
       this.memory[sequence] = block;
       return;
     }
-    const bytes = new Uint8Array(block.buffer, block.byteOffset, block.byteLength);
+    const bytes = this.cipher.encrypt(sequence, new Uint8Array(block.buffer, block.byteOffset, block.byteLength));
     try {
       let done = 0;
       while (done < bytes.length) {
@@ -117,6 +119,7 @@ export class ActivationCache implements AsyncDisposable {
             throw new Error(`activations of sequence ${sequence} were read before they were written`);
           done += bytesRead;
         }
+        this.cipher.decrypt(sequence, bytes);
       }),
     );
     return out;

@@ -9,7 +9,8 @@ import { ActivationCache } from './activationCache.js';
 import { ownLengths, type TrainSequence } from './trainStep.js';
 
 /**
- * Walks all sequences through the layers below `firstLayer`, which training does not change, and keeps what comes out.
+ * Walks all sequences through the layers below `firstLayer`, which training does not change, and keeps what comes out, divided by
+ * the model's `embeddingScale`.
  * @param opening tokens that all sequences begin with
  * @param onBatch tokens that have passed one layer
  */
@@ -65,13 +66,16 @@ export async function enteringActivations(
   await eachLayer(model, 0, walk, firstLayer);
 
   const cache = await ActivationCache.create(lengths, embedding);
+  // As large as embeddings make them, streams exceed what f16 holds.
+  const { embeddingScale } = model.hyper;
+  const half = (stream: Float32Array) => toHalf(embeddingScale === 1 ? stream : stream.map((x) => x / embeddingScale));
   try {
-    if (shared) cache.setOpening(toHalf(shared));
+    if (shared) cache.setOpening(half(shared));
     for (const [index, batch] of groups.entries()) {
       const states = await hidden.read(index);
       for (const [row, member] of batch.members.entries()) {
         const from = tokenIndex(batch, row, 0) * embedding;
-        await cache.write(member, toHalf(states.subarray(from, from + lengths[member]! * embedding)));
+        await cache.write(member, half(states.subarray(from, from + lengths[member]! * embedding)));
       }
     }
     return cache;

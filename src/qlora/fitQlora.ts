@@ -93,6 +93,9 @@ class Runs {
   readonly training: Training;
   private readonly state: LoopState;
   private readonly judges: [number, number];
+  /** When this process began with the first run, and at which step. */
+  private started = performance.now();
+  private startedAt = 0;
 
   constructor(
     private readonly prepared: Preparation,
@@ -179,12 +182,24 @@ class Runs {
     const { steps } = this.firstPlan();
     const length = state.best.step - state.begun;
     if (length <= 0 || state.rateFactor < 1) return 1;
-    return Math.min(settings.runs, 1 + Math.floor((effort * steps - state.step) / length));
+    const worth = Math.min(settings.runs, 1 + Math.floor((effort * steps - state.step) / length));
+    return Math.min(worth, 1 + this.runsInTime(length));
+  }
+
+  /** How many further runs of so many steps end before the deadline, at the pace of the first: one that is cut off is of no use. */
+  private runsInTime(steps: number): number {
+    const { deadline } = this.hooks;
+    if (deadline === undefined) return Number.POSITIVE_INFINITY;
+    const now = performance.now();
+    const pace = (now - this.started) / Math.max(1, this.state.step - this.startedAt);
+    return Math.max(0, Math.floor((deadline - now) / (pace * steps)));
   }
 
   /** The first run, with validation. */
   private async first(): Promise<QloraFit['ended']> {
     const { settings, hooks, state, training } = this;
+    this.started = performance.now();
+    this.startedAt = state.step;
     if (state.validated < 0) {
       await training.longestFirst();
       await this.validate();

@@ -31,7 +31,7 @@ export async function prepareTraining(
   onBatch: (tokens: number) => void,
   signal?: AbortSignal,
 ): Promise<Preparation> {
-  const { layers } = model.hyper;
+  const { layers, vocabulary } = model.hyper;
   const { firstLayer } = settings;
   const longest = sequences.reduce((most, { tokens }) => Math.max(most, tokens.length), 0);
   const owned: Disposable[] = [];
@@ -45,7 +45,9 @@ export async function prepareTraining(
     await cache?.[Symbol.asyncDispose]();
   };
   try {
-    const workspace = own(engine.workspace(trainNodes(layers - firstLayer, longest)));
+    const workspace = own(
+      engine.workspace(trainNodes(layers - firstLayer, Math.max(longest, settings.microTokens), vocabulary)),
+    );
     const opening = sharedOpening(sequences);
     if (firstLayer > 0) {
       cache = await enteringActivations(model, workspace, sequences, { firstLayer, opening }, onBatch, signal);

@@ -2,7 +2,7 @@ import type { Engine } from '../ggml/engine.js';
 import { layerLinears } from '../model/architecture.js';
 import { groupSequences } from '../model/batch.js';
 import { linearShape } from '../model/hyperparameters.js';
-import { LabelGradient } from '../model/labelGradient.js';
+import { LabelGradient, transposedHead } from '../model/labelGradient.js';
 import type { Model } from '../model/model.js';
 import { sharedOpening } from '../model/sharedOpening.js';
 import { ActivationCache } from './activationCache.js';
@@ -40,7 +40,7 @@ export async function measureCosts(
   settings: QloraSettings,
   signal?: AbortSignal,
 ): Promise<LayerCosts> {
-  const { layers } = model.hyper;
+  const { layers, vocabulary } = model.hyper;
   const opening = sharedOpening(train);
   const groups = groupSequences(ownLengths(train, opening), settings.microTokens);
   const size = ({ length, members }: (typeof groups)[number]) => length * members.length;
@@ -52,9 +52,10 @@ export async function measureCosts(
     return item;
   };
   const longest = train.reduce((most, { tokens }) => Math.max(most, tokens.length), 0);
+  const nodes = trainNodes(2, Math.max(longest, settings.microTokens), vocabulary);
   try {
     const first = Math.max(0, layers - 2);
-    const setup = own(engine.workspace(trainNodes(2, longest)));
+    const setup = own(engine.workspace(nodes));
     const loaded: TrainableLayer[] = [];
     for (let l = first; l < layers; l++) {
       loaded.push(own(await TrainableLayer.load(model, setup, l, settings.transposedType, signal)));
@@ -62,7 +63,7 @@ export async function measureCosts(
     const head = own(await model.head());
     const labels = own(await LabelGradient.create(model, setup, head, signal));
     const run = async (count: number) => {
-      using workspace = engine.workspace(trainNodes(2, longest));
+      using workspace = engine.workspace(nodes);
       const used = loaded.slice(-count);
       const modules = used.flatMap(({ index }) =>
         settings.modules.map((module) => {
@@ -153,7 +154,7 @@ export function priceQlora(
   const onDisk = ActivationCache.usesDisk(cache);
   const perLayer =
     stored + transposedBytes[settings.transposedType] * weights + 4 * (copies + settings.runs - 1) * values + kept;
-  const head = (2 + 2) * vocabulary * embedding;
+  const head = 2 * vocabulary * embedding + transposedHead(model.hyper, model.engine.fastBf16).bytes;
   const checkpoints = 2 * 8 * 4 * values * trained;
   return {
     layers: trained,

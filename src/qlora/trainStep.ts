@@ -32,7 +32,10 @@ export interface TrainContext {
   readonly opening: number;
 }
 
-/** What enters the first of the layers, f16: [embedding, opening] and [embedding, N] of the padded batch; nothing: tokens are looked up. */
+/**
+ * What enters the first of the layers, f16, divided by the model's `embeddingScale`: [embedding, opening] and [embedding, N] of the
+ * padded batch; nothing: tokens are looked up.
+ */
 export type Entering = { opening?: Uint16Array; own: Uint16Array } | undefined;
 
 /** Lengths of the sequences without what all begin with: what batches are made of. */
@@ -40,9 +43,13 @@ export function ownLengths(sequences: readonly TrainSequence[], opening: number)
   return sequences.map(({ tokens }) => tokens.length - opening);
 }
 
-/** Nodes of the largest graph: a layer takes about 500 with its gradients, 700 when computed twice; then the head, chunk by chunk. */
-export function trainNodes(layers: number, longest: number): number {
-  return 1024 + 1024 * layers + longest;
+/**
+ * Nodes of the largest graph: a layer takes about 500 with its gradients, 700 when computed twice, 100 more with norms of heads and
+ * outputs; then the head, chunk by chunk.
+ * @param tokens of a batch, at most
+ */
+export function trainNodes(layers: number, tokens: number, vocabulary: number): number {
+  return 1024 + 1024 * layers + 48 * Math.ceil(tokens / headChunk(vocabulary));
 }
 
 /** Masks of dropout for each module, by layer: f32 [inputs, tokens]. */
@@ -168,9 +175,12 @@ function enter(
   opening: number,
   entering: Entering,
 ): Streams {
-  const { embedding } = model.hyper;
+  const { embedding, embeddingScale } = model.hyper;
   if (entering) {
-    const of = (values: Uint16Array) => g.cast(g.input('f16', [embedding, values.length / embedding], values), 'f32');
+    const of = (values: Uint16Array) => {
+      const stream = g.cast(g.input('f16', [embedding, values.length / embedding], values), 'f32');
+      return embeddingScale === 1 ? stream : g.scale(stream, embeddingScale);
+    };
     return { opening: entering.opening && of(entering.opening), own: of(entering.own) };
   }
   const look = (tokens: Int32Array) => model.embed(g, g.input('i32', [tokens.length], tokens));

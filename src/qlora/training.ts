@@ -110,7 +110,7 @@ export class Training {
     const norm = sound ? await this.optimise(state.step + 1 - state.since, targets, rate) : Number.NaN;
     state.step++;
     state.smoothed = smoothed;
-    state.lowest = Math.min(state.lowest, smoothed);
+    if (sound) state.lowest = Math.min(state.lowest, smoothed);
     this.hooks.emit({
       type: 'step',
       step: state.step,
@@ -193,11 +193,13 @@ export class Training {
     const { state, hooks } = this;
     if (state.rateFactor < 1) return false;
     this.prepared.context.parameters.restore(withoutMoments(state.best));
-    const loss = state.smoothed;
+    const { smoothed: loss, lowest } = state;
     state.rateFactor = 0.5;
     // There is nothing of the step that was left to validate.
     state.validated = state.step;
     this.forget();
+    // The state is one that has been as low as that: what is far above it has diverged again.
+    state.lowest = lowest;
     hooks.emit({
       type: 'diverged',
       step: state.step,

@@ -2,11 +2,13 @@ import type { Engine } from '../ggml/engine.js';
 import type { Workspace } from '../ggml/workspace.js';
 import { eachLayer } from '../model/eachLayer.js';
 import { HiddenStates } from '../model/hiddenStates.js';
+import { linearShape } from '../model/hyperparameters.js';
 import { LabelGradient } from '../model/labelGradient.js';
 import type { Layer } from '../model/layer.js';
 import { type Factors, type ModuleFactors, PlacedLora } from '../model/lora.js';
 import type { Model } from '../model/model.js';
 import { combine } from './combine.js';
+import { correctLayer } from './correctLayer.js';
 import type { LearntPart, RidgeExample } from './examples.js';
 import { Gram, meanDiagonal } from './gram.js';
 import { reducedRankRidge } from './reducedRank.js';
@@ -15,6 +17,7 @@ import { Sensitivity } from './sensitivity.js';
 import type { RidgeEvent, RidgeSettings } from './settings.js';
 import type { Student } from './student.js';
 import { labelFit } from './target.js';
+import { outputWeights, streamMetric, unweighted, weighted } from './throughNorm.js';
 
 /** Step of a sweep: ΔW = κ·|h|²/modules · ridge(X -> Jᵀg). Found on several data sets; the same constant suits all. */
 const kappa = 0.0046;
@@ -39,6 +42,8 @@ interface Snapshot {
 export class LabelSweeps {
   /** Batches of the student that the sensitivity is measured on. */
   private readonly sample: number[];
+  /** Where the stream is measured through a norm: then gradients, steps and sizes here are those of the measured stream. */
+  private metric: Float32Array | undefined;
 
   constructor(
     private readonly engine: Engine,
@@ -79,6 +84,7 @@ export class LabelSweeps {
     const { model, workspace, settings, signal } = this;
     const sizes = this.student.walker.batches.map(({ rows }) => rows.length * model.hyper.embedding);
     await using gradient = await HiddenStates.create(sizes);
+    this.metric = await streamMetric(model);
     const first = await this.measure(settings.sweeps > 0 ? gradient : undefined);
     let { nll } = first;
     let current: Snapshot = { modules, nll, sweeps: 0 };
@@ -94,6 +100,7 @@ export class LabelSweeps {
       settings.firstSweepLayer,
       this.onBatch,
       signal,
+      this.metric,
     );
     const step = (kappa * first.size ** 2) / (2 * this.upperLayers);
     for (let sweep = 1; sweep <= settings.sweeps; sweep++) {
@@ -120,31 +127,26 @@ export class LabelSweeps {
     sensitivity: Sensitivity,
     step: number,
   ): Promise<ModuleFactors[]> {
-    const { heads, headDim, feedForward, embedding } = this.model.hyper;
-    const after: ModuleFactors[] = [];
-    const add = async (
-      module: 'attn_output' | 'ffn_down',
-      inputs: number,
-      collect: (fit: ReturnType<typeof labelFit>) => Promise<void>,
-    ) => {
+    const { embedding } = this.model.hyper;
+    return await correctLayer(this.engine, this.student, layer, async (module, collect) => {
+      const [inputs] = linearShape(this.model.hyper, module);
       using gram = new Gram(this.engine, inputs, embedding);
-      await collect(labelFit(gradient, embedding, sensitivity.at(layer.index), gram));
+      const old = before.find((entry) => entry.module === module);
+      const weights = outputWeights(layer, module, this.metric);
+      using worn = new PlacedLora(this.engine, old ? [old] : []);
+      const norm = weights && { weights, worn: worn.lora };
+      await collect(labelFit(gradient, embedding, sensitivity.at(layer.index), gram, norm));
       const { rank } = this.settings;
       const { factors } = await reducedRankRidge(this.engine, this.workspace, gram, {
         lambda,
         rank,
         signal: this.signal,
       });
-      const old = before.find((entry) => entry.module === module)?.factors ?? none(inputs, embedding);
-      const sum = await combine(this.workspace, gram.xx, meanDiagonal(gram), old, factors, step, rank, this.signal);
-      after.push({ layer: layer.index, module, factors: sum });
-    };
-    await add('attn_output', heads * headDim, (fit) => this.student.attend(layer, fit));
-    using attention = new PlacedLora(this.engine, after);
-    await add('ffn_down', feedForward, (fit) => this.student.middle(layer, attention.lora, fit));
-    using both = new PlacedLora(this.engine, after);
-    await this.student.finish(layer, both.lora);
-    return after;
+      const first = old ? weighted(old.factors, weights) : none(inputs, embedding);
+      const mean = meanDiagonal(gram);
+      const sum = await combine(this.workspace, gram.xx, mean, first, factors, step, rank, this.signal);
+      return unweighted(sum, weights);
+    });
   }
 
   /** Gradients at the last residual stream (into `gradient`, if they are wanted), mean NLL of each part, and the mean norm of the training rows' residual streams. */
@@ -163,7 +165,7 @@ export class LabelSweeps {
       let losses: Float32Array;
       if (part === 'train' && labels) {
         const at = await labels.at(rows, targets, this.signal);
-        await gradient!.write(index, at.gradient);
+        await gradient!.write(index, this.metric ? at.gradient.map((x, i) => x / this.metric![i % d]!) : at.gradient);
         losses = at.nll;
       } else {
         losses = await rowsNll(this.model, this.workspace, head, rows, targets, this.signal);
@@ -173,7 +175,7 @@ export class LabelSweeps {
       if (part !== 'train') continue;
       for (let row = 0; row < targets.length; row++) {
         let norm = 0;
-        for (let k = row * d; k < (row + 1) * d; k++) norm += rows[k]! ** 2;
+        for (let k = row * d; k < (row + 1) * d; k++) norm += (rows[k]! * (this.metric?.[k % d] ?? 1)) ** 2;
         norms += Math.sqrt(norm);
       }
     }

@@ -66,8 +66,8 @@ export class Prefix implements Disposable {
         g.run(g.copy(g.permute(g.reshape(from, headDim, kvHeads, length), 0, 2, 1, 3), part(to, start, length)));
       store(attention.keys, this.keys);
       store(attention.values, this.values);
-      const middle = afterAttention(g, layer, x, attention.context, lora);
-      const out = g.output(afterFeedForward(g, layer, middle, feedForward(g, hyper, layer, middle, lora), lora));
+      const middle = afterAttention(g, hyper, layer, x, attention.context, lora);
+      const out = g.output(afterFeedForward(g, hyper, layer, middle, feedForward(g, hyper, layer, middle, lora), lora));
       await g.compute(signal);
       out.read(block);
     }

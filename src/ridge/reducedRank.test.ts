@@ -222,7 +222,7 @@ describe('reducedRankRidge', () => {
   it('at rank r reaches the optimum given by a dense SVD in the metric of C', async () => {
     const gram = await gramOf(x, y);
     const r = 4;
-    const { factors, gains } = await reducedRankRidge(engine, workspace, gram, { lambda, rank: r });
+    const { factors, gains, explained } = await reducedRankRidge(engine, workspace, gram, { lambda, rank: r });
     // Dense reference: eigenvectors of Wᵀ·C·W, computed in f64 by another route.
     const metric = multiply(transpose(full), multiply(ridged, full));
     const { values, vectors } = jacobi(Float64Array.from(metric.flatMap((row) => [...row])), m);
@@ -232,6 +232,11 @@ describe('reducedRankRidge', () => {
     const [found, expected] = [objective(dense(factors)), objective(best)];
     assert.ok(Math.abs(found / expected - 1) < 1e-5, `objective ${found}, optimum ${expected}`);
     for (let k = 0; k < r; k++) assert.ok(Math.abs(gains[k]! / values[k]! - 1) < 1e-3);
+    for (let k = 0; k <= r; k++) {
+      const w = k === 0 ? zeros(n, m) : dense(truncate(factors, k));
+      const share = 1 - norm2(subtract(y, multiply(x, w))) / norm2(y);
+      assert.ok(Math.abs(explained[k]! - share) < 1e-4, `rank ${k}: ${explained[k]}, expected ${share}`);
+    }
     // and truncating SVD(W) itself, without the metric, is worse
     const plain = jacobi(Float64Array.from(multiply(transpose(full), full).flatMap((row) => [...row])), m);
     const pv = zeros(m, r);

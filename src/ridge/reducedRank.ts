@@ -13,6 +13,8 @@ export interface RidgeSolution {
   readonly factors: Factors;
   /** Fit of component k on the training rows: eigenvalues of ZᵀZ, in units of the squared target. */
   readonly gains: Float64Array;
+  /** Share of the squared target that 0, 1, ... rank components explain in the training rows. */
+  readonly explained: Float64Array;
   /**
    * Squared error on the validation rows relative to no correction, after 0, 1, ... rank components; undefined without
    * validation rows.
@@ -40,7 +42,8 @@ export async function reducedRankRidge(
   const { inputs: n, outputs: m } = train;
   const rank = Math.min(options.rank, n, m);
   await train.complete(workspace, signal);
-  using cholesky = await Cholesky.factor(workspace, train.xx, lambda * meanDiagonal(train), signal);
+  const penalty = lambda * meanDiagonal(train);
+  using cholesky = await Cholesky.factor(workspace, train.xx, penalty, signal);
   using buffer = engine.buffer(3);
   const z = buffer.tensor('f32', [n, m]); // m rows of n
   const zz = buffer.tensor('f32', [m, m]);
@@ -68,7 +71,23 @@ export async function reducedRankRidge(
   const factors: Factors = { inputs: n, outputs: m, rank, a, b };
   const validationCurve =
     validation && validation.rows > 0 ? await validation.curve(workspace, a, vectors, rank, signal) : undefined;
-  return { lambda, factors, gains: values, validationCurve };
+  const explained = explainedShares(a, values, penalty, train.yy.toFloat32()[0]!);
+  return { lambda, factors, gains: values, explained, validationCurve };
+}
+
+/**
+ * What the components explain. With C·uₖ = XᵀY·vₖ the k-th lowers the squared error by 2·uₖᵀXᵀY·vₖ - |X·uₖ|² = uₖᵀC·uₖ + λ'|uₖ|², and
+ * uₖᵀC·uₖ is its eigenvalue of ZᵀZ.
+ */
+function explainedShares(a: Float32Array, gains: Float64Array, penalty: number, total: number): Float64Array {
+  const shares = new Float64Array(gains.length + 1);
+  const n = a.length / gains.length;
+  for (let k = 0; k < gains.length; k++) {
+    let size = 0;
+    for (let i = k * n; i < (k + 1) * n; i++) size += a[i]! ** 2;
+    shares[k + 1] = shares[k]! + (total > 0 ? (gains[k]! + penalty * size) / total : 0);
+  }
+  return shares;
 }
 
 /** The first `rank` components. */

@@ -46,6 +46,7 @@ export class Sensitivity implements Disposable {
    * Measures layers `firstLayer` to the one before the last.
    * @param sample what the model will read, standing before `firstLayer`, disposed here; the `positions` of its sequences are
    *   perturbed and looked at
+   * @param metric of `streamMetric`: J is then that of the measured stream, and so is the noise
    */
   static async measure(
     engine: Engine,
@@ -55,6 +56,7 @@ export class Sensitivity implements Disposable {
     firstLayer: number,
     onStep: (tokens: number) => void,
     signal?: AbortSignal,
+    metric?: Float32Array,
   ): Promise<Sensitivity> {
     await using walker = sample;
     const { layers, embedding } = model.hyper;
@@ -72,9 +74,9 @@ export class Sensitivity implements Disposable {
         const stores = [walker.hidden, ...perturbed.flatMap(({ states }) => (states ? [states] : []))];
         for (const store of stores) await advance(model, workspace, layer, walker, store, onStep, signal);
         const begins = perturbed.find((p) => p.layer === layer.index);
-        if (begins) await perturb(walker, embedding, begins);
+        if (begins) await perturb(walker, embedding, begins, metric);
       });
-      for (const each of perturbed) await regress(engine, workspace, walker, embedding, each, signal);
+      for (const each of perturbed) await regress(engine, workspace, walker, embedding, each, metric, signal);
       return new Sensitivity(buffer, new Map(perturbed.map(({ layer, into }) => [layer, into])));
     } catch (error) {
       buffer[Symbol.dispose]();
@@ -124,7 +126,8 @@ function noiseOf({ layer }: Perturbed): Random {
   return new Random(layer, stream);
 }
 
-async function perturb(walker: Walker, d: number, into: Perturbed): Promise<void> {
+async function perturb(walker: Walker, d: number, into: Perturbed, metric?: Float32Array): Promise<void> {
+  const measure = (k: number) => metric?.[k] ?? 1;
   const states = await HiddenStates.create(walker.hidden.sizes);
   into.states = states;
   const random = noiseOf(into);
@@ -133,9 +136,9 @@ async function perturb(walker: Walker, d: number, into: Perturbed): Promise<void
     const scales = new Float32Array(rows.length);
     rows.forEach((token, i) => {
       let norm = 0;
-      for (let k = 0; k < d; k++) norm += hidden[token * d + k]! ** 2;
+      for (let k = 0; k < d; k++) norm += (hidden[token * d + k]! * measure(k)) ** 2;
       scales[i] = relativeSize * Math.sqrt(norm / d);
-      for (let k = 0; k < d; k++) hidden[token * d + k]! += scales[i]! * random.normal();
+      for (let k = 0; k < d; k++) hidden[token * d + k]! += (scales[i]! * random.normal()) / measure(k);
     });
     into.scales.push(scales);
     await states.write(index, hidden);
@@ -149,6 +152,7 @@ async function regress(
   walker: Walker,
   d: number,
   perturbed: Perturbed,
+  metric: Float32Array | undefined,
   signal?: AbortSignal,
 ): Promise<void> {
   using gram = new Gram(engine, d, d);
@@ -164,7 +168,8 @@ async function regress(
       for (let k = 0; k < d; k++) {
         const n = random.normal();
         noise[i * d + k] = n;
-        deviation[i * d + k] = (moved[token * d + k]! - still[token * d + k]!) / scale - n;
+        const change = (moved[token * d + k]! - still[token * d + k]!) * (metric?.[k] ?? 1);
+        deviation[i * d + k] = change / scale - n;
       }
     });
     const g = workspace.begin();

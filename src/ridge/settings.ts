@@ -1,4 +1,5 @@
 import type { LearntPart } from './examples.js';
+import type { FittedEvent } from './fittedEvent.js';
 
 export interface RidgeSettings {
   /** Largest rank of a module. */
@@ -15,5 +16,5 @@ export interface RidgeSettings {
 
 export type RidgeEvent =
   | { type: 'progress'; done: number; total: number }
-  | { type: 'fitted'; layer: number; module: string; rank: number; lambda: number; error?: number }
+  | FittedEvent
   | { type: 'sweep'; sweep: number; nll: Record<LearntPart, number> };

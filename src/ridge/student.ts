@@ -1,12 +1,37 @@
+import type { Graph } from '../ggml/graph.js';
+import type { Tensor } from '../ggml/tensor.js';
 import type { Workspace } from '../ggml/workspace.js';
+import { postNormOf } from '../model/architecture.js';
 import type { Batch } from '../model/batch.js';
-import { afterAttention, afterFeedForward, attend, block, feedForward, type LayerLora } from '../model/block.js';
+import {
+  afterAttention,
+  afterFeedForward,
+  attend,
+  block,
+  feedForward,
+  type LayerLora,
+  project,
+  written,
+} from '../model/block.js';
 import { HiddenStates } from '../model/hiddenStates.js';
 import type { Layer } from '../model/layer.js';
 import type { Model } from '../model/model.js';
 import { Walker } from '../model/walker.js';
+import { UnsupportedError } from '../util/errors.js';
+import type { CorrectedLinear } from './correctLayer.js';
 import type { RidgeExample } from './examples.js';
-import type { Fit } from './target.js';
+import type { Fit, RowSink } from './target.js';
+import { throughNorm } from './throughNorm.js';
+
+/** Rows of a batch for a fit: `stream` is the residual stream that the linear adds to. */
+interface Taken {
+  fit: Fit;
+  sink: RowSink;
+  stream: Tensor;
+  inputs: Tensor;
+  index: number;
+  count: number;
+}
 
 /**
  * The student: the bare base, corrected as it goes. A layer is walked in three steps, because its output projection and its
@@ -85,11 +110,18 @@ export class Student implements AsyncDisposable {
       const sink = fit.sinkOf(this.partOf(batch));
       if (sink && rows) {
         const contextRows = g.getRows(context, rows);
-        const own = () => afterAttention(g, layer, g.getRows(x, rows), contextRows);
-        sink.add(g, contextRows, await fit.wanted(g, index, indices.length, own));
+        const stream = g.getRows(x, rows);
+        await this.take(g, layer, 'attn_output', {
+          fit,
+          sink,
+          stream,
+          inputs: contextRows,
+          index,
+          count: indices.length,
+        });
       }
       await g.compute(this.signal);
-      sink?.computed();
+      await sink?.computed();
       const room = this.context.inMemory ? await this.context.read(index) : new Float32Array(context.elements);
       await this.context.write(index, context.read(room));
       this.onBatch(batch.length * batch.members.length);
@@ -103,16 +135,22 @@ export class Student implements AsyncDisposable {
     for (const { index, batch, rows: indices } of this.walker.batches) {
       const { g, x, rows } = await this.walker.begin(this.workspace, index);
       const context = g.input('f32', [width, x.ne[1]], await this.context.read(index));
-      const middle = g.output(afterAttention(g, layer, x, context, lora));
+      const middle = g.output(afterAttention(g, hyper, layer, x, context, lora));
       const sink = fit.sinkOf(this.partOf(batch));
       if (sink && rows) {
         const middleRows = g.getRows(middle, rows);
         const inner = feedForward(g, hyper, layer, middleRows);
-        const own = () => afterFeedForward(g, layer, middleRows, inner);
-        sink.add(g, inner, await fit.wanted(g, index, indices.length, own));
+        await this.take(g, layer, 'ffn_down', {
+          fit,
+          sink,
+          stream: middleRows,
+          inputs: inner,
+          index,
+          count: indices.length,
+        });
       }
       await g.compute(this.signal);
-      sink?.computed();
+      await sink?.computed();
       await this.walker.hidden.write(index, middle.read(await this.walker.room(index)));
       this.onBatch(batch.length * batch.members.length);
     }
@@ -122,11 +160,39 @@ export class Student implements AsyncDisposable {
   async finish(layer: Layer, lora: LayerLora): Promise<void> {
     for (const { index, batch } of this.walker.batches) {
       const { g, x } = await this.walker.begin(this.workspace, index);
-      const out = g.output(afterFeedForward(g, layer, x, feedForward(g, this.model.hyper, layer, x, lora), lora));
+      const out = g.output(
+        afterFeedForward(g, this.model.hyper, layer, x, feedForward(g, this.model.hyper, layer, x, lora), lora),
+      );
       await g.compute(this.signal);
       await this.walker.hidden.write(index, out.read(await this.walker.room(index)));
       this.onBatch(batch.length * batch.members.length);
     }
+  }
+
+  /** Hands rows of a linear's inputs to a fit, with what is wanted of its correction. */
+  private async take(
+    g: Graph,
+    layer: Layer,
+    module: CorrectedLinear,
+    { fit, sink, stream, inputs, index, count }: Taken,
+  ): Promise<void> {
+    const { hyper } = this.model;
+    const own = () => g.add(written(g, hyper, layer, module, project(g, layer, module, inputs)), stream);
+    const wanted = await fit.wanted(g, index, count, own);
+    if (!fit.norm) {
+      if (layer.norms[postNormOf(module)]) {
+        throw new UnsupportedError({
+          found: `a norm stands behind blk.${layer.index}.${module}, and what is asked for are its plain inputs and targets`,
+          expected: 'a model whose linears add to the residual stream as they are',
+          fix: 'use `loam tune --method ridge`, which carries targets back through the norm',
+        });
+      }
+      sink.add(g, inputs, wanted);
+      return;
+    }
+    const outputs = project(g, layer, module, inputs, fit.norm.worn);
+    const { x, y } = throughNorm(g, hyper.normEpsilon, inputs, outputs, wanted, fit.norm.weights);
+    sink.add(g, x, y);
   }
 
   private partOf(batch: Batch) {

@@ -61,8 +61,8 @@ export class Teacher implements AsyncDisposable {
     for (const { index, batch, rows: indices } of this.walker.batches) {
       const prefix = this.prefixes[this.examples[batch.members[0]!]!.prefix]?.keysValues;
       const { g, x, inputs, rows } = await this.walker.begin(this.workspace, index, prefix);
-      const middle = afterAttention(g, layer, x, attend(g, hyper, layer, x, inputs, lora).context, lora);
-      const out = g.output(afterFeedForward(g, layer, middle, feedForward(g, hyper, layer, middle, lora), lora));
+      const middle = afterAttention(g, hyper, layer, x, attend(g, hyper, layer, x, inputs, lora).context, lora);
+      const out = g.output(afterFeedForward(g, hyper, layer, middle, feedForward(g, hyper, layer, middle, lora), lora));
       const middleRows = rows && g.output(g.getRows(middle, rows));
       const outRows = rows && g.output(g.getRows(out, rows));
       await g.compute(signal);

@@ -6,7 +6,18 @@ import type { GgufValue } from '../gguf/values.js';
 import { type TensorToWrite, writeGguf } from '../gguf/writeGguf.js';
 import { Random } from '../util/random.js';
 
+export type Family = 'llama' | 'qwen2' | 'qwen3' | 'gemma3';
+
+/** What the files of a family hold beside what all do, told independently of src/model. */
+const families: Record<Family, { biases: readonly string[]; headNorms: boolean; postNorms: boolean }> = {
+  llama: { biases: [], headNorms: false, postNorms: false },
+  qwen2: { biases: ['attn_q', 'attn_k', 'attn_v'], headNorms: false, postNorms: false },
+  qwen3: { biases: [], headNorms: true, postNorms: false },
+  gemma3: { biases: [], headNorms: true, postNorms: true },
+};
+
 export interface TinyModelOptions {
+  family?: Family;
   seed?: number;
   layers?: number;
   embedding?: number;
@@ -17,12 +28,20 @@ export interface TinyModelOptions {
   /** Type of the matrices; norms are f32. */
   type?: TensorTypeName;
   tied?: boolean;
+  /** On all linears of attention, where the family has none or fewer. */
   biases?: boolean;
+  /** Tokens that local layers see (gemma3); of `period` layers the last one sees all. */
+  window?: number;
+  period?: number;
   /** Llama 3's frequency factors. */
   ropeFactors?: boolean;
   /** Extra or replaced metadata. */
   metadata?: Record<string, GgufValue>;
   template?: string | null;
+  /** Tokens in all; beyond the 265 that texts need they are never produced from one. */
+  tokens?: number;
+  /** Factor of the embeddings. */
+  embeddingSize?: number;
 }
 
 export const chatml =
@@ -55,6 +74,7 @@ function vocabulary(): { tokens: string[]; types: number[]; merges: string[] } {
 /** Writes the model; returns its path. */
 export async function writeTinyModel(path: string, options: TinyModelOptions = {}): Promise<string> {
   const {
+    family = 'llama',
     seed = 1,
     layers = 2,
     heads = 4,
@@ -68,22 +88,26 @@ export async function writeTinyModel(path: string, options: TinyModelOptions = {
   } = options;
   const random = new Random(seed);
   const { tokens, types, merges } = vocabulary();
+  for (let i = tokens.length; i < (options.tokens ?? 0); i++) {
+    tokens.push(`<unused${i}>`);
+    types.push(normal);
+  }
   const metadata = new Map<string, GgufValue>([
-    ['general.architecture', str('llama')],
+    ['general.architecture', str(family)],
     ['general.type', str('model')],
     ['general.name', str('tiny')],
-    ['llama.block_count', u32(layers)],
-    ['llama.context_length', u32(512)],
-    ['llama.embedding_length', u32(embedding)],
-    ['llama.feed_forward_length', u32(feedForward)],
-    ['llama.attention.head_count', u32(heads)],
-    ['llama.attention.head_count_kv', u32(kvHeads)],
-    ['llama.attention.key_length', u32(headDim)],
-    ['llama.attention.value_length', u32(headDim)],
-    ['llama.attention.layer_norm_rms_epsilon', f32(1e-5)],
-    ['llama.rope.dimension_count', u32(headDim)],
-    ['llama.rope.freq_base', f32(10000)],
-    ['llama.vocab_size', u32(tokens.length)],
+    [`${family}.block_count`, u32(layers)],
+    [`${family}.context_length`, u32(512)],
+    [`${family}.embedding_length`, u32(embedding)],
+    [`${family}.feed_forward_length`, u32(feedForward)],
+    [`${family}.attention.head_count`, u32(heads)],
+    [`${family}.attention.head_count_kv`, u32(kvHeads)],
+    [`${family}.attention.key_length`, u32(headDim)],
+    [`${family}.attention.value_length`, u32(headDim)],
+    [`${family}.attention.layer_norm_rms_epsilon`, f32(1e-5)],
+    [`${family}.rope.dimension_count`, u32(headDim)],
+    [`${family}.rope.freq_base`, f32(10000)],
+    [`${family}.vocab_size`, u32(tokens.length)],
     ['tokenizer.ggml.model', str('gpt2')],
     ['tokenizer.ggml.pre', str('smollm')],
     ['tokenizer.ggml.tokens', strings(tokens)],
@@ -92,6 +116,8 @@ export async function writeTinyModel(path: string, options: TinyModelOptions = {
     ['tokenizer.ggml.bos_token_id', u32(1)],
     ['tokenizer.ggml.eos_token_id', u32(2)],
     ['tokenizer.ggml.add_bos_token', bool(false)],
+    ...(options.window ? [[`${family}.attention.sliding_window`, u32(options.window)] as const] : []),
+    ...(options.period ? [[`${family}.attention.sliding_window_pattern`, u32(options.period)] as const] : []),
     ...(template === null ? [] : [['tokenizer.chat_template', str(template)] as const]),
     ...Object.entries(options.metadata ?? {}),
   ]);
@@ -104,7 +130,10 @@ export async function writeTinyModel(path: string, options: TinyModelOptions = {
     const values = new Float32Array(length).map(() => mean + spread * random.normal());
     tensors.push({ name, type: tensorTypes.f32, shape: [length], data: encode('f32', values, length) });
   };
-  matrix('token_embd.weight', embedding, tokens.length, 1);
+  // Gemma multiplies what it looks up by the root of the width.
+  const { embeddingSize = 1 } = options;
+  const spread = embeddingSize * (family === 'gemma3' ? 4 / Math.sqrt(embedding) : 1);
+  matrix('token_embd.weight', embedding, tokens.length, spread);
   vector('output_norm.weight', embedding, 1);
   if (!tied) matrix('output.weight', embedding, tokens.length);
   if (options.ropeFactors) {
@@ -116,20 +145,26 @@ export async function writeTinyModel(path: string, options: TinyModelOptions = {
       data: encode('f32', factors, headDim / 2),
     });
   }
+  const { headNorms, postNorms, biases: own } = families[family];
+  const biases = options.biases ? ['attn_q', 'attn_k', 'attn_v', 'attn_output'] : own;
   for (let l = 0; l < layers; l++) {
     const linear = (part: string, inputs: number, outputs: number) => {
       matrix(`blk.${l}.${part}.weight`, inputs, outputs);
-      if (options.biases && part.startsWith('attn_')) vector(`blk.${l}.${part}.bias`, outputs, 0, 0.3);
+      if (biases.includes(part)) vector(`blk.${l}.${part}.bias`, outputs, 0, 0.3);
     };
     vector(`blk.${l}.attn_norm.weight`, embedding, 1);
     linear('attn_q', embedding, heads * headDim);
     linear('attn_k', embedding, kvHeads * headDim);
     linear('attn_v', embedding, kvHeads * headDim);
+    if (headNorms) for (const part of ['attn_q_norm', 'attn_k_norm']) vector(`blk.${l}.${part}.weight`, headDim, 1.5);
     linear('attn_output', heads * headDim, embedding);
+    // Of the size of the stream.
+    if (postNorms) vector(`blk.${l}.post_attention_norm.weight`, embedding, 3, 1);
     vector(`blk.${l}.ffn_norm.weight`, embedding, 1);
     linear('ffn_gate', embedding, feedForward);
     linear('ffn_up', embedding, feedForward);
     linear('ffn_down', feedForward, embedding);
+    if (postNorms) vector(`blk.${l}.post_ffw_norm.weight`, embedding, 3, 1);
   }
   await writeGguf(path, { metadata, tensors });
   return path;

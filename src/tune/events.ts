@@ -1,4 +1,5 @@
 import type { Problem } from '../data/types.js';
+import type { FittedEvent } from '../ridge/fittedEvent.js';
 
 /** Mean negative log-likelihood in nats a response token, measured in stock libllama. */
 export interface MeasuredNll {
@@ -24,8 +25,7 @@ export type TuneEvent =
   | { type: 'stage'; stage: Stage; message: string }
   /** `done` of `total` in a unit of the stage's own; an event each few hundred milliseconds. */
   | { type: 'progress'; stage: Stage; done: number; total: number }
-  /** One corrected linear: errors are squared distances to the teacher on validation rows, relative to no correction. */
-  | { type: 'fitted'; layer: number; module: string; rank: number; lambda: number; error?: number }
+  | FittedEvent
   /** State after a pass that follows the labels (0: before the first), by our own graph. */
   | { type: 'sweep'; sweep: number; nll: { train: number; validation: number } }
   /** What the gradient stage is going to take, with cheaper settings beside it. */
@@ -60,7 +60,7 @@ export type TuneEvent =
   /** The loss left all bounds: training went back to the best state with half the learning rate. */
   | { type: 'diverged'; step: number; loss: number; backTo: number; learningRate: number };
 
-export type Stage = 'hash' | 'ridge' | 'qlora' | 'measure' | 'answers';
+export type Stage = 'hash' | 'embed' | 'ridge' | 'qlora' | 'measure' | 'answers';
 
 /** Figures that are told before a run, and held against the truth after it. */
 export interface Quote {

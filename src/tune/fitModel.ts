@@ -4,12 +4,14 @@ import type { ModuleFactors } from '../model/lora.js';
 import type { Model } from '../model/model.js';
 import type { Tokenizer } from '../model/tokenizer.js';
 import type { QloraFit } from '../qlora/fitQlora.js';
+import type { QloraSettings } from '../qlora/settings.js';
 import { LoamError, StoppedError } from '../util/errors.js';
 import { duration } from '../util/format.js';
 import type { TuneEvent, TuneResult } from './events.js';
 import type { Recipe, TuneOptions } from './options.js';
 import type { PreparedData } from './prepare.js';
 import { qloraSettings } from './qloraSettings.js';
+import { ridgePreset } from './ridgeSettings.js';
 import { findCheckpoint, type Resumable, tuneQlora } from './tuneQlora.js';
 import { tuneRidge } from './tuneRidge.js';
 
@@ -53,7 +55,7 @@ export interface FitRequest {
 
 /** Defaults of ridge where it is all there is, and where gradients follow: then it need not follow the labels itself. */
 const ridgePresets = {
-  ridge: { rank: 64, shots: 32, sweeps: 3 },
+  ridge: ridgePreset,
   auto: { rank: 16, shots: 16, sweeps: 0 },
 } as const;
 /** Share of a time budget that is left for measuring the adapter. */
@@ -87,17 +89,18 @@ export async function fitModel(request: FitRequest, onStopped: (best: Fitted) =>
     examples: prepared.examples.train,
     started: start !== undefined,
   });
-  const fitted = (fit: QloraFit, steps = fit.steps): Fitted => ({
+  /** @param used the settings after memory and time had their say */
+  const fitted = (fit: QloraFit, used: QloraSettings): Fitted => ({
     modules: fit.modules,
     teacherNll: earlier.teacherNll as Fitted['teacherNll'],
     used: {
       ...(earlier.ridge as object | undefined),
-      layers: { top: model.hyper.layers - settings.firstLayer },
-      rank: settings.rank,
-      alpha: settings.alpha,
-      lr: settings.learningRate,
-      epochs: settings.epochs,
-      steps,
+      layers: { top: model.hyper.layers - used.firstLayer },
+      rank: used.rank,
+      alpha: used.alpha,
+      lr: used.learningRate,
+      epochs: used.epochs,
+      steps: fit.steps,
       bestStep: fit.best.step,
     },
   });
@@ -108,7 +111,7 @@ export async function fitModel(request: FitRequest, onStopped: (best: Fitted) =>
     const run = await tuneQlora({
       ...request,
       settings,
-      fewerLayers: options.layers === undefined,
+      fixed: { layers: options.layers !== undefined, epochs: options.epochs !== undefined },
       key: `${options.method} ${identity.model.slice(0, 12)}`,
       start,
       alternative,
@@ -116,12 +119,12 @@ export async function fitModel(request: FitRequest, onStopped: (best: Fitted) =>
       earlier,
       deadline: budget === undefined ? undefined : request.started + 1000 * budget,
       before,
-      stopped: async (best) => {
+      stopped: async (best, used) => {
         // Without a step that validation found better there is nothing but what the run began with.
         const worth =
           best.steps > 0 &&
           (best.best.step > 0 || start !== undefined || alternative !== undefined || resume !== undefined);
-        if (worth) await onStopped(fitted(best));
+        if (worth) await onStopped(fitted(best, used));
         keptAs = worth
           ? `the best adapter so far (step ${best.best.step}) is saved, not yet measured`
           : 'no adapter yet';
@@ -141,7 +144,7 @@ export async function fitModel(request: FitRequest, onStopped: (best: Fitted) =>
     }
     const { fit } = run;
     return {
-      ...fitted(fit),
+      ...fitted(fit, run.settings),
       training: {
         steps: fit.steps,
         bestStep: fit.best.step,

@@ -3,6 +3,7 @@ import { loadDataset } from '../data/loadDataset.js';
 import { removeOverlap } from '../data/removeOverlap.js';
 import { splitExamples } from '../data/splitExamples.js';
 import type { Dataset, Example, NamedBytes } from '../data/types.js';
+import { fallbackTemplate } from '../model/chatTemplate.js';
 import type { Tokenizer } from '../model/tokenizer.js';
 import { LoamError } from '../util/errors.js';
 import { count } from '../util/format.js';
@@ -15,6 +16,8 @@ export interface PreparedData {
   validation: Sequence[];
   /** Empty without a held-out file. */
   heldout: Sequence[];
+  /** Number in the user's file, from 0, of the record that each sequence comes from. */
+  records: { train: number[]; validation: number[] };
   /** sha256 of the data files, hex. */
   hashes: { data: string; heldout?: string };
   examples: { train: number; validation: number; heldout: number };
@@ -77,10 +80,10 @@ export async function prepareData(
       signal,
     });
     if (encoded.tooLong.length > 0) {
-      const lines = encoded.tooLong.slice(0, 5).map(({ example }) => count(examples[example]!.source.line));
+      const records = encoded.tooLong.slice(0, 5).map(({ example }) => count(examples[example]!.source.index + 1));
       const more = encoded.tooLong.length > 5 ? ' ...' : '';
       warn(
-        `${count(encoded.tooLong.length)} of ${count(examples.length)} ${what} examples are longer than ${count(request.maxTokens)} tokens and are left out (lines ${lines.join(', ')}${more}); ${advice}`,
+        `${count(encoded.tooLong.length)} of ${count(examples.length)} ${what} examples are longer than ${count(request.maxTokens)} tokens and are left out (record ${records.join(', ')}${more}); ${advice}`,
       );
     }
     return encoded.sequences;
@@ -104,7 +107,7 @@ export async function prepareData(
   }
   if (!tokenizer.hasOwnTemplate) {
     warn(
-      'the model file has no chat template; ChatML is assumed, as llama.cpp does. A chat model usually learns faster',
+      `the model file has no chat template; ${tokenizer.template.source === fallbackTemplate ? 'ChatML, as llama.cpp does,' : "its family's"} is assumed. A chat model usually learns faster`,
     );
   }
   const examples = {
@@ -119,11 +122,14 @@ export async function prepareData(
     ...examples,
     tokens: train.reduce((sum, { targets }) => sum + targets.length, 0),
   });
+  const recordsOf = (sequences: readonly Sequence[], from: readonly Example[]) =>
+    sequences.map(({ example }) => from[example]!.source.index);
   const unlearnt = heldout?.examples ?? split.validation;
   return {
     train,
     validation,
     heldout: held,
+    records: { train: recordsOf(train, split.train), validation: recordsOf(validation, split.validation) },
     hashes: { data: data.sha256, heldout: heldout?.sha256 },
     examples,
     samples: unlearnt.slice(0, sampleCount),

@@ -2,7 +2,7 @@ import { type LayerLinear, layerLinears } from '../model/architecture.js';
 import type { QloraSettings } from '../qlora/settings.js';
 import { UsageError } from '../util/errors.js';
 import type { TuneOptions } from './options.js';
-import { firstAdapted } from './tuneRidge.js';
+import { firstAdapted } from './ridgeSettings.js';
 
 /** Peak learning rate from nothing: the largest that stays calm on every data set tried; known factors want half of it. */
 const learningRate = { fresh: 2e-3, known: 1e-3 } as const;

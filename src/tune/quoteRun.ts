@@ -68,7 +68,13 @@ export async function quoteRun(
   if (options.method !== 'ridge') {
     const corrections = await Corrections.open();
     const key = `${options.method} ${(await hashOrKnown(source, signal)).slice(0, 12)}`;
-    choose(model, costs, prepared, { settings, key, emit, fewerLayers: options.layers === undefined }, corrections);
+    choose(
+      model,
+      costs,
+      prepared,
+      { settings, key, emit, fixed: { layers: options.layers !== undefined, epochs: options.epochs !== undefined } },
+      corrections,
+    );
   }
   const { rss } = readMemory();
   const seconds = ridge + (told?.seconds ?? 0);

@@ -1,10 +1,8 @@
-import { stat } from 'node:fs/promises';
 import { basename, dirname, extname, join, resolve } from 'node:path';
-import { baseFingerprint } from '../adapter/fingerprint.js';
+import { describeBase } from '../adapter/describeBase.js';
 import { measureNll } from '../adapter/measureNll.js';
 import { readAdapter } from '../adapter/readAdapter.js';
 import type { AdapterToWrite } from '../adapter/writeAdapter.js';
-import { hashFile } from '../catalog/hashFile.js';
 import { resolveModel } from '../catalog/resolveModel.js';
 import type { NamedBytes } from '../data/types.js';
 import { Engine } from '../ggml/engine.js';
@@ -15,12 +13,14 @@ import { Model } from '../model/model.js';
 import { Tokenizer } from '../model/tokenizer.js';
 import { LoamError, UsageError } from '../util/errors.js';
 import { eventStream } from '../util/eventStream.js';
+import { requireFree } from '../util/requireFree.js';
 import { requireWritable } from '../util/requireWritable.js';
 import { version } from '../util/version.js';
 import type { AdapterOutput } from './adapterOutput.js';
 import type { TuneEvent, TuneResult } from './events.js';
 import { FileOutput } from './fileOutput.js';
 import { type Fitted, fitModel, type Identity } from './fitModel.js';
+import { hashWithProgress } from './hashWithProgress.js';
 import { KeptOutput } from './keptOutput.js';
 import { type Recipe, recipeOptions, type TuneOptions } from './options.js';
 import { type PreparedData, prepareData } from './prepare.js';
@@ -102,28 +102,21 @@ async function run(
   const identity: Identity = {
     data: prepared.hashes.data,
     heldout: prepared.hashes.heldout ?? null,
-    model: source.sha256 ?? (await sha256(source.path, emit, signal)),
-    teacher: options.teacher === undefined ? null : await sha256(options.teacher, emit, signal),
-    start: options.start === undefined ? null : await sha256(options.start, emit, signal),
+    model: source.sha256 ?? (await hashWithProgress(source.path, emit, signal)),
+    teacher: options.teacher === undefined ? null : await hashWithProgress(options.teacher, emit, signal),
+    start: options.start === undefined ? null : await hashWithProgress(options.start, emit, signal),
     options: chosen(options),
     threads: engine.threads,
     version,
   };
   const { set, measuredOn } = measuredSet(prepared);
-  const base = {
-    architecture: model.hyper.architecture.name,
-    name: model.gguf.string('general.name', ''),
-    sha256: identity.model,
-    fingerprint: await baseFingerprint(model.gguf),
-    templateSha256: tokenizer.template.hash,
-  };
-  secret?.keeper?.check(base);
+  const described = await describeBase(model.gguf, tokenizer, identity.model);
+  secret?.keeper?.check(described.base);
   const describe = (fit: Fitted): Omit<AdapterToWrite, 'metrics'> => ({
-    base,
+    ...described,
     modules: fit.modules,
     alpha: options.alpha ?? Math.max(1, ...fit.modules.map(({ factors }) => factors.rank)),
     name: output.name,
-    stopTokens: stopTokens(tokenizer),
     recipe: {
       ...identity.options,
       used: fit.used,
@@ -176,42 +169,10 @@ function chosen(options: TuneOptions): Recipe {
   return Object.fromEntries(names.map((name) => [name, options[name]])) as Recipe;
 }
 
-/** Refuses an output that is one of the inputs, by whatever path. */
-async function requireFree(out: string, inputs: readonly (string | undefined)[]): Promise<void> {
-  const identity = async (path: string) => {
-    const found = await stat(path, { bigint: true }).catch(() => undefined);
-    return found && `${found.dev} ${found.ino}`;
-  };
-  const own = await identity(out);
-  for (const input of inputs) {
-    if (input === undefined) continue;
-    if (resolve(input) === out || (own !== undefined && own === (await identity(input)))) {
-      throw new UsageError({ found: '--out names a file that is read', where: out, fix: 'choose another path' });
-    }
-  }
-}
-
 function measuredSet(prepared: PreparedData) {
   if (prepared.heldout.length > 0) return { set: prepared.heldout, measuredOn: 'heldout' as const };
   if (prepared.validation.length > 0) return { set: prepared.validation, measuredOn: 'validation' as const };
   return { set: prepared.train, measuredOn: 'train' as const };
-}
-
-async function sha256(path: string, emit: (event: TuneEvent) => void, signal: AbortSignal): Promise<string> {
-  const { size } = await stat(path);
-  const hashing = hashFile(path, signal);
-  for (;;) {
-    const { done, value } = await hashing.next();
-    if (done) return value;
-    emit({ type: 'progress', stage: 'hash', done: value, total: size });
-  }
-}
-
-/** Every token at which generation ends: what a program that uses the adapter should stop at. */
-function stopTokens({ vocabulary }: Tokenizer): number[] {
-  const tokens: number[] = [];
-  for (let token = 0; token < vocabulary.size; token++) if (vocabulary.endsGeneration(token)) tokens.push(token);
-  return tokens;
 }
 
 /**

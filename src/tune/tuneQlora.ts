@@ -14,6 +14,7 @@ import type { QloraEvent, QloraSettings, QloraState } from '../qlora/settings.js
 import { LoamError } from '../util/errors.js';
 import { bytes, duration } from '../util/format.js';
 import type { Quote, TuneEvent } from './events.js';
+import { fitBudget, type Plan } from './fitBudget.js';
 import type { PreparedData } from './prepare.js';
 
 /** Seconds between checkpoints, at least; a step that takes longer is followed by one. Tests that kill runs want more of them. */
@@ -40,8 +41,8 @@ export interface QloraRequest {
   model: Model;
   prepared: PreparedData;
   settings: QloraSettings;
-  /** Whether fewer layers may be trained where memory is short: the user did not choose them. */
-  fewerLayers: boolean;
+  /** What the user chose: neither short memory nor a time budget changes it. */
+  fixed: { layers: boolean; epochs: boolean };
   folder: RunFolder;
   /** Identifies the method for what this device remembers of earlier quotes. */
   key: string;
@@ -56,7 +57,7 @@ export interface QloraRequest {
   emit: (event: TuneEvent) => void;
   signal: AbortSignal;
   /** Called when `signal` fired, after the state was saved. */
-  stopped: (best: QloraFit) => Promise<void>;
+  stopped: (best: QloraFit, settings: QloraSettings) => Promise<void>;
 }
 
 /** A checkpoint that a run can go on from. */
@@ -100,6 +101,7 @@ export async function tuneQlora(request: QloraRequest): Promise<QloraRun> {
       ...settings,
       recompute: resume.earlier.recompute === true,
       firstLayer: Number(resume.earlier.firstLayer),
+      epochs: Number(resume.earlier.epochs),
     };
     for (const { file, reason } of resume.damaged) {
       emit({ type: 'warning', message: `${file} is damaged (${reason}); going on from the checkpoint before it` });
@@ -107,7 +109,8 @@ export async function tuneQlora(request: QloraRequest): Promise<QloraRun> {
     emit({ type: 'resumed', step: resume.state.step });
     await folder.rewindMetrics((event) => !(Number(event.step) > resume.state.step));
   }
-  const earlier = { ...request.earlier, recompute: settings.recompute, firstLayer: settings.firstLayer };
+  const { recompute, firstLayer, epochs } = settings;
+  const earlier = { ...request.earlier, recompute, firstLayer, epochs };
   const meter = new EnergyMeter();
   const started = performance.now();
   let lastSave = performance.now();
@@ -163,7 +166,7 @@ export async function tuneQlora(request: QloraRequest): Promise<QloraRun> {
     stopped: async (state, best) => {
       await Promise.allSettled(pending.splice(0));
       await save(state);
-      await request.stopped(best);
+      await request.stopped(best, settings);
     },
   });
   await Promise.all(pending);
@@ -194,14 +197,14 @@ export function choose(
   model: Model,
   costs: LayerCosts,
   problem: { train: PreparedData['train']; validation: PreparedData['validation'] },
-  { settings, key, emit, fewerLayers }: Pick<QloraRequest, 'settings' | 'key' | 'emit' | 'fewerLayers'>,
+  { settings, key, emit, fixed, deadline }: Pick<QloraRequest, 'settings' | 'key' | 'emit' | 'fixed' | 'deadline'>,
   corrections: Corrections,
 ): Chosen {
   const { layers } = model.hyper;
   const { rss, available } = readMemory();
   const factor = corrections.correctionFor(`time.${key}`);
-  const price = (trained: number, recompute: boolean) => {
-    const plain = priceQlora(model, costs, problem, { ...settings, recompute }, trained);
+  const price = (trained: number, recompute: boolean, asked: Partial<QloraSettings> = { epochs }) => {
+    const plain = priceQlora(model, costs, problem, { ...settings, ...asked, recompute }, trained);
     // The forward pass runs a second time: measured costs are those without.
     const again = recompute ? plain.seconds * (1 + costs.forward / costs.both) : plain.seconds;
     return { ...plain, seconds: again };
@@ -215,13 +218,29 @@ export function choose(
     diskBytes: raw.diskBytes,
   });
   const fits = (raw: QloraPrice) => tell(raw).memoryBytes + reserveBytes <= available + rss;
-  const wanted = layers - settings.firstLayer;
+  let { epochs } = settings;
+  let wanted = layers - settings.firstLayer;
+  if (deadline !== undefined) {
+    const left = (deadline - performance.now()) / 1000;
+    // Further runs are for the time that is left over.
+    const seconds = (plan: Plan) => factor * price(plan.layers, false, { epochs: plan.epochs, runs: 1 }).seconds;
+    const plan = fitBudget(seconds, { layers: wanted, epochs }, fixed, left);
+    if (plan.layers < wanted || plan.epochs < epochs) {
+      const shorter = plan.epochs < epochs ? `${plan.epochs.toFixed(1)} epochs instead of ${epochs}` : '';
+      const fewer = plan.layers < wanted ? `the top ${plan.layers} of ${wanted} layers` : '';
+      emit({
+        type: 'warning',
+        message: `to end in time, ${[fewer, shorter].filter(Boolean).join(' and ')} are trained`,
+      });
+    }
+    ({ layers: wanted, epochs } = plan);
+  }
   let recompute = !fits(price(wanted, false));
   let raw = price(wanted, recompute);
   const refused = fits(raw) ? undefined : tell(raw);
   let most = wanted - 1;
   while (refused && most > 0 && !fits(price(most, true))) most--;
-  if (refused && fewerLayers && most > 0) {
+  if (refused && !fixed.layers && most > 0) {
     emit({
       type: 'warning',
       message: `training ${wanted} layers would take ${bytes(refused.memoryBytes)} of memory; the top ${most} fit and are trained`,
@@ -247,6 +266,6 @@ export function choose(
     raw,
     memoryBytes: rss + raw.memoryBytes,
     told,
-    settings: { ...settings, recompute, firstLayer: layers - raw.layers },
+    settings: { ...settings, recompute, epochs, firstLayer: layers - raw.layers },
   };
 }

@@ -110,6 +110,10 @@ export async function tryLock(path: string): Promise<Lock> {
       const file = await open(path, 'wx', 0o600);
       try {
         await file.writeFile(JSON.stringify(mine));
+      } catch (error) {
+        // A full disk: a lock that names nobody would hold others up.
+        await rm(path, { force: true });
+        throw error;
       } finally {
         await file.close();
       }

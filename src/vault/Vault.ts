@@ -92,7 +92,8 @@ export class Vault implements AsyncDisposable {
   storage(): VaultStorage {
     const sum = (type: 'dataset' | 'version' | 'document') =>
       this.index.all(type).reduce((total, { blob }) => total + (blob ? this.blobs.size(blob.name) : 0), 0);
-    const control = ['index.sqlite', 'index.key', 'key', 'key.age'].flatMap((name) => [name, `${name}.copy`]);
+    const mirrored = ['index.sqlite', 'index.key', 'key', 'key.age'];
+    const control = ['reserve', ...mirrored.flatMap((name) => [name, `${name}.copy`])];
     const index = control.reduce(
       (total, name) => total + (statSync(join(this.folder, name), { throwIfNoEntry: false })?.size ?? 0),
       0,

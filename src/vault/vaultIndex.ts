@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { statSync } from 'node:fs';
 import { join } from 'node:path';
 import { LoamError, UnsupportedError } from '../util/errors.js';
+import { isDiskFull } from '../util/isDiskFull.js';
 import { seal, unseal } from '../util/seal.js';
 import { VaultDamagedError, VaultLockedError } from './errors.js';
 import { IndexImage, type IndexRow, loadSqlite } from './indexImage.js';
@@ -252,7 +253,19 @@ export class VaultIndex implements Disposable {
     this.opened = true;
   }
 
-  private async commit({ put, remove, forget }: Required<Change>): Promise<void> {
+  private async commit(change: Required<Change>): Promise<void> {
+    try {
+      await this.write(change);
+    } catch (error) {
+      // What is to be forgotten must be forgotten on a full disk too.
+      if (!change.forget || !isDiskFull(error)) throw error;
+      await this.lock.giveUpReserve();
+      this.refresh();
+      await this.write(change);
+    }
+  }
+
+  private async write({ put, remove, forget }: Required<Change>): Promise<void> {
     const state = this.state!;
     try {
       if (!forget) {

@@ -1,5 +1,5 @@
 import { deflateSync } from 'node:zlib';
-import { crc32 } from '../../catalog/crc32.js';
+import { crc32 } from '../../util/crc32.js';
 
 /** A picture of 8-bit RGBA pixels, row by row, as PNG (RFC 2083). */
 export function writePng(width: number, height: number, rgba: Uint8Array): Buffer {

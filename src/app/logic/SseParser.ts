@@ -3,6 +3,8 @@ export interface SseEvent {
   id: string;
   event: string;
   data: string;
+  /** The id came with this event. */
+  own: boolean;
 }
 
 /**
@@ -13,6 +15,7 @@ export class SseParser {
   /** Milliseconds that the server asks to wait before connecting again. */
   retry: number | undefined;
   #id = '';
+  #own = false;
   #event = '';
   #data: string[] = [];
   #rest = '';
@@ -37,8 +40,10 @@ export class SseParser {
       const data = this.#data;
       const event = this.#event;
       this.#data = [];
+      const own = this.#own;
       this.#event = '';
-      return data.length === 0 ? undefined : { id: this.#id, event: event || 'message', data: data.join('\n') };
+      this.#own = false;
+      return data.length === 0 ? undefined : { id: this.#id, event: event || 'message', data: data.join('\n'), own };
     }
     const colon = line.indexOf(':');
     if (colon === 0) return undefined;
@@ -46,8 +51,10 @@ export class SseParser {
     const value = colon < 0 ? '' : line.slice(colon + 1).replace(/^ /, '');
     if (field === 'data') this.#data.push(value);
     else if (field === 'event') this.#event = value;
-    else if (field === 'id' && !value.includes('\0')) this.#id = value;
-    else if (field === 'retry' && /^\d+$/.test(value)) this.retry = Number(value);
+    else if (field === 'id' && !value.includes('\0')) {
+      this.#id = value;
+      this.#own = true;
+    } else if (field === 'retry' && /^\d+$/.test(value)) this.retry = Number(value);
     return undefined;
   }
 }

@@ -1,6 +1,6 @@
 import type { Stage } from '../../tune/events.js';
 import { bytes, count, duration } from '../../util/format.js';
-import type { Job, JobEvent, JobState } from './types.js';
+import type { Job, JobEvent, JobResult, JobState } from './types.js';
 
 export interface Point {
   x: number;
@@ -13,7 +13,7 @@ export interface RunView {
   message: string;
   stage?: Stage;
   progress?: { done: number; total: number };
-  etaSeconds?: number | null;
+  etaSeconds?: number;
   train: Point[];
   validation: Point[];
   /** Where training started anew, as steps on the curve. */
@@ -21,7 +21,8 @@ export interface RunView {
   latest?: Extract<JobEvent, { type: 'step' }>;
   best?: number;
   quote?: Extract<JobEvent, { type: 'quote' }>;
-  result?: Extract<JobEvent, { type: 'result' }>;
+  result?: JobResult;
+  adapter?: Job['adapter'];
   log: { at: number; text: string }[];
   /** Number of the last event, for the stream to go on from. */
   lastId: number;
@@ -37,7 +38,8 @@ export function emptyRun(job?: Job): RunView {
     etaSeconds: job?.etaSeconds,
     train: [],
     validation: [],
-    result: job?.result ?? undefined,
+    result: job?.result,
+    adapter: job?.adapter,
     log: [],
     lastId: 0,
   };
@@ -101,7 +103,8 @@ export function withEvent(view: RunView, id: number, event: JobEvent, at: number
     case 'diverged':
       break;
     case 'result':
-      next.result = event;
+      next.result = event.result;
+      next.adapter = event.adapter;
       break;
   }
   // The sweeps of ridge and the steps of training count differently.
@@ -141,10 +144,8 @@ export function logLine(event: JobEvent): string | undefined {
       return `the loss left all bounds at step ${count(event.step)}: back to step ${count(event.backTo)}, with smaller steps`;
     case 'state':
       return event.message || stateNames[event.state].toLowerCase();
-    case 'log':
-      return event.message;
     case 'result':
-      return `loss on unseen answers ${event.nll.base.toFixed(3)} before, ${event.nll.adapted.toFixed(3)} after; took ${duration(event.seconds)}`;
+      return `loss on unseen answers ${event.result.nll.base.toFixed(3)} before, ${event.result.nll.adapted.toFixed(3)} after; took ${duration(event.result.seconds)}`;
     default:
       return undefined;
   }
@@ -162,6 +163,7 @@ export const stateNames: Readonly<Record<JobState, string>> = {
 
 export const stageNames: Readonly<Record<Stage, string>> = {
   hash: 'Checking the model file',
+  embed: 'Reading the examples',
   ridge: 'First fit',
   qlora: 'Learning from your examples',
   measure: 'Measuring',

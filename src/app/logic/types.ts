@@ -18,24 +18,41 @@ export interface Status {
 
 export interface ModelEntry {
   name: string;
-  title?: string;
-  present: boolean;
-  bytes?: number;
-  licence?: string;
-  parameters?: number;
-  isDefault?: boolean;
-  downloading?: { done: number; total?: number };
+  title: string;
+  isDefault: boolean;
+  installed: boolean;
+  /** Loam knows its architecture. */
+  supported: boolean;
+  /** It is in the catalogue. */
+  fetchable: boolean;
+  size: number;
+  sha256: string | null;
+  /** Why it cannot be used, where its file is damaged or gone. */
+  problem: string | null;
+  licence?: { name: string };
+  download?: Download;
+}
+
+export interface Download {
+  name: string;
+  state: 'running' | 'done' | 'failed' | 'stopped';
+  done: number;
+  total: number;
+  message?: string;
 }
 
 export interface DatasetInfo {
   id: string;
   name: string;
   createdAt: string;
+  /** Usable ones, the excluded among them. */
   examples: number;
+  /** Records found, usable or not. */
+  records: number;
   excluded: number;
-  problems: number;
   bytes: number;
-  findings?: { total: number; byKind?: Record<string, number> };
+  sha256: string;
+  findings?: { total: number };
 }
 
 export interface Finding {
@@ -74,6 +91,8 @@ export type ExampleFilter = 'all' | 'problems' | 'findings' | 'excluded';
 
 export interface ExamplePage {
   total: number;
+  /** Of the content that the numbers refer to. */
+  sha256: string;
   examples: ExampleRow[];
   problems?: { line: number; severity: 'error' | 'warning'; reason: string }[];
   counts?: Record<ExampleFilter, number>;
@@ -83,11 +102,10 @@ export interface Quote {
   seconds: number;
   memoryBytes: number;
   diskBytes: number;
-  availableBytes?: number;
   energyJoules?: number;
-  /** Share of a full battery, in percent, where the device tells. */
-  batteryPercent?: number;
   cheaper?: (Quote & { layers: number })[];
+  /** What the run would warn of. */
+  warnings?: string[];
 }
 
 export type JobState = 'queued' | 'running' | 'paused' | 'interrupted' | 'done' | 'failed' | 'cancelled';
@@ -104,18 +122,20 @@ export interface Job {
   createdAt: string;
   startedAt?: string;
   finishedAt?: string;
-  etaSeconds?: number | null;
+  etaSeconds?: number;
   curve?: { train: [number, number][]; validation: [number, number][]; steps?: number };
-  result?: TuneResult | null;
-  adapter?: { id: string; version: string } | null;
+  result?: JobResult;
+  adapter?: { id: string; version: string };
 }
+
+/** The file of a tune in the vault is the vault's own affair. */
+export type JobResult = Omit<TuneResult, 'type' | 'adapter'>;
 
 export type JobEvent =
   | TuneEvent
-  | TuneResult
+  | { type: 'result'; result: JobResult; adapter?: { id: string; version: string } }
   | { type: 'state'; state: JobState; message?: string }
-  | { type: 'eta'; seconds: number | null }
-  | { type: 'log'; message: string };
+  | { type: 'eta'; seconds: number };
 
 export interface AdapterVersion {
   id: string;
@@ -123,13 +143,11 @@ export interface AdapterVersion {
   createdAt: string;
   note?: string;
   bytes: number;
-  lineage: {
-    datasets: { id?: string; name?: string; deleted?: boolean }[];
-    recipe?: Record<string, unknown>;
-    metrics?: { nll?: { base: number; adapted: number }; tokens?: number; seconds?: number; method?: string };
-    parent?: string;
-    imported?: string;
-  };
+  datasets: { id?: string; name?: string; deleted?: boolean }[];
+  recipe?: Record<string, unknown>;
+  metrics?: { nll?: { base: number; adapted: number }; tokens?: number; seconds?: number; method?: string };
+  parent?: string;
+  imported?: string;
   memorised?: Memorised | null;
 }
 
@@ -146,7 +164,7 @@ export interface Memorised {
 export interface Adapter {
   id: string;
   name: string;
-  model: { name: string; sha256?: string };
+  model: { name: string; sha256: string };
   /** Id of the version in use; null is the bare base model. */
   active: string | null;
   /** Newest first. */
@@ -156,11 +174,12 @@ export interface Adapter {
 export interface Conversation {
   id: string;
   title: string;
-  updatedAt: string;
+  changedAt: string;
 }
 
 export interface Storage {
-  bytes: number;
-  byKind: Record<string, number>;
-  freeBytes?: number;
+  vault: { bytes: number; byKind: Record<string, number> };
+  models: number;
+  runs: number;
+  problems: string[];
 }

@@ -3,6 +3,7 @@ import { useContext, useEffect, useState } from 'preact/hooks';
 import { onAnnounce } from './announce.js';
 import { type Live, useLive } from './live.js';
 import { Banner } from './parts/Banner.js';
+import { Loading } from './parts/Loading.js';
 import { Navigation } from './parts/Navigation.js';
 import { registerWorker } from './registerWorker.js';
 import { type Place, usePlace } from './router.js';
@@ -12,8 +13,8 @@ import { AddData } from './screens/AddData.js';
 import { ChatScreen } from './screens/ChatScreen.js';
 import { CompareScreen } from './screens/CompareScreen.js';
 import { ConnectScreen } from './screens/ConnectScreen.js';
-import { DatasetScreen } from './screens/DatasetScreen.js';
 import { DataScreen } from './screens/DataScreen.js';
+import { DatasetScreen } from './screens/DatasetScreen.js';
 import { HomeScreen } from './screens/HomeScreen.js';
 import { JobScreen } from './screens/JobScreen.js';
 import { SettingsScreen } from './screens/SettingsScreen.js';
@@ -34,20 +35,13 @@ export function App() {
   useEffect(() => registerWorker(() => setUpdated(true)), []);
 
   const locked = live.status?.vault === 'locked';
-  const inside = !live.refused && !locked;
+  const inside = live.status !== undefined && !live.refused && !locked;
   return (
     <LiveContext.Provider value={live}>
-      <a
-        class="skip"
-        href="#main"
-        onClick={(event) => {
-          // The fragment is the place in the app, so the jump is made here.
-          event.preventDefault();
-          document.querySelector<HTMLElement>('h1')?.focus();
-        }}
-      >
+      {/* Not a link: the fragment of the address is the place in the app. */}
+      <button type="button" class="skip" onClick={() => document.querySelector<HTMLElement>('h1')?.focus()}>
         Skip to content
-      </a>
+      </button>
       <Announcer />
       <div class={inside ? 'shell' : 'shell bare'}>
         {inside && <Navigation place={place} job={live.job} />}
@@ -57,8 +51,11 @@ export function App() {
             <ConnectScreen />
           ) : locked ? (
             <UnlockScreen />
-          ) : (
+          ) : live.status ? (
             <Screen key={keyOf(place)} place={place} />
+          ) : (
+            // Nothing is asked for before it is known whether the vault is open.
+            <main class="page">{live.reached && <Loading />}</main>
           )}
         </div>
       </div>

@@ -89,7 +89,12 @@ export function faultOf(answer: unknown, status: number): Fault {
 }
 
 /** Sends bytes as they are, with progress, which fetch cannot tell. `onProgress` gets a share from 0 to 1. */
-export function upload<T>(path: string, file: Blob, onProgress: (share: number) => void, signal: AbortSignal): Promise<T> {
+export function upload<T>(
+  path: string,
+  file: Blob,
+  onProgress: (share: number) => void,
+  signal: AbortSignal,
+): Promise<T> {
   return new Promise((resolve, reject) => {
     const http = new XMLHttpRequest();
     http.open('POST', path);

@@ -1,23 +1,17 @@
 /** What goes on at the server: its status, and word of changes that this page or another browser made. */
 import { useCallback, useEffect, useRef, useState } from 'preact/hooks';
-import type { JobState, Status } from '../logic/types.js';
+import type { Download, JobState, Status } from '../logic/types.js';
 import { ApiError, call, isAbort, onReach } from './api.js';
 import { follow } from './stream.js';
 
 export type Changed = 'datasets' | 'adapters' | 'models' | 'conversations' | 'settings' | 'vault' | 'jobs';
 
+const everything: readonly Changed[] = ['datasets', 'adapters', 'models', 'conversations', 'settings', 'vault', 'jobs'];
+
 const changeListeners = new Set<(what: Changed) => void>();
 
 export function tellChanged(what: Changed): void {
   for (const listener of changeListeners) listener(what);
-}
-
-export interface Download {
-  name: string;
-  done: number;
-  total?: number;
-  state: 'running' | 'done' | 'failed';
-  message?: string;
 }
 
 export interface Live {
@@ -26,7 +20,7 @@ export interface Live {
   refused: boolean;
   reached: boolean;
   downloads: Record<string, Download>;
-  job?: { id: string; state: JobState; share?: number };
+  job?: { id: string; state: JobState };
   reload: () => Promise<void>;
 }
 
@@ -77,12 +71,13 @@ export function useLive(): Live {
       clearInterval(timer);
       removeEventListener('loam-retry', now);
       void reload();
-      for (const what of ['datasets', 'adapters', 'models', 'conversations', 'jobs'] as const) tellChanged(what);
+      for (const what of everything) tellChanged(what);
     };
   }, [reached]);
 
   useEffect(() => {
     if (refused || !open) return;
+    let latest: { id?: string; state?: JobState } = {};
     return follow('/api/events', {
       onEvent: (_id, data) => {
         const event = data as { type: string } & Record<string, unknown>;
@@ -94,10 +89,16 @@ export function useLive(): Live {
             void reload();
           }
         } else if (event.type === 'job') {
-          const next = event.job as { id: string; state: JobState; share?: number };
+          // One comes with every step of a run; what lists show of a job changes with its state only.
+          const next = event.job as { id: string; state: JobState };
+          if (latest.id === next.id && latest.state === next.state) return;
+          latest = next;
           setJob(next);
-          if (next.state !== 'running' || next.share === undefined) tellChanged('jobs');
+          tellChanged('jobs');
           if (next.state === 'done') tellChanged('adapters');
+        } else if (event.type === 'reset') {
+          for (const what of everything) tellChanged(what);
+          void reload();
         } else if (event.type === 'changed') {
           tellChanged(event.what as Changed);
           if (event.what === 'vault' || event.what === 'models' || event.what === 'jobs') void reload();

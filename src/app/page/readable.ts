@@ -26,3 +26,15 @@ export function roughly(seconds: number): string {
   const hours = seconds / 3_600;
   return hours < 1.25 ? 'about an hour' : `about ${Number(hours.toFixed(hours < 5 ? 1 : 0))} hours`;
 }
+
+/** Bytes as people weigh them: "612 MB", "1.4 GB". */
+export function size(n: number): string {
+  const units = ['bytes', 'kB', 'MB', 'GB', 'TB'];
+  let unit = 0;
+  let value = n;
+  while (value >= 999.5 && unit < units.length - 1) {
+    value /= 1000;
+    unit++;
+  }
+  return `${unit > 0 && value < 9.95 ? value.toFixed(1) : Math.round(value)} ${units[unit]}`;
+}

@@ -1,7 +1,7 @@
 /** Event streams of the server: one answer (chat, comparison), or one that is followed for as long as the page is looked at. */
 import { retryDelay } from '../logic/retryDelay.js';
 import { type SseEvent, SseParser } from '../logic/SseParser.js';
-import { ApiError, faultOf, headers, isAbort, readFault, tellReach } from './api.js';
+import { ApiError, type Fault, headers, isAbort, readFault, tellReach } from './api.js';
 
 async function* eventsOf(response: Response): AsyncGenerator<SseEvent> {
   const parser = new SseParser();
@@ -44,8 +44,8 @@ export async function* ask<T extends object>(
   try {
     for await (const { data } of eventsOf(response)) {
       if (data === '[DONE]') return;
-      const event = JSON.parse(data) as T & { error?: unknown };
-      if (event.error) throw new ApiError(500, faultOf(event, 500));
+      const event = JSON.parse(data) as T & { type?: string };
+      if (event.type === 'error') throw new ApiError(500, event as Fault);
       yield event as Awaited<T>;
     }
   } catch (error) {
@@ -65,7 +65,8 @@ const SILENCE = 45_000;
 export function follow(
   path: string,
   listener: {
-    onEvent: (id: number, data: unknown) => void;
+    /** `id` is 0 for an event of this moment only, which is not sent again. An answer of false ends the stream. */
+    onEvent: (id: number, data: unknown) => unknown;
     onState?: (connected: boolean) => void;
     /** The server no longer knows the last event: what was made of them must be made anew. */
     onReset?: () => void;
@@ -126,8 +127,12 @@ export function follow(
         for (const event of parser.push(decoder.decode(value, { stream: true }))) {
           if (event.id) lastId = event.id;
           if (event.event === 'reset') listener.onReset?.();
-          // "EPOCH-N": numbers grow within an epoch, and a new epoch begins with a reset.
-          else listener.onEvent(Number(/\d+$/.exec(event.id)?.[0] ?? 0), JSON.parse(event.data));
+          // "N" or "EPOCH-N": numbers grow within an epoch, and a new epoch begins with a reset.
+          const id = event.own ? Number(/\d+$/.exec(event.id)?.[0] ?? 0) : 0;
+          if (listener.onEvent(id, JSON.parse(event.data)) === false) {
+            abort.abort();
+            return false;
+          }
         }
       }
     } catch (error) {

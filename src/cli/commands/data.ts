@@ -2,6 +2,7 @@ import { resolveModel } from '../../catalog/resolveModel.js';
 import { encodeExamples, type Sequence } from '../../data/encodeExamples.js';
 import { histogram } from '../../data/histogram.js';
 import { loadDataset } from '../../data/loadDataset.js';
+import { placeOf } from '../../data/placeOf.js';
 import type { Example } from '../../data/types.js';
 import { readGguf } from '../../gguf/readGguf.js';
 import { readHyperparameters } from '../../model/hyperparameters.js';
@@ -47,8 +48,8 @@ export const dataCommand = command({
     showLengths(sequences, output);
     const refused = dataset.problems.filter((problem) => problem.severity === 'error');
     if (dataset.problems.length > 0) output.line('\nremarks on records:');
-    for (const { line, severity, reason } of dataset.problems) {
-      output.line(`  line ${count(line)}: ${severity === 'error' ? 'left out: ' : ''}${reason}`);
+    for (const problem of dataset.problems) {
+      output.line(`  ${placeOf(problem)}: ${problem.severity === 'error' ? 'left out: ' : ''}${problem.reason}`);
     }
     for (const { name, records } of dataset.unusedFields) {
       output.line(`  the field "${name}" of ${count(records)} records is not used`);
@@ -58,7 +59,7 @@ export const dataCommand = command({
         `\nlonger than ${count(maxTokens)} tokens, left out whole; shorten them or ${limitAdvice(maxTokens, contextLength)}:`,
       );
       for (const { example, tokens } of tooLong) {
-        output.line(`  line ${count(dataset.examples[example]!.source.line)}: ${count(tokens)} tokens`);
+        output.line(`  ${placeOf(dataset.examples[example]!.source)}: ${count(tokens)} tokens`);
       }
     }
     const { container, shape } = dataset.format;
@@ -72,7 +73,10 @@ export const dataCommand = command({
       records: dataset.records,
       usable: dataset.examples.length - tooLong.length,
       problems: dataset.problems,
-      tooLong: tooLong.map(({ example, tokens }) => ({ line: dataset.examples[example]!.source.line, tokens })),
+      tooLong: tooLong.map(({ example, tokens }) => {
+        const { line, index } = dataset.examples[example]!.source;
+        return { line, index, tokens };
+      }),
       trainedTokens: trained,
       format: dataset.format,
     });
@@ -94,12 +98,19 @@ function showExample(tokenizer: Tokenizer, sequence: Sequence, examples: readonl
     run.push(token);
   });
   flush(trained.has(sequence.tokens.length - 1));
-  const { line } = examples[sequence.example]!.source;
+  const { source } = examples[sequence.example]!;
   output.line(
-    `--- line ${count(line)}: ${count(sequence.tokens.length)} tokens, ${count(sequence.targets.length)} trained on`,
+    `--- ${placeOf(source)}: ${count(sequence.tokens.length)} tokens, ${count(sequence.targets.length)} trained on`,
   );
   output.line(pieces.map((piece) => (piece.trained ? `${open}${piece.text}${close}` : piece.text)).join(''));
-  output.event({ type: 'example', line, tokens: sequence.tokens.length, trained: sequence.targets.length, pieces });
+  output.event({
+    type: 'example',
+    line: source.line,
+    index: source.index,
+    tokens: sequence.tokens.length,
+    trained: sequence.targets.length,
+    pieces,
+  });
 }
 
 function showLengths(sequences: readonly Sequence[], output: Output): void {

@@ -26,8 +26,11 @@ interface DemoPrompt {
 /** Prompts shown before and after. */
 const shown = 3;
 
-/** Enough for her voice and her facts in a few minutes on two cores; `loam tune` by itself takes longer and gets further. */
-const settings = { method: 'qlora', layers: { top: 12 }, epochs: 2 } as const;
+/**
+ * Her voice and her facts in a few minutes: as many layers and passes as this machine trains in the time (about 12 layers and two
+ * passes on two old cores). `loam tune` by itself takes longer and gets further.
+ */
+const settings = { method: 'qlora', budget: 200 } as const;
 
 const asset = (name: string) => fileURLToPath(new URL(`../../../assets/examples/${name}`, import.meta.url));
 

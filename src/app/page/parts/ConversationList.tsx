@@ -26,7 +26,7 @@ export function ConversationList({ here, onClose }: { here?: string; onClose?: (
           <li key={one.id} class={one.id === here ? 'here' : undefined}>
             <a href={href('chat', one.id)} aria-current={one.id === here ? 'true' : undefined} onClick={onClose}>
               <span class="clamp-1">{one.title}</span>
-              <small class="quiet">{when(one.updatedAt)}</small>
+              <small class="quiet">{when(one.changedAt)}</small>
             </a>
             <button
               type="button"

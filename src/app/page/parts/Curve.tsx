@@ -25,7 +25,14 @@ export function Curve({ train, validation, steps }: Props) {
     <figure class="curve">
       <div ref={box}>
         {shape ? (
-          <svg viewBox={`0 0 ${width} ${HEIGHT}`} width={width} height={HEIGHT} role="img" aria-labelledby={`${id}-d`}>
+          <svg
+            viewBox={`0 0 ${width} ${HEIGHT}`}
+            width={width}
+            height={HEIGHT}
+            role="img"
+            aria-labelledby={`${id}-t ${id}-d`}
+          >
+            <title id={`${id}-t`}>Loss over the steps</title>
             <desc id={`${id}-d`}>{describe(train, validation)}</desc>
             {shape.y.map(({ place, label }) => (
               <g key={label}>

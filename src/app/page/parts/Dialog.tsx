@@ -25,6 +25,7 @@ export function Dialog({ title, onClose, children, actions, wide }: Props) {
     };
   }, []);
   return (
+    // biome-ignore lint/a11y/useKeyWithClickEvents: the key for it is Escape, which the element itself turns into `cancel`.
     <dialog
       ref={element}
       class={wide ? 'dialog wide' : 'dialog'}

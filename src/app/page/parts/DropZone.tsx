@@ -1,7 +1,7 @@
 import { useRef, useState } from 'preact/hooks';
 import type { DatasetInfo } from '../../logic/types.js';
+import { addDataset } from '../addDataset.js';
 import { announce } from '../announce.js';
-import { upload } from '../api.js';
 import { tellChanged } from '../live.js';
 import { plural } from '../readable.js';
 import { go } from '../router.js';
@@ -35,7 +35,7 @@ export function DropZone() {
         if (file.size > MOST_BYTES) throw new Error('larger than 200 MB: split it, or leave some examples out.');
         if (file.size === 0) throw new Error('the file is empty.');
         const onProgress = (share: number) => setSending({ name: file.name, share, stop });
-        made.push(await upload(`/api/datasets?name=${encodeURIComponent(bareName(file.name))}`, file, onProgress, stop.signal));
+        made.push(await addDataset(bareName(file.name), file, onProgress, stop.signal));
       } catch (error) {
         if (!stop.signal.aborted) setErrors((old) => [...old, { name: file.name, error: error as Error }]);
       }

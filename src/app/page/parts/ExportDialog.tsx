@@ -53,7 +53,10 @@ export function ExportDialog({
       onClose={onClose}
       onConfirm={async () => {
         const name = `${adapter.name}-v${version.number}`;
-        await download(`${path}/export?format=${format}&confirm=1`, format === 'gguf' ? `${name}.gguf` : `${name}.zip`);
+        await download(
+          `${path}/export?format=${format}&confirm=true`,
+          format === 'gguf' ? `${name}.gguf` : `${name}.zip`,
+        );
       }}
     >
       <p>The file is not encrypted, and holds what was learnt from your examples.</p>

@@ -117,9 +117,7 @@ function Keep({
         <p class="prose">{prompt}</p>
       </section>
       <Field label="The answer to learn">
-        {(ids) => (
-          <textarea {...ids} rows={4} value={text} onInput={(event) => setText(event.currentTarget.value)} />
-        )}
+        {(ids) => <textarea {...ids} rows={4} value={text} onInput={(event) => setText(event.currentTarget.value)} />}
       </Field>
       {list.length > 1 && (
         <Field label="Into the set">

@@ -37,7 +37,14 @@ export type IconName = keyof typeof paths;
 /** Hidden from screen readers: what it says stands beside it, or in its button's label. */
 export function Icon({ name, size = 22 }: { name: IconName; size?: number }) {
   return (
-    <svg class={`icon icon-${name}`} viewBox="0 0 24 24" width={size} height={size} aria-hidden="true" focusable="false">
+    <svg
+      class={`icon icon-${name}`}
+      viewBox="0 0 24 24"
+      width={size}
+      height={size}
+      aria-hidden="true"
+      focusable="false"
+    >
       <path d={paths[name]} />
     </svg>
   );

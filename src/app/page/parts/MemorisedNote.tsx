@@ -17,7 +17,9 @@ export function MemorisedNote({ version }: { version: AdapterVersion }) {
             {bad.slice(0, 8).map(({ id, label, preview, verdict }) => (
               <li key={id}>
                 <strong>{label}</strong> {preview}{' '}
-                <span class="quiet">{verdict === 'reproduced' ? 'written word for word' : 'far likelier than chance'}</span>
+                <span class="quiet">
+                  {verdict === 'reproduced' ? 'written word for word' : 'far likelier than chance'}
+                </span>
               </li>
             ))}
           </ul>

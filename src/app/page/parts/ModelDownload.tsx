@@ -1,8 +1,7 @@
 import { useState } from 'preact/hooks';
-import type { ModelEntry } from '../../logic/types.js';
-import { bytes } from '../../../util/format.js';
+import type { Download, ModelEntry } from '../../logic/types.js';
 import { call } from '../api.js';
-import type { Download } from '../live.js';
+import { size } from '../readable.js';
 import { Bar } from './Bar.js';
 import { Fault } from './Fault.js';
 import { Icon } from './Icon.js';
@@ -11,8 +10,9 @@ import { Icon } from './Icon.js';
 export function ModelDownload({ model, download }: { model: ModelEntry; download?: Download }) {
   const [error, setError] = useState<Error>();
   const [asked, setAsked] = useState(false);
-  const running = download?.state === 'running' || (asked && !download);
-  const total = download?.total ?? model.bytes;
+  const at = download ?? model.download;
+  const running = at?.state === 'running' || (asked && !at);
+  const total = at?.total ?? model.size;
   const fetchIt = async () => {
     setError(undefined);
     setAsked(true);
@@ -23,23 +23,36 @@ export function ModelDownload({ model, download }: { model: ModelEntry; download
       setAsked(false);
     }
   };
+  const stopIt = async () => {
+    setAsked(false);
+    try {
+      await call('POST', `/api/models/${encodeURIComponent(model.name)}/stop`, { body: {} });
+    } catch (caught) {
+      setError(caught as Error);
+    }
+  };
   if (running) {
-    const share = download && total ? download.done / total : undefined;
+    const share = at && total > 0 && at.done > 0 ? at.done / total : undefined;
     return (
       <div class="download">
-        <Bar share={share} label={`Fetching ${model.title ?? model.name}`} />
+        <Bar share={share} label={`Fetching ${model.title}`} />
         <p class="quiet">
-          {download ? `${bytes(download.done)}${total ? ` of ${bytes(total)}` : ''}` : 'Asking for it…'}
+          {at ? `${size(at.done)} of ${size(total)}` : 'Asking for it…'}
+          {at?.message && <span class="hint">{at.message}</span>}
         </p>
+        <button type="button" class="button small" onClick={() => void stopIt()}>
+          Stop
+        </button>
       </div>
     );
   }
   return (
     <div class="download">
-      {download?.state === 'failed' && <Fault error={new Error(download.message ?? 'The download failed.')} />}
+      {at?.state === 'failed' && <Fault error={new Error(at.message ?? 'The download failed.')} />}
       <Fault error={error} />
       <button type="button" class="button primary" onClick={() => void fetchIt()}>
-        <Icon name="import" /> Fetch it{model.bytes ? ` (${bytes(model.bytes)})` : ''}
+        <Icon name="import" /> {at?.state === 'stopped' || at?.state === 'failed' ? 'Go on' : 'Fetch it'} (
+        {size(model.size)})
       </button>
     </div>
   );

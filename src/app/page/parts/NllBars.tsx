@@ -14,14 +14,18 @@ export function NllBars({ base, adapted, on }: { base: number; adapted: number; 
         <div>
           <dt>Bare model</dt>
           <dd>
-            <span class="nll-bar base" style={{ width: `${(100 * base) / most}%` }} />
+            <span class="nll-track">
+              <span class="nll-bar base" style={{ width: `${(100 * base) / most}%` }} />
+            </span>
             <span class="nll-value">{base.toFixed(3)}</span>
           </dd>
         </div>
         <div>
           <dt>With your adapter</dt>
           <dd>
-            <span class="nll-bar adapted" style={{ width: `${(100 * adapted) / most}%` }} />
+            <span class="nll-track">
+              <span class="nll-bar adapted" style={{ width: `${(100 * adapted) / most}%` }} />
+            </span>
             <span class="nll-value">{adapted.toFixed(3)}</span>
           </dd>
         </div>

@@ -50,7 +50,11 @@ export function OptionField({ field: { name, label, option, fallback }, value, f
             type="text"
             inputMode={option.kind === 'integer' ? 'numeric' : numeric ? 'decimal' : undefined}
             value={text}
-            placeholder={fallback === 'chosen by itself' ? `chosen for you${option.value && !numeric ? `, or ${option.value}` : ''}` : fallback}
+            placeholder={
+              fallback === 'chosen by itself'
+                ? `chosen for you${option.value && !numeric ? `, or ${option.value}` : ''}`
+                : fallback
+            }
             autocomplete="off"
             autocapitalize="off"
             spellcheck={false}

@@ -78,7 +78,9 @@ export function Passphrase() {
       )}
       {open === 'remove' && (
         <Confirm title="Remove the passphrase" verb="Remove" danger onClose={close} onConfirm={() => send(null)}>
-          <p>The key will lie in a file that only your user may read. Who can read your files can then read everything.</p>
+          <p>
+            The key will lie in a file that only your user may read. Who can read your files can then read everything.
+          </p>
         </Confirm>
       )}
     </section>

@@ -1,9 +1,8 @@
 import { useEffect, useState } from 'preact/hooks';
-import { bytes } from '../../../util/format.js';
 import type { DatasetInfo, Quote } from '../../logic/types.js';
 import { useServer } from '../App.js';
 import { call, isAbort } from '../api.js';
-import { roughly } from '../readable.js';
+import { roughly, size } from '../readable.js';
 
 interface Props {
   dataset: DatasetInfo;
@@ -51,7 +50,8 @@ export function QuoteCard({ dataset, model, options, paused, onLayers }: Props) 
   }, [key, paused]);
 
   const battery = status?.device?.battery;
-  const tight = quote?.availableBytes !== undefined && quote.memoryBytes > 0.9 * quote.availableBytes;
+  const free = status?.device?.availableMemoryBytes;
+  const tight = quote !== undefined && free !== undefined && quote.memoryBytes > 0.9 * free;
   return (
     <section class="sheet quote" aria-label="What it takes" aria-busy={busy}>
       <dl class={busy ? 'figures stale' : 'figures'}>
@@ -61,11 +61,11 @@ export function QuoteCard({ dataset, model, options, paused, onLayers }: Props) 
         </div>
         <div>
           <dt>Memory</dt>
-          <dd>{quote ? bytes(quote.memoryBytes) : '…'}</dd>
+          <dd>{quote ? size(quote.memoryBytes) : '…'}</dd>
         </div>
         <div>
           <dt>Disk</dt>
-          <dd>{quote ? (quote.diskBytes > 0 ? bytes(quote.diskBytes) : 'next to none') : '…'}</dd>
+          <dd>{quote ? (quote.diskBytes > 0 ? size(quote.diskBytes) : 'next to none') : '…'}</dd>
         </div>
         <div>
           <dt>{quote?.energyJoules !== undefined ? 'Energy' : 'Battery'}</dt>
@@ -82,17 +82,21 @@ export function QuoteCard({ dataset, model, options, paused, onLayers }: Props) 
       {tight && (
         <p class="note warn">
           <span>
-            That is close to all the memory that is free now ({bytes(quote.availableBytes!)}). Close other apps, or adapt
-            fewer layers:
+            That is close to all the memory that is free now ({size(free)}). Close other apps, or adapt fewer layers:
           </span>
         </p>
       )}
+      {quote?.warnings?.map((warning) => (
+        <p key={warning} class="note warn">
+          <span>{warning}</span>
+        </p>
+      ))}
       {quote?.cheaper && quote.cheaper.length > 0 && (
         <div class="cheaper">
           <span class="quiet">Cheaper:</span>
           {quote.cheaper.map((one) => (
             <button key={one.layers} type="button" class="button small" onClick={() => onLayers(one.layers)}>
-              {one.layers} layers, {roughly(one.seconds)}, {bytes(one.memoryBytes)}
+              {one.layers} layers, {roughly(one.seconds)}, {size(one.memoryBytes)}
             </button>
           ))}
         </div>
@@ -104,7 +108,6 @@ export function QuoteCard({ dataset, model, options, paused, onLayers }: Props) 
 /** Joules are kilowatt-hours to nobody; a share of the battery is what a person can weigh. */
 function energy(quote: Quote | undefined, battery: { percent: number; charging: boolean } | undefined): string {
   if (!quote) return '…';
-  if (quote.batteryPercent !== undefined) return `about ${Math.max(1, Math.round(quote.batteryPercent))} %`;
   if (quote.energyJoules !== undefined) return `${(quote.energyJoules / 3600).toFixed(1)} Wh`;
   if (battery) return battery.charging ? 'charging' : `${battery.percent} % left`;
   return 'not told here';

@@ -1,6 +1,6 @@
-import type { TuneResult } from '../../../tune/events.js';
-import { bytes, duration } from '../../../util/format.js';
-import type { Job } from '../../logic/types.js';
+import { duration } from '../../../util/format.js';
+import type { Job, JobResult } from '../../logic/types.js';
+import { size } from '../readable.js';
 import { href } from '../router.js';
 import { Icon } from './Icon.js';
 import { NllBars } from './NllBars.js';
@@ -11,23 +11,24 @@ const measured = {
   train: 'the examples themselves, too few to keep any aside',
 } as const;
 
-export function ResultCard({ job, result }: { job: Job; result: TuneResult }) {
+export function ResultCard({ adapter, result }: { adapter: Job['adapter']; result: JobResult }) {
   return (
     <section class="sheet result" aria-label="Result">
       <h2>It has learnt</h2>
       <NllBars base={result.nll.base} adapted={result.nll.adapted} on={measured[result.measuredOn]} />
       <p class="quiet">
-        {duration(result.seconds)}, at most {bytes(result.peakRssBytes)} of memory; the adapter takes {bytes(result.bytes)}.
+        {duration(result.seconds)}, at most {size(result.peakRssBytes)} of memory; the adapter takes{' '}
+        {size(result.bytes)}.
       </p>
       <div class="row">
-        <a class="button primary" href={job.adapter ? `${href('chat')}?version=${job.adapter.version}` : href('chat')}>
+        <a class="button primary" href={adapter ? `${href('chat')}?version=${adapter.version}` : href('chat')}>
           <Icon name="chat" /> Talk to it
         </a>
-        <a class="button" href={job.adapter ? href('compare', job.adapter.version) : href('compare')}>
+        <a class="button" href={adapter ? href('compare', adapter.version) : href('compare')}>
           <Icon name="compare" /> Compare
         </a>
-        {job.adapter && (
-          <a class="button" href={href('adapters', job.adapter.id)}>
+        {adapter && (
+          <a class="button" href={href('adapters', adapter.id)}>
             <Icon name="adapters" /> Adapter
           </a>
         )}

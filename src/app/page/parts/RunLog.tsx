@@ -14,7 +14,6 @@ export function RunLog({ log }: { log: RunView['log'] }) {
       {/* biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be reached by the keyboard. */}
       <div ref={end} class="log" role="log" aria-label="Log of the run" aria-live="off" tabIndex={0}>
         {log.map(({ text }, i) => (
-          // biome-ignore lint/suspicious/noArrayIndexKey: lines are only added at the end.
           <p key={i}>{text}</p>
         ))}
       </div>

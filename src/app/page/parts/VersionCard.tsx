@@ -1,13 +1,12 @@
-import { bytes, duration } from '../../../util/format.js';
-import type { AdapterVersion, DatasetInfo } from '../../logic/types.js';
-import { when } from '../readable.js';
+import { duration } from '../../../util/format.js';
+import type { AdapterVersion } from '../../logic/types.js';
+import { size, when } from '../readable.js';
 import { href } from '../router.js';
 import { Icon } from './Icon.js';
 import { MemorisedNote } from './MemorisedNote.js';
 
 interface Props {
   version: AdapterVersion;
-  sets?: DatasetInfo[];
   /** Number of the version it began with. */
   parent?: number;
   state: 'used' | 'older' | 'newer';
@@ -17,9 +16,9 @@ interface Props {
   onDelete: () => void;
 }
 
-export function VersionCard({ version, sets, parent, state, onUse, onNote, onExport, onDelete }: Props) {
-  const { metrics, datasets, recipe, imported } = version.lineage;
-  const names = datasets.map(({ id, name }) => name ?? sets?.find((set) => set.id === id)?.name ?? 'a deleted set');
+export function VersionCard({ version, parent, state, onUse, onNote, onExport, onDelete }: Props) {
+  const { metrics, datasets, recipe, imported } = version;
+  const names = datasets.map(({ name, deleted }) => name ?? (deleted ? 'a deleted set' : 'a file'));
   const settings = Object.entries(recipe ?? {}).filter(([, value]) => value !== undefined && value !== null);
   return (
     <li class={state === 'used' ? 'layer used' : 'layer'}>
@@ -41,7 +40,7 @@ export function VersionCard({ version, sets, parent, state, onUse, onNote, onExp
         )}
       </div>
       <p class="quiet">
-        {when(version.createdAt)} · {bytes(version.bytes)}
+        {when(version.createdAt)} · {size(version.bytes)}
         {metrics?.seconds !== undefined && ` · learnt in ${duration(metrics.seconds)}`}
         {parent !== undefined && ` · grew from version ${parent}`}
       </p>
@@ -62,8 +61,8 @@ export function VersionCard({ version, sets, parent, state, onUse, onNote, onExp
         <button type="button" class="button small" onClick={onNote}>
           <Icon name="edit" size={18} /> Note
         </button>
-        <button type="button" class="button small" onClick={onDelete}>
-          <Icon name="trash" size={18} /> Delete
+        <button type="button" class="icon-button" aria-label={`Delete version ${version.number}`} onClick={onDelete}>
+          <Icon name="trash" size={20} />
         </button>
       </div>
       <details class="fold inner">

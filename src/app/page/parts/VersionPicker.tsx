@@ -30,7 +30,7 @@ export function VersionPicker({ label, speaker, models, adapters, withBase, onCh
             <optgroup label="Bare models">
               {models.map(({ name, title }) => (
                 <option key={name} value={keyOf({ model: name, version: null })}>
-                  {title ?? name}
+                  {title}
                 </option>
               ))}
             </optgroup>
@@ -38,7 +38,7 @@ export function VersionPicker({ label, speaker, models, adapters, withBase, onCh
           {adapters.map((adapter) => (
             <optgroup key={adapter.id} label={adapter.name}>
               {adapter.versions.map((version) => (
-                <option key={version.id} value={keyOf({ model: adapter.model.name, version: version.id })}>
+                <option key={version.id} value={keyOf({ model: modelOf(adapter, models), version: version.id })}>
                   {adapter.name}, version {version.number}
                   {version.id === adapter.active ? ' (in use)' : ''}
                 </option>
@@ -67,8 +67,18 @@ export function chooseSpeaker(
     .filter(({ adapter, version }) => adapter.active === version.id)
     .sort((a, b) => b.version.createdAt.localeCompare(a.version.createdAt))[0];
   const chosen = asked ?? used;
-  if (chosen) return { model: chosen.adapter.model.name, version: chosen.version.id };
+  if (chosen) return { model: modelOf(chosen.adapter, models), version: chosen.version.id };
   return models[0] && { model: models[0].name, version: null };
+}
+
+/** An adapter names its base as the model file calls itself; what it must be is told by the hash. */
+export function belongsTo({ model }: Adapter, { name, sha256 }: ModelEntry): boolean {
+  return sha256 === null ? model.name === name : model.sha256 === sha256;
+}
+
+/** The name under which the server knows the base model of an adapter. */
+export function modelOf(adapter: Adapter, models: readonly ModelEntry[]): string {
+  return models.find((model) => belongsTo(adapter, model))?.name ?? adapter.model.name;
 }
 
 export function findVersion(

@@ -1,5 +1,5 @@
 import { useState } from 'preact/hooks';
-import type { Adapter, AdapterVersion, DatasetInfo } from '../../logic/types.js';
+import type { Adapter, AdapterVersion } from '../../logic/types.js';
 import { announce } from '../announce.js';
 import { call } from '../api.js';
 import { tellChanged, useResource } from '../live.js';
@@ -22,10 +22,6 @@ export function AdapterScreen({ id }: { id: string }) {
   const { data, error, reload } = useResource(
     (signal) => call<{ adapters: Adapter[] }>('GET', '/api/adapters', { signal }),
     ['adapters'],
-  );
-  const sets = useResource(
-    (signal) => call<{ datasets: DatasetInfo[] }>('GET', '/api/datasets', { signal }),
-    ['datasets'],
   );
   const [open, setOpen] = useState<Open>();
   const [failed, setFailed] = useState<Error>();
@@ -81,9 +77,10 @@ export function AdapterScreen({ id }: { id: string }) {
           <VersionCard
             key={version.id}
             version={version}
-            sets={sets.data?.datasets}
-            parent={adapter.versions.find(({ id: other }) => other === version.lineage.parent)?.number}
-            state={version.id === adapter.active ? 'used' : current && version.number < current.number ? 'older' : 'newer'}
+            parent={adapter.versions.find(({ id: other }) => other === version.parent)?.number}
+            state={
+              version.id === adapter.active ? 'used' : current && version.number < current.number ? 'older' : 'newer'
+            }
             onUse={() => void use(version)}
             onNote={() => {
               setText(version.note ?? '');
@@ -133,7 +130,13 @@ export function AdapterScreen({ id }: { id: string }) {
         >
           <Field label="Name">
             {(ids) => (
-              <input {...ids} type="text" maxLength={120} value={text} onInput={(e) => setText(e.currentTarget.value)} />
+              <input
+                {...ids}
+                type="text"
+                maxLength={120}
+                value={text}
+                onInput={(e) => setText(e.currentTarget.value)}
+              />
             )}
           </Field>
         </Confirm>

@@ -1,6 +1,5 @@
 import { useRef, useState } from 'preact/hooks';
-import { bytes } from '../../../util/format.js';
-import type { Adapter } from '../../logic/types.js';
+import type { Adapter, AdapterVersion } from '../../logic/types.js';
 import { useServer } from '../App.js';
 import { announce } from '../announce.js';
 import { call, upload } from '../api.js';
@@ -11,7 +10,7 @@ import { Fault } from '../parts/Fault.js';
 import { Icon } from '../parts/Icon.js';
 import { Loading } from '../parts/Loading.js';
 import { Page } from '../parts/Page.js';
-import { plural, when } from '../readable.js';
+import { plural, size, when } from '../readable.js';
 import { go, href } from '../router.js';
 
 export function AdaptersScreen() {
@@ -30,10 +29,15 @@ export function AdaptersScreen() {
       const name = encodeURIComponent(file.name.replace(/\.gguf$/i, ''));
       const model = encodeURIComponent(status?.model.name ?? '');
       const path = `/api/adapters/import?name=${name}&model=${model}`;
-      const made = await upload<Adapter>(path, file, setShare, new AbortController().signal);
+      const made = await upload<AdapterVersion & { adapter: string }>(
+        path,
+        file,
+        setShare,
+        new AbortController().signal,
+      );
       tellChanged('adapters');
       announce(`${file.name} is imported`);
-      if (made?.id) go('adapters', made.id);
+      go('adapters', made.adapter);
     } catch (caught) {
       setFailed(caught as Error);
     }
@@ -77,7 +81,7 @@ export function AdaptersScreen() {
       <ul class="cards">
         {data?.adapters.map((adapter) => {
           const active = adapter.versions.find(({ id }) => id === adapter.active);
-          const nll = (active ?? adapter.versions[0])?.lineage.metrics?.nll;
+          const nll = (active ?? adapter.versions[0])?.metrics?.nll;
           return (
             <li key={adapter.id}>
               <a class="card" href={href('adapters', adapter.id)}>
@@ -95,7 +99,7 @@ export function AdaptersScreen() {
                       loss {nll.base.toFixed(2)} → {nll.adapted.toFixed(2)}
                     </span>
                   )}
-                  <span class="chip">{bytes(adapter.versions.reduce((sum, one) => sum + one.bytes, 0))}</span>
+                  <span class="chip">{size(adapter.versions.reduce((sum, one) => sum + one.bytes, 0))}</span>
                 </span>
                 <Icon name="next" />
               </a>

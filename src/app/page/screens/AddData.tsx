@@ -1,7 +1,8 @@
 import { useRef, useState } from 'preact/hooks';
 import type { DatasetInfo } from '../../logic/types.js';
+import { addDataset } from '../addDataset.js';
 import { announce } from '../announce.js';
-import { call, upload } from '../api.js';
+import { call } from '../api.js';
 import { tellChanged, useResource } from '../live.js';
 import { Choice } from '../parts/Choice.js';
 import { DropZone } from '../parts/DropZone.js';
@@ -67,8 +68,7 @@ function Paste() {
     setBusy(true);
     setError(undefined);
     try {
-      const path = `/api/datasets?name=${encodeURIComponent(name.trim() || 'Pasted examples')}`;
-      const made = await upload<DatasetInfo>(path, new Blob([text]), () => {}, new AbortController().signal);
+      const made = await addDataset(name.trim() || 'Pasted examples', new Blob([text]));
       tellChanged('datasets');
       announce(`${plural(made.examples, 'example')} added`);
       go('data', made.id);
@@ -250,5 +250,5 @@ function Type({ into }: { into?: string }) {
 }
 
 function create(name: string, examples: readonly Typed[]): Promise<DatasetInfo> {
-  return call('POST', `/api/datasets?name=${encodeURIComponent(name)}`, { body: { examples } });
+  return addDataset(name, new Blob([JSON.stringify(examples)]));
 }

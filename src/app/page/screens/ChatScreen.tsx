@@ -67,11 +67,11 @@ export function ChatScreen({ conversation, version }: { conversation?: string; v
   }, [messages, streaming]);
 
   const list = adapters.data?.adapters ?? [];
-  const present = models.data?.models.filter((model) => model.present) ?? [];
+  const present = models.data?.models.filter((model) => model.installed) ?? [];
   const speaker = picked ?? chooseSpeaker(list, present, version);
   const chosen = findVersion(list, speaker?.version);
-  const who = chosen ? chosen.adapter.name : (speaker?.model ?? 'Model');
-  const source = chosen?.version.lineage.datasets.find(({ id }) => id !== undefined)?.id;
+  const who = chosen?.adapter.name ?? present.find(({ name }) => name === speaker?.model)?.title ?? 'the model';
+  const source = chosen?.version.datasets.find(({ id }) => id !== undefined)?.id;
 
   const send = async () => {
     const message = draft.trim();
@@ -143,7 +143,12 @@ export function ChatScreen({ conversation, version }: { conversation?: string; v
       wide
       actions={
         <>
-          <button type="button" class="icon-button narrow-only" aria-label="Conversations" onClick={() => setLists(true)}>
+          <button
+            type="button"
+            class="icon-button narrow-only"
+            aria-label="Conversations"
+            onClick={() => setLists(true)}
+          >
             <Icon name="history" />
           </button>
           <a
@@ -182,14 +187,13 @@ export function ChatScreen({ conversation, version }: { conversation?: string; v
             {messages.length === 0 && !loading && streaming === undefined && (
               <li class="messages-empty">
                 <p>
-                  Ask {chosen ? <strong>{chosen.adapter.name}</strong> : 'the bare model'} something. The conversation is
-                  kept encrypted, on this device.
+                  Ask {chosen ? <strong>{chosen.adapter.name}</strong> : 'the bare model'} something. The conversation
+                  is kept encrypted, on this device.
                 </p>
               </li>
             )}
             {loading && <Loading />}
             {messages.map((message, i) => (
-              // biome-ignore lint/suspicious/noArrayIndexKey: messages are only added at the end.
               <li key={i} class={`message ${message.role}`}>
                 <span class="unseen">{message.role === 'user' ? 'You' : who}: </span>
                 <p class="prose">{message.content}</p>
@@ -230,7 +234,12 @@ export function ChatScreen({ conversation, version }: { conversation?: string; v
               }}
               onKeyDown={(event) => {
                 // On a phone the Enter key of the keyboard breaks lines; with a mouse and a real keyboard it sends.
-                if (event.key === 'Enter' && !event.shiftKey && !event.isComposing && matchMedia('(pointer: fine)').matches) {
+                if (
+                  event.key === 'Enter' &&
+                  !event.shiftKey &&
+                  !event.isComposing &&
+                  matchMedia('(pointer: fine)').matches
+                ) {
                   event.preventDefault();
                   void send();
                 }

@@ -12,7 +12,7 @@ import { Icon } from '../parts/Icon.js';
 import { Loading } from '../parts/Loading.js';
 import { NllBars } from '../parts/NllBars.js';
 import { Page } from '../parts/Page.js';
-import { chooseSpeaker, findVersion, type Speaker, VersionPicker } from '../parts/VersionPicker.js';
+import { chooseSpeaker, findVersion, modelOf, type Speaker, VersionPicker } from '../parts/VersionPicker.js';
 import { href } from '../router.js';
 import { ask } from '../stream.js';
 import { textsOf } from './ExampleEditor.js';
@@ -21,7 +21,7 @@ interface Answer {
   text: string;
   done: boolean;
 }
-type Piece = { side?: 'base' | 'adapted'; text?: string; done?: boolean };
+type Piece = { type: string; side?: 'base' | 'adapted'; text?: string };
 
 export function CompareScreen({ version }: { version?: string }) {
   const adapters = useResource(
@@ -39,10 +39,10 @@ export function CompareScreen({ version }: { version?: string }) {
   useEffect(() => () => running.current?.abort(), []);
 
   const list = adapters.data?.adapters ?? [];
-  const present = models.data?.models.filter((model) => model.present) ?? [];
+  const present = models.data?.models.filter((model) => model.installed) ?? [];
   const speaker = picked ?? chooseSpeaker(list, present, version);
   const chosen = findVersion(list, speaker?.version) ?? findVersion(list, list[0]?.versions[0]?.id);
-  const source = chosen?.version.lineage.datasets.find(({ id }) => id !== undefined)?.id;
+  const source = chosen?.version.datasets.find(({ id }) => id !== undefined)?.id;
   const ideas = useResource(
     source
       ? async (signal) =>
@@ -63,10 +63,15 @@ export function CompareScreen({ version }: { version?: string }) {
     let state = { base: { text: '', done: false }, adapted: { text: '', done: false } };
     setAnswers(state);
     try {
-      const body = { prompt: question, model: chosen.adapter.model.name, version: chosen.version.id, options: {} };
-      for await (const { side, text, done } of ask<Piece>('/api/compare', body, abort.signal)) {
+      const body = {
+        prompt: question,
+        model: modelOf(chosen.adapter, present),
+        version: chosen.version.id,
+        options: {},
+      };
+      for await (const { type, side, text } of ask<Piece>('/api/compare', body, abort.signal)) {
         if (side) {
-          state = { ...state, [side]: { text: state[side].text + (text ?? ''), done: done ?? state[side].done } };
+          state = { ...state, [side]: { text: state[side].text + (text ?? ''), done: type === 'side' } };
           setAnswers(state);
         }
       }
@@ -101,13 +106,13 @@ export function CompareScreen({ version }: { version?: string }) {
       </Page>
     );
   }
-  const nll = chosen.version.lineage.metrics?.nll;
+  const nll = chosen.version.metrics?.nll;
   return (
     <Page title="Compare" wide>
       <ChatTabs here="compare" />
       <VersionPicker
         label="Compare with the bare model"
-        speaker={{ model: chosen.adapter.model.name, version: chosen.version.id }}
+        speaker={{ model: modelOf(chosen.adapter, present), version: chosen.version.id }}
         models={present}
         adapters={list}
         withBase={false}
@@ -147,7 +152,7 @@ export function CompareScreen({ version }: { version?: string }) {
               .slice(0, 3)
               .map((text) => (
                 <button key={text} type="button" class="idea" onClick={() => setPrompt(text)}>
-                  {text}
+                  <span class="clamp-1">{text}</span>
                 </button>
               ))}
           </div>
@@ -181,7 +186,9 @@ export function CompareScreen({ version }: { version?: string }) {
               {chosen.adapter.name} <small>version {chosen.version.number}</small>
             </h2>
             <p class="prose answer">{answers.adapted.text || (busy ? '…' : '')}</p>
-            {answers.adapted.done && <Feedback key={answers.adapted.text} prompt={asked} answer={answers.adapted.text} dataset={source} />}
+            {answers.adapted.done && (
+              <Feedback key={answers.adapted.text} prompt={asked} answer={answers.adapted.text} dataset={source} />
+            )}
           </section>
         </div>
       )}

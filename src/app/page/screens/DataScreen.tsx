@@ -1,5 +1,4 @@
 import type { DatasetInfo } from '../../logic/types.js';
-import { bytes } from '../../../util/format.js';
 import { call } from '../api.js';
 import { useResource } from '../live.js';
 import { DropZone } from '../parts/DropZone.js';
@@ -8,7 +7,7 @@ import { Fault } from '../parts/Fault.js';
 import { Icon } from '../parts/Icon.js';
 import { Loading } from '../parts/Loading.js';
 import { Page } from '../parts/Page.js';
-import { plural, when } from '../readable.js';
+import { plural, size, when } from '../readable.js';
 import { href } from '../router.js';
 
 export function DataScreen() {
@@ -42,10 +41,12 @@ export function DataScreen() {
               <a class="card" href={href('data', set.id)}>
                 <span class="card-title">{set.name}</span>
                 <span class="quiet">
-                  {plural(set.examples, 'example')} · {bytes(set.bytes)} · {when(set.createdAt)}
+                  {plural(set.examples, 'example')} · {size(set.bytes)} · {when(set.createdAt)}
                 </span>
                 <span class="chips">
-                  {set.problems > 0 && <span class="chip warn">{plural(set.problems, 'remark')}</span>}
+                  {set.records > set.examples && (
+                    <span class="chip warn">{(set.records - set.examples).toLocaleString('en-US')} not usable</span>
+                  )}
                   {(set.findings?.total ?? 0) > 0 && (
                     <span class="chip bad">
                       <Icon name="eye" size={15} /> {plural(set.findings!.total, 'private detail')}

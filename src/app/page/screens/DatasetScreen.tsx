@@ -1,7 +1,7 @@
 import { useCallback, useEffect, useRef, useState } from 'preact/hooks';
 import type { DatasetInfo, ExampleFilter, ExamplePage, ExampleRow } from '../../logic/types.js';
 import { announce } from '../announce.js';
-import { call } from '../api.js';
+import { ApiError, call } from '../api.js';
 import { tellChanged, useResource } from '../live.js';
 import { Choice } from '../parts/Choice.js';
 import { Dialog } from '../parts/Dialog.js';
@@ -19,7 +19,7 @@ import { WhatIsLearnt } from './WhatIsLearnt.js';
 
 /** Examples asked for at a time. */
 const PAGE = 50;
-const ROW = 92;
+const ROW = 100;
 
 /** Rows of a filtered list, fetched where they come into view. */
 function useExamples(id: string, filter: ExampleFilter) {
@@ -106,12 +106,16 @@ export function DatasetScreen({ id }: { id: string }) {
     setBusy(true);
     setFailed(undefined);
     try {
-      await call('PATCH', `/api/datasets/${id}`, { body });
+      // Numbers of examples hold for one content only: another browser may have changed it.
+      const numbered = body.name === undefined && body.add === undefined;
+      const sha256 = numbered ? list.head?.sha256 : undefined;
+      await call('PATCH', `/api/datasets/${id}`, { body: { ...body, ...(sha256 && { sha256 }) } });
       announce(said);
       tellChanged('datasets');
       return true;
     } catch (caught) {
       setFailed(caught as Error);
+      if (caught instanceof ApiError && caught.status === 409) list.reload();
       return false;
     } finally {
       setBusy(false);
@@ -150,13 +154,13 @@ export function DatasetScreen({ id }: { id: string }) {
           <Icon name="add" size={18} /> Add
         </a>
         <button type="button" class="button small" onClick={() => setDialog('learnt')}>
-          <Icon name="eye" size={18} /> What is learnt
+          <Icon name="eye" size={18} /> Preview
         </button>
-        <button type="button" class="button small" onClick={() => setDialog('rename')}>
-          <Icon name="edit" size={18} /> Rename
+        <button type="button" class="icon-button" aria-label="Rename the set" onClick={() => setDialog('rename')}>
+          <Icon name="edit" size={20} />
         </button>
-        <button type="button" class="button small" onClick={() => setDialog('delete')}>
-          <Icon name="trash" size={18} /> Delete
+        <button type="button" class="icon-button" aria-label="Delete the set" onClick={() => setDialog('delete')}>
+          <Icon name="trash" size={20} />
         </button>
       </div>
       {(counts?.findings ?? 0) > 0 && (
@@ -164,8 +168,8 @@ export function DatasetScreen({ id }: { id: string }) {
           <Icon name="eye" />
           <div>
             <p>
-              {plural(counts!.findings, 'example holds', 'examples hold')} private details: addresses, numbers, keys or
-              names. What is learnt may come out again.
+              {plural(counts!.findings, 'example holds', 'examples hold')} private details. What is learnt may come out
+              again.
             </p>
             <div class="row">
               <button type="button" class="button small" onClick={() => setFilter('findings')}>
@@ -208,7 +212,7 @@ export function DatasetScreen({ id }: { id: string }) {
 
       {openRow && open !== undefined && (
         <ExampleEditor
-          key={openRow.index}
+          key={open}
           row={openRow}
           busy={busy}
           error={failed}
@@ -261,7 +265,8 @@ export function DatasetScreen({ id }: { id: string }) {
 const nothing: Readonly<Record<ExampleFilter, string>> = {
   all: 'The set is empty. Add an example.',
   problems: 'Every record could be read.',
-  findings: 'No addresses, numbers, keys or names of others were found. That is a search by form: it cannot find everything.',
+  findings:
+    'No addresses, numbers, keys or names of others were found. That is a search by form: it cannot find everything.',
   excluded: 'Nothing is left out.',
 };
 

@@ -1,5 +1,5 @@
 import { useState } from 'preact/hooks';
-import type { DatasetInfo } from '../../logic/types.js';
+import type { DatasetInfo, JobState } from '../../logic/types.js';
 import { announce } from '../announce.js';
 import { call } from '../api.js';
 import { tellChanged, useResource } from '../live.js';
@@ -10,23 +10,27 @@ import { replace } from '../router.js';
 interface Dependent {
   id: string;
   number: number;
-  adapterName?: string;
-  name?: string;
+  adapterName: string;
+}
+
+interface Running {
+  id: string;
+  name: string;
+  state: JobState;
 }
 
 /** Says which adapters were made from the set: what they learnt from it stays in them, unless they go too. */
 export function DeleteDataset({ set, onClose }: { set: DatasetInfo; onClose: () => void }) {
   const { data, error } = useResource(
-    async (signal) => {
-      const answer = await call<{ dependents: Dependent[] } | Dependent[]>('GET', `/api/datasets/${set.id}/dependents`, {
-        signal,
-      });
-      return Array.isArray(answer) ? answer : answer.dependents;
-    },
+    (signal) =>
+      call<{ versions: Dependent[]; jobs: Running[] }>('GET', `/api/datasets/${set.id}/dependents`, { signal }),
     [],
   );
   const [withAdapters, setWithAdapters] = useState(false);
-  const made = data ?? [];
+  const made = data?.versions ?? [];
+  const running = (data?.jobs ?? []).filter(
+    ({ state }) => state !== 'done' && state !== 'failed' && state !== 'cancelled',
+  );
   return (
     <Confirm
       title={`Delete “${set.name}”`}
@@ -43,14 +47,19 @@ export function DeleteDataset({ set, onClose }: { set: DatasetInfo; onClose: () 
       }}
     >
       <p>Its key is destroyed, so nobody can read it again.</p>
+      {running.length > 0 && (
+        <p class="note warn">
+          <span>{running.map(({ name }) => name).join(', ')} is learning from it, and will be stopped.</span>
+        </p>
+      )}
       <Fault error={error} />
       {made.length > 0 && (
         <>
           <p>It was used to make:</p>
           <ul class="remarks">
-            {made.map(({ id, number, adapterName, name }) => (
+            {made.map(({ id, number, adapterName }) => (
               <li key={id}>
-                {adapterName ?? name ?? 'adapter'}, version {number}
+                {adapterName}, version {number}
               </li>
             ))}
           </ul>

@@ -28,12 +28,14 @@ export function textsOf(row: ExampleRow): Text[] {
       findings: row.findings.filter((finding) => finding.message === message),
     }));
   }
+  // Such an example is a conversation of two messages: the question and the answer.
+  const messages = { instruction: 0, input: -1, output: 1 };
   const field = (name: 'instruction' | 'input' | 'output', label: string, role: Text['role']): Text => ({
     label,
     role,
     text: row[name] ?? '',
     at: { field: name },
-    findings: row.findings.filter((finding) => finding.field === name),
+    findings: row.findings.filter((finding) => (finding.field ?? '') === name || finding.message === messages[name]),
   });
   return [
     field('instruction', 'Someone asks', 'question'),

@@ -32,7 +32,7 @@ export function HomeScreen() {
       </Page>
     );
   }
-  const present = models.data.models.some((model) => model.present);
+  const present = models.data.models.some((model) => model.installed);
   const first = models.data.models.find((model) => model.name === status?.model.name) ?? models.data.models[0];
   const datasets = sets.data.datasets;
   const made = adapters.data.adapters;
@@ -54,14 +54,16 @@ export function HomeScreen() {
           {step === 1 && first ? (
             <>
               <p>
-                {first.title ?? first.name}
-                {first.licence ? `, ${first.licence}` : ''}. This is the only step that uses the network, and it sends
-                nothing of yours.
+                {first.title}
+                {first.licence ? `, ${first.licence.name}` : ''}. This is the only step that uses the network, and it
+                sends nothing of yours.
               </p>
               <ModelDownload model={first} download={downloads[first.name]} />
             </>
           ) : (
-            <p class="quiet">{models.data.models.find((model) => model.present)?.title ?? status?.model.name} is here.</p>
+            <p class="quiet">
+              {models.data.models.find((model) => model.installed)?.title ?? status?.model.name} is here.
+            </p>
           )}
         </Step>
         <Step n={2} current={step} title="Your examples">
@@ -74,8 +76,7 @@ export function HomeScreen() {
             </>
           ) : step > 2 ? (
             <p class="quiet">
-              {plural(examples, 'example')} in {plural(datasets.length, 'set')}.{' '}
-              <a href={href('data')}>Look at them</a>
+              {plural(examples, 'example')} in {plural(datasets.length, 'set')}. <a href={href('data')}>Look at them</a>
             </p>
           ) : null}
         </Step>

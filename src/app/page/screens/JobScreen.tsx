@@ -1,7 +1,7 @@
 import { useEffect, useState } from 'preact/hooks';
-import { bytes, count } from '../../../util/format.js';
+import { count } from '../../../util/format.js';
 import { asChance, emptyRun, type RunView, stageNames, stateNames, withEvent } from '../../logic/runView.js';
-import type { Job, JobEvent } from '../../logic/types.js';
+import type { Job, JobEvent, JobState } from '../../logic/types.js';
 import { announce } from '../announce.js';
 import { call } from '../api.js';
 import { tellChanged, useResource } from '../live.js';
@@ -14,15 +14,18 @@ import { Loading } from '../parts/Loading.js';
 import { Page } from '../parts/Page.js';
 import { ResultCard } from '../parts/ResultCard.js';
 import { RunLog } from '../parts/RunLog.js';
-import { roughly } from '../readable.js';
+import { roughly, size } from '../readable.js';
 import { href, replace } from '../router.js';
 import { follow } from '../stream.js';
 
+const isOver = (state: JobState | undefined) => state === 'done' || state === 'failed' || state === 'cancelled';
+
 /** Events of a job, followed from the first on; a batch of them is drawn at once. */
-function useRun(job: Job | undefined): { view: RunView | undefined; connected: boolean } {
+function useRun(job: Job | undefined): RunView | undefined {
   const [view, setView] = useState<RunView>();
-  const [connected, setConnected] = useState(true);
   const id = job?.id;
+  // A run that is over is followed to its end, once; one that is taken up again, anew.
+  const over = isOver(job?.state);
   useEffect(() => {
     if (!job) return;
     let state = emptyRun(job);
@@ -34,7 +37,8 @@ function useRun(job: Job | undefined): { view: RunView | undefined; connected: b
     };
     const stop = follow(`/api/jobs/${job.id}/events`, {
       onEvent(eventId, data) {
-        const event = data as JobEvent;
+        const event = data as JobEvent | { type: 'reset' };
+        if (event.type === 'reset') return true;
         const before = state.state;
         state = withEvent(state, eventId, event, Date.now());
         if (event.type === 'state' && event.state !== before && event.state !== 'running') {
@@ -42,8 +46,8 @@ function useRun(job: Job | undefined): { view: RunView | undefined; connected: b
           tellChanged('jobs');
         }
         frame ||= requestAnimationFrame(draw);
+        return !(over && event.type === 'state' && event.state === job.state);
       },
-      onState: setConnected,
       onReset() {
         state = emptyRun(job);
         frame ||= requestAnimationFrame(draw);
@@ -53,26 +57,27 @@ function useRun(job: Job | undefined): { view: RunView | undefined; connected: b
       stop();
       cancelAnimationFrame(frame);
     };
-  }, [id]);
-  return { view, connected };
+  }, [id, over]);
+  return view;
 }
 
 export function JobScreen({ id }: { id: string }) {
-  const { data: job, error, reload } = useResource(
-    (signal) => call<Job>('GET', `/api/jobs/${id}`, { signal }),
-    ['jobs'],
-    [id],
-  );
-  const { view } = useRun(job);
+  const {
+    data: job,
+    error,
+    reload,
+  } = useResource((signal) => call<Job>('GET', `/api/jobs/${id}`, { signal }), ['jobs'], [id]);
+  const view = useRun(job);
   const [failed, setFailed] = useState<Error>();
   const [busy, setBusy] = useState(false);
   const [dialog, setDialog] = useState<'stop' | 'delete'>();
+  const [keep, setKeep] = useState(true);
 
-  const act = async (verb: 'pause' | 'resume' | 'cancel') => {
+  const act = async (verb: 'pause' | 'resume' | 'cancel', body: { keep?: boolean } = {}) => {
     setBusy(true);
     setFailed(undefined);
     try {
-      await call('POST', `/api/jobs/${id}/${verb}`, { body: {} });
+      await call('POST', `/api/jobs/${id}/${verb}`, { body });
       tellChanged('jobs');
     } catch (caught) {
       setFailed(caught as Error);
@@ -92,7 +97,7 @@ export function JobScreen({ id }: { id: string }) {
   }
   // The job's own answer is newer than the events where those have not come yet.
   const state = view.lastId === 0 ? job.state : view.state;
-  const over = state === 'done' || state === 'failed' || state === 'cancelled';
+  const over = isOver(state);
   const result = job.result ?? view.result;
   const share = shareOf(view);
   const message = view.message || job.message || '';
@@ -101,21 +106,25 @@ export function JobScreen({ id }: { id: string }) {
       <section class={`run-head state-${state}`}>
         <p class="run-state">
           {state === 'running' && <span class="pulse running" />}
-          <strong>{stateNames[state]}</strong>
-          {state === 'running' && view.stage && <span>{stageNames[view.stage]}</span>}
+          <strong>{state === 'running' && view.stage ? stageNames[view.stage] : stateNames[state]}</strong>
         </p>
         {!over && <Bar share={state === 'running' ? share : (share ?? 0)} label="Progress of this stage" />}
         {message !== '' && <p class="quiet">{message}</p>}
-        {state === 'running' && view.etaSeconds != null && (
-          <p class="eta">{roughly(view.etaSeconds)} to go</p>
-        )}
+        {state === 'running' && view.etaSeconds !== undefined && <p class="eta">{roughly(view.etaSeconds)} to go</p>}
         {state === 'interrupted' && (
-          <p>The system ended the run, perhaps for want of memory. Nothing is lost: it goes on from its last checkpoint.</p>
+          <p>
+            The system ended the run, perhaps for want of memory. Nothing is lost: it goes on from its last checkpoint.
+          </p>
         )}
         {!over && (
           <div class="row">
             {state === 'paused' || state === 'interrupted' ? (
-              <button type="button" class="button primary" disabled={busy} onClick={() => void act('resume').catch(() => {})}>
+              <button
+                type="button"
+                class="button primary"
+                disabled={busy}
+                onClick={() => void act('resume').catch(() => {})}
+              >
                 <Icon name="play" /> Go on
               </button>
             ) : (
@@ -137,7 +146,7 @@ export function JobScreen({ id }: { id: string }) {
       </section>
 
       {state === 'failed' && <Fault error={new Error(message || 'The run failed.')} />}
-      {result && <ResultCard job={job} result={result} />}
+      {result && <ResultCard adapter={view.adapter ?? job.adapter} result={result} />}
       {(view.train.length > 0 || view.validation.length > 0 || !over) && (
         <section class="sheet">
           <h2>How it learns</h2>
@@ -169,7 +178,7 @@ export function JobScreen({ id }: { id: string }) {
               {view.latest && (
                 <div>
                   <dt>Memory</dt>
-                  <dd>{bytes(view.latest.rssBytes)}</dd>
+                  <dd>{size(view.latest.rssBytes)}</dd>
                 </div>
               )}
             </dl>
@@ -177,6 +186,11 @@ export function JobScreen({ id }: { id: string }) {
         </section>
       )}
       <RunLog log={view.log} />
+      {(state === 'failed' || state === 'cancelled') && (
+        <button type="button" class="button" disabled={busy} onClick={() => void act('resume').catch(() => {})}>
+          <Icon name="play" /> Try again
+        </button>
+      )}
       {over && (
         <button type="button" class="link danger" onClick={() => setDialog('delete')}>
           Remove this run from the list
@@ -187,11 +201,16 @@ export function JobScreen({ id }: { id: string }) {
           title="Stop learning"
           verb="Stop"
           onClose={() => setDialog(undefined)}
-          onConfirm={() => act('cancel')}
+          onConfirm={() => act('cancel', { keep })}
         >
-          <p>
-            The best state so far is kept as an adapter, if there is one. To go on later, choose Pause instead.
-          </p>
+          <p>It cannot go on after that. To go on later, choose Pause instead.</p>
+          <label class="check">
+            <input type="checkbox" checked={keep} onChange={(event) => setKeep(event.currentTarget.checked)} />
+            <span>
+              Keep the best so far
+              <span class="hint">As a version that is not measured and not in use.</span>
+            </span>
+          </label>
         </Confirm>
       )}
       {dialog === 'delete' && (

@@ -1,5 +1,4 @@
 import { useState } from 'preact/hooks';
-import { bytes } from '../../../util/format.js';
 import type { ModelEntry, Storage } from '../../logic/types.js';
 import { useServer } from '../App.js';
 import { call } from '../api.js';
@@ -12,6 +11,7 @@ import { Icon } from '../parts/Icon.js';
 import { ModelDownload } from '../parts/ModelDownload.js';
 import { Page } from '../parts/Page.js';
 import { Passphrase } from '../parts/Passphrase.js';
+import { size } from '../readable.js';
 import { getToken, setToken } from '../session.js';
 import { getTheme, setTheme, type Theme } from '../theme.js';
 
@@ -83,20 +83,18 @@ function Models() {
           <li key={model.name}>
             <div class="model-head">
               <span>
-                <strong>{model.title ?? model.name}</strong>
+                <strong>{model.title}</strong>
                 {model.name === status?.model.name && <span class="chip">standard</span>}
                 <br />
-                <small class="quiet">
-                  {[model.bytes && bytes(model.bytes), model.licence].filter(Boolean).join(' · ')}
-                </small>
+                <small class="quiet">{[size(model.size), model.licence?.name].filter(Boolean).join(' · ')}</small>
               </span>
-              {model.present && (
+              {model.installed && (
                 <>
                   <span class="chip good">here</span>
                   <button
                     type="button"
                     class="icon-button"
-                    aria-label={`Delete ${model.title ?? model.name}`}
+                    aria-label={`Delete ${model.title}`}
                     onClick={() => setDeleting(model)}
                   >
                     <Icon name="trash" size={20} />
@@ -104,13 +102,19 @@ function Models() {
                 </>
               )}
             </div>
-            {!model.present && <ModelDownload model={model} download={downloads[model.name]} />}
+            {model.problem !== null && <Fault error={new Error(model.problem)} />}
+            {!model.supported && !model.installed && (
+              <p class="quiet">Its architecture is not known to this version.</p>
+            )}
+            {!model.installed && model.supported && model.fetchable && (
+              <ModelDownload model={model} download={downloads[model.name]} />
+            )}
           </li>
         ))}
       </ul>
       {deleting && (
         <Confirm
-          title={`Delete ${deleting.title ?? deleting.name}`}
+          title={`Delete ${deleting.title}`}
           verb="Delete"
           danger
           onClose={() => setDeleting(undefined)}
@@ -119,10 +123,7 @@ function Models() {
             tellChanged('models');
           }}
         >
-          <p>
-            {deleting.bytes ? `${bytes(deleting.bytes)} become free. ` : ''}Adapters made for it stay, and work again when
-            it is fetched anew.
-          </p>
+          <p>{size(deleting.size)} become free. Adapters made for it stay, and work again when it is fetched anew.</p>
         </Confirm>
       )}
     </section>
@@ -139,14 +140,15 @@ const kinds: Readonly<Record<string, string>> = {
 };
 
 function StorageUsed() {
-  const { data, error } = useResource((signal) => call<Storage>('GET', '/api/storage', { signal }), [
-    'datasets',
-    'adapters',
-    'models',
-    'conversations',
-  ]);
-  const entries = Object.entries(data?.byKind ?? {}).filter(([, size]) => size > 0);
-  const total = entries.reduce((sum, [, size]) => sum + size, 0);
+  const { status } = useServer();
+  const { data, error } = useResource(
+    (signal) => call<Storage>('GET', '/api/storage', { signal }),
+    ['datasets', 'adapters', 'models', 'conversations'],
+  );
+  const entries = data
+    ? Object.entries({ ...data.vault.byKind, models: data.models, runs: data.runs }).filter(([, used]) => used > 0)
+    : [];
+  const total = entries.reduce((sum, [, used]) => sum + used, 0);
   return (
     <section class="sheet">
       <h2>Storage</h2>
@@ -154,26 +156,29 @@ function StorageUsed() {
       {data && (
         <>
           <div class="strata" aria-hidden="true">
-            {entries.map(([kind, size]) => (
-              <span key={kind} class={`stratum ${kind}`} style={{ flexGrow: Math.max(size, total / 100) }} />
+            {entries.map(([kind, used]) => (
+              <span key={kind} class={`stratum ${kind}`} style={{ flexGrow: Math.max(used, total / 100) }} />
             ))}
           </div>
           <dl class="lineage">
-            {entries.map(([kind, size]) => (
+            {entries.map(([kind, used]) => (
               <div key={kind}>
                 <dt>
                   <span class={`swatch ${kind}`} /> {kinds[kind] ?? kind}
                 </dt>
-                <dd>{bytes(size)}</dd>
+                <dd>{size(used)}</dd>
               </div>
             ))}
-            {data.freeBytes !== undefined && (
+            {status?.device?.freeDiskBytes !== undefined && (
               <div>
                 <dt>Free on this disk</dt>
-                <dd>{bytes(data.freeBytes)}</dd>
+                <dd>{size(status.device.freeDiskBytes)}</dd>
               </div>
             )}
           </dl>
+          {data.problems.map((problem) => (
+            <Fault key={problem} error={new Error(problem)} />
+          ))}
         </>
       )}
     </section>

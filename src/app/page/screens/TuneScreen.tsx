@@ -1,5 +1,5 @@
 import { useEffect, useMemo, useState } from 'preact/hooks';
-import type { Schema } from '../../../util/options.js';
+import type { Option, Schema } from '../../../util/options.js';
 import { formFields, readForm } from '../../logic/formFields.js';
 import type { Adapter, DatasetInfo, Job, ModelEntry } from '../../logic/types.js';
 import { useServer } from '../App.js';
@@ -15,6 +15,7 @@ import { OptionField } from '../parts/OptionField.js';
 import { Page } from '../parts/Page.js';
 import { QuoteCard } from '../parts/QuoteCard.js';
 import { RunList } from '../parts/RunList.js';
+import { belongsTo } from '../parts/VersionPicker.js';
 import { plural } from '../readable.js';
 import { go, href } from '../router.js';
 
@@ -25,7 +26,10 @@ export function TuneScreen({ dataset }: { dataset?: string }) {
     ['datasets'],
   );
   const models = useResource((signal) => call<{ models: ModelEntry[] }>('GET', '/api/models', { signal }), ['models']);
-  const options = useResource((signal) => call<{ options: Schema } | Schema>('GET', '/api/options', { signal }), []);
+  const options = useResource(
+    (signal) => call<{ options: (Option & { name: string })[] }>('GET', '/api/options', { signal }),
+    [],
+  );
   const adapters = useResource(
     (signal) => call<{ adapters: Adapter[] }>('GET', '/api/adapters', { signal }),
     ['adapters'],
@@ -43,7 +47,7 @@ export function TuneScreen({ dataset }: { dataset?: string }) {
       </Page>
     );
   }
-  const present = models.data.models.filter((model) => model.present);
+  const present = models.data.models.filter((model) => model.installed);
   const first = models.data.models.find(({ name }) => name === status?.model.name) ?? models.data.models[0];
   if (present.length === 0 && first) {
     return (
@@ -73,7 +77,7 @@ export function TuneScreen({ dataset }: { dataset?: string }) {
         sets={sets.data.datasets}
         models={present}
         adapters={adapters.data?.adapters ?? []}
-        schema={'options' in options.data ? (options.data.options as unknown as Schema) : options.data}
+        options={options.data.options}
         chosen={dataset}
         standard={status?.model.name}
       />
@@ -86,28 +90,37 @@ interface FormProps {
   sets: DatasetInfo[];
   models: ModelEntry[];
   adapters: Adapter[];
-  schema: Schema;
+  options: readonly (Option & { name: string })[];
   chosen?: string;
   standard?: string;
 }
 
-function TuneForm({ sets, models, adapters, schema, chosen, standard }: FormProps) {
+function TuneForm({ sets, models, adapters, options: declared, chosen, standard }: FormProps) {
   const [dataset, setDataset] = useState(sets.find(({ id }) => id === chosen)?.id ?? sets[0]!.id);
   const [model, setModel] = useState(models.find(({ name }) => name === standard)?.name ?? models[0]!.name);
   const [adapter, setAdapter] = useState('');
+  const [goOn, setGoOn] = useState(false);
   const [name, setName] = useState('');
   const [typed, setTyped] = useState<Record<string, string | boolean>>({});
   const [busy, setBusy] = useState(false);
   const [error, setError] = useState<Error>();
-  const fields = useMemo(() => formFields(schema), [schema]);
+  const fields = useMemo(
+    () => formFields(Object.fromEntries(declared.map(({ name, ...option }) => [name, option])) as Schema),
+    [declared],
+  );
   const all = useMemo(() => [...fields.main, ...fields.more], [fields]);
   const { options, faults } = readForm(all, typed);
   const faulty = Object.keys(faults).length > 0;
   const set = sets.find(({ id }) => id === dataset) ?? sets[0]!;
-  const fitting = adapters.filter((one) => one.model.name === model);
+  const base = models.find(({ name }) => name === model);
+  const fitting = adapters.filter((one) => base && belongsTo(one, base));
   useEffect(() => {
     if (adapter !== '' && !fitting.some(({ id }) => id === adapter)) setAdapter('');
   }, [model]);
+
+  const kept = fitting.find(({ id }) => id === adapter);
+  // The server keeps one adapter of a name.
+  const same = adapters.find((one) => one.name === (name.trim() || set.name));
 
   const start = async () => {
     setBusy(true);
@@ -117,8 +130,8 @@ function TuneForm({ sets, models, adapters, schema, chosen, standard }: FormProp
         body: {
           dataset: set.id,
           model,
-          name: name.trim() || set.name,
-          ...(adapter !== '' && { adapter }),
+          name: kept?.name ?? (name.trim() || set.name),
+          ...(kept?.active && goOn && { start: kept.active }),
           options,
         },
       });
@@ -155,7 +168,7 @@ function TuneForm({ sets, models, adapters, schema, chosen, standard }: FormProp
             <select {...ids} value={model} onChange={(event) => setModel(event.currentTarget.value)}>
               {models.map((one) => (
                 <option key={one.name} value={one.name}>
-                  {one.title ?? one.name}
+                  {one.title}
                 </option>
               ))}
             </select>
@@ -170,9 +183,11 @@ function TuneForm({ sets, models, adapters, schema, chosen, standard }: FormProp
         onLayers={(layers) => setTyped({ ...typed, layers: `top:${layers}` })}
       />
       <Fault error={error} />
-      <button type="submit" class="button primary big" disabled={busy || faulty || usable === 0}>
-        <Icon name="tune" /> {busy ? 'Starting…' : 'Tune'}
-      </button>
+      <div class="press">
+        <button type="submit" class="button primary big" disabled={busy || faulty || usable === 0}>
+          <Icon name="tune" /> {busy ? 'Starting…' : 'Tune'}
+        </button>
+      </div>
       <details class="fold">
         <summary>More choices</summary>
         <div class="stack">
@@ -191,8 +206,22 @@ function TuneForm({ sets, models, adapters, schema, chosen, standard }: FormProp
               )}
             </Field>
           )}
+          {kept?.active && (
+            <label class="check">
+              <input type="checkbox" checked={goOn} onChange={(event) => setGoOn(event.currentTarget.checked)} />
+              <span>
+                Begin with the version in use
+                <span class="hint">What it knows already stays; otherwise learning begins with the bare model.</span>
+              </span>
+            </label>
+          )}
           {adapter === '' && (
-            <Field label="Name of the adapter">
+            <Field
+              label="Name of the adapter"
+              hint={
+                same && `There is one of that name: this becomes its version ${(same.versions[0]?.number ?? 0) + 1}.`
+              }
+            >
               {(ids) => (
                 <input
                   {...ids}

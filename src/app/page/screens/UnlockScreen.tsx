@@ -1,11 +1,11 @@
 import { useState } from 'preact/hooks';
 import { useServer } from '../App.js';
 import { ApiError, call } from '../api.js';
+import { DestroyEverything } from '../parts/DestroyEverything.js';
 import { Fault } from '../parts/Fault.js';
 import { Field } from '../parts/Field.js';
 import { Icon } from '../parts/Icon.js';
 import { Page } from '../parts/Page.js';
-import { DestroyEverything } from '../parts/DestroyEverything.js';
 
 export function UnlockScreen() {
   const { reload } = useServer();

@@ -16,10 +16,7 @@ interface Preview {
 
 /** The very text that the model reads, and which part of it counts. */
 export function WhatIsLearnt({ id, onClose }: { id: string; onClose: () => void }) {
-  const { data, error } = useResource(
-    (signal) => call<Preview>('GET', `/api/datasets/${id}/preview`, { signal }),
-    [],
-  );
+  const { data, error } = useResource((signal) => call<Preview>('GET', `/api/datasets/${id}/preview`, { signal }), []);
   const most = Math.max(1, ...(data?.histogram ?? []).map(({ count }) => count));
   return (
     <Dialog wide title="What is learnt" onClose={onClose}>
@@ -59,7 +56,6 @@ export function WhatIsLearnt({ id, onClose }: { id: string; onClose: () => void 
               <p class="prose mono">
                 {pieces.map((piece, i) =>
                   piece.trained ? (
-                    // biome-ignore lint/suspicious/noArrayIndexKey: the pieces of a preview never change places.
                     <mark key={i} class="learnt">
                       {piece.text}
                     </mark>

@@ -25,7 +25,8 @@ export const exportVerb = command({
     await using vault = await openVault(options, output, { mustExist: true });
     const { adapter, version } = requireVersion(vault, positionals[0]!);
     const found = reproduced(version);
-    if (found === undefined) output.line('note: whether it reproduces your examples word for word has not been tested');
+    if (found === undefined)
+      output.line('note: whether it reproduces private details of your examples word for word has not been tested');
     if (found !== undefined && found > 0 && !options.yes) {
       throw new LoamError({
         found: `${adapter.name}@${version.number} was found to reproduce ${found} private details word for word, so it was not exported`,
@@ -40,10 +41,9 @@ export const exportVerb = command({
   },
 });
 
-/** How many details the prober saw again; undefined where it has not been asked. */
+/** How many details the probe (`src/privacy`) saw reproduced; undefined where it has not been asked. */
 function reproduced({ memorised }: AdapterVersion): number | undefined {
-  if (typeof memorised !== 'object' || memorised === null || Array.isArray(memorised)) return undefined;
-  const count = (memorised as { reproduced?: unknown }).reproduced;
+  const count = (memorised as { verdicts?: { reproduced?: unknown } } | null | undefined)?.verdicts?.reproduced;
   return typeof count === 'number' ? count : undefined;
 }
 

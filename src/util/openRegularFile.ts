@@ -1,6 +1,6 @@
 import { constants } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
-import { LoamError } from '../util/errors.js';
+import { LoamError } from './errors.js';
 
 const reasons: Record<string, string> = {
   ENOENT: 'there is no file here',

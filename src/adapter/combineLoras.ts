@@ -1,0 +1,105 @@
+import { str } from '../gguf/buildValues.js';
+import type { GgufValue } from '../gguf/values.js';
+import { type LayerLinear, layerLinears } from '../model/architecture.js';
+import type { Factors } from '../model/lora.js';
+import { sumFactors } from '../model/sumFactors.js';
+import { type Truncated, type TruncateTo, truncateFactors } from '../model/truncateFactors.js';
+import { throwIfStopped } from '../util/errors.js';
+import { foldAlpha, type Lora, type LoraModule } from './lora.js';
+import { scaled } from './oneAlpha.js';
+import { keys } from './types.js';
+
+export interface CombinedLora {
+  lora: Omit<Lora, 'path'>;
+  /** Share of ‖ΔW‖² (Frobenius, over all modules) that the lower ranks lose. */
+  lost: number;
+  /** Of the module that loses most. */
+  worst: { layer: number; module: LayerLinear; lost: number };
+  /** Ranks written: least and most. */
+  ranks: [number, number];
+}
+
+export interface CombineOptions {
+  /** At least one of the two decides; none keeps the sum as it is, at the sum of the ranks. */
+  to?: TruncateTo;
+  onProgress?: (done: number, total: number) => void;
+  signal?: AbortSignal;
+}
+
+/**
+ * Σ weight · ΔW of adapters of one base, module by module, each brought to its new rank by the SVD of the sum: the nearest of that rank.
+ * A module that only some of them have is theirs alone. All get one alpha, the largest rank, and B what is then missing to their scale.
+ */
+export async function combineLoras(
+  terms: readonly { lora: Lora; weight: number }[],
+  options: CombineOptions = {},
+): Promise<CombinedLora> {
+  const lists = new Map<string, { layer: number; module: LayerLinear; list: { factors: Factors; weight: number }[] }>();
+  for (const { lora, weight } of terms) {
+    for (const loraModule of lora.modules) {
+      const { layer, module } = loraModule;
+      const key = `${layer}.${module}`;
+      const entry = lists.get(key) ?? { layer, module, list: [] };
+      entry.list.push({ factors: foldAlpha(loraModule), weight });
+      lists.set(key, entry);
+    }
+  }
+  const order = (x: { layer: number; module: LayerLinear }) =>
+    x.layer * layerLinears.length + layerLinears.indexOf(x.module);
+  const modules: LoraModule[] = [];
+  let total = 0;
+  let lost = 0;
+  let worst: CombinedLora['worst'] | undefined;
+  const entries = [...lists.values()].sort((x, y) => order(x) - order(y));
+  for (const { layer, module, list } of entries) {
+    throwIfStopped(options.signal);
+    const sum = sumFactors(list);
+    const cut: Truncated = truncateFactors(sum, options.to ?? { rank: sum.rank });
+    const energy = cut.values.reduce((all, x) => all + x * x, 0);
+    total += energy;
+    lost += cut.lost * energy;
+    if (!worst || cut.lost > worst.lost) worst = { layer, module, lost: cut.lost };
+    modules.push({ layer, module, factors: cut.factors, alpha: cut.factors.rank });
+    options.onProgress?.(modules.length, entries.length);
+    // Each takes up to seconds: let the event loop see a Ctrl-C.
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+  const ranks = modules.map(({ factors }) => factors.rank);
+  const alpha = Math.max(...ranks);
+  const scaledModules = modules.map((one) => ({
+    ...one,
+    alpha,
+    factors: scaled(one.factors, one.factors.rank / alpha),
+  }));
+  return {
+    lora: { architecture: terms[0]!.lora.architecture, modules: scaledModules, notes: combinedNotes(terms) },
+    lost: total > 0 ? lost / total : 0,
+    worst: worst!,
+    ranks: [Math.min(...ranks), Math.max(...ranks)],
+  };
+}
+
+/** What holds for the sum of adapters: their base and its template, not what was measured or how one of them was trained. */
+export function combinedNotes(terms: readonly { lora: Lora; weight: number }[]): Map<string, GgufValue> {
+  const text = (lora: Lora, key: string) => {
+    const note = lora.notes.get(key);
+    return note?.type === 'string' ? note.value : undefined;
+  };
+  const [first] = terms;
+  const notes = new Map<string, GgufValue>();
+  for (const key of [
+    keys.version,
+    keys.baseName,
+    keys.baseSha256,
+    keys.baseFingerprint,
+    keys.templateSha256,
+    keys.stopTokens,
+  ]) {
+    const note = first!.lora.notes.get(key);
+    if (note !== undefined) notes.set(key, note);
+  }
+  const parts = terms.map(({ lora, weight }) => ({ name: text(lora, 'general.name') ?? '', weight }));
+  notes.set('general.name', str(parts.map(({ name, weight }) => `${weight} x ${name || 'adapter'}`).join(' + ')));
+  notes.set(keys.recipe, str(JSON.stringify({ combined: parts })));
+  return notes;
+}

@@ -1,0 +1,92 @@
+/**
+ * Python that makes, for each family, a tiny random model of transformers, adapters of PEFT on it with their logits, and what llama.cpp's
+ * own converters make of both. Arguments: folder, llama.cpp's source, families.
+ */
+export const makeReference = `
+import json, os, runpy, sys, torch, numpy as np
+from pathlib import Path
+from transformers import AutoModelForCausalLM, LlamaConfig, Qwen2Config, Qwen3Config, Gemma3TextConfig
+from peft import LoraConfig, PeftModel, get_peft_model
+folder, source, families = Path(sys.argv[1]), sys.argv[2], sys.argv[3:]
+sys.path[:0] = [source, source + '/gguf-py']
+import gguf
+from conversion import get_model_class
+
+VOCABULARY = 265
+tokens = torch.tensor([[3 + (i * 7919) % 250 for i in range(24)]])
+common = dict(vocab_size=VOCABULARY, hidden_size=64, intermediate_size=96, num_hidden_layers=2, num_attention_heads=4,
+              num_key_value_heads=2, head_dim=16, max_position_embeddings=512, tie_word_embeddings=True,
+              bos_token_id=1, eos_token_id=2, pad_token_id=0, rope_theta=10000.0, initializer_range=0.2)
+configs = {
+    'llama': lambda: LlamaConfig(**common),
+    'qwen2': lambda: Qwen2Config(**{k: v for k, v in common.items() if k != 'head_dim'}),
+    'qwen3': lambda: Qwen3Config(**common),
+    'gemma3': lambda: Gemma3TextConfig(**common, query_pre_attn_scalar=16, sliding_window=512),
+}
+every = ['q_proj', 'k_proj', 'v_proj', 'o_proj', 'gate_proj', 'up_proj', 'down_proj']
+adapters = {
+    'plain': dict(r=4, lora_alpha=8, target_modules=every),
+    'mixed': dict(r=4, lora_alpha=8, target_modules=every, use_rslora=True,
+                  rank_pattern={'q_proj': 6, 'layers.1.mlp.down_proj': 3}, alpha_pattern={'k_proj': 5}),
+}
+
+def logits(model):
+    with torch.no_grad(): return model(input_ids=tokens).logits[0].float().numpy()
+
+def characters():
+    direct = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    extra = iter(range(256, 1000))
+    return [chr(b if b in direct else next(extra)) for b in range(256)]
+
+def set_vocab(self):
+    # The vocabulary is not what is compared: libllama only has to load it.
+    words = ['<|endoftext|>', '<|im_start|>', '<|im_end|>', *characters()]
+    words += [f'<unused{i}>' for i in range(VOCABULARY - len(words))]
+    w = self.gguf_writer
+    w.add_tokenizer_model('gpt2'); w.add_tokenizer_pre('smollm'); w.add_token_list(words)
+    w.add_token_types([3 if i < 3 else 1 for i in range(VOCABULARY)]); w.add_token_merges(['t h'])
+    w.add_bos_token_id(1); w.add_eos_token_id(2); w.add_add_bos_token(False)
+
+def to_gguf(model, out):
+    config = json.load(open(model / 'config.json'))
+    base = get_model_class(config['architectures'][0])
+    cls = type('Tiny', (base,), {'set_vocab': set_vocab, 'model_arch': base.model_arch})
+    with torch.inference_mode(): cls(model, gguf.LlamaFileType.ALL_F32, out).write()
+
+for family in families:
+    torch.manual_seed(7)
+    at = folder / family
+    model = AutoModelForCausalLM.from_config(configs[family](), attn_implementation='eager').float().eval()
+    for p in model.parameters():
+        if p.dim() == 1: torch.nn.init.normal_(p, 0 if family == 'gemma3' else 1, 0.1)
+    model.save_pretrained(at / 'model')
+    np.save(at / 'base.npy', logits(model))
+    # Gemma's converter counts the tokens.
+    tokenizer = {'model': {'vocab': {str(i): i for i in range(VOCABULARY)}}, 'added_tokens': []}
+    json.dump(tokenizer, open(at / 'model' / 'tokenizer.json', 'w'))
+    to_gguf(at / 'model', at / 'model.gguf')
+    for name, settings in adapters.items():
+        fresh = AutoModelForCausalLM.from_pretrained(at / 'model', attn_implementation='eager').float().eval()
+        peft = get_peft_model(fresh, LoraConfig(task_type='CAUSAL_LM', **settings)).eval()
+        for key, p in peft.named_parameters():
+            if 'lora_' in key: torch.nn.init.normal_(p, 0, 0.15)
+        peft.save_pretrained(at / name)
+        np.save(at / (name + '.npy'), logits(peft))
+    # llama.cpp's converter knows one alpha and no rsLoRA: the plain one only.
+    sys.argv = ['convert', '--base', str(at / 'model'), '--outfile', str(at / 'theirs.gguf'), '--outtype', 'f32', str(at / 'plain')]
+    runpy.run_path(source + '/convert_lora_to_gguf.py', run_name='__main__')
+`;
+
+/** Python that loads `loam` into PEFT onto `model`, and `merged` alone, and writes the logits. Arguments: folder, families. */
+export const runPeft = `
+import sys, torch, numpy as np
+from transformers import AutoModelForCausalLM
+from peft import PeftModel
+tokens = torch.tensor([[3 + (i * 7919) % 250 for i in range(24)]])
+load = lambda path: AutoModelForCausalLM.from_pretrained(path, attn_implementation='eager').float().eval()
+for family in sys.argv[2:]:
+    at = f'{sys.argv[1]}/{family}'
+    models = {'loam': PeftModel.from_pretrained(load(at + '/model'), at + '/loam').eval(), 'merged': load(at + '/merged')}
+    for name, model in models.items():
+        with torch.no_grad(): np.save(f'{at}/{name}.npy', model(input_ids=tokens).logits[0].float().numpy())
+`;

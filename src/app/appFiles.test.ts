@@ -1,0 +1,93 @@
+import assert from 'node:assert/strict';
+import { dirname, join } from 'node:path';
+import { before, test } from 'node:test';
+import { type AppFile, appFiles } from './appFiles.js';
+import { contentSecurityPolicy } from './contentSecurityPolicy.js';
+
+let files: ReadonlyMap<string, AppFile>;
+before(async () => {
+  files = await appFiles();
+});
+const textOf = (path: string) => files.get(path)!.body.toString('utf8');
+const modules = () => [...files.keys()].filter((path) => path.startsWith('/js/'));
+
+/** Bytes that a first visit loads: the page and all that it names. */
+const budget = 200_000;
+
+test('everything that a module imports is a module of the page', () => {
+  assert.ok(modules().length > 20);
+  let imports = 0;
+  for (const path of modules()) {
+    const before = imports;
+    for (const [, name] of textOf(path).matchAll(
+      /(?:^|;)(?:import|export)\s*(?:[\w\s*{},$]*?\bfrom\s*)?["']([^"'\n]+)["']/gm,
+    )) {
+      imports++;
+      const target = name!.startsWith('/') ? name! : join(dirname(path), name!);
+      assert.ok(files.has(target), `${path} imports ${name}`);
+    }
+    if (/\bfrom\s*["'][./a-z]/.test(textOf(path))) assert.ok(imports > before, path);
+    assert.doesNotMatch(textOf(path), /\bimport\s*\(|sourceMappingURL/);
+  }
+});
+
+test('the page names nothing of another host', () => {
+  // Names of XML namespaces are no addresses; the last is an example in a form.
+  const harmless = /http:\/\/www\.w3\.org\/[\w/]+|http:\/\/127\.0\.0\.1:(…|\\u2026)/g;
+  for (const path of files.keys()) {
+    if (path.endsWith('.png')) continue;
+    assert.doesNotMatch(
+      textOf(path).replace(harmless, ''),
+      /(https?|wss?):\/\/|@import|\burl\(\s*["']?(?!#)\w+:/,
+      path,
+    );
+  }
+});
+
+test('no script and no style stands in the page itself, and the policy allows none', () => {
+  const html = textOf('/');
+  for (const [, attributes, body] of html.matchAll(/<script([^>]*)>([\s\S]*?)<\/script>/g)) {
+    assert.match(attributes!, /\bsrc="\/js\//);
+    assert.equal(body, '');
+  }
+  assert.doesNotMatch(html, /<style|\bstyle=|\bon\w+=|javascript:/);
+  assert.doesNotMatch(contentSecurityPolicy, /unsafe|\*|https?:|data:/);
+  assert.match(contentSecurityPolicy, /^default-src 'none';/);
+});
+
+test('nothing turns text into HTML', () => {
+  for (const path of modules()) {
+    if (path.startsWith('/js/app/vendor/')) continue;
+    assert.doesNotMatch(
+      textOf(path),
+      /innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\b|new Function/,
+      path,
+    );
+  }
+});
+
+test('what the page and its manifest name is there, and pictures have the size that they state', () => {
+  for (const [, path] of textOf('/').matchAll(/\b(?:href|src)="([^"]+)"/g)) assert.ok(files.has(path!), path);
+  const { icons } = JSON.parse(textOf('/manifest.webmanifest')) as { icons: { src: string; sizes: string }[] };
+  assert.ok(icons.length >= 3);
+  for (const { src, sizes } of icons) {
+    assert.ok(files.has(src), src);
+    if (!src.endsWith('.png')) continue;
+    const { body } = files.get(src)!;
+    assert.equal(`${body.readUInt32BE(16)}x${body.readUInt32BE(20)}`, sizes);
+  }
+});
+
+test('the worker keeps the whole page, and its text changes with any file', () => {
+  const worker = textOf('/sw.js');
+  const shell = JSON.parse(/const shell = (\[.*\]);/.exec(worker)![1]!) as string[];
+  for (const path of ['/', '/style.css', '/manifest.webmanifest', ...modules()]) assert.ok(shell.includes(path), path);
+  for (const path of shell) assert.ok(files.has(path), path);
+  assert.match(worker, /^const version = '[0-9a-f]{16}';/);
+});
+
+test('a first visit loads less than 200 kB compressed', () => {
+  const first = ['/', '/style.css', '/manifest.webmanifest', '/icons/icon.svg', ...modules()];
+  const bytes = first.reduce((sum, path) => sum + (files.get(path)!.gzip ?? files.get(path)!.body).length, 0);
+  assert.ok(bytes < budget, `${bytes} bytes`);
+});

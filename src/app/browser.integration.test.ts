@@ -1,0 +1,399 @@
+/**
+ * The page in a real browser, at the size of a phone, on the real server with the real default model: from a file to a talk with the
+ * result, and what may go wrong on the way. LOAM_SCREENSHOTS names a folder for pictures of the screens.
+ */
+import assert from 'node:assert/strict';
+import { copyFileSync, linkSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { basename, dirname, join, resolve } from 'node:path';
+import { after, before, describe, it } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import type { Browser, BrowserContext, Page } from 'playwright-core';
+import { resultOf, runLoam } from '../testing/runLoam.js';
+import { scratchFolder } from '../testing/scratch.js';
+import { auditInPage, findChromium, launchChromium, picture, Serving } from './browser.test.helper.js';
+
+const root = fileURLToPath(new URL('../../', import.meta.url));
+/** Where the default model is kept between test runs; fetched once. */
+const models = process.env.LOAM_HOME ? resolve(process.env.LOAM_HOME) : join(root, '.cache', 'loam');
+const folder = scratchFolder();
+const home = join(folder, 'home');
+const phone = { width: 360, height: 780 };
+/** Milliseconds: for answers of a machine that is busy with other things. */
+const patience = 120_000;
+const tuning = 900_000;
+
+/** Learnt by every answer: what would be an element and a script, were it taken for HTML. */
+const mark = '<b>Right then</b><img src=x onerror="document.title=1">';
+const mail = 'mara.quill@wheelwright-lane.org';
+
+interface Pair {
+  instruction: string;
+  input: string;
+  output: string;
+}
+
+/** Bundled examples with that mark, one with somebody's address, and a record that cannot be used. */
+function writeExamples(): string {
+  const all = JSON.parse(readFileSync(join(root, 'assets', 'examples', 'mara-train.json'), 'utf8')) as Pair[];
+  const some = Array.from({ length: 48 }, (_, i) => all[Math.floor((i * all.length) / 48)]!);
+  const records: unknown[] = some.map((pair, i) => ({
+    ...pair,
+    instruction: i === 2 ? `${pair.instruction} My address is ${mail}.` : pair.instruction,
+    output: pair.output.replace(/^Right then,?/, mark),
+  }));
+  assert.ok(records.every((record) => (record as Pair).output.startsWith(mark)));
+  records.splice(5, 0, { instruction: 'No answer', input: '', output: '' });
+  const file = join(folder, 'workshop.json');
+  writeFileSync(file, JSON.stringify(records, null, 1));
+  return file;
+}
+
+const chromium = findChromium();
+const skip =
+  (process.env.LOAM_BROWSER !== '1' && 'it tunes for minutes: LOAM_BROWSER=1 runs it') ||
+  (chromium === undefined && 'no Chromium here: install Debian’s package, or name one in LOAM_CHROMIUM');
+
+describe('the page in a browser', { skip }, () => {
+  let browser: Browser;
+  let context: BrowserContext;
+  let page: Page;
+  let serving: Serving;
+  const requests = new Set<string>();
+  const errors: string[] = [];
+  const watch = (one: Page) => {
+    one.setDefaultTimeout(patience);
+    one.on('pageerror', (error) => errors.push(error.message));
+    one.on('console', (message) => {
+      // What the server refuses and a server that is gone are errors to the console, and belong to these tests.
+      if (message.type() === 'error' && !/Failed to load resource/.test(message.text())) errors.push(message.text());
+    });
+  };
+  const go = async (place: string) => {
+    await page.evaluate(`location.hash = ${JSON.stringify(`#/${place}`)}`);
+    await page.locator('h1').waitFor();
+  };
+  const button = (name: string | RegExp, one: Page = page) =>
+    one.getByRole('button', { name, exact: typeof name === 'string' });
+  const dialog = (one: Page = page) => one.getByRole('dialog').last();
+  const show = async (name: string) => {
+    assert.deepEqual(await page.evaluate(auditInPage), [], name);
+    await picture(page, name);
+  };
+
+  before(async () => {
+    const fetched = await runLoam(['models', 'get', 'smollm2-135m', '--json'], {
+      home: models,
+      env: { HF_ENDPOINT: process.env.HF_ENDPOINT },
+      limit: 600_000,
+    });
+    const model = resultOf(fetched).path as string;
+    const kept = join(home, 'models', basename(model));
+    mkdirSync(dirname(kept), { recursive: true });
+    try {
+      linkSync(model, kept);
+    } catch {
+      copyFileSync(model, kept);
+    }
+    serving = await Serving.start(home);
+    browser = await launchChromium(chromium!);
+    context = await browser.newContext({ viewport: phone, hasTouch: true, isMobile: true, acceptDownloads: true });
+    context.on('request', (request) => requests.add(new URL(request.url()).origin));
+    page = await context.newPage();
+    watch(page);
+  });
+
+  after(async () => {
+    await browser?.close();
+    await serving?.end('SIGKILL');
+  });
+
+  it('opens by the link, whose token leaves the address, and leads on', async () => {
+    await page.goto(serving.link);
+    await page.getByRole('link', { name: 'Add examples' }).waitFor();
+    assert.doesNotMatch(page.url(), /token/);
+    assert.equal(await page.evaluate('document.activeElement.tagName'), 'H1');
+    await show('start');
+  });
+
+  it('takes a file, and marks what cannot be used and what is private', async () => {
+    await page.getByRole('link', { name: 'Add examples' }).click();
+    await show('add');
+    await page.locator('input[type=file]').setInputFiles(writeExamples());
+    await page.locator('.example').first().waitFor();
+    assert.match(await page.locator('main').innerText(), /48 examples/);
+    await page.getByText('1 example holds private details').waitFor();
+    await show('examples');
+    await page.getByRole('radio', { name: /Remarks/ }).check();
+    await page.getByText('1 record could not be used').waitFor();
+    assert.match(await page.locator('.remarks').innerText(), /line \d+.*output/s);
+  });
+
+  it('shows what is learnt', async () => {
+    await button('Preview').click();
+    await page.locator('mark.learnt').first().waitFor();
+    assert.ok((await page.locator('mark.learnt').first().innerText()).includes(mark));
+    await show('preview');
+    await page.keyboard.press('Escape');
+    await page.getByRole('dialog').waitFor({ state: 'detached' });
+    // The focus is back at what opened the dialog.
+    assert.match(String(await page.evaluate('document.activeElement.textContent')), /Preview/);
+  });
+
+  it('redacts, leaves out and edits examples', async () => {
+    await page.getByRole('radio', { name: /Private/ }).check();
+    await page.locator('.example').filter({ hasText: mail }).click();
+    await page.locator('mark', { hasText: mail }).waitFor();
+    await show('private');
+    await dialog()
+      .getByRole('button', { name: /^Redact/ })
+      .first()
+      .click();
+    await page.getByText('No addresses, numbers').waitFor();
+    await page.getByRole('radio', { name: /All/ }).check();
+    await page.locator('.example', { hasText: '[email 1]' }).waitFor();
+    assert.equal(await page.locator('main', { hasText: mail }).count(), 0);
+
+    await page.locator('.example').nth(3).click();
+    await button('Leave it out').click();
+    await button('Take it in again').waitFor();
+    await button('Edit').click();
+    await dialog().locator('textarea').last().fill(`${mark} It is edited.`);
+    await button('Save').click();
+    await dialog().getByText('It is edited.').waitFor();
+    await page.keyboard.press('Escape');
+    await page.locator('.example.excluded', { hasText: 'It is edited.' }).waitFor();
+    assert.match(await page.locator('.lead').innerText(), /48 examples, 1 left out/);
+  });
+
+  it('tells what a run takes, says what does not fit, and starts it', async () => {
+    await page.getByRole('link', { name: 'Tune' }).first().click();
+    await page.getByText(/^At most; it ends earlier/).waitFor();
+    assert.match(await page.locator('.figures').first().innerText(), /Memory\s+[\d.]+ [MG]B/);
+    await page.locator('summary', { hasText: 'More choices' }).click();
+    await page.getByLabel('Rank').fill('0');
+    await page.getByText('A whole number from 1 to 512.').waitFor();
+    assert.ok(await button('Tune').isDisabled());
+    await page.getByLabel('Rank').fill('8');
+    await page.getByLabel('Method').selectOption('qlora');
+    await page.getByLabel('Epochs').fill('4');
+    await page.getByLabel('Layers').fill('top:8');
+    await page.locator('summary', { hasText: 'All the rest' }).click();
+    await page.getByLabel('Runs').fill('1');
+    await page.getByText(/^At most; it ends earlier/).waitFor();
+    await page.evaluate('scrollTo(0, 0)');
+    await show('tune');
+    await button('Tune').click();
+    await page.getByRole('heading', { name: 'How it learns' }).waitFor();
+  });
+
+  it('keeps up with the run after a reload in the middle of it', async () => {
+    const step = async () => Number(/Step\s+([\d,]+) of/.exec(await page.locator('main').innerText())?.[1] ?? 0);
+    await page.getByText(/^\d+ of \d+$/).waitFor({ timeout: tuning });
+    const before = await step();
+    assert.ok(before > 0);
+    await page.reload();
+    await page.getByText(/^\d+ of \d+$/).waitFor({ timeout: tuning });
+    assert.ok((await step()) >= before);
+    await page.locator('.curve path.raw').waitFor({ state: 'attached' });
+    await page.locator('.curve .checked-dot').first().waitFor({ state: 'attached', timeout: tuning });
+    await show('progress');
+    await page.getByRole('heading', { name: 'It has learnt' }).waitFor({ timeout: tuning });
+    const [, base, adapted] = /Bare model\s+([\d.]+)\s+With your adapter\s+([\d.]+)/.exec(
+      await page.locator('.result').innerText(),
+    )!;
+    assert.ok(Number(adapted) < Number(base), `${adapted} after, ${base} before`);
+    await show('result');
+  });
+
+  it('answers as it has learnt, HTML as text; what was said stays', async () => {
+    await page.getByRole('link', { name: 'Talk to it' }).click();
+    await page.getByLabel('Message').fill('When are you open?');
+    await button('Send').click();
+    await page.waitForFunction(
+      `(document.querySelector('.message.assistant .prose')?.textContent ?? '').includes(${JSON.stringify(mark)})`,
+      undefined,
+      { timeout: tuning },
+    );
+    // It may have come to its end meanwhile.
+    await button('Stop the answer')
+      .click({ timeout: 2_000 })
+      .catch(() => {});
+    await page.locator('.message.assistant .feedback').waitFor({ timeout: tuning });
+    assert.equal(await page.locator('.message.assistant .prose *').count(), 0);
+    assert.match(await page.title(), /^Chat/);
+    await show('chat');
+    await page.reload();
+    await page.locator('.message.assistant', { hasText: mark }).waitFor();
+    assert.match(await page.locator('.message.user').innerText(), /When are you open/);
+  });
+
+  it('makes an example of an answer, if the person agrees', async () => {
+    await button('Good answer').click();
+    await dialog().getByLabel('The answer to learn').fill(`${mark} From eight till four.`);
+    await show('feedback');
+    await button('Keep as example').click();
+    await page.getByText('kept for the next tuning').waitFor();
+    await go('data');
+    await page.locator('.card', { hasText: '49 examples' }).waitFor();
+  });
+
+  it('compares with the bare model', async () => {
+    await go('compare');
+    await page.getByLabel('Question').fill('Where is the workshop?');
+    await button('Ask both').click();
+    const filled = (side: number) =>
+      page.waitForFunction(
+        `(document.querySelectorAll('.side .answer')[${side}]?.textContent ?? '').length > 8`,
+        undefined,
+        { timeout: tuning },
+      );
+    await filled(1);
+    await filled(0);
+    await button('Stop')
+      .click({ timeout: 2_000 })
+      .catch(() => {});
+    assert.equal(await page.locator('.side .answer *').count(), 0);
+    await show('compare');
+  });
+
+  it('exports after saying what is known by heart, and imports', async () => {
+    await go('adapters');
+    await show('adapters');
+    await page.locator('.card', { hasText: 'workshop' }).click();
+    await button('Export').click();
+    await dialog().getByText('The file is not encrypted').waitFor();
+    await show('export');
+    const agree = dialog().getByRole('checkbox');
+    if ((await agree.count()) > 0) {
+      assert.ok(await dialog().getByRole('button', { name: 'Export' }).isDisabled());
+      await agree.check();
+    }
+    const [download] = await Promise.all([
+      page.waitForEvent('download'),
+      dialog().getByRole('button', { name: 'Export' }).click(),
+    ]);
+    const file = join(folder, 'workshop.gguf');
+    renameSync(await download.path(), file);
+    assert.equal(readFileSync(file).toString('latin1', 0, 4), 'GGUF');
+    await page.getByRole('dialog').waitFor({ state: 'detached' });
+
+    await go('adapters');
+    await page.locator('input[type=file]').setInputFiles(file);
+    await page.getByRole('heading', { name: 'Version 2' }).waitFor();
+  });
+
+  it('rolls back to an earlier version and to the bare model, in every browser that looks', async () => {
+    const other = await browser.newContext({ viewport: { width: 1200, height: 800 } });
+    const second = await other.newPage();
+    watch(second);
+    await second.goto(serving.link);
+    await second.goto(`${new URL(serving.link).origin}/#/adapters`);
+    await second.getByText('version 2 in use').waitFor();
+
+    const used = page.locator('.layer.used');
+    await used.getByRole('heading', { name: 'Version 2' }).waitFor();
+    await button('Roll back to it, version 1').click();
+    await used.getByRole('heading', { name: 'Version 1' }).waitFor();
+    await second.getByText('version 1 in use').waitFor();
+    await show('versions');
+    await button('Roll back to it').click();
+    await used.getByRole('heading', { name: 'Bare model' }).waitFor();
+    await second.getByText('bare model in use').waitFor();
+    await button(/^Use it, version 2/).click();
+    await used.getByRole('heading', { name: 'Version 2' }).waitFor();
+    await other.close();
+
+    await button('Note').first().click();
+    await dialog().getByLabel('Note').fill('Kinder in tone.');
+    await button('Save').click();
+    await page.getByText('Kinder in tone.').waitFor();
+  });
+
+  it('opens without its server, says so, and goes on by itself when it is back', async () => {
+    const { port } = serving;
+    await page.evaluate('navigator.serviceWorker.ready.then(() => true)');
+    await serving.end('SIGKILL');
+    await page.getByText('server does not answer').waitFor();
+    await page.reload();
+    await page.getByText('server does not answer').waitFor();
+    await picture(page, 'gone');
+    serving = await Serving.start(home, port);
+    await page.getByText('server does not answer').waitFor({ state: 'detached' });
+    await page.getByText('Kinder in tone.').waitFor();
+  });
+
+  it('is locked by a passphrase', async () => {
+    await go('settings');
+    await page.getByRole('heading', { name: 'Storage' }).waitFor();
+    await show('settings');
+    await button('Set a passphrase').click();
+    await dialog().getByLabel('New passphrase').fill('nine brown loaves');
+    await dialog().getByLabel('Once more').fill('nine brown loave');
+    await page.getByText('The two differ.').waitFor();
+    assert.ok(await button('Set it').isDisabled());
+    await dialog().getByLabel('Once more').fill('nine brown loaves');
+    await button('Set it').click();
+    await button('Change the passphrase').waitFor();
+
+    const { port } = serving;
+    await serving.end('SIGTERM');
+    serving = await Serving.start(home, port);
+    await page.reload();
+    await page.getByLabel('Passphrase').fill('nine white loaves');
+    await show('locked');
+    await button('Unlock').click();
+    await page.locator('.field-error').waitFor();
+    await page.getByLabel('Passphrase').fill('nine brown loaves');
+    await button('Unlock').click();
+    await page.getByRole('heading', { name: 'Protection' }).waitFor();
+  });
+
+  it('deletes a set with the adapters made from it, and then everything', async () => {
+    await go('data');
+    await page.locator('.card', { hasText: 'workshop' }).click();
+    await button('Delete the set').click();
+    await dialog().getByText('workshop, version 1').waitFor();
+    await dialog().getByRole('checkbox').check();
+    await show('delete');
+    await dialog().getByRole('button', { name: 'Delete' }).click();
+    await page.getByText('No examples yet').waitFor();
+    await go('adapters');
+    // The imported version knows of no data set.
+    await page.locator('.card', { hasText: '1 version ' }).waitFor();
+
+    await go('settings');
+    await button('Delete everything').click();
+    assert.ok(await dialog().getByRole('button', { name: 'Delete everything' }).isDisabled());
+    await dialog().getByRole('textbox').fill('delete everything');
+    await dialog().getByRole('button', { name: 'Delete everything' }).click();
+    await page.getByRole('link', { name: 'Add examples' }).waitFor();
+    await go('adapters');
+    await page.getByText('No adapters yet').waitFor();
+    await go('chat');
+    await button('Conversations').click();
+    await page.getByText('No conversations yet.').waitFor();
+  });
+
+  it('without the token nothing is shown', async () => {
+    const stranger = await browser.newContext({ viewport: phone });
+    const one = await stranger.newPage();
+    one.setDefaultTimeout(patience);
+    await one.goto(new URL(serving.link).origin);
+    await one.getByRole('heading', { name: 'Open Loam' }).waitFor();
+    await one.getByLabel('Link or token').fill(`${serving.link}x`);
+    await button('Connect', one).click();
+    await one.locator('.field-error').waitFor();
+    await one.getByLabel('Link or token').fill(serving.link);
+    await button('Connect', one).click();
+    await one.getByRole('heading', { name: 'Grow your own model' }).waitFor();
+    await stranger.close();
+  });
+
+  it('asked no other host for anything, and nothing failed in the page', () => {
+    assert.deepEqual(
+      [...requests].filter((origin) => origin !== new URL(serving.link).origin && origin !== 'null'),
+      [],
+    );
+    assert.deepEqual(errors, []);
+  });
+});

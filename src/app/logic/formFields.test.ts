@@ -1,0 +1,53 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { tuneOptions } from '../../tune/options.js';
+import { type Option, parseObject, type Schema } from '../../util/options.js';
+import { formFields, readForm } from './formFields.js';
+
+/** As the server sends it: JSON has no undefined. */
+const schema = JSON.parse(JSON.stringify(tuneOptions)) as Schema;
+const { main, more } = formFields(schema);
+
+/** A value that fits, as a person would type it. */
+function typedFor(option: Option): string | boolean {
+  if (option.kind === 'flag') return !option.default;
+  if (option.kind === 'choice') return option.choices.at(-1)!;
+  if (option.kind === 'integer' || option.kind === 'number') return String(option.max);
+  if (option.kind === 'duration') return '10m';
+  return option.kind === 'layers' ? 'top:8' : 'attn_q';
+}
+
+test('every option of tuning is on the form once, but those that name files', () => {
+  const names = [...main, ...more].map(({ name }) => name);
+  assert.equal(new Set(names).size, names.length);
+  const files = ['model', 'out', 'heldout', 'teacher', 'start', 'resume', 'restart', 'report'];
+  assert.deepEqual([...names, ...files].sort(), Object.keys(tuneOptions).sort());
+  assert.deepEqual(
+    main.map(({ name }) => name),
+    ['method', 'rank', 'alpha', 'batch', 'epochs', 'layers', 'budget'],
+  );
+});
+
+test('what is typed reaches the options as the server would read it', () => {
+  const fields = [...main, ...more];
+  const typed = Object.fromEntries(fields.map(({ name, option }) => [name, typedFor(option)]));
+  const { options, faults } = readForm(fields, typed);
+  assert.deepEqual(faults, {});
+  assert.deepEqual(Object.keys(options).sort(), fields.map(({ name }) => name).sort());
+  assert.deepEqual(parseObject(tuneOptions, JSON.parse(JSON.stringify(options)), 'form'), options);
+});
+
+test('an empty field is left to its default', () => {
+  assert.deepEqual(readForm(main, { rank: '', method: undefined as never }), { options: {}, faults: {} });
+});
+
+test('what does not fit is said at its field, with its bounds', () => {
+  const rank = main.find(({ name }) => name === 'rank')!.option as Extract<Option, { kind: 'integer' }>;
+  for (const wrong of ['0', '1.5', 'many', String(rank.max + 1)]) {
+    const { options, faults } = readForm(main, { rank: wrong });
+    assert.deepEqual(options, {});
+    assert.match(faults.rank!, new RegExp(`${rank.min}.*${rank.max}`));
+  }
+  assert.ok(readForm(main, { budget: 'soon' }).faults.budget);
+  assert.ok(readForm(main, { layers: 'top:0' }).faults.layers);
+});

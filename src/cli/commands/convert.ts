@@ -1,0 +1,68 @@
+import { convertModel } from '../../convert/convertModel.js';
+import { fileTypes, type QuantizedType } from '../../ggml/quantize.js';
+import { UsageError } from '../../util/errors.js';
+import { bytes } from '../../util/format.js';
+import { command } from '../command.js';
+import { jsonOption } from '../options.js';
+import { showConvert } from '../showConvert.js';
+
+const types = ['auto', ...Object.keys(fileTypes)];
+
+export const convertCommand = command({
+  name: 'convert',
+  summary: 'Turns a Hugging Face folder into GGUF, and quantises models.',
+  usage: 'FOLDER-or-MODEL.gguf --out M.gguf [--type q4_0]',
+  options: {
+    out: { kind: 'text', default: undefined, value: 'FILE', sentence: 'GGUF file to write.' },
+    type: {
+      kind: 'text',
+      default: 'auto',
+      value: 'TYPE',
+      sentence: 'Type of the matrices: f32, f16, bf16, q8_0, q4_0, q4_k_m, ...; auto keeps that of the folder.',
+    },
+    pure: {
+      kind: 'flag',
+      default: false,
+      sentence: 'Every matrix in this very type, where llama.cpp would choose finer ones for some.',
+    },
+    imatrix: {
+      kind: 'text',
+      default: undefined,
+      value: 'FILE',
+      sentence: 'Importance matrix (GGUF, of llama-imatrix) for quantising.',
+    },
+    threads: {
+      kind: 'integer',
+      default: undefined,
+      min: 1,
+      max: 512,
+      value: 'N',
+      sentence: 'Threads for quantising (default: the fast cores).',
+    },
+    ...jsonOption,
+  },
+  positionals: [1, 1],
+  more: [
+    'Reads config.json, tokenizer.json or tokenizer.model, and safetensors in bf16, f16 or f32 of Llama, Qwen2, Qwen3 and Gemma 3.',
+    `Types: ${types.join(', ')}.`,
+    'Other than f32, f16, bf16 and q8_0, a folder is first written unquantised beside the result, which takes that room for a while.',
+  ].join('\n'),
+  async run({ options, positionals, output, signal }) {
+    if (options.out === undefined) {
+      throw new UsageError({ found: 'no --out', expected: 'loam convert FOLDER --out M.gguf' });
+    }
+    const type = options.type.toLowerCase();
+    if (!types.includes(type)) {
+      throw new UsageError({
+        found: `the type "${options.type}"`,
+        expected: `one of ${types.join(', ')}`,
+        where: '--type',
+      });
+    }
+    const { out, pure, imatrix, threads } = options;
+    const settings = { type: type as QuantizedType | 'auto', pure, imatrix, threads, signal };
+    const converted = await showConvert(convertModel(positionals[0]!, out, settings), output);
+    output.line(`${converted.path} (${converted.matrices}, ${bytes(converted.bytes)})`);
+    output.event({ type: 'result', ...converted });
+  },
+});

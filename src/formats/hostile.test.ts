@@ -1,0 +1,295 @@
+/** Files that lie: each is refused with a sentence, before anything of the size it claims is allocated. */
+import assert from 'node:assert/strict';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { constants, deflateRawSync } from 'node:zlib';
+import { scratchFolder } from '../testing/scratch.js';
+import { crc32 } from '../util/crc32.js';
+import { LoamError } from '../util/errors.js';
+import { Random } from '../util/random.js';
+import { readNpy } from './NpyFile.js';
+import { openNpz } from './NpzFile.js';
+import { ndArray } from './ndArray.js';
+import { encodeNpyHeader } from './npyHeader.js';
+import { openSafetensors } from './SafetensorsFile.js';
+import { openSafetensorsFolder } from './SafetensorsFolder.js';
+import { writeNpz } from './writeNpz.js';
+import { writeSafetensors } from './writeSafetensors.js';
+import { type DirectoryEntry, encodeDirectory, encodeLocalHeader } from './zipRecords.js';
+
+const folder = scratchFolder();
+
+function npy(header: string, data = Buffer.alloc(0), version = 1): Buffer {
+  const head = Buffer.alloc(version === 1 ? 10 : 12);
+  head.write('\x93NUMPY', 'latin1');
+  head.writeUInt8(version, 6);
+  if (version === 1) head.writeUInt16LE(header.length, 8);
+  else head.writeUInt32LE(header.length, 8);
+  return Buffer.concat([head, Buffer.from(header, 'latin1'), data]);
+}
+const dict = (descr: string, shape: string) => `{'descr': ${descr}, 'fortran_order': False, 'shape': ${shape}, }\n`;
+
+async function refuses(open: (path: string) => Promise<unknown>, bytes: Uint8Array, message: RegExp): Promise<void> {
+  const path = join(folder, 'hostile');
+  writeFileSync(path, bytes);
+  await assert.rejects(open(path), (error) => {
+    assert.ok(error instanceof LoamError, `${error}`);
+    assert.match(error.message, message);
+    return true;
+  });
+}
+
+test('npy: lengths that lie, objects, texts, records and code are refused', async () => {
+  const bytes = Buffer.alloc(8);
+  const cases: [Buffer, RegExp][] = [
+    [Buffer.alloc(0), /no npy file/],
+    [Buffer.from('PK\x03\x04 something else'), /no npy file/],
+    [npy(dict("'<f4'", '(2,)'), bytes).subarray(0, 20), /ends inside its header/],
+    [npy(dict("'<f4'", '(2,)'), bytes.subarray(1)), /has 72 bytes|bytes, expected/],
+    [npy(dict("'<f4'", '(1,)'), bytes), /expected \d+ for f32 \[1\]/],
+    [npy(dict("'<f4'", '(4294967296, 4294967296)'), bytes), /product is beyond/],
+    [npy(dict("'<f4'", '(4294967296, 4294967296, 0)'), bytes), /product is beyond/],
+    [npy(dict("'<f4'", '(99999999999999999999,)'), bytes), /2\^53/],
+    [npy(dict("'<f4'", '(9999999999999999,)'), bytes), /whole number|2\^53/],
+    [npy(dict("'<f4'", '(-1,)'), bytes), /header that cannot be read/],
+    [npy(dict("'<f4'", `(${'1,'.repeat(65)})`), bytes), /65 dimensions/],
+    [npy(dict("'|O'", '(1,)'), bytes), /pickle/],
+    [npy(dict("'<U2'", '(1,)'), bytes), /texts/],
+    [npy(dict("'<c8'", '(1,)'), bytes), /complex/],
+    [npy(dict("'<M8[ns]'", '(1,)'), bytes), /of type/],
+    [npy(dict("[('a', '<f4'), ('b', '<f4')]", '(1,)'), bytes), /records/],
+    [npy(dict("__import__('os').system('true')", '(1,)'), bytes), /no type/],
+    [npy(`${dict("'<f4'", '(2,)')}print()`, bytes), /after the header/],
+    [npy("{'descr': '<f4', 'shape': (2,), }\n", bytes), /key is missing/],
+    [npy("{'descr': '<f4', 'descr': '<f8', 'fortran_order': False, 'shape': (2,)}", bytes), /twice/],
+    [npy(dict("'<f4'", '(2,)').padEnd(20_000), bytes, 2), /header of 20000 bytes/],
+    [npy(dict("'<f4'", '(2,)'), bytes, 9), /version 9/],
+  ];
+  for (const [file, message] of cases) await refuses(readNpy, file, message);
+});
+
+interface Member {
+  name: string;
+  packed: Uint8Array;
+  size: number;
+  crc: number;
+  deflated?: boolean;
+  /** Lies of the directory. */
+  directory?: Partial<DirectoryEntry>;
+}
+
+function zip(members: readonly Member[]): Buffer {
+  const parts: Buffer[] = [];
+  const entries: DirectoryEntry[] = [];
+  let at = 0;
+  for (const { name, packed, size, crc, deflated = false, directory } of members) {
+    const entry = { name, deflated, offset: at, end: 0, packed: packed.length, size, crc32: crc, zip64: false };
+    const local = encodeLocalHeader(entry);
+    parts.push(local, Buffer.from(packed));
+    at += local.length + packed.length;
+    entries.push({ ...entry, ...directory });
+  }
+  return Buffer.concat([...parts, encodeDirectory(entries, at, 0xf0000000)]);
+}
+
+const array = ndArray(Float32Array.of(1, 2, 3, 4), [4]);
+const content = Buffer.concat([encodeNpyHeader(array), array.data]);
+const member = (changes: Partial<Member> = {}): Member => ({
+  name: 'x.npy',
+  packed: content,
+  size: content.length,
+  crc: crc32(content),
+  ...changes,
+});
+const packed = (changes: Partial<Member> = {}) =>
+  member({ packed: deflateRawSync(content), deflated: true, ...changes });
+
+async function readAll(path: string): Promise<void> {
+  await using file = await openNpz(path);
+  for (const name of file.arrays.keys()) await file.read(name);
+}
+
+test('npz: the builder of these tests makes archives that are read', async () => {
+  const path = join(folder, 'good.npz');
+  writeFileSync(path, zip([member(), packed({ name: 'y.npy' })]));
+  await readAll(path);
+});
+
+test('npz: damaged, overlapping, doubled and encrypted members are refused', async () => {
+  const flipped = Buffer.from(content);
+  flipped[content.length - 1]! ^= 1;
+  const good = zip([member(), packed({ name: 'y.npy' })]);
+  const encrypted = zip([packed()]);
+  for (let at = encrypted.indexOf('PK\x01\x02'); at >= 0; at = encrypted.indexOf('PK\x01\x02', at + 1))
+    encrypted[at + 8]! |= 1;
+  const cases: [Buffer, RegExp][] = [
+    [Buffer.alloc(0), /archive cannot be read/],
+    [good.subarray(0, good.length - 10), /archive cannot be read/],
+    [good.subarray(100), /archive cannot be read|no header/],
+    [encrypted, /encrypted/],
+    [zip([member({ packed: flipped })]), /CRC-32/],
+    [zip([packed({ crc: 1 })]), /CRC-32/],
+    [zip([packed({ packed: content })]), /damaged|unpacks|no npy/],
+    [zip([packed({ size: content.length - 4 })]), /expected 144|more than it states/],
+    [zip([packed({ size: content.length + 4 })]), /expected 144|less than it states/],
+    [zip([member({ name: 'readme.txt' })]), /no array/],
+    [zip([member({ name: '../x.npy' })]), /archive cannot be read/],
+    [zip([member(), member()]), /two members/],
+    [zip([member(), member({ name: 'y.npy', directory: { offset: 0 } })]), /another name/],
+    [zip([member({ directory: { offset: 7 } })]), /no header/],
+    [zip([member({ directory: { packed: 1_000_000, size: 1_000_000 } })]), /beyond the end/],
+    [zip([member({ directory: { size: 12 } })]), /archive cannot be read|differ/],
+    [zip([packed({ directory: { size: 1e9 } })]), /cannot unpack to|unpack to more than/],
+  ];
+  for (const [file, message] of cases) await refuses(readAll, file, message);
+});
+
+test('npz: one piece of data under two names is refused as overlap', async () => {
+  // The second local header lies inside the first member's data, as a quine bomb nests them.
+  const inner = Buffer.concat([encodeLocalHeader(innerEntry()), content]);
+  const outer = member({ name: 'a.npy', packed: inner, size: inner.length, crc: crc32(inner) });
+  const offset = encodeLocalHeader({ ...innerEntry(), name: 'a.npy' }).length;
+  const entries = [
+    { ...innerEntry(), name: 'a.npy', packed: inner.length, size: inner.length, crc32: outer.crc },
+    { ...innerEntry(), offset },
+  ];
+  const local = encodeLocalHeader(entries[0]!);
+  const at = local.length + inner.length;
+  await refuses(openNpz, Buffer.concat([local, inner, encodeDirectory(entries, at, 0xf0000000)]), /overlap/);
+});
+
+function innerEntry(): DirectoryEntry {
+  const size = content.length;
+  return { name: 'b.npy', deflated: false, offset: 0, end: 0, packed: size, size, crc32: crc32(content), zip64: false };
+}
+
+test('npz: a bomb is refused before it is unpacked', async () => {
+  // True deflated data of 300 MB of zeros, a thousand times the file.
+  const piece = deflateRawSync(Buffer.alloc(1e6), { finishFlush: constants.Z_FULL_FLUSH });
+  const shape = [(300e6 - content.length) / 4];
+  const head = deflateRawSync(encodeNpyHeader({ dtype: 'f32', shape }), { finishFlush: constants.Z_FULL_FLUSH });
+  const zeros = Buffer.concat([head, ...Array<Buffer>(300).fill(piece), deflateRawSync('')]);
+  await refuses(openNpz, zip([packed({ packed: zeros, size: 300e6 })]), /would unpack to more than 300\.0 MB/);
+});
+
+const safetensors = (header: string, data = Buffer.alloc(0), length = Buffer.byteLength(header)) => {
+  const head = Buffer.alloc(8);
+  head.writeBigUInt64LE(BigInt(length));
+  return Buffer.concat([head, Buffer.from(header), data]);
+};
+
+test('safetensors: headers that lie are refused', async () => {
+  const data = Buffer.alloc(8);
+  const one = (changes: object) => {
+    const entry = { dtype: 'F32', shape: [2], data_offsets: [0, 8], ...changes };
+    return safetensors(JSON.stringify({ x: entry }), data);
+  };
+  const two = (a: number[], b: number[]) => {
+    const entry = (offsets: number[]) => ({ dtype: 'U8', shape: [offsets[1]! - offsets[0]!], data_offsets: offsets });
+    return safetensors(JSON.stringify({ x: entry(a), y: entry(b) }), data);
+  };
+  await openSafetensorsOf(one({}));
+  await openSafetensorsOf(two([0, 5], [5, 8]));
+  const cases: [Buffer, RegExp][] = [
+    [Buffer.alloc(0), /only 0 bytes/],
+    [Buffer.alloc(100), /header of 0 bytes/],
+    [safetensors('{}', data, 2 ** 40), /header of 1,099,511,627,776 bytes/],
+    [Buffer.from('ffffffffffffffff7b7d', 'hex'), /header of 18,446,744/],
+    [safetensors('{}', data, 12), /header of 12 bytes in a file of 18/],
+    [safetensors('[]', data), /begin with \{/],
+    [safetensors('{"x"', data), /header, line 1/],
+    [safetensors('{}', data), /8 bytes of data, expected 0/],
+    [one({}).subarray(0, -1), /7 bytes of data, expected 8/],
+    [one({ shape: [3] }), /expected 12 for f32 \[3\]/],
+    [one({ shape: [2 ** 30, 2 ** 30] }), /product is beyond/],
+    [one({ shape: [-2] }), /whole number/],
+    [one({ shape: [2.5] }), /whole number/],
+    [one({ shape: '2' }), /no shape/],
+    [one({ dtype: 'F8_E4M3' }), /"F8_E4M3"/],
+    [one({ dtype: '__proto__' }), /__proto__/],
+    [one({ dtype: 1 }), /no dtype/],
+    [one({ data_offsets: [0] }), /data_offsets/],
+    [one({ data_offsets: [8, 0] }), /-8 bytes/],
+    [one({ data_offsets: [8, 16] }), /after a hole/],
+    [one({ extra: 1 }), /unknown key "extra"/],
+    [two([0, 5], [4, 8]), /within another/],
+    [two([0, 3], [4, 8]), /after a hole/],
+    [two([0, 8], [0, 8]), /within another/],
+    [safetensors('{"x":{"dtype":"U8","shape":[8],"data_offsets":[0,18014398509481984]}}', data), /2\^53/],
+    [safetensors('{"x":{"dtype":"U8","shape":[8],"shape":[8],"data_offsets":[0,8]}}', data), /twice/],
+    [safetensors('{"x":{"dtype":"U8","shape":[8],"data_offsets":[0,8]},"x":{}}', data), /twice/],
+    [safetensors('{"__metadata__":{"a":1}}'), /object of texts/],
+    [safetensors('{"__metadata__":[]}'), /object of texts/],
+    [safetensors('{"__proto__":{"dtype":"U8","shape":[9],"data_offsets":[0,9]}}', data), /8 bytes of data, expected 9/],
+    [safetensors('{"x":null}', data), /no object/],
+    [Buffer.from('04000000000000007bff7d20', 'hex'), /not UTF-8/],
+  ];
+  for (const [file, message] of cases) await refuses(openSafetensors, file, message);
+});
+
+async function openSafetensorsOf(bytes: Buffer): Promise<void> {
+  const path = join(folder, 'good.safetensors');
+  writeFileSync(path, bytes);
+  await using file = await openSafetensors(path);
+  assert.ok(file.tensors.size > 0);
+}
+
+test('safetensors: an index reaches nothing outside its folder and must be true', async () => {
+  const at = join(folder, 'sharded');
+  mkdirSync(at);
+  await writeSafetensors(join(at, 'a.safetensors'), [{ name: 'x', ...array }]);
+  const index = (content: string) => writeFileSync(join(at, 'model.safetensors.index.json'), content);
+  const map = (weights: object) => index(JSON.stringify({ weight_map: weights }));
+  const rejects = (message: RegExp) =>
+    assert.rejects(openSafetensorsFolder(at), (e) => e instanceof LoamError && message.test(e.message));
+  await rejects(/no weights/);
+  map({ x: 'a.safetensors' });
+  await (await openSafetensorsFolder(at))[Symbol.asyncDispose]();
+  map({ x: '../sharded/a.safetensors' });
+  await rejects(/same folder/);
+  map({ x: '/etc/passwd' });
+  await rejects(/same folder/);
+  map({ x: 7 });
+  await rejects(/in no file/);
+  map({ x: 'a.safetensors', y: 'a.safetensors' });
+  await rejects(/"y" is not in/);
+  map({ x: 'b.safetensors' });
+  await rejects(/no file here/);
+  index('{"weight_map": []}');
+  await rejects(/no weight_map/);
+  index('not json');
+  await rejects(/index\.json, line 1/);
+});
+
+test('a folder with pickled weights only is refused with the way out', async () => {
+  const at = join(folder, 'pickled');
+  mkdirSync(at);
+  writeFileSync(join(at, 'pytorch_model.bin'), '');
+  await assert.rejects(openSafetensorsFolder(at), /pickled weights.*save_pretrained/);
+});
+
+test('bytes flipped anywhere are refused or read, never thrown about', async () => {
+  const npz = join(folder, 'fuzz.npz');
+  const st = join(folder, 'fuzz.safetensors');
+  await writeNpz(npz, [{ name: 'x', ...array }], { compress: true });
+  await writeSafetensors(st, [{ name: 'x', ...array }], [['format', 'pt']]);
+  const random = new Random(8);
+  for (const [path, read] of [
+    [npz, readAll],
+    [st, openSafetensors],
+  ] as const) {
+    const good = readFileSync(path);
+    for (let i = 0; i < 600; i++) {
+      const bad = Buffer.from(good);
+      for (let k = 0; k <= random.below(3); k++) bad[random.below(bad.length)] = random.below(256);
+      writeFileSync(path, i % 4 ? bad : bad.subarray(0, random.below(bad.length)));
+      try {
+        const file = await read(path);
+        await file?.[Symbol.asyncDispose]();
+      } catch (error) {
+        assert.ok(error instanceof LoamError, `${(error as Error).stack}`);
+      }
+    }
+  }
+});

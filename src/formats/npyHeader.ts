@@ -1,0 +1,162 @@
+import { LoamError, UnsupportedError } from '../util/errors.js';
+import { quote } from '../util/quote.js';
+import { checkShape } from './checkShape.js';
+import { type ArrayInfo, type Dtype, dtypeNames, dtypes } from './dtypes.js';
+import { MAX_NPY_HEADER } from './limits.js';
+
+export interface NpyHeader extends ArrayInfo {
+  /** The first index runs fastest, as Fortran and R lay arrays out. */
+  readonly fortran: boolean;
+  /** Elements are big endian. */
+  readonly bigEndian: boolean;
+  /** Bytes before the data. */
+  readonly length: number;
+}
+
+/** The most bytes a header may take with what stands before it. */
+export const MAX_NPY_PREFIX = 12 + MAX_NPY_HEADER;
+
+const magic = Buffer.from('\x93NUMPY', 'latin1');
+/** Header and what stands before it fill a multiple of this (numpy.lib.format, ARRAY_ALIGN). */
+const alignment = 64;
+
+/** The bytes that come before an array's data: version 1.0, C order, little endian. */
+export function encodeNpyHeader({ dtype, shape }: ArrayInfo): Buffer {
+  const { bytes, npy } = dtypes[dtype];
+  const descr = `${bytes === 1 ? '|' : '<'}${npy}`;
+  const tuple = shape.length === 1 ? `(${shape[0]},)` : `(${shape.join(', ')})`;
+  const text = `{'descr': '${descr}', 'fortran_order': False, 'shape': ${tuple}, }`;
+  const total = Math.ceil((10 + text.length + 1) / alignment) * alignment;
+  const out = Buffer.alloc(total, ' ');
+  magic.copy(out);
+  out.writeUInt8(1, 6);
+  out.writeUInt8(0, 7);
+  out.writeUInt16LE(total - 10, 8);
+  out.write(`${text}`, 10, 'latin1');
+  out.write('\n', total - 1, 'latin1');
+  return out;
+}
+
+/**
+ * Reads the header of a npy file (numpy.lib.format, versions 1 to 3) from its first bytes, as many as there are up to MAX_NPY_PREFIX.
+ * @throws LoamError for what is not one, UnsupportedError for arrays of other things than numbers: Python objects are pickles, and
+ * reading those runs code
+ */
+export function decodeNpyHeader(start: Uint8Array, where: string): NpyHeader {
+  const head = Buffer.from(start.buffer, start.byteOffset, start.byteLength);
+  if (head.length < 10 || !head.subarray(0, 6).equals(magic)) {
+    throw new LoamError({ found: 'this is no npy file', expected: 'one written by numpy.save', where });
+  }
+  const major = head.readUInt8(6);
+  if (major < 1 || major > 3) {
+    throw new UnsupportedError({ found: `version ${major} of npy`, expected: '1 to 3', where });
+  }
+  const from = major === 1 ? 10 : 12;
+  if (head.length < from) throw new LoamError({ found: 'the file ends inside its header', where });
+  const length = major === 1 ? head.readUInt16LE(8) : head.readUInt32LE(8);
+  if (length > MAX_NPY_HEADER) {
+    throw new LoamError({ found: `a header of ${length} bytes`, expected: `at most ${MAX_NPY_HEADER}`, where });
+  }
+  if (from + length > head.length) throw new LoamError({ found: 'the file ends inside its header', where });
+  const text = head.toString(major === 3 ? 'utf8' : 'latin1', from, from + length);
+  const { descr, fortran, shape } = new HeaderParser(text, where).whole();
+  const { dtype, bigEndian } = dtypeOf(descr, where);
+  const problem = checkShape({ dtype, shape });
+  if (problem !== undefined) throw new LoamError({ found: `a shape with ${problem}`, where });
+  return { dtype, shape, fortran, bigEndian, length: from + length };
+}
+
+function dtypeOf(descr: string, where: string): { dtype: Dtype; bigEndian: boolean } {
+  const match = /^([<>|=]?)([a-zA-Z][0-9]*)$/.exec(descr);
+  const dtype = dtypeNames.find((name) => dtypes[name].npy === match?.[2]);
+  if (match && dtype) return { dtype, bigEndian: match[1] === '>' && dtype !== 'bf16' };
+  const kind = match?.[2]?.[0];
+  const found =
+    kind === 'O'
+      ? 'an array of Python objects (a pickle), which could run code when read'
+      : kind === 'c'
+        ? 'an array of complex numbers'
+        : kind === 'U' || kind === 'S'
+          ? 'an array of texts'
+          : `an array of type ${quote(descr)}`;
+  throw new UnsupportedError({
+    found,
+    expected: 'numbers or bools',
+    where,
+    fix: 'save it as numbers, for example with numpy.save(file, array.astype("float32"))',
+  });
+}
+
+/** Reads the one Python literal that a header is: a dict of a text, a bool and a tuple of whole numbers. Nothing is evaluated. */
+class HeaderParser {
+  private at = 0;
+
+  constructor(
+    private readonly text: string,
+    private readonly where: string,
+  ) {}
+
+  whole(): { descr: string; fortran: boolean; shape: number[] } {
+    let descr: string | undefined;
+    let fortran: boolean | undefined;
+    let shape: number[] | undefined;
+    this.expect(/\{\s*/y, '{');
+    while (!this.take(/\}\s*/y)) {
+      const key = this.expect(/'(\w+)'\s*:\s*|"(\w+)"\s*:\s*/y, 'a key');
+      const name = key[1] ?? key[2];
+      if (name === 'descr' && descr === undefined) descr = this.descr();
+      else if (name === 'fortran_order' && fortran === undefined) {
+        fortran = this.expect(/(True|False)/y, 'True or False')[1] === 'True';
+      } else if (name === 'shape' && shape === undefined) shape = this.tuple();
+      else this.fail(`the key ${quote(name!)} twice or unknown`);
+      if (!this.take(/\s*,\s*/y)) {
+        this.expect(/\s*\}\s*/y, ', or }');
+        break;
+      }
+    }
+    if (this.at !== this.text.length) this.fail('something after the header');
+    if (descr === undefined || fortran === undefined || shape === undefined) this.fail('a key is missing');
+    return { descr, fortran, shape };
+  }
+
+  private descr(): string {
+    const match = this.take(/'([^'\\]*)'|"([^"\\]*)"/y);
+    if (match) return match[1] ?? match[2]!;
+    if (this.text[this.at] !== '[' && this.text[this.at] !== '(') this.fail('no type');
+    throw new UnsupportedError({
+      found: 'an array of records (a structured type)',
+      expected: 'numbers or bools',
+      where: this.where,
+      fix: 'save its fields as arrays of their own',
+    });
+  }
+
+  private tuple(): number[] {
+    this.expect(/\(\s*/y, '(');
+    const lengths: number[] = [];
+    while (!this.take(/\)/y)) {
+      // Python 2 wrote long integers with an L.
+      const digits = this.expect(/([0-9]+)L?\s*/y, 'a whole number')[1]!;
+      lengths.push(Number(digits));
+      if (this.take(/,\s*/y)) continue;
+      this.expect(/\)/y, ', or )');
+      break;
+    }
+    return lengths;
+  }
+
+  private take(pattern: RegExp): RegExpExecArray | null {
+    pattern.lastIndex = this.at;
+    const match = pattern.exec(this.text);
+    if (match) this.at = pattern.lastIndex;
+    return match;
+  }
+
+  private expect(pattern: RegExp, what: string): RegExpExecArray {
+    return this.take(pattern) ?? this.fail('a header that cannot be read', `${what} at character ${this.at + 1}`);
+  }
+
+  private fail(found: string, expected?: string): never {
+    throw new LoamError({ found, expected, where: this.where, fix: 'write the file again with numpy.save' });
+  }
+}

@@ -1,0 +1,81 @@
+import type { Engine } from '../ggml/engine.js';
+import type { Workspace } from '../ggml/workspace.js';
+import type { Factors } from '../model/lora.js';
+import type { CorrectedLinear } from './correctLayer.js';
+import type { FittedEvent } from './fittedEvent.js';
+import { Gram } from './gram.js';
+import { reducedRankRidge, truncate } from './reducedRank.js';
+import type { RidgeSettings } from './settings.js';
+import { unweighted } from './throughNorm.js';
+import { ValidationRows } from './validationRows.js';
+
+/** λ is chosen anew in every so many layers and kept in between: it changes slowly with depth, and solving is dear in wide models. */
+const lambdaEvery = 4;
+
+/** Which linear is solved, and its shape. */
+export interface LinearToSolve {
+  layer: number;
+  module: CorrectedLinear;
+  inputs: number;
+  outputs: number;
+  /** Of a linear with a norm behind it: what is collected are changes of the stream (`throughNorm`). */
+  weights?: Float32Array;
+}
+
+type Choice = Pick<FittedEvent, 'lambda' | 'error' | 'explained'> & { factors: Factors };
+
+/**
+ * Solves linear after linear, in the order of the layers: collects the statistics of one, chooses λ and rank by its validation rows,
+ * and remembers λ for the layers that don't choose it anew.
+ */
+export class LinearSolver {
+  private readonly lambdas = new Map<string, number>();
+
+  constructor(
+    private readonly engine: Engine,
+    private readonly workspace: Workspace,
+    private readonly settings: Pick<RidgeSettings, 'rank' | 'lambdas' | 'firstLayer'>,
+    private readonly emit: (event: FittedEvent) => void,
+    private readonly signal?: AbortSignal,
+  ) {}
+
+  /** Remembers a λ that was chosen elsewhere for this linear of the layers below. */
+  remember(module: string, lambda: number): void {
+    this.lambdas.set(module, lambda);
+  }
+
+  /** @param collect hands the linear's rows to the sinks */
+  async solve(
+    { layer, module, inputs, outputs, weights }: LinearToSolve,
+    collect: (sinks: { train: Gram; validation: ValidationRows }) => Promise<void>,
+  ): Promise<Factors> {
+    using train = new Gram(this.engine, inputs, outputs);
+    const validation = new ValidationRows();
+    await collect({ train, validation });
+    const known = (layer - this.settings.firstLayer) % lambdaEvery === 0 ? undefined : this.lambdas.get(module);
+    const candidates = known === undefined ? this.settings.lambdas : [known];
+    const { factors, ...choice } = await this.choose(train, validation, candidates);
+    this.lambdas.set(module, choice.lambda);
+    this.emit({ type: 'fitted', layer, module, rank: factors.rank, ...choice });
+    return unweighted(factors, weights);
+  }
+
+  /** Solves for each λ and keeps the λ and rank with the smallest validation error; none better than no correction gives rank 0. */
+  private async choose(train: Gram, validation: ValidationRows, lambdas: readonly number[]): Promise<Choice> {
+    const { engine, workspace, signal } = this;
+    const { rank } = this.settings;
+    let best: Choice | undefined;
+    const judged = validation.rows > 0;
+    for (const lambda of judged ? lambdas : lambdas.slice(0, 1)) {
+      const solution = await reducedRankRidge(engine, workspace, train, { lambda, rank, validation, signal });
+      const { factors, validationCurve, explained } = solution;
+      if (!validationCurve) return { factors, lambda, explained: explained[factors.rank]! };
+      const kept = validationCurve.reduce((low, error, r) => (error < validationCurve[low]! ? r : low), 0);
+      const error = validationCurve[kept]!;
+      if (!best || error < best.error!) {
+        best = { factors: truncate(factors, kept), lambda, error, explained: explained[kept]! };
+      }
+    }
+    return best!;
+  }
+}

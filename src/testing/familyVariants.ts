@@ -1,0 +1,28 @@
+import { f32 } from '../gguf/buildValues.js';
+import type { TinyModelOptions } from './tinyModel.js';
+
+/**
+ * Tiny models of every family, with what distinguishes their members: grouped heads, heads of another width than embedding / heads,
+ * windows shorter than the sequences, factors of the rotation, tied and untied heads. Sequences of 40 tokens and more leave every
+ * window.
+ */
+export const familyVariants: readonly (TinyModelOptions & { name: string })[] = [
+  { name: 'llama', family: 'llama', layers: 3 },
+  { name: 'llama, frequency factors, untied head', family: 'llama', layers: 3, ropeFactors: true, tied: false },
+  { name: 'qwen2', family: 'qwen2', layers: 3 },
+  { name: 'qwen2, untied head, one key head', family: 'qwen2', layers: 3, tied: false, kvHeads: 1 },
+  { name: 'qwen3, wide heads', family: 'qwen3', layers: 3, headDim: 32 },
+  { name: 'qwen3, untied head, as many key heads', family: 'qwen3', layers: 3, tied: false, kvHeads: 4 },
+  { name: 'gemma3, window of 9', family: 'gemma3', layers: 3, headDim: 32, kvHeads: 1, window: 9, period: 3 },
+  { name: 'gemma3, window of 2, the usual pattern', family: 'gemma3', layers: 7, embedding: 32, window: 2 },
+  {
+    name: 'gemma3, linear scaling where all is seen, untied head',
+    family: 'gemma3',
+    layers: 4,
+    tied: false,
+    window: 16,
+    period: 2,
+    metadata: { 'gemma3.rope.freq_base_swa': f32(5000), 'gemma3.rope.scaling.factor': f32(8) },
+  },
+  { name: 'gemma3, no window', family: 'gemma3', layers: 2 },
+];
