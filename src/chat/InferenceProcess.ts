@@ -14,9 +14,6 @@ const IDLE_MS = 5 * 60_000;
 /** Milliseconds that a stopped answer may take to end: an operation of the graph. After that the process is ended. */
 const STOP_MS = 10_000;
 
-/** The process, left from an earlier answer, has died before it said anything to this one. */
-class EndedAtRest extends Error {}
-
 /**
  * Answers from a process of its own, one at a time in order of asking. It is started when there is something to answer, and again
  * when it has died: an abort in native code costs the answer and nothing else.
@@ -92,13 +89,14 @@ export class InferenceProcess implements AsyncDisposable {
           .catch(reject);
       });
       throwIfStopped(signal);
+      const attempt = { begun: false };
       try {
-        return yield* this.run(message, adapter, signal);
+        return yield* this.run(message, adapter, signal, attempt);
       } catch (error) {
-        // A process that was ended while it rested is noticed only now; a new one gets the same request.
-        if (!(error instanceof EndedAtRest)) throw error;
-        return yield* this.run(message, adapter, signal);
+        // It may have been dead before it was asked. What has begun is not begun again: that may be what killed it.
+        if (!(error instanceof DiedError) || attempt.begun) throw error;
       }
+      return yield* this.run(message, adapter, signal, attempt);
     } finally {
       release();
       if (--this.waiting === 0) this.restUntilNeeded();
@@ -109,9 +107,9 @@ export class InferenceProcess implements AsyncDisposable {
     request: (id: number) => ToInference,
     adapter: (() => Promise<Uint8Array>) | undefined,
     signal: AbortSignal | undefined,
+    attempt: { begun: boolean },
   ): AsyncGenerator<ChatEvent, unknown, void> {
     clearTimeout(this.idle);
-    let atRest = this.child !== undefined;
     const child = this.start();
     const id = ++this.count;
     const queue: FromInference[] = [];
@@ -151,9 +149,8 @@ export class InferenceProcess implements AsyncDisposable {
       this.tell(child, request(id));
       for (;;) {
         const message = await next();
-        if (!message && signal?.aborted) throw new StoppedError();
-        if (!message) throw atRest ? new EndedAtRest() : diedError(died!);
-        atRest = false;
+        if (!message) throw signal?.aborted ? new StoppedError() : new DiedError(died!);
+        attempt.begun = true;
         if (message.type === 'done') return message.result;
         if (message.type === 'failed') throw unpackError(message.error);
         if (message.type === 'event') yield message.event;
@@ -219,9 +216,11 @@ export class InferenceProcess implements AsyncDisposable {
   }
 }
 
-function diedError(how: string): LoamError {
-  return new LoamError({
-    found: `the process that answers was ended by the system (${how})`,
-    fix: 'close other programs if memory is short, and ask again; with LOAM_NATIVE_LOG=1 it says more',
-  });
+class DiedError extends LoamError {
+  constructor(how: string) {
+    super({
+      found: `the process that answers was ended by the system (${how})`,
+      fix: 'close other programs if memory is short, and ask again; with LOAM_NATIVE_LOG=1 it says more',
+    });
+  }
 }
