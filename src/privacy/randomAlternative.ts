@@ -94,7 +94,8 @@ function date(value: string, random: Random): string {
     })
     .replace(/\p{L}{3,}/gu, (word) => {
       const month = MONTHS[drawn.month - 1]!;
-      const english = (length: number) => MONTHS.some((name) => name.slice(0, length).toLowerCase() === word.toLowerCase());
+      const english = (length: number) =>
+        MONTHS.some((name) => name.slice(0, length).toLowerCase() === word.toLowerCase());
       if (english(20)) return month;
       if (english(3)) return month.slice(0, 3);
       return ORDINALS.includes(word.toLowerCase()) ? pick(ORDINALS, random) : word;

@@ -224,6 +224,8 @@ export function findIdNumbers(text: string, runs: readonly NumberRun[]): Span[] 
         )
           continue;
         const written = text.slice(start, end);
+        // Groups of a longer number may make a right one by chance.
+        if (written.includes(' ') && (first > 0 || last < groups.length - 1)) continue;
         const format = NUMBERS.find(
           ({ shape, check, near }) => shape.test(written) && check(compact(written)) && (near?.test(before) ?? true),
         );
