@@ -139,6 +139,15 @@ export class ProbeModel implements Disposable {
     return this.model.vocabulary.text(written);
   }
 
+  /**
+   * Reads the tokens that sequences to be compared share, by themselves. Otherwise the first of them would be computed in other
+   * batches than the rest, whose rounding differs, and so would the two sides.
+   */
+  async begin(side: Side, shared: Int32Array, signal?: AbortSignal): Promise<void> {
+    this.side = undefined;
+    if (shared.length > 0) await this.read(side, shared, shared.length, signal);
+  }
+
   /** log P(tokens from `from` on | those before), in nats. */
   async logLikelihood(side: Side, tokens: Int32Array, from: number, signal?: AbortSignal): Promise<number> {
     let sum = 0;

@@ -32,6 +32,7 @@ export function exposure(truth: Scored, alternatives: readonly Scored[]): Exposu
       alternatives.map(({ base }) => base),
     ),
     gain,
+    excess: gain - mean,
   };
 }
 
@@ -40,10 +41,20 @@ export function exposure(truth: Scored, alternatives: readonly Scored[]): Exposu
  * lies this far off is rarer still.
  */
 const FAR = 3;
+/** Nats beyond the mean gain: less than this is no knowledge of a value, however little the others scatter. */
+const MUCH = 2;
+/** Share of the candidates among which it must be by likelihood: one that many random values beat comes out of no model. */
+const TOP = 1 / 16;
 /** Fewer alternatives place a value too coarsely. */
 const LEAST = 31;
 
-/** Whether the adapter favours the true value alone. */
-export function isFavoured({ alternatives, rank, deviations }: Exposure): boolean {
-  return alternatives >= LEAST && rank === 1 && deviations >= FAR;
+/** Whether the adapter favours the true value alone, and has made it one of the likeliest. */
+export function isFavoured({ alternatives, rank, deviations, adaptedRank, excess }: Exposure): boolean {
+  return (
+    alternatives >= LEAST &&
+    rank === 1 &&
+    deviations >= FAR &&
+    excess >= MUCH &&
+    adaptedRank <= Math.max(1, TOP * (alternatives + 1))
+  );
 }

@@ -102,7 +102,7 @@ export async function* probeMemorised(
   const timeout = options.budget === undefined ? undefined : setTimeout(stop, 1000 * options.budget);
   try {
     if (values.length > 0) {
-      using model = await ProbeModel.open(input);
+      using model = await ProbeModel.open({ ...input, threads: options.threads });
       await model.reserve(await longest(model, values, timer.signal));
       for (const [index, { findings: group, places }] of values.entries()) {
         yield { type: 'probing', done: index, total: values.length };

@@ -157,8 +157,8 @@ async function measure(
     if (begin > 0 && exposure(scores[0]!, scores.slice(1, begin)).rank > 1)
       return exposure(scores[0]!, scores.slice(1, begin));
     for (const side of ['adapted', 'base'] as const) {
+      await model.begin(side, truth!.slice(0, from - 1), signal);
       for (let i = begin; i < stop; i++) {
-        // The last token shared with all is where logits begin, so `from` may be the length of none.
         scores[i]![side] = await model.logLikelihood(side, usable[i]!, from, signal);
       }
     }

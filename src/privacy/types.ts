@@ -87,6 +87,8 @@ export interface Exposure {
   baseRank: number;
   /** log P(value) in the adapted model less that in the base model, in nats. */
   gain: number;
+  /** By how much that is more than the mean gain of the alternatives. */
+  excess: number;
 }
 
 export interface ProbedFinding {

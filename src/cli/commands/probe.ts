@@ -92,7 +92,7 @@ export const probeCommand = command({
       const { done, value } = await run.next();
       if (done) {
         showReport(value, output);
-        output.event(value);
+        output.event({ ...value, type: 'result' });
         return;
       }
       output.event(value);
