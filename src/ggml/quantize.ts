@@ -1,4 +1,5 @@
-import { rename, rm } from 'node:fs/promises';
+import { mkdir, rename, rm } from 'node:fs/promises';
+import { dirname } from 'node:path';
 import { LoamError, throwIfStopped } from '../util/errors.js';
 import { explainWriteError } from '../util/writeFileAtomic.js';
 import { callAsync, native } from './native.js';
@@ -79,6 +80,7 @@ export async function quantizeModel(input: string, output: string, options: Quan
   }
   const partial = `${output}.${process.pid}.partial`;
   try {
+    await mkdir(dirname(output), { recursive: true });
     const status = await callAsync(llama.modelQuantize, input, partial, params);
     if (status !== 0) {
       throw new LoamError({
