@@ -6,9 +6,10 @@ import { jsonLines, type LoamRun, resultOf } from '../testing/runLoam.js';
 import { flagOf } from '../util/options.js';
 import { version } from '../util/version.js';
 import { contents, Desk, sayings } from './cli.test.helper.js';
-import { commands } from './commands.js';
+import { loadCommands } from './commands.js';
 
 const desk = new Desk();
+const commands = await loadCommands();
 const model = await desk.model('base.gguf');
 const data = desk.file('data.json', sayings(24));
 const heldout = desk.file('heldout.json', sayings(9, 100));

@@ -1,41 +1,36 @@
 import type { Command } from './command.js';
-import { adaptersCommand } from './commands/adapters.js';
-import { chatCommand } from './commands/chat.js';
-import { convertCommand } from './commands/convert.js';
-import { dataCommand } from './commands/data.js';
-import { demoCommand } from './commands/demo.js';
-import { doctorCommand } from './commands/doctor.js';
-import { embedCommand } from './commands/embed.js';
-import { evalCommand } from './commands/eval.js';
-import { jobsCommand } from './commands/jobs.js';
-import { modelsCommand } from './commands/models.js';
-import { packCommand } from './commands/pack.js';
-import { probeCommand } from './commands/probe.js';
-import { redactCommand } from './commands/redact.js';
-import { serveCommand } from './commands/serve.js';
-import { skillCommand } from './commands/skill.js';
-import { solveCommand } from './commands/solve.js';
-import { tuneCommand } from './commands/tune.js';
-import { vaultCommand } from './commands/vault.js';
 
-/** Every command, in the order a newcomer meets them. */
-export const commands: readonly Command[] = [
-  demoCommand,
-  modelsCommand,
-  dataCommand,
-  redactCommand,
-  tuneCommand,
-  skillCommand,
-  evalCommand,
-  chatCommand,
-  probeCommand,
-  adaptersCommand,
-  convertCommand,
-  embedCommand,
-  solveCommand,
-  packCommand,
-  vaultCommand,
-  serveCommand,
-  jobsCommand,
-  doctorCommand,
-] as unknown as readonly Command[];
+type Load = () => Promise<unknown>;
+
+/** Every command, in the order a newcomer meets them. The code of a command is loaded when it is called: on a phone, all takes seconds. */
+const loaders: Readonly<Record<string, Load>> = {
+  demo: async () => (await import('./commands/demo.js')).demoCommand,
+  models: async () => (await import('./commands/models.js')).modelsCommand,
+  data: async () => (await import('./commands/data.js')).dataCommand,
+  redact: async () => (await import('./commands/redact.js')).redactCommand,
+  tune: async () => (await import('./commands/tune.js')).tuneCommand,
+  skill: async () => (await import('./commands/skill.js')).skillCommand,
+  eval: async () => (await import('./commands/eval.js')).evalCommand,
+  chat: async () => (await import('./commands/chat.js')).chatCommand,
+  probe: async () => (await import('./commands/probe.js')).probeCommand,
+  adapters: async () => (await import('./commands/adapters.js')).adaptersCommand,
+  convert: async () => (await import('./commands/convert.js')).convertCommand,
+  embed: async () => (await import('./commands/embed.js')).embedCommand,
+  solve: async () => (await import('./commands/solve.js')).solveCommand,
+  pack: async () => (await import('./commands/pack.js')).packCommand,
+  vault: async () => (await import('./commands/vault.js')).vaultCommand,
+  serve: async () => (await import('./commands/serve.js')).serveCommand,
+  jobs: async () => (await import('./commands/jobs.js')).jobsCommand,
+  doctor: async () => (await import('./commands/doctor.js')).doctorCommand,
+};
+
+export const commandNames: readonly string[] = Object.keys(loaders);
+
+/** @returns undefined where no command has this name */
+export async function loadCommand(name: string): Promise<Command | undefined> {
+  return Object.hasOwn(loaders, name) ? ((await loaders[name]!()) as Command) : undefined;
+}
+
+export async function loadCommands(): Promise<readonly Command[]> {
+  return await Promise.all(Object.values(loaders).map(async (load) => (await load()) as Command));
+}

@@ -3,7 +3,7 @@ import { LoamError, StoppedError, UsageError } from '../util/errors.js';
 import { defaults, describeOptions, parseFlags, type Schema } from '../util/options.js';
 import { version } from '../util/version.js';
 import type { Command } from './command.js';
-import { commands } from './commands.js';
+import { commandNames, loadCommand, loadCommands } from './commands.js';
 import { Output } from './output.js';
 
 const help = { kind: 'flag', default: false, sentence: 'Shows this help.' } as const;
@@ -25,7 +25,8 @@ function verbLines({ name, verbs = [] }: Command): string[] {
   return verbs.map((verb, i) => `  ${calls[i]!.padEnd(width)}  ${verb.summary}`);
 }
 
-function overview(): string {
+async function overview(): Promise<string> {
+  const commands = await loadCommands();
   const width = Math.max(...commands.map((c) => c.name.length));
   return [
     `loam ${version}: fine-tunes language models on this device; your data never leaves it`,
@@ -40,7 +41,7 @@ function overview(): string {
 export async function main(args: readonly string[]): Promise<number> {
   const [name, ...rest] = args;
   if (name === undefined || name === 'help' || name === '--help' || name === '-h') {
-    process.stderr.write(`${overview()}\n`);
+    process.stderr.write(`${await overview()}\n`);
     return name === undefined ? 2 : 0;
   }
   if (name === '--version' || name === 'version') {
@@ -58,11 +59,11 @@ export async function main(args: readonly string[]): Promise<number> {
   process.on('SIGINT', onSignal);
   process.on('SIGTERM', onSignal);
   try {
-    const command = commands.find((c) => c.name === name);
+    const command = await loadCommand(name);
     if (!command) {
       throw new UsageError({
         found: `an unknown command "${name}"`,
-        expected: `one of ${commands.map((c) => c.name).join(', ')}`,
+        expected: `one of ${commandNames.join(', ')}`,
         fix: 'see loam --help',
       });
     }

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { availableParallelism } from 'node:os';
 import { after, describe, it } from 'node:test';
 import { encode } from '../testing/tinyModel.js';
 import { StoppedError } from '../util/errors.js';
@@ -260,5 +261,20 @@ describe('threads', () => {
   it('are at least one, and the default where no clock rates are published', () => {
     assert.ok(defaultThreads() >= 1);
     assert.ok(defaultThreads('/nonexistent') >= 1);
+  });
+
+  it('are as many as LOAM_THREADS says, where it says a number', () => {
+    const before = process.env.LOAM_THREADS;
+    try {
+      process.env.LOAM_THREADS = '3';
+      assert.equal(defaultThreads(), 3);
+      for (const bad of ['0', '-2', '1.5', 'all', '']) {
+        process.env.LOAM_THREADS = bad;
+        assert.equal(defaultThreads('/nonexistent'), availableParallelism(), bad);
+      }
+    } finally {
+      if (before === undefined) delete process.env.LOAM_THREADS;
+      else process.env.LOAM_THREADS = before;
+    }
   });
 });

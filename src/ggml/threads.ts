@@ -6,9 +6,12 @@ const fastShare = 0.8;
 
 /**
  * Threads to compute with: the cores this process may use, without the slow cores of a phone, since every matrix product ends when
- * its slowest thread ends. The clock rates are those Linux and Android publish; elsewhere all available cores count.
+ * its slowest thread ends. The clock rates are those Linux and Android publish; elsewhere all available cores count. LOAM_THREADS
+ * sets another number.
  */
 export function defaultThreads(folder = '/sys/devices/system/cpu'): number {
+  const set = Number(process.env.LOAM_THREADS);
+  if (Number.isInteger(set) && set > 0) return set;
   const available = availableParallelism();
   try {
     const clocks = readdirSync(folder)
