@@ -44,16 +44,20 @@ export async function measureNll(
   for (let pass = 0; pass < passes; pass++) {
     context.setAdapters(pass === 1 ? [{ adapter: adapter!, scale: 1 }] : []);
     let sum = 0;
+    let read: Int32Array = new Int32Array();
     for (const sequence of sequences) {
       throwIfStopped(options.signal);
-      context.clear();
-      const predicted = new Set(Array.from(sequence.targets, (position) => position - 1));
-      await context.decode(sequence.tokens, 0, {
+      // What a template puts before every question was read already; the token before the first scored one is read again.
+      const shared = Math.min(commonLength(read, sequence.tokens), sequence.targets[0]! - 1);
+      const start = context.truncate(shared) ? shared : 0;
+      read = sequence.tokens;
+      const predicted = new Set(Array.from(sequence.targets, (position) => position - 1 - start));
+      await context.decode(sequence.tokens.subarray(start), start, {
         wants: (index) => predicted.has(index),
         onLogits: (logits, indices) => {
           indices.forEach((index, row) => {
             const at = row * vocabulary;
-            sum += negativeLogLikelihood(logits.subarray(at, at + vocabulary), sequence.tokens[index + 1]!);
+            sum += negativeLogLikelihood(logits.subarray(at, at + vocabulary), sequence.tokens[start + index + 1]!);
           });
         },
         signal: options.signal,
@@ -70,6 +74,13 @@ export async function measureNll(
     means.push(sum / tokens);
   }
   return { tokens, base: means[0]!, adapted: means[1] };
+}
+
+/** Number of tokens at which two sequences begin alike. */
+function commonLength(a: Int32Array, b: Int32Array): number {
+  let n = 0;
+  while (n < a.length && n < b.length && a[n] === b[n]) n++;
+  return n;
 }
 
 /** -log softmax(logits)[token], in nats, computed without overflow. */

@@ -35,17 +35,17 @@ interface Pair {
   output: string;
 }
 const records = (name: string) => JSON.parse(readFileSync(asset(name), 'utf8')) as Pair[];
-const heldout = asset('mara-heldout.json');
 
 const loam = (args: string[], options: Partial<LoamOptions> = {}) =>
   runLoam([...args, '--json'], { home, cwd: folder, limit: 600_000, ...options });
 /** A file of n of the bundled examples, evenly spread, so that all their kinds occur. */
-const subset = (name: string, n: number) => {
-  const all = records('mara-train.json');
+const subset = (name: string, n: number, of = 'mara-train.json') => {
+  const all = records(of);
   const file = join(folder, name);
   writeFileSync(file, JSON.stringify(Array.from({ length: n }, (_, i) => all[Math.floor((i * all.length) / n)])));
   return file;
 };
+const heldout = subset('heldout.json', 12, 'mara-heldout.json');
 interface Nll {
   base: number;
   adapted: number;
@@ -128,11 +128,11 @@ describe('the forward pass agrees with libllama', () => {
 
 describe('tuning', () => {
   const adapter = join(folder, 'mara.gguf');
-  const options = ['--method', 'ridge', '--heldout', heldout, '--out', adapter, '--shots', '8', '--sweeps', '1'];
+  const options = ['--method', 'ridge', '--heldout', heldout, '--out', adapter, '--shots', '6', '--sweeps', '1'];
   let nll: Nll | undefined;
 
   it('on some of the bundled examples lowers the held-out NLL in libllama', async (t) => {
-    const result = resultOf(await loam(['tune', subset('some.json', 60), ...options]));
+    const result = resultOf(await loam(['tune', subset('some.json', 36), ...options]));
     nll = result.nll as Nll;
     t.diagnostic(
       `NLL ${nll.base.toFixed(3)} -> ${nll.adapted.toFixed(3)} (teacher ${nll.teacher.toFixed(3)}) in ${(result.seconds as number).toFixed(1)} s`,
@@ -200,7 +200,7 @@ describe('tuning', () => {
       '--out',
       out,
     ];
-    const pupil = resultOf(await loam(['tune', subset('few.json', 30), ...flags])).nll as Nll;
+    const pupil = resultOf(await loam(['tune', subset('few.json', 16), ...flags])).nll as Nll;
     t.diagnostic(
       `teacher ${pupil.teacher.toFixed(3)}, pupil ${pupil.adapted.toFixed(3)}, base ${pupil.base.toFixed(3)}`,
     );
@@ -211,7 +211,7 @@ describe('tuning', () => {
 
   it('by gradients learns more, and can be killed and gone on with', async (t) => {
     const flags = ['--method', 'qlora', '--layers', 'top:4', '--epochs', '2', '--heldout', heldout];
-    const args = (out: string) => ['tune', subset('some.json', 60), ...flags, '--out', join(folder, out)];
+    const args = (out: string) => ['tune', subset('some.json', 36), ...flags, '--out', join(folder, out)];
     const env = { LOAM_CHECKPOINT_SECONDS: '0' };
     const whole = resultOf(await loam(args('gradients.gguf')));
     const { base, adapted } = whole.nll as Nll;
@@ -221,12 +221,12 @@ describe('tuning', () => {
     renameSync(join(folder, 'gradients.gguf'), join(folder, 'whole.gguf'));
     const stopWhen = {
       signal: 'SIGKILL' as const,
-      when: (stdout: string) => stdout.includes('"type":"step","step":9'),
+      when: (stdout: string) => stdout.includes('"type":"step","step":5'),
     };
     const killed = await loam(args('gradients.gguf'), { stopWhen, env });
     assert.equal(killed.signal, 'SIGKILL');
     const resumed = await loam([...args('gradients.gguf'), '--resume'], { env });
-    assert.ok(jsonLines(resumed).some(({ type, step }) => type === 'resumed' && (step as number) >= 7));
+    assert.ok(jsonLines(resumed).some(({ type, step }) => type === 'resumed' && (step as number) > 3));
     assert.ok(readFileSync(join(folder, 'gradients.gguf')).equals(expected), 'the same file, bit for bit');
     assert.equal(resultOf(resumed).bytes, expected.length);
   });
