@@ -43,6 +43,8 @@ try {
   const result = await tune([
     'tune',
     data,
+    '--method',
+    'ridge',
     '--model',
     model,
     '--out',

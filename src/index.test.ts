@@ -28,5 +28,17 @@ describe('the library', () => {
     const adapter = await loam.readAdapter(out, { gguf, hyper: loam.readHyperparameters(gguf) });
     assert.equal(adapter.recipe?.rank, loam.tuneOptions.rank.default);
     await assert.rejects(loam.readGguf(data), loam.LoamError);
+
+    // To PEFT and back: the same factors, bit for bit.
+    const base = await loam.openLoraBase(model);
+    const lora = await loam.readAnyLora(out, base);
+    await loam.writePeft(join(folder, 'peft'), lora, base);
+    const back = await loam.readPeft(join(folder, 'peft'), base);
+    assert.deepEqual(
+      back.modules.map(({ factors }) => factors.a),
+      lora.modules.map(({ factors }) => factors.a),
+    );
+    await using file = await loam.openSafetensors(join(folder, 'peft', 'adapter_model.safetensors'));
+    assert.equal([...file.tensors.keys()].length, 2 * lora.modules.length);
   });
 });
