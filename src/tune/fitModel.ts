@@ -1,4 +1,5 @@
 import type { Engine } from '../ggml/engine.js';
+import { releaseMemory } from '../ggml/releaseMemory.js';
 import type { RunFolder } from '../jobs/runFolder.js';
 import type { ModuleFactors } from '../model/lora.js';
 import type { Model } from '../model/model.js';
@@ -78,6 +79,8 @@ export async function fitModel(request: FitRequest, onStopped: (best: Fitted) =>
     emit({ type: 'warning', message: 'training begins with the adapter of --start, so ridge is left out' });
   } else if (options.method === 'auto' && !resume) {
     const first = await ridge(request, ridgePresets.auto);
+    // Gram matrices and their factors: training needs that room.
+    releaseMemory();
     alternative = first.modules;
     earlier = { teacherNll: first.teacherNll, ridge: first.recipe };
   }

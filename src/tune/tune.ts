@@ -6,6 +6,7 @@ import type { AdapterToWrite } from '../adapter/writeAdapter.js';
 import { resolveModel } from '../catalog/resolveModel.js';
 import type { NamedBytes } from '../data/types.js';
 import { Engine } from '../ggml/engine.js';
+import { releaseMemory } from '../ggml/releaseMemory.js';
 import { peakRss } from '../jobs/peakRss.js';
 import { RunFolder } from '../jobs/runFolder.js';
 import type { ModuleFactors } from '../model/lora.js';
@@ -137,6 +138,8 @@ async function run(
   );
   emit({ type: 'stage', stage: 'measure', message: 'measuring base and adapter in llama.cpp' });
   const adapter = describe(fit);
+  // libllama maps the model once more.
+  releaseMemory();
   const measured = await gate(output, source.path, adapter, set, measuredOn, options, emit, signal);
   const result: TuneResult = {
     type: 'result',
