@@ -289,6 +289,29 @@ describe('adapters of other tools', () => {
 });
 
 describe('measured NLL', () => {
+  it('of sequences that begin alike is the mean of what each has alone', async () => {
+    const path = await write('alike.gguf', someModules());
+    const changed = tokens.map((token, i) => (i < 12 ? token : (token + 7) % 200));
+    const all = [
+      { tokens, targets: Int32Array.of(9, 20, 29) },
+      { tokens: changed, targets: Int32Array.of(13, 14) },
+      // The same again, and scored from within what it shares with the one before; then a beginning of it.
+      { tokens: changed, targets: Int32Array.of(1, 25) },
+      { tokens: changed.slice(0, 8), targets: Int32Array.of(7) },
+      { tokens, targets: Int32Array.of(3) },
+    ];
+    const together = await measureNll(basePath, path, all, { threads: 1 });
+    const sum = { base: 0, adapted: 0 };
+    for (const one of all) {
+      const { tokens: n, base, adapted } = await measureNll(basePath, path, [one], { threads: 1 });
+      sum.base += n * base;
+      sum.adapted += n * adapted!;
+    }
+    assert.equal(together.tokens, 9);
+    assert.ok(Math.abs(together.base - sum.base / 9) < 1e-3, `${together.base}, ${sum.base / 9}`);
+    assert.ok(Math.abs(together.adapted! - sum.adapted / 9) < 1e-3);
+  });
+
   it('is -log softmax, without overflow', () => {
     assert.ok(Math.abs(negativeLogLikelihood(Float32Array.of(0, 0, 0, 0), 2) - Math.log(4)) < 1e-12);
     assert.ok(Math.abs(negativeLogLikelihood(Float32Array.of(1000, 0), 1) - 1000) < 1e-9);

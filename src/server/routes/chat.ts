@@ -46,8 +46,10 @@ export const chatRoutes = [
         try {
           for await (const event of answerWith(services, speaker, request, signal)) {
             if (event.type === 'text') {
+              // With the first piece, so that who stops the answer knows where it is kept.
+              const named = text === '' && body.keep !== false && { conversation: id };
               text += event.text;
-              yield { data: { type: 'text', text: event.text } };
+              yield { data: { type: 'text', text: event.text, ...named } };
             } else if (event.type === 'forgot') yield { data: { ...event } };
             else end = { reason: event.reason, tokens: event.tokens, seconds: event.seconds };
           }

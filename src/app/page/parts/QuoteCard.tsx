@@ -21,7 +21,7 @@ export function QuoteCard({ dataset, model, options, paused, onLayers }: Props) 
   const { status } = useServer();
   const [quote, setQuote] = useState<Quote>();
   const [error, setError] = useState<Error>();
-  const [busy, setBusy] = useState(false);
+  const [busy, setBusy] = useState(!paused);
   const key = JSON.stringify([dataset.id, dataset.examples, dataset.excluded, model, options]);
   useEffect(() => {
     if (paused) return;
@@ -77,7 +77,8 @@ export function QuoteCard({ dataset, model, options, paused, onLayers }: Props) 
           ? 'Measuring on this device…'
           : error
             ? `No estimate: ${error.message}`
-            : 'At most; it ends earlier when nothing more is gained. You can stop at any time and keep the best so far.'}
+            : quote &&
+              'At most; it ends earlier when nothing more is gained. You can stop at any time and keep the best so far.'}
       </p>
       {tight && (
         <p class="note warn">
