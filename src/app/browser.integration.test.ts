@@ -366,7 +366,7 @@ describe('the page in a browser', { skip }, () => {
     await page.getByText('No adapters yet').waitFor();
     await go('chat');
     await button('Conversations').click();
-    await page.getByText('No conversations yet.').waitFor();
+    await dialog().getByText('No conversations yet.').waitFor();
   });
 
   it('without the token nothing is shown', async () => {

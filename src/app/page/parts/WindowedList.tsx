@@ -17,7 +17,9 @@ export function WindowedList({ rows, rowHeight, label, onRange, render }: Props)
   const [range, setRange] = useState({ from: 0, to: Math.min(rows, 20) });
   useEffect(() => {
     const look = () => {
-      const top = -list.current!.getBoundingClientRect().top;
+      // An effect may run, and a scroll arrive, after the list has left the page.
+      if (!list.current) return;
+      const top = -list.current.getBoundingClientRect().top;
       const next = visibleRange({ top, height: innerHeight }, { rows, rowHeight });
       setRange((old) => (old.from === next.from && old.to === next.to ? old : next));
     };
