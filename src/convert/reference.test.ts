@@ -95,7 +95,7 @@ describe("like llama.cpp's converter", skip, () => {
     });
   }
 
-  test('tokenizer.json of SentencePiece: the same but for the scores, whose lack makes it cut text otherwise', async () => {
+  test('tokenizer.json of SentencePiece: the same but for the scores, which the converter leaves out', async () => {
     const [note] = await convert('llama-json', 'auto');
     assert.match(note!, /scores .* merges/);
     const [mine, other] = [await readGguf(ours('llama-json', 'auto')), await readGguf(theirs('llama-json', 'auto'))];
@@ -107,13 +107,6 @@ describe("like llama.cpp's converter", skip, () => {
       const [a, b] = [readFileSync(mine.path), readFileSync(other.path)];
       assert.ok(a.subarray(at, at + bytes).equals(b.subarray(offset, offset + bytes)), name);
     }
-    using model = await LlamaModel.load(other.path, { vocabularyOnly: true });
-    const { texts } = logits['llama-json']!;
-    const same = (text: string) => `${[...model.vocabulary.tokenize(text)]}` === `${texts[text]}`;
-    assert.ok(
-      Object.keys(texts).some((text) => !same(text)),
-      'otherwise there would be no reason to differ',
-    );
   });
 
   test('the hash of a tokeniser is that of Python', async () => {
