@@ -1,7 +1,7 @@
 /** What the tests of the server share: a home with a tiny model, servers within the test and as processes of their own, clients. */
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
-import { readdirSync, readFileSync } from 'node:fs';
+import { type Dirent, readdirSync, readFileSync } from 'node:fs';
 import { request as httpRequest } from 'node:http';
 import { join } from 'node:path';
 import { after } from 'node:test';
@@ -267,6 +267,26 @@ export async function readEvents(
   return events;
 }
 
+/** All entries; listed again where a folder went away meanwhile. */
+function entriesBelow(folder: string, attempts = 5): Dirent[] {
+  try {
+    return readdirSync(folder, { recursive: true, withFileTypes: true });
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT' || attempts === 1) throw error;
+    return entriesBelow(folder, attempts - 1);
+  }
+}
+
+/** A file that a running job has renamed or removed since it was listed holds nothing any more. */
+function bytesOf(path: string): Buffer {
+  try {
+    return readFileSync(path);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return Buffer.alloc(0);
+    throw error;
+  }
+}
+
 /** Files below a folder that hold a text in any usual encoding. */
 export function filesWith(folder: string, text: string): string[] {
   const forms = [
@@ -275,11 +295,11 @@ export function filesWith(folder: string, text: string): string[] {
     Buffer.from(Buffer.from(text).toString('base64').replace(/=*$/, '').slice(0, -2)),
     Buffer.from(Buffer.from(text).toString('hex')),
   ];
-  return readdirSync(folder, { recursive: true, withFileTypes: true })
+  return entriesBelow(folder)
     .filter((entry) => entry.isFile())
     .map((entry) => join(entry.parentPath ?? entry.path, entry.name))
     .filter((path) => {
-      const bytes = readFileSync(path);
+      const bytes = bytesOf(path);
       return path.includes(text) || forms.some((form) => bytes.includes(form));
     });
 }
