@@ -1,5 +1,6 @@
 import { LlamaModel } from '../ggml/llamaModel.js';
 import { LoamError, throwIfStopped } from '../util/errors.js';
+import { sharedLength } from '../util/sharedLength.js';
 
 /** A token sequence with the positions of the tokens whose likelihood counts. */
 export interface ScoredSequence {
@@ -48,7 +49,7 @@ export async function measureNll(
     for (const sequence of sequences) {
       throwIfStopped(options.signal);
       // What a template puts before every question was read already; the token before the first scored one is read again.
-      const shared = Math.min(commonLength(read, sequence.tokens), sequence.targets[0]! - 1);
+      const shared = Math.min(sharedLength(read, sequence.tokens), sequence.targets[0]! - 1);
       const start = context.truncate(shared) ? shared : 0;
       read = sequence.tokens;
       const predicted = new Set(Array.from(sequence.targets, (position) => position - 1 - start));
@@ -74,13 +75,6 @@ export async function measureNll(
     means.push(sum / tokens);
   }
   return { tokens, base: means[0]!, adapted: means[1] };
-}
-
-/** Number of tokens at which two sequences begin alike. */
-function commonLength(a: Int32Array, b: Int32Array): number {
-  let n = 0;
-  while (n < a.length && n < b.length && a[n] === b[n]) n++;
-  return n;
 }
 
 /** -log softmax(logits)[token], in nats, computed without overflow. */

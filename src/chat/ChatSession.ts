@@ -8,6 +8,7 @@ import type { ChatMessage } from '../model/chatTemplate.js';
 import { readHyperparameters } from '../model/hyperparameters.js';
 import { Tokenizer } from '../model/tokenizer.js';
 import { throwIfStopped } from '../util/errors.js';
+import { sharedLength } from '../util/sharedLength.js';
 import { PromptTooLongError } from './PromptTooLongError.js';
 import { StopText } from './StopText.js';
 import type { Sampling } from './sampling.js';
@@ -194,8 +195,7 @@ export class ChatSession implements Disposable {
 
   /** Reads what of the prompt the context does not hold yet, at least its last token, whose logits come next. */
   private async read(prompt: Int32Array, signal?: AbortSignal): Promise<void> {
-    let shared = 0;
-    while (shared < prompt.length - 1 && shared < this.held.length && this.held[shared] === prompt[shared]) shared++;
+    let shared = sharedLength(this.held, prompt.subarray(0, -1));
     if (!this.context.truncate(shared)) shared = 0;
     // Until the read has succeeded nothing is known of what the context holds beyond the shared part.
     this.held.length = shared;

@@ -1,6 +1,7 @@
 import type { Graph } from '../ggml/graph.js';
 import type { Operations } from '../ggml/operations.js';
 import type { Tensor } from '../ggml/tensor.js';
+import { sharedLength } from '../util/sharedLength.js';
 import { type Batch, lazyMask } from './batch.js';
 import {
   afterAttention,
@@ -26,9 +27,7 @@ export function sharedOpening(sequences: readonly { tokens: Int32Array; targets:
   let shared = first.tokens.length;
   for (const { tokens, targets } of sequences) {
     const end = Math.min(shared, tokens.length - 1, (targets[0] ?? tokens.length) - 1);
-    let n = 0;
-    while (n < end && tokens[n] === first.tokens[n]) n++;
-    shared = n;
+    shared = Math.min(end, sharedLength(tokens, first.tokens));
   }
   return shared >= worthwhile ? shared : 0;
 }

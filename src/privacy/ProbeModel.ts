@@ -9,6 +9,7 @@ import type { ChatMessage } from '../model/chatTemplate.js';
 import { readHyperparameters } from '../model/hyperparameters.js';
 import { Tokenizer } from '../model/tokenizer.js';
 import { LoamError, throwIfStopped } from '../util/errors.js';
+import { sharedLength } from '../util/sharedLength.js';
 
 /** Longest conversation with its answer that is probed: the memory of a phone holds its keys and values beside the model. */
 export const maxProbeTokens = 4096;
@@ -97,9 +98,7 @@ export class ProbeModel implements Disposable {
       this.side = side;
       this.held = [];
     }
-    let shared = 0;
-    const most = Math.min(from, tokens.length - 1, this.held.length);
-    while (shared < most && this.held[shared] === tokens[shared]) shared++;
+    let shared = Math.min(sharedLength(this.held, tokens.subarray(0, -1)), from);
     if (!context.truncate(shared)) shared = 0;
     this.held.length = shared;
     const vocabulary = this.model.vocabulary.size;

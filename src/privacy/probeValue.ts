@@ -1,5 +1,6 @@
 import type { Example } from '../data/types.js';
 import type { Random } from '../util/random.js';
+import { sharedLength } from '../util/sharedLength.js';
 import { exposure, isFavoured, type Scored } from './exposure.js';
 import { flatten } from './flatten.js';
 import { maxProbeTokens, type ProbeModel } from './ProbeModel.js';
@@ -38,12 +39,6 @@ const FIRST = 31;
 const greedy = { temperature: 0, topP: 1, repeatPenalty: 1 };
 /** As `loam chat` draws by default, but for the penalty, which would keep a model from repeating what it should. */
 const drawn = { temperature: 0.7, topP: 0.9, repeatPenalty: 1 };
-
-function sharedLength(a: Int32Array, b: Int32Array): number {
-  let shared = 0;
-  while (shared < a.length && shared < b.length && a[shared] === b[shared]) shared++;
-  return shared;
-}
 
 /** Whether the text before the value holds it already: then writing it again is copying. */
 export function standsBefore({ example, finding }: Place): boolean {

@@ -26,13 +26,14 @@ export function matchRoute<Context>(
   for (const route of routes) {
     const params = fit(route.path.split('/').slice(1), parts);
     if (!params) continue;
+    const takesAll = route.path.endsWith('...}');
     // What takes every address says nothing of one that others have.
-    if (!route.path.endsWith('...}')) {
+    if (!takesAll) {
       allowed.add(route.method);
       if (route.method === 'GET') allowed.add('HEAD');
     }
     const fits = route.method === method || (method === 'HEAD' && route.method === 'GET');
-    const fixed = -Object.keys(params).length - (route.path.endsWith('...}') ? -CATCH_ALL : 0);
+    const fixed = (takesAll ? CATCH_ALL : 0) - Object.keys(params).length;
     if (fits && (!best || fixed > best.fixed)) best = { route, params, fixed };
   }
   if (best && (best.fixed > CATCH_ALL || allowed.size === 0)) return best;
