@@ -8,11 +8,18 @@ import type { TensorType } from './tensorTypes.js';
 const sampleTokens = 512;
 
 /**
+ * ggml's AMX kernels take rows of a single block of 32 and give wrong products from 32 tokens on (0.23.0: nothing of the block is
+ * summed; placement.test.ts would tell when it is mended).
+ */
+const amxInputs = 64;
+
+/**
  * The fastest buffer type of `device` that can multiply a weight of this type and shape: each extra type is asked with a made-up
  * product (as llama.cpp's weight_buft_supported does), because each takes only some types and row counts.
  */
 export function fastestBufferType(device: Device, type: TensorType, inputs: number, outputs: number): BufferType {
   for (const candidate of device.extra) {
+    if (candidate.name === 'AMX' && type.quantised && inputs < amxInputs) continue;
     if (multiplies(device, candidate, type, inputs, outputs)) return candidate;
   }
   return device.plain;
