@@ -21,6 +21,13 @@ export interface ModuleFactors {
   readonly factors: Factors;
 }
 
+/** A dense matrix of `rows` rows of `columns` values with rows and columns exchanged. */
+export function transposed(values: Float32Array, rows: number, columns: number): Float32Array {
+  const out = new Float32Array(rows * columns);
+  for (let i = 0; i < rows; i++) for (let j = 0; j < columns; j++) out[j * rows + i] = values[i * columns + j]!;
+  return out;
+}
+
 /** The factors of one layer in memory that graphs can use. */
 export class PlacedLora implements Disposable {
   readonly lora: LayerLora;
@@ -36,12 +43,12 @@ export class PlacedLora implements Disposable {
       module,
       factors,
       a: this.buffer!.tensor('f32', [factors.inputs, factors.rank]),
-      b: this.buffer!.tensor('f32', [factors.rank, factors.outputs]),
+      b: this.buffer!.tensor('f32', [factors.outputs, factors.rank]),
     }));
     this.buffer.allocate();
     for (const { module, factors, a, b } of placed) {
       a.write(factors.a);
-      b.write(factors.b);
+      b.write(transposed(factors.b, factors.outputs, factors.rank));
       lora[module] = { a, b, scale: 1 };
     }
   }

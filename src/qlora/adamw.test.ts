@@ -31,9 +31,9 @@ function real(parameters: LoraParameters): { a: boolean[]; b: boolean[] } {
   const { groupA, groupB } = parameters;
   const a = new Array<boolean>(groupA.values.elements).fill(false);
   const b = new Array<boolean>(groupB.values.elements).fill(false);
-  for (const { rank, stored, inputs, outputs, atA, atB } of parameters.slots) {
+  for (const { rank, inputs, outputs, atA, atB } of parameters.slots) {
     a.fill(true, atA, atA + rank * inputs);
-    for (let o = 0; o < outputs; o++) b.fill(true, atB + o * stored, atB + o * stored + rank);
+    b.fill(true, atB, atB + rank * outputs);
   }
   return { a, b };
 }

@@ -339,16 +339,16 @@ describe('several runs', () => {
   /** Σ B·A of flat values as they are stored, by module: [outputs][inputs] in one list. */
   const products = ({ a, b }: { a: Float32Array; b: Float32Array }, modules: readonly ModuleFactors[]) => {
     let [atA, atB] = [0, 0];
+    const { rank } = settings;
     return modules.map(({ factors: { inputs, outputs } }) => {
-      const stored = 16;
       const out = Array.from({ length: outputs * inputs }, (_, at) => {
         const [o, i] = [Math.floor(at / inputs), at % inputs];
         let sum = 0;
-        for (let r = 0; r < stored; r++) sum += b[atB + o * stored + r]! * a[atA + r * inputs + i]!;
+        for (let r = 0; r < rank; r++) sum += b[atB + r * outputs + o]! * a[atA + r * inputs + i]!;
         return sum;
       });
-      atA += stored * inputs;
-      atB += stored * outputs;
+      atA += rank * inputs;
+      atB += rank * outputs;
       return out;
     });
   };

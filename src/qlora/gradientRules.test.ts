@@ -138,6 +138,27 @@ const cases: Record<string, Case> = {
     ],
     build: (o, [a, b]) => o.mulMat(a!, b!),
   },
+  'mulMat, more rows than a rank has': {
+    shapes: [
+      [3, 67],
+      [3, 4],
+    ],
+    build: (o, [a, b]) => o.mulMat(a!, b!),
+  },
+  outProd: {
+    shapes: [
+      [4, 3],
+      [5, 3],
+    ],
+    build: (o, [a, b]) => o.outProd(a!, b!),
+  },
+  'outProd, second argument transposed': {
+    shapes: [
+      [4, 3],
+      [3, 5],
+    ],
+    build: (o, [a, b]) => o.outProd(a!, o.transpose(b!)),
+  },
   'mulMat, grouped heads and a batch': {
     shapes: [
       [4, 3, 2, 2],

@@ -100,6 +100,9 @@ export function sumGroups(ops: Operations, g: Tensor, kvHeads: number): Tensor {
   return ops.reshape(dense(ops, total), n, m, kvHeads, batch);
 }
 
+/** Up to this many terms a sum of outer products is faster than a product over them (measured from 8 to 64 with AVX-512). */
+const smallRank = 64;
+
 const inverse = (axes: readonly number[]) => {
   const back = [0, 0, 0, 0] as [number, number, number, number];
   axes.forEach((to, from) => {
@@ -132,9 +135,19 @@ export const gradientRules: { readonly [K in Primitive]?: Rule<K> } = {
       const each = ops.outProd(b, gradient); // [k, n, ..] for every outer index of b
       return a.ne[2] === b.ne[2] ? reduceTo(ops, each, a) : sumGroups(ops, each, a.ne[2]);
     };
+    // A product over n, a rank, or the same as a sum of outer products, which is faster where n is small.
+    const toB = () =>
+      a.ne[1] <= smallRank && a.rows === a.ne[1] && b.rows === b.ne[1]
+        ? ops.outProd(a, ops.transpose(gradient))
+        : ops.mulMat(ops.cont(ops.transpose(a)), dense(ops, gradient));
+    return [wants(a) ? toA() : undefined, wants(b) ? toB() : undefined];
+  },
+  // y[n, m] = Σ_k a[n, k]·b[m, k]
+  outProd: ({ ops, gradient, wants }, a, b) => {
+    if (a.ne[2] * a.ne[3] * b.ne[2] * b.ne[3] !== 1) throw new Error(`a gradient of outProd of ${a} and ${b}`);
     return [
-      wants(a) ? toA() : undefined,
-      wants(b) ? ops.mulMat(ops.cont(ops.transpose(a)), dense(ops, gradient)) : undefined,
+      wants(a) ? ops.outProd(gradient, ops.transpose(b)) : undefined,
+      wants(b) ? ops.transpose(ops.mulMat(a, dense(ops, gradient))) : undefined,
     ];
   },
   cont: ({ gradient }) => [gradient],

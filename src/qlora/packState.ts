@@ -18,9 +18,13 @@ const figures = [
 ] as const;
 const parameterArrays = ['a', 'b', 'firstA', 'firstB', 'secondA', 'secondB', 'averageA', 'averageB'] as const;
 
+/** How the flat values lie: all A in rows of inputs, all B in rows of outputs. Another layout can't be gone on with. */
+const layout = 'rows of inputs, rows of outputs';
+
 /** A state as a checkpoint's header and arrays. */
 export function packState(state: QloraState): { header: Record<string, string>; arrays: Map<string, Float32Array> } {
   const header: Record<string, string> = {
+    layout,
     bestStep: String(state.best.step),
     bestValidation: String(state.best.validation),
     finished: String(state.finished.length),
@@ -55,7 +59,7 @@ export function unpackState(
   const alternative = header.alternative === 'true';
   const pairs = ['best', ...(alternative ? ['alternative'] : []), ...runs];
   const all = [...parameterArrays, ...pairs.flatMap((name) => [`${name}A`, `${name}B`])].every(array);
-  if (!all || !known) return undefined;
+  if (!all || !known || header.layout !== layout) return undefined;
   return {
     ...(Object.fromEntries(figures.map((name) => [name, figure(name)!])) as Record<(typeof figures)[number], number>),
     parameters: Object.fromEntries(

@@ -4,7 +4,7 @@ import type { Tensor } from '../ggml/tensor.js';
 import type { TensorBuffer } from '../ggml/tensorBuffer.js';
 import type { LayerLinear } from '../model/architecture.js';
 import type { LayerLora } from '../model/block.js';
-import type { Factors, ModuleFactors } from '../model/lora.js';
+import { type Factors, type ModuleFactors, transposed } from '../model/lora.js';
 import { Random } from '../util/random.js';
 
 /** One linear to adapt. */
@@ -17,15 +17,11 @@ export interface AdaptedModule {
 }
 
 interface Slot extends AdaptedModule {
-  /** Rank with the padding that the kernels want. */
-  readonly stored: number;
   /** Offsets in f32 values into the flat tensors of all A and all B. */
   readonly atA: number;
   readonly atB: number;
 }
 
-/** ggml's fast f32 products take inner dimensions that are multiples of this (sgemm.cpp, AVX-512); rank 8 would run five times slower. */
-const rankAlignment = 16;
 /** Row length of the flat tensors: the optimiser shares rows among threads. */
 const flatRow = 1024;
 /** Random stream of the first values. */
@@ -71,10 +67,9 @@ export class LoraParameters implements Disposable {
     const slots: Slot[] = [];
     let [atA, atB] = [0, 0];
     for (const module of modules) {
-      const stored = Math.ceil(module.rank / rankAlignment) * rankAlignment;
-      slots.push({ ...module, stored, atA, atB });
-      atA += stored * module.inputs;
-      atB += stored * module.outputs;
+      slots.push({ ...module, atA, atB });
+      atA += module.rank * module.inputs;
+      atB += module.rank * module.outputs;
     }
     const buffer = engine.buffer(8);
     const gradients = engine.buffer(2);
@@ -100,7 +95,7 @@ export class LoraParameters implements Disposable {
     return new LoraParameters(buffer, gradients, slots, groupA, groupB);
   }
 
-  /** Trained values, without padding. */
+  /** Trained values. */
   get count(): number {
     return this.slots.reduce((sum, { rank, inputs, outputs }) => sum + rank * (inputs + outputs), 0);
   }
@@ -123,7 +118,7 @@ export class LoraParameters implements Disposable {
     const a = new Float32Array(this.groupA.values.elements);
     const b = new Float32Array(this.groupB.values.elements);
     this.slots.forEach((slot, index) => {
-      const { inputs, outputs, rank, stored } = slot;
+      const { inputs, outputs, rank } = slot;
       const random = new Random(seed, stream + index);
       const bound = 1 / Math.sqrt(inputs);
       const start = known.find(({ layer, module }) => layer === slot.layer && module === slot.module)?.factors;
@@ -139,7 +134,7 @@ export class LoraParameters implements Disposable {
         // Root mean square of the uniform distribution above: bound/√3 a value, 1/√3 a row.
         const factor = norm > 0 ? Math.sqrt(1 / 3 / norm) : 1;
         for (let i = 0; i < inputs; i++) row[i] = start.a[r * inputs + i]! * factor;
-        for (let o = 0; o < outputs; o++) b[slot.atB + o * stored + r] = start.b[o * start.rank + r]! / factor;
+        for (let o = 0; o < outputs; o++) b[slot.atB + r * outputs + o] = start.b[o * start.rank + r]! / factor;
       }
     });
     for (const name of ['values', 'average'] as const) {
@@ -180,8 +175,7 @@ export class LoraParameters implements Disposable {
   }
 
   private view(ops: Operations, flat: Tensor, slot: Slot, factor: 'a' | 'b'): Tensor {
-    const [width, rows, at] =
-      factor === 'a' ? [slot.inputs, slot.stored, slot.atA] : [slot.stored, slot.outputs, slot.atB];
+    const [width, rows, at] = factor === 'a' ? [slot.inputs, slot.rank, slot.atA] : [slot.outputs, slot.rank, slot.atB];
     return ops.view(flat, [width, rows], { offset: 4 * at, strides: [4 * width, 4 * width * rows, 4 * width * rows] });
   }
 
@@ -228,19 +222,16 @@ export class LoraParameters implements Disposable {
   }
 }
 
-/** Factors without padding from the flat values. */
+/** Factors from the flat values. */
 export function factorsOf(slots: readonly Slot[], a: Float32Array, b: Float32Array): ModuleFactors[] {
-  return slots.map(({ layer, module, inputs, outputs, rank, stored, atA, atB }) => {
+  return slots.map(({ layer, module, inputs, outputs, rank, atA, atB }) => {
     const factors: Factors = {
       inputs,
       outputs,
       rank,
       a: a.slice(atA, atA + rank * inputs),
-      b: new Float32Array(outputs * rank),
+      b: transposed(b.subarray(atB, atB + rank * outputs), rank, outputs),
     };
-    for (let o = 0; o < outputs; o++) {
-      factors.b.set(b.subarray(atB + o * stored, atB + o * stored + rank), o * rank);
-    }
     return { layer, module, factors };
   });
 }

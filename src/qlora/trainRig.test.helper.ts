@@ -139,9 +139,9 @@ export async function step(rig: Rig, sequences: readonly TrainSequence[], how: H
     assert.equal(at, values.length);
   }
   const [a, b] = [groupA.gradient.toFloat32(), groupB.gradient.toFloat32()];
-  const parts = rig.parameters.slots.flatMap(({ layer, module, inputs, outputs, stored, atA, atB }) => [
-    { name: `A of ${module} in layer ${layer}`, gradient: a.subarray(atA, atA + stored * inputs) },
-    { name: `B of ${module} in layer ${layer}`, gradient: b.subarray(atB, atB + stored * outputs) },
+  const parts = rig.parameters.slots.flatMap(({ layer, module, inputs, outputs, atA, atB }) => [
+    { name: `A of ${module} in layer ${layer}`, gradient: a.subarray(atA, atA + rank * inputs) },
+    { name: `B of ${module} in layer ${layer}`, gradient: b.subarray(atB, atB + rank * outputs) },
   ]);
   return { nll: nll.flat(), a, b, parts };
 }
@@ -209,15 +209,12 @@ export async function checkDifferences(
   const { a, b } = await step(rig, sequences, how);
   // With masks the loss of the pass without gradients is another one.
   const loss = async () => sum((await step(rig, sequences, how, how.masks !== undefined)).nll);
-  for (const { layer, module, inputs, outputs, stored, atA, atB } of slots) {
+  for (const { layer, module, inputs, outputs, atA, atB } of slots) {
     const ofA = a.subarray(atA, atA + rank * inputs);
-    const ofB = Float32Array.from(
-      { length: outputs * rank },
-      (_, i) => b[atB + Math.floor(i / rank) * stored + (i % rank)]!,
-    );
+    const ofB = b.subarray(atB, atB + rank * outputs);
     for (const [name, values, gradient, places] of [
       ['A', groupA.values, ofA, Array.from(ofA, (_, i) => atA + i)],
-      ['B', groupB.values, ofB, Array.from(ofB, (_, i) => atB + Math.floor(i / rank) * stored + (i % rank))],
+      ['B', groupB.values, ofB, Array.from(ofB, (_, i) => atB + i)],
     ] as const) {
       const size = rms(gradient);
       assert.ok(size > 1e-3, `${module} of layer ${layer}: the gradient of ${name} is not trivially zero`);

@@ -16,7 +16,6 @@ import {
   draw,
   type How,
   halfRounding,
-  rank,
   rounding,
   type Setup,
   step,
@@ -305,26 +304,14 @@ describe('a step', () => {
       }));
   }
 
-  it('leaves the padding of ranks at zero, and lowers the loss, through training', () =>
+  it('lowers the loss through training', () =>
     withRig({ start: 'B is zero' }, async (rig) => {
       const { parameters } = rig;
       const sequences = draw([11, 8, 12]);
       const losses: number[] = [];
       for (let t = 1; t <= 4; t++) {
-        const { nll, a, b } = await step(rig, sequences);
+        const { nll } = await step(rig, sequences);
         losses.push(sum(nll) / nll.length);
-        for (const [flatA, flatB] of [
-          [a, b],
-          [parameters.state().a, parameters.state().b],
-          [parameters.state().secondA, parameters.state().secondB],
-        ] as const) {
-          for (const { inputs, outputs, stored, atA, atB } of parameters.slots) {
-            assert.equal(stored, 16);
-            assert.ok(flatA.subarray(atA + rank * inputs, atA + stored * inputs).every((x) => x === 0));
-            const ofB = flatB.subarray(atB, atB + stored * outputs);
-            assert.ok(ofB.every((x, i) => i % stored < rank || x === 0));
-          }
-        }
         const settings = { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weightDecay: 0.1, clip: 1, averaging: 0 };
         await adamwStep(workspace, parameters, settings, { step: t, scale: -1 / nll.length, rateA: 1e-2, rateB: 1e-2 });
       }
