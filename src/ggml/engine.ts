@@ -1,6 +1,7 @@
 import { LoamError, StoppedError, throwIfStopped } from '../util/errors.js';
 import { Mutex } from '../util/mutex.js';
 import { AbortFlag } from './abortFlag.js';
+import { computeBufferType } from './computeBufferType.js';
 import { Device } from './device.js';
 import {
   type BackendHandle,
@@ -129,7 +130,8 @@ export class Engine implements Disposable {
 
   newScheduler(nodes: number): SchedulerHandle {
     const handles = new BigUint64Array(this.backends.map((b) => b.handle));
-    return native().ggml.schedulerNew(handles, null, handles.length, nodes, false, false);
+    const bufferTypes = new BigUint64Array(this.backends.map(({ device }) => computeBufferType(device)));
+    return native().ggml.schedulerNew(handles, bufferTypes, handles.length, nodes, false, false);
   }
 
   /** Bytes of the scheduler's compute buffers over all backends. */

@@ -6,7 +6,7 @@ import { StoppedError } from '../util/errors.js';
 import { Random } from '../util/random.js';
 import { Engine } from './engine.js';
 import { placeLinear, splitQ41 } from './linear.js';
-import { native, viewMemory } from './native.js';
+import { native, readPointer, viewMemory } from './native.js';
 import type { Tensor } from './tensor.js';
 import { tensorTypes } from './tensorTypes.js';
 import { defaultThreads } from './threads.js';
@@ -276,5 +276,27 @@ describe('threads', () => {
       if (before === undefined) delete process.env.LOAM_THREADS;
       else process.env.LOAM_THREADS = before;
     }
+  });
+});
+
+describe('memory of a graph', () => {
+  /** `data` in struct ggml_tensor, behind ne, nb, the operation with its parameters, ten sources and the view. */
+  const dataOffset = 248n;
+
+  it('begins every tensor at the beginning of a register, however odd those before it are', async () => {
+    const line = engine.cpu.features().AVX512 === '1' ? 64n : 32n;
+    const g = workspace.begin();
+    const made: Tensor[] = [];
+    for (const [inputs, tokens] of [
+      [1, 1],
+      [8, 33],
+      [5, 7],
+      [64, 3],
+    ] as const) {
+      const x = g.input('f32', [inputs, tokens], normal(inputs * tokens));
+      made.push(x, g.output(g.scale(x, 2)), g.output(g.sum(x)));
+    }
+    await g.compute();
+    for (const tensor of made) assert.equal(readPointer(tensor.handle + dataOffset) % line, 0n, String(tensor));
   });
 });

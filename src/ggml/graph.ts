@@ -2,16 +2,9 @@ import { LoamError } from '../util/errors.js';
 import { Arena } from './arena.js';
 import { type GraphHandle, native } from './native.js';
 import { Operations } from './operations.js';
-import { denseStrides, shapeOf, type Tensor } from './tensor.js';
-import { type TensorTypeName, tensorTypes } from './tensorTypes.js';
+import type { Tensor } from './tensor.js';
+import type { TensorTypeName } from './tensorTypes.js';
 import type { Workspace } from './workspace.js';
-
-/**
- * Bytes to whose multiples inputs are padded. Inputs lie side by side in front of everything else, and the allocator aligns to 32 bytes
- * only: one input of a single number shifted every later tensor to the middle of a cache line, which cost AVX-512 and AMX a fifth of
- * their speed.
- */
-const cacheLine = 64;
 
 /**
  * One computation: declare inputs with their data, apply operations, name outputs, `compute`, read the outputs. Tensors of a graph
@@ -33,20 +26,12 @@ export class Graph extends Operations implements Disposable {
 
   /** An input tensor filled with `data` when the graph is computed. The data must stay unchanged until then. */
   input(type: TensorTypeName, dims: readonly number[], data: ArrayBufferView): Tensor {
-    const { blockSize, typeSize } = tensorTypes[type];
-    const padding = cacheLine / typeSize;
-    const elements = dims.reduce((product, n) => product * n, 1);
-    const spare = blockSize === 1 ? elements % padding : 0;
-    const memory = this.arena.tensor(type, spare === 0 ? dims : [elements + padding - spare]);
-    const tensor =
-      spare === 0
-        ? memory
-        : this.view(memory, dims, { strides: denseStrides(tensorTypes[type], shapeOf(dims)).slice(1) });
+    const tensor = this.arena.tensor(type, dims);
     if (data.byteLength !== tensor.bytes) {
       throw new RangeError(`${data.byteLength} bytes for input ${tensor}, which takes ${tensor.bytes}`);
     }
-    native().ggml.setInput(memory.handle);
-    this.pending.push({ tensor: memory, data });
+    native().ggml.setInput(tensor.handle);
+    this.pending.push({ tensor, data });
     return tensor;
   }
 

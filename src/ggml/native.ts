@@ -374,6 +374,10 @@ function declareGgml(base: Library, ggml: Library) {
     ),
 
     // buffers
+    bufferTypeAlignment: declare<(b: BufferTypeHandle) => bigint>(
+      base,
+      'size_t ggml_backend_buft_get_alignment(void*)',
+    ),
     bufferTypeName: declare<(b: BufferTypeHandle) => string>(base, 'str ggml_backend_buft_name(void*)'),
     bufferTypeAlloc: declare<(b: BufferTypeHandle, size: number) => BufferHandle | null>(
       base,
@@ -414,7 +418,7 @@ function declareGgml(base: Library, ggml: Library) {
     schedulerNew: declare<
       (
         backends: BigUint64Array,
-        bufferTypes: null,
+        bufferTypes: BigUint64Array,
         n: number,
         size: number,
         parallel: boolean,
@@ -658,6 +662,11 @@ export function callPointer(pointer: bigint, prototype: string, ...args: unknown
   return koffi.call(pointer, type, ...args);
 }
 const prototypes = new Map<string, ReturnType<typeof koffi.proto>>();
+
+/** A JavaScript function as a native one, for callers on this thread only; it lives until the process ends. */
+export function functionForever(prototype: string, f: (...args: never[]) => unknown): bigint {
+  return koffi.address(koffi.register(f, koffi.pointer(koffi.proto(prototype))));
+}
 
 /** Bytes of native memory as an ArrayBuffer; valid only while their owner lives. */
 export function viewMemory(address: bigint, bytes: number): ArrayBuffer {

@@ -73,13 +73,75 @@ export function written(
   return weight ? ops.mul(ops.rmsNorm(outputs, h.normEpsilon), weight) : outputs;
 }
 
-export interface Attention {
+/** What a layer asks, matches and passes on, head by head: each [headDim, heads or kvHeads, tokens], positions rotated in. */
+export interface Heads {
+  queries: Tensor;
+  keys: Tensor;
+  values: Tensor;
+}
+
+/** Queries, keys and values of a residual stream x [embedding, tokens] that enters the layer. */
+export function headsOf(
+  ops: Operations,
+  h: Hyperparameters,
+  layer: BlockWeights,
+  x: Tensor,
+  batch: Pick<BatchInputs, 'positions' | 'ropeFactors'>,
+  lora?: LayerLora,
+): Heads {
+  const { headDim, heads, kvHeads } = h;
+  const [, tokens] = x.ne;
+  const input = normed(ops, h, x, layer.norms.attn_norm);
+  const local = h.local?.layers[layer.index] ? h.local : undefined;
+  const rotate = (part: 'attn_q' | 'attn_k', n: number) => {
+    const weight = layer.norms[`${part}_norm` satisfies HeadNorm];
+    const y = ops.reshape(project(ops, layer, part, input, lora), headDim, n, tokens);
+    const even = weight ? ops.mul(ops.rmsNorm(y, h.normEpsilon), weight) : y;
+    return ops.rope(even, batch.positions, batch.ropeFactors, local ? local.rope : h.rope);
+  };
+  return {
+    queries: rotate('attn_q', heads),
+    keys: rotate('attn_k', kvHeads),
+    values: ops.reshape(project(ops, layer, 'attn_v', input, lora), headDim, kvHeads, tokens),
+  };
+}
+
+/** What the queries of a batch see, the input of `attn_output`: [heads·headDim, N]. */
+export function attention(
+  ops: Operations,
+  h: Hyperparameters,
+  layer: Pick<BlockWeights, 'index'>,
+  { queries, keys, values }: Heads,
+  batch: Omit<BatchInputs, 'positions' | 'ropeFactors'>,
+): Tensor {
+  const { length: T, sequences: B } = batch;
+  const { headDim, heads, kvHeads } = h;
+  const window = h.local?.layers[layer.index] ? h.local.window : undefined;
+  // Where keys are f16, flash attention rounds queries to it too: scaled before or after, as llama.cpp does for the family.
+  const scaled = batch.halfKeys && h.architecture.scaledQueries;
+  const asked = scaled ? ops.scale(queries, h.attentionScale) : queries;
+  // Keys of a prefix are the same for all sequences, so these attend as one long sequence whose mask keeps them apart: the queries
+  // share the prefix instead of each having a copy of it, and fill the kernel's tiles (64 queries), which short sequences don't.
+  const [queriesEach, sequences] = batch.prefix && !batch.prefix.each ? [T * B, 1] : [T, B];
+  // [headDim, n, N] -> [headDim, queries, n, sequences], the order that attention reads.
+  const byHead = (y: Tensor, n: number) => ops.permute(ops.reshape(y, headDim, n, queriesEach, sequences), 0, 2, 1, 3);
+  const withPrefix = (own: Tensor, shared: Tensor | undefined) => {
+    if (shared) return ops.concat(sequences > 1 ? ops.repeatTo(shared, 1, 1, 1, sequences) : shared, own, 1);
+    return batch.halfKeys ? ops.cast(own, 'f16') : own;
+  };
+  const attended = ops.flashAttention(
+    byHead(asked, heads),
+    withPrefix(byHead(keys, kvHeads), batch.prefix?.keys),
+    withPrefix(byHead(values, kvHeads), batch.prefix?.values),
+    batch.mask(window),
+    scaled ? 1 : h.attentionScale,
+  ); // [headDim, heads, queries, sequences]
+  return ops.reshape(attended, headDim * heads, T * B);
+}
+
+export interface Attention extends Omit<Heads, 'queries'> {
   /** Input of `attn_output`: [heads·headDim, N]. */
   context: Tensor;
-  /** Rotated keys [headDim, kvHeads, N]. */
-  keys: Tensor;
-  /** [headDim, kvHeads, N] */
-  values: Tensor;
 }
 
 /** Self-attention up to, and without, the output projection. x is the residual stream entering the layer, [embedding, N]. */
@@ -91,40 +153,8 @@ export function attend(
   batch: BatchInputs,
   lora?: LayerLora,
 ): Attention {
-  const { length: T, sequences: B } = batch;
-  const { headDim, heads, kvHeads } = h;
-  const input = normed(ops, h, x, layer.norms.attn_norm);
-  const local = h.local?.layers[layer.index] ? h.local : undefined;
-  const rotate = (part: 'attn_q' | 'attn_k', n: number) => {
-    const weight = layer.norms[`${part}_norm` satisfies HeadNorm];
-    const y = ops.reshape(project(ops, layer, part, input, lora), headDim, n, T * B);
-    const even = weight ? ops.mul(ops.rmsNorm(y, h.normEpsilon), weight) : y;
-    return ops.rope(even, batch.positions, batch.ropeFactors, local ? local.rope : h.rope);
-  };
-  // Where keys are f16, flash attention rounds queries to it too: scaled before or after, as llama.cpp does for the family.
-  const scaled = batch.halfKeys && h.architecture.scaledQueries;
-  const rotated = rotate('attn_q', heads); // [headDim, heads, N]
-  const queries = scaled ? ops.scale(rotated, h.attentionScale) : rotated;
-  const keys = rotate('attn_k', kvHeads); // [headDim, kvHeads, N]
-  const values = ops.reshape(project(ops, layer, 'attn_v', input, lora), headDim, kvHeads, T * B);
-
-  // Keys of a prefix are the same for all sequences, so these attend as one long sequence whose mask keeps them apart: the queries
-  // share the prefix instead of each having a copy of it, and fill the kernel's tiles (64 queries), which short sequences don't.
-  const [queriesEach, sequences] = batch.prefix && !batch.prefix.each ? [T * B, 1] : [T, B];
-  // [headDim, n, N] -> [headDim, queries, n, sequences], the order that attention reads.
-  const byHead = (y: Tensor, n: number) => ops.permute(ops.reshape(y, headDim, n, queriesEach, sequences), 0, 2, 1, 3);
-  const withPrefix = (own: Tensor, shared: Tensor | undefined) => {
-    if (shared) return ops.concat(sequences > 1 ? ops.repeatTo(shared, 1, 1, 1, sequences) : shared, own, 1);
-    return batch.halfKeys ? ops.cast(own, 'f16') : own;
-  };
-  const attended = ops.flashAttention(
-    byHead(queries, heads),
-    withPrefix(byHead(keys, kvHeads), batch.prefix?.keys),
-    withPrefix(byHead(values, kvHeads), batch.prefix?.values),
-    batch.mask(local?.window),
-    scaled ? 1 : h.attentionScale,
-  ); // [headDim, heads, queries, sequences]
-  return { context: ops.reshape(attended, headDim * heads, T * B), keys, values };
+  const heads = headsOf(ops, h, layer, x, batch, lora);
+  return { context: attention(ops, h, layer, heads, batch), keys: heads.keys, values: heads.values };
 }
 
 /** Residual stream after attention: x + attn_output(context), normed before it is added where the family does so. */

@@ -6,15 +6,16 @@ import { type Batch, lazyMask } from './batch.js';
 import {
   afterAttention,
   afterFeedForward,
-  attend,
+  attention,
   type BatchInputs,
   type BlockWeights,
   feedForward,
+  headsOf,
   type LayerLora,
 } from './block.js';
 import type { Hyperparameters } from './hyperparameters.js';
 
-/** Below so many tokens the second stream costs more than it saves. */
+/** Below so many tokens attention in two parts costs more than it saves. */
 const worthwhile = 8;
 
 /**
@@ -32,80 +33,86 @@ export function sharedOpening(sequences: readonly { tokens: Int32Array; targets:
   return shared >= worthwhile ? shared : 0;
 }
 
-/** Residual streams of a batch: the shared opening's [embedding, opening], and what follows it in each sequence [embedding, N]. */
-export interface Streams {
-  opening?: Tensor;
-  own: Tensor;
+/** Positions and masks of a batch whose sequences share an opening. */
+export interface StreamInputs extends Pick<BatchInputs, 'positions' | 'ropeFactors'> {
+  /** How the opening attends to itself. */
+  opening?: Attending;
+  /** How the sequences attend to themselves; to the opening besides. */
+  own: Attending;
 }
+type Attending = Omit<BatchInputs, 'positions' | 'ropeFactors'>;
 
-/** Positions and masks of both streams. */
-export interface StreamInputs {
-  opening?: BatchInputs;
-  own: BatchInputs;
-}
-
-/** Declares what attention needs. The batch's lengths are those of the sequences without the opening. */
+/**
+ * Declares what attention needs. The batch's lengths are those of the sequences without the opening, N tokens in all; the opening's
+ * tokens lie behind them.
+ */
 export function streamInputs(g: Graph, batch: Batch, opening: number, ropeFactors: Tensor | null): StreamInputs {
-  const of = (length: number, sequences: number, before: number): BatchInputs => {
-    const positions = new Int32Array(length * sequences).map((_, i) => before + (i % length));
-    return {
-      length,
-      sequences,
-      positions: g.input('i32', [positions.length], positions),
-      mask: lazyMask(g, length, 1, before),
-      ropeFactors,
-      halfKeys: g.workspace.engine.kernels === 'reference',
-    };
-  };
+  const { length, members } = batch;
+  const own = length * members.length;
+  const positions = new Int32Array(own + opening).map((_, i) => (i < own ? opening + (i % length) : i - own));
+  const of = (length: number, sequences: number, before: number): Attending => ({
+    length,
+    sequences,
+    mask: lazyMask(g, length, 1, before),
+    halfKeys: g.workspace.engine.kernels === 'reference',
+  });
   return {
+    positions: g.input('i32', [positions.length], positions),
+    ropeFactors,
     opening: opening > 0 ? of(opening, 1, 0) : undefined,
-    own: of(batch.length, batch.members.length, opening),
+    own: of(length, members.length, opening),
   };
-}
-
-/** LoRA of both streams: they differ in the masks of dropout only. */
-export interface StreamLora {
-  opening?: LayerLora;
-  own?: LayerLora;
 }
 
 /**
- * The transformer block on both streams; the sequences attend to the opening's keys and values. With `rows` only those tokens of the
- * sequences come out, and nothing of the opening: after the last layer nothing else is needed.
+ * The transformer block on the sequences and what they all begin with, x [embedding, N + opening]: everything but attention is one
+ * product for both, and the sequences attend to the opening's keys and values. With `rows` only those tokens of the sequences come
+ * out: after the last layer nothing else is needed.
  */
-export function streamsBlock(
+export function sharedBlock(
   ops: Operations,
   h: Hyperparameters,
   layer: BlockWeights,
-  x: Streams,
+  x: Tensor,
   inputs: StreamInputs,
-  lora: StreamLora = {},
+  lora: LayerLora = {},
   rows?: Tensor,
-): Streams {
-  // Masks of dropout have a column for every token; what comes after attention is computed for some of them.
-  const someOf = (low?: LayerLora): LayerLora | undefined =>
-    rows &&
-    low &&
-    (Object.fromEntries(
-      Object.entries(low).map(([part, { mask, ...factors }]) => [
-        part,
-        mask ? { ...factors, mask: ops.once(mask, 'rows', () => ops.getRows(mask, rows)) } : factors,
-      ]),
-    ) as LayerLora);
-  const rest = (stream: Tensor, context: Tensor, low?: LayerLora) => {
-    const middle = afterAttention(ops, h, layer, stream, context, low);
-    return afterFeedForward(ops, h, layer, middle, feedForward(ops, h, layer, middle, low), low);
-  };
-  let opening: Tensor | undefined;
-  let own = inputs.own;
-  if (x.opening && inputs.opening) {
-    const { context, keys, values } = attend(ops, h, layer, x.opening, inputs.opening, lora.opening);
-    if (!rows) opening = rest(x.opening, context, lora.opening);
-    const byHead = (t: Tensor) =>
-      ops.permute(ops.reshape(t, h.headDim, h.kvHeads, t.elements / (h.headDim * h.kvHeads)), 0, 2, 1, 3);
-    own = { ...own, prefix: { keys: byHead(keys), values: byHead(values), each: true } };
+): Tensor {
+  const { opening, own } = inputs;
+  const count = own.length * own.sequences;
+  const heads = headsOf(ops, h, layer, x, inputs, lora);
+  let context: Tensor;
+  if (opening) {
+    const split = (t: Tensor) => {
+      const [dim, n, all] = t.ne;
+      const flat = ops.reshape(t, dim * n, all);
+      const part = (from: number, tokens: number) => ops.reshape(ops.rowsOf(flat, from, tokens), dim, n, tokens);
+      return { own: part(0, count), first: part(count, opening.length) };
+    };
+    const [queries, keys, values] = [split(heads.queries), split(heads.keys), split(heads.values)];
+    const byHead = (t: Tensor) => ops.permute(t, 0, 2, 1, 3);
+    const prefix = { keys: byHead(keys.first), values: byHead(values.first), each: true };
+    const later = { queries: queries.own, keys: keys.own, values: values.own };
+    context = attention(ops, h, layer, later, { ...own, prefix });
+    if (!rows) {
+      const first = { queries: queries.first, keys: keys.first, values: values.first };
+      context = ops.concat(context, attention(ops, h, layer, first, opening), 1);
+    }
+  } else {
+    context = attention(ops, h, layer, heads, own);
   }
-  const { context } = attend(ops, h, layer, x.own, own, lora.own);
   const of = (t: Tensor) => (rows ? ops.getRows(t, rows) : t);
-  return { opening, own: rest(of(x.own), of(context), someOf(lora.own) ?? lora.own) };
+  const low = rows ? onRows(ops, lora, rows) : lora;
+  const middle = afterAttention(ops, h, layer, of(x), of(context), low);
+  return afterFeedForward(ops, h, layer, middle, feedForward(ops, h, layer, middle, low), low);
+}
+
+/** Masks of dropout have a column for every token; what comes after attention is computed for some of them. */
+function onRows(ops: Operations, lora: LayerLora, rows: Tensor): LayerLora {
+  return Object.fromEntries(
+    Object.entries(lora).map(([part, { mask, ...factors }]) => [
+      part,
+      mask ? { ...factors, mask: ops.once(mask, 'rows', () => ops.getRows(mask, rows)) } : factors,
+    ]),
+  );
 }

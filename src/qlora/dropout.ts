@@ -3,7 +3,6 @@ import type { Tensor } from '../ggml/tensor.js';
 import type { LayerLinear } from '../model/architecture.js';
 import type { Hyperparameters } from '../model/hyperparameters.js';
 import { linearShape } from '../model/hyperparameters.js';
-import type { Streams } from '../model/sharedOpening.js';
 import { hash32 } from '../util/random.js';
 import type { Masks } from './trainStep.js';
 
@@ -27,7 +26,7 @@ export function dropoutMasks(
 ): Masks {
   const threshold = rate * 0x1_0000_0000;
   const kept = 1 / (1 - rate);
-  return (g: Graph, layer: number, stream: keyof Streams, tokens: number) => {
+  return (g: Graph, layer: number, tokens: number) => {
     const made = new Map<number, Tensor>();
     const mask = (module: LayerLinear) => {
       const which = inputOf[module];
@@ -36,7 +35,7 @@ export function dropoutMasks(
       const [inputs] = linearShape(h, module);
       const values = new Float32Array(inputs * tokens);
       // xorshift32 (Marsaglia 2003): a hash for every value would cost more than the layer.
-      let state = hash32(words.seed, words.step, words.micro, layer, which, stream === 'own' ? 0 : 1) || 1;
+      let state = hash32(words.seed, words.step, words.micro, layer, which) || 1;
       for (let i = 0; i < values.length; i++) {
         state ^= state << 13;
         state ^= state >>> 17;

@@ -4,7 +4,7 @@ import { type Batch, groupSequences, tokenIndex } from '../model/batch.js';
 import { eachLayer } from '../model/eachLayer.js';
 import { HiddenStates } from '../model/hiddenStates.js';
 import type { Model } from '../model/model.js';
-import { streamInputs, streamsBlock } from '../model/sharedOpening.js';
+import { sharedBlock, streamInputs } from '../model/sharedOpening.js';
 import { ActivationCache } from './activationCache.js';
 import { ownLengths, type TrainSequence } from './trainStep.js';
 
@@ -48,17 +48,15 @@ export async function enteringActivations(
     let after: Float32Array | undefined;
     for (const [index, batch] of groups.entries()) {
       const g = workspace.begin();
-      const x = {
-        opening: shared && g.input('f32', [embedding, opening], shared),
-        own: g.input('f32', [embedding, tokensOf(batch)], await hidden.read(index)),
-      };
-      const out = streamsBlock(g, model.hyper, layer, x, streamInputs(g, batch, opening, model.ropeFactors));
-      g.output(out.own);
-      if (out.opening && !after) g.output(out.opening);
+      const own = g.input('f32', [embedding, tokensOf(batch)], await hidden.read(index));
+      const x = shared ? g.concat(own, g.input('f32', [embedding, opening], shared), 1) : own;
+      const inputs = streamInputs(g, batch, opening, model.ropeFactors);
+      const out = g.output(sharedBlock(g, model.hyper, layer, x, inputs));
       await g.compute(signal);
-      await hidden.write(index, out.own.toFloat32());
+      const values = out.toFloat32();
+      await hidden.write(index, values.subarray(0, own.elements));
       // The same in every batch.
-      if (out.opening && !after) after = out.opening.toFloat32();
+      if (shared) after ??= values.slice(own.elements);
       onBatch(tokensOf(batch));
     }
     shared = after;

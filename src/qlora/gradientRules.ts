@@ -5,7 +5,7 @@
 import type { Operations } from '../ggml/operations.js';
 import type { Tensor } from '../ggml/tensor.js';
 
-/** Operations that a tape records. Those without a rule throw when a gradient would have to pass them. */
+/** Operations that a tape records; it joins the gradients of `rowsOf` itself. Those without a rule throw when a gradient would have to pass them. */
 export const primitives = [
   'add',
   'addInplace',
@@ -29,6 +29,7 @@ export const primitives = [
   'cast',
   'reshape',
   'view',
+  'rowsOf',
   'permute',
   'transpose',
   'concat',

@@ -26,7 +26,7 @@ export class Tape extends Operations {
     for (const op of primitives) this.intercept(op);
   }
 
-  /** Makes one operation record itself. Compositions of operations (`pick`, `rowsOf`) record what they are made of. */
+  /** Makes one operation record itself. Compositions of operations (`pick`) record what they are made of. */
   private intercept(op: Primitive): void {
     const original = Operations.prototype[op] as (...args: unknown[]) => Tensor;
     const record = (...args: unknown[]) => {
@@ -42,7 +42,7 @@ export class Tape extends Operations {
 
   private note(entry: Entry): void {
     if (!entry.arguments.some((argument) => this.wanted.has(argument as Tensor))) return;
-    if (entry.op !== 'frozen' && !gradientRules[entry.op]) {
+    if (entry.op !== 'frozen' && entry.op !== 'rowsOf' && !gradientRules[entry.op]) {
       throw new Error(`no gradient rule for the operation ${entry.op} (src/qlora/gradientRules.ts)`);
     }
     this.entries.push(entry);
@@ -87,17 +87,28 @@ export class Tape extends Operations {
       const before = gradients.get(tensor);
       gradients.set(tensor, before ? plain.add(before, gradient) : gradient);
     };
+    // The gradients of a matrix's parts are put together once all are there.
+    const parts = new Map<Tensor, Part[]>();
+    const whole = (tensor: Tensor): Tensor | undefined => {
+      const list = parts.get(tensor);
+      parts.delete(tensor);
+      if (list) add(tensor, joinRows(plain, tensor, list));
+      return gradients.get(tensor);
+    };
     const used = (tensor: Tensor) => {
       if (!this.watched.has(tensor)) return;
       const left = uses.get(tensor)! - 1;
       uses.set(tensor, left);
-      const gradient = gradients.get(tensor);
-      if (left === 0 && gradient) sink(tensor, gradient);
+      const gradient = left === 0 ? whole(tensor) : undefined;
+      if (gradient) sink(tensor, gradient);
     };
     for (const { op, arguments: args, result } of this.entries.reverse()) {
-      const gradient = gradients.get(result);
+      const gradient = whole(result);
       gradients.delete(result);
-      if (gradient) {
+      if (gradient && op === 'rowsOf') {
+        const [matrix, from] = args as Parameters<Operations['rowsOf']>;
+        if (this.wanted.has(matrix)) parts.set(matrix, [...(parts.get(matrix) ?? []), { from, gradient }]);
+      } else if (gradient) {
         const wants = (argument: unknown) => this.wanted.has(argument as Tensor);
         const parts =
           op === 'frozen'
@@ -113,6 +124,24 @@ export class Tape extends Operations {
       }
     }
   }
+}
+
+/** The gradient of some rows of a matrix, from row `from` on. */
+interface Part {
+  from: number;
+  gradient: Tensor;
+}
+
+/** One gradient from those of parts that follow one another from the first row on; rows behind the last part had no use. */
+function joinRows(ops: Operations, matrix: Tensor, parts: readonly Part[]): Tensor {
+  let joined: Tensor | undefined;
+  for (const { from, gradient } of [...parts].sort((a, b) => a.from - b.from)) {
+    const rows = joined?.ne[1] ?? 0;
+    if (from !== rows) throw new Error(`parts of ${matrix} whose gradients leave a gap or overlap at row ${rows}`);
+    joined = joined ? ops.concat(joined, dense(ops, gradient), 1) : dense(ops, gradient);
+  }
+  const missing = matrix.ne[1] - joined!.ne[1];
+  return missing > 0 ? ops.padRows(joined!, missing) : joined!;
 }
 
 function dense(ops: Operations, tensor: Tensor): Tensor {

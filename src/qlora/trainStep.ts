@@ -6,7 +6,7 @@ import { type Batch, tokenIndex } from '../model/batch.js';
 import type { LayerLora } from '../model/block.js';
 import type { LabelGradient } from '../model/labelGradient.js';
 import { headChunk, type Model } from '../model/model.js';
-import { type StreamLora, type Streams, streamInputs, streamsBlock } from '../model/sharedOpening.js';
+import { sharedBlock, streamInputs } from '../model/sharedOpening.js';
 import type { LoraParameters } from './parameters.js';
 import { Tape } from './tape.js';
 import type { TrainableLayer } from './trainableLayer.js';
@@ -53,12 +53,7 @@ export function trainNodes(layers: number, tokens: number, vocabulary: number): 
 }
 
 /** Masks of dropout for each module, by layer: f32 [inputs, tokens]. */
-export type Masks = (
-  g: Graph,
-  layer: number,
-  stream: keyof Streams,
-  tokens: number,
-) => Partial<Record<keyof LayerLora, Tensor>>;
+export type Masks = (g: Graph, layer: number, tokens: number) => Partial<Record<keyof LayerLora, Tensor>>;
 
 /**
  * One batch forward and, where `train` is set, backward: the gradient of Σ log p(target) is added to the parameters' gradients. With
@@ -105,11 +100,14 @@ export function buildStep(
   const wanted = g.input('i32', [rows.length], Int32Array.from(rows));
   const { byLayer, slotOf } = parameters.views(g, averaged ? 'average' : 'values');
   const loras = new Map(
-    layers.map(({ index }) => [index, withMasks(g, byLayer.get(index) ?? {}, index, start, train ? masks : undefined)]),
+    layers.map(({ index }) => [
+      index,
+      withMasks(g, byLayer.get(index) ?? {}, index, start.ne[1], train ? masks : undefined),
+    ]),
   );
-  const run = (ops: Operations, from: Streams, layer: TrainableLayer): Streams => {
+  const run = (ops: Operations, from: Tensor, layer: TrainableLayer): Tensor => {
     const last = layer === layers.at(-1);
-    return streamsBlock(ops, hyper, layer, from, inputs, loras.get(layer.index), last ? wanted : undefined);
+    return sharedBlock(ops, hyper, layer, from, inputs, loras.get(layer.index), last ? wanted : undefined);
   };
   const sink = (tensor: Tensor, gradient: Tensor) => {
     const known = slotOf.get(tensor);
@@ -125,48 +123,42 @@ export function buildStep(
   let x = start;
   if (!train) {
     for (const layer of layers) x = run(g, x, layer);
-    return head(g, labels, x.own, targets, hyper.vocabulary, false).nll;
+    return head(g, labels, x, targets, hyper.vocabulary, false).nll;
   }
   if (!recompute) {
     const tape = new Tape(g);
     for (const { index } of layers) watch(tape, index);
     for (const layer of layers) x = run(tape, x, layer);
-    const { nll, gradient } = head(g, labels, x.own, targets, hyper.vocabulary, true);
-    tape.backward(new Map([[x.own, gradient]]), sink);
+    const { nll, gradient } = head(g, labels, x, targets, hyper.vocabulary, true);
+    tape.backward(new Map([[x, gradient]]), sink);
     return nll;
   }
-  const entered: Streams[] = [];
+  const entered: Tensor[] = [];
   for (const layer of layers) {
     entered.push(x);
     x = run(g, x, layer);
     // Nodes are computed in the order in which they are added: forward first, so that what is not kept is freed.
-    for (const stream of streamsOf(x)) g.run(stream);
+    g.run(x);
   }
-  const { nll, gradient } = head(g, labels, x.own, targets, hyper.vocabulary, true);
-  let gradients: Partial<Record<keyof Streams, Tensor>> = { own: gradient };
+  const { nll, gradient } = head(g, labels, x, targets, hyper.vocabulary, true);
+  let passed: Tensor | undefined = gradient;
   for (const layer of [...layers].reverse()) {
     const from = entered.pop()!;
     const tape = new Tape(g);
     watch(tape, layer.index);
-    if (entered.length > 0) for (const stream of streamsOf(from)) tape.watch(stream);
-    const again = run(tape, from, layer);
-    const seeds = new Map<Tensor, Tensor>();
-    if (gradients.own) seeds.set(again.own, gradients.own);
-    if (gradients.opening && again.opening) seeds.set(again.opening, gradients.opening);
-    gradients = {};
+    if (entered.length > 0) tape.watch(from);
+    const seeds = new Map<Tensor, Tensor>([[run(tape, from, layer), passed!]]);
+    passed = undefined;
     tape.backward(seeds, (tensor, part) => {
-      if (tensor === from.own) gradients.own = part;
-      else if (tensor === from.opening) gradients.opening = part;
+      if (tensor === from) passed = part;
       else sink(tensor, part);
     });
-    for (const part of Object.values(gradients)) g.run(part);
+    if (passed) g.run(passed);
   }
   return nll;
 }
 
-const streamsOf = ({ opening, own }: Streams): Tensor[] => (opening ? [opening, own] : [own]);
-
-/** The residual streams that enter the first of the layers. */
+/** The residual stream that enters the first of the layers: the sequences' tokens, and behind them those of the opening. */
 function enter(
   g: Graph,
   model: Model,
@@ -174,39 +166,33 @@ function enter(
   sequences: readonly TrainSequence[],
   opening: number,
   entering: Entering,
-): Streams {
+): Tensor {
   const { embedding, embeddingScale } = model.hyper;
   if (entering) {
     const of = (values: Uint16Array) => {
       const stream = g.cast(g.input('f16', [embedding, values.length / embedding], values), 'f32');
       return embeddingScale === 1 ? stream : g.scale(stream, embeddingScale);
     };
-    return { opening: entering.opening && of(entering.opening), own: of(entering.own) };
+    const own = of(entering.own);
+    return entering.opening ? g.concat(own, of(entering.opening), 1) : own;
   }
-  const look = (tokens: Int32Array) => model.embed(g, g.input('i32', [tokens.length], tokens));
   // Padding is token 0, whose results nobody reads.
-  const own = new Int32Array(batch.length * batch.members.length);
+  const own = batch.length * batch.members.length;
+  const tokens = new Int32Array(own + opening);
   batch.members.forEach((member, row) => {
-    own.set(sequences[member]!.tokens.subarray(opening), row * batch.length);
+    tokens.set(sequences[member]!.tokens.subarray(opening), row * batch.length);
   });
-  return {
-    opening: opening > 0 ? look(sequences[batch.members[0]!]!.tokens.slice(0, opening)) : undefined,
-    own: look(own),
-  };
+  tokens.set(sequences[batch.members[0]!]!.tokens.subarray(0, opening), own);
+  return model.embed(g, g.input('i32', [tokens.length], tokens));
 }
 
-/** A layer's factors for both streams, with the masks of dropout where there are any. */
-function withMasks(g: Graph, lora: LayerLora, layer: number, streams: Streams, masks: Masks | undefined): StreamLora {
-  if (!masks) return { opening: lora, own: lora };
-  const of = (stream: keyof Streams) => {
-    const tensor = streams[stream];
-    if (!tensor) return undefined;
-    const made = masks(g, layer, stream, tensor.ne[1]);
-    return Object.fromEntries(
-      Object.entries(lora).map(([part, low]) => [part, { ...low, mask: made[part as keyof LayerLora] }]),
-    ) as LayerLora;
-  };
-  return { opening: of('opening'), own: of('own') };
+/** A layer's factors with the masks of dropout where there are any. */
+function withMasks(g: Graph, lora: LayerLora, layer: number, tokens: number, masks: Masks | undefined): LayerLora {
+  if (!masks) return lora;
+  const made = masks(g, layer, tokens);
+  return Object.fromEntries(
+    Object.entries(lora).map(([part, low]) => [part, { ...low, mask: made[part as keyof LayerLora] }]),
+  );
 }
 
 /** Loss and its gradient at the last residual stream, in chunks, so that no [targets x vocabulary] buffer is ever needed. */
