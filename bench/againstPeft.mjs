@@ -2,9 +2,11 @@
 // PEFT loads the GGUF dequantised, LoRA r8 on all linears, AdamW 2e-3, batch 8, one epoch; loading and measuring are not counted
 // for it.
 //
-// Two things are printed of Loam. The whole `loam tune`, everything counted. And, for qlora, its trainer with the same rank, batch,
-// learning rate and examples as PEFT's: tokens a second, and after how many seconds of training (preparing the weights counted,
-// measuring not, as for PEFT) its held-out NLL is what PEFT's is after an epoch.
+// Printed of Loam: the whole `loam tune`, everything counted (not with --skipTune). And, for qlora, its trainer twice: with the same
+// rank, batch, learning rate and examples as PEFT's, for the tokens a second; and with steps of its own liking. Of both, after how
+// many seconds of training (preparing the weights counted, measuring not, as for PEFT) the held-out NLL is what PEFT's is after an
+// epoch. Tokens that all examples begin with (the system message) are computed once a batch, and counted for each example as PEFT
+// has to compute them.
 //
 //   pip install torch transformers peft gguf
 //   npm run build && node bench/againstPeft.mjs TRAIN.json HELDOUT.json [--method ridge] [--python python3] [--epochs 1] [--dtype float32]
@@ -82,13 +84,18 @@ try {
     const ratio = epoch > 0 && ours ? `; loam tune took ${(ours.seconds / seconds).toFixed(2)}x the time` : '';
     console.log(`PEFT ${values.dtype}, epoch ${epoch}: ${nll.toFixed(3)} in ${seconds.toFixed(0)} s${speed}${ratio}`);
   }
-  if (values.method !== 'ridge') await trace(job, target, peftSpeed, peftSeconds);
+  if (values.method !== 'ridge') {
+    const peft = { nll: target, speed: peftSpeed, seconds: peftSeconds };
+    await trace("PEFT's steps", job, peft, { batch: job.batch, learningRate: job.lr, loraPlus: 1, averaging: 0.9 });
+    // As `loam tune --batch 4 --learning-rate 1.4e-3 --lora-plus 2 --averaging 0.95`.
+    await trace('steps of its own', job, peft, { batch: 4, learningRate: 1.4e-3, loraPlus: 2, averaging: 0.95 });
+  }
 } finally {
   await rm(folder, { recursive: true, force: true });
 }
 
-/** The trainer alone, on PEFT's terms. */
-async function trace(job, target, peftSpeed, peftSeconds) {
+/** The trainer alone. */
+async function trace(name, job, peft, steps) {
   const { Engine } = await import('../dist/ggml/engine.js');
   const { Model } = await import('../dist/model/model.js');
   const { fitQlora } = await import('../dist/qlora/fitQlora.js');
@@ -102,7 +109,9 @@ async function trace(job, target, peftSpeed, peftSeconds) {
   const started = performance.now();
   let measuring = 0;
   let last = started;
-  let reached;
+  /** Seconds of each measuring but the first, before which the weights were prepared: it takes as long as the second. */
+  const measured = [];
+  const curve = [];
   const speeds = [];
   await fitQlora(
     engine,
@@ -114,10 +123,8 @@ async function trace(job, target, peftSpeed, peftSeconds) {
       rank: job.rank,
       alpha: 2 * job.rank,
       rsLora: false,
-      learningRate: job.lr,
-      loraPlus: 1,
+      ...steps,
       epochs: job.epochs,
-      batch: job.batch,
       microTokens: 512,
       dropout: 0,
       warmup: 0,
@@ -126,7 +133,6 @@ async function trace(job, target, peftSpeed, peftSeconds) {
       clip: 1e9,
       evaluations: 8,
       patience: 1000,
-      averaging: 0.9,
       runs: 1,
       keptRank: job.rank,
       learnValidation: false,
@@ -139,27 +145,30 @@ async function trace(job, target, peftSpeed, peftSeconds) {
         const now = performance.now();
         if (event.type === 'step') speeds.push(event.tokensPerSecond);
         if (event.type === 'validation') {
-          // Before the first one the weights were prepared, which counts.
-          if (event.step > 0) measuring += now - last;
-          const seconds = (now - started - measuring) / 1000;
-          console.log(
-            `loam, top ${top} layers, epoch ${event.epoch.toFixed(2)}: ${event.nll.toFixed(3)} after ${seconds.toFixed(0)} s`,
-          );
-          if (event.nll <= target) reached ??= seconds;
+          if (event.step > 0) measured.push(now - last);
+          measuring += measured.at(-1) ?? 0;
+          curve.push({ epoch: event.epoch, nll: event.nll, seconds: (now - started - measuring) / 1000 });
         }
         if (event.type === 'step' || event.type === 'validation') last = now;
       },
     },
   );
+  console.log(`\nloam, top ${top} layers, ${name}`);
+  for (const point of curve) {
+    // The first measuring, whose length the second told.
+    const seconds = point.seconds - measured[0] / 1000;
+    if (point.epoch > 0)
+      console.log(`  epoch ${point.epoch.toFixed(2)}: ${point.nll.toFixed(3)} after ${seconds.toFixed(0)} s`);
+  }
   speeds.sort((a, b) => a - b);
   const speed = speeds[speeds.length >> 1];
-  console.log(
-    `loam, top ${top} layers: ${speed.toFixed(0)} tokens/s, ${(speed / peftSpeed).toFixed(2)}x PEFT ${values.dtype}`,
-  );
+  console.log(`  ${speed.toFixed(0)} tokens/s, ${(speed / peft.speed).toFixed(2)}x PEFT ${values.dtype}`);
+  const reached = curve.find(({ nll }) => nll <= peft.nll);
+  const seconds = reached && reached.seconds - measured[0] / 1000;
   console.log(
     reached === undefined
-      ? `loam did not reach PEFT's ${target.toFixed(3)}`
-      : `loam reached PEFT's ${target.toFixed(3)} in ${reached.toFixed(0)} s, ${(reached / peftSeconds).toFixed(2)} of PEFT's time`,
+      ? `  PEFT's ${peft.nll.toFixed(3)} not reached`
+      : `  PEFT's ${peft.nll.toFixed(3)} in ${seconds.toFixed(0)} s, ${(seconds / peft.seconds).toFixed(2)} of PEFT's time`,
   );
 }
 

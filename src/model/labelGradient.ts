@@ -1,6 +1,8 @@
+import type { Engine } from '../ggml/engine.js';
+import { type Linear, placeLinear } from '../ggml/linear.js';
 import type { Operations } from '../ggml/operations.js';
+import { fastestBufferType } from '../ggml/placement.js';
 import type { Tensor } from '../ggml/tensor.js';
-import type { TensorBuffer } from '../ggml/tensorBuffer.js';
 import { rowBytes, tensorTypes } from '../ggml/tensorTypes.js';
 import type { Workspace } from '../ggml/workspace.js';
 import type { Hyperparameters } from './hyperparameters.js';
@@ -14,16 +16,26 @@ const halfPrecisionBytes = 256 << 20;
 /** Type of the transposed head: gradients are multiplied with it, nothing else is. */
 export type TransposedHeadType = 'bf16' | 'f16' | 'q8_0';
 
-/** What `LabelGradient` takes by default, and the bytes of it. */
+/**
+ * Probabilities are multiplied by this before they are rounded to blocks of q8_0, whose f16 scale would take what is below 1e-5 for
+ * zero: half of a vocabulary may be.
+ */
+const probabilityScale = 4096;
+
+/** What `LabelGradient` takes by default, and the bytes of it: q8_0 where it has a layout of its own (AMX, repacked), or to save memory. */
 export function transposedHead(
   { vocabulary, embedding }: Pick<Hyperparameters, 'vocabulary' | 'embedding'>,
-  fastBf16: boolean,
+  engine: Engine,
 ): { type: TransposedHeadType; bytes: number } {
+  const { q8_0 } = tensorTypes;
+  const { main } = engine;
   const bytes = 2 * vocabulary * embedding;
-  if (bytes <= halfPrecisionBytes || vocabulary % tensorTypes.q8_0.blockSize !== 0) {
-    return { type: fastBf16 ? 'bf16' : 'f16', bytes };
+  const hasLayout = () =>
+    engine.kernels === 'fast' && fastestBufferType(main, q8_0, vocabulary, embedding) !== main.plain;
+  if (vocabulary % q8_0.blockSize === 0 && (bytes > halfPrecisionBytes || hasLayout())) {
+    return { type: 'q8_0', bytes: embedding * rowBytes(q8_0, vocabulary) };
   }
-  return { type: 'q8_0', bytes: embedding * rowBytes(tensorTypes.q8_0, vocabulary) };
+  return { type: engine.fastBf16 ? 'bf16' : 'f16', bytes };
 }
 
 /**
@@ -35,9 +47,10 @@ export class LabelGradient implements Disposable {
     private readonly model: Model,
     private readonly workspace: Workspace,
     readonly head: Head,
-    /** [vocabulary, embedding] */
-    private readonly transposed: Tensor,
-    private readonly buffer: TensorBuffer,
+    /** x [vocabulary, n] -> [embedding, n] */
+    private readonly transposed: Pick<Linear, 'apply'>,
+    private readonly scale: number,
+    private readonly owned: Disposable,
   ) {}
 
   static async create(
@@ -45,11 +58,13 @@ export class LabelGradient implements Disposable {
     workspace: Workspace,
     head: Head,
     signal?: AbortSignal,
-    type = transposedHead(model.hyper, model.engine.fastBf16).type,
+    type = transposedHead(model.hyper, model.engine).type,
   ): Promise<LabelGradient> {
     const { vocabulary, embedding } = model.hyper;
+    const shape = [vocabulary, embedding] as const;
+    // Rows of the head come in slices, each of which is a slice of every row of the transposed one: put together in plain memory.
     const buffer = model.engine.buffer(1);
-    const transposed = buffer.tensor(type, [vocabulary, embedding]);
+    const transposed = buffer.tensor(type, shape);
     buffer.allocate();
     try {
       for (let from = 0; from < vocabulary; from += transposeRows) {
@@ -76,7 +91,16 @@ export class LabelGradient implements Disposable {
           transposed.write(bytes.subarray(k * width, (k + 1) * width), k * transposed.nb[1] + offset);
         }
       }
-      return new LabelGradient(model, workspace, head, transposed, buffer);
+      const scale = type === 'q8_0' ? probabilityScale : 1;
+      const { main } = model.engine;
+      if (fastestBufferType(main, transposed.type, ...shape) === main.plain) {
+        const linear = { apply: (ops: Operations, x: Tensor) => ops.mulMat(transposed, x) };
+        return new LabelGradient(model, workspace, head, linear, scale, buffer);
+      }
+      const bytes = transposed.read(new Uint8Array(transposed.bytes));
+      buffer[Symbol.dispose]();
+      const placed = await placeLinear(model.engine, { type: transposed.type, shape, read: async () => bytes });
+      return new LabelGradient(model, workspace, head, placed, scale, placed);
     } catch (error) {
       buffer[Symbol.dispose]();
       throw error;
@@ -117,10 +141,11 @@ export class LabelGradient implements Disposable {
     const logits = this.head.logits(ops, x);
     const probabilities = ops.softMax(logits, null, 1);
     // d log p(t) / d logits = onehot(t) - p; through the head that is row t of it minus the mean row under p.
-    const atNorm = ops.mul(
-      ops.sub(this.head.rows(ops, labels), ops.mulMat(this.transposed, probabilities)),
-      this.head.norm,
-    );
+    const { scale } = this;
+    const weights = scale === 1 ? probabilities : ops.scale(probabilities, scale);
+    const product = this.transposed.apply(ops, weights);
+    const mean = scale === 1 ? product : ops.scale(product, 1 / scale);
+    const atNorm = ops.mul(ops.sub(this.head.rows(ops, labels), mean), this.head.norm);
     return {
       gradient: ops.rmsNormBack(atNorm, x, this.model.hyper.normEpsilon),
       nll: this.head.nll(ops, logits, probabilities, labels),
@@ -128,6 +153,6 @@ export class LabelGradient implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    this.buffer[Symbol.dispose]();
+    this.owned[Symbol.dispose]();
   }
 }

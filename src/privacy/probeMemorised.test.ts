@@ -22,7 +22,7 @@ const training = ['--method', 'qlora', '--layers', 'all', '--lr', '1e-2', '--pat
 async function learn(name: string, examples: readonly Pair[], heldout: readonly Pair[]): Promise<string> {
   const out = desk.path(`${name}.gguf`);
   const files = [desk.file(`${name}.json`, examples), '--heldout', desk.file(`${name}-held.json`, heldout)];
-  const run = await desk.run(['tune', ...files, ...flags, ...training, '--epochs', '40', '--out', out], {
+  const run = await desk.run(['tune', ...files, ...flags, ...training, '--epochs', '80', '--out', out], {
     limit: 600_000,
   });
   const { nll } = resultOf(run) as unknown as { nll: { adapted: number } };

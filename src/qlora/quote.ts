@@ -154,7 +154,7 @@ export function priceQlora(
   const onDisk = ActivationCache.usesDisk(cache);
   const perLayer =
     stored + transposedBytes[settings.transposedType] * weights + 4 * (copies + settings.runs - 1) * values + kept;
-  const head = 2 * vocabulary * embedding + transposedHead(model.hyper, model.engine.fastBf16).bytes;
+  const head = 2 * vocabulary * embedding + transposedHead(model.hyper, model.engine).bytes;
   const checkpoints = 2 * 8 * 4 * values * trained;
   return {
     layers: trained,

@@ -55,9 +55,14 @@ describe('ridge', () => {
     assert.ok(Math.abs(found - base) < 1e-5 * base, `${found}, libllama ${base}`);
   });
 
-  for (const type of ['the default', 'q8_0'] as const)
-    it(`the gradient of the label is that of finite differences, the head transposed in ${type}`, async () => {
-      const path = await tiny(type === 'q8_0' ? { tokens: 288 } : {});
+  // With 64 columns q8_0 has layouts of its own (AMX); 32 are too few for them.
+  for (const [type, embedding] of [
+    ['the default', 32],
+    ['q8_0', 32],
+    ['q8_0', 64],
+  ] as const)
+    it(`the gradient of the label is that of finite differences, the head of ${embedding} columns transposed in ${type}`, async () => {
+      const path = await tiny({ embedding, ...(type === 'q8_0' && { tokens: 288 }) });
       await using model = await Model.open(engine, path);
       using head = await model.head();
       using labels = await LabelGradient.create(model, workspace, head, undefined, type === 'q8_0' ? type : undefined);

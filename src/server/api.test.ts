@@ -148,6 +148,14 @@ describe('a data set', () => {
     assert.equal((reply as { status?: number }).status, 413);
   });
 
+  it('of something that is no adapter is refused under the name that was given', async () => {
+    const zip = Buffer.concat([Buffer.from('PK\x03\x04', 'latin1'), randomBytes(500)]);
+    const reply = await client.send('POST', '/api/adapters/import?name=bomb&model=tiny', zip);
+    assert.equal(reply.status, 422);
+    assert.match(reply.json.error.message, /^bomb: this is a zip archive/);
+    assert.equal(reply.json.error.where, 'bomb');
+  });
+
   it('is the same for two clients at once, and a name is taken once', async () => {
     const other = new Client(server.port, server.token);
     const events = readEvents(other, '/api/events', { until: ({ data }) => data.what === 'datasets' });

@@ -28,6 +28,18 @@ export class LoamError extends Error {
   }
 }
 
+/** The same fault with a path that the user has never seen under a name that they know. */
+export function underName(error: unknown, path: string, name: string): unknown {
+  if (!(error instanceof LoamError)) return error;
+  const fault = Object.fromEntries(
+    Object.entries(error.fault).map(([key, text]) => [
+      key,
+      typeof text === 'string' ? text.replaceAll(path, name) : text,
+    ]),
+  ) as unknown as Fault;
+  return new LoamError(fault, { cause: error });
+}
+
 /** A wrong flag or argument: exit code 2. */
 export class UsageError extends LoamError {
   override readonly name = 'UsageError';

@@ -4,6 +4,7 @@ import { hashFile } from '../../catalog/hashFile.js';
 import { memoryFile } from '../../ggml/memoryFile.js';
 import { readGguf } from '../../gguf/readGguf.js';
 import { readHyperparameters } from '../../model/hyperparameters.js';
+import { underName } from '../../util/errors.js';
 import type { Adapter, AdapterVersion } from '../../vault/types.js';
 import { HttpError } from '../HttpError.js';
 import { Answer, routesOf } from '../route.js';
@@ -38,7 +39,11 @@ export const adapterRoutes = [
       const source = await services.model(query.model ?? services.defaultModel);
       const gguf = await readGguf(source.path);
       await using file = await memoryFile(bytes!);
-      const adapter = await readAdapter(file.path, { gguf, hyper: readHyperparameters(gguf) });
+      const adapter = await readAdapter(file.path, { gguf, hyper: readHyperparameters(gguf) }).catch(
+        (error: unknown) => {
+          throw underName(error, file.path, query.name);
+        },
+      );
       const sha256 = source.sha256 ?? (await hashWhole(source.path, signal));
       const base = { name: gguf.string('general.name', '') || source.name, sha256 };
       const version = await vault.adapters.addVersion({ name: query.name, model: base }, bytes!, {
