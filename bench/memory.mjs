@@ -3,8 +3,11 @@
 //
 //   npm run build && node bench/memory.mjs [DATA.json] [--examples 120] [--threads N] [-- further flags of loam tune]
 //
-// Two multiples are printed: over the tokens of the examples alone (each read once), and over all tokens that ridge puts through the
-// model, which are the examples read by the student, the examples read by the teacher, and the teacher's shots.
+// Three multiples are printed: over the tokens of the examples alone (each read once); over all tokens that ridge puts through the
+// model, which are the examples read by the student, the examples read by the teacher, and the teacher's shots; and over these with
+// what label sweeps read again, which is the examples in the top fifth of the layers, sweep by sweep (that the sensitivity of the last
+// layer is measured by forward passes too is not counted). `-- --sweeps 0` leaves the sweeps out; on random weights nothing may be
+// gained then, and the run ends with a refusal.
 import { spawn } from 'node:child_process';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -83,7 +86,12 @@ try {
     `loam tune ${seconds.toFixed(0)} s, libllama on the examples ${once.toFixed(0)} s: ${(seconds / once).toFixed(2)}x`,
   );
   console.log(
-    `over all tokens that ridge reads (${everything.toFixed(0)} s of libllama): ${(seconds / everything).toFixed(2)}x`,
+    `over all tokens that teacher and student read (${everything.toFixed(0)} s of libllama): ${(seconds / everything).toFixed(2)}x`,
+  );
+  const { layers } = readHyperparameters(gguf);
+  const swept = (once * result.sweeps * (layers - Math.floor(0.8 * layers))) / layers;
+  console.log(
+    `with what ${result.sweeps} label sweeps read again (${(everything + swept).toFixed(0)} s of libllama): ${(seconds / (everything + swept)).toFixed(2)}x`,
   );
 } finally {
   await rm(folder, { recursive: true, force: true });
@@ -99,9 +107,13 @@ async function tune(args) {
   });
   let text = '';
   for await (const chunk of child.stdout) text += chunk;
-  const last = JSON.parse(text.trimEnd().split('\n').at(-1));
+  const events = text
+    .trimEnd()
+    .split('\n')
+    .map((line) => JSON.parse(line));
+  const last = events.at(-1);
   if (last.type !== 'result') throw new Error(`loam tune: ${last.message}`);
-  return last;
+  return { ...last, sweeps: events.filter(({ type, sweep }) => type === 'sweep' && sweep > 0).length };
 }
 
 /** Seconds that stock libllama takes to read the sequences, one after the other, as it is used by default. */
