@@ -87,7 +87,7 @@ try {
   if (values.method !== 'ridge') {
     const peft = { nll: target, speed: peftSpeed, seconds: peftSeconds };
     await trace("PEFT's steps", job, peft, { batch: job.batch, learningRate: job.lr, loraPlus: 1, averaging: 0.9 });
-    // As `loam tune --batch 4 --learning-rate 1.4e-3 --lora-plus 2 --averaging 0.97`.
+    // As `loam tune --batch 4 --lr 1.4e-3 --lora-plus 2 --averaging 0.97`.
     await trace('steps of its own', job, peft, { batch: 4, learningRate: 1.4e-3, loraPlus: 2, averaging: 0.97 });
   }
 } finally {
@@ -106,9 +106,8 @@ async function trace(name, job, peft, steps) {
   const { layers } = model.hyper;
   const top = values.layers === '' ? layers : Number(values.layers);
   const started = performance.now();
-  let measuring = 0;
   let last = started;
-  /** Seconds of each measuring but the first, before which the weights were prepared: it takes as long as the second. */
+  /** Milliseconds of each measuring but the first, before which the weights were prepared: it takes as long as the second. */
   const measured = [];
   const curve = [];
   const speeds = [];
@@ -145,8 +144,9 @@ async function trace(name, job, peft, steps) {
         if (event.type === 'step') speeds.push(event.tokensPerSecond);
         if (event.type === 'validation') {
           if (event.step > 0) measured.push(now - last);
-          measuring += measured.at(-1) ?? 0;
-          curve.push({ epoch: event.epoch, nll: event.nll, seconds: (now - started - measuring) / 1000 });
+          const measuring = measured.reduce((sum, ms) => sum + ms, measured[0] ?? 0);
+          if (event.step > 0)
+            curve.push({ epoch: event.epoch, nll: event.nll, seconds: (now - started - measuring) / 1000 });
         }
         if (event.type === 'step' || event.type === 'validation') last = now;
       },
@@ -155,21 +155,17 @@ async function trace(name, job, peft, steps) {
   await model[Symbol.asyncDispose]();
   engine[Symbol.dispose]();
   console.log(`\nloam, top ${top} layers, ${name}`);
-  for (const point of curve) {
-    // The first measuring, whose length the second told.
-    const seconds = point.seconds - measured[0] / 1000;
-    if (point.epoch > 0)
-      console.log(`  epoch ${point.epoch.toFixed(2)}: ${point.nll.toFixed(3)} after ${seconds.toFixed(0)} s`);
+  for (const { epoch, nll, seconds } of curve) {
+    console.log(`  epoch ${epoch.toFixed(2)}: ${nll.toFixed(3)} after ${seconds.toFixed(0)} s`);
   }
   speeds.sort((a, b) => a - b);
   const speed = speeds[speeds.length >> 1];
   console.log(`  ${speed.toFixed(0)} tokens/s, ${(speed / peft.speed).toFixed(2)}x PEFT ${values.dtype}`);
   const reached = curve.find(({ nll }) => nll <= peft.nll);
-  const seconds = reached && reached.seconds - measured[0] / 1000;
   console.log(
     reached === undefined
       ? `  PEFT's ${peft.nll.toFixed(3)} not reached`
-      : `  PEFT's ${peft.nll.toFixed(3)} in ${seconds.toFixed(0)} s, ${(seconds / peft.seconds).toFixed(2)} of PEFT's time`,
+      : `  PEFT's ${peft.nll.toFixed(3)} in ${reached.seconds.toFixed(0)} s, ${(reached.seconds / peft.seconds).toFixed(2)} of PEFT's time`,
   );
 }
 

@@ -16,10 +16,10 @@ const known = new Map<string, BufferTypeHandle>();
  */
 export function computeBufferType(device: Device): BufferTypeHandle {
   const { plain, name } = device;
-  if (device.kind !== 'cpu' || device.features().AVX512 !== '1') return plain.handle;
   let type = known.get(name);
   if (type === undefined) {
-    type = aligned(plain.handle);
+    const wide = device.kind === 'cpu' && device.features().AVX512 === '1';
+    type = wide ? aligned(plain.handle) : plain.handle;
     known.set(name, type);
   }
   return type;

@@ -45,6 +45,11 @@ export interface BatchInputs {
   prefix?: { keys: Tensor; values: Tensor; each?: boolean };
 }
 
+/** Where tokens stand. */
+export type Positions = Pick<BatchInputs, 'positions' | 'ropeFactors'>;
+/** Which tokens see which. */
+export type Attending = Omit<BatchInputs, keyof Positions>;
+
 /** y = W·x (+ bias) (+ LoRA); x [inputs, n] -> [outputs, n]. */
 export function project(ops: Operations, layer: BlockWeights, part: LayerLinear, x: Tensor, lora?: LayerLora): Tensor {
   let y = layer.linears[part].apply(ops, x);
@@ -80,19 +85,23 @@ export interface Heads {
   values: Tensor;
 }
 
+/** What is different in a layer that looks at the last tokens only. */
+const localOf = (h: Hyperparameters, { index }: Pick<BlockWeights, 'index'>) =>
+  h.local?.layers[index] ? h.local : undefined;
+
 /** Queries, keys and values of a residual stream x [embedding, tokens] that enters the layer. */
 export function headsOf(
   ops: Operations,
   h: Hyperparameters,
   layer: BlockWeights,
   x: Tensor,
-  batch: Pick<BatchInputs, 'positions' | 'ropeFactors'>,
+  batch: Positions,
   lora?: LayerLora,
 ): Heads {
   const { headDim, heads, kvHeads } = h;
   const [, tokens] = x.ne;
   const input = normed(ops, h, x, layer.norms.attn_norm);
-  const local = h.local?.layers[layer.index] ? h.local : undefined;
+  const local = localOf(h, layer);
   const rotate = (part: 'attn_q' | 'attn_k', n: number) => {
     const weight = layer.norms[`${part}_norm` satisfies HeadNorm];
     const y = ops.reshape(project(ops, layer, part, input, lora), headDim, n, tokens);
@@ -112,11 +121,10 @@ export function attention(
   h: Hyperparameters,
   layer: Pick<BlockWeights, 'index'>,
   { queries, keys, values }: Heads,
-  batch: Omit<BatchInputs, 'positions' | 'ropeFactors'>,
+  batch: Attending,
 ): Tensor {
   const { length: T, sequences: B } = batch;
   const { headDim, heads, kvHeads } = h;
-  const window = h.local?.layers[layer.index] ? h.local.window : undefined;
   // Where keys are f16, flash attention rounds queries to it too: scaled before or after, as llama.cpp does for the family.
   const scaled = batch.halfKeys && h.architecture.scaledQueries;
   const asked = scaled ? ops.scale(queries, h.attentionScale) : queries;
@@ -133,7 +141,7 @@ export function attention(
     byHead(asked, heads),
     withPrefix(byHead(keys, kvHeads), batch.prefix?.keys),
     withPrefix(byHead(values, kvHeads), batch.prefix?.values),
-    batch.mask(window),
+    batch.mask(localOf(h, layer)?.window),
     scaled ? 1 : h.attentionScale,
   ); // [headDim, heads, queries, sequences]
   return ops.reshape(attended, headDim * heads, T * B);
@@ -196,8 +204,36 @@ export function afterFeedForward(
 }
 
 /**
- * The whole block: residual stream in, residual stream out. With `rows` (i32) only those tokens come out, and what follows attention
- * is computed for them alone: after the last layer nothing else is needed.
+ * What follows attention, given its context: residual stream out. With `rows` (i32) only those tokens come out, and it is computed for
+ * them alone: after the last layer nothing else is needed.
+ */
+export function rest(
+  ops: Operations,
+  h: Hyperparameters,
+  layer: BlockWeights,
+  x: Tensor,
+  context: Tensor,
+  lora?: LayerLora,
+  rows?: Tensor,
+): Tensor {
+  const of = (tensor: Tensor) => (rows ? ops.getRows(tensor, rows) : tensor);
+  const low = rows && lora ? onRows(ops, lora, rows) : lora;
+  const middle = afterAttention(ops, h, layer, of(x), of(context), low);
+  return afterFeedForward(ops, h, layer, middle, feedForward(ops, h, layer, middle, low), low);
+}
+
+/** Masks of dropout have a column for every token; what comes after attention is computed for some of them. */
+function onRows(ops: Operations, lora: LayerLora, rows: Tensor): LayerLora {
+  return Object.fromEntries(
+    Object.entries(lora).map(([part, { mask, ...factors }]) => [
+      part,
+      mask ? { ...factors, mask: ops.once(mask, 'rows', () => ops.getRows(mask, rows)) } : factors,
+    ]),
+  );
+}
+
+/**
+ * The whole block: residual stream in, residual stream out. With `rows` only those tokens come out, see `rest`.
  */
 export function block(
   ops: Operations,
@@ -209,7 +245,5 @@ export function block(
   rows?: Tensor,
 ): Tensor {
   const { context } = attend(ops, h, layer, x, batch, lora);
-  const of = (tensor: Tensor) => (rows ? ops.getRows(tensor, rows) : tensor);
-  const middle = afterAttention(ops, h, layer, of(x), of(context), lora);
-  return afterFeedForward(ops, h, layer, middle, feedForward(ops, h, layer, middle, lora), lora);
+  return rest(ops, h, layer, x, context, lora, rows);
 }

@@ -4,14 +4,13 @@ import type { Tensor } from '../ggml/tensor.js';
 import { sharedLength } from '../util/sharedLength.js';
 import { type Batch, lazyMask } from './batch.js';
 import {
-  afterAttention,
-  afterFeedForward,
+  type Attending,
   attention,
-  type BatchInputs,
   type BlockWeights,
-  feedForward,
   headsOf,
   type LayerLora,
+  type Positions,
+  rest,
 } from './block.js';
 import type { Hyperparameters } from './hyperparameters.js';
 
@@ -34,13 +33,12 @@ export function sharedOpening(sequences: readonly { tokens: Int32Array; targets:
 }
 
 /** Positions and masks of a batch whose sequences share an opening. */
-export interface StreamInputs extends Pick<BatchInputs, 'positions' | 'ropeFactors'> {
+export interface StreamInputs extends Positions {
   /** How the opening attends to itself. */
   opening?: Attending;
   /** How the sequences attend to themselves; to the opening besides. */
   own: Attending;
 }
-type Attending = Omit<BatchInputs, 'positions' | 'ropeFactors'>;
 
 /**
  * Declares what attention needs. The batch's lengths are those of the sequences without the opening, N tokens in all; the opening's
@@ -75,7 +73,7 @@ export function sharedBlock(
   layer: BlockWeights,
   x: Tensor,
   inputs: StreamInputs,
-  lora: LayerLora = {},
+  lora?: LayerLora,
   rows?: Tensor,
 ): Tensor {
   const { opening, own } = inputs;
@@ -101,18 +99,5 @@ export function sharedBlock(
   } else {
     context = attention(ops, h, layer, heads, own);
   }
-  const of = (t: Tensor) => (rows ? ops.getRows(t, rows) : t);
-  const low = rows ? onRows(ops, lora, rows) : lora;
-  const middle = afterAttention(ops, h, layer, of(x), of(context), low);
-  return afterFeedForward(ops, h, layer, middle, feedForward(ops, h, layer, middle, low), low);
-}
-
-/** Masks of dropout have a column for every token; what comes after attention is computed for some of them. */
-function onRows(ops: Operations, lora: LayerLora, rows: Tensor): LayerLora {
-  return Object.fromEntries(
-    Object.entries(lora).map(([part, { mask, ...factors }]) => [
-      part,
-      mask ? { ...factors, mask: ops.once(mask, 'rows', () => ops.getRows(mask, rows)) } : factors,
-    ]),
-  );
+  return rest(ops, h, layer, x, context, lora, rows);
 }
