@@ -3,25 +3,26 @@
 //
 //   npm run build && node bench/memory.mjs [DATA.json] [--examples 120] [--threads N] [-- further flags of loam tune]
 //
-// Three multiples are printed: over the tokens of the examples alone (each read once); over all tokens that ridge puts through the
-// model, which are the examples read by the student, the examples read by the teacher, and the teacher's shots; and over these with
-// what label sweeps read again, which is the examples in the top fifth of the layers, sweep by sweep (that the sensitivity of the last
-// layer is measured by forward passes too is not counted). `-- --sweeps 0` leaves the sweeps out; on random weights nothing may be
-// gained then, and the run ends with a refusal.
+// Multiples of four readings are printed: of the examples (each read once); of all tokens that ridge puts through the model, which are
+// the examples as the student reads them, the teacher's shots, and the examples as the teacher reads them, every token alone with its
+// sequence; of the same with the teacher's examples where it reads them, behind its shots; and of these with what label sweeps read
+// again, which is the examples in the top fifth of the layers, sweep by sweep (that the sensitivity of the last layer is measured by
+// forward passes too is not counted). `-- --sweeps 0` leaves the sweeps out; on random weights nothing may be gained then, and the run
+// ends with a refusal: its time counts, but no adapter is written.
 import { spawn } from 'node:child_process';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { readAdapter } from '../dist/adapter/readAdapter.js';
 import { resolveModel } from '../dist/catalog/resolveModel.js';
 import { LlamaModel } from '../dist/ggml/llamaModel.js';
 import { defaultThreads } from '../dist/ggml/threads.js';
 import { readGguf } from '../dist/gguf/readGguf.js';
+import { readHyperparameters } from '../dist/model/hyperparameters.js';
 import { Tokenizer } from '../dist/model/tokenizer.js';
-import { buildExamples } from '../dist/ridge/buildExamples.js';
-import { planShots } from '../dist/ridge/shots.js';
+import { planExamples } from '../dist/tune/planExamples.js';
 import { prepareData } from '../dist/tune/prepare.js';
+import { ridgePreset } from '../dist/tune/ridgeSettings.js';
 import { writeRandomModel } from './randomModel.mjs';
 
 const split = process.argv.indexOf('--');
@@ -32,6 +33,44 @@ const { values, positionals } = parseArgs({
   options: { examples: { type: 'string', default: '120' }, threads: { type: 'string' } },
 });
 const threads = values.threads ? Number(values.threads) : defaultThreads();
+/** Stock libllama, as it is used by default: seconds that it takes to read. */
+class Reader {
+  static async open(path, heads, tails) {
+    const reader = new Reader();
+    reader.model = await LlamaModel.load(path);
+    const longest = (sequences) => sequences.reduce((most, { length }) => Math.max(most, length), 0);
+    reader.context = await reader.model.context({ contextLength: longest(heads) + longest(tails) + 16, threads });
+    await reader.context.decode(heads[0], 0); // loads what is loaded on first use
+    return reader;
+  }
+
+  /** The sequences, one after the other. */
+  async each(sequences) {
+    const from = performance.now();
+    for (const tokens of sequences) {
+      this.context.clear();
+      await this.context.decode(tokens, 0);
+    }
+    return (performance.now() - from) / 1000;
+  }
+
+  /** The sequences, each behind a prefix that has been read before. */
+  async behind(prefix, sequences) {
+    this.context.clear();
+    await this.context.decode(prefix, 0);
+    const from = performance.now();
+    for (const tokens of sequences) {
+      await this.context.decode(tokens, prefix.length);
+      this.context.truncate(prefix.length);
+    }
+    return (performance.now() - from) / 1000;
+  }
+
+  close() {
+    this.model[Symbol.dispose]();
+  }
+}
+
 const source = positionals[0] ?? join(import.meta.dirname, '../assets/examples/mara-train.json');
 const folder = await mkdtemp(join(tmpdir(), 'loam-bench-'));
 try {
@@ -43,7 +82,7 @@ try {
   await writeFile(data, JSON.stringify(records));
 
   const started = performance.now();
-  const result = await tune([
+  const { outcome, sweeps } = await tune([
     'tune',
     data,
     '--method',
@@ -62,37 +101,37 @@ try {
   const gguf = await readGguf(model);
   const tokenizer = await Tokenizer.open(gguf);
   const prepared = await prepareData(tokenizer, { data, maxTokens: 2048, seed: 1 }, () => {});
-  // The shots that the run used, from the adapter's recipe.
-  const { readHyperparameters } = await import('../dist/model/hyperparameters.js');
-  const { recipe } = await readAdapter(out, { gguf, hyper: readHyperparameters(gguf) });
-  const shots = Math.max(0, ...recipe.used.shots);
-  const plan = planShots(prepared.train, { shots, maxTokens: Number.POSITIVE_INFINITY, seed: 1 });
-  const { examples, prefixes } = buildExamples(prepared, plan, await tokenizer.opening());
+  const hyper = readHyperparameters(gguf);
+  const shots = further.includes('--shots') ? Number(further[further.indexOf('--shots') + 1]) : undefined;
+  const { examples, prefixes } = await planExamples({ hyper }, tokenizer, prepared, { shots, seed: 1 }, ridgePreset);
   tokenizer[Symbol.dispose]();
   const own = examples.map(({ student }) => student.tokens);
-  const all = [...own, ...examples.map(({ teacher }) => teacher.tokens), ...prefixes];
-  const once = await read(model, own);
-  const everything = once * (count(all) / count(own));
-  console.log(
-    `data: ${examples.length} examples, ${count(own)} tokens; with the teacher's reading ${count(all)} tokens`,
-  );
-  console.log(
-    `held-out NLL ${result.nll.base.toFixed(3)} -> ${result.nll.adapted.toFixed(3)} (random weights: no claim)`,
-  );
-  console.log(
-    `peak resident memory ${(result.peakRssBytes / 2 ** 30).toFixed(2)} GiB = ${(result.peakRssBytes / 1e9).toFixed(2)} GB`,
-  );
-  console.log(
-    `loam tune ${seconds.toFixed(0)} s, libllama on the examples ${once.toFixed(0)} s: ${(seconds / once).toFixed(2)}x`,
-  );
-  console.log(
-    `over all tokens that teacher and student read (${everything.toFixed(0)} s of libllama): ${(seconds / everything).toFixed(2)}x`,
-  );
-  const { layers } = readHyperparameters(gguf);
-  const swept = (once * result.sweeps * (layers - Math.floor(0.8 * layers))) / layers;
-  console.log(
-    `with what ${result.sweeps} label sweeps read again (${(everything + swept).toFixed(0)} s of libllama): ${(seconds / (everything + swept)).toFixed(2)}x`,
-  );
+  const taught = examples.map(({ teacher }) => teacher.tokens);
+  const reader = await Reader.open(model, [...own, ...prefixes], taught);
+  const once = await reader.each(own);
+  const context = await reader.each(prefixes);
+  const alone = once + context + (await reader.each(taught));
+  let behind = once + context;
+  for (const [i, prefix] of prefixes.entries()) {
+    behind += await reader.behind(
+      prefix,
+      taught.filter((_, k) => examples[k].prefix === i),
+    );
+  }
+  behind += await reader.each(taught.filter((_, k) => examples[k].prefix < 0));
+  reader.close();
+  const swept = (once * sweeps * (hyper.layers - Math.floor(0.8 * hyper.layers))) / hyper.layers;
+  console.log(`data: ${examples.length} examples, ${count(own)} tokens; shots ${count(prefixes)} tokens`);
+  console.log(outcome);
+  console.log(`loam tune: ${seconds.toFixed(0)} s`);
+  for (const [what, of] of [
+    ['on the examples', once],
+    ['on all that teacher and student read, each sequence alone', alone],
+    ['on all that teacher and student read, the teacher behind its shots', behind],
+    [`on that and what ${sweeps} label sweeps read again`, behind + swept],
+  ]) {
+    console.log(`libllama ${what}: ${of.toFixed(0)} s, ${(seconds / of).toFixed(2)}x`);
+  }
 } finally {
   await rm(folder, { recursive: true, force: true });
 }
@@ -111,23 +150,14 @@ async function tune(args) {
     .trimEnd()
     .split('\n')
     .map((line) => JSON.parse(line));
-  const last = events.at(-1);
-  if (last.type !== 'result') throw new Error(`loam tune: ${last.message}`);
-  return { ...last, sweeps: events.filter(({ type, sweep }) => type === 'sweep' && sweep > 0).length };
-}
-
-/** Seconds that stock libllama takes to read the sequences, one after the other, as it is used by default. */
-async function read(path, sequences) {
-  const model = await LlamaModel.load(path);
-  const longest = sequences.reduce((most, { length }) => Math.max(most, length), 0);
-  const context = await model.context({ contextLength: longest + 16, threads });
-  await context.decode(sequences[0], 0); // loads what is loaded on first use
-  const from = performance.now();
-  for (const tokens of sequences) {
-    context.clear();
-    await context.decode(tokens, 0);
-  }
-  const seconds = (performance.now() - from) / 1000;
-  model[Symbol.dispose]();
-  return seconds;
+  const { type, message, nll, peakRssBytes } = events.at(-1);
+  const measured = events.some((event) => event.type === 'stage' && event.stage === 'measure');
+  // On random weights nothing may be gained: the run then ends with a refusal after all its work.
+  if (type !== 'result' && !measured) throw new Error(`loam tune: ${message}`);
+  return {
+    outcome: nll
+      ? `held-out NLL ${nll.base.toFixed(3)} -> ${nll.adapted.toFixed(3)} (random weights: no claim), peak resident memory ${(peakRssBytes / 1e9).toFixed(2)} GB`
+      : `no adapter, as random weights may have it: ${message}`,
+    sweeps: events.filter((event) => event.type === 'sweep' && event.sweep > 0).length,
+  };
 }

@@ -63,9 +63,42 @@ export function streamInputs(g: Graph, batch: Batch, opening: number, ropeFactor
 }
 
 /**
+ * Self-attention up to, and without, the output projection, of the sequences and what they all begin with, x
+ * [embedding, N + opening]: the sequences attend to the opening's keys and values. With `ownOnly` the opening's context, which is the
+ * last of it, is left out.
+ */
+export function sharedAttention(
+  ops: Operations,
+  h: Hyperparameters,
+  layer: BlockWeights,
+  x: Tensor,
+  inputs: StreamInputs,
+  lora?: LayerLora,
+  ownOnly = false,
+): Tensor {
+  const { opening, own } = inputs;
+  const count = own.length * own.sequences;
+  const heads = headsOf(ops, h, layer, x, inputs, lora);
+  if (!opening) return attention(ops, h, layer, heads, own);
+  const split = (t: Tensor) => {
+    const [dim, n, all] = t.ne;
+    const flat = ops.reshape(t, dim * n, all);
+    const part = (from: number, tokens: number) => ops.reshape(ops.rowsOf(flat, from, tokens), dim, n, tokens);
+    return { own: part(0, count), first: part(count, opening.length) };
+  };
+  const [queries, keys, values] = [split(heads.queries), split(heads.keys), split(heads.values)];
+  const byHead = (t: Tensor) => ops.permute(t, 0, 2, 1, 3);
+  const prefix = { keys: byHead(keys.first), values: byHead(values.first), each: true };
+  const later = { queries: queries.own, keys: keys.own, values: values.own };
+  const context = attention(ops, h, layer, later, { ...own, prefix });
+  if (ownOnly) return context;
+  const first = { queries: queries.first, keys: keys.first, values: values.first };
+  return ops.concat(context, attention(ops, h, layer, first, opening), 1);
+}
+
+/**
  * The transformer block on the sequences and what they all begin with, x [embedding, N + opening]: everything but attention is one
- * product for both, and the sequences attend to the opening's keys and values. With `rows` only those tokens of the sequences come
- * out: after the last layer nothing else is needed.
+ * product for both. With `rows` only those tokens of the sequences come out: after the last layer nothing else is needed.
  */
 export function sharedBlock(
   ops: Operations,
@@ -76,28 +109,6 @@ export function sharedBlock(
   lora?: LayerLora,
   rows?: Tensor,
 ): Tensor {
-  const { opening, own } = inputs;
-  const count = own.length * own.sequences;
-  const heads = headsOf(ops, h, layer, x, inputs, lora);
-  let context: Tensor;
-  if (opening) {
-    const split = (t: Tensor) => {
-      const [dim, n, all] = t.ne;
-      const flat = ops.reshape(t, dim * n, all);
-      const part = (from: number, tokens: number) => ops.reshape(ops.rowsOf(flat, from, tokens), dim, n, tokens);
-      return { own: part(0, count), first: part(count, opening.length) };
-    };
-    const [queries, keys, values] = [split(heads.queries), split(heads.keys), split(heads.values)];
-    const byHead = (t: Tensor) => ops.permute(t, 0, 2, 1, 3);
-    const prefix = { keys: byHead(keys.first), values: byHead(values.first), each: true };
-    const later = { queries: queries.own, keys: keys.own, values: values.own };
-    context = attention(ops, h, layer, later, { ...own, prefix });
-    if (!rows) {
-      const first = { queries: queries.first, keys: keys.first, values: values.first };
-      context = ops.concat(context, attention(ops, h, layer, first, opening), 1);
-    }
-  } else {
-    context = attention(ops, h, layer, heads, own);
-  }
+  const context = sharedAttention(ops, h, layer, x, inputs, lora, rows !== undefined);
   return rest(ops, h, layer, x, context, lora, rows);
 }

@@ -1,8 +1,7 @@
 import type { Graph } from '../ggml/graph.js';
 import type { Tensor } from '../ggml/tensor.js';
 import type { Workspace } from '../ggml/workspace.js';
-import { type Batch, batchInputs, groupSequences, paddedTokens, tokenIndex } from './batch.js';
-import type { BatchInputs } from './block.js';
+import { type Batch, groupSequences, paddedTokens, tokenIndex } from './batch.js';
 import { HiddenStates } from './hiddenStates.js';
 import type { Model } from './model.js';
 
@@ -17,6 +16,8 @@ export interface WalkedSequence {
 export interface WalkerBatch {
   index: number;
   batch: Batch;
+  /** Tokens that walk, padding and opening included. */
+  tokens: number;
   /** i32: tokens of the padded batch to look at, member by member. */
   rows: Int32Array;
 }
@@ -32,17 +33,27 @@ export class Walker implements AsyncDisposable {
     private readonly model: Model,
     private readonly sequences: readonly WalkedSequence[],
     groups: readonly Batch[],
+    /** Tokens that every sequence begins with and that are not part of it; they lie behind the sequences of each batch. */
+    readonly opening: number,
     readonly hidden: HiddenStates,
   ) {
-    this.batches = groups.map((batch, index) => ({ index, batch, rows: rowsOf(batch, sequences) }));
+    this.batches = groups.map((batch, index) => ({
+      index,
+      batch,
+      tokens: walkedTokens(batch, opening),
+      rows: rowsOf(batch, sequences),
+    }));
   }
 
-  /** Groups the sequences (or takes `groups`) and looks their tokens up in the embedding table. */
+  /**
+   * Groups the sequences (or takes `groups`) and looks their tokens up in the embedding table.
+   * @param options.opening tokens that stand before every sequence (`sharedOpening`)
+   */
   static async create(
     model: Model,
     workspace: Workspace,
     sequences: readonly WalkedSequence[],
-    options: { groups?: readonly Batch[]; batchTokens?: number; signal?: AbortSignal } = {},
+    options: { groups?: readonly Batch[]; batchTokens?: number; opening?: Int32Array; signal?: AbortSignal } = {},
   ): Promise<Walker> {
     const groups =
       options.groups ??
@@ -50,14 +61,13 @@ export class Walker implements AsyncDisposable {
         sequences.map((s) => s.tokens.length),
         options.batchTokens,
       );
-    const width = model.hyper.embedding;
-    const hidden = await HiddenStates.create(groups.map((b) => b.length * b.members.length * width));
-    const walker = new Walker(model, sequences, groups, hidden);
+    const { opening = new Int32Array(0) } = options;
+    const sizes = groups.map((batch) => walkedTokens(batch, opening.length) * model.hyper.embedding);
+    const walker = new Walker(model, sequences, groups, opening.length, await HiddenStates.create(sizes));
+    const { hidden } = walker;
+    const texts = sequences.map((s) => s.tokens);
     for (const { index, batch } of walker.batches) {
-      const tokens = paddedTokens(
-        batch,
-        sequences.map((s) => s.tokens),
-      );
+      const tokens = Int32Array.from([...paddedTokens(batch, texts), ...opening]);
       const g = workspace.begin();
       const x = g.output(model.embed(g, g.input('i32', [tokens.length], tokens)));
       await g.compute(options.signal);
@@ -71,40 +81,38 @@ export class Walker implements AsyncDisposable {
     model: Model,
     sequences: readonly WalkedSequence[],
     groups: readonly Batch[],
+    opening: number,
     hidden: HiddenStates,
   ): Walker {
-    return new Walker(model, sequences, groups, hidden);
+    return new Walker(model, sequences, groups, opening, hidden);
   }
 
   /** Memory for one batch's activations: the store's own where it is in memory. */
   async room(index: number): Promise<Float32Array> {
-    const { batch } = this.batches[index]!;
     if (this.hidden.inMemory) return this.hidden.read(index);
-    return new Float32Array(batch.length * batch.members.length * this.model.hyper.embedding);
+    return new Float32Array(this.hidden.sizes[index]!);
   }
 
-  /** Declares a batch's residual stream (from `store`) and what attention needs to know as inputs of a graph. */
+  /** Declares a batch's residual stream (from `store`), sequences before opening, and its rows as inputs of a graph. */
   async begin(
     workspace: Workspace,
     index: number,
-    prefix?: { keys: Tensor; values: Tensor },
     store: HiddenStates = this.hidden,
-  ): Promise<{ g: Graph; x: Tensor; inputs: BatchInputs; rows: Tensor | undefined }> {
-    const { batch, rows } = this.batches[index]!;
+  ): Promise<{ g: Graph; x: Tensor; rows: Tensor | undefined }> {
+    const { tokens, rows } = this.batches[index]!;
     const hidden = await store.read(index);
     const g = workspace.begin();
-    const x = g.input('f32', [this.model.hyper.embedding, batch.length * batch.members.length], hidden);
+    const x = g.input('f32', [this.model.hyper.embedding, tokens], hidden);
     return {
       g,
       x,
-      inputs: batchInputs(g, batch, this.model.ropeFactors, prefix),
       rows: rows.length > 0 ? g.input('i32', [rows.length], rows) : undefined,
     };
   }
 
-  /** Tokens of all sequences, padding included. */
+  /** Tokens of all batches, padding and openings included. */
   get paddedTokens(): number {
-    return this.batches.reduce((sum, { batch }) => sum + batch.length * batch.members.length, 0);
+    return this.batches.reduce((sum, { tokens }) => sum + tokens, 0);
   }
 
   /** Sequences of a batch, in its order. */
@@ -115,6 +123,10 @@ export class Walker implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.hidden[Symbol.asyncDispose]();
   }
+}
+
+function walkedTokens({ length, members }: Batch, opening: number): number {
+  return length * members.length + opening;
 }
 
 function rowsOf(batch: Batch, sequences: readonly WalkedSequence[]): Int32Array {

@@ -149,8 +149,10 @@ async function* activations(
 ): AsyncGenerator<NamedArrayToWrite, void, void> {
   const { layers, firstLayer, dtype } = header;
   const { examples } = problem;
-  const groups = groupExamples(examples).student;
-  const rows = groups.map(({ members }) => members.reduce((sum, member) => sum + examples[member]!.targets.length, 0));
+  const groups = groupExamples(examples);
+  const rows = groups.student.map(({ members }) =>
+    members.reduce((sum, member) => sum + examples[member]!.targets.length, 0),
+  );
   const progress = new WalkProgress(thinProgress('embed', emit));
   await using teacher = await walkingTeacher(engine, model, workspace, problem, progress, signal);
   await using student = header.teacherOnly

@@ -103,7 +103,7 @@ async function run(
   emit({ type: 'stage', stage: 'embed', message: `walking the student to blk.${target.layer}.${target.module}` });
   using workspace = engine.workspace(workspaceNodes);
   const progress = new WalkProgress(thinProgress('embed', emit));
-  const groups = groupExamples(examples).student;
+  const groups = groupExamples(examples);
   await using student = await Student.create(model, workspace, examples, groups, progress.add, signal);
   progress.total = (header.firstLayer + 3 * (target.layer + 1 - header.firstLayer)) * student.walker.paddedTokens;
   const rows = file.batches.map((batch) => batch.rows);

@@ -6,14 +6,12 @@ import { LoamError } from '../util/errors.js';
 
 /** Columns factored at once: the diagonal blocks in JavaScript (f64), all else as matrix products in ggml (f32). */
 export const blockSize = 128;
-/** Rows of the trailing matrix updated by one product, which bounds the memory for intermediate results. */
-const stripRows = 1024;
-/** Right-hand sides solved for together, for the same reason. */
+/** Right-hand sides solved for together, which bounds the memory for intermediate results. */
 const stripColumns = 512;
 
 /**
- * Cholesky factor L (lower triangle, C = L·Lᵀ) of a symmetric positive definite matrix, blocked and right-looking
- * (Golub and Van Loan, Matrix Computations, §4.2.9).
+ * Cholesky factor L (lower triangle, C = L·Lᵀ) of a symmetric positive definite matrix, blocked and left-looking
+ * (Golub and Van Loan, Matrix Computations, §4.2).
  */
 export class Cholesky implements Disposable {
   /** Offsets of the blocks and the inverses of the diagonal blocks, f32 [size, size], and transposed. */
@@ -21,7 +19,7 @@ export class Cholesky implements Disposable {
 
   private constructor(
     private readonly workspace: Workspace,
-    /** [n, n]; only the lower triangle (ne0 <= ne1) is meaningful. */
+    /** [n, n]: L in the lower triangle (ne0 <= ne1); outside the blocks on the diagonal Lᵀ in the upper one. */
     readonly factor: Tensor,
     private readonly buffer: TensorBuffer,
   ) {}
@@ -47,6 +45,7 @@ export class Cholesky implements Disposable {
       for (let from = 0; from < n; from += blockSize) {
         await self.step(from, Math.min(blockSize, n - from), shift, signal);
       }
+      await self.mirror(signal);
       return self;
     } catch (error) {
       self[Symbol.dispose]();
@@ -54,9 +53,25 @@ export class Cholesky implements Disposable {
     }
   }
 
+  /** Factors the columns [from, from + size); those before are factored, but for the rows below the last diagonal block. */
   private async step(from: number, size: number, shift: number, signal?: AbortSignal): Promise<void> {
     const { factor, workspace } = this;
     const n = this.size;
+    const g = workspace.begin();
+    const window = (firstColumn: number, columns: number, firstRow: number) =>
+      g.view(factor, [columns, n - firstRow], { offset: firstRow * factor.nb[1] + firstColumn * 4 });
+    const before = this.blocks.at(-1);
+    if (before) {
+      const below = window(before.from, before.size, from); // P·L⁻ᵀ, [before.size, n - from]
+      g.run(g.copy(g.mulMat(g.input('f32', [before.size, before.size], before.inverse), g.cont(below)), below));
+      // What the columns before take from these: one long product, written once.
+      const left = window(0, from, from); // [from, n - from]
+      const taken = g.mulMat(left, g.cont(g.rowsOf(left, 0, size))); // [n - from, size]
+      const columns = window(from, size, from);
+      g.run(g.copy(g.sub(g.cont(columns), g.cont(g.transpose(taken))), columns));
+    }
+    await g.compute(signal);
+
     const diagonal = new Float64Array(size * size);
     const row = new Float32Array(size);
     for (let i = 0; i < size; i++) {
@@ -75,24 +90,18 @@ export class Cholesky implements Disposable {
       inverse: Float32Array.from(inverse),
       inverseT: Float32Array.from(transposeSquare(inverse, size)),
     });
+  }
 
-    const below = n - from - size;
-    if (below === 0) return;
-    const g = workspace.begin();
-    const window = (firstColumn: number, columns: number, firstRow: number, rows: number) =>
-      g.view(factor, [columns, rows], { offset: firstRow * factor.nb[1] + firstColumn * 4 });
-    const inverseTensor = g.input('f32', [size, size], Float32Array.from(inverse));
-    const old = g.cont(window(from, size, from + size, below)); // [size, below]
-    const panel = g.mulMat(inverseTensor, old); // P·L⁻ᵀ, [size, below]
-    g.run(g.copy(panel, window(from, size, from + size, below)));
-    const negative = g.scale(panel, -1);
-    for (let strip = 0; strip < below; strip += stripRows) {
-      // Rows [strip, end) of the trailing matrix, up to the diagonal only.
-      const end = Math.min(strip + stripRows, below);
-      const left = g.rowsOf(panel, 0, end); // [size, end]
-      const right = g.cont(g.rowsOf(negative, strip, end - strip)); // [size, end - strip]
-      const target = window(from + size, end, from + size + strip, end - strip);
-      g.run(g.addInplace(target, g.mulMat(left, right)));
+  /** Writes Lᵀ above the diagonal blocks, where `solveUpper` reads it row by row. */
+  private async mirror(signal?: AbortSignal): Promise<void> {
+    const { factor, size: n } = this;
+    const g = this.workspace.begin();
+    for (const { from, size } of this.blocks) {
+      const after = n - from - size;
+      if (after === 0) break;
+      const below = g.view(factor, [size, after], { offset: (from + size) * factor.nb[1] + from * 4 });
+      const right = g.view(factor, [after, size], { offset: from * factor.nb[1] + (from + size) * 4 });
+      g.run(g.copy(g.transpose(below), right));
     }
     await g.compute(signal);
   }
@@ -132,10 +141,10 @@ export class Cholesky implements Disposable {
       const after = n - from - size;
       if (after > 0) {
         const known = g.cont(columns(g, into, from + size, after)); // [after, m]
-        const below = g.view(this.factor, [size, after], {
-          offset: (from + size) * this.factor.nb[1] + from * 4,
+        const right = g.view(this.factor, [after, size], {
+          offset: from * this.factor.nb[1] + (from + size) * 4,
         });
-        rest = g.sub(rest, g.mulMat(g.cont(g.transpose(below)), known));
+        rest = g.sub(rest, g.mulMat(right, known));
       }
       g.run(g.copy(g.mulMat(inverses[i]!, rest), columns(g, into, from, size)));
     }

@@ -1,7 +1,7 @@
 import type { Tensor } from '../ggml/tensor.js';
 import type { Workspace } from '../ggml/workspace.js';
 import type { Factors } from '../model/lora.js';
-import { topEigenvectors } from './topEigenvectors.js';
+import { multiplyWith, topEigenvectors } from './topEigenvectors.js';
 
 /** Weight of directions that the data hardly uses, relative to the mean diagonal of XᵀX. */
 const floor = 0.01;
@@ -43,7 +43,7 @@ export async function combine(
   const metric = g.mulMat(at, g.add(g.mulMat(xx, at), g.scale(at, floor * meanDiagonal))); // [r, r]
   g.run(g.copy(g.mulMat(bt, g.mulMat(metric, bt)), outer));
   await g.compute(signal);
-  const { vectors } = await topEigenvectors(workspace, outer, rank, signal);
+  const { vectors } = await topEigenvectors(multiplyWith(workspace, outer, signal), m, rank);
 
   const kept = vectors.length / m;
   const back = workspace.begin();

@@ -1,4 +1,5 @@
 import { type Batch, groupSequences } from '../model/batch.js';
+import { sharedOpening } from '../model/sharedOpening.js';
 import type { WalkedSequence } from '../model/walker.js';
 
 /** What a sequence is used for: fitted, used to choose by, or only measured. */
@@ -20,11 +21,22 @@ export interface RidgeExample {
 /** Parts that the student walks through the layers; what is held out is only read by the teacher, as a yardstick. */
 export type LearntPart = Exclude<Part, 'heldout'>;
 
+/** What is computed together. */
+export interface Groups {
+  /** Tokens that all of the student's sequences begin with. Its batches are of what follows them. */
+  opening: number;
+  student: Batch[];
+  teacher: Batch[];
+}
+
 /**
  * Batches in which every example has the same part and prefix, for the student and, with the same members at the same index, for the
  * teacher, who has those held out after them.
  */
-export function groupExamples(examples: readonly RidgeExample[]): { student: Batch[]; teacher: Batch[] } {
+export function groupExamples(examples: readonly RidgeExample[]): Groups {
+  const opening = sharedOpening(
+    examples.map(({ student }) => ({ tokens: student.tokens, targets: student.positions.map((at) => at + 1) })),
+  );
   const buckets = new Map<string, number[]>();
   examples.forEach(({ part, prefix }, i) => {
     const key = `${part} ${prefix}`;
@@ -35,7 +47,7 @@ export function groupExamples(examples: readonly RidgeExample[]): { student: Bat
   const heldout = ([first]: number[]) => examples[first!]!.part === 'heldout';
   const lists = [...buckets.values()];
   const all = [...lists.filter((list) => !heldout(list)), ...lists.filter(heldout)].flatMap((indices) =>
-    groupSequences(indices.map((i) => examples[i]!.student.tokens.length)).map((batch) => ({
+    groupSequences(indices.map((i) => examples[i]!.student.tokens.length - opening)).map((batch) => ({
       ...batch,
       members: batch.members.map((i) => indices[i]!),
     })),
@@ -44,5 +56,5 @@ export function groupExamples(examples: readonly RidgeExample[]): { student: Bat
     const lengths = members.map((i) => examples[i]!.teacher.tokens.length);
     return { members, lengths, length: Math.max(...lengths) };
   });
-  return { student: all.filter(({ members }) => !heldout([...members])), teacher };
+  return { opening, student: all.filter(({ members }) => !heldout([...members])), teacher };
 }

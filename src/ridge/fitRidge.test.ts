@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict';
 import { after, describe, it } from 'node:test';
+import { baseFingerprint } from '../adapter/fingerprint.js';
 import { measureNll } from '../adapter/measureNll.js';
+import { writeAdapter } from '../adapter/writeAdapter.js';
 import { Engine } from '../ggml/engine.js';
 import { eachLayer } from '../model/eachLayer.js';
 import { LabelGradient } from '../model/labelGradient.js';
@@ -29,11 +31,17 @@ const random = new Random(11);
 const vocabulary = 265;
 const tokens = (n: number) => Int32Array.from({ length: n }, () => 3 + Math.floor(random.uniform() * (vocabulary - 3)));
 
-/** Random sequences whose second half is to be predicted. */
-function examples(count: number, part: Part, length = 12, prefix = -1): RidgeExample[] {
+/** Random sequences whose second half is to be predicted, behind an opening that all have. */
+function examples(
+  count: number,
+  part: Part,
+  length = 12,
+  prefix = -1,
+  opening: Int32Array = new Int32Array(0),
+): RidgeExample[] {
   return Array.from({ length: count }, (_, i) => {
-    const sequence = tokens(length + (i % 3));
-    const positions = Int32Array.from({ length: length / 2 }, (_, k) => length / 2 - 1 + k);
+    const sequence = Int32Array.from([...opening, ...tokens(length + (i % 3))]);
+    const positions = Int32Array.from({ length: length / 2 }, (_, k) => opening.length + length / 2 - 1 + k);
     const walked = { tokens: sequence, positions };
     return { part, prefix, student: walked, teacher: walked, targets: positions.map((p) => sequence[p + 1]!) };
   });
@@ -42,18 +50,22 @@ function examples(count: number, part: Part, length = 12, prefix = -1): RidgeExa
 const settings: RidgeSettings = { rank: 64, lambdas: [1e-4], firstLayer: 1, sweeps: 0, firstSweepLayer: 1 };
 
 describe('ridge', () => {
-  it('measures the NLL that libllama measures', async () => {
-    const path = await tiny({ layers: 3 });
-    await using model = await Model.open(engine, path);
-    const set = examples(5, 'validation');
-    await using student = await Student.create(model, workspace, set, groupExamples(set).student, () => {});
-    await eachLayer(model, 0, (layer) => student.advance(layer));
-    using head = await model.head();
-    const found = await walkedNll(model, workspace, head, student.walker, set, 'validation');
-    const sequences = set.map((e) => ({ tokens: e.student.tokens, targets: e.student.positions.map((p) => p + 1) }));
-    const { base } = await measureNll(path, undefined, sequences, { threads: 2 });
-    assert.ok(Math.abs(found - base) < 1e-5 * base, `${found}, libllama ${base}`);
-  });
+  const scored = (set: readonly RidgeExample[]) =>
+    set.map(({ student }) => ({ tokens: student.tokens, targets: student.positions.map((p) => p + 1) }));
+  for (const shared of [0, 10])
+    it(`measures the NLL that libllama measures, of sequences that share ${shared} tokens`, async () => {
+      const path = await tiny({ layers: 3 });
+      await using model = await Model.open(engine, path);
+      const set = examples(5, 'validation', 12, -1, tokens(shared));
+      assert.equal(groupExamples(set).opening, shared);
+      await using student = await Student.create(model, workspace, set, groupExamples(set), () => {});
+      await eachLayer(model, 0, (layer) => student.advance(layer));
+      using head = await model.head();
+      const found = await walkedNll(model, workspace, head, student.walker, set, 'validation');
+      const { base } = await measureNll(path, undefined, scored(set), { threads: 2 });
+      // Keys and values that sequences share stay f32, where libllama has f16.
+      assert.ok(Math.abs(found - base) < (shared ? 1e-4 : 1e-5) * base, `${found}, libllama ${base}`);
+    });
 
   // With 64 columns q8_0 has layouts of its own (AMX); 32 are too few for them.
   for (const [type, embedding] of [
@@ -184,6 +196,38 @@ describe('ridge', () => {
       for (const value of [...factors.a, ...factors.b]) assert.ok(Number.isFinite(value));
     }
   });
+
+  for (const shared of [0, 10])
+    it(`ends where libllama does with its adapter, of sequences that share ${shared} tokens`, async () => {
+      const path = await tiny({ layers: 4 });
+      await using model = await Model.open(engine, path);
+      const opening = tokens(shared);
+      const validation = examples(12, 'validation', 12, 0, opening);
+      const set = [...examples(60, 'train', 12, 0, opening), ...validation];
+      const problem = { examples: set, prefixes: [tokens(30)] };
+      const wanted = { rank: 8, lambdas: [0.3], firstLayer: 1, sweeps: 2, firstSweepLayer: 2 };
+      const { modules, nll } = await fitRidge(engine, model, problem, wanted, () => {});
+      const adapter = `${folder}/${files++}.gguf`;
+      await writeAdapter(adapter, {
+        base: {
+          architecture: model.hyper.architecture.name,
+          name: 'tiny',
+          sha256: 'a'.repeat(64),
+          fingerprint: await baseFingerprint(model.gguf),
+          templateSha256: 'b'.repeat(64),
+        },
+        modules,
+        alpha: 1,
+        name: 'tiny',
+        stopTokens: [],
+        recipe: {},
+        metrics: {},
+        version: '0',
+      });
+      const { base, adapted } = await measureNll(path, adapter, scored(validation), { threads: 2 });
+      assert.ok(Math.abs(base - adapted!) > 1e-3 * base, 'the adapter has an effect');
+      assert.ok(Math.abs(nll.student.validation - adapted!) < 1e-4 * base, `${nll.student.validation}, ${adapted}`);
+    });
 
   it('is the same bit for bit when repeated', async () => {
     const path = await tiny({ layers: 3 });

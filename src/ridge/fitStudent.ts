@@ -42,7 +42,7 @@ export async function fitStudent(
 ): Promise<RidgeFit> {
   const { layers } = model.hyper;
   const { firstLayer } = settings;
-  const groups = groupExamples(examples).student;
+  const groups = groupExamples(examples);
   await using student = await Student.create(model, workspace, examples, groups, progress.add, signal);
   const sweeps = new LabelSweeps(engine, model, workspace, student, examples, settings, emit, progress.add, signal);
   const walked = student.walker.paddedTokens;

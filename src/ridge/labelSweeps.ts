@@ -1,4 +1,6 @@
 import type { Engine } from '../ggml/engine.js';
+import type { Graph } from '../ggml/graph.js';
+import type { Tensor } from '../ggml/tensor.js';
 import type { Workspace } from '../ggml/workspace.js';
 import { eachLayer } from '../model/eachLayer.js';
 import { HiddenStates } from '../model/hiddenStates.js';
@@ -72,7 +74,7 @@ export class LabelSweeps {
     if (this.settings.sweeps === 0) return 0;
     const { layers } = this.model.hyper;
     const { batches } = this.student.walker;
-    const tokens = this.sample.reduce((sum, i) => sum + batches[i]!.batch.length * batches[i]!.batch.members.length, 0);
+    const tokens = this.sample.reduce((sum, i) => sum + batches[i]!.tokens, 0);
     return (
       Sensitivity.walks(layers, this.settings.firstSweepLayer) * tokens +
       3 * this.settings.sweeps * this.upperLayers * this.student.walker.paddedTokens
@@ -130,12 +132,13 @@ export class LabelSweeps {
     const { embedding } = this.model.hyper;
     return await correctLayer(this.engine, this.student, layer, async (module, collect) => {
       const [inputs] = linearShape(this.model.hyper, module);
-      using gram = new Gram(this.engine, inputs, embedding);
+      using gram = new Gram(this.workspace, inputs, embedding, this.signal);
       const old = before.find((entry) => entry.module === module);
       const weights = outputWeights(layer, module, this.metric);
       using worn = new PlacedLora(this.engine, old ? [old] : []);
       const norm = weights && { weights, worn: worn.lora };
-      await collect(labelFit(gradient, embedding, sensitivity.at(layer.index), gram, norm));
+      const carryBack = (g: Graph, atEnd: Tensor) => sensitivity.carryBack(g, layer.index, atEnd);
+      await collect(labelFit(gradient, embedding, carryBack, gram, norm));
       const { rank } = this.settings;
       const { factors } = await reducedRankRidge(this.engine, this.workspace, gram, {
         lambda,

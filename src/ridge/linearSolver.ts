@@ -49,7 +49,7 @@ export class LinearSolver {
     { layer, module, inputs, outputs, weights }: LinearToSolve,
     collect: (sinks: { train: Gram; validation: ValidationRows }) => Promise<void>,
   ): Promise<Factors> {
-    using train = new Gram(this.engine, inputs, outputs);
+    using train = new Gram(this.workspace, inputs, outputs, this.signal);
     const validation = new ValidationRows();
     await collect({ train, validation });
     const known = (layer - this.settings.firstLayer) % lambdaEvery === 0 ? undefined : this.lambdas.get(module);

@@ -58,7 +58,7 @@ function solve(a: Matrix, b: Matrix): Matrix {
 
 /** Rows of a data matrix into a Gram, in two batches as they would stream in. */
 async function gramOf(x: Matrix, y: Matrix): Promise<Gram> {
-  const gram = new Gram(engine, x[0]!.length, y[0]!.length);
+  const gram = new Gram(workspace, x[0]!.length, y[0]!.length);
   const half = Math.ceil(x.length / 2);
   for (const [from, to] of [
     [0, half],
@@ -72,8 +72,9 @@ async function gramOf(x: Matrix, y: Matrix): Promise<Gram> {
       g.input('f32', [y[0]!.length, rows], flat(y.slice(from, to))),
     );
     await g.compute();
+    await gram.computed();
   }
-  await gram.complete(workspace);
+  await gram.complete();
   return gram;
 }
 
@@ -140,15 +141,16 @@ describe('Gram', () => {
     it(`is the products of all rows streamed in, ${kernels} kernels`, async () => {
       const own = new Engine({ threads: 2, kernels });
       const room = own.workspace(256);
-      const gram = new Gram(own, n, m);
+      const gram = new Gram(room, n, m);
       for (const part of [x.slice(0, 25), x.slice(25)]) {
         const first = part === x ? 0 : x.indexOf(part[0]!);
         const g = room.begin();
         const [xs, ys] = [flat(part), flat(y.slice(first, first + part.length))];
         gram.add(g, g.input('f32', [n, part.length], xs), g.input('f32', [m, part.length], ys));
         await g.compute();
+        await gram.computed();
       }
-      await gram.complete(room);
+      await gram.complete();
       const check = (found: Float32Array, expected: Matrix, name: string) => {
         // bf16 keeps 8 bits of each factor; the sum of 40 products of size 1 is then right to a few tenths.
         const tolerance = own.fastBf16 ? 0.3 : 1e-4;

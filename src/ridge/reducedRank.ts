@@ -1,9 +1,10 @@
 import type { Engine } from '../ggml/engine.js';
+import type { Graph } from '../ggml/graph.js';
 import type { Workspace } from '../ggml/workspace.js';
 import type { Factors } from '../model/lora.js';
 import { Cholesky } from './cholesky.js';
 import { type Gram, meanDiagonal } from './gram.js';
-import { topEigenvectors } from './topEigenvectors.js';
+import { type Multiply, oversampling, topEigenvectors } from './topEigenvectors.js';
 import type { ValidationRows } from './validationRows.js';
 
 export interface RidgeSolution {
@@ -41,30 +42,34 @@ export async function reducedRankRidge(
   const { lambda, validation, signal } = options;
   const { inputs: n, outputs: m } = train;
   const rank = Math.min(options.rank, n, m);
-  await train.complete(workspace, signal);
+  await train.complete();
   const penalty = lambda * meanDiagonal(train);
   using cholesky = await Cholesky.factor(workspace, train.xx, penalty, signal);
-  using buffer = engine.buffer(3);
-  const z = buffer.tensor('f32', [n, m]); // m rows of n
-  const zz = buffer.tensor('f32', [m, m]);
-  const u = buffer.tensor('f32', [n, rank]); // rank rows of n
-  buffer.allocate({ zero: true });
-
-  const forward = workspace.begin();
-  cholesky.solveLower(forward, train.xy, z);
-  // Where bf16 is fast its rounding is welcome here: it turns the components found by a little, and takes nothing from their fit.
-  const left = engine.fastBf16 ? forward.cast(z, 'bf16') : z;
-  forward.run(forward.copy(forward.mulMat(left, z), zz));
-  await forward.compute(signal);
-
-  const { vectors, values } = await topEigenvectors(workspace, zz, rank, signal);
-
-  const back = workspace.begin();
-  const v = back.input('f32', [m, rank], vectors);
-  const zv = back.mulMat(back.cont(back.transpose(z)), v); // [n, rank]
-  cholesky.solveUpper(back, zv, u);
-  await back.compute(signal);
-
+  // ZᵀZ = XYᵀ·C⁻¹·XY is only multiplied with, some columns at a time: Z itself would be as much work as all else together.
+  using buffer = engine.buffer(2);
+  const yx = buffer.tensor('f32', [m, n]); // n rows of m
+  const u = buffer.tensor('f32', [n, Math.min(m, rank + oversampling)]);
+  buffer.allocate();
+  const turn = workspace.begin();
+  turn.run(turn.copy(turn.transpose(train.xy), yx));
+  await turn.compute(signal);
+  /** C⁻¹·XᵀY·v for rows v of m values. */
+  const solve = (g: Graph, rows: Float32Array, count: number) => {
+    const into = g.rowsOf(u, 0, count);
+    cholesky.solveLower(g, g.mulMat(yx, g.input('f32', [m, count], rows)), into);
+    cholesky.solveUpper(g, into, into);
+    return into;
+  };
+  const multiply: Multiply = async (rows, count) => {
+    const g = workspace.begin();
+    const product = g.output(g.mulMat(train.xy, solve(g, rows, count)));
+    await g.compute(signal);
+    return product.read(new Float32Array(count * m));
+  };
+  const { vectors, values } = await topEigenvectors(multiply, m, rank);
+  const last = workspace.begin();
+  solve(last, vectors, rank);
+  await last.compute(signal);
   const a = u.read(new Float32Array(rank * n));
   const b = new Float32Array(m * rank);
   for (let k = 0; k < rank; k++) for (let o = 0; o < m; o++) b[o * rank + k] = vectors[k * m + o]!;

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { after, describe, it } from 'node:test';
 import { Engine } from '../ggml/engine.js';
+import { batchInputs } from '../model/batch.js';
 import { block } from '../model/block.js';
 import { Model } from '../model/model.js';
 import { Walker } from '../model/walker.js';
@@ -26,9 +27,9 @@ const sequences = (count: number) =>
 async function walk(model: Model, walker: Walker, first: number, last: number): Promise<void> {
   for (let l = first; l <= last; l++) {
     using layer = await model.layer(l);
-    for (const { index } of walker.batches) {
-      const { g, x, inputs } = await walker.begin(workspace, index);
-      const out = g.output(block(g, model.hyper, layer, x, inputs));
+    for (const { index, batch } of walker.batches) {
+      const { g, x } = await walker.begin(workspace, index);
+      const out = g.output(block(g, model.hyper, layer, x, batchInputs(g, batch, model.ropeFactors)));
       await g.compute();
       await walker.hidden.write(index, out.toFloat32());
     }
@@ -60,11 +61,20 @@ describe('sensitivity', () => {
         undefined,
         metric,
       );
-      assert.equal(sensitivity.at(last), null);
+      // J_lᵀ of each unit vector: row o says what each dimension of this layer does to dimension o of the last.
+      const unit = new Float32Array(d * d);
+      for (let k = 0; k < d; k++) unit[k * d + k] = 1;
+      const rowsOf = async (layer: number) => {
+        const g = workspace.begin();
+        const rows = g.output(sensitivity.carryBack(g, layer, g.scale(g.input('f32', [d, d], unit), 1)));
+        await g.compute();
+        return rows.toFloat32();
+      };
+      assert.deepEqual(await rowsOf(last), unit);
 
       const others = sequences(20);
       for (let l = first; l < last; l++) {
-        const jacobian = sensitivity.at(l)!.toFloat32(); // row k: what dimension k of this layer does to each of the last
+        const jacobian = await rowsOf(l);
         await using still = await Walker.create(model, workspace, others);
         await using moved = await Walker.create(model, workspace, others);
         await walk(model, still, 0, l);
@@ -87,7 +97,7 @@ describe('sensitivity', () => {
           for (let o = 0; o < d; o++) {
             const truth = measured(a[token * d + o]! - b[token * d + o]!, o);
             let predicted = 0;
-            for (let k = 0; k < d; k++) predicted += jacobian[o + k * d]! * measured(change[k]!, k);
+            for (let k = 0; k < d; k++) predicted += jacobian[o * d + k]! * measured(change[k]!, k);
             error += (truth - predicted) ** 2;
             unchanged += (truth - measured(change[o]!, o)) ** 2;
           }

@@ -1,12 +1,13 @@
 import type { Engine } from '../ggml/engine.js';
+import type { Graph } from '../ggml/graph.js';
+import { forPlacing, type Linear, placeComputed } from '../ggml/linear.js';
 import type { Tensor } from '../ggml/tensor.js';
-import type { TensorBuffer } from '../ggml/tensorBuffer.js';
 import type { Workspace } from '../ggml/workspace.js';
-import { block } from '../model/block.js';
 import { eachLayer } from '../model/eachLayer.js';
 import { HiddenStates } from '../model/hiddenStates.js';
 import type { Layer } from '../model/layer.js';
 import type { Model } from '../model/model.js';
+import { sharedBlock, streamInputs } from '../model/sharedOpening.js';
 import type { Walker } from '../model/walker.js';
 import { throwIfStopped } from '../util/errors.js';
 import { Random } from '../util/random.js';
@@ -22,24 +23,27 @@ const stream = 0x5e45;
 
 /**
  * How a change of the residual stream after layer l shows at the last layer, on average over tokens: Δh_L ≈ J_l·Δh_l. Measured by
- * forward passes only: noise n is added after layer l, and J_l is the regression of what it changes at the end on n, shrunk towards
- * the identity (what a residual network does when its layers ignore the change). What is quadratic in n is uncorrelated with it.
+ * forward passes only, one layer at a time: noise n is added after layer l, and I + D_l is the regression of what it makes of itself
+ * after layer l + 1 on n, shrunk towards the identity (what a residual network does when its layers ignore the change). What is
+ * quadratic in n is uncorrelated with it. J_l is the product of these from l on.
  */
 export class Sensitivity implements Disposable {
   private constructor(
-    private readonly buffer: TensorBuffer | undefined,
-    private readonly byLayer: ReadonlyMap<number, Tensor>,
+    private readonly layers: number,
+    /** D_lᵀ: [embedding, n] after layer l + 1 -> after layer l. */
+    private readonly deviations: ReadonlyMap<number, Linear>,
   ) {}
 
-  /** f32 [embedding, embedding], ne0 the last layer's dimension, ne1 this layer's; null stands for the identity. */
-  at(layer: number): Tensor | null {
-    return this.byLayer.get(layer) ?? null;
+  /** J_lᵀ·gradient: gradients at the last layer, [embedding, n], carried back to just behind `layer`. */
+  carryBack(g: Graph, layer: number, gradient: Tensor): Tensor {
+    let carried = gradient;
+    for (let l = this.layers - 2; l >= layer; l--) carried = g.add(carried, this.deviations.get(l)!.apply(g, carried));
+    return carried;
   }
 
   /** Layers that `measure` walks a sample through, counted once for each state that is walked. */
   static walks(layers: number, firstLayer: number): number {
-    const n = layers - firstLayer;
-    return n > 1 ? (n * (n + 1)) / 2 : 0;
+    return Math.max(0, 2 * (layers - firstLayer) - 1);
   }
 
   /**
@@ -59,46 +63,39 @@ export class Sensitivity implements Disposable {
     metric?: Float32Array,
   ): Promise<Sensitivity> {
     await using walker = sample;
+    await using states = await HiddenStates.create(walker.hidden.sizes);
     const { layers, embedding } = model.hyper;
-    const count = Math.max(0, layers - 1 - firstLayer);
-    if (count === 0) return new Sensitivity(undefined, new Map());
-    const buffer = engine.buffer(count);
-    const perturbed: Perturbed[] = [];
-    for (let l = firstLayer; l < layers - 1; l++) {
-      perturbed.push({ layer: l, into: buffer.tensor('f32', [embedding, embedding]), scales: [] });
-    }
-    buffer.allocate();
+    const deviations = new Map<number, Linear>();
+    let perturbed: Perturbed | undefined;
     try {
-      // All perturbed states walk together, so that each layer's weights are loaded once.
       await eachLayer(model, firstLayer, async (layer) => {
-        const stores = [walker.hidden, ...perturbed.flatMap(({ states }) => (states ? [states] : []))];
-        for (const store of stores) await advance(model, workspace, layer, walker, store, onStep, signal);
-        const begins = perturbed.find((p) => p.layer === layer.index);
-        if (begins) await perturb(walker, embedding, begins, metric);
+        const walk = (store: HiddenStates) => advance(model, workspace, layer, walker, store, onStep, signal);
+        await walk(walker.hidden);
+        if (perturbed) {
+          await walk(states);
+          const deviation = await regress(engine, workspace, walker, embedding, perturbed, metric, signal);
+          deviations.set(perturbed.layer, deviation);
+        }
+        perturbed = layer.index < layers - 1 ? await perturb(walker, embedding, layer.index, states, metric) : undefined;
       });
-      for (const each of perturbed) await regress(engine, workspace, walker, embedding, each, metric, signal);
-      return new Sensitivity(buffer, new Map(perturbed.map(({ layer, into }) => [layer, into])));
+      return new Sensitivity(layers, deviations);
     } catch (error) {
-      buffer[Symbol.dispose]();
+      for (const deviation of deviations.values()) deviation[Symbol.dispose]();
       throw error;
-    } finally {
-      for (const { states } of perturbed) await states?.[Symbol.asyncDispose]();
     }
   }
 
   [Symbol.dispose](): void {
-    this.buffer?.[Symbol.dispose]();
+    for (const deviation of this.deviations.values()) deviation[Symbol.dispose]();
   }
 }
 
 /** The sample with noise added after one layer. */
 interface Perturbed {
   readonly layer: number;
-  /** Where its J goes. */
-  readonly into: Tensor;
   /** Size of the noise of each row, batch by batch. */
   readonly scales: Float32Array[];
-  states?: HiddenStates;
+  readonly states: HiddenStates;
 }
 
 /** Walks all batches of a store through one layer. */
@@ -111,26 +108,33 @@ async function advance(
   onStep: (tokens: number) => void,
   signal?: AbortSignal,
 ): Promise<void> {
-  for (const { index, batch } of walker.batches) {
+  for (const { index, batch, tokens } of walker.batches) {
     throwIfStopped(signal);
-    const { g, x, inputs } = await walker.begin(workspace, index, undefined, store);
-    const out = g.output(block(g, model.hyper, layer, x, inputs));
+    const { g, x } = await walker.begin(workspace, index, store);
+    const inputs = streamInputs(g, batch, walker.opening, model.ropeFactors);
+    const out = g.output(sharedBlock(g, model.hyper, layer, x, inputs));
     await g.compute(signal);
     await store.write(index, out.read(new Float32Array(out.elements)));
-    onStep(batch.length * batch.members.length);
+    onStep(tokens);
   }
 }
 
-/** The noise of a layer: the same numbers at every call. */
-function noiseOf({ layer }: Perturbed): Random {
+/** The noise after a layer: the same numbers at every call. */
+function noiseAfter(layer: number): Random {
   return new Random(layer, stream);
 }
 
-async function perturb(walker: Walker, d: number, into: Perturbed, metric?: Float32Array): Promise<void> {
+/** Writes the walker's states with noise added to `states`. */
+async function perturb(
+  walker: Walker,
+  d: number,
+  layer: number,
+  states: HiddenStates,
+  metric?: Float32Array,
+): Promise<Perturbed> {
   const measure = (k: number) => metric?.[k] ?? 1;
-  const states = await HiddenStates.create(walker.hidden.sizes);
-  into.states = states;
-  const random = noiseOf(into);
+  const random = noiseAfter(layer);
+  const perturbed: Perturbed = { layer, scales: [], states };
   for (const { index, rows } of walker.batches) {
     const hidden = (await walker.hidden.read(index)).slice();
     const scales = new Float32Array(rows.length);
@@ -140,12 +144,13 @@ async function perturb(walker: Walker, d: number, into: Perturbed, metric?: Floa
       scales[i] = relativeSize * Math.sqrt(norm / d);
       for (let k = 0; k < d; k++) hidden[token * d + k]! += (scales[i]! * random.normal()) / measure(k);
     });
-    into.scales.push(scales);
+    perturbed.scales.push(scales);
     await states.write(index, hidden);
   }
+  return perturbed;
 }
 
-/** J of one layer, from the states at the end of the walk with and without its noise. */
+/** Dᵀ of one layer, from the states one layer further on with and without its noise. */
 async function regress(
   engine: Engine,
   workspace: Workspace,
@@ -154,12 +159,12 @@ async function regress(
   perturbed: Perturbed,
   metric: Float32Array | undefined,
   signal?: AbortSignal,
-): Promise<void> {
-  using gram = new Gram(engine, d, d);
-  const random = noiseOf(perturbed);
+): Promise<Linear> {
+  using gram = new Gram(workspace, d, d, signal);
+  const random = noiseAfter(perturbed.layer);
   for (const { index, rows } of walker.batches) {
     if (rows.length === 0) continue;
-    const [moved, still] = [await perturbed.states!.read(index), await walker.hidden.read(index)];
+    const [moved, still] = [await perturbed.states.read(index), await walker.hidden.read(index)];
     const noise = new Float32Array(rows.length * d);
     // What the noise became, less the noise itself: the deviation from the identity.
     const deviation = new Float32Array(rows.length * d);
@@ -175,8 +180,9 @@ async function regress(
     const g = workspace.begin();
     gram.add(g, g.input('f32', [d, rows.length], noise), g.input('f32', [d, rows.length], deviation));
     await g.compute(signal);
+    await gram.computed();
   }
-  await gram.complete(workspace, signal);
+  await gram.complete();
   using cholesky = await Cholesky.factor(workspace, gram.xx, shrinkage * meanDiagonal(gram), signal);
   using scratch = engine.buffer(1);
   const solution = scratch.tensor('f32', [d, d]); // row k: coefficients of the last layer's dimension k
@@ -184,8 +190,7 @@ async function regress(
   const g = workspace.begin();
   cholesky.solveLower(g, gram.xy, solution);
   cholesky.solveUpper(g, solution, solution);
-  const identity = new Float32Array(d * d);
-  for (let k = 0; k < d; k++) identity[k * d + k] = 1;
-  g.run(g.copy(g.add(g.cont(g.transpose(solution)), g.input('f32', [d, d], identity)), perturbed.into));
+  const deviation = forPlacing(g, g.cont(g.transpose(solution))); // ne0 the next layer's dimension, ne1 this layer's
   await g.compute(signal);
+  return await placeComputed(engine, deviation);
 }

@@ -3,23 +3,15 @@ import type { Tensor } from '../ggml/tensor.js';
 import type { Workspace } from '../ggml/workspace.js';
 import { postNormOf } from '../model/architecture.js';
 import type { Batch } from '../model/batch.js';
-import {
-  afterAttention,
-  afterFeedForward,
-  attend,
-  block,
-  feedForward,
-  type LayerLora,
-  project,
-  written,
-} from '../model/block.js';
+import { afterAttention, afterFeedForward, feedForward, type LayerLora, project, written } from '../model/block.js';
 import { HiddenStates } from '../model/hiddenStates.js';
 import type { Layer } from '../model/layer.js';
 import type { Model } from '../model/model.js';
-import { Walker } from '../model/walker.js';
+import { type StreamInputs, sharedAttention, sharedBlock, streamInputs } from '../model/sharedOpening.js';
+import { type WalkedSequence, Walker } from '../model/walker.js';
 import { UnsupportedError } from '../util/errors.js';
 import type { CorrectedLinear } from './correctLayer.js';
-import type { RidgeExample } from './examples.js';
+import type { Groups, RidgeExample } from './examples.js';
 import type { Fit, RowSink } from './target.js';
 import { throughNorm } from './throughNorm.js';
 
@@ -59,14 +51,17 @@ export class Student implements AsyncDisposable {
     model: Model,
     workspace: Workspace,
     examples: readonly RidgeExample[],
-    groups: readonly Batch[],
+    { student: groups, opening }: Pick<Groups, 'student' | 'opening'>,
     onBatch: (tokens: number) => void,
     signal?: AbortSignal,
   ): Promise<Student> {
-    const sequences = examples.map((example) => example.student);
-    const walker = await Walker.create(model, workspace, sequences, { groups, signal });
+    const walker = await Walker.create(model, workspace, afterOpening(examples, opening), {
+      groups,
+      opening: examples[0]?.student.tokens.subarray(0, opening),
+      signal,
+    });
     const width = model.hyper.heads * model.hyper.headDim;
-    const context = await HiddenStates.create(groups.map((b) => b.length * b.members.length * width));
+    const context = await HiddenStates.create(walker.batches.map(({ tokens }) => tokens * width));
     return new Student(model, workspace, examples, walker, context, onBatch, signal);
   }
 
@@ -83,30 +78,30 @@ export class Student implements AsyncDisposable {
 
   /** A walker of its own over some batches, standing where `save` was called. */
   async savedSample(batches: readonly number[]): Promise<Walker> {
-    const sequences = this.examples.map((example) => example.student);
+    const { opening } = this.walker;
     const groups = batches.map((index) => this.walker.batches[index]!.batch);
     const hidden = await HiddenStates.create(batches.map((index) => this.saved!.sizes[index]!));
     for (const [i, index] of batches.entries()) await hidden.write(i, await this.saved!.read(index));
-    return Walker.at(this.model, sequences, groups, hidden);
+    return Walker.at(this.model, afterOpening(this.examples, opening), groups, opening, hidden);
   }
 
   /** Walks through a layer that is not adapted. */
   async advance(layer: Layer): Promise<void> {
-    for (const { index, batch } of this.walker.batches) {
-      const { g, x, inputs } = await this.walker.begin(this.workspace, index);
-      const out = g.output(block(g, this.model.hyper, layer, x, inputs));
+    for (const { index, batch, tokens } of this.walker.batches) {
+      const { g, x } = await this.walker.begin(this.workspace, index);
+      const out = g.output(sharedBlock(g, this.model.hyper, layer, x, this.inputs(g, batch)));
       await g.compute(this.signal);
       await this.walker.hidden.write(index, out.read(await this.walker.room(index)));
-      this.onBatch(batch.length * batch.members.length);
+      this.onBatch(tokens);
     }
   }
 
   /** Step 1. */
   async attend(layer: Layer, fit: Fit): Promise<void> {
     const { hyper } = this.model;
-    for (const { index, batch, rows: indices } of this.walker.batches) {
-      const { g, x, inputs, rows } = await this.walker.begin(this.workspace, index);
-      const context = g.output(attend(g, hyper, layer, x, inputs).context);
+    for (const { index, batch, tokens, rows: indices } of this.walker.batches) {
+      const { g, x, rows } = await this.walker.begin(this.workspace, index);
+      const context = g.output(sharedAttention(g, hyper, layer, x, this.inputs(g, batch)));
       const sink = fit.sinkOf(this.partOf(batch));
       if (sink && rows) {
         const contextRows = g.getRows(context, rows);
@@ -121,10 +116,10 @@ export class Student implements AsyncDisposable {
         });
       }
       await g.compute(this.signal);
-      await sink?.computed();
       const room = this.context.inMemory ? await this.context.read(index) : new Float32Array(context.elements);
       await this.context.write(index, context.read(room));
-      this.onBatch(batch.length * batch.members.length);
+      await sink?.computed();
+      this.onBatch(tokens);
     }
   }
 
@@ -132,7 +127,7 @@ export class Student implements AsyncDisposable {
   async middle(layer: Layer, lora: LayerLora, fit: Fit): Promise<void> {
     const { hyper } = this.model;
     const width = hyper.heads * hyper.headDim;
-    for (const { index, batch, rows: indices } of this.walker.batches) {
+    for (const { index, batch, tokens, rows: indices } of this.walker.batches) {
       const { g, x, rows } = await this.walker.begin(this.workspace, index);
       const context = g.input('f32', [width, x.ne[1]], await this.context.read(index));
       const middle = g.output(afterAttention(g, hyper, layer, x, context, lora));
@@ -150,22 +145,22 @@ export class Student implements AsyncDisposable {
         });
       }
       await g.compute(this.signal);
-      await sink?.computed();
       await this.walker.hidden.write(index, middle.read(await this.walker.room(index)));
-      this.onBatch(batch.length * batch.members.length);
+      await sink?.computed();
+      this.onBatch(tokens);
     }
   }
 
   /** Step 3, with the correction of `ffn_down` in `lora`. */
   async finish(layer: Layer, lora: LayerLora): Promise<void> {
-    for (const { index, batch } of this.walker.batches) {
+    for (const { index, tokens } of this.walker.batches) {
       const { g, x } = await this.walker.begin(this.workspace, index);
       const out = g.output(
         afterFeedForward(g, this.model.hyper, layer, x, feedForward(g, this.model.hyper, layer, x, lora), lora),
       );
       await g.compute(this.signal);
       await this.walker.hidden.write(index, out.read(await this.walker.room(index)));
-      this.onBatch(batch.length * batch.members.length);
+      this.onBatch(tokens);
     }
   }
 
@@ -195,6 +190,10 @@ export class Student implements AsyncDisposable {
     sink.add(g, x, y);
   }
 
+  private inputs(g: Graph, batch: Batch): StreamInputs {
+    return streamInputs(g, batch, this.walker.opening, this.model.ropeFactors);
+  }
+
   private partOf(batch: Batch) {
     return this.examples[batch.members[0]!]!.part;
   }
@@ -204,4 +203,12 @@ export class Student implements AsyncDisposable {
     await this.context[Symbol.asyncDispose]();
     await this.saved?.[Symbol.asyncDispose]();
   }
+}
+
+/** The student's sequences without what they all begin with. */
+function afterOpening(examples: readonly RidgeExample[], opening: number): WalkedSequence[] {
+  return examples.map(({ student: { tokens, positions } }) => ({
+    tokens: tokens.subarray(opening),
+    positions: positions.map((at) => at - opening),
+  }));
 }

@@ -5,7 +5,7 @@ import type { HiddenStates } from '../model/hiddenStates.js';
 import type { LearntPart, Part } from './examples.js';
 import type { Gram } from './gram.js';
 
-/** Takes rows of inputs and wanted outputs in a graph; `computed` follows its computation. */
+/** Takes rows of inputs and wanted outputs in a graph; `computed` follows its computation, and may end it. */
 export interface RowSink {
   add(graph: Graph, x: Tensor, y: Tensor): void;
   computed(): void | Promise<void>;
@@ -58,22 +58,21 @@ export function teacherFit(
 }
 
 /**
- * Follow the labels: the gradient of their log-likelihood at the last residual stream, carried back to this layer by `sensitivity`
- * ([embedding, embedding] with ne0 the last layer's dimension; null for the identity).
+ * Follow the labels.
+ * @param gradient of their log-likelihood at the last residual stream
+ * @param carryBack takes it from there, [embedding, rows], to where the linear writes
  */
 export function labelFit(
   gradient: HiddenStates,
   embedding: number,
-  sensitivity: Tensor | null,
+  carryBack: (g: Graph, gradient: Tensor) => Tensor,
   gram: Gram,
   norm?: BehindNorm,
 ): Fit {
   return {
     sinkOf: (part) => (part === 'train' ? gram : undefined),
-    wanted: async (g, batch, rows) => {
-      const atEnd = g.input('f32', [embedding, rows], await gradient.read(batch));
-      return sensitivity ? g.mulMat(sensitivity, atEnd) : atEnd;
-    },
+    wanted: async (g, batch, rows) =>
+      carryBack(g, g.input('f32', [embedding, rows], await gradient.read(batch))),
     norm,
   };
 }

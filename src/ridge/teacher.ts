@@ -1,5 +1,5 @@
 import type { Workspace } from '../ggml/workspace.js';
-import type { Batch } from '../model/batch.js';
+import { type Batch, batchInputs } from '../model/batch.js';
 import { afterAttention, afterFeedForward, attend, feedForward, type LayerLora } from '../model/block.js';
 import { HiddenStates } from '../model/hiddenStates.js';
 import type { Layer } from '../model/layer.js';
@@ -58,9 +58,10 @@ export class Teacher implements AsyncDisposable {
       await prefix.advance(this.workspace, layer, lora, signal);
       onBatch(prefix.tokens.length);
     }
-    for (const { index, batch, rows: indices } of this.walker.batches) {
+    for (const { index, batch, tokens, rows: indices } of this.walker.batches) {
       const prefix = this.prefixes[this.examples[batch.members[0]!]!.prefix]?.keysValues;
-      const { g, x, inputs, rows } = await this.walker.begin(this.workspace, index, prefix);
+      const { g, x, rows } = await this.walker.begin(this.workspace, index);
+      const inputs = batchInputs(g, batch, this.model.ropeFactors, prefix);
       const middle = afterAttention(g, hyper, layer, x, attend(g, hyper, layer, x, inputs, lora).context, lora);
       const out = g.output(afterFeedForward(g, hyper, layer, middle, feedForward(g, hyper, layer, middle, lora), lora));
       const middleRows = rows && g.output(g.getRows(middle, rows));
@@ -70,7 +71,7 @@ export class Teacher implements AsyncDisposable {
       const size = indices.length * hyper.embedding;
       if (middleRows) await this.middle.write(index, middleRows.read(new Float32Array(size)));
       if (outRows) await this.out.write(index, outRows.read(new Float32Array(size)));
-      onBatch(batch.length * batch.members.length);
+      onBatch(tokens);
     }
   }
 

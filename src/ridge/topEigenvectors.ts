@@ -3,31 +3,32 @@ import type { Workspace } from '../ggml/workspace.js';
 import { Random } from '../util/random.js';
 
 /** Extra directions carried along, so that the wanted ones converge (Halko, Martinsson and Tropp 2011, §4.2). */
-const oversampling = 8;
+export const oversampling = 8;
 /** Rounds of subspace iteration; with a Rayleigh-Ritz step at the end four are enough for the spectra met here. */
 const iterations = 4;
 
+/** Rows of m values -> the matrix times each. */
+export type Multiply = (rows: Float32Array, count: number) => Promise<Float32Array<ArrayBuffer>>;
+
 /**
- * The `count` leading eigenvectors of a symmetric positive semi-definite f32 matrix [m, m], by subspace iteration from a fixed
- * random start.
+ * The `count` leading eigenvectors of a symmetric positive semi-definite matrix [m, m], by subspace iteration from a fixed random
+ * start. The matrix is only multiplied with.
  * @returns vectors as `count` rows of m values (row-major, orthonormal), and eigenvalues, both in descending order
  */
 export async function topEigenvectors(
-  workspace: Workspace,
-  matrix: Tensor,
+  multiply: Multiply,
+  m: number,
   count: number,
-  signal?: AbortSignal,
 ): Promise<{ vectors: Float32Array; values: Float64Array }> {
-  const m = matrix.ne[0];
   const width = Math.min(m, count + oversampling);
   const random = new Random(1, m);
   let basis = new Float32Array(width * m).map(() => random.normal());
   orthonormalise(basis, width, m);
-  let image = await multiply(workspace, matrix, basis, width, signal);
+  let image = await multiply(basis, width);
   for (let i = 0; i < iterations; i++) {
     basis = image;
     orthonormalise(basis, width, m);
-    image = await multiply(workspace, matrix, basis, width, signal);
+    image = await multiply(basis, width);
   }
   // Rayleigh-Ritz: the eigenproblem within the subspace.
   const small = new Float64Array(width * width);
@@ -51,17 +52,15 @@ export async function topEigenvectors(
   return { vectors, values: values.slice(0, kept) };
 }
 
-async function multiply(
-  workspace: Workspace,
-  matrix: Tensor,
-  rows: Float32Array,
-  count: number,
-  signal?: AbortSignal,
-): Promise<Float32Array<ArrayBuffer>> {
-  const g = workspace.begin();
-  const product = g.output(g.mulMat(matrix, g.input('f32', [matrix.ne[0], count], rows)));
-  await g.compute(signal);
-  return product.read(new Float32Array(count * matrix.ne[0]));
+/** Multiplies with an f32 matrix [m, m]. */
+export function multiplyWith(workspace: Workspace, matrix: Tensor, signal?: AbortSignal): Multiply {
+  const m = matrix.ne[0];
+  return async (rows, count) => {
+    const g = workspace.begin();
+    const product = g.output(g.mulMat(matrix, g.input('f32', [m, count], rows)));
+    await g.compute(signal);
+    return product.read(new Float32Array(count * m));
+  };
 }
 
 /** Orthonormalises rows in place: modified Gram-Schmidt, twice, since once loses orthogonality in f32 (Giraud et al. 2005). */

@@ -9,6 +9,7 @@ import { writeAdapter } from '../adapter/writeAdapter.js';
 import { Engine } from '../ggml/engine.js';
 import { LlamaModel } from '../ggml/llamaModel.js';
 import { layerLinears } from '../model/architecture.js';
+import { batchInputs } from '../model/batch.js';
 import { block } from '../model/block.js';
 import { eachLayer } from '../model/eachLayer.js';
 import { forwardNodes, sequenceLogits } from '../model/forward.js';
@@ -93,7 +94,8 @@ async function walkWithPrefix(model: Model, prefixTokens: Int32Array, sequences:
   await using walker = await Walker.create(model, workspace, walked, { groups });
   await eachLayer(model, 0, async (layer) => {
     await prefix.advance(workspace, layer);
-    const { g, x, inputs } = await walker.begin(workspace, 0, prefix.keysValues);
+    const { g, x } = await walker.begin(workspace, 0);
+    const inputs = batchInputs(g, groups[0]!, model.ropeFactors, prefix.keysValues);
     const out = g.output(block(g, model.hyper, layer, x, inputs));
     await g.compute();
     await walker.hidden.write(0, out.toFloat32());
@@ -105,7 +107,8 @@ async function walkAlone(model: Model, sequence: Int32Array): Promise<Float32Arr
   using workspace = model.engine.workspace(forwardNodes(model));
   await using walker = await Walker.create(model, workspace, [{ tokens: sequence, positions: Int32Array.of(0) }]);
   await eachLayer(model, 0, async (layer) => {
-    const { g, x, inputs } = await walker.begin(workspace, 0);
+    const { g, x } = await walker.begin(workspace, 0);
+    const inputs = batchInputs(g, walker.batches[0]!.batch, model.ropeFactors);
     const out = g.output(block(g, model.hyper, layer, x, inputs));
     await g.compute();
     await walker.hidden.write(0, out.toFloat32());
