@@ -87,8 +87,8 @@ try {
   if (values.method !== 'ridge') {
     const peft = { nll: target, speed: peftSpeed, seconds: peftSeconds };
     await trace("PEFT's steps", job, peft, { batch: job.batch, learningRate: job.lr, loraPlus: 1, averaging: 0.9 });
-    // As `loam tune --batch 4 --lr 1.4e-3 --lora-plus 2 --averaging 0.97`.
-    await trace('steps of its own', job, peft, { batch: 4, learningRate: 1.4e-3, loraPlus: 2, averaging: 0.97 });
+    // As `loam tune --batch 4 --lr 1e-3 --lora-plus 4 --averaging 0.97`, at a constant rate.
+    await trace('steps of its own', job, peft, { batch: 4, learningRate: 1e-3, loraPlus: 4, averaging: 0.97 });
   }
 } finally {
   await rm(folder, { recursive: true, force: true });

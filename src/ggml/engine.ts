@@ -22,9 +22,9 @@ export interface EngineOptions {
   /** Use GPU backends that are loaded (LOAM_GPU=1 by default decides). */
   gpu?: boolean;
   /**
-   * `fast` (default) uses the fastest formulation of each product that is exact but for rounding (of activations to 8 bits, as libllama does;
-   * of statistics to bf16 where that has fast products). `reference` uses the kernels and the f16 keys and values of
-   * libllama, so that results can be compared with it to the last bit of the quantised activations, and f32 statistics.
+   * `fast` (default) uses the fastest formulation of each product that is exact but for rounding (of activations to 8 bits, as
+   * libllama does, and of the rows of ridge's statistics). `reference` uses the kernels and the f16 keys and values of libllama, so
+   * that results can be compared with it to the last bit of the quantised activations, and f32 statistics.
    */
   kernels?: Kernels;
 }

@@ -104,6 +104,33 @@ const variants: Record<string, Partial<AdamWSettings>> = {
 };
 
 describe('AdamW', () => {
+  it('keeps a mean of the values that weighs all steps much alike at first and forgets at the given rate later', async () => {
+    const { parameters, draw } = setUp();
+    using _owned = parameters;
+    const { average, values } = parameters.groupA;
+    const seen: Float32Array[] = [values.toFloat32()];
+    const weight = 0.7;
+    // How much of each state is in the mean, newest last; what it was begun with counts as a state.
+    let shares = [1];
+    for (let step = 1; step <= 12; step++) {
+      draw();
+      await adamwStep(
+        workspace,
+        parameters,
+        { ...settings, averaging: weight },
+        { step, scale: -1, rateA: 1e-2, rateB: 1e-2 },
+      );
+      seen.push(values.toFloat32());
+      const past = step <= 7 ? step / (step + 3) : weight; // 7/10 is the first that reaches 0.7
+      shares = [...shares.map((share) => share * past), 1 - past];
+      const wanted = new Float64Array(values.elements);
+      seen.forEach((state, i) => {
+        for (let k = 0; k < wanted.length; k++) wanted[k]! += shares[i]! * state[k]!;
+      });
+      assertNear(average.toFloat32(), wanted, 1e-5, `mean at step ${step}`);
+    }
+  });
+
   for (const [name, changed] of Object.entries(variants)) {
     it(`${name} takes the steps that f64 takes, with a rate for A and one for B`, async () => {
       const { parameters, draw } = setUp();

@@ -76,7 +76,8 @@ export class Sensitivity implements Disposable {
           const deviation = await regress(engine, workspace, walker, embedding, perturbed, metric, signal);
           deviations.set(perturbed.layer, deviation);
         }
-        perturbed = layer.index < layers - 1 ? await perturb(walker, embedding, layer.index, states, metric) : undefined;
+        perturbed =
+          layer.index < layers - 1 ? await perturb(walker, embedding, layer.index, states, metric) : undefined;
       });
       return new Sensitivity(layers, deviations);
     } catch (error) {

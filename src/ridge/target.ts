@@ -71,8 +71,7 @@ export function labelFit(
 ): Fit {
   return {
     sinkOf: (part) => (part === 'train' ? gram : undefined),
-    wanted: async (g, batch, rows) =>
-      carryBack(g, g.input('f32', [embedding, rows], await gradient.read(batch))),
+    wanted: async (g, batch, rows) => carryBack(g, g.input('f32', [embedding, rows], await gradient.read(batch))),
     norm,
   };
 }
