@@ -178,7 +178,7 @@ export function forPlacing(graph: Graph, matrix: Tensor): Tensor {
   return graph.output(rounds ? graph.cast(matrix, 'q8_0') : graph.cont(matrix));
 }
 
-/** Places what `forPlacing` declared, after its graph has been computed and before the next one begins. */
+/** Places a computed matrix [inputs, outputs]; one of a graph (`forPlacing`) before the next graph begins. */
 export async function placeComputed(engine: Engine, matrix: Tensor): Promise<Linear> {
   const bytes = matrix.read(new Uint8Array(matrix.bytes));
   return await placeLinear(engine, { type: matrix.type, shape: [matrix.ne[0], matrix.ne[1]], read: async () => bytes });

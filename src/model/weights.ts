@@ -1,5 +1,5 @@
 import type { Engine } from '../ggml/engine.js';
-import { type Linear, placeLinear, placePlain, type WeightSource } from '../ggml/linear.js';
+import { type Linear, placeComputed, placeLinear, placePlain, type WeightSource } from '../ggml/linear.js';
 import { type MappedFile, mapFile } from '../ggml/mapFile.js';
 import type { Operations } from '../ggml/operations.js';
 import type { Tensor } from '../ggml/tensor.js';
@@ -88,13 +88,11 @@ export class Weights implements AsyncDisposable {
         Int32Array.from({ length: outputs }, (_, i) => i),
       );
       const changed = change(g, g.getRows(tensor, ids));
-      const shape = changed.ne.slice(0, 2);
-      const into = temporary.tensor(type, shape);
+      const into = temporary.tensor(type, changed.ne.slice(0, 2));
       temporary.allocate();
       g.run(g.copy(changed, into));
       await g.compute(signal);
-      const read = async () => into.read(new Uint8Array(into.bytes));
-      return await placeLinear(this.engine, { type: into.type, shape: [shape[0]!, shape[1]!], read });
+      return await placeComputed(this.engine, into);
     } finally {
       buffer[Symbol.dispose]();
     }
