@@ -85,7 +85,7 @@ print(json.dumps([explained(train), explained(~train)]))`;
     }
   }
   const off = difference(expected, found);
-  // Rows are rounded to bf16 where that is fast: 2⁻⁹ in each.
+  // Rows are rounded to 8 bits: half of 1/127 of the largest of 32 values.
   assert.ok(off < 0.02, `ΔW is ${off} off`);
   const [train, validation] = JSON.parse(printed) as [number, number];
   assert.ok(Math.abs(train - first!.explained!.train!) < 5e-3, `${train}, ${first!.explained!.train}`);

@@ -16,7 +16,20 @@ const desk = new Desk();
 const model = await desk.model('base.gguf', { layers: 3 });
 const data = desk.file('planted.json', planted(0, 3));
 const flags = ['--model', model, '--threads', '1', '--json'];
-const training = ['--method', 'qlora', '--layers', 'all', '--lr', '1e-2', '--patience', '99', '--runs', '1'];
+const training = [
+  '--method',
+  'qlora',
+  '--layers',
+  'all',
+  '--lr',
+  '1e-2',
+  '--lora-plus',
+  '1',
+  '--patience',
+  '99',
+  '--runs',
+  '1',
+];
 
 /** Tunes until the examples are known by heart, and checks that they are well predicted. */
 async function learn(name: string, examples: readonly Pair[], heldout: readonly Pair[]): Promise<string> {
