@@ -57,20 +57,20 @@ export class Cholesky implements Disposable {
   private async step(from: number, size: number, shift: number, signal?: AbortSignal): Promise<void> {
     const { factor, workspace } = this;
     const n = this.size;
-    const g = workspace.begin();
-    const window = (firstColumn: number, columns: number, firstRow: number) =>
-      g.view(factor, [columns, n - firstRow], { offset: firstRow * factor.nb[1] + firstColumn * 4 });
     const before = this.blocks.at(-1);
     if (before) {
-      const below = window(before.from, before.size, from); // P·L⁻ᵀ, [before.size, n - from]
+      const g = workspace.begin();
+      const window = (firstColumn: number, columns: number) =>
+        g.view(factor, [columns, n - from], { offset: from * factor.nb[1] + firstColumn * 4 });
+      const below = window(before.from, before.size); // P·L⁻ᵀ, [before.size, n - from]
       g.run(g.copy(g.mulMat(g.input('f32', [before.size, before.size], before.inverse), g.cont(below)), below));
       // What the columns before take from these: one long product, written once.
-      const left = window(0, from, from); // [from, n - from]
+      const left = window(0, from); // [from, n - from]
       const taken = g.mulMat(left, g.cont(g.rowsOf(left, 0, size))); // [n - from, size]
-      const columns = window(from, size, from);
+      const columns = window(from, size);
       g.run(g.copy(g.sub(g.cont(columns), g.cont(g.transpose(taken))), columns));
+      await g.compute(signal);
     }
-    await g.compute(signal);
 
     const diagonal = new Float64Array(size * size);
     const row = new Float32Array(size);
@@ -94,15 +94,8 @@ export class Cholesky implements Disposable {
 
   /** Writes Lᵀ above the diagonal blocks, where `solveUpper` reads it row by row. */
   private async mirror(signal?: AbortSignal): Promise<void> {
-    const { factor, size: n } = this;
     const g = this.workspace.begin();
-    for (const { from, size } of this.blocks) {
-      const after = n - from - size;
-      if (after === 0) break;
-      const below = g.view(factor, [size, after], { offset: (from + size) * factor.nb[1] + from * 4 });
-      const right = g.view(factor, [after, size], { offset: from * factor.nb[1] + (from + size) * 4 });
-      g.run(g.copy(g.transpose(below), right));
-    }
+    mirrorBlocks(g, this.factor, this.blocks);
     await g.compute(signal);
   }
 
@@ -152,6 +145,17 @@ export class Cholesky implements Disposable {
 
   [Symbol.dispose](): void {
     this.buffer[Symbol.dispose]();
+  }
+}
+
+/** Copies what lies below the blocks on the diagonal of an f32 square matrix to its transposed place on their right. */
+export function mirrorBlocks(g: Graph, square: Tensor, blocks: readonly { from: number; size: number }[]): void {
+  for (const { from, size } of blocks) {
+    const after = square.ne[1] - from - size;
+    if (after === 0) break;
+    const below = g.view(square, [size, after], { offset: (from + size) * square.nb[1] + from * 4 });
+    const right = g.view(square, [after, size], { offset: from * square.nb[1] + (from + size) * 4 });
+    g.run(g.copy(g.transpose(below), right));
   }
 }
 

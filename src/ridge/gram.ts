@@ -3,6 +3,7 @@ import { forPlacing, type Linear, placeComputed } from '../ggml/linear.js';
 import type { Tensor } from '../ggml/tensor.js';
 import type { TensorBuffer } from '../ggml/tensorBuffer.js';
 import type { Workspace } from '../ggml/workspace.js';
+import { mirrorBlocks } from './cholesky.js';
 
 /** Rows multiplied at once: a long inner dimension is fast, and every product passes over all sums. */
 const chunkRows = 512;
@@ -81,13 +82,7 @@ export class Gram implements Disposable {
     for (const chunk of this.chunks.splice(0)) if (chunk.rows > 0) await this.multiply(chunk);
     if (this.mirrored) return;
     const g = this.workspace.begin();
-    for (const { from, size } of blocksOf(this.inputs)) {
-      const after = this.inputs - from - size;
-      if (after === 0) break;
-      const lower = g.view(this.xx, [size, after], { offset: (from + size) * this.xx.nb[1] + from * 4 });
-      const upper = g.view(this.xx, [after, size], { offset: from * this.xx.nb[1] + (from + size) * 4 });
-      g.run(g.copy(g.transpose(lower), upper));
-    }
+    mirrorBlocks(g, this.xx, blocksOf(this.inputs));
     await g.compute(this.signal);
     this.mirrored = true;
   }

@@ -4,7 +4,7 @@ import { UsageError } from '../util/errors.js';
 import type { TuneOptions } from './options.js';
 import { firstAdapted } from './ridgeSettings.js';
 
-/** Peak learning rate from nothing: the largest that stays calm on every data set tried; known factors want half of it. */
+/** Peak learning rate of A from nothing (B's is `loraPlus` times it); known factors want half of it. */
 const learningRate = { fresh: 1.4e-3, known: 7e-4 } as const;
 const defaultRank = 16;
 /** Rank of a mean of runs, as a multiple of each one's. */
