@@ -10,13 +10,13 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { resolveModel } from '../dist/catalog/resolveModel.js';
-import { Engine } from '../dist/ggml/engine.js';
-import { readGguf } from '../dist/gguf/readGguf.js';
-import { layerLinears } from '../dist/model/architecture.js';
+import { Engine } from '../dist/engine/engine.js';
+import { layerLinears } from '../dist/families/family.js';
+import { readGguf } from '../dist/formats/gguf/readGguf.js';
 import { Model } from '../dist/model/model.js';
 import { Tokenizer } from '../dist/model/tokenizer.js';
-import { fitQlora } from '../dist/qlora/fitQlora.js';
+import { resolveModel } from '../dist/models/listModels.js';
+import { fitQlora } from '../dist/train/qlora/fitQlora.js';
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,

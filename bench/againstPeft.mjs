@@ -15,10 +15,10 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { resolveModel } from '../dist/catalog/resolveModel.js';
-import { readGguf } from '../dist/gguf/readGguf.js';
+import { readGguf } from '../dist/formats/gguf/readGguf.js';
 import { Tokenizer } from '../dist/model/tokenizer.js';
-import { prepareData } from '../dist/tune/prepare.js';
+import { resolveModel } from '../dist/models/listModels.js';
+import { prepareData } from '../dist/train/prepare.js';
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
@@ -96,10 +96,10 @@ try {
 
 /** The trainer alone. */
 async function trace(name, job, peft, steps) {
-  const { Engine } = await import('../dist/ggml/engine.js');
+  const { Engine } = await import('../dist/engine/engine.js');
   const { Model } = await import('../dist/model/model.js');
-  const { fitQlora } = await import('../dist/qlora/fitQlora.js');
-  const { layerLinears } = await import('../dist/model/architecture.js');
+  const { fitQlora } = await import('../dist/train/qlora/fitQlora.js');
+  const { layerLinears } = await import('../dist/families/family.js');
   const engine = new Engine({ threads: job.threads });
   const model = await Model.open(engine, job.model);
   const sequence = ({ tokens, targets }) => ({ tokens: Int32Array.from(tokens), targets: Int32Array.from(targets) });

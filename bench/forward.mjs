@@ -3,12 +3,11 @@
 //
 //   npm run build && node bench/forward.mjs [--model NAME-or-PATH] [--threads N] [--tokens 512] [--rounds 7]
 import { parseArgs } from 'node:util';
-import { resolveModel } from '../dist/catalog/resolveModel.js';
-import { Engine } from '../dist/ggml/engine.js';
-import { LlamaModel } from '../dist/ggml/llamaModel.js';
-import { defaultThreads } from '../dist/ggml/threads.js';
-import { forward, forwardNodes, sequenceLogits } from '../dist/model/forward.js';
+import { defaultThreads, Engine } from '../dist/engine/engine.js';
+import { LlamaModel } from '../dist/engine/llama.js';
 import { Model } from '../dist/model/model.js';
+import { resolveModel } from '../dist/models/listModels.js';
+import { forward, forwardNodes, sequenceLogits } from '../dist/testing/forward.js';
 import { meanKl } from '../dist/testing/kl.js';
 
 const { values } = parseArgs({

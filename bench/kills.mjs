@@ -8,7 +8,7 @@ import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { resolveModel } from '../dist/catalog/resolveModel.js';
+import { resolveModel } from '../dist/models/listModels.js';
 
 const split = process.argv.indexOf('--');
 const further = split < 0 ? ['--layers', 'top:4', '--epochs', '1', '--patience', '100'] : process.argv.slice(split + 1);

@@ -7,8 +7,8 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { resolveModel } from '../dist/catalog/resolveModel.js';
-import { defaultThreads } from '../dist/ggml/threads.js';
+import { defaultThreads } from '../dist/engine/engine.js';
+import { resolveModel } from '../dist/models/listModels.js';
 import { writeRandomModel } from './randomModel.mjs';
 
 const { values, positionals } = parseArgs({

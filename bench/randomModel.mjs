@@ -1,10 +1,9 @@
 // Random weights in the exact shape of TinyLlama-1.1B at Q4_0 (output matrix Q6_K, as llama.cpp's quantiser leaves it): what time and
 // memory depend on, without the download. Tokeniser and chat template are the first 32,000 tokens of another model's.
 import { randomFillSync } from 'node:crypto';
-import { tensorTypes } from '../dist/ggml/tensorTypes.js';
-import { f32, i32s, str, strings, u32 } from '../dist/gguf/buildValues.js';
-import { readGguf } from '../dist/gguf/readGguf.js';
-import { writeGguf } from '../dist/gguf/writeGguf.js';
+import { tensorTypes } from '../dist/engine/tensorTypes.js';
+import { readGguf } from '../dist/formats/gguf/readGguf.js';
+import { f32, i32s, str, strings, u32, writeGguf } from '../dist/formats/gguf/writeGguf.js';
 
 export const tinyLlama = { layers: 22, embedding: 2048, feedForward: 5632, heads: 32, kvHeads: 4, vocabulary: 32000 };
 

@@ -7,9 +7,8 @@ import { availableParallelism, loadavg, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import { DEFAULT_MODEL } from '../dist/catalog/catalog.js';
-import { findModel } from '../dist/catalog/findModel.js';
-import { modelPath } from '../dist/catalog/modelPath.js';
+import { DEFAULT_MODEL, findModel } from '../dist/models/catalogue.js';
+import { modelPath } from '../dist/models/register.js';
 
 const seconds = Number(process.argv[2] ?? 30);
 const home = mkdtempSync(join(tmpdir(), 'loam-latency-'));

@@ -1,3 +1,55 @@
+import { defaults } from './base/options.js';
+import type { TuneEvent, TuneResult } from './train/events.js';
+import { type TuneOptions, tuneOptions } from './train/options.js';
+import { tune as tuneWith } from './train/tune.js';
+
+export { type CombinedLora, type CombineOptions, combineLoras, scaleLora } from './adapters/combine.js';
+export { type Lora, type LoraBase, type LoraModule, type OpenedBase, openLoraBase } from './adapters/lora.js';
+export { type Merged, type MergeOptions, mergeGguf, mergeHf } from './adapters/merge.js';
+export { type Adapter, type Base, readAdapter, readAnyLora } from './adapters/openAdapter.js';
+export { readPeft, writePeft } from './adapters/peft/peft.js';
+export { type AdapterToWrite, writeAdapter, writeLora } from './adapters/writeAdapter.js';
+export { LoamError, StoppedError, UsageError } from './base/errors.js';
+export { version } from './base/process.js';
+export { encodeExamples, type Sequence } from './examples/encode.js';
+export type { Dataset, Example, Problem } from './examples/example.js';
+export { loadDataset } from './examples/loadDataset.js';
+export { type Finding, findInText, findPersonal } from './examples/personal/findPersonal.js';
+export { type ArrayToWrite, type Dtype, type NamedArrayToWrite, type NdArray, ndArray } from './formats/arrays.js';
+export { Gguf } from './formats/gguf/Gguf.js';
+export { readGguf } from './formats/gguf/readGguf.js';
+export { writeGguf } from './formats/gguf/writeGguf.js';
+export { NpyFile, openNpy, readNpy, writeNpy } from './formats/npy.js';
+export { NpzFile, openNpz, writeNpz } from './formats/npz.js';
+export { openSafetensors, SafetensorsFile, type TensorSource, writeSafetensors } from './formats/safetensors.js';
+export { openSafetensorsFolder, writeSafetensorsFolder } from './formats/safetensorsFolder.js';
+export { ChatSession } from './llama/ChatSession.js';
+export { measureNll, type NllResult, type ScoredSequence } from './llama/measureNll.js';
+export type { Factors, ModuleFactors } from './model/factors.js';
+export { readHyperparameters } from './model/hyperparameters.js';
+export { Tokenizer } from './model/tokenizer.js';
+export { findModel } from './models/catalogue.js';
+export { type ConvertEvent, type Converted, type ConvertOptions, convertModel } from './models/convert/convertModel.js';
+export { fetchModel } from './models/fetchModel.js';
+export { listModels, resolveModel } from './models/listModels.js';
+export type { MeasuredNll, TuneEvent, TuneResult } from './train/events.js';
+export { type TuneOptions, tuneOptions } from './train/options.js';
+export { embed } from './train/steps/embed.js';
+export {
+  type EmbedOptions,
+  type EmbedResult,
+  embedOptions,
+  type PackOptions,
+  type PackResult,
+  type PipelineEvent,
+  packOptions,
+  type SolveOptions,
+  type SolveResult,
+  solveOptions,
+} from './train/steps/options.js';
+export { pack } from './train/steps/pack.js';
+export { solve } from './train/steps/solve.js';
+
 /**
  * Loam as a library: what the command line does, as functions. Everything computes off the event loop, takes an AbortSignal, and
  * throws `LoamError` for what it can name.
@@ -11,10 +63,6 @@
  *   if (value.type === 'progress') console.log(value.stage, value.done / value.total);
  * }
  */
-import type { TuneEvent, TuneResult } from './tune/events.js';
-import { type TuneOptions, tuneOptions } from './tune/options.js';
-import { tune as tuneWith } from './tune/tune.js';
-import { defaults } from './util/options.js';
 
 /**
  * Tunes on a file of examples; see `tune/tune.ts`. Options that are left out have the defaults of `loam tune`.
@@ -28,62 +76,3 @@ export function tune(
 ): AsyncGenerator<TuneEvent, TuneResult, void> {
   return tuneWith(data, { ...defaults(tuneOptions), ...options }, signal);
 }
-
-export { type CombinedLora, type CombineOptions, combineLoras } from './adapter/combineLoras.js';
-export type { LoraBase } from './adapter/LoraBase.js';
-export type { Lora, LoraModule } from './adapter/lora.js';
-export { measureNll, type NllResult, type ScoredSequence } from './adapter/measureNll.js';
-export { type Merged, type MergeOptions, mergeGguf } from './adapter/mergeGguf.js';
-export { mergeHf } from './adapter/mergeHf.js';
-export { type OpenedBase, openLoraBase } from './adapter/openLoraBase.js';
-export { readPeft } from './adapter/peft/readPeft.js';
-export { writePeft } from './adapter/peft/writePeft.js';
-export { type Adapter, type Base, readAdapter } from './adapter/readAdapter.js';
-export { readAnyLora } from './adapter/readAnyLora.js';
-export { scaleLora } from './adapter/scaleLora.js';
-export { type AdapterToWrite, writeAdapter } from './adapter/writeAdapter.js';
-export { writeLora } from './adapter/writeLora.js';
-export { fetchModel } from './catalog/fetchModel.js';
-export { findModel } from './catalog/findModel.js';
-export { listModels } from './catalog/listModels.js';
-export { resolveModel } from './catalog/resolveModel.js';
-export { ChatSession } from './chat/ChatSession.js';
-export { type ConvertOptions, convertModel } from './convert/convertModel.js';
-export type { ConvertEvent, Converted } from './convert/events.js';
-export { encodeExamples, type Sequence } from './data/encodeExamples.js';
-export { loadDataset } from './data/loadDataset.js';
-export type { Dataset, Example, Problem } from './data/types.js';
-export type { ArrayToWrite, Dtype, NamedArrayToWrite, NdArray } from './formats/dtypes.js';
-export { NpyFile, openNpy, readNpy } from './formats/NpyFile.js';
-export { NpzFile, openNpz } from './formats/NpzFile.js';
-export { ndArray } from './formats/ndArray.js';
-export { openSafetensors, SafetensorsFile, type TensorSource } from './formats/SafetensorsFile.js';
-export { openSafetensorsFolder } from './formats/SafetensorsFolder.js';
-export { writeNpy } from './formats/writeNpy.js';
-export { writeNpz } from './formats/writeNpz.js';
-export { writeSafetensors } from './formats/writeSafetensors.js';
-export { writeSafetensorsFolder } from './formats/writeSafetensorsFolder.js';
-export { Gguf } from './gguf/Gguf.js';
-export { readGguf } from './gguf/readGguf.js';
-export { writeGguf } from './gguf/writeGguf.js';
-export { readHyperparameters } from './model/hyperparameters.js';
-export type { Factors, ModuleFactors } from './model/lora.js';
-export { Tokenizer } from './model/tokenizer.js';
-export { embed } from './pipeline/embed.js';
-export type { EmbedResult, PackResult, PipelineEvent, SolveResult } from './pipeline/events.js';
-export {
-  type EmbedOptions,
-  embedOptions,
-  type PackOptions,
-  packOptions,
-  type SolveOptions,
-  solveOptions,
-} from './pipeline/options.js';
-export { pack } from './pipeline/pack.js';
-export { solve } from './pipeline/solve.js';
-export { findInText } from './privacy/findInText.js';
-export { type Finding, findPersonal } from './privacy/findPersonal.js';
-export type { MeasuredNll, TuneEvent, TuneResult } from './tune/events.js';
-export { type TuneOptions, tuneOptions } from './tune/options.js';
-export { LoamError, StoppedError, UsageError } from './util/errors.js';
-export { version } from './util/version.js';

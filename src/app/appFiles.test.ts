@@ -1,8 +1,7 @@
 import assert from 'node:assert/strict';
 import { dirname, join } from 'node:path';
 import { before, test } from 'node:test';
-import { type AppFile, appFiles } from './appFiles.js';
-import { contentSecurityPolicy } from './contentSecurityPolicy.js';
+import { type AppFile, appFiles, contentSecurityPolicy } from './appFiles.js';
 
 let files: ReadonlyMap<string, AppFile>;
 before(async () => {

@@ -1,11 +1,12 @@
-/** The web app as files to serve. Plain modules, as the compiler wrote them: there is no bundler. */
 import { createHash } from 'node:crypto';
 import { readdir, readFile } from 'node:fs/promises';
 import { dirname, join, relative, resolve, sep } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { gzip } from 'node:zlib';
-import { LoamError } from '../util/errors.js';
+import { LoamError } from '../base/errors.js';
+
+/** The web app as files to serve. Plain modules, as the compiler wrote them: there is no bundler. */
 
 export interface AppFile {
   body: Buffer;
@@ -124,3 +125,23 @@ async function readText(file: string): Promise<string> {
     );
   }
 }
+
+/**
+ * What the page may do: its own scripts, styles and pictures, and requests to its own server; nothing inline, nothing from elsewhere.
+ * Trusted Types leave no way from a string to HTML or script, whatever a model answers; the one policy that may be made is that of
+ * the service worker's address (src/app/page/registerWorker.ts).
+ */
+export const contentSecurityPolicy = [
+  "default-src 'none'",
+  "script-src 'self'",
+  "style-src 'self'",
+  "img-src 'self'",
+  "connect-src 'self'",
+  "manifest-src 'self'",
+  "worker-src 'self'",
+  "base-uri 'none'",
+  "form-action 'none'",
+  "frame-ancestors 'none'",
+  "require-trusted-types-for 'script'",
+  'trusted-types loam-worker',
+].join('; ');

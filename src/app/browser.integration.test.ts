@@ -1,16 +1,17 @@
-/**
- * The page in a real browser, at the size of a phone, on the real server with the real default model: from a file to a talk with the
- * result, and what may go wrong on the way. LOAM_SCREENSHOTS names a folder for pictures of the screens.
- */
 import assert from 'node:assert/strict';
 import { copyFileSync, linkSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import type { Browser, BrowserContext, Page } from 'playwright-core';
+import { auditInPage, findChromium, launchChromium, picture, Serving } from '../testing/browser.js';
 import { resultOf, runLoam } from '../testing/runLoam.js';
 import { scratchFolder } from '../testing/scratch.js';
-import { auditInPage, findChromium, launchChromium, picture, Serving } from './browser.test.helper.js';
+
+/**
+ * The page in a real browser, at the size of a phone, on the real server with the real default model: from a file to a talk with the
+ * result, and what may go wrong on the way. LOAM_SCREENSHOTS names a folder for pictures of the screens.
+ */
 
 const root = fileURLToPath(new URL('../../', import.meta.url));
 /** Where the default model is kept between test runs; fetched once. */

@@ -1,18 +1,19 @@
-/** `loam adapters convert | combine | shrink | merge` as a person types them, on a tiny model. */
 import assert from 'node:assert/strict';
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { before, describe, it } from 'node:test';
-import { baseFingerprint } from '../adapter/fingerprint.js';
-import { readAdapter } from '../adapter/readAdapter.js';
-import { writeAdapter } from '../adapter/writeAdapter.js';
-import { readTensorBytes } from '../gguf/GgufFile.js';
-import { readGguf } from '../gguf/readGguf.js';
+import { baseFingerprint } from '../adapters/lora.js';
+import { readAdapter } from '../adapters/openAdapter.js';
+import { writeAdapter } from '../adapters/writeAdapter.js';
+import { Random } from '../base/random.js';
+import { readTensorBytes } from '../formats/gguf/Gguf.js';
+import { readGguf } from '../formats/gguf/readGguf.js';
 import { readHyperparameters } from '../model/hyperparameters.js';
 import { resultOf, runLoam } from '../testing/runLoam.js';
 import { scratchFolder } from '../testing/scratch.js';
 import { writeTinyModel } from '../testing/tinyModel.js';
-import { Random } from '../util/random.js';
+
+/** `loam adapters convert | combine | shrink | merge` as a person types them, on a tiny model. */
 
 const folder = scratchFolder();
 const at = (name: string) => join(folder, name);

@@ -2,10 +2,10 @@ import assert from 'node:assert/strict';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
+import { flagOf } from '../base/options.js';
+import { version } from '../base/process.js';
+import { contents, Desk, sayings } from '../testing/cli.js';
 import { jsonLines, type LoamRun, resultOf } from '../testing/runLoam.js';
-import { flagOf } from '../util/options.js';
-import { version } from '../util/version.js';
-import { contents, Desk, sayings } from './cli.test.helper.js';
 import { loadCommands } from './commands.js';
 
 const desk = new Desk();

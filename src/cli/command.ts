@@ -1,9 +1,9 @@
-import { UsageError } from '../util/errors.js';
-import type { Schema, Values } from '../util/options.js';
+import { UsageError } from '../base/errors.js';
+import type { Schema, Values } from '../base/options.js';
 import type { Output } from './output.js';
 
 /** What a command gets to work with. */
-export interface Invocation<S extends Schema> {
+interface Invocation<S extends Schema> {
   options: Values<S>;
   /** Names of the options that were given, not defaulted. */
   given: ReadonlySet<string>;
@@ -56,3 +56,23 @@ export function commandGroup(
     },
   };
 }
+
+/** On every command that programs may call. */
+export const jsonOption = {
+  json: {
+    kind: 'flag',
+    default: false,
+    sentence: 'Prints one JSON object a line on stdout; the last one is the result.',
+  },
+} as const satisfies Schema;
+
+/** On every command that opens the vault. */
+export const vaultOptions = {
+  passphraseFile: {
+    kind: 'text',
+    default: undefined,
+    value: 'FILE',
+    sentence: "File whose first line is the vault's passphrase (else LOAM_PASSPHRASE, else the terminal asks).",
+    advanced: true,
+  },
+} as const satisfies Schema;

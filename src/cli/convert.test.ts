@@ -1,12 +1,13 @@
-/** `loam convert` as typed. */
 import assert from 'node:assert/strict';
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { writeTinyFolder } from '../convert/tinyFolder.test.helper.js';
-import { readGguf } from '../gguf/readGguf.js';
+import { readGguf } from '../formats/gguf/readGguf.js';
 import { jsonLines, resultOf, runLoam } from '../testing/runLoam.js';
 import { scratchFolder } from '../testing/scratch.js';
+import { writeTinyFolder } from '../testing/tinyFolder.js';
+
+/** `loam convert` as typed. */
 
 const home = scratchFolder();
 

@@ -1,10 +1,11 @@
-/** Entry of the command line: finds the command, reads its options, turns errors into one sentence and an exit code. */
-import { LoamError, StoppedError, UsageError } from '../util/errors.js';
-import { defaults, describeOptions, parseFlags, type Schema } from '../util/options.js';
-import { version } from '../util/version.js';
+import { LoamError, StoppedError, UsageError } from '../base/errors.js';
+import { defaults, describeOptions, parseFlags, type Schema } from '../base/options.js';
+import { version } from '../base/process.js';
 import type { Command } from './command.js';
 import { commandNames, loadCommand, loadCommands } from './commands.js';
 import { Output } from './output.js';
+
+/** Entry of the command line: finds the command, reads its options, turns errors into one sentence and an exit code. */
 
 const help = { kind: 'flag', default: false, sentence: 'Shows this help.' } as const;
 

@@ -1,4 +1,4 @@
-import { duration } from '../util/format.js';
+import { duration } from '../base/format.js';
 
 /** Milliseconds between two redraws of the progress line. */
 const redrawMs = 100;
@@ -77,4 +77,17 @@ export class Output {
   close(): void {
     this.endProgress();
   }
+}
+
+/** Rows with their columns aligned. */
+export function table(rows: readonly (readonly string[])[], output: Output): void {
+  const columns = Math.max(0, ...rows.map((row) => row.length));
+  const widths = Array.from({ length: columns }, (_, i) => Math.max(...rows.map((row) => row[i]?.length ?? 0)));
+  for (const row of rows)
+    output.line(
+      row
+        .map((cell, i) => cell.padEnd(widths[i]!))
+        .join('  ')
+        .trimEnd(),
+    );
 }

@@ -1,10 +1,11 @@
-/** The steps of the pipeline from the command line: what they print, refuse and leave behind. */
 import assert from 'node:assert/strict';
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
+import { contents, Desk, sayings } from '../testing/cli.js';
 import { jsonLines, resultOf } from '../testing/runLoam.js';
-import { contents, Desk, sayings } from './cli.test.helper.js';
+
+/** The steps of the pipeline from the command line: what they print, refuse and leave behind. */
 
 const desk = new Desk();
 const model = await desk.model('base.gguf', { layers: 3 });

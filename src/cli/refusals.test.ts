@@ -1,16 +1,16 @@
-/** Files and places that cannot be used: the right exit code, one sentence that says what to do, and nothing left behind. */
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { chmodSync, linkSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it, type TestContext } from 'node:test';
-import { tensorTypes } from '../ggml/tensorTypes.js';
-import { f32, str } from '../gguf/buildValues.js';
-import { le32, le64 } from '../gguf/rawGguf.test.helper.js';
-import { writeGguf } from '../gguf/writeGguf.js';
+import { tensorTypes } from '../engine/tensorTypes.js';
+import { f32, str, writeGguf } from '../formats/gguf/writeGguf.js';
+import { contents, Desk, sayings } from '../testing/cli.js';
+import { le32, le64 } from '../testing/rawGguf.js';
 import { jsonLines, type LoamRun, resultOf } from '../testing/runLoam.js';
-import { contents, Desk, sayings } from './cli.test.helper.js';
+
+/** Files and places that cannot be used: the right exit code, one sentence that says what to do, and nothing left behind. */
 
 /** Stands in every example that is refused; no message may repeat it. */
 const secret = 'Geheimnis';

@@ -1,5 +1,6 @@
-/** Started by bin/loam.js. */
 import { main } from './main.js';
+
+/** Started by bin/loam.js. */
 
 // A reader that closes early (`loam ... | head`) is no error.
 for (const stream of [process.stdout, process.stderr]) {

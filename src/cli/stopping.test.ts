@@ -1,10 +1,11 @@
-/** Ctrl-C: the exit code, the time it takes, and that nothing is left half-written. */
 import assert from 'node:assert/strict';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it, type TestContext } from 'node:test';
+import { contents, Desk, sayings } from '../testing/cli.js';
 import { jsonLines, type LoamRun } from '../testing/runLoam.js';
-import { contents, Desk, sayings } from './cli.test.helper.js';
+
+/** Ctrl-C: the exit code, the time it takes, and that nothing is left half-written. */
 
 /** Far above what it takes (a graph is left after one operation), so that a slow machine passes too. */
 const patience = 5000;

@@ -1,10 +1,11 @@
-/** Training by gradients from the command line: adapters, checkpoints, kills, stops and changes of mind. */
 import assert from 'node:assert/strict';
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
+import { contents, Desk, sayings } from '../testing/cli.js';
 import { jsonLines, type LoamRun, resultOf } from '../testing/runLoam.js';
-import { contents, Desk, sayings } from './cli.test.helper.js';
+
+/** Training by gradients from the command line: adapters, checkpoints, kills, stops and changes of mind. */
 
 const desk = new Desk();
 const model = await desk.model('base.gguf', { layers: 3 });

@@ -1,12 +1,13 @@
-/** The vault from the command line: from a file of examples to a conversation, with nothing readable left on the disk. */
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
+import { Desk, sayings } from '../testing/cli.js';
 import { type JsonLine, jsonLines, type LoamRun, resultOf } from '../testing/runLoam.js';
-import { filesBelow, filesWith } from '../vault/vault.test.helper.js';
-import { Desk, sayings } from './cli.test.helper.js';
+import { filesBelow, filesWith } from '../testing/vault.js';
+
+/** The vault from the command line: from a file of examples to a conversation, with nothing readable left on the disk. */
 
 const canary = 'Kanarienvogel 4711';
 const desk = new Desk();

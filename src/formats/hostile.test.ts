@@ -1,22 +1,20 @@
-/** Files that lie: each is refused with a sentence, before anything of the size it claims is allocated. */
 import assert from 'node:assert/strict';
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { constants, deflateRawSync } from 'node:zlib';
+import { crc32 } from '../base/crc32.js';
+import { LoamError } from '../base/errors.js';
+import { Random } from '../base/random.js';
 import { scratchFolder } from '../testing/scratch.js';
-import { crc32 } from '../util/crc32.js';
-import { LoamError } from '../util/errors.js';
-import { Random } from '../util/random.js';
-import { readNpy } from './NpyFile.js';
-import { openNpz } from './NpzFile.js';
-import { ndArray } from './ndArray.js';
-import { encodeNpyHeader } from './npyHeader.js';
-import { openSafetensors } from './SafetensorsFile.js';
-import { openSafetensorsFolder } from './SafetensorsFolder.js';
-import { writeNpz } from './writeNpz.js';
-import { writeSafetensors } from './writeSafetensors.js';
-import { type DirectoryEntry, encodeDirectory, encodeLocalHeader } from './zipRecords.js';
+import { ndArray } from './arrays.js';
+import { encodeNpyHeader, readNpy } from './npy.js';
+import { openNpz, writeNpz } from './npz.js';
+import { openSafetensors, writeSafetensors } from './safetensors.js';
+import { openSafetensorsFolder } from './safetensorsFolder.js';
+import { type DirectoryEntry, encodeDirectory, encodeLocalHeader } from './zip.js';
+
+/** Files that lie: each is refused with a sentence, before anything of the size it claims is allocated. */
 
 const folder = scratchFolder();
 

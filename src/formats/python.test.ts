@@ -1,20 +1,16 @@
-/** What numpy and the safetensors library write is read here, and the other way round. */
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { floatsToHalves } from '../base/floats.js';
+import { Random } from '../base/random.js';
 import { findPython } from '../testing/python.js';
 import { scratchFolder } from '../testing/scratch.js';
-import { floatsToHalves } from '../util/half.js';
-import { Random } from '../util/random.js';
-import { toFloat32 } from './asNumbers.js';
-import { arrayBytes, type Dtype, dtypeNames, type NdArray } from './dtypes.js';
-import { readNpy } from './NpyFile.js';
-import { openNpz } from './NpzFile.js';
-import { ndArray } from './ndArray.js';
-import { openSafetensors } from './SafetensorsFile.js';
-import { writeNpy } from './writeNpy.js';
-import { writeNpz } from './writeNpz.js';
-import { writeSafetensors } from './writeSafetensors.js';
+import { arrayBytes, type Dtype, dtypeNames, type NdArray, ndArray, toFloat32 } from './arrays.js';
+import { readNpy, writeNpy } from './npy.js';
+import { openNpz, writeNpz } from './npz.js';
+import { openSafetensors, writeSafetensors } from './safetensors.js';
+
+/** What numpy and the safetensors library write is read here, and the other way round. */
 
 const folder = scratchFolder();
 const numpy = findPython('numpy');

@@ -2,21 +2,24 @@ import assert from 'node:assert/strict';
 import { readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { LoamError } from '../base/errors.js';
+import { Random } from '../base/random.js';
 import { scratchFolder } from '../testing/scratch.js';
-import { LoamError } from '../util/errors.js';
-import { Random } from '../util/random.js';
-import { toFloat32, toFloat64 } from './asNumbers.js';
-import { arrayBytes, type Dtype, dtypeNames, type NamedArrayToWrite, type NdArray } from './dtypes.js';
-import { fromFloat32 } from './fromFloat32.js';
-import { openNpy, readNpy } from './NpyFile.js';
-import { openNpz } from './NpzFile.js';
-import { ndArray } from './ndArray.js';
-import { openSafetensors } from './SafetensorsFile.js';
-import { openSafetensorsFolder } from './SafetensorsFolder.js';
-import { writeNpy } from './writeNpy.js';
-import { writeNpz } from './writeNpz.js';
-import { writeSafetensors } from './writeSafetensors.js';
-import { writeSafetensorsFolder } from './writeSafetensorsFolder.js';
+import {
+  arrayBytes,
+  type Dtype,
+  dtypeNames,
+  fromFloat32,
+  type NamedArrayToWrite,
+  type NdArray,
+  ndArray,
+  toFloat32,
+  toFloat64,
+} from './arrays.js';
+import { openNpy, readNpy, writeNpy } from './npy.js';
+import { openNpz, writeNpz } from './npz.js';
+import { openSafetensors, writeSafetensors } from './safetensors.js';
+import { openSafetensorsFolder, writeSafetensorsFolder } from './safetensorsFolder.js';
 
 const folder = scratchFolder();
 const random = new Random(5);

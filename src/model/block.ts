@@ -1,15 +1,26 @@
-/** The transformer block as graph operations: one place where every family's forward pass is written down. */
-import type { Operations } from '../ggml/operations.js';
-import type { Tensor } from '../ggml/tensor.js';
-import { type HeadNorm, type LayerLinear, postNormOf } from './architecture.js';
+import type { Operations } from '../engine/operations.js';
+import type { Linear } from '../engine/placement.js';
+import type { Tensor } from '../engine/tensor.js';
+import {
+  type Architecture,
+  type HeadNorm,
+  type InputNorm,
+  type LayerLinear,
+  type LayerNorm,
+  layerLinears,
+  layerNorms,
+  postNormOf,
+} from '../families/family.js';
 import type { Hyperparameters } from './hyperparameters.js';
-import type { Layer } from './layer.js';
+import type { Weights } from './model.js';
+
+/** The transformer block as graph operations: one place where every family's forward pass is written down. */
 
 /** What the block needs of a layer. */
 export type BlockWeights = Pick<Layer, 'index' | 'linears' | 'norms' | 'biases'>;
 
 /** Low-rank correction of one linear: W·x + scale·B·(A·x) (Hu et al. 2021). */
-export interface Lora {
+interface Lora {
   /** [inputs, rank] */
   a: Tensor;
   /** [outputs, rank]: Bᵀ in rows. A product over a rank of 8 suits no kernel; as a sum of outer products it is three times faster. */
@@ -79,7 +90,7 @@ export function written(
 }
 
 /** What a layer asks, matches and passes on, head by head: each [headDim, heads or kvHeads, tokens], positions rotated in. */
-export interface Heads {
+interface Heads {
   queries: Tensor;
   keys: Tensor;
   values: Tensor;
@@ -147,7 +158,7 @@ export function attention(
   return ops.reshape(attended, headDim * heads, T * B);
 }
 
-export interface Attention extends Omit<Heads, 'queries'> {
+interface Attention extends Omit<Heads, 'queries'> {
   /** Input of `attn_output`: [heads·headDim, N]. */
   context: Tensor;
 }
@@ -246,4 +257,59 @@ export function block(
 ): Tensor {
   const { context } = attend(ops, h, layer, x, batch, lora);
   return rest(ops, h, layer, x, context, lora, rows);
+}
+
+/** Weights of a layer's norms, f32: [headDim] for those of heads, else [embedding]. */
+type LayerNorms = Readonly<Record<InputNorm, Tensor> & Partial<Record<LayerNorm, Tensor>>>;
+
+/** The frozen weights of one transformer block, placed for computing. */
+export class Layer implements Disposable {
+  private constructor(
+    readonly index: number,
+    readonly linears: Readonly<Record<LayerLinear, Linear>>,
+    readonly norms: LayerNorms,
+    readonly biases: Readonly<Partial<Record<LayerLinear, Tensor>>>,
+    private readonly owned: Disposable[],
+    private readonly onDispose: () => void,
+  ) {}
+
+  static async load(
+    weights: Weights,
+    architecture: Architecture,
+    index: number,
+    place: (name: string) => Promise<Linear> = (tensor) => weights.linear(tensor),
+  ): Promise<Layer> {
+    const owned: Disposable[] = [];
+    const name = (part: string, kind = 'weight') => `blk.${index}.${part}.${kind}`;
+    const plain = async (tensorName: string) => {
+      const { tensor, buffer } = await weights.plain(tensorName);
+      owned.push(buffer);
+      return tensor;
+    };
+    try {
+      const linears: Partial<Record<LayerLinear, Linear>> = {};
+      const biases: Partial<Record<LayerLinear, Tensor>> = {};
+      for (const part of layerLinears) {
+        const linear = await place(name(part));
+        owned.push(linear);
+        linears[part] = linear;
+        if (architecture.biases.includes(part) && weights.has(name(part, 'bias')))
+          biases[part] = await plain(name(part, 'bias'));
+      }
+      const norms: Partial<Record<LayerNorm, Tensor>> = {};
+      for (const norm of layerNorms(architecture)) norms[norm] = await plain(name(norm));
+      const names = layerLinears.map((part) => name(part));
+      return new Layer(index, linears as Record<LayerLinear, Linear>, norms as LayerNorms, biases, owned, () =>
+        weights.release(names),
+      );
+    } catch (error) {
+      for (const item of owned) item[Symbol.dispose]();
+      throw error;
+    }
+  }
+
+  [Symbol.dispose](): void {
+    for (const item of this.owned.splice(0)) item[Symbol.dispose]();
+    this.onDispose();
+  }
 }

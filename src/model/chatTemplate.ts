@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { Worker } from 'node:worker_threads';
-import { LoamError } from '../util/errors.js';
+import { LoamError } from '../base/errors.js';
 
 /** One turn, as templates read it. */
 export interface ChatMessage {

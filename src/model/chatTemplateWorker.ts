@@ -1,7 +1,8 @@
-/** Worker thread that renders chat templates: a template comes from a model file, so it may loop for ever or blow up memory. */
 import { parentPort, workerData } from 'node:worker_threads';
 import { Template } from '@huggingface/jinja';
 import type { RenderRequest, RenderResponse, TemplateSetup } from './chatTemplate.js';
+
+/** Worker thread that renders chat templates: a template comes from a model file, so it may loop for ever or blow up memory. */
 
 const { source, tokens, maxCharacters } = workerData as TemplateSetup;
 const port = parentPort!;

@@ -1,6 +1,5 @@
-import type { RopeParameters } from '../ggml/operations.js';
-import type { Gguf } from '../gguf/Gguf.js';
-import { LoamError, UnsupportedError } from '../util/errors.js';
+import { LoamError, UnsupportedError } from '../base/errors.js';
+import type { RopeParameters } from '../engine/operations.js';
 import {
   type Architecture,
   architectures,
@@ -8,7 +7,8 @@ import {
   type LayerNorm,
   layerLinears,
   layerNorms,
-} from './architecture.js';
+} from '../families/family.js';
+import type { Gguf } from '../formats/gguf/Gguf.js';
 
 /** Sizes and constants of a model, read from its file. */
 export interface Hyperparameters {

@@ -1,10 +1,9 @@
-import type { Engine } from '../ggml/engine.js';
-import { type Linear, placeLinear } from '../ggml/linear.js';
-import type { Operations } from '../ggml/operations.js';
-import { fastestBufferType } from '../ggml/placement.js';
-import type { Tensor } from '../ggml/tensor.js';
-import { rowBytes, tensorTypes } from '../ggml/tensorTypes.js';
-import type { Workspace } from '../ggml/workspace.js';
+import type { Engine } from '../engine/engine.js';
+import type { Workspace } from '../engine/graph.js';
+import type { Operations } from '../engine/operations.js';
+import { fastestBufferType, type Linear, placeLinear } from '../engine/placement.js';
+import type { Tensor } from '../engine/tensor.js';
+import { rowBytes, tensorTypes } from '../engine/tensorTypes.js';
 import type { Hyperparameters } from './hyperparameters.js';
 import { type Head, headChunk, type Model } from './model.js';
 

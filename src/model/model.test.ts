@@ -1,20 +1,20 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { after, describe, it } from 'node:test';
-import { Engine } from '../ggml/engine.js';
-import { LlamaModel } from '../ggml/llamaModel.js';
-import type { TensorTypeName } from '../ggml/tensorTypes.js';
-import { f32, str, u32 } from '../gguf/buildValues.js';
-import { readGguf } from '../gguf/readGguf.js';
+import { LoamError, UnsupportedError } from '../base/errors.js';
+import { Engine } from '../engine/engine.js';
+import { LlamaModel } from '../engine/llama.js';
+import type { TensorTypeName } from '../engine/tensorTypes.js';
+import { readGguf } from '../formats/gguf/readGguf.js';
+import { f32, str, u32 } from '../formats/gguf/writeGguf.js';
+import { forward, forwardNodes, sequenceLogits } from '../testing/forward.js';
 import { meanKl } from '../testing/kl.js';
 import { scratchFolder } from '../testing/scratch.js';
 import { type TinyModelOptions, writeTinyModel } from '../testing/tinyModel.js';
-import { LoamError, UnsupportedError } from '../util/errors.js';
 import { batchInputs, causalMask, groupSequences, lazyMask, paddedTokens } from './batch.js';
 import { attend, block } from './block.js';
-import { forward, forwardNodes, sequenceLogits } from './forward.js';
+import { PlacedLora } from './factors.js';
 import { readHyperparameters } from './hyperparameters.js';
-import { PlacedLora } from './lora.js';
 import { Model } from './model.js';
 
 const folder = scratchFolder();
@@ -261,8 +261,8 @@ describe('LoRA in the graph', () => {
     assert.ok(meanKl(base, adapted, model.hyper.vocabulary) > 1e-3);
     // The same model with W + B·A written into its file.
     const gguf = await readGguf(path);
-    const { openTensors } = await import('../gguf/GgufFile.js');
-    const { writeGguf } = await import('../gguf/writeGguf.js');
+    const { openTensors } = await import('../formats/gguf/Gguf.js');
+    const { writeGguf } = await import('../formats/gguf/writeGguf.js');
     await using file = await openTensors(gguf);
     const merged = join(folder, 'merged.gguf');
     await writeGguf(merged, {

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
-import { bool, strings, u32 } from '../gguf/buildValues.js';
-import { readGguf } from '../gguf/readGguf.js';
+import { readGguf } from '../formats/gguf/readGguf.js';
+import { bool, strings, u32 } from '../formats/gguf/writeGguf.js';
 import { scratchFolder } from '../testing/scratch.js';
 import { chatml, type TinyModelOptions, writeTinyModel } from '../testing/tinyModel.js';
 import { ChatTemplate } from './chatTemplate.js';

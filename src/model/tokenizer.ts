@@ -1,8 +1,8 @@
-import { LlamaModel } from '../ggml/llamaModel.js';
-import type { Vocabulary } from '../ggml/vocabulary.js';
-import type { Gguf } from '../gguf/Gguf.js';
-import { LoamError } from '../util/errors.js';
-import { architectures } from './architecture.js';
+import { LoamError } from '../base/errors.js';
+import { LlamaModel } from '../engine/llama.js';
+import type { Vocabulary } from '../engine/vocabulary.js';
+import { architectures } from '../families/family.js';
+import type { Gguf } from '../formats/gguf/Gguf.js';
 import { type ChatMessage, ChatTemplate, fallbackTemplate } from './chatTemplate.js';
 
 /** A rendered conversation as tokens, with the tokens that a model is trained to produce. */

@@ -1,4 +1,4 @@
-import { f32 } from '../gguf/buildValues.js';
+import { f32 } from '../formats/gguf/writeGguf.js';
 import type { TinyModelOptions } from './tinyModel.js';
 
 /**

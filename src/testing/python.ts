@@ -1,6 +1,7 @@
-/** Python as the reference of file formats and of other programs' behaviour: tests that use it skip, with the reason, where it is absent. */
 import { execFile, spawnSync } from 'node:child_process';
 import { promisify } from 'node:util';
+
+/** Python as the reference of file formats and of other programs' behaviour: tests that use it skip, with the reason, where it is absent. */
 
 export interface Python {
   /** Runs a script with arguments; returns what it prints. Rejects with its error output where it fails. */

@@ -1,7 +1,8 @@
-/** Runs the real command line, bin/loam.js, in a child process, as scripts do. */
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
+
+/** Runs the real command line, bin/loam.js, in a child process, as scripts do. */
 
 const program = fileURLToPath(new URL('../../bin/loam.js', import.meta.url));
 

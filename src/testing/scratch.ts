@@ -1,7 +1,51 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { after } from 'node:test';
+import { after, type TestContext } from 'node:test';
+import type { Fetchable, FetchEvent, FetchTiming } from '../models/register.js';
+
+/** A LOAM_HOME that goes when the test ends. */
+export function scratch(t: TestContext): string {
+  const folder = mkdtempSync(join(tmpdir(), 'loam-catalog-'));
+  t.after(() => rmSync(folder, { recursive: true, force: true }));
+  return folder;
+}
+
+/** No test waits for what a person would. */
+export const FAST: FetchTiming = {
+  stallMs: 2000,
+  backoffMs: 1,
+  maxWaitMs: 200,
+  lockPollMs: 5,
+  progressMs: 0,
+  retries: 3,
+};
+
+/** Runs a generator to its end. */
+export async function drain<E, R>(run: AsyncGenerator<E, R>): Promise<{ events: E[]; value: R }> {
+  const events: E[] = [];
+  for (;;) {
+    const step = await run.next();
+    if (step.done === true) return { events, value: step.value };
+    events.push(step.value);
+  }
+}
+
+export function types(events: readonly FetchEvent[]): string[] {
+  return events.map((event) => event.type).filter((type, i, all) => type !== all[i - 1]);
+}
+
+/** An entry with one source on the hub; the hub's hash is the rule unless one is given. */
+export function hubEntry(size: number, more: Partial<Fetchable> = {}): Fetchable {
+  return {
+    name: 'test-model',
+    title: 'Test model',
+    file: 'model.gguf',
+    size,
+    sources: [{ kind: 'hub', repo: 'owner/repo', revision: 'main', file: 'model.gguf' }],
+    ...more,
+  };
+}
 
 /** A folder for one test file, removed after its tests. */
 export function scratchFolder(): string {

@@ -1,10 +1,10 @@
+import { Random } from '../base/random.js';
+import { native } from '../engine/native.js';
+import { rowBytes, type TensorTypeName, tensorTypes } from '../engine/tensorTypes.js';
+import type { GgufValue } from '../formats/gguf/Gguf.js';
+import { bool, f32, i32s, str, strings, type TensorToWrite, u32, writeGguf } from '../formats/gguf/writeGguf.js';
+
 /** A random model small enough for unit tests, as a complete GGUF file that stock libllama loads too. */
-import { native } from '../ggml/native.js';
-import { rowBytes, type TensorTypeName, tensorTypes } from '../ggml/tensorTypes.js';
-import { bool, f32, i32s, str, strings, u32 } from '../gguf/buildValues.js';
-import type { GgufValue } from '../gguf/values.js';
-import { type TensorToWrite, writeGguf } from '../gguf/writeGguf.js';
-import { Random } from '../util/random.js';
 
 export type Family = 'llama' | 'qwen2' | 'qwen3' | 'gemma3';
 

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { tuneOptions } from '../../tune/options.js';
-import { type Option, parseObject, type Schema } from '../../util/options.js';
+import { type Option, parseObject, type Schema } from '../../base/options.js';
+import { tuneOptions } from '../../train/options.js';
 import { formFields, readForm } from './formFields.js';
 
 /** As the server sends it: JSON has no undefined. */

@@ -1,4 +1,4 @@
-import { formatValue, type Option, parseValue, type Schema } from '../../util/options.js';
+import { formatValue, type Option, parseValue, type Schema } from '../../base/options.js';
 
 /** What a form shows of one declared option. */
 export interface FormField {

@@ -1,5 +1,5 @@
-import type { Stage } from '../../tune/events.js';
-import { bytes, count, duration } from '../../util/format.js';
+import { bytes, count, duration } from '../../base/format.js';
+import type { Stage } from '../../train/events.js';
 import type { Job, JobEvent, JobResult, JobState } from './types.js';
 
 export interface Point {

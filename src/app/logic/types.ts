@@ -1,5 +1,6 @@
+import type { TuneEvent, TuneResult } from '../../train/events.js';
+
 /** What the server's API answers, as far as the page reads it. */
-import type { TuneEvent, TuneResult } from '../../tune/events.js';
 
 export interface Status {
   version: string;

@@ -1,5 +1,51 @@
+import type { DatasetInfo } from '../logic/types.js';
+
+/**
+ * The token that the server printed. It comes in the link's fragment, which browsers send to no server, and is kept for this origin so
+ * that the installed page opens without the link.
+ */
+const key = 'loam-token';
+
+let current: string | null = read();
+
+function read(): string | null {
+  try {
+    return localStorage.getItem(key);
+  } catch {
+    // Storage may be switched off; then the token lives as long as the page.
+    return null;
+  }
+}
+
+/** Takes the token out of the address, so that it is in no bookmark and no screenshot. */
+export function takeToken(): void {
+  const match = /[#&]token=([^&]+)/.exec(location.hash);
+  if (!match) return;
+  setToken(decodeURIComponent(match[1]!));
+  history.replaceState(null, '', location.pathname);
+}
+
+/** From what a person pasted: the whole link or the bare token. */
+export function tokenFrom(text: string): string {
+  const match = /token=([^&\s]+)/.exec(text);
+  return decodeURIComponent(match ? match[1]! : text.trim());
+}
+
+export function setToken(token: string | null): void {
+  current = token;
+  try {
+    if (token === null) localStorage.removeItem(key);
+    else localStorage.setItem(key, token);
+  } catch {
+    // As above.
+  }
+}
+
+export function getToken(): string | null {
+  return current;
+}
+
 /** Calls of the server's API. */
-import { getToken } from './session.js';
 
 export interface Fault {
   code?: string;
@@ -38,7 +84,7 @@ export function headers(): Record<string, string> {
   return { Authorization: `Bearer ${getToken() ?? ''}` };
 }
 
-export interface CallOptions {
+interface CallOptions {
   body?: unknown;
   signal?: AbortSignal;
 }
@@ -81,7 +127,7 @@ export async function readFault(response: Response): Promise<Fault> {
   }
 }
 
-export function faultOf(answer: unknown, status: number): Fault {
+function faultOf(answer: unknown, status: number): Fault {
   const error = (answer as { error?: unknown } | null)?.error;
   if (typeof error === 'string') return { message: error };
   if (typeof error === 'object' && error !== null) return error as Fault;
@@ -133,4 +179,69 @@ export async function download(path: string, fallback: string): Promise<void> {
   link.download = named ?? fallback;
   link.click();
   setTimeout(() => URL.revokeObjectURL(url), 60_000);
+}
+
+/** Tries at another name before the person is asked. */
+const TRIES = 20;
+
+/** Stores bytes as a data set; where the name is taken, as "Name 2", "Name 3". */
+export async function addDataset(
+  name: string,
+  bytes: Blob,
+  onProgress: (share: number) => void = () => {},
+  signal: AbortSignal = new AbortController().signal,
+): Promise<DatasetInfo> {
+  for (let n = 1; ; n++) {
+    try {
+      const tried = n === 1 ? name : `${name} ${n}`;
+      return await upload(`/api/datasets?name=${encodeURIComponent(tried)}`, bytes, onProgress, signal);
+    } catch (error) {
+      if (!(error instanceof ApiError && error.fault.code === 'name-taken') || n >= TRIES) throw error;
+    }
+  }
+}
+
+/** Times as people say them. */
+const day = 86_400_000;
+
+export function when(iso: string, now = Date.now()): string {
+  const time = Date.parse(iso);
+  if (Number.isNaN(time)) return '';
+  const date = new Date(time);
+  const clock = date.toLocaleTimeString(undefined, { hour: '2-digit', minute: '2-digit' });
+  const midnight = new Date(now).setHours(0, 0, 0, 0);
+  if (time >= midnight) return `today, ${clock}`;
+  if (time >= midnight - day) return `yesterday, ${clock}`;
+  return date.toLocaleDateString(undefined, { day: 'numeric', month: 'short', year: 'numeric' });
+}
+
+/** "1 example", "3,000 examples". */
+export function plural(n: number, one: string, many = `${one}s`): string {
+  return `${n.toLocaleString('en-US')} ${n === 1 ? one : many}`;
+}
+
+/** A rough time: "about 4 minutes". */
+export function roughly(seconds: number): string {
+  if (seconds < 8) return 'a few seconds';
+  if (seconds < 50) return `about ${Math.round(seconds / 10) * 10} seconds`;
+  if (seconds < 90) return 'about a minute';
+  if (seconds < 3_300) return `about ${Math.round(seconds / 60)} minutes`;
+  const hours = seconds / 3_600;
+  return hours < 1.25 ? 'about an hour' : `about ${Number(hours.toFixed(hours < 5 ? 1 : 0))} hours`;
+}
+
+/** Bytes as people weigh them: "612 MB", "1.4 GB". */
+export function size(n: number): string {
+  const units = ['bytes', 'kB', 'MB', 'GB', 'TB'];
+  let unit = 0;
+  let value = n;
+  while (value >= 999.5 && unit < units.length - 1) {
+    value /= 1000;
+    unit++;
+  }
+  return `${unit > 0 && value < 9.95 ? value.toFixed(1) : Math.round(value)} ${units[unit]}`;
+}
+
+export function capital(text: string): string {
+  return text.charAt(0).toUpperCase() + text.slice(1);
 }

@@ -1,8 +1,9 @@
-/** What goes on at the server: its status, and word of changes that this page or another browser made. */
 import { useCallback, useEffect, useRef, useState } from 'preact/hooks';
 import type { Download, JobState, Status } from '../logic/types.js';
 import { ApiError, call, isAbort, onReach } from './api.js';
 import { follow } from './stream.js';
+
+/** What goes on at the server: its status, and word of changes that this page or another browser made. */
 
 export type Changed = 'datasets' | 'adapters' | 'models' | 'conversations' | 'settings' | 'vault' | 'jobs';
 

@@ -1,7 +1,7 @@
-/** Event streams of the server: one answer (chat, comparison), or one that is followed for as long as the page is looked at. */
-import { retryDelay } from '../logic/retryDelay.js';
-import { type SseEvent, SseParser } from '../logic/SseParser.js';
+import { retryDelay, type SseEvent, SseParser } from '../logic/sse.js';
 import { ApiError, type Fault, headers, isAbort, readFault, tellReach } from './api.js';
+
+/** Event streams of the server: one answer (chat, comparison), or one that is followed for as long as the page is looked at. */
 
 async function* eventsOf(response: Response): AsyncGenerator<SseEvent> {
   const parser = new SseParser();

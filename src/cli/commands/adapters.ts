@@ -1,16 +1,15 @@
 import { commandGroup } from '../command.js';
-import { combineVerb } from './adapters/combine.js';
-import { convertVerb } from './adapters/convert.js';
-import { deleteVerb } from './adapters/delete.js';
-import { exportVerb } from './adapters/export.js';
-import { importVerb } from './adapters/import.js';
-import { listVerb } from './adapters/list.js';
-import { mergeVerb } from './adapters/merge.js';
-import { noteVerb } from './adapters/note.js';
-import { rollbackVerb } from './adapters/rollback.js';
-import { showVerb } from './adapters/show.js';
-import { shrinkVerb } from './adapters/shrink.js';
-import { useVerb } from './adapters/use.js';
+import { combineVerb, convertVerb, mergeVerb, shrinkVerb } from './adapters/files.js';
+import {
+  deleteVerb,
+  exportVerb,
+  importVerb,
+  listVerb,
+  noteVerb,
+  rollbackVerb,
+  showVerb,
+  useVerb,
+} from './adapters/stored.js';
 
 export const adaptersCommand = commandGroup({
   name: 'adapters',

@@ -1,15 +1,13 @@
 import { createInterface } from 'node:readline/promises';
 import { addAbortSignal } from 'node:stream';
-import { resolveModel } from '../../catalog/resolveModel.js';
-import { ChatSession } from '../../chat/ChatSession.js';
-import { type Sampling, samplingOptions } from '../../chat/sampling.js';
+import { StoppedError, throwIfStopped, UsageError } from '../../base/errors.js';
+import { ChatSession, type Sampling, samplingOptions } from '../../llama/ChatSession.js';
 import type { ChatMessage } from '../../model/chatTemplate.js';
-import { runOptions } from '../../tune/options.js';
-import { StoppedError, throwIfStopped, UsageError } from '../../util/errors.js';
-import { command } from '../command.js';
-import { jsonOption, vaultOptions } from '../options.js';
+import { resolveModel } from '../../models/listModels.js';
+import { runOptions } from '../../train/options.js';
+import { command, jsonOption, vaultOptions } from '../command.js';
 import type { Output } from '../output.js';
-import { VaultArguments } from '../vaultArguments.js';
+import { VaultArguments } from '../vault.js';
 
 export const chatCommand = command({
   name: 'chat',

@@ -1,10 +1,9 @@
-import { convertModel } from '../../convert/convertModel.js';
-import { fileTypes, type QuantizedType } from '../../ggml/quantize.js';
-import { UsageError } from '../../util/errors.js';
-import { bytes } from '../../util/format.js';
-import { command } from '../command.js';
-import { jsonOption } from '../options.js';
-import { showConvert } from '../showConvert.js';
+import { UsageError } from '../../base/errors.js';
+import { bytes } from '../../base/format.js';
+import { fileTypes, type QuantizedType } from '../../engine/quantize.js';
+import { convertModel } from '../../models/convert/convertModel.js';
+import { command, jsonOption } from '../command.js';
+import { showConvert } from '../show.js';
 
 const types = ['auto', ...Object.keys(fileTypes)];
 

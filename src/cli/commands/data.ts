@@ -1,25 +1,128 @@
-import { resolveModel } from '../../catalog/resolveModel.js';
-import { encodeExamples, type Sequence } from '../../data/encodeExamples.js';
-import { histogram } from '../../data/histogram.js';
-import { loadDataset } from '../../data/loadDataset.js';
-import { placeOf } from '../../data/placeOf.js';
-import type { Example } from '../../data/types.js';
-import { readGguf } from '../../gguf/readGguf.js';
+import { readFile } from 'node:fs/promises';
+import { basename, extname } from 'node:path';
+import { bytes, count } from '../../base/format.js';
+import { encodeExamples, histogram, type Sequence } from '../../examples/encode.js';
+import { type Example, placeOf } from '../../examples/example.js';
+import { loadDataset } from '../../examples/loadDataset.js';
+import { findPersonal, summarise } from '../../examples/personal/findPersonal.js';
+import { readGguf } from '../../formats/gguf/readGguf.js';
 import { readHyperparameters } from '../../model/hyperparameters.js';
 import { Tokenizer } from '../../model/tokenizer.js';
-import { findPersonal, summarise } from '../../privacy/findPersonal.js';
-import { limitAdvice } from '../../tune/limitAdvice.js';
-import { recipeOptions, runOptions } from '../../tune/options.js';
-import { count } from '../../util/format.js';
-import { type Command, command } from '../command.js';
-import { jsonOption, vaultOptions } from '../options.js';
-import type { Output } from '../output.js';
-import { showFindings } from '../showFindings.js';
-import { VaultArguments } from '../vaultArguments.js';
-import { addVerb } from './data/add.js';
-import { deleteVerb } from './data/delete.js';
-import { listVerb } from './data/list.js';
-import { showVerb } from './data/show.js';
+import { resolveModel } from '../../models/listModels.js';
+import { findDataset } from '../../store/adapters.js';
+import { limitAdvice, recipeOptions, runOptions } from '../../train/options.js';
+import { type Command, command, jsonOption, vaultOptions } from '../command.js';
+import { type Output, table } from '../output.js';
+import { showFindings } from '../show.js';
+import { confirm, namesOf, openVault, VaultArguments } from '../vault.js';
+
+const addVerb = command({
+  name: 'add',
+  summary: 'takes a file of examples into the vault, encrypted',
+  usage: 'FILE [--name NAME]',
+  options: {
+    name: { kind: 'text', default: undefined, value: 'NAME', sentence: "Its name in the vault (default: the file's)." },
+    ...vaultOptions,
+    ...jsonOption,
+  },
+  positionals: [1, 1],
+  more: 'The file stays where it is: delete it if only the encrypted copy is to remain.',
+  async run({ options, positionals, output, signal }) {
+    const file = positionals[0]!;
+    // Refuses what is no file of examples, with its lines named, before the vault is opened.
+    const { problems } = await loadDataset(file, { signal });
+    const refused = problems.filter(({ severity }) => severity === 'error').length;
+    await using vault = await openVault(options, output);
+    const name = options.name ?? basename(file, extname(file)).replaceAll('@', '-').trim();
+    const info = await vault.datasets.add(name, await readFile(file));
+    if (refused > 0) output.line(`note: ${count(refused)} records cannot be used; loam data ${file} names them`);
+    output.line(
+      `in the vault as "${name}": ${count(info.examples)} examples; the file is still at ${file}, not encrypted`,
+    );
+    output.line(`tune on it: loam tune "vault:${name}" --keep NAME`);
+    output.event({ type: 'result', dataset: info });
+  },
+});
+
+const deleteVerb = command({
+  name: 'delete',
+  summary: 'deletes a data set; with --with-adapters what was made from it too',
+  usage: 'NAME [--with-adapters] [--yes]',
+  options: {
+    withAdapters: {
+      kind: 'flag',
+      default: false,
+      sentence: 'Deletes every adapter version that has learnt from it, or that began with one that had.',
+    },
+    yes: { kind: 'flag', default: false, sentence: 'Does not ask.' },
+    ...vaultOptions,
+    ...jsonOption,
+  },
+  positionals: [1, 1],
+  async run({ options, positionals, output, signal }) {
+    await using vault = await openVault(options, output, { mustExist: true });
+    const info = findDataset(vault, positionals[0]!);
+    const dependents = vault.datasets.dependents(info.id);
+    const names = namesOf(vault, dependents);
+    const both = options.withAdapters && dependents.length > 0;
+    if (dependents.length > 0 && !options.withAdapters) {
+      output.line(`made from it, and holding what they learnt: ${names}; --with-adapters deletes them too`);
+    }
+    await confirm(`"${info.name}"${both ? ` and ${names}` : ''} will be gone for good`, 'yes', options.yes, signal);
+    await vault.datasets.delete(info.id, { withAdapters: options.withAdapters });
+    output.line(`deleted "${info.name}"${both ? ` and ${names}` : ''}`);
+    output.event({
+      type: 'result',
+      deleted: info.id,
+      adapters: both ? dependents.map(({ id }) => id) : [],
+      kept: both ? [] : dependents.map(({ id }) => id),
+    });
+  },
+});
+
+const listVerb = command({
+  name: 'list',
+  summary: 'the data sets in the vault',
+  usage: '',
+  options: { ...vaultOptions, ...jsonOption },
+  positionals: [0, 0],
+  async run({ options, output }) {
+    await using vault = await openVault(options, output, { mustExist: true });
+    const datasets = vault.datasets.list();
+    if (datasets.length === 0) output.line('no data sets yet; loam data add FILE takes one in');
+    table(
+      datasets.map(({ name, createdAt, examples, excluded, bytes: size }) => [
+        name,
+        `${count(examples)} examples${excluded.length > 0 ? ` (${count(excluded.length)} excluded)` : ''}`,
+        bytes(size),
+        createdAt.slice(0, 10),
+      ]),
+      output,
+    );
+    output.event({ type: 'result', datasets });
+  },
+});
+
+const showVerb = command({
+  name: 'show',
+  summary: 'what is known about a data set, and which adapters were made from it',
+  usage: 'NAME',
+  options: { ...vaultOptions, ...jsonOption },
+  positionals: [1, 1],
+  async run({ options, positionals, output }) {
+    await using vault = await openVault(options, output, { mustExist: true });
+    const info = findDataset(vault, positionals[0]!);
+    const dependents = vault.datasets.dependents(info.id);
+    output.line(
+      `${info.name}: ${count(info.examples)} usable of ${count(info.records)} records, ${count(info.excluded.length)} excluded, ${bytes(info.bytes)}`,
+    );
+    output.line(`  added ${info.createdAt}, changed ${info.changedAt}`);
+    output.line(`  sha256 ${info.sha256}`);
+    output.line(`  adapters made from it: ${namesOf(vault, dependents) || 'none'}`);
+    output.line(`its text: loam data "vault:${info.name}"`);
+    output.event({ type: 'result', dataset: info, dependents });
+  },
+});
 
 export const dataCommand = command({
   name: 'data',

@@ -1,21 +1,17 @@
 import { readFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
-import { DEFAULT_MODEL } from '../../catalog/catalog.js';
-import { fetchModel } from '../../catalog/fetchModel.js';
-import { findModel } from '../../catalog/findModel.js';
-import { listModels } from '../../catalog/listModels.js';
-import { ChatSession } from '../../chat/ChatSession.js';
-import { samplingOptions } from '../../chat/sampling.js';
-import { tuneOptions } from '../../tune/options.js';
-import { tune } from '../../tune/tune.js';
-import { bytes } from '../../util/format.js';
-import { loamHome } from '../../util/home.js';
-import { defaults } from '../../util/options.js';
-import { command } from '../command.js';
-import { jsonOption } from '../options.js';
+import { bytes } from '../../base/format.js';
+import { defaults } from '../../base/options.js';
+import { loamHome } from '../../base/process.js';
+import { ChatSession, samplingOptions } from '../../llama/ChatSession.js';
+import { DEFAULT_MODEL, findModel } from '../../models/catalogue.js';
+import { fetchModel } from '../../models/fetchModel.js';
+import { listModels } from '../../models/listModels.js';
+import { tuneOptions } from '../../train/options.js';
+import { tune } from '../../train/tune.js';
+import { command, jsonOption } from '../command.js';
 import type { Output } from '../output.js';
-import { showFetch } from '../showFetch.js';
-import { showResult, showTune } from '../showTune.js';
+import { showFetch, showResult, showTune } from '../show.js';
 
 interface DemoPrompt {
   instruction: string;

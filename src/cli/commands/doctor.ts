@@ -1,16 +1,14 @@
 import { statfs } from 'node:fs/promises';
 import { arch, cpus, freemem, platform, release, totalmem } from 'node:os';
 import { dirname } from 'node:path';
-import { listModels } from '../../catalog/listModels.js';
-import { Engine } from '../../ggml/engine.js';
-import { native } from '../../ggml/native.js';
-import { fastestBufferType } from '../../ggml/placement.js';
-import { tensorTypes } from '../../ggml/tensorTypes.js';
-import { bytes } from '../../util/format.js';
-import { loamHome } from '../../util/home.js';
-import { version } from '../../util/version.js';
-import { command } from '../command.js';
-import { jsonOption } from '../options.js';
+import { bytes } from '../../base/format.js';
+import { loamHome, version } from '../../base/process.js';
+import { Engine } from '../../engine/engine.js';
+import { native } from '../../engine/native.js';
+import { fastestBufferType } from '../../engine/placement.js';
+import { tensorTypes } from '../../engine/tensorTypes.js';
+import { listModels } from '../../models/listModels.js';
+import { command, jsonOption } from '../command.js';
 
 /** Below this much free memory the default model may not tune. */
 const leastMemory = 700e6;

@@ -1,18 +1,16 @@
-import { measureNll } from '../../adapter/measureNll.js';
-import { readAdapter } from '../../adapter/readAdapter.js';
-import { resolveModel } from '../../catalog/resolveModel.js';
-import { encodeExamples } from '../../data/encodeExamples.js';
-import { loadDataset } from '../../data/loadDataset.js';
-import { readGguf } from '../../gguf/readGguf.js';
+import { readAdapter } from '../../adapters/openAdapter.js';
+import { LoamError } from '../../base/errors.js';
+import { count } from '../../base/format.js';
+import { encodeExamples } from '../../examples/encode.js';
+import { loadDataset } from '../../examples/loadDataset.js';
+import { readGguf } from '../../formats/gguf/readGguf.js';
+import { measureNll } from '../../llama/measureNll.js';
 import { readHyperparameters } from '../../model/hyperparameters.js';
 import { Tokenizer } from '../../model/tokenizer.js';
-import { limitAdvice } from '../../tune/limitAdvice.js';
-import { recipeOptions, runOptions } from '../../tune/options.js';
-import { LoamError } from '../../util/errors.js';
-import { count } from '../../util/format.js';
-import { command } from '../command.js';
-import { jsonOption, vaultOptions } from '../options.js';
-import { VaultArguments } from '../vaultArguments.js';
+import { resolveModel } from '../../models/listModels.js';
+import { limitAdvice, recipeOptions, runOptions } from '../../train/options.js';
+import { command, jsonOption, vaultOptions } from '../command.js';
+import { VaultArguments } from '../vault.js';
 
 export const evalCommand = command({
   name: 'eval',

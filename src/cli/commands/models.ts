@@ -1,17 +1,15 @@
-import { addModel } from '../../catalog/addModel.js';
-import { fetchModel } from '../../catalog/fetchModel.js';
-import { findModel } from '../../catalog/findModel.js';
-import { listModels } from '../../catalog/listModels.js';
-import { removeModel } from '../../catalog/removeModel.js';
-import { readGguf } from '../../gguf/readGguf.js';
-import { architectures } from '../../model/architecture.js';
+import { UsageError } from '../../base/errors.js';
+import { bytes } from '../../base/format.js';
+import { architectures } from '../../families/family.js';
+import { readGguf } from '../../formats/gguf/readGguf.js';
 import { readHyperparameters } from '../../model/hyperparameters.js';
-import { UsageError } from '../../util/errors.js';
-import { bytes } from '../../util/format.js';
-import { command } from '../command.js';
-import { jsonOption } from '../options.js';
+import { findModel } from '../../models/catalogue.js';
+import { fetchModel } from '../../models/fetchModel.js';
+import { listModels } from '../../models/listModels.js';
+import { addModel, removeModel } from '../../models/manage.js';
+import { command, jsonOption } from '../command.js';
 import type { Output } from '../output.js';
-import { showFetch } from '../showFetch.js';
+import { showFetch } from '../show.js';
 
 export const modelsCommand = command({
   name: 'models',

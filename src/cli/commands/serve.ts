@@ -1,15 +1,12 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { appFiles } from '../../app/appFiles.js';
-import { contentSecurityPolicy } from '../../app/contentSecurityPolicy.js';
-import { isLoopback, startServer } from '../../server/startServer.js';
-import { UsageError } from '../../util/errors.js';
-import { loamHome } from '../../util/home.js';
-import { framesOf } from '../../util/sendError.js';
-import { Vault } from '../../vault/Vault.js';
-import { command } from '../command.js';
-import { openVault } from '../openVault.js';
-import { jsonOption, vaultOptions } from '../options.js';
+import { appFiles, contentSecurityPolicy } from '../../app/appFiles.js';
+import { framesOf, UsageError } from '../../base/errors.js';
+import { loamHome } from '../../base/process.js';
+import { isLoopback, startServer } from '../../serve/startServer.js';
+import { Vault } from '../../store/Vault.js';
+import { command, jsonOption, vaultOptions } from '../command.js';
+import { openVault } from '../vault.js';
 
 const DEFAULT_PORT = 4184;
 

@@ -1,7 +1,132 @@
-import { commandGroup } from '../command.js';
-import { destroyVerb } from './vault/destroy.js';
-import { passphraseVerb } from './vault/passphrase.js';
-import { statusVerb } from './vault/status.js';
+import { UsageError } from '../../base/errors.js';
+import { bytes, count } from '../../base/format.js';
+import { loamHome } from '../../base/process.js';
+import { VaultDamagedError } from '../../store/types.js';
+import { Vault } from '../../store/Vault.js';
+import { command, commandGroup, jsonOption, vaultOptions } from '../command.js';
+import { confirm, openVault, readPassphraseFile, readSecret } from '../vault.js';
+
+const destroyVerb = command({
+  name: 'destroy',
+  summary: 'deletes everything in the vault, its keys first; needs no passphrase',
+  usage: '[--yes]',
+  options: {
+    yes: { kind: 'flag', default: false, sentence: 'Does not ask.' },
+    ...jsonOption,
+  },
+  positionals: [0, 0],
+  async run({ options, output, signal }) {
+    const existed = Vault.state(loamHome()) !== 'absent';
+    await confirm(
+      'every data set, adapter and document in the vault will be gone for good',
+      'delete everything',
+      options.yes,
+      signal,
+    );
+    await Vault.destroy(loamHome());
+    output.line(existed ? 'the vault is gone' : 'there was no vault');
+    output.event({ type: 'result', existed });
+  },
+});
+
+/** Shorter ones are guessed in hours, scrypt or not. */
+const MIN_LENGTH = 8;
+
+const passphraseVerb = command({
+  name: 'passphrase',
+  summary: 'sets, changes or (--remove) takes away the passphrase',
+  usage: '[--remove]',
+  options: {
+    newFile: {
+      kind: 'text',
+      default: undefined,
+      value: 'FILE',
+      sentence: 'File whose first line is the new passphrase.',
+    },
+    remove: { kind: 'flag', default: false, sentence: 'Takes the passphrase away: the key then lies in a file.' },
+    ...vaultOptions,
+    ...jsonOption,
+  },
+  positionals: [0, 0],
+  more: 'The new one is asked for on the terminal, or read from --new-file or LOAM_NEW_PASSPHRASE. There is no way around a lost one.',
+  async run({ options, output }) {
+    await using vault = await openVault(options, output);
+    const next = options.remove ? undefined : await newPassphrase(options.newFile);
+    await vault.changePassphrase(next);
+    output.line(
+      next === undefined
+        ? 'the vault has no passphrase any more: its key lies in a file that only you can read'
+        : 'the passphrase is set; without it nobody can read the vault, you neither',
+    );
+    output.event({ type: 'result', state: next === undefined ? 'open' : 'passphrase' });
+  },
+});
+
+async function newPassphrase(file: string | undefined): Promise<string> {
+  const given = file === undefined ? process.env.LOAM_NEW_PASSPHRASE : await readPassphraseFile(file);
+  let next = given;
+  if (next === undefined) {
+    if (!process.stdin.isTTY || !process.stderr.isTTY) {
+      throw new UsageError({ found: 'no terminal to ask on', expected: '--new-file, LOAM_NEW_PASSPHRASE or --remove' });
+    }
+    next = await readSecret('new passphrase: ');
+    if (next !== (await readSecret('the same again: '))) {
+      throw new UsageError({ found: 'two different passphrases', expected: 'the same twice' });
+    }
+  }
+  if ([...next].length >= MIN_LENGTH) return next;
+  throw new UsageError({
+    found: `a passphrase of ${[...next].length} characters`,
+    expected: `at least ${MIN_LENGTH}; four or five random words are good`,
+  });
+}
+
+const statusVerb = command({
+  name: 'status',
+  summary: 'what is in the vault, and whether it is whole',
+  usage: '[--check]',
+  options: {
+    check: { kind: 'flag', default: false, sentence: 'Reads every content and names what is damaged.' },
+    ...vaultOptions,
+    ...jsonOption,
+  },
+  positionals: [0, 0],
+  async run({ options, output }) {
+    const where = loamHome('vault');
+    if (Vault.state(loamHome()) === 'absent') {
+      output.line('there is no vault yet; loam data add FILE and loam tune DATA --keep NAME make one');
+      output.event({ type: 'result', state: 'absent', path: where });
+      return;
+    }
+    await using vault = await openVault(options, output);
+    const storage = vault.storage();
+    const adapters = vault.adapters.list();
+    const versions = adapters.reduce((sum, { versions: own }) => sum + own.length, 0);
+    output.line(`${where}: ${vault.locked ? 'locked with a passphrase' : 'its key lies in a file beside it'}`);
+    output.line(`  data sets  ${count(vault.datasets.list().length)}, ${bytes(storage.byKind.datasets)}`);
+    output.line(
+      `  adapters   ${count(adapters.length)} with ${count(versions)} versions, ${bytes(storage.byKind.adapters)}`,
+    );
+    output.line(`  documents  ${count(vault.documents.list().length)}, ${bytes(storage.byKind.documents)}`);
+    const problems = options.check ? await vault.check() : [...vault.problems];
+    for (const problem of problems) output.line(`damaged: ${problem}`);
+    if (options.check && problems.length === 0) output.line('everything in it can be read');
+    output.event({
+      type: 'result',
+      state: vault.locked ? 'passphrase' : 'open',
+      path: where,
+      datasets: vault.datasets.list().length,
+      adapters: adapters.length,
+      versions,
+      documents: vault.documents.list().length,
+      storage,
+      problems,
+    });
+    if (options.check && problems.length > 0) {
+      throw new VaultDamagedError({ found: `${count(problems.length)} damaged, named above`, where });
+    }
+  },
+});
 
 export const vaultCommand = commandGroup({
   name: 'vault',

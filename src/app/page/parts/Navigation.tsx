@@ -1,6 +1,6 @@
+import { href, type Place, type Screen } from '../browser.js';
 import type { Live } from '../live.js';
-import { href, type Place, type Screen } from '../router.js';
-import { Icon, type IconName } from './Icon.js';
+import { Icon, type IconName } from './layout.js';
 
 interface Entry {
   screen: Screen;

@@ -1,10 +1,10 @@
 import { useState } from 'preact/hooks';
-import { useServer } from '../App.js';
-import { announce } from '../announce.js';
 import { call } from '../api.js';
-import { Confirm } from './Confirm.js';
-import { Field } from './Field.js';
-import { Icon } from './Icon.js';
+import { announce } from '../browser.js';
+import { useServer } from '../main.js';
+import { Confirm } from './dialogs.js';
+import { Field } from './fields.js';
+import { Icon } from './layout.js';
 
 /** What protects the vault, said plainly, and how to change it. */
 export function Passphrase() {

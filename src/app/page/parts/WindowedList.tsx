@@ -1,6 +1,6 @@
 import type { ComponentChildren } from 'preact';
 import { useEffect, useRef, useState } from 'preact/hooks';
-import { visibleRange } from '../../logic/visibleRange.js';
+import { visibleRange } from '../../logic/curve.js';
 
 interface Props {
   rows: number;

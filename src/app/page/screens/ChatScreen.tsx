@@ -1,18 +1,17 @@
 import { useEffect, useRef, useState } from 'preact/hooks';
 import type { Adapter, Conversation, Message, ModelEntry } from '../../logic/types.js';
-import { announce } from '../announce.js';
 import { call, isAbort } from '../api.js';
+import { announce, href } from '../browser.js';
 import { tellChanged, useResource } from '../live.js';
-import { ChatTabs } from '../parts/ChatTabs.js';
-import { ConversationList } from '../parts/ConversationList.js';
-import { Empty } from '../parts/Empty.js';
-import { Fault } from '../parts/Fault.js';
-import { Feedback } from '../parts/Feedback.js';
-import { Icon } from '../parts/Icon.js';
-import { Loading } from '../parts/Loading.js';
-import { Page } from '../parts/Page.js';
-import { chooseSpeaker, findVersion, type Speaker, VersionPicker } from '../parts/VersionPicker.js';
-import { href } from '../router.js';
+import {
+  ConversationList,
+  chooseSpeaker,
+  Feedback,
+  findVersion,
+  type Speaker,
+  VersionPicker,
+} from '../parts/conversation.js';
+import { ChatTabs, Empty, Fault, Icon, Loading, Page } from '../parts/layout.js';
 import { ask } from '../stream.js';
 
 type Piece = { text?: string; done?: boolean; conversation?: string };

@@ -1,19 +1,12 @@
 import { useEffect, useRef, useState } from 'preact/hooks';
 import type { Adapter, ExamplePage, ModelEntry } from '../../logic/types.js';
-import { announce } from '../announce.js';
 import { call, isAbort } from '../api.js';
+import { announce, href } from '../browser.js';
 import { useResource } from '../live.js';
-import { ChatTabs } from '../parts/ChatTabs.js';
-import { Empty } from '../parts/Empty.js';
-import { Fault } from '../parts/Fault.js';
-import { Feedback } from '../parts/Feedback.js';
-import { Field } from '../parts/Field.js';
-import { Icon } from '../parts/Icon.js';
-import { Loading } from '../parts/Loading.js';
-import { NllBars } from '../parts/NllBars.js';
-import { Page } from '../parts/Page.js';
-import { chooseSpeaker, findVersion, modelOf, type Speaker, VersionPicker } from '../parts/VersionPicker.js';
-import { href } from '../router.js';
+import { chooseSpeaker, Feedback, findVersion, modelOf, type Speaker, VersionPicker } from '../parts/conversation.js';
+import { Field } from '../parts/fields.js';
+import { ChatTabs, Empty, Fault, Icon, Loading, Page } from '../parts/layout.js';
+import { NllBars } from '../parts/run.js';
 import { ask } from '../stream.js';
 import { textsOf } from './ExampleEditor.js';
 

@@ -1,8 +1,9 @@
 import { useState } from 'preact/hooks';
-import { useServer } from '../App.js';
-import { Field } from '../parts/Field.js';
-import { Page } from '../parts/Page.js';
-import { getToken, setToken, tokenFrom } from '../session.js';
+import { ApiError, call, getToken, setToken, tokenFrom } from '../api.js';
+import { useServer } from '../main.js';
+import { Field } from '../parts/fields.js';
+import { Fault, Icon, Page } from '../parts/layout.js';
+import { DestroyEverything } from './SettingsScreen.js';
 
 /** The server does not know this browser: the link it printed is needed once. */
 export function ConnectScreen() {
@@ -59,6 +60,66 @@ export function ConnectScreen() {
           </button>
         </form>
       </div>
+    </Page>
+  );
+}
+
+export function UnlockScreen() {
+  const { reload } = useServer();
+  const [passphrase, setPassphrase] = useState('');
+  const [busy, setBusy] = useState(false);
+  const [error, setError] = useState<Error>();
+  const [destroying, setDestroying] = useState(false);
+  const unlock = async () => {
+    setBusy(true);
+    setError(undefined);
+    try {
+      await call('POST', '/api/vault/unlock', { body: { passphrase } });
+      await reload();
+    } catch (caught) {
+      setError(caught as Error);
+      setBusy(false);
+    }
+  };
+  const wrong = error instanceof ApiError && (error.status === 403 || error.status === 422);
+  return (
+    <Page title="Unlock Loam">
+      <div class="narrow">
+        <div class="hero-lock">
+          <Icon name="lock" size={44} />
+        </div>
+        <p>Your data, conversations and adapters are encrypted with your passphrase.</p>
+        <form
+          class="stack"
+          onSubmit={(event) => {
+            event.preventDefault();
+            void unlock();
+          }}
+        >
+          <Field label="Passphrase" error={wrong ? error.message : undefined}>
+            {(ids) => (
+              <input
+                {...ids}
+                type="password"
+                autocomplete="current-password"
+                value={passphrase}
+                onInput={(event) => setPassphrase(event.currentTarget.value)}
+              />
+            )}
+          </Field>
+          {!wrong && <Fault error={error} />}
+          <button type="submit" class="button primary big" disabled={busy || passphrase === ''}>
+            {busy ? 'Unlocking…' : 'Unlock'}
+          </button>
+        </form>
+        <p class="quiet">
+          Nobody can recover a lost passphrase.{' '}
+          <button type="button" class="link danger" onClick={() => setDestroying(true)}>
+            Delete everything and begin anew
+          </button>
+        </p>
+      </div>
+      {destroying && <DestroyEverything onClose={() => setDestroying(false)} />}
     </Page>
   );
 }

@@ -1,14 +1,11 @@
-import type { DatasetInfo } from '../../logic/types.js';
-import { call } from '../api.js';
-import { useResource } from '../live.js';
-import { DropZone } from '../parts/DropZone.js';
-import { Empty } from '../parts/Empty.js';
-import { Fault } from '../parts/Fault.js';
-import { Icon } from '../parts/Icon.js';
-import { Loading } from '../parts/Loading.js';
-import { Page } from '../parts/Page.js';
-import { plural, size, when } from '../readable.js';
-import { href } from '../router.js';
+import { useState } from 'preact/hooks';
+import type { DatasetInfo, JobState } from '../../logic/types.js';
+import { call, plural, size, when } from '../api.js';
+import { announce, href, replace } from '../browser.js';
+import { tellChanged, useResource } from '../live.js';
+import { Confirm, Dialog } from '../parts/dialogs.js';
+import { Empty, Fault, Icon, Loading, Page } from '../parts/layout.js';
+import { DropZone } from './AddData.js';
 
 export function DataScreen() {
   const { data, error, reload } = useResource(
@@ -62,5 +59,142 @@ export function DataScreen() {
       )}
       <DropZone />
     </Page>
+  );
+}
+
+interface Dependent {
+  id: string;
+  number: number;
+  adapterName: string;
+}
+
+interface Running {
+  id: string;
+  name: string;
+  state: JobState;
+}
+
+/** Says which adapters were made from the set: what they learnt from it stays in them, unless they go too. */
+export function DeleteDataset({ set, onClose }: { set: DatasetInfo; onClose: () => void }) {
+  const { data, error } = useResource(
+    (signal) =>
+      call<{ versions: Dependent[]; jobs: Running[] }>('GET', `/api/datasets/${set.id}/dependents`, { signal }),
+    [],
+  );
+  const [withAdapters, setWithAdapters] = useState(false);
+  const made = data?.versions ?? [];
+  const running = (data?.jobs ?? []).filter(
+    ({ state }) => state !== 'done' && state !== 'failed' && state !== 'cancelled',
+  );
+  return (
+    <Confirm
+      title={`Delete “${set.name}”`}
+      verb="Delete"
+      danger
+      disabled={!data}
+      onClose={onClose}
+      onConfirm={async () => {
+        await call('DELETE', `/api/datasets/${set.id}?adapters=${withAdapters ? 'delete' : 'keep'}`);
+        announce(`${set.name} is deleted`);
+        replace('data');
+        tellChanged('datasets');
+        if (withAdapters) tellChanged('adapters');
+      }}
+    >
+      <p>Its key is destroyed, so nobody can read it again.</p>
+      {running.length > 0 && (
+        <p class="note warn">
+          <span>{running.map(({ name }) => name).join(', ')} is learning from it, and will be stopped.</span>
+        </p>
+      )}
+      <Fault error={error} />
+      {made.length > 0 && (
+        <>
+          <p>It was used to make:</p>
+          <ul class="remarks">
+            {made.map(({ id, number, adapterName }) => (
+              <li key={id}>
+                {adapterName}, version {number}
+              </li>
+            ))}
+          </ul>
+          <label class="check">
+            <input
+              type="checkbox"
+              checked={withAdapters}
+              onChange={(event) => setWithAdapters(event.currentTarget.checked)}
+            />
+            <span>Delete these too. What they learnt from this set stays in them otherwise.</span>
+          </label>
+        </>
+      )}
+    </Confirm>
+  );
+}
+
+interface Preview {
+  usable: number;
+  trainedTokens: number;
+  tooLong: unknown[];
+  examples: { line: number; tokens: number; trained: number; pieces: { text: string; trained: boolean }[] }[];
+  histogram: { from: number; to: number; count: number }[];
+  maxTokens?: number;
+}
+
+/** The very text that the model reads, and which part of it counts. */
+export function WhatIsLearnt({ id, onClose }: { id: string; onClose: () => void }) {
+  const { data, error } = useResource((signal) => call<Preview>('GET', `/api/datasets/${id}/preview`, { signal }), []);
+  const most = Math.max(1, ...(data?.histogram ?? []).map(({ count }) => count));
+  return (
+    <Dialog wide title="What is learnt" onClose={onClose}>
+      <Fault error={error} />
+      {!data && !error && <Loading what="Counting tokens" />}
+      {data && (
+        <>
+          <p>
+            {plural(data.usable, 'example')} with {plural(data.trainedTokens, 'token')} of answers to learn.
+            {data.tooLong.length > 0 &&
+              ` ${plural(data.tooLong.length, 'example is', 'examples are')} too long and left out whole.`}
+          </p>
+          <h3>Lengths</h3>
+          <table class="histogram">
+            <caption class="unseen">Examples by number of tokens</caption>
+            <tbody>
+              {data.histogram.map(({ from, to, count }) => (
+                <tr key={from}>
+                  <th scope="row">
+                    {from.toLocaleString('en-US')}–{to.toLocaleString('en-US')}
+                  </th>
+                  <td>
+                    <span class="histogram-bar" style={{ width: `${(100 * count) / most}%` }} />
+                  </td>
+                  <td>{count.toLocaleString('en-US')}</td>
+                </tr>
+              ))}
+            </tbody>
+          </table>
+          <h3>As the model reads it</h3>
+          <p class="quiet">The marked part is learnt; the rest is read before it.</p>
+          {data.examples.map(({ line, tokens, trained, pieces }) => (
+            <section key={line} class="rendered">
+              <p class="quiet">
+                line {line.toLocaleString('en-US')}: {plural(tokens, 'token')}, {trained.toLocaleString('en-US')} learnt
+              </p>
+              <p class="prose mono">
+                {pieces.map((piece, i) =>
+                  piece.trained ? (
+                    <mark key={i} class="learnt">
+                      {piece.text}
+                    </mark>
+                  ) : (
+                    piece.text
+                  ),
+                )}
+              </p>
+            </section>
+          ))}
+        </>
+      )}
+    </Dialog>
   );
 }

@@ -1,21 +1,14 @@
 import { useCallback, useEffect, useRef, useState } from 'preact/hooks';
 import type { DatasetInfo, ExampleFilter, ExamplePage, ExampleRow } from '../../logic/types.js';
-import { announce } from '../announce.js';
-import { ApiError, call } from '../api.js';
+import { ApiError, call, capital, plural } from '../api.js';
+import { announce, href } from '../browser.js';
 import { tellChanged, useResource } from '../live.js';
-import { Choice } from '../parts/Choice.js';
-import { Dialog } from '../parts/Dialog.js';
-import { Fault } from '../parts/Fault.js';
-import { Field } from '../parts/Field.js';
-import { Icon } from '../parts/Icon.js';
-import { Loading } from '../parts/Loading.js';
-import { Page } from '../parts/Page.js';
+import { Dialog } from '../parts/dialogs.js';
+import { Choice, Field } from '../parts/fields.js';
+import { Fault, Icon, Loading, Page } from '../parts/layout.js';
 import { WindowedList } from '../parts/WindowedList.js';
-import { capital, plural } from '../readable.js';
-import { href } from '../router.js';
-import { DeleteDataset } from './DeleteDataset.js';
+import { DeleteDataset, WhatIsLearnt } from './DataScreen.js';
 import { ExampleEditor, textsOf } from './ExampleEditor.js';
-import { WhatIsLearnt } from './WhatIsLearnt.js';
 
 /** Examples asked for at a time. */
 const PAGE = 50;

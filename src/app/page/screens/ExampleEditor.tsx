@@ -1,11 +1,10 @@
 import type { ComponentChildren } from 'preact';
 import { useState } from 'preact/hooks';
 import type { ExampleRow, Finding } from '../../logic/types.js';
-import { Dialog } from '../parts/Dialog.js';
-import { Fault } from '../parts/Fault.js';
-import { Field } from '../parts/Field.js';
-import { Icon } from '../parts/Icon.js';
-import { capital } from '../readable.js';
+import { capital } from '../api.js';
+import { Dialog } from '../parts/dialogs.js';
+import { Field } from '../parts/fields.js';
+import { Fault, Icon } from '../parts/layout.js';
 
 interface Text {
   label: string;

@@ -1,15 +1,63 @@
-import type { Adapter, DatasetInfo, ModelEntry } from '../../logic/types.js';
-import { useServer } from '../App.js';
-import { call } from '../api.js';
+import { useState } from 'preact/hooks';
+import { stateNames } from '../../logic/runView.js';
+import type { Adapter, DatasetInfo, Download, Job, ModelEntry } from '../../logic/types.js';
+import { call, plural, size, when } from '../api.js';
+import { href } from '../browser.js';
 import { useResource } from '../live.js';
-import { Soil } from '../parts/Empty.js';
-import { Fault } from '../parts/Fault.js';
-import { Icon } from '../parts/Icon.js';
-import { Loading } from '../parts/Loading.js';
-import { ModelDownload } from '../parts/ModelDownload.js';
-import { Page } from '../parts/Page.js';
-import { plural } from '../readable.js';
-import { href } from '../router.js';
+import { useServer } from '../main.js';
+import { Bar, Fault, Icon, Loading, Page, Soil } from '../parts/layout.js';
+
+/** The button that fetches a model, and how far that is. The one thing in Loam that uses the network, so it says so. */
+export function ModelDownload({ model, download }: { model: ModelEntry; download?: Download }) {
+  const [error, setError] = useState<Error>();
+  const [asked, setAsked] = useState(false);
+  const at = download ?? model.download;
+  const running = at?.state === 'running' || (asked && !at);
+  const total = at?.total ?? model.size;
+  const fetchIt = async () => {
+    setError(undefined);
+    setAsked(true);
+    try {
+      await call('POST', `/api/models/${encodeURIComponent(model.name)}/fetch`, { body: {} });
+    } catch (caught) {
+      setError(caught as Error);
+      setAsked(false);
+    }
+  };
+  const stopIt = async () => {
+    setAsked(false);
+    try {
+      await call('POST', `/api/models/${encodeURIComponent(model.name)}/stop`, { body: {} });
+    } catch (caught) {
+      setError(caught as Error);
+    }
+  };
+  if (running) {
+    const share = at && total > 0 && at.done > 0 ? at.done / total : undefined;
+    return (
+      <div class="download">
+        <Bar share={share} label={`Fetching ${model.title}`} />
+        <p class="quiet">
+          {at ? `${size(at.done)} of ${size(total)}` : 'Asking for it…'}
+          {at?.message && <span class="hint">{at.message}</span>}
+        </p>
+        <button type="button" class="button small" onClick={() => void stopIt()}>
+          Stop
+        </button>
+      </div>
+    );
+  }
+  return (
+    <div class="download">
+      {at?.state === 'failed' && <Fault error={new Error(at.message ?? 'The download failed.')} />}
+      <Fault error={error} />
+      <button type="button" class="button primary" onClick={() => void fetchIt()}>
+        <Icon name="import" /> {at?.state === 'stopped' || at?.state === 'failed' ? 'Go on' : 'Fetch it'} (
+        {size(model.size)})
+      </button>
+    </div>
+  );
+}
 
 /** Leads by the hand: a model, examples, a run, and then a talk with the result. */
 export function HomeScreen() {
@@ -138,5 +186,32 @@ function Step({
         {children}
       </div>
     </li>
+  );
+}
+
+/** The queue and what was tuned before, newest first. */
+export function RunList({ jobs }: { jobs: Job[] }) {
+  if (jobs.length === 0) return null;
+  return (
+    <section>
+      <h2>Runs</h2>
+      <ul class="cards">
+        {jobs.map((job) => (
+          <li key={job.id}>
+            <a class="card" href={href('jobs', job.id)}>
+              <span class="card-title">{job.name}</span>
+              <span class="quiet">
+                {when(job.createdAt)}
+                {job.result && ` · loss ${job.result.nll.base.toFixed(2)} → ${job.result.nll.adapted.toFixed(2)}`}
+              </span>
+              <span class="chips">
+                <span class={`chip state-${job.state}`}>{stateNames[job.state]}</span>
+              </span>
+              <Icon name="next" />
+            </a>
+          </li>
+        ))}
+      </ul>
+    </section>
   );
 }

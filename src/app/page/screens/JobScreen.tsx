@@ -1,22 +1,34 @@
 import { useEffect, useRef, useState } from 'preact/hooks';
-import { count } from '../../../util/format.js';
+import { count } from '../../../base/format.js';
 import { asChance, emptyRun, type RunView, stageNames, stateNames, withEvent } from '../../logic/runView.js';
 import type { Job, JobEvent, JobState } from '../../logic/types.js';
-import { announce } from '../announce.js';
-import { call } from '../api.js';
+import { call, roughly, size } from '../api.js';
+import { announce, href, replace } from '../browser.js';
 import { tellChanged, useResource } from '../live.js';
-import { Bar } from '../parts/Bar.js';
-import { Confirm } from '../parts/Confirm.js';
-import { Curve } from '../parts/Curve.js';
-import { Fault } from '../parts/Fault.js';
-import { Icon } from '../parts/Icon.js';
-import { Loading } from '../parts/Loading.js';
-import { Page } from '../parts/Page.js';
-import { ResultCard } from '../parts/ResultCard.js';
-import { RunLog } from '../parts/RunLog.js';
-import { roughly, size } from '../readable.js';
-import { href, replace } from '../router.js';
+import { Confirm } from '../parts/dialogs.js';
+import { Bar, Fault, Icon, Loading, Page } from '../parts/layout.js';
+import { Curve, ResultCard } from '../parts/run.js';
 import { follow } from '../stream.js';
+
+function RunLog({ log }: { log: RunView['log'] }) {
+  const end = useRef<HTMLDivElement>(null);
+  // Follows the newest line, unless the person has scrolled away from it.
+  useEffect(() => {
+    const list = end.current;
+    if (list && list.scrollHeight - list.scrollTop - list.clientHeight < 80) list.scrollTop = list.scrollHeight;
+  }, [log]);
+  return (
+    <details class="fold">
+      <summary>Log</summary>
+      {/* biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be reached by the keyboard. */}
+      <div ref={end} class="log" role="log" aria-label="Log of the run" aria-live="off" tabIndex={0}>
+        {log.map(({ text }, i) => (
+          <p key={i}>{text}</p>
+        ))}
+      </div>
+    </details>
+  );
+}
 
 const isOver = (state: JobState | undefined) => state === 'done' || state === 'failed' || state === 'cancelled';
 

@@ -1,19 +1,54 @@
 import { useState } from 'preact/hooks';
 import type { ModelEntry, Storage } from '../../logic/types.js';
-import { useServer } from '../App.js';
-import { call } from '../api.js';
+import { call, getToken, setToken, size } from '../api.js';
+import { getTheme, go, setTheme, type Theme } from '../browser.js';
 import { tellChanged, useResource } from '../live.js';
-import { Choice } from '../parts/Choice.js';
-import { Confirm } from '../parts/Confirm.js';
-import { DestroyEverything } from '../parts/DestroyEverything.js';
-import { Fault } from '../parts/Fault.js';
-import { Icon } from '../parts/Icon.js';
-import { ModelDownload } from '../parts/ModelDownload.js';
-import { Page } from '../parts/Page.js';
+import { useServer } from '../main.js';
+import { Confirm } from '../parts/dialogs.js';
+import { Choice, Field } from '../parts/fields.js';
+import { Fault, Icon, Page } from '../parts/layout.js';
 import { Passphrase } from '../parts/Passphrase.js';
-import { size } from '../readable.js';
-import { getToken, setToken } from '../session.js';
-import { getTheme, setTheme, type Theme } from '../theme.js';
+import { ModelDownload } from './HomeScreen.js';
+
+const words = 'delete everything';
+
+/** The last resort asks for the words to be typed. */
+export function DestroyEverything({ onClose }: { onClose: () => void }) {
+  const { reload } = useServer();
+  const [typed, setTyped] = useState('');
+  return (
+    <Confirm
+      title="Delete everything"
+      verb="Delete everything"
+      danger
+      disabled={typed.trim().toLowerCase() !== words}
+      onClose={onClose}
+      onConfirm={async () => {
+        await call('POST', '/api/vault/destroy', { body: { confirm: words } });
+        for (const what of ['datasets', 'adapters', 'conversations', 'jobs'] as const) tellChanged(what);
+        await reload();
+        go();
+      }}
+    >
+      <p>
+        All data sets, adapters, conversations and runs are destroyed with their keys. Nobody can bring them back, you
+        included. Downloaded models stay.
+      </p>
+      <Field label={`Type “${words}” to go on`}>
+        {(ids) => (
+          <input
+            {...ids}
+            type="text"
+            value={typed}
+            autocomplete="off"
+            autocapitalize="off"
+            onInput={(event) => setTyped(event.currentTarget.value)}
+          />
+        )}
+      </Field>
+    </Confirm>
+  );
+}
 
 export function SettingsScreen() {
   const { status } = useServer();

@@ -1,23 +1,16 @@
 import { useEffect, useMemo, useState } from 'preact/hooks';
-import type { Option, Schema } from '../../../util/options.js';
+import type { Option, Schema } from '../../../base/options.js';
 import { formFields, readForm } from '../../logic/formFields.js';
 import type { Adapter, DatasetInfo, Job, ModelEntry } from '../../logic/types.js';
-import { useServer } from '../App.js';
-import { call } from '../api.js';
+import { call, plural } from '../api.js';
+import { go, href } from '../browser.js';
 import { tellChanged, useResource } from '../live.js';
-import { Empty } from '../parts/Empty.js';
-import { Fault } from '../parts/Fault.js';
-import { Field } from '../parts/Field.js';
-import { Icon } from '../parts/Icon.js';
-import { Loading } from '../parts/Loading.js';
-import { ModelDownload } from '../parts/ModelDownload.js';
-import { OptionField } from '../parts/OptionField.js';
-import { Page } from '../parts/Page.js';
-import { QuoteCard } from '../parts/QuoteCard.js';
-import { RunList } from '../parts/RunList.js';
-import { belongsTo } from '../parts/VersionPicker.js';
-import { plural } from '../readable.js';
-import { go, href } from '../router.js';
+import { useServer } from '../main.js';
+import { belongsTo } from '../parts/conversation.js';
+import { Field, OptionField } from '../parts/fields.js';
+import { Empty, Fault, Icon, Loading, Page } from '../parts/layout.js';
+import { QuoteCard } from '../parts/run.js';
+import { ModelDownload, RunList } from './HomeScreen.js';
 
 export function TuneScreen({ dataset }: { dataset?: string }) {
   const { downloads, status } = useServer();

@@ -1,0 +1,72 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { curveShape, visibleRange } from './curve.js';
+
+const size = { width: 320, height: 220 };
+const train = Array.from({ length: 900 }, (_, i) => ({
+  x: i + 1,
+  y: 1.5 + 2 * Math.exp(-i / 100) + 0.3 * Math.sin(i),
+}));
+const validation = [100, 200, 300, 400].map((x, i) => ({ x, y: [2.5, 2, 1.9, 2.1][i]! }));
+
+const coordinates = (path: string): [number, number][] =>
+  [...path.matchAll(/(-?[\d.]+),(-?[\d.]+)/g)].map(([, x, y]) => [Number(x), Number(y)]);
+
+test('every line stays inside the box', () => {
+  const shape = curveShape({ train, validation, steps: 1800 }, size)!;
+  for (const path of [shape.raw, shape.smooth, shape.area, shape.validation]) {
+    const points = coordinates(path);
+    assert.ok(points.length > 1);
+    for (const [x, y] of points) assert.ok(x >= 0 && x <= size.width && y >= 0 && y <= size.height, `${x},${y}`);
+  }
+});
+
+test('lower loss lies lower, later steps lie to the right', () => {
+  const points = coordinates(curveShape({ train: [], validation }, size)!.validation);
+  for (let i = 1; i < points.length; i++) {
+    assert.ok(points[i]![0] > points[i - 1]![0]);
+    // The y axis of SVG points down.
+    assert.equal(points[i]![1] > points[i - 1]![1], validation[i]!.y < validation[i - 1]!.y);
+  }
+});
+
+test('the best validation is marked', () => {
+  const shape = curveShape({ train, validation }, size)!;
+  assert.equal(shape.best!.value, 1.9);
+  assert.ok(shape.validationPoints.some(({ x, y }) => x === shape.best!.x && y === shape.best!.y));
+});
+
+test('a single point, equal points and an infinite loss are drawn without NaN; nothing is no curve', () => {
+  assert.equal(curveShape({ train: [], validation: [] }, size), undefined);
+  for (const points of [
+    [{ x: 1, y: 2 }],
+    [
+      { x: 1, y: 2 },
+      { x: 2, y: 2 },
+    ],
+    [
+      { x: 1, y: Number.POSITIVE_INFINITY },
+      { x: 2, y: 2 },
+    ],
+    [{ x: 1, y: 0 }],
+  ]) {
+    assert.doesNotMatch(JSON.stringify(curveShape({ train: points, validation: [] }, size)), /NaN|Infinity|null/);
+  }
+});
+
+test('every row that is in view is in the range, and few others', () => {
+  const [rows, rowHeight, height, spare] = [3000, 92, 780, 8];
+  for (let top = -2000; top < rows * rowHeight + 2000; top += 37) {
+    const { from, to } = visibleRange({ top, height }, { rows, rowHeight }, spare);
+    assert.ok(from >= 0 && to <= rows && from <= to);
+    for (const row of [0, 1, 17, 1500, 2998, 2999]) {
+      const seen = (row + 1) * rowHeight > top && row * rowHeight < top + height;
+      if (seen) assert.ok(row >= from && row < to, `row ${row} at ${top}`);
+    }
+    assert.ok(to - from <= Math.ceil(height / rowHeight) + 1 + 2 * spare);
+  }
+});
+
+test('an empty list has no rows', () => {
+  assert.deepEqual(visibleRange({ top: 0, height: 780 }, { rows: 0, rowHeight: 92 }), { from: 0, to: 0 });
+});

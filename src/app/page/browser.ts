@@ -1,0 +1,118 @@
+import { useEffect, useState } from 'preact/hooks';
+
+/** Places in the app are fragments of the address: "#/data/ID". The server never sees them, and the back button works. */
+
+export type Screen = 'home' | 'data' | 'tune' | 'jobs' | 'compare' | 'chat' | 'adapters' | 'settings';
+const screens: readonly string[] = ['data', 'tune', 'jobs', 'compare', 'chat', 'adapters', 'settings'];
+
+export interface Place {
+  screen: Screen;
+  /** What follows the screen: ids. */
+  path: string[];
+  query: URLSearchParams;
+}
+
+function readPlace(hash = location.hash): Place {
+  const [path = '', query = ''] = hash.replace(/^#\/?/, '').split('?');
+  const [screen = '', ...rest] = path.split('/').map(decodeURIComponent);
+  return {
+    screen: screens.includes(screen) ? (screen as Screen) : 'home',
+    path: rest.filter((part) => part !== ''),
+    query: new URLSearchParams(query),
+  };
+}
+
+export function href(...parts: string[]): string {
+  return `#/${parts.map(encodeURIComponent).join('/')}`;
+}
+
+export function go(...parts: string[]): void {
+  location.hash = href(...parts);
+}
+
+/** Without a new entry for the back button. */
+export function replace(...parts: string[]): void {
+  location.replace(href(...parts));
+}
+
+export function usePlace(): Place {
+  const [place, setPlace] = useState(readPlace);
+  useEffect(() => {
+    const onChange = () => setPlace(readPlace());
+    addEventListener('hashchange', onChange);
+    return () => removeEventListener('hashchange', onChange);
+  }, []);
+  return place;
+}
+
+/** Light or dark: as the device says, unless the person chose. */
+export type Theme = 'auto' | 'light' | 'dark';
+
+const key = 'loam-theme';
+
+export function getTheme(): Theme {
+  try {
+    const kept = localStorage.getItem(key);
+    return kept === 'light' || kept === 'dark' ? kept : 'auto';
+  } catch {
+    return 'auto';
+  }
+}
+
+export function setTheme(theme: Theme): void {
+  try {
+    if (theme === 'auto') localStorage.removeItem(key);
+    else localStorage.setItem(key, theme);
+  } catch {
+    // Then it holds for this page only.
+  }
+  applyTheme(theme);
+}
+
+export function applyTheme(theme: Theme = getTheme()): void {
+  if (theme === 'auto') delete document.documentElement.dataset.theme;
+  else document.documentElement.dataset.theme = theme;
+}
+
+/** Words for those who listen to the page: said by the live region that App holds, whatever is on screen. */
+const listeners = new Set<(text: string) => void>();
+
+export function onAnnounce(listener: (text: string) => void): () => void {
+  listeners.add(listener);
+  return () => listeners.delete(listener);
+}
+
+export function announce(text: string): void {
+  for (const listener of listeners) listener(text);
+}
+
+interface TrustedTypes {
+  createPolicy(
+    name: string,
+    rules: { createScriptURL: (url: string) => string },
+  ): { createScriptURL: (url: string) => unknown };
+}
+
+/** Installs the service worker. `onUpdate` is called when a newer version of the page has taken over. */
+export function registerWorker(onUpdate: () => void): void {
+  if (!('serviceWorker' in navigator)) return;
+  const { serviceWorker } = navigator;
+  const had = serviceWorker.controller !== null;
+  serviceWorker.addEventListener('controllerchange', () => {
+    if (had) onUpdate();
+  });
+  const path = '/sw.js';
+  const trusted = (globalThis as { trustedTypes?: TrustedTypes }).trustedTypes;
+  const url = trusted
+    ? trusted
+        .createPolicy('loam-worker', {
+          createScriptURL(given) {
+            if (given !== path) throw new TypeError(`no script but ${path} may be a worker`);
+            return given;
+          },
+        })
+        .createScriptURL(path)
+    : path;
+  // Where it is refused (a private window), the page works as before, only not without its server.
+  serviceWorker.register(url as string, { updateViaCache: 'none' }).catch(() => {});
+}

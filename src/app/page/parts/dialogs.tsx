@@ -1,0 +1,107 @@
+import type { ComponentChildren } from 'preact';
+import { useEffect, useId, useRef, useState } from 'preact/hooks';
+import { Fault, Icon } from './layout.js';
+
+interface Props {
+  title: string;
+  onClose: () => void;
+  children: ComponentChildren;
+  /** Buttons, at the foot. */
+  actions?: ComponentChildren;
+  wide?: boolean;
+}
+
+/** A dialog of the browser's own: it holds the focus, closes on Escape, and gives the focus back. On phones it comes from below. */
+export function Dialog({ title, onClose, children, actions, wide }: Props) {
+  const element = useRef<HTMLDialogElement>(null);
+  const id = useId();
+  useEffect(() => {
+    const dialog = element.current!;
+    const before = document.activeElement as HTMLElement | null;
+    if (!dialog.open) dialog.showModal();
+    return () => {
+      dialog.close();
+      before?.focus?.();
+    };
+  }, []);
+  return (
+    // biome-ignore lint/a11y/useKeyWithClickEvents: the key for it is Escape, which the element itself turns into `cancel`.
+    <dialog
+      ref={element}
+      class={wide ? 'dialog wide' : 'dialog'}
+      aria-labelledby={id}
+      onCancel={(event) => {
+        event.preventDefault();
+        onClose();
+      }}
+      onClick={(event) => {
+        // The backdrop belongs to the dialog element; everything inside it to its child.
+        if (event.target === element.current) onClose();
+      }}
+    >
+      <div class="dialog-sheet">
+        <header class="dialog-head">
+          <h2 id={id}>{title}</h2>
+          <button type="button" class="icon-button" aria-label="Close" onClick={onClose}>
+            <Icon name="close" />
+          </button>
+        </header>
+        <div class="dialog-body">{children}</div>
+        {actions && <footer class="dialog-foot">{actions}</footer>}
+      </div>
+    </dialog>
+  );
+}
+
+interface ConfirmProps {
+  title: string;
+  children: ComponentChildren;
+  /** What the button says: a verb. */
+  verb: string;
+  danger?: boolean;
+  disabled?: boolean;
+  onClose: () => void;
+  /** Its failure is shown in the dialog, which stays. */
+  onConfirm: () => Promise<void>;
+}
+
+/** Asks before something that cannot be undone, or that people should know about first. */
+export function Confirm({ title, children, verb, danger, disabled, onClose, onConfirm }: ConfirmProps) {
+  const [busy, setBusy] = useState(false);
+  const [error, setError] = useState<Error>();
+  const confirm = async () => {
+    setBusy(true);
+    setError(undefined);
+    try {
+      await onConfirm();
+      onClose();
+    } catch (caught) {
+      setError(caught as Error);
+      setBusy(false);
+    }
+  };
+  return (
+    <Dialog
+      title={title}
+      onClose={onClose}
+      actions={
+        <>
+          <button type="button" class="button" onClick={onClose}>
+            Cancel
+          </button>
+          <button
+            type="button"
+            class={danger ? 'button danger' : 'button primary'}
+            disabled={busy || disabled}
+            onClick={() => void confirm()}
+          >
+            {busy ? 'One moment…' : verb}
+          </button>
+        </>
+      }
+    >
+      {children}
+      <Fault error={error} />
+    </Dialog>
+  );
+}

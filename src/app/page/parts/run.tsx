@@ -1,0 +1,291 @@
+import { useEffect, useId, useRef, useState } from 'preact/hooks';
+import { duration } from '../../../base/format.js';
+import { curveShape } from '../../logic/curve.js';
+import { asChance, type Point } from '../../logic/runView.js';
+import type { DatasetInfo, Job, JobResult, Quote } from '../../logic/types.js';
+import { call, isAbort, roughly, size } from '../api.js';
+import { href } from '../browser.js';
+import { useServer } from '../main.js';
+import { Icon } from './layout.js';
+
+interface CurveProps {
+  train: readonly Point[];
+  validation: readonly Point[];
+  steps?: number;
+}
+
+const HEIGHT = 220;
+
+/** The loss of a run as it falls, drawn as ground: what lies below the line is soil. */
+export function Curve({ train, validation, steps }: CurveProps) {
+  const box = useRef<HTMLDivElement>(null);
+  const [width, setWidth] = useState(320);
+  const id = useId();
+  useEffect(() => {
+    const observer = new ResizeObserver(([entry]) => setWidth(Math.max(220, Math.round(entry!.contentRect.width))));
+    observer.observe(box.current!);
+    return () => observer.disconnect();
+  }, []);
+  const shape = curveShape({ train, validation, steps }, { width, height: HEIGHT });
+  return (
+    <figure class="curve">
+      <div ref={box}>
+        {shape ? (
+          <svg
+            viewBox={`0 0 ${width} ${HEIGHT}`}
+            width={width}
+            height={HEIGHT}
+            role="img"
+            aria-labelledby={`${id}-t ${id}-d`}
+          >
+            <title id={`${id}-t`}>Loss over the steps</title>
+            <desc id={`${id}-d`}>{describe(train, validation)}</desc>
+            {shape.y.map(({ place, label }) => (
+              <g key={label}>
+                <line class="grid" x1="38" x2={width - 8} y1={place} y2={place} />
+                <text class="tick" x="32" y={place} dy="0.32em" text-anchor="end">
+                  {label}
+                </text>
+              </g>
+            ))}
+            {shape.x.map(({ place, label }) => (
+              <text
+                key={label}
+                class="tick"
+                x={Math.min(place, width - 4 - label.length * 3.5)}
+                y={HEIGHT - 5}
+                text-anchor="middle"
+              >
+                {label}
+              </text>
+            ))}
+            <defs>
+              <linearGradient id={`${id}-soil`} x1="0" y1="0" x2="0" y2="1">
+                <stop class="soil-1" offset="0" />
+                <stop class="soil-2" offset="0.55" />
+                <stop class="soil-3" offset="1" />
+              </linearGradient>
+            </defs>
+            <path class="area" d={shape.area} fill={`url(#${id}-soil)`} />
+            <path class="raw" d={shape.raw} />
+            <path class="smooth" d={shape.smooth} />
+            <path class="checked" d={shape.validation} />
+            {shape.validationPoints.map(({ x, y }) => (
+              <circle key={x} class="checked-dot" cx={x} cy={y} r="3.2" />
+            ))}
+            {shape.best && (
+              <g>
+                <circle class="best-ring" cx={shape.best.x} cy={shape.best.y} r="6.5" />
+                <text
+                  class="best-label"
+                  x={shape.best.x + (shape.best.x > width / 2 ? -10 : 10)}
+                  y={shape.best.y > 40 ? shape.best.y - 10 : shape.best.y + 22}
+                  text-anchor={shape.best.x > width / 2 ? 'end' : 'start'}
+                >
+                  {`best ${shape.best.value.toFixed(3)}`}
+                </text>
+              </g>
+            )}
+          </svg>
+        ) : (
+          <div class="curve-empty">The curve begins with the first step.</div>
+        )}
+      </div>
+      <figcaption>
+        <span class="key key-train">loss on your examples</span>
+        <span class="key key-checked">loss on examples kept aside</span>
+      </figcaption>
+    </figure>
+  );
+}
+
+function describe(train: readonly Point[], validation: readonly Point[]): string {
+  const parts: string[] = [];
+  if (train.length > 0) {
+    parts.push(`Loss on your examples from ${train[0]!.y.toFixed(2)} to ${train.at(-1)!.y.toFixed(2)}.`);
+  }
+  if (validation.length > 0) {
+    const best = Math.min(...validation.map(({ y }) => y));
+    parts.push(`On examples kept aside, the best so far is ${best.toFixed(3)}.`);
+  }
+  return parts.join(' ');
+}
+
+/** Loss before and after, as two layers whose depth is the loss: less is better. */
+export function NllBars({ base, adapted, on }: { base: number; adapted: number; on?: string }) {
+  const most = Math.max(base, adapted, 1e-6);
+  const drop = base > 0 ? Math.round((100 * (base - adapted)) / base) : 0;
+  return (
+    <figure class="nll">
+      <figcaption>
+        Loss on answers it had not seen{on ? ` (${on})` : ''}: less is better.{' '}
+        <strong>{drop >= 0 ? `${drop} % less` : `${-drop} % more`}</strong> than the bare model.
+      </figcaption>
+      <dl>
+        <div>
+          <dt>Bare model</dt>
+          <dd>
+            <span class="nll-track">
+              <span class="nll-bar base" style={{ width: `${(100 * base) / most}%` }} />
+            </span>
+            <span class="nll-value">{base.toFixed(3)}</span>
+          </dd>
+        </div>
+        <div>
+          <dt>With your adapter</dt>
+          <dd>
+            <span class="nll-track">
+              <span class="nll-bar adapted" style={{ width: `${(100 * adapted) / most}%` }} />
+            </span>
+            <span class="nll-value">{adapted.toFixed(3)}</span>
+          </dd>
+        </div>
+      </dl>
+      <p class="quiet">
+        It gives the right next word a chance of {asChance(adapted)}; the bare model {asChance(base)}.
+      </p>
+    </figure>
+  );
+}
+
+interface QuoteCardProps {
+  dataset: DatasetInfo;
+  model: string;
+  options: Record<string, unknown>;
+  /** Options that do not fit have no price. */
+  paused: boolean;
+  onLayers: (layers: number) => void;
+}
+
+/** Milliseconds without a change before a price is asked for: it costs the device a few seconds of work. */
+const PATIENCE = 700;
+
+/** What a run would take, before it starts. */
+export function QuoteCard({ dataset, model, options, paused, onLayers }: QuoteCardProps) {
+  const { status } = useServer();
+  const [quote, setQuote] = useState<Quote>();
+  const [error, setError] = useState<Error>();
+  const [busy, setBusy] = useState(!paused);
+  const key = JSON.stringify([dataset.id, dataset.examples, dataset.excluded, model, options]);
+  useEffect(() => {
+    if (paused) return;
+    const abort = new AbortController();
+    setBusy(true);
+    setError(undefined);
+    const timer = setTimeout(async () => {
+      try {
+        setQuote(
+          await call<Quote>('POST', '/api/quote', {
+            body: { dataset: dataset.id, model, options },
+            signal: abort.signal,
+          }),
+        );
+      } catch (caught) {
+        if (isAbort(caught)) return;
+        setQuote(undefined);
+        setError(caught as Error);
+      }
+      setBusy(false);
+    }, PATIENCE);
+    return () => {
+      clearTimeout(timer);
+      abort.abort();
+    };
+  }, [key, paused]);
+
+  const battery = status?.device?.battery;
+  const free = status?.device?.availableMemoryBytes;
+  const tight = quote !== undefined && free !== undefined && quote.memoryBytes > 0.9 * free;
+  return (
+    <section class="sheet quote" aria-label="What it takes" aria-busy={busy}>
+      <dl class={busy ? 'figures stale' : 'figures'}>
+        <div>
+          <dt>Time</dt>
+          <dd>{quote ? roughly(quote.seconds) : '…'}</dd>
+        </div>
+        <div>
+          <dt>Memory</dt>
+          <dd>{quote ? size(quote.memoryBytes) : '…'}</dd>
+        </div>
+        <div>
+          <dt>Disk</dt>
+          <dd>{quote ? (quote.diskBytes > 0 ? size(quote.diskBytes) : 'next to none') : '…'}</dd>
+        </div>
+        <div>
+          <dt>{quote?.energyJoules !== undefined ? 'Energy' : 'Battery'}</dt>
+          <dd>{energy(quote, battery)}</dd>
+        </div>
+      </dl>
+      <p class="quiet" role="status">
+        {busy
+          ? 'Measuring on this device…'
+          : error
+            ? `No estimate: ${error.message}`
+            : quote &&
+              'At most; it ends earlier when nothing more is gained. You can stop at any time and keep the best so far.'}
+      </p>
+      {tight && (
+        <p class="note warn">
+          <span>
+            That is close to all the memory that is free now ({size(free)}). Close other apps, or adapt fewer layers:
+          </span>
+        </p>
+      )}
+      {quote?.warnings?.map((warning) => (
+        <p key={warning} class="note warn">
+          <span>{warning}</span>
+        </p>
+      ))}
+      {quote?.cheaper && quote.cheaper.length > 0 && (
+        <div class="cheaper">
+          <span class="quiet">Cheaper:</span>
+          {quote.cheaper.map((one) => (
+            <button key={one.layers} type="button" class="button small" onClick={() => onLayers(one.layers)}>
+              {one.layers} layers, {roughly(one.seconds)}, {size(one.memoryBytes)}
+            </button>
+          ))}
+        </div>
+      )}
+    </section>
+  );
+}
+
+/** Joules are kilowatt-hours to nobody; a share of the battery is what a person can weigh. */
+function energy(quote: Quote | undefined, battery: { percent: number; charging: boolean } | undefined): string {
+  if (!quote) return '…';
+  if (quote.energyJoules !== undefined) return `${(quote.energyJoules / 3600).toFixed(1)} Wh`;
+  if (battery) return battery.charging ? 'charging' : `${battery.percent} % left`;
+  return 'not told here';
+}
+
+const measured = {
+  heldout: 'examples held out',
+  validation: 'examples it has not learnt from',
+  train: 'the examples themselves, too few to keep any aside',
+} as const;
+
+export function ResultCard({ adapter, result }: { adapter: Job['adapter']; result: JobResult }) {
+  return (
+    <section class="sheet result" aria-label="Result">
+      <h2>It has learnt</h2>
+      <NllBars base={result.nll.base} adapted={result.nll.adapted} on={measured[result.measuredOn]} />
+      <p class="quiet">
+        {duration(result.seconds)}, at most {size(result.peakRssBytes)} of memory; the adapter takes{' '}
+        {size(result.bytes)}.
+      </p>
+      <div class="row">
+        <a class="button primary" href={adapter ? `${href('chat')}?version=${adapter.version}` : href('chat')}>
+          <Icon name="chat" /> Talk to it
+        </a>
+        <a class="button" href={adapter ? href('compare', adapter.version) : href('compare')}>
+          <Icon name="compare" /> Compare
+        </a>
+        {adapter && (
+          <a class="button" href={href('adapters', adapter.id)}>
+            <Icon name="adapters" /> Adapter
+          </a>
+        )}
+      </div>
+    </section>
+  );
+}

@@ -1,0 +1,91 @@
+import { createCipheriv, createDecipheriv, hkdfSync, randomBytes } from 'node:crypto';
+
+/** Bytes of a key. */
+export const KEY_BYTES = 32;
+const NONCE_BYTES = 12;
+const TAG_BYTES = 16;
+const VERSION = 1;
+
+/**
+ * AES-256-GCM: version (1 byte), nonce (12), ciphertext, tag (16). Nonces are random, good for 2^32 messages a key (NIST SP 800-38D,
+ * 8.3): the index, which is rewritten as a whole, would have to be written millions of times between two deletions.
+ * @param purpose is authenticated, so that what was sealed for one place opens in no other
+ */
+export function seal(key: Uint8Array, purpose: string, plain: Uint8Array): Buffer {
+  const nonce = randomBytes(NONCE_BYTES);
+  const cipher = createCipheriv('aes-256-gcm', key, nonce);
+  cipher.setAAD(Buffer.from(purpose));
+  return Buffer.concat([Uint8Array.of(VERSION), nonce, cipher.update(plain), cipher.final(), cipher.getAuthTag()]);
+}
+
+/** What was sealed; undefined where it is damaged, or sealed with another key or for another purpose. */
+export function unseal(key: Uint8Array, purpose: string, sealed: Uint8Array): Buffer | undefined {
+  if (sealed.length < 1 + NONCE_BYTES + TAG_BYTES || sealed[0] !== VERSION) return undefined;
+  const end = sealed.length - TAG_BYTES;
+  const cipher = createDecipheriv('aes-256-gcm', key, sealed.subarray(1, 1 + NONCE_BYTES));
+  cipher.setAAD(Buffer.from(purpose));
+  cipher.setAuthTag(sealed.subarray(end));
+  try {
+    return Buffer.concat([cipher.update(sealed.subarray(1 + NONCE_BYTES, end)), cipher.final()]);
+  } catch {
+    return undefined;
+  }
+}
+
+/** A key for one purpose, of which the others tell nothing (HKDF, RFC 5869). */
+export function deriveKey(key: Uint8Array, purpose: string): Buffer {
+  return Buffer.from(hkdfSync('sha256', key, new Uint8Array(0), `loam vault ${purpose}`, KEY_BYTES));
+}
+
+export const IV_BYTES = 16;
+const BLOCK_BYTES = 16;
+
+export function newIv(): Buffer {
+  return randomBytes(IV_BYTES);
+}
+
+/**
+ * AES-256-CTR (NIST SP 800-38A) at any place of a stream: encrypts and decrypts `bytes` that stand `position` bytes from its beginning.
+ * It hides, and does not tell whether something was changed. One `iv` is for one content: never encrypt two under the same.
+ */
+export function applyStream(key: Uint8Array, iv: Uint8Array, position: number, bytes: Uint8Array): Buffer {
+  // Addition modulo 2^128, as the counter of the mode counts.
+  const counter =
+    (BigInt(`0x${Buffer.from(iv).toString('hex')}`) + BigInt(Math.floor(position / BLOCK_BYTES))) % (1n << 128n);
+  const cipher = createCipheriv(
+    'aes-256-ctr',
+    key,
+    Buffer.from(counter.toString(16).padStart(2 * IV_BYTES, '0'), 'hex'),
+  );
+  const skip = position % BLOCK_BYTES;
+  if (skip > 0) cipher.update(new Uint8Array(skip));
+  return cipher.update(bytes);
+}
+
+/**
+ * Hides the blocks of a temporary file under a key that only this process has, and that is gone with it (AES-256-CTR). Each writing of a
+ * block has a keystream of its own: its number and how often it was written begin the counter.
+ */
+export class BlockCipher {
+  private readonly key = randomBytes(32);
+  private readonly written = new Map<number, number>();
+
+  /** The block as it is to be written. @param block its number, below 2^32 */
+  encrypt(block: number, bytes: Uint8Array): Buffer {
+    const times = (this.written.get(block) ?? 0) + 1;
+    this.written.set(block, times);
+    return this.apply(block, times, bytes);
+  }
+
+  /** The block as it was, in place. */
+  decrypt(block: number, bytes: Uint8Array): void {
+    bytes.set(this.apply(block, this.written.get(block) ?? 0, bytes));
+  }
+
+  private apply(block: number, times: number, bytes: Uint8Array): Buffer {
+    const counter = Buffer.alloc(16);
+    counter.writeUInt32BE(block, 0);
+    counter.writeUInt32BE(times, 4);
+    return createCipheriv('aes-256-ctr', this.key, counter).update(bytes);
+  }
+}

@@ -1,0 +1,130 @@
+/** The few error classes of Loam. A message is one sentence: what was found, what was expected, where, what to do. */
+
+export interface Fault {
+  /** What is wrong, as found: "the file ends after 1,024 bytes". */
+  found: string;
+  /** What would have been right: "at least 98,362,432 bytes". */
+  expected?: string;
+  /** File, line, tensor, option. */
+  where?: string;
+  /** What the user can do about it, as an imperative sentence without the full stop. */
+  fix?: string;
+}
+
+function sentence({ found, expected, where, fix }: Fault): string {
+  const head = expected === undefined ? found : `${found}, expected ${expected}`;
+  const place = where === undefined ? head : `${where}: ${head}`;
+  return fix === undefined ? `${place}.` : `${place}; ${fix}.`;
+}
+
+/** A stated failure: exit code 1, shown without a stack trace. */
+export class LoamError extends Error {
+  override readonly name: string = 'LoamError';
+  readonly exitCode: number = 1;
+  readonly fault: Fault;
+  constructor(fault: Fault, options?: ErrorOptions) {
+    super(sentence(fault), options);
+    this.fault = fault;
+  }
+}
+
+/** The same fault with a path that the user has never seen under a name that they know. */
+export function underName(error: unknown, path: string, name: string): unknown {
+  if (!(error instanceof LoamError)) return error;
+  const fault = Object.fromEntries(
+    Object.entries(error.fault).map(([key, text]) => [
+      key,
+      typeof text === 'string' ? text.replaceAll(path, name) : text,
+    ]),
+  ) as unknown as Fault;
+  return new LoamError(fault, { cause: error });
+}
+
+/** A wrong flag or argument: exit code 2. */
+export class UsageError extends LoamError {
+  override readonly name = 'UsageError';
+  override readonly exitCode = 2;
+}
+
+/** Something Loam knows of but does not do (an architecture, a tensor type). A selector may catch it and try another way. */
+export class UnsupportedError extends LoamError {
+  override readonly name = 'UnsupportedError';
+}
+
+/** Work ended early because its AbortSignal fired: exit code 130. */
+export class StoppedError extends LoamError {
+  override readonly name = 'StoppedError';
+  override readonly exitCode = 130;
+  constructor(found = 'stopped by the user') {
+    super({ found });
+  }
+}
+
+/** Throws StoppedError when the signal has fired; called between steps of long work. */
+export function throwIfStopped(signal: AbortSignal | undefined): void {
+  if (signal?.aborted) throw new StoppedError();
+}
+
+/** Whether an error, or the one that it explains, says that the disk or the user's share of it is full. */
+export function isDiskFull(error: unknown): boolean {
+  const { code, cause } = (error ?? {}) as { code?: unknown; cause?: unknown };
+  return code === 'ENOSPC' || code === 'EDQUOT' || (cause !== undefined && isDiskFull(cause));
+}
+
+/** Longer names are cut in messages: a hostile file may carry a 64 kB one. */
+const SHOWN_CHARACTERS = 80;
+
+const short: Record<string, string> = { '"': '\\"', '\\': '\\\\', '\n': '\\n', '\r': '\\r', '\t': '\\t' };
+
+/**
+ * Text from a file, quoted for a message. Control, formatting and unassigned characters are escaped, because an error
+ * message goes to a terminal, where a name could otherwise move the cursor or recolour the screen.
+ */
+export function quote(text: string): string {
+  const cut = text.length > SHOWN_CHARACTERS ? `${text.slice(0, SHOWN_CHARACTERS)}…` : text;
+  const safe = cut.replace(/[\p{C}\p{Zl}\p{Zp}"\\]/gu, (c) => short[c] ?? `\\u{${c.codePointAt(0)!.toString(16)}}`);
+  return `"${safe}"`;
+}
+
+/** An error on its way to another process. */
+export interface SentError {
+  name: string;
+  /** Of a stated failure. */
+  fault?: Fault;
+  /** Code of the system's error behind it, such as ENOSPC. */
+  code?: string;
+  /** Of a bug: where it happened. Its message may hold anything and is not sent. */
+  frames?: string;
+}
+
+export function packError(error: unknown): SentError {
+  if (error instanceof LoamError) {
+    const { code } = (error.cause ?? {}) as { code?: string };
+    return { name: error.name, fault: error.fault, ...(code && { code: String(code) }) };
+  }
+  return { name: error instanceof Error ? error.name : 'Error', frames: framesOf(error) };
+}
+
+/** A stated failure comes out as one of the same class; a subclass as LoamError of its name. */
+export function unpackError({ name, fault, code, frames }: SentError): Error {
+  if (!fault) {
+    const error = new Error(`an unexpected ${name} in another process`);
+    error.stack = `${error.message}\n${frames ?? ''}`;
+    return error;
+  }
+  const options = code === undefined ? undefined : { cause: Object.assign(new Error(code), { code }) };
+  if (name === 'StoppedError') return new StoppedError(fault.found);
+  if (name === 'UsageError') return new UsageError(fault, options);
+  const error = new LoamError(fault, options);
+  return name === 'LoamError' ? error : Object.defineProperty(error, 'name', { value: name });
+}
+
+/** The lines of a stack that say where, without the message above them. */
+export function framesOf(error: unknown): string {
+  const stack = error instanceof Error ? (error.stack ?? '') : '';
+  return stack
+    .split('\n')
+    .filter((line) => /^\s+at /.test(line))
+    .slice(0, 12)
+    .join('\n');
+}

@@ -1,0 +1,262 @@
+import { readFile } from 'node:fs/promises';
+import { basename, extname, resolve } from 'node:path';
+import { readAdapter } from '../../../adapters/openAdapter.js';
+import { LoamError, UsageError } from '../../../base/errors.js';
+import { bytes, count } from '../../../base/format.js';
+import { requireWritable, writeFileAtomic } from '../../../base/io.js';
+import { readGguf } from '../../../formats/gguf/readGguf.js';
+import { readHyperparameters } from '../../../model/hyperparameters.js';
+import { resolveModel } from '../../../models/listModels.js';
+import { findVersion, referenceTo, requireVersion } from '../../../store/adapters.js';
+import type { Adapter, AdapterVersion } from '../../../store/types.js';
+import type { Vault } from '../../../store/Vault.js';
+import { runOptions } from '../../../train/options.js';
+import { command, jsonOption, vaultOptions } from '../../command.js';
+import { type Output, table } from '../../output.js';
+import { hashModel } from '../../show.js';
+import { confirm, openVault } from '../../vault.js';
+
+export const listVerb = command({
+  name: 'list',
+  summary: 'names, base models, versions',
+  usage: '',
+  options: { ...vaultOptions, ...jsonOption },
+  positionals: [0, 0],
+  async run({ options, output }) {
+    await using vault = await openVault(options, output, { mustExist: true });
+    const adapters = vault.adapters.list();
+    if (adapters.length === 0) output.line('no adapters yet; loam tune DATA --keep NAME makes one');
+    table(
+      adapters.map(({ name, model, versions, active }) => [
+        name,
+        model.name,
+        `${count(versions.length)} ${versions.length === 1 ? 'version' : 'versions'}`,
+        active === null ? 'base in use' : `@${versions.find(({ id }) => id === active)!.number} in use`,
+        bytes(versions.reduce((sum, version) => sum + version.bytes, 0)),
+      ]),
+      output,
+    );
+    output.event({ type: 'result', adapters });
+  },
+});
+
+export const showVerb = command({
+  name: 'show',
+  summary: 'its versions, and what each was made of',
+  usage: 'NAME[@N]',
+  options: { ...vaultOptions, ...jsonOption },
+  positionals: [1, 1],
+  async run({ options, positionals, output }) {
+    await using vault = await openVault(options, output, { mustExist: true });
+    const { adapter, version, explicit } = findVersion(vault, positionals[0]!);
+    output.line(`${adapter.name}, for ${adapter.model.name}`);
+    const shown = explicit && version ? [version] : adapter.versions;
+    for (const one of shown) showVersion(vault, one, one.id === adapter.active, output);
+    if (adapter.active === null) output.line('in use: the bare base model');
+    output.event({ type: 'result', adapter, ...(explicit && { version }) });
+  },
+});
+
+function showVersion(vault: Vault, version: AdapterVersion, inUse: boolean, output: Output): void {
+  const { lineage, note } = version;
+  output.line(
+    `  @${version.number}${inUse ? ' (in use)' : ''}  ${version.createdAt.slice(0, 16).replace('T', ' ')}  ${bytes(version.bytes)}`,
+  );
+  if (note !== '') output.line(`      ${note}`);
+  if (lineage.imported !== undefined) output.line(`      from a file that calls itself "${lineage.imported}"`);
+  for (const { id, sha256 } of lineage.datasets) {
+    const known = vault.datasets.list().find((data) => data.id === id);
+    output.line(
+      `      learnt from ${known ? `"${known.name}"` : `data that is not in the vault (${sha256.slice(0, 12)})`}`,
+    );
+  }
+  if (lineage.parent !== undefined) {
+    const parent = vault.adapters
+      .list()
+      .flatMap(({ name, versions }) => versions.map((other) => ({ name, ...other })))
+      .find(({ id }) => id === lineage.parent);
+    output.line(`      began with ${parent ? `${parent.name}@${parent.number}` : 'a version that is deleted'}`);
+  }
+  const nll = lineage.metrics?.nll as { base?: unknown; adapted?: unknown } | undefined;
+  if (typeof nll?.base === 'number' && typeof nll.adapted === 'number') {
+    output.line(`      NLL ${nll.adapted.toFixed(3)}, of the base model ${nll.base.toFixed(3)}`);
+  } else if (lineage.metrics?.stopped === true) {
+    output.line('      of a stopped run, not measured');
+  }
+}
+
+export const useVerb = command({
+  name: 'use',
+  summary: 'chooses the version in use; NAME@base is the bare base model',
+  usage: 'NAME@N',
+  options: { ...vaultOptions, ...jsonOption },
+  positionals: [1, 1],
+  async run({ options, positionals, output }) {
+    await using vault = await openVault(options, output, { mustExist: true });
+    const { adapter, version, explicit } = findVersion(vault, positionals[0]!);
+    if (!explicit) {
+      const numbers = adapter.versions.map(({ number }) => `${adapter.name}@${number}`);
+      throw new UsageError({ found: 'no version', expected: `${adapter.name}@base or one of ${numbers.join(', ')}` });
+    }
+    await vault.adapters.use(adapter.id, version?.id ?? null);
+    output.line(
+      version ? `${adapter.name}@${version.number} is in use` : `${adapter.name}: the bare base model is in use`,
+    );
+    output.event({ type: 'result', adapter: adapter.id, active: version?.id ?? null, number: version?.number ?? null });
+  },
+});
+
+export const rollbackVerb = command({
+  name: 'rollback',
+  summary: 'goes back to the version before, or to NAME@N or NAME@base',
+  usage: 'NAME[@N]',
+  options: { ...vaultOptions, ...jsonOption },
+  positionals: [1, 1],
+  more: 'Nothing is lost by it: loam adapters use NAME@N goes forward again.',
+  async run({ options, positionals, output }) {
+    await using vault = await openVault(options, output, { mustExist: true });
+    const found = findVersion(vault, positionals[0]!);
+    const { adapter } = found;
+    const version = found.explicit ? found.version : before(adapter);
+    await vault.adapters.use(adapter.id, version?.id ?? null);
+    output.line(version ? `back to ${adapter.name}@${version.number}` : `${adapter.name}: back to the bare base model`);
+    output.event({ type: 'result', adapter: adapter.id, active: version?.id ?? null, number: version?.number ?? null });
+  },
+});
+
+/** The version before the one in use; null, the bare base model, before the first. */
+function before({ name, versions, active }: Adapter): AdapterVersion | null {
+  const current = versions.find(({ id }) => id === active);
+  if (!current) {
+    throw new LoamError({
+      found: `"${name}" is already at the bare base model`,
+      fix: `loam adapters use ${name}@${versions[0]!.number} goes forward again`,
+    });
+  }
+  return versions.find(({ number }) => number < current.number) ?? null;
+}
+
+export const noteVerb = command({
+  name: 'note',
+  summary: 'writes a note to a version',
+  usage: 'NAME[@N] TEXT',
+  options: { ...vaultOptions, ...jsonOption },
+  positionals: [2, 2],
+  async run({ options, positionals, output }) {
+    await using vault = await openVault(options, output, { mustExist: true });
+    const { adapter, version } = requireVersion(vault, positionals[0]!);
+    const noted = await vault.adapters.note(version.id, positionals[1]!);
+    output.line(`noted beside ${adapter.name}@${version.number}`);
+    output.event({ type: 'result', version: noted });
+  },
+});
+
+export const exportVerb = command({
+  name: 'export',
+  summary: 'writes a version as a plain file (GGUF) that llama.cpp loads',
+  usage: 'NAME[@N] [--out FILE]',
+  options: {
+    out: { kind: 'text', default: undefined, value: 'FILE', sentence: 'File to write (default NAME-vN.gguf here).' },
+    yes: { kind: 'flag', default: false, sentence: 'Exports even what was found to reproduce private text.' },
+    ...vaultOptions,
+    ...jsonOption,
+  },
+  positionals: [1, 1],
+  more: 'An adapter can give away what it has learnt: treat the file as you treat your examples.',
+  async run({ options, positionals, output }) {
+    await using vault = await openVault(options, output, { mustExist: true });
+    const { adapter, version } = requireVersion(vault, positionals[0]!);
+    const found = reproduced(version);
+    if (found === undefined)
+      output.line('note: whether it reproduces private details of your examples word for word has not been tested');
+    if (found !== undefined && found > 0 && !options.yes) {
+      throw new LoamError({
+        found: `${adapter.name}@${version.number} was found to reproduce ${found} private details word for word, so it was not exported`,
+        fix: 'give it to nobody who may not know them; --yes exports it all the same',
+      });
+    }
+    const out = resolve(options.out ?? `${fileName(adapter.name)}-v${version.number}.gguf`);
+    await requireWritable(out);
+    await writeFileAtomic(out, await vault.adapters.read(version.id));
+    output.line(`${out} (${bytes(version.bytes)}, not encrypted)`);
+    output.event({ type: 'result', path: out, bytes: version.bytes, version: version.id });
+  },
+});
+
+/** How many details the probe (`src/privacy`) saw reproduced; undefined where it has not been asked. */
+function reproduced({ memorised }: AdapterVersion): number | undefined {
+  const count = (memorised as { verdicts?: { reproduced?: unknown } } | null | undefined)?.verdicts?.reproduced;
+  return typeof count === 'number' ? count : undefined;
+}
+
+/** A name as part of a file's: what file systems refuse becomes a dash. */
+function fileName(name: string): string {
+  return name.replace(/[<>:"/\\|?*]/g, '-').replace(/^\.+/, '');
+}
+
+export const importVerb = command({
+  name: 'import',
+  summary: 'takes the file of an adapter (GGUF) into the vault',
+  usage: 'FILE [--name NAME] [--model MODEL]',
+  options: {
+    name: {
+      kind: 'text',
+      default: undefined,
+      value: 'NAME',
+      sentence: 'Adapter to add a version to, or a new name (default: from the file).',
+    },
+    model: runOptions.model,
+    ...vaultOptions,
+    ...jsonOption,
+  },
+  positionals: [1, 1],
+  more: 'It is checked against the base model first. The file stays where it is: delete it if it is private.',
+  async run({ options, positionals, output, signal }) {
+    const file = positionals[0]!;
+    const source = await resolveModel(options.model);
+    const gguf = await readGguf(source.path);
+    const adapter = await readAdapter(file, { gguf, hyper: readHyperparameters(gguf) });
+    const sha256 = source.sha256 ?? (await hashModel(source.path, output, signal));
+    await using vault = await openVault(options, output);
+    const model = { name: gguf.string('general.name', '') || options.model, sha256 };
+    const name = options.name ?? basename(file, extname(file)).replaceAll('@', '-');
+    const version = await vault.adapters.addVersion({ name, model }, await readFile(file), {
+      base: model,
+      datasets: [],
+      recipe: adapter.recipe,
+      metrics: adapter.metrics,
+      imported: adapter.name,
+    });
+    const reference = referenceTo({ name }, version);
+    output.line(`in the vault as ${name}@${version.number}; the file is still at ${file}, not encrypted`);
+    output.line(`try it: loam chat --adapter "${reference}"`);
+    output.event({ type: 'result', version, reference });
+  },
+});
+
+export const deleteVerb = command({
+  name: 'delete',
+  summary: 'deletes an adapter with all its versions, or one version (NAME@N)',
+  usage: 'NAME[@N] [--yes]',
+  options: {
+    yes: { kind: 'flag', default: false, sentence: 'Does not ask.' },
+    ...vaultOptions,
+    ...jsonOption,
+  },
+  positionals: [1, 1],
+  async run({ options, positionals, output, signal }) {
+    await using vault = await openVault(options, output, { mustExist: true });
+    const { adapter, version, explicit } = findVersion(vault, positionals[0]!);
+    if (explicit && !version)
+      throw new UsageError({ found: 'the bare base model', expected: 'an adapter or a version' });
+    const what = explicit
+      ? `${adapter.name}@${version!.number}`
+      : `${adapter.name} with ${adapter.versions.length} versions`;
+    await confirm(`${what} will be gone for good`, 'yes', options.yes, signal);
+    if (explicit) await vault.adapters.deleteVersion(version!.id);
+    else await vault.adapters.delete(adapter.id);
+    output.line(`deleted ${what}`);
+    if (explicit && version!.id === adapter.active) output.line('it was in use: the bare base model is now');
+    output.event({ type: 'result', deleted: explicit ? [version!.id] : adapter.versions.map(({ id }) => id) });
+  },
+});

@@ -1,0 +1,112 @@
+import { open } from 'node:fs/promises';
+import { UsageError } from '../../base/errors.js';
+import { bytes, count, duration, bytes as size } from '../../base/format.js';
+import { flagOf } from '../../base/options.js';
+import { embed, embedStep } from '../../train/steps/embed.js';
+import { embedOptions, packOptions, solveOptions } from '../../train/steps/options.js';
+import { pack } from '../../train/steps/pack.js';
+import { solve } from '../../train/steps/solve.js';
+import { command, jsonOption } from '../command.js';
+import { showTune } from '../show.js';
+
+/** What still means something where the examples come out of a file of activations. */
+const stepOptions = new Set(['out', 'with', 'linear', 'model', 'threads', 'f16', 'json']);
+
+export const embedCommand = command({
+  name: 'embed',
+  summary: 'Pipeline, step 1: activations of teacher and student over your examples, as .npz for NumPy.',
+  usage: 'DATA --out E.npz [options] | E.npz --with DIR --out STEP.npz',
+  options: { ...embedOptions, ...jsonOption },
+  positionals: [1, 1],
+  more: [
+    'The three steps give the adapter of `loam tune --method ridge`:',
+    '  loam embed DATA --out E.npz && loam solve E.npz --out DIR && loam pack DIR --out A.gguf',
+    'docs/pipeline.md describes the files, and how to replace a step with NumPy. E.npz holds your examples as tokens: it is as',
+    'confidential as they are.',
+  ].join('\n'),
+  async run({ options, given, positionals, output, signal }) {
+    const file = positionals[0]!;
+    const activations = await isZip(file);
+    if (!activations && (options.with !== undefined || options.linear !== undefined)) {
+      throw new UsageError({
+        found: `${options.with === undefined ? '--linear' : '--with'}, and ${file} is no file of activations`,
+        expected: 'one that `loam embed` made',
+      });
+    }
+    if (activations && options.with === undefined) {
+      throw new UsageError({
+        found: `${file} is an archive, perhaps of activations`,
+        expected: 'a file of examples, or --with DIR',
+      });
+    }
+    const other = activations ? [...given].find((name) => !stepOptions.has(name)) : undefined;
+    if (other !== undefined) {
+      throw new UsageError({ found: `${flagOf(other)}, which is settled in ${file}`, fix: 'leave it out' });
+    }
+    const run = activations ? embedStep(file, options, signal) : embed(file, options, signal);
+    const result = await showTune(run, output);
+    if (result.activations === null) output.line('every linear has its correction; nothing was written');
+    else output.line(`activations: ${result.activations} (${size(result.bytes)}), in ${duration(result.seconds)}`);
+    output.line(`${count(result.rows.train)} rows to fit, ${count(result.rows.validation)} to choose by`);
+    output.event(result);
+  },
+});
+
+async function isZip(path: string): Promise<boolean> {
+  const file = await open(path).catch(() => undefined);
+  if (!file) return false;
+  try {
+    const { buffer, bytesRead } = await file.read(Buffer.alloc(4), 0, 4, 0);
+    return bytesRead === 4 && buffer.readUInt32LE(0) === 0x04034b50;
+  } catch {
+    return false;
+  } finally {
+    await file.close();
+  }
+}
+
+export const solveCommand = command({
+  name: 'solve',
+  summary: 'Pipeline, step 2: ridge regression and SVD, from activations to low-rank factors as .npy.',
+  usage: 'E.npz --out DIR [options]',
+  options: { ...solveOptions, ...jsonOption },
+  positionals: [1, 1],
+  more: [
+    'Layers are solved from the first adapted one upwards, while the model walks along with the corrections found so far.',
+    'A file of one step (`loam embed --with`) is solved by itself, and its factors are added to DIR.',
+    'DIR/factors.json names each linear with its rank, lambda and explained variance. See docs/pipeline.md.',
+  ].join('\n'),
+  async run({ options, positionals, output, signal }) {
+    const result = await showTune(solve(positionals[0]!, options, signal), output);
+    output.line(
+      `factors: ${result.factors} (${count(result.corrected)} of ${count(result.linears)} linears corrected), in ${duration(result.seconds)}`,
+    );
+    const { student, teacher } = result.nll;
+    const part = student?.validation === undefined ? 'train' : 'validation';
+    if (student?.[part] !== undefined) {
+      output.line(
+        `NLL of the ${part} examples by Loam's own forward pass: ${student[part].toFixed(3)}${teacher[part] === undefined ? '' : `, its teacher ${teacher[part].toFixed(3)}`}`,
+      );
+    }
+    output.event(result);
+  },
+});
+
+export const packCommand = command({
+  name: 'pack',
+  summary: 'Pipeline, step 3: factors, as .npy, to an adapter for llama.cpp and for PEFT.',
+  usage: 'DIR --out A.gguf [options]',
+  options: { ...packOptions, ...jsonOption },
+  positionals: [1, 1],
+  more: [
+    'DIR is what `loam solve` wrote, or your own: factors.json with {"linears": [{"layer": 15, "module": "ffn_down"}, ...]} and for',
+    'each of them blk.15.ffn_down.a.npy [rank, inputs] and blk.15.ffn_down.b.npy [outputs, rank]. See docs/pipeline.md.',
+    'Nothing is measured: `loam eval DATA --adapter A.gguf` does that.',
+  ].join('\n'),
+  async run({ options, positionals, output, signal }) {
+    const result = await showTune(pack(positionals[0]!, options, signal), output);
+    output.line(`adapter: ${result.adapter} (${bytes(result.bytes)}, rank ${result.rank}, alpha ${result.alpha})`);
+    output.line(`for PEFT: ${result.peft}`);
+    output.event(result);
+  },
+});

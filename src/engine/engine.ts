@@ -1,0 +1,272 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
+import { LoamError, StoppedError, throwIfStopped } from '../base/errors.js';
+import { Mutex } from '../base/lock.js';
+import { AbortFlag, computeBufferType, Workspace } from './graph.js';
+import {
+  type BackendHandle,
+  type BufferTypeHandle,
+  callAsync,
+  callPointer,
+  type DeviceHandle,
+  type GraphHandle,
+  native,
+  type RegistryHandle,
+  readPointer,
+  readString,
+  type SchedulerHandle,
+  type ThreadpoolHandle,
+} from './native.js';
+import { TensorBuffer } from './tensor.js';
+
+/** Order of `enum ggml_backend_dev_type`. */
+const kinds = ['cpu', 'gpu', 'igpu', 'accel', 'meta'] as const;
+type DeviceKind = (typeof kinds)[number];
+
+export interface BufferType {
+  handle: BufferTypeHandle;
+  /** ggml's name: "CPU", "CPU_REPACK", "AMX", "Metal", ... */
+  name: string;
+}
+
+/** A compute device that a loaded backend offers. */
+export class Device {
+  readonly name: string;
+  readonly description: string;
+  readonly kind: DeviceKind;
+  readonly registry: RegistryHandle;
+  /** The default buffer type, always usable. */
+  readonly plain: BufferType;
+  /** Faster layouts for weights, best first: AMX, then repacked, then whatever else the backend offers. */
+  readonly extra: readonly BufferType[];
+
+  private constructor(readonly handle: DeviceHandle) {
+    const { ggml } = native();
+    this.name = ggml.deviceName(handle);
+    this.description = ggml.deviceDescription(handle);
+    this.kind = kinds[ggml.deviceType(handle)] ?? 'accel';
+    this.registry = ggml.deviceRegistry(handle);
+    const plain = ggml.deviceBufferType(handle);
+    this.plain = { handle: plain, name: ggml.bufferTypeName(plain) };
+    this.extra = this.readExtra();
+  }
+
+  static all(): Device[] {
+    const { ggml } = native();
+    return Array.from({ length: Number(ggml.deviceCount()) }, (_, i) => new Device(ggml.deviceGet(i)));
+  }
+
+  /** A function that the backend offers by name beside the common interface, or undefined. */
+  procedure(name: string): bigint | undefined {
+    return native().ggml.registryProc(this.registry, name) ?? undefined;
+  }
+
+  private readExtra(): BufferType[] {
+    const { ggml } = native();
+    const get = this.procedure('ggml_backend_dev_get_extra_bufts');
+    const list = get ? (callPointer(get, 'void* loam_extra_bufts(void*)', this.handle) as bigint | null) : null;
+    const found: BufferType[] = [];
+    for (let i = 0; list; i++) {
+      const handle = readPointer(list + BigInt(8 * i)) as BufferTypeHandle;
+      if (handle === 0n) break;
+      found.push({ handle, name: ggml.bufferTypeName(handle) });
+    }
+    const rank = (name: string) => (name.includes('AMX') ? 0 : name.includes('REPACK') ? 1 : 2);
+    return found.sort((a, b) => rank(a.name) - rank(b.name));
+  }
+
+  /** CPU features and build options the backend reports, e.g. { AVX512: "1", REPACK: "1" }. */
+  features(): Record<string, string> {
+    const get = this.procedure('ggml_backend_get_features');
+    const list = get ? (callPointer(get, 'void* loam_features(void*)', this.registry) as bigint | null) : null;
+    const found: Record<string, string> = {};
+    for (let at = list ?? 0n; at !== 0n; at += 16n) {
+      const name = readPointer(at);
+      if (name === 0n) break;
+      found[readString(name)] = readString(readPointer(at + 8n));
+    }
+    return found;
+  }
+
+  /** Bytes of memory, free and total, as the backend tells. */
+  memory(): { free: number; total: number } {
+    const free = new BigUint64Array(1);
+    const total = new BigUint64Array(1);
+    native().ggml.deviceMemory(this.handle, free, total);
+    return { free: Number(free[0]), total: Number(total[0]) };
+  }
+}
+
+/** A core counts as fast when its top clock is at least this share of the fastest core's. */
+const fastShare = 0.8;
+
+/**
+ * Threads to compute with: the cores this process may use, without the slow cores of a phone, since every matrix product ends when
+ * its slowest thread ends. The clock rates are those Linux and Android publish; elsewhere all available cores count. LOAM_THREADS
+ * sets another number.
+ */
+export function defaultThreads(folder = '/sys/devices/system/cpu'): number {
+  const set = Number(process.env.LOAM_THREADS);
+  if (Number.isInteger(set) && set > 0) return set;
+  const available = availableParallelism();
+  try {
+    const clocks = readdirSync(folder)
+      .filter((name) => /^cpu\d+$/.test(name))
+      .map((name) => Number(readFileSync(`${folder}/${name}/cpufreq/cpuinfo_max_freq`, 'utf8')));
+    const fastest = Math.max(...clocks);
+    const fast = clocks.filter((clock) => clock >= fastShare * fastest).length;
+    return fast > 0 ? Math.min(fast, available) : available;
+  } catch {
+    return available;
+  }
+}
+
+interface EngineOptions {
+  /** Compute threads; default: the fast cores of this machine. */
+  threads?: number;
+  /** Use GPU backends that are loaded (LOAM_GPU=1 by default decides). */
+  gpu?: boolean;
+  /**
+   * `fast` (default) uses the fastest formulation of each product that is exact but for rounding (of activations to 8 bits, as
+   * libllama does, and of the rows of ridge's statistics). `reference` uses the kernels and the f16 keys and values of libllama, so
+   * that results can be compared with it to the last bit of the quantised activations, and f32 statistics.
+   */
+  kernels?: Kernels;
+}
+
+export type Kernels = 'fast' | 'reference';
+
+interface Backend {
+  device: Device;
+  handle: BackendHandle;
+}
+
+/** `enum ggml_status` */
+const status = { success: 0, aborted: 1 } as const;
+/** sizeof(struct ggml_threadpool_params): cpumask of 512 bools, then n_threads, prio, poll (4 bytes each), two bools, padding. */
+const threadpoolParamsSize = 528;
+const pollOffset = 520;
+/**
+ * How long an idle compute thread spins before it sleeps, in ggml's unit of about 2.6 ms: long enough for the gap between two graphs,
+ * short enough to leave a phone's cores to others. ggml's own default spins for over 100 ms.
+ */
+const poll = 3;
+
+/**
+ * The compute backends of this process: GPU ones where asked for, then the CPU with its threads. Every computation runs on a worker
+ * thread, one at a time, and stops when its AbortSignal fires: on the CPU within the graph, on a GPU at its end.
+ */
+export class Engine implements Disposable {
+  readonly threads: number;
+  readonly kernels: Kernels;
+  readonly devices: readonly Device[];
+  readonly cpu: Device;
+  /** Device that holds weights and runs the graph: the first GPU in use, else the CPU. */
+  readonly main: Device;
+  private readonly backends: Backend[];
+  private readonly threadpool: ThreadpoolHandle | undefined;
+  private readonly abortFlag = new AbortFlag();
+  private readonly mutex = new Mutex();
+
+  constructor(options: EngineOptions = {}) {
+    const { ggml } = native();
+    this.kernels = options.kernels ?? 'fast';
+    this.threads = options.threads ?? defaultThreads();
+    const gpu = options.gpu ?? Boolean(process.env.LOAM_GPU);
+    const all = Device.all();
+    const cpu = all.find((device) => device.kind === 'cpu');
+    if (!cpu) {
+      throw new LoamError({
+        found: 'no CPU backend that runs on this processor',
+        where: native().files.folder,
+        fix: 'run `loam doctor` and report its output',
+      });
+    }
+    this.cpu = cpu;
+    const used = [
+      ...(gpu ? all.filter((device) => device.kind === 'gpu' || device.kind === 'igpu') : []),
+      ...all.filter((device) => device.kind === 'accel'),
+      cpu,
+    ];
+    this.backends = used.map((device) => ({ device, handle: ggml.deviceInit(device.handle, null) }));
+    this.devices = used;
+    this.main = used.find((device) => device.kind === 'gpu' || device.kind === 'igpu') ?? cpu;
+    this.threadpool = this.setUpCpu();
+  }
+
+  /** A kept thread pool spares creating threads for every graph; the abort callback is polled between operations. */
+  private setUpCpu(): ThreadpoolHandle | undefined {
+    const { handle } = this.backends.at(-1)!;
+    const call = (name: string, prototype: string, ...args: unknown[]) => {
+      const pointer = this.cpu.procedure(name);
+      return pointer === undefined ? undefined : callPointer(pointer, prototype, ...args);
+    };
+    call('ggml_backend_set_n_threads', 'void loam_set_threads(void*, int)', handle, this.threads);
+    call(
+      'ggml_backend_set_abort_callback',
+      'void loam_set_abort(void*, void*, void*)',
+      handle,
+      this.abortFlag.callback,
+      this.abortFlag.data,
+    );
+    const params = Buffer.alloc(threadpoolParamsSize);
+    native().ggml.threadpoolParamsInit(params, this.threads);
+    params.writeUInt32LE(poll, pollOffset);
+    const pool = call('ggml_threadpool_new', 'void* loam_pool_new(void*)', params) as ThreadpoolHandle | undefined;
+    if (pool) call('ggml_backend_cpu_set_threadpool', 'void loam_set_pool(void*, void*)', handle, pool);
+    return pool;
+  }
+
+  /** Whether products of bf16 run at twice the speed of f32 here (AVX-512 BF16, AMX). */
+  get fastBf16(): boolean {
+    const { AVX512_BF16, AMX_INT8 } = this.cpu.features();
+    return this.kernels === 'fast' && this.main === this.cpu && (AVX512_BF16 === '1' || AMX_INT8 === '1');
+  }
+
+  /** A buffer for long-lived tensors on the main device, in its plain layout. */
+  buffer(capacity: number): TensorBuffer {
+    return new TensorBuffer(this.main.plain.handle, capacity);
+  }
+
+  /** Room to build and compute graphs of up to `nodes` nodes; its memory is reused from graph to graph. */
+  workspace(nodes: number): Workspace {
+    return new Workspace(this, nodes);
+  }
+
+  newScheduler(nodes: number): SchedulerHandle {
+    const handles = new BigUint64Array(this.backends.map((b) => b.handle));
+    const bufferTypes = new BigUint64Array(this.backends.map(({ device }) => computeBufferType(device)));
+    return native().ggml.schedulerNew(handles, bufferTypes, handles.length, nodes, false, false);
+  }
+
+  /** Bytes of the scheduler's compute buffers over all backends. */
+  schedulerBytes(scheduler: SchedulerHandle): number {
+    return this.backends.reduce((sum, b) => sum + Number(native().ggml.schedulerBufferSize(scheduler, b.handle)), 0);
+  }
+
+  /** Computes an allocated graph. Throws StoppedError within one operation's time of the signal. */
+  async compute(scheduler: SchedulerHandle, graph: GraphHandle, signal?: AbortSignal): Promise<void> {
+    await this.mutex.run(async () => {
+      throwIfStopped(signal);
+      this.abortFlag.set(false);
+      const stop = () => this.abortFlag.set(true);
+      signal?.addEventListener('abort', stop, { once: true });
+      try {
+        const result = await callAsync(native().ggml.schedulerCompute, scheduler, graph);
+        if (result === status.aborted) throw new StoppedError();
+        if (result !== status.success) {
+          throw new LoamError({ found: `the engine failed to compute a graph (ggml status ${result})` });
+        }
+      } finally {
+        signal?.removeEventListener('abort', stop);
+      }
+    });
+  }
+
+  [Symbol.dispose](): void {
+    const { ggml } = native();
+    for (const { handle } of this.backends.splice(0)) ggml.backendFree(handle);
+    const free = this.threadpool === undefined ? undefined : this.cpu.procedure('ggml_threadpool_free');
+    if (free !== undefined) callPointer(free, 'void loam_pool_free(void*)', this.threadpool);
+  }
+}

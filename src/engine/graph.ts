@@ -1,0 +1,184 @@
+import { LoamError } from '../base/errors.js';
+import type { Device, Engine } from './engine.js';
+import {
+  allocateForever,
+  type BufferTypeHandle,
+  type FunctionPointer,
+  functionForever,
+  type GraphHandle,
+  native,
+  type SchedulerHandle,
+  viewMemory,
+} from './native.js';
+import { Operations } from './operations.js';
+import { Arena, type Tensor } from './tensor.js';
+import type { TensorTypeName } from './tensorTypes.js';
+
+/**
+ * One computation: declare inputs with their data, apply operations, name outputs, `compute`, read the outputs. Tensors of a graph
+ * (not those of a TensorBuffer it uses) are valid until the next graph of the workspace begins.
+ */
+export class Graph extends Operations implements Disposable {
+  private readonly arena: Arena;
+  private readonly handle: GraphHandle;
+  private readonly pending: { tensor: Tensor; data: ArrayBufferView }[] = [];
+  private disposed = false;
+
+  constructor(readonly workspace: Workspace) {
+    // Inputs and views count as tensors beside the nodes, so the arena holds twice the nodes.
+    const arena = new Arena(2 * workspace.nodes, workspace.nodes);
+    super(arena.context);
+    this.arena = arena;
+    this.handle = native().ggml.newGraph(this.context, workspace.nodes, false);
+  }
+
+  /** An input tensor filled with `data` when the graph is computed. The data must stay unchanged until then. */
+  input(type: TensorTypeName, dims: readonly number[], data: ArrayBufferView): Tensor {
+    const tensor = this.arena.tensor(type, dims);
+    if (data.byteLength !== tensor.bytes) {
+      throw new RangeError(`${data.byteLength} bytes for input ${tensor}, which takes ${tensor.bytes}`);
+    }
+    native().ggml.setInput(tensor.handle);
+    this.pending.push({ tensor, data });
+    return tensor;
+  }
+
+  /** Marks a tensor to be computed and kept for reading after `compute`. */
+  output(tensor: Tensor): Tensor {
+    native().ggml.setOutput(tensor.handle);
+    native().ggml.buildForward(this.handle, tensor.handle);
+    return tensor;
+  }
+
+  /** Adds a tensor to what is computed, for its side effect (an in-place sum, a copy into a TensorBuffer). */
+  run(tensor: Tensor): void {
+    native().ggml.buildForward(this.handle, tensor.handle);
+  }
+
+  get nodes(): number {
+    return native().ggml.graphNodes(this.handle);
+  }
+
+  /** Allocates, copies the inputs in, and computes off the event loop. */
+  async compute(signal?: AbortSignal): Promise<void> {
+    const { ggml } = native();
+    if (!ggml.schedulerAlloc(this.workspace.scheduler, this.handle)) {
+      throw new LoamError({
+        found: 'no memory for the intermediate results of a computation',
+        fix: 'close other programs, or use a smaller batch',
+      });
+    }
+    for (const { tensor, data } of this.pending) if (tensor.allocated) tensor.write(data);
+    await this.workspace.engine.compute(this.workspace.scheduler, this.handle, signal);
+  }
+
+  [Symbol.dispose](): void {
+    if (this.disposed) return;
+    this.disposed = true;
+    this.arena[Symbol.dispose]();
+  }
+}
+
+/**
+ * A scheduler with its compute memory, which grows to the largest graph seen and is reused. One graph at a time: `begin` ends the
+ * one before it.
+ */
+export class Workspace implements Disposable {
+  readonly scheduler: SchedulerHandle;
+  private current: Graph | undefined;
+  private disposed = false;
+
+  constructor(
+    readonly engine: Engine,
+    readonly nodes: number,
+  ) {
+    this.scheduler = engine.newScheduler(nodes);
+  }
+
+  /** A new, empty graph. */
+  begin(): Graph {
+    this.current?.[Symbol.dispose]();
+    native().ggml.schedulerReset(this.scheduler);
+    this.current = new Graph(this);
+    return this.current;
+  }
+
+  /** Bytes of compute memory held. */
+  get bytes(): number {
+    return this.engine.schedulerBytes(this.scheduler);
+  }
+
+  [Symbol.dispose](): void {
+    if (this.disposed) return;
+    this.disposed = true;
+    this.current?.[Symbol.dispose]();
+    native().ggml.schedulerFree(this.scheduler);
+  }
+}
+
+/** Offset of `ne[0]` in `struct ggml_tensor` (ggml.h): type (4) + padding (4) + buffer (8). */
+const neOffset = 16;
+const tensorSize = 336;
+
+/**
+ * A stop flag that native compute threads poll without entering JavaScript. ggml's abort callback has the signature
+ * `bool (*)(void *)`, and `ggml_is_empty(const ggml_tensor *)` is such a function that reads memory only: given the address of a
+ * made-up tensor it returns true as soon as one of its sizes is written to zero. So the callback is `ggml_is_empty`, and the flag is
+ * that tensor.
+ */
+export class AbortFlag {
+  readonly callback: FunctionPointer = native().ggml.isEmptyAddress;
+  /** Never freed: a compute thread may still look at it while the owner goes away. */
+  readonly data: bigint = allocateForever(tensorSize);
+  private readonly sizes: BigInt64Array;
+
+  constructor() {
+    this.sizes = new BigInt64Array(viewMemory(this.data + BigInt(neOffset), 32));
+    this.sizes.fill(1n);
+  }
+
+  set(stop: boolean): void {
+    this.sizes[0] = stop ? 0n : 1n;
+  }
+
+  get isSet(): boolean {
+    return this.sizes[0] === 0n;
+  }
+}
+
+/** Bytes of a cache line, and of a register of AVX-512 or a row of an AMX tile. */
+const cacheLine = 64;
+/** `struct ggml_backend_buffer_type` (ggml-backend-impl.h): six functions, of which the third tells the alignment, device, context. */
+const fields = 8;
+const alignmentField = 2;
+
+const known = new Map<string, BufferTypeHandle>();
+
+/**
+ * The buffer type that intermediate results of `device` are kept in: its plain one, but with tensors at the beginning of cache lines
+ * where registers are as wide as these. ggml aligns to 32 bytes on every processor; a tensor in the middle of a line makes every
+ * access of AVX-512 and AMX touch two, which cost a fifth of the speed of training and of a forward pass.
+ */
+export function computeBufferType(device: Device): BufferTypeHandle {
+  const { plain, name } = device;
+  let type = known.get(name);
+  if (type === undefined) {
+    const wide = device.kind === 'cpu' && device.features().AVX512 === '1';
+    type = wide ? aligned(plain.handle) : plain.handle;
+    known.set(name, type);
+  }
+  return type;
+}
+
+/** A copy of a buffer type whose alignment is a cache line; the type itself where its structure is not the expected one. */
+function aligned(plain: BufferTypeHandle): BufferTypeHandle {
+  const { ggml } = native();
+  const copy = allocateForever(8 * fields) as BufferTypeHandle;
+  const pointers = new BigUint64Array(viewMemory(copy, 8 * fields));
+  pointers.set(new BigUint64Array(viewMemory(plain, 8 * fields)));
+  // Asked on this thread only, when a scheduler is made.
+  pointers[alignmentField] = functionForever('size_t loam_alignment(void*)', () => cacheLine);
+  const sound =
+    Number(ggml.bufferTypeAlignment(copy)) === cacheLine && ggml.bufferTypeName(copy) === ggml.bufferTypeName(plain);
+  return sound ? copy : plain;
+}

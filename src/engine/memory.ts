@@ -1,0 +1,189 @@
+import { randomBytes } from 'node:crypto';
+import { close, fstatSync, write } from 'node:fs';
+import { type FileHandle, mkdtemp, open, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
+import { LoamError } from '../base/errors.js';
+import { callAsync, type NativeFunction, systemLibrary } from './native.js';
+
+/** A file mapped read-only into memory: pages are read from disk when first touched and can be dropped by the system again. */
+export interface MappedFile extends Disposable {
+  address: bigint;
+  size: number;
+  /** Tells the system that this range won't be needed soon; its pages leave the resident set. */
+  release(offset: number, length: number): void;
+}
+
+/** Values of sys/mman.h, the same on Linux, Android and macOS. */
+const PROT_READ = 1;
+const MAP_PRIVATE = 2;
+const MADV_DONTNEED = 4;
+/** Smallest page that madvise ranges are rounded to; larger pages only make the rounded range smaller than it could be. */
+const pageSize = 65536;
+
+interface Posix {
+  mmap: NativeFunction<(a: null, n: number, prot: number, flags: number, fd: number, offset: number) => bigint>;
+  munmap: NativeFunction<(a: bigint, n: number) => number>;
+  madvise: NativeFunction<(a: bigint, n: number, advice: number) => number>;
+}
+let posix: Posix | undefined;
+
+function posixFunctions(): Posix {
+  if (!posix) {
+    const declare = systemLibrary(null);
+    posix = {
+      mmap: declare('void* mmap(void*, size_t, int, int, int, long)'),
+      munmap: declare('int munmap(void*, size_t)'),
+      madvise: declare('int madvise(void*, size_t, int)'),
+    };
+  }
+  return posix;
+}
+
+/**
+ * Maps a file. Where the platform has no POSIX mmap (Windows) `undefined` is returned and the caller reads the file instead.
+ * The file must not be truncated while it is mapped: the system would end the process.
+ */
+export async function mapFile(path: string): Promise<MappedFile | undefined> {
+  if (process.platform === 'win32') return undefined;
+  const { mmap, munmap, madvise } = posixFunctions();
+  const file = await open(path, 'r');
+  try {
+    const { size } = await file.stat();
+    const address = await callAsync(mmap, null, size, PROT_READ, MAP_PRIVATE, file.fd, 0);
+    if (address === null || BigInt.asIntN(64, address) === -1n) {
+      throw new LoamError({ found: 'the file cannot be mapped into memory', where: path });
+    }
+    let mapped = true;
+    return {
+      address,
+      size,
+      release(offset, length) {
+        const from = Math.ceil(offset / pageSize) * pageSize;
+        const to = Math.floor((offset + length) / pageSize) * pageSize;
+        if (mapped && to > from) madvise(address + BigInt(from), to - from, MADV_DONTNEED);
+      },
+      [Symbol.dispose]() {
+        if (mapped) munmap(address, size);
+        mapped = false;
+      },
+    };
+  } finally {
+    await file.close();
+  }
+}
+
+/** A file that is meant to be read by its path and not to be kept: gone when disposed of. */
+export interface MemoryFile extends AsyncDisposable {
+  path: string;
+  /** Whether its content is in memory only; elsewhere it is in a file that only this user can read. */
+  anonymous: boolean;
+}
+
+type MemfdCreate = NativeFunction<(name: string, flags: number) => number>;
+/** linux/memfd.h: the descriptor is not handed on to child processes. */
+const MFD_CLOEXEC = 1;
+
+let declared: MemfdCreate | null | undefined;
+
+/** memfd_create(2): Linux with glibc 2.27 or musl, Android from 11 on (bionic, API level 30). Null where there is none. */
+function memfdCreate(): MemfdCreate | null {
+  if (declared === undefined) {
+    declared = null;
+    if (process.platform === 'linux' || process.platform === 'android') {
+      try {
+        declared = systemLibrary(null)<(name: string, flags: number) => number>('int memfd_create(str, uint)');
+      } catch {
+        // An older C library: as elsewhere.
+      }
+    }
+  }
+  return declared;
+}
+
+const writeAsync = promisify(write);
+const closeAsync = promisify(close);
+
+async function writeAll(fd: number, bytes: Uint8Array): Promise<void> {
+  for (let done = 0; done < bytes.length; ) {
+    done += (await writeAsync(fd, bytes, done, Math.min(1 << 26, bytes.length - done), done)).bytesWritten;
+  }
+}
+
+/**
+ * Makes bytes readable under a path without writing them to a disk: an anonymous file in memory, reached through /proc. Where the
+ * system has none, a file for this user only in a folder of its own, in the folder for temporary files; dispose of it as soon as it
+ * has been read. Memory may be written to swap space by the system.
+ */
+export async function memoryFile(bytes: Uint8Array): Promise<MemoryFile> {
+  return (await inMemory(bytes)) ?? (await onDisk(bytes));
+}
+
+async function inMemory(bytes: Uint8Array): Promise<MemoryFile | undefined> {
+  const fd = memfdCreate()?.('loam', MFD_CLOEXEC) ?? -1;
+  if (fd < 0) return undefined;
+  const path = `/proc/self/fd/${fd}`;
+  try {
+    await writeAll(fd, bytes);
+    // Without /proc the path leads nowhere.
+    const handle = await open(path, 'r');
+    const same = (await handle.stat()).ino === fstatSync(fd).ino;
+    await handle.close();
+    if (!same) throw new Error('another file');
+  } catch {
+    await closeAsync(fd);
+    return undefined;
+  }
+  let closed = false;
+  return {
+    path,
+    anonymous: true,
+    async [Symbol.asyncDispose]() {
+      if (!closed) await closeAsync(fd);
+      closed = true;
+    },
+  };
+}
+
+async function onDisk(bytes: Uint8Array): Promise<MemoryFile> {
+  const folder = await mkdtemp(join(tmpdir(), 'loam-'));
+  const path = join(folder, `${randomBytes(8).toString('hex')}.gguf`);
+  const dispose = () => rm(folder, { recursive: true, force: true });
+  let file: FileHandle | undefined;
+  try {
+    file = await open(path, 'wx', 0o600);
+    await writeAll(file.fd, bytes);
+    await file.close();
+  } catch (error) {
+    await file?.close().catch(() => {});
+    await dispose();
+    throw error;
+  }
+  return { path, anonymous: false, [Symbol.asyncDispose]: dispose };
+}
+
+let trim: ((padding: bigint) => number) | null | undefined;
+
+/** `malloc_trim` of glibc; null where the C library has none (Android's, musl, macOS, Windows). */
+function trimmer(): ((padding: bigint) => number) | null {
+  if (process.platform !== 'linux') return null;
+  try {
+    return systemLibrary(null)<(padding: bigint) => number>('int malloc_trim(size_t pad)');
+  } catch {
+    return null;
+  }
+}
+
+/**
+ * Gives memory that nobody uses any more back to the system, before a step that needs much of its own: arrays that JavaScript has not
+ * collected yet, and what the C library keeps of freed blocks. Takes some tens of milliseconds.
+ */
+export function releaseMemory(): void {
+  setFlagsFromString('--expose-gc');
+  (runInNewContext('gc') as () => void)();
+  if (trim === undefined) trim = trimmer();
+  trim?.(0n);
+}

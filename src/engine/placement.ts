@@ -1,0 +1,231 @@
+import { halfToFloat } from '../base/floats.js';
+import type { BufferType, Device, Engine } from './engine.js';
+import type { Graph } from './graph.js';
+import { type BufferHandle, native, writePointer } from './native.js';
+import type { Operations } from './operations.js';
+import { Arena, bufferOffset, MappedTensor, type Tensor, TensorBuffer } from './tensor.js';
+import { type TensorType, tensorTypes } from './tensorTypes.js';
+
+/** Tokens of the product that a placement is chosen for; kernels for batches differ from those for one token. */
+const sampleTokens = 512;
+
+/**
+ * ggml's AMX kernels take rows of a single block of 32 and give wrong products from 32 tokens on (0.23.0: nothing of the block is
+ * summed; placement.test.ts would tell when it is mended).
+ */
+const amxInputs = 64;
+
+/**
+ * The fastest buffer type of `device` that can multiply a weight of this type and shape: each extra type is asked with a made-up
+ * product (as llama.cpp's weight_buft_supported does), because each takes only some types and row counts.
+ */
+export function fastestBufferType(device: Device, type: TensorType, inputs: number, outputs: number): BufferType {
+  for (const candidate of device.extra) {
+    if (candidate.name === 'AMX' && type.quantised && inputs < amxInputs) continue;
+    if (multiplies(device, candidate, type, inputs, outputs)) return candidate;
+  }
+  return device.plain;
+}
+
+const known = new Map<string, boolean>();
+
+function multiplies(device: Device, candidate: BufferType, type: TensorType, inputs: number, outputs: number): boolean {
+  const key = [device.name, candidate.name, type.name, inputs, outputs].join();
+  let answer = known.get(key);
+  if (answer === undefined) {
+    answer = ask(device, candidate, type, inputs, outputs);
+    known.set(key, answer);
+  }
+  return answer;
+}
+
+function ask(device: Device, candidate: BufferType, type: TensorType, inputs: number, outputs: number): boolean {
+  const { ggml } = native();
+  using arena = new Arena(4);
+  const weight = arena.tensor(type.name, [inputs, outputs]);
+  const x = arena.tensor('f32', [inputs, sampleTokens]);
+  const product = ggml.mulMat(arena.context, weight.handle, x.handle);
+  // A buffer of no use but its type: the backend decides by the type of the weight's buffer.
+  const probe = ggml.bufferTypeAlloc(candidate.handle, 32) as BufferHandle | null;
+  if (!probe) return false;
+  writePointer(weight.handle + bufferOffset, probe);
+  const answer = ggml.deviceSupportsOp(device.handle, product);
+  writePointer(weight.handle + bufferOffset, 0n);
+  ggml.bufferFree(probe);
+  return answer;
+}
+
+/** A frozen weight matrix in the layout that this machine multiplies fastest. */
+export interface Linear extends Disposable {
+  readonly inputs: number;
+  readonly outputs: number;
+  /** Buffer type the blocks lie in, for `loam doctor` and tests. */
+  readonly placement: string;
+  /** x [inputs, n] -> [outputs, n]. */
+  apply(ops: Operations, x: Tensor): Tensor;
+}
+
+class PlacedLinear implements Linear {
+  constructor(
+    readonly weight: Tensor,
+    readonly placement: string,
+    private readonly buffer: Disposable,
+  ) {}
+  get inputs(): number {
+    return this.weight.ne[0];
+  }
+  get outputs(): number {
+    return this.weight.ne[1];
+  }
+  apply(ops: Operations, x: Tensor): Tensor {
+    return ops.mulMat(this.weight, x);
+  }
+  [Symbol.dispose](): void {
+    this.buffer[Symbol.dispose]();
+  }
+}
+
+const { q4_0, q4_1 } = tensorTypes;
+/** Bytes of the 4-bit codes of a block, the same in q4_0 and q4_1. */
+const codeBytes = 16;
+
+/**
+ * A q4_1 matrix as q4_0 plus an offset a block. q4_1 stores w = d·q + m with q in 0..15, q4_0 stores w = d·(q - 8): the codes and d
+ * are the same, and what remains is the constant m + 8d over each block of 32 inputs. So
+ *
+ *   W·x = W₀·x + C·s,  W₀ the q4_0 part,  C [inputs/32, outputs] = m + 8d,  s [inputs/32] = sums of x over its blocks,
+ *
+ * exactly. No repacked kernel takes q4_1 on most processors while q4_0 has one, and C costs 1/32 of the multiplications: three to
+ * four times the speed of the plain q4_1 kernel.
+ */
+class SplitLinear implements Linear {
+  readonly placement: string;
+  constructor(
+    private readonly codes: Tensor,
+    private readonly offsets: Tensor,
+    placement: string,
+    private readonly buffers: Disposable[],
+  ) {
+    this.placement = `${placement} + block offsets`;
+  }
+  get inputs(): number {
+    return this.codes.ne[0];
+  }
+  get outputs(): number {
+    return this.codes.ne[1];
+  }
+  apply(ops: Operations, x: Tensor): Tensor {
+    const blocks = this.inputs / q4_1.blockSize;
+    const padding = this.offsets.ne[0] - blocks;
+    const sums = ops.once(x, 'blockSums', () => {
+      const dense = ops.reshape(ops.sumRows(ops.reshape(x, q4_1.blockSize, blocks * x.rows)), blocks, x.rows);
+      return padding > 0 ? ops.padColumns(dense, padding) : dense;
+    });
+    return ops.add(ops.mulMat(this.codes, x), ops.mulMat(this.offsets, sums));
+  }
+  [Symbol.dispose](): void {
+    for (const buffer of this.buffers) buffer[Symbol.dispose]();
+  }
+}
+
+/** The fast f32 product (llamafile's sgemm) wants the inner dimension to be a multiple of this; 18 blocks a row run five times slower than 32. */
+const offsetAlignment = 16;
+
+/** Separates rows of q4_1 blocks into q4_0 blocks and the f32 offsets m + 8d, each row of offsets padded to `stride` with zeros. */
+export function splitQ41(data: Uint8Array, blocksPerRow: number, stride = blocksPerRow) {
+  const blocks = data.byteLength / q4_1.typeSize;
+  const codes = new Uint8Array(blocks * q4_0.typeSize);
+  const offsets = new Float32Array((blocks / blocksPerRow) * stride);
+  const view = new DataView(data.buffer, data.byteOffset, data.byteLength);
+  for (let block = 0; block < blocks; block++) {
+    const from = block * q4_1.typeSize;
+    const to = block * q4_0.typeSize;
+    const d = halfToFloat(view.getUint16(from, true));
+    const m = halfToFloat(view.getUint16(from + 2, true));
+    offsets[Math.floor(block / blocksPerRow) * stride + (block % blocksPerRow)] = m + 8 * d;
+    codes[to] = data[from]!;
+    codes[to + 1] = data[from + 1]!;
+    for (let i = 0; i < codeBytes; i++) codes[to + 2 + i] = data[from + 4 + i]!;
+  }
+  return { codes, offsets };
+}
+
+/** Where the bytes of a weight come from. */
+export interface WeightSource {
+  readonly type: TensorType;
+  /** ggml order: [inputs, outputs]. */
+  readonly shape: readonly number[];
+  /** Address of the bytes in mapped memory, where they are mapped: then plain layouts use them in place. */
+  readonly address?: bigint;
+  /** Reads the bytes; the result is used up before the next `read` of any source of the same file. */
+  read(): Promise<Uint8Array>;
+}
+
+/** ggml asserts this alignment of tensors in a CPU buffer (ggml-backend.cpp, TENSOR_ALIGNMENT). */
+const alignment = 32n;
+
+/** A tensor whose data stays where the source has it (mapped file), or a copy in the plain layout of the main device. */
+export async function placePlain(
+  engine: Engine,
+  source: WeightSource,
+): Promise<{ tensor: Tensor; buffer: Disposable }> {
+  const { main } = engine;
+  if (source.address !== undefined && source.address % alignment === 0n && main.kind === 'cpu') {
+    const buffer = new MappedTensor(source.type, source.shape, source.address);
+    return { tensor: buffer.tensor, buffer };
+  }
+  return place(source.type, source.shape, await source.read(), main.plain);
+}
+
+async function place(type: TensorType, shape: readonly number[], data: ArrayBufferView, bufferType: BufferType) {
+  const buffer = new TensorBuffer(bufferType.handle, 1);
+  try {
+    const tensor = buffer.tensor(type.name, shape);
+    buffer.allocate({ usage: 'weights' });
+    await tensor.writeAsync(data);
+    return { tensor, buffer };
+  } catch (error) {
+    buffer[Symbol.dispose]();
+    throw error;
+  }
+}
+
+/** Places a weight matrix in the layout that the main device multiplies fastest. */
+export async function placeLinear(engine: Engine, source: WeightSource): Promise<Linear> {
+  const { main } = engine;
+  const [inputs = 1, outputs = 1] = source.shape;
+  const direct = fastestBufferType(main, source.type, inputs, outputs);
+  if (direct !== main.plain) {
+    const { tensor, buffer } = await place(source.type, source.shape, await source.read(), direct);
+    return new PlacedLinear(tensor, direct.name, buffer);
+  }
+  const splits = source.type === q4_1 && engine.kernels === 'fast';
+  const repacked = splits ? fastestBufferType(main, q4_0, inputs, outputs) : main.plain;
+  if (repacked !== main.plain) {
+    const blocks = inputs / q4_1.blockSize;
+    const stride = Math.ceil(blocks / offsetAlignment) * offsetAlignment;
+    const { codes, offsets } = splitQ41(await source.read(), blocks, stride);
+    const first = await place(q4_0, source.shape, codes, repacked);
+    const second = await place(tensorTypes.f32, [stride, outputs], offsets, main.plain);
+    return new SplitLinear(first.tensor, second.tensor, repacked.name, [first.buffer, second.buffer]);
+  }
+  const { tensor, buffer } = await placePlain(engine, source);
+  return new PlacedLinear(tensor, direct.name, buffer);
+}
+
+/**
+ * A computed matrix f32 [inputs, outputs] as an output of its graph, in the type that `placeComputed` takes up: with fast kernels
+ * rounded to q8_0, whose products are the fastest, where rows are whole blocks. An error is at most half of 1/127 of the largest of 32
+ * values.
+ */
+export function forPlacing(graph: Graph, matrix: Tensor): Tensor {
+  const { engine } = graph.workspace;
+  const rounds = engine.kernels === 'fast' && matrix.ne[0] % tensorTypes.q8_0.blockSize === 0;
+  return graph.output(rounds ? graph.cast(matrix, 'q8_0') : graph.cont(matrix));
+}
+
+/** Places a computed matrix [inputs, outputs]; one of a graph (`forPlacing`) before the next graph begins. */
+export async function placeComputed(engine: Engine, matrix: Tensor): Promise<Linear> {
+  const bytes = matrix.read(new Uint8Array(matrix.bytes));
+  return await placeLinear(engine, { type: matrix.type, shape: [matrix.ne[0], matrix.ne[1]], read: async () => bytes });
+}

@@ -1,0 +1,92 @@
+import { throwIfStopped } from '../base/errors.js';
+import type { Tokenizer } from '../model/tokenizer.js';
+import type { Example } from './example.js';
+
+/** One token sequence of an example, ready to compute with. */
+export interface Sequence {
+  tokens: Int32Array;
+  /** Positions of the tokens to be learnt, ascending; each is predicted from the position before it, so none is 0. */
+  targets: Int32Array;
+  /** Index of the example in the list that was encoded. */
+  example: number;
+}
+
+export interface EncodedExamples {
+  sequences: Sequence[];
+  /** Examples longer than the limit, which are left out whole: a cut answer would teach the model to stop in mid-sentence. */
+  tooLong: { example: number; tokens: number }[];
+}
+
+/** Milliseconds of encoding between two looks at the event loop. */
+const sliceMs = 20;
+
+/** Renders and tokenises examples with the model's own template. */
+export async function encodeExamples(
+  tokenizer: Tokenizer,
+  examples: readonly Example[],
+  options: { maxTokens: number; signal?: AbortSignal },
+): Promise<EncodedExamples> {
+  const sequences: Sequence[] = [];
+  const tooLong: EncodedExamples['tooLong'] = [];
+  let last = performance.now();
+  for (const [index, example] of examples.entries()) {
+    throwIfStopped(options.signal);
+    const encoded = await tokenizer.encode(example.messages);
+    const longest = encoded.reduce((max, { tokens }) => Math.max(max, tokens.length), 0);
+    if (longest > options.maxTokens) {
+      tooLong.push({ example: index, tokens: longest });
+      continue;
+    }
+    for (const { tokens, trained } of encoded) {
+      const targets = Int32Array.from(trained.keys()).filter((position) => trained[position] === 1 && position > 0);
+      if (targets.length > 0) sequences.push({ tokens, targets, example: index });
+    }
+    if (performance.now() - last > sliceMs) {
+      await new Promise((resolve) => setImmediate(resolve));
+      last = performance.now();
+    }
+  }
+  return { sequences, tooLong };
+}
+
+interface Bucket {
+  /** First integer of the bucket. */
+  from: number;
+  /** First integer behind it. */
+  to: number;
+  count: number;
+}
+
+/** The least of 1, 2, 5, 10, 20, 50, ... that is at least `width`. */
+function roundWidth(width: number): number {
+  for (let power = 1; ; power *= 10) for (const step of [1, 2, 5]) if (step * power >= width) return step * power;
+}
+
+/**
+ * Counts lengths in at most `buckets` ranges of equal, round width that start at a multiple of it; empty ranges between are kept.
+ * @param lengths integers >= 0 (tokens, characters)
+ * @throws RangeError for other numbers, or fewer than 2 buckets
+ */
+export function histogram(lengths: readonly number[], buckets = 10): Bucket[] {
+  if (!Number.isInteger(buckets) || buckets < 2) throw new RangeError(`${buckets} buckets, expected at least 2`);
+  let least = Number.POSITIVE_INFINITY;
+  let most = Number.NEGATIVE_INFINITY;
+  for (const length of lengths) {
+    if (!Number.isSafeInteger(length) || length < 0) throw new RangeError(`length ${length}, expected an integer >= 0`);
+    least = Math.min(least, length);
+    most = Math.max(most, length);
+  }
+  if (lengths.length === 0) return [];
+  // Starting at a multiple of the width may take one range more than the width alone asks for.
+  const ranges = (width: number) => Math.floor(most / width) - Math.floor(least / width) + 1;
+  let width = roundWidth((most - least + 1) / buckets);
+  while (ranges(width) > buckets) width = roundWidth(width + 1);
+  const first = Math.floor(least / width);
+  const out = Array.from({ length: ranges(width) }, (_, i) => ({
+    from: (first + i) * width,
+    to: (first + i + 1) * width,
+    count: 0,
+  }));
+  for (const length of lengths) out[Math.floor(length / width) - first]!.count++;
+  return out;
+}

@@ -1,0 +1,165 @@
+import { count } from '../base/format.js';
+
+/** What the rest of Loam sees of a user's example file. Nothing here knows of tokens. */
+
+/** The content of an example file that is not on a disk. */
+export interface NamedBytes {
+  /** Stands in messages where a file's path would. */
+  name: string;
+  bytes: Uint8Array;
+  /** Numbers of records that are passed over, as `ExampleSource.index`. */
+  excluded?: readonly number[];
+}
+
+export type Role = 'system' | 'user' | 'assistant';
+
+export interface Message {
+  role: Role;
+  content: string;
+  /**
+   * `false` on an assistant message that is read but not learnt (OpenAI's `"weight": 0`, or `"train": false`). Absent everywhere
+   * else: every other assistant message is learnt. Ask `isTrained`.
+   */
+  train?: false;
+}
+
+interface ExampleSource {
+  file: string;
+  /** Line on which the record starts, from 1, as an editor counts. */
+  line: number;
+  /** Number of the record in the file, from 0; refused records count too. */
+  index: number;
+}
+
+/**
+ * One training example: a conversation. At most one system message, which is the first; then user and assistant in turn, user
+ * first; at least one trained assistant message.
+ */
+export interface Example {
+  messages: Message[];
+  source: ExampleSource;
+}
+
+export type ProblemKind =
+  // The record is refused.
+  | 'syntax'
+  | 'not-a-record'
+  | 'missing-field'
+  | 'wrong-type'
+  | 'empty'
+  | 'too-long'
+  | 'encoding'
+  | 'role'
+  | 'order'
+  | 'columns'
+  // The record is left out because an equal one stands before it.
+  | 'duplicate'
+  // The record is used, with a remark.
+  | 'conflict'
+  | 'converted'
+  | 'damaged-text'
+  | 'joined'
+  | 'unlearnt-end'
+  | 'loose-quotes'
+  // About the file.
+  | 'unread-list';
+
+export interface Problem {
+  /** `error`: the record is not used. `warning`: nothing is lost by it (a repeated record counts as such: its first copy is used). */
+  severity: 'error' | 'warning';
+  kind: ProblemKind;
+  /** Line on which the record starts, from 1. */
+  line: number;
+  /** As `ExampleSource.index`; -1 for a remark about the whole file. */
+  index: number;
+  /** A clause about the record ("\"output\" is empty"). Names fields, never quotes their text. */
+  reason: string;
+}
+
+/** How the file holds its records. */
+type Container = 'json' | 'jsonl' | 'csv';
+
+/** How one record says question and answer. `alpaca`: instruction, input, output; `pairs`: any other question and answer pair. */
+export type Shape = 'alpaca' | 'pairs' | 'messages' | 'sharegpt';
+
+export interface Dataset {
+  file: string;
+  /** `mixed`: the usable records have several shapes. */
+  format: { container: Container; shape: Shape | 'mixed' };
+  /** In file order. */
+  examples: Example[];
+  /**
+   * In file order; `records` = `examples.length` + problems of severity error + problems of kind duplicate, + those that are excluded.
+   */
+  problems: Problem[];
+  /** Number of records found, good and bad. */
+  records: number;
+  /** Fields (columns) that were seen and are not used, most frequent first; the names are at most 30 characters. */
+  unusedFields: { name: string; records: number }[];
+  /** Of the file's bytes, lower-case hex; where records are excluded, of that hash and their numbers. */
+  sha256: string;
+}
+
+/** One record as cut from its file: either its parsed value or what kept it from being parsed. */
+export type RawRecord = { line: number; index: number } & (
+  | { value: unknown; remarks?: Remark[] }
+  | { fault: { kind: ProblemKind; reason: string } }
+);
+
+/** A warning about a record that is used. */
+export interface Remark {
+  kind: ProblemKind;
+  reason: string;
+}
+
+/** Thrown while one record is interpreted: it cannot be used. Caught per record and turned into a Problem; never leaves src/data. */
+export class BadRecord extends Error {
+  constructor(
+    readonly kind: ProblemKind,
+    readonly reason: string,
+  ) {
+    super(reason);
+  }
+}
+
+/**
+ * Where a record stands, as a person finds it: "record 3, line 12", both from 1. The number says more than the line in a file that
+ * some program wrote on a single one. A remark about the whole file (index -1) has the line alone.
+ */
+export function placeOf({ line, index }: { line: number; index: number }): string {
+  return index < 0 ? `line ${count(line)}` : `record ${count(index + 1)}, line ${count(line)}`;
+}
+
+/** Longest field name that a message repeats: a longer one may be the user's text in the wrong place. */
+const MAX_NAME_CHARACTERS = 30;
+
+/** A field name as it may stand in a message: quoted, without control or direction characters; a long one is only called so. */
+export function quoteName(name: string): string {
+  if (name.length > MAX_NAME_CHARACTERS) return 'a long name';
+  return `"${name.replace(/[\p{C}\p{Z}"\\]/gu, (c) => (c === ' ' ? ' ' : '?'))}"`;
+}
+
+/** Whether the tokens of a message are learnt: every assistant message, unless its file says otherwise. */
+export function isTrained(message: Message): boolean {
+  return message.role === 'assistant' && message.train !== false;
+}
+
+/** Limits on files from outside. Each refuses with a sentence that names it. */
+
+/**
+ * Largest example file. The file is held in memory once while it is read, and its text once more as examples; twice this is what
+ * a laptop can spare and a phone cannot, and no device tunes on that much text in a week.
+ */
+export const MAX_FILE_BYTES = 512 * 1024 * 1024;
+
+/** Most records in a file: a record costs about 500 bytes of heap beside its text, so a million keeps below Node's default heap. */
+export const MAX_RECORDS = 1_000_000;
+
+/** Longest single text: some 250,000 tokens, far past the context of every model Loam tunes. */
+export const MAX_FIELD_BYTES = 1_000_000;
+
+/** Longest record, all its messages together. Parsing one blocks the event loop, for about 50 ms at this size. */
+export const MAX_RECORD_BYTES = 8_000_000;
+
+/** Deepest nesting of a record. The formats need 4; unused fields may hold more. */
+export const MAX_DEPTH = 64;

@@ -1,0 +1,192 @@
+import { LoamError } from '../../base/errors.js';
+import type { Dataset, Example, NamedBytes } from '../example.js';
+import { detectLayout, type Layout, loadDataset, recordsOf } from '../loadDataset.js';
+import { Pace, readSource, toUtf8 } from '../source.js';
+import { type Finding, placeholder, type Span, valueKey } from './finding.js';
+import { findInText, findPersonal, withoutOverlaps } from './findPersonal.js';
+
+/**
+ * The example with placeholders in place of findings: the same value has the same number. A copy; the example stays as it is. Give
+ * all findings of one example at once: after a redaction the offsets of the others are no longer true.
+ * @throws LoamError when a finding is not of this example as it stands
+ */
+export function redact(example: Example, findings: Finding | readonly Finding[]): Example {
+  const list = (Array.isArray(findings) ? [...findings] : [findings]) as Finding[];
+  const messages = example.messages.map((message, m) => {
+    const here = list.filter((finding) => finding.message === m).sort((a, b) => a.start - b.start);
+    let content = '';
+    let at = 0;
+    for (const { kind, number, start, end } of here) {
+      if (start < at || end > message.content.length || start >= end) throw stale(example);
+      content += message.content.slice(at, start) + placeholder(kind, number);
+      at = end;
+    }
+    return here.length === 0 ? message : { ...message, content: content + message.content.slice(at) };
+  });
+  if (list.some(({ message, record }) => message >= messages.length || record !== example.source.index))
+    throw stale(example);
+  return { ...example, messages };
+}
+
+function stale(example: Example): LoamError {
+  return new LoamError({
+    found: 'a finding that is not of this record as it stands',
+    where: `${example.source.file}, record ${example.source.index + 1}`,
+    fix: 'search the edited data again',
+  });
+}
+
+interface RedactedDataset {
+  /** In the container of the original: a JSON list, JSON lines, or CSV with its delimiter; UTF-8. */
+  bytes: Uint8Array;
+  /** What was found and replaced, in the messages of the examples. */
+  findings: Finding[];
+  /** Replacements in all fields, those that are not learnt from included. */
+  replaced: number;
+  /** Records that are not in the copy, because they cannot be read or repeat another: nobody has looked through them. */
+  leftOut: number;
+  dataset: Dataset;
+}
+
+/** What is replaced: values by kind and form, with the number of their placeholder. */
+class Replacer {
+  replaced = 0;
+  private readonly numbers = new Map<string, number>();
+  private readonly next = new Map<string, number>();
+
+  constructor(
+    findings: readonly Finding[],
+    values: ReadonlyMap<Finding, string>,
+    /** Whether a find outside the messages is replaced. */
+    private readonly takes: (span: Span) => boolean,
+  ) {
+    for (const finding of findings) {
+      this.numbers.set(this.key(finding, values.get(finding)!), finding.number);
+      this.next.set(finding.kind, Math.max(this.next.get(finding.kind) ?? 0, finding.number));
+    }
+  }
+
+  private key({ kind }: { kind: string }, value: string): string {
+    return `${kind}\n${valueKey(kind as Span['kind'], value)}`;
+  }
+
+  /** `own`: what was found in the messages that this text is part of; there the message before may have said what it is. */
+  text(text: string, own: readonly { span: Span; value: string }[]): string {
+    const spans: Span[] = [];
+    for (const { span, value } of own) {
+      for (let at = text.indexOf(value); at >= 0; at = text.indexOf(value, at + value.length)) {
+        spans.push({ ...span, start: at, end: at + value.length });
+      }
+    }
+    for (const span of findInText(text)) {
+      const known = this.numbers.has(this.key(span, text.slice(span.start, span.end)));
+      // The name that answers speak under was not found, and is not to be replaced here either.
+      if (this.takes(span) && (known || span.kind !== 'name')) spans.push(span);
+    }
+    let out = '';
+    let at = 0;
+    for (const span of withoutOverlaps(spans)) {
+      out += text.slice(at, span.start) + placeholder(span.kind, this.numberOf(span, text.slice(span.start, span.end)));
+      at = span.end;
+      this.replaced++;
+    }
+    return out + text.slice(at);
+  }
+
+  private numberOf(span: Span, value: string): number {
+    const key = this.key(span, value);
+    const known = this.numbers.get(key);
+    if (known !== undefined) return known;
+    const number = (this.next.get(span.kind) ?? 0) + 1;
+    this.next.set(span.kind, number);
+    this.numbers.set(key, number);
+    return number;
+  }
+
+  /** The same for every text of a record; names of fields stay. A number that is itself a find becomes a text. */
+  record(value: unknown, own: readonly { span: Span; value: string }[]): unknown {
+    if (typeof value === 'string') return this.text(value, own);
+    if (typeof value === 'number') {
+      const written = this.text(String(value), own);
+      return written === String(value) ? value : written;
+    }
+    if (Array.isArray(value)) return value.map((entry) => this.record(entry, own));
+    if (typeof value !== 'object' || value === null) return value;
+    const copy = Object.create(null) as Record<string, unknown>;
+    for (const [name, entry] of Object.entries(value)) copy[name] = this.record(entry, own);
+    return copy;
+  }
+}
+
+function csvCell(text: string, delimiter: string): string {
+  return text.includes(delimiter) || /["\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
+}
+
+function write(records: readonly unknown[], layout: Layout): Buffer {
+  if (layout.container === 'json') {
+    return Buffer.from(`[\n${records.map((record) => JSON.stringify(record, null, 1)).join(',\n')}\n]\n`);
+  }
+  if (layout.container === 'jsonl') {
+    return Buffer.from(`${records.map((record) => JSON.stringify(record)).join('\n')}\n`);
+  }
+  const { delimiter } = layout.table;
+  const columns = layout.table.columns.filter((name) => name !== '');
+  const rows = records.map((record) => columns.map((name) => String((record as Record<string, unknown>)[name] ?? '')));
+  return Buffer.from(
+    `${[columns, ...rows].map((row) => row.map((cell) => csvCell(cell, delimiter)).join(delimiter)).join('\n')}\n`,
+  );
+}
+
+/**
+ * A copy of a file of examples with placeholders in place of what `findPersonal` finds, in the same container. Every text of a usable
+ * record is looked through, in fields that are not learnt from too. Records that cannot be used are left out.
+ * @param options.takes which finds are replaced; default all
+ * @throws as `loadDataset`
+ */
+export async function redactDataset(
+  data: string | NamedBytes,
+  options: { takes?: (span: Span) => boolean; signal?: AbortSignal } = {},
+): Promise<RedactedDataset> {
+  const { takes = () => true, signal } = options;
+  const pace = new Pace(signal);
+  const source = typeof data === 'string' ? { name: data, bytes: (await readSource(data, pace)).bytes } : data;
+  const dataset = await loadDataset(source, { signal });
+  const findings = (await findPersonal(dataset.examples, { signal })).filter(takes);
+  const values = new Map<Finding, string>();
+  const ownOf = new Map<number, { span: Span; value: string }[]>();
+  for (const finding of findings) {
+    const value = dataset.examples[finding.example]!.messages[finding.message]!.content.slice(
+      finding.start,
+      finding.end,
+    );
+    values.set(finding, value);
+    const { kind, label, certainty, start, end } = finding;
+    const span = { kind, label, certainty, start, end };
+    ownOf.set(finding.record, [...(ownOf.get(finding.record) ?? []), { span, value }]);
+  }
+  const replacer = new Replacer(findings, values, takes);
+  const used = new Set(dataset.examples.map((example) => example.source.index));
+  const bytes = await toUtf8(Buffer.from(source.bytes), pace);
+  const layout = await detectLayout(bytes, source.name, pace);
+  const records: unknown[] = [];
+  let seen = 0;
+  for await (const raw of recordsOf(bytes, layout, pace)) {
+    seen++;
+    if (pace.due) await pace.rest();
+    if (!('value' in raw) || !used.has(raw.index)) continue;
+    records.push(replacer.record(raw.value, ownOf.get(raw.index) ?? []));
+  }
+  const out = write(records, layout);
+  const again = await loadDataset({ name: source.name, bytes: out }, { signal });
+  // Two records that differed in nothing but their values have become one.
+  const repeats = again.problems.filter(({ kind }) => kind === 'duplicate').length;
+  if (again.examples.length + repeats !== dataset.examples.length) {
+    throw new LoamError({
+      found: `the redacted copy would hold ${again.examples.length} examples`,
+      expected: `${dataset.examples.length}`,
+      where: source.name,
+      fix: 'this is a bug in Loam; please report it',
+    });
+  }
+  return { bytes: out, findings, replaced: replacer.replaced, leftOut: seen - records.length, dataset };
+}

@@ -1,0 +1,293 @@
+import { LoamError } from '../base/errors.js';
+import { bfloatsToFloats, floatsToBfloats, floatsToHalves, halvesToFloats } from '../base/floats.js';
+import type { NpyHeader } from './npy.js';
+
+/** Element types of the formats, by one name each: what npy and safetensors call them, and how long an element is. */
+
+interface DtypeInfo {
+  /** Bytes an element. */
+  readonly bytes: number;
+  /** Kind and length in numpy's descr. bf16 is not numpy's: `V2`, raw bytes, is what ml_dtypes makes np.save write. */
+  readonly npy: string;
+  readonly safetensors: string;
+}
+
+export const dtypes = {
+  f64: { bytes: 8, npy: 'f8', safetensors: 'F64' },
+  f32: { bytes: 4, npy: 'f4', safetensors: 'F32' },
+  f16: { bytes: 2, npy: 'f2', safetensors: 'F16' },
+  bf16: { bytes: 2, npy: 'V2', safetensors: 'BF16' },
+  i64: { bytes: 8, npy: 'i8', safetensors: 'I64' },
+  i32: { bytes: 4, npy: 'i4', safetensors: 'I32' },
+  i16: { bytes: 2, npy: 'i2', safetensors: 'I16' },
+  i8: { bytes: 1, npy: 'i1', safetensors: 'I8' },
+  u64: { bytes: 8, npy: 'u8', safetensors: 'U64' },
+  u32: { bytes: 4, npy: 'u4', safetensors: 'U32' },
+  u16: { bytes: 2, npy: 'u2', safetensors: 'U16' },
+  u8: { bytes: 1, npy: 'u1', safetensors: 'U8' },
+  bool: { bytes: 1, npy: 'b1', safetensors: 'BOOL' },
+} as const satisfies Record<string, DtypeInfo>;
+
+export type Dtype = keyof typeof dtypes;
+
+export const dtypeNames = Object.keys(dtypes) as readonly Dtype[];
+
+export interface ArrayInfo {
+  readonly dtype: Dtype;
+  /** C order: the last index runs fastest (ggml counts the other way round). Empty for a scalar; lengths may be 0. */
+  readonly shape: readonly number[];
+}
+
+/** An array in memory: its elements one after another, little endian, the last index fastest. */
+export interface NdArray extends ArrayInfo {
+  readonly data: Uint8Array;
+}
+
+/** Bytes of an array, at hand or produced when their turn comes, whole or in pieces of any size. */
+type ArrayData = Uint8Array | (() => Uint8Array | Promise<Uint8Array> | AsyncIterable<Uint8Array>);
+
+export interface ArrayToWrite extends ArrayInfo {
+  /** Called once, when its turn comes, where it is a function. */
+  readonly data: ArrayData;
+}
+
+export interface NamedArrayToWrite extends ArrayToWrite {
+  readonly name: string;
+}
+
+/** Elements of an array of this shape; beyond 2^53 imprecise, but then larger still. */
+function elementCount(shape: readonly number[]): number {
+  return shape.reduce((product, length) => product * length, 1);
+}
+
+/** Bytes of an array; see `elementCount`. */
+export function arrayBytes({ dtype, shape }: ArrayInfo): number {
+  return elementCount(shape) * dtypes[dtype].bytes;
+}
+
+/** "f32 [2, 3]", for messages. */
+export function describeArray({ dtype, shape }: ArrayInfo): string {
+  return `${dtype} [${shape.join(', ')}]`;
+}
+
+/** Limits of the readers of arrays, each with its reason. */
+
+/** NPY_MAXDIMS of numpy 2 is 64, of numpy 1 32; no tensor of a model has more than 5. */
+const MAX_DIMENSIONS = 64;
+
+/** numpy.lib.format reads no longer header than this unless told to trust the file. */
+export const MAX_NPY_HEADER = 10_000;
+
+/** Layers times kinds of arrays, or examples one by one: a hundred thousand members is more than any of these. */
+export const MAX_NPZ_MEMBERS = 100_000;
+
+/**
+ * An archive may unpack to this many times its size, or to MIN_UNPACKED_LIMIT where that is more. Deflate reaches 1032:1 on zeros;
+ * activations, weights and indices stay below 20:1.
+ */
+export const MAX_UNPACK_RATIO = 100;
+
+/** A small archive of mostly zeros is no danger up to here. */
+export const MIN_UNPACKED_LIMIT = 256 * 1024 * 1024;
+
+/** The safetensors library itself reads no longer header (MAX_HEADER_SIZE of tensor.rs). */
+export const MAX_SAFETENSORS_HEADER = 100_000_000;
+
+/** The index of the largest models (90,000 tensors) takes 10 MB. */
+export const MAX_INDEX_BYTES = 64 * 1024 * 1024;
+
+/** The largest mixture-of-experts models are published in 200 to 1,000 shards. */
+export const MAX_SHARDS = 10_000;
+
+/** Bytes a piece of streamed data, unless told otherwise: large enough for the disk, small beside a phone's memory. */
+export const PIECE_BYTES = 4 * 1024 * 1024;
+
+/** What is wrong with a shape, or undefined: its lengths must be whole numbers from 0, not too many, and the array's bytes countable. */
+export function checkShape(array: ArrayInfo): string | undefined {
+  const { shape } = array;
+  if (shape.length > MAX_DIMENSIONS) return `${shape.length} dimensions, at most ${MAX_DIMENSIONS} are read`;
+  if (!shape.every((length) => Number.isSafeInteger(length) && length >= 0)) {
+    return 'a length that is not a whole number from 0 to 2^53';
+  }
+  // Without the zeros: a product of huge lengths and one 0 would hide the huge ones.
+  const others = { ...array, shape: shape.filter((length) => length > 0) };
+  return Number.isSafeInteger(arrayBytes(others)) ? undefined : 'lengths whose product is beyond 2^53';
+}
+
+type NumericArray =
+  | Float64Array
+  | Float32Array
+  | Int32Array
+  | Int16Array
+  | Int8Array
+  | Uint32Array
+  | Uint16Array
+  | Uint8Array
+  | BigInt64Array
+  | BigUint64Array;
+
+/** By Symbol.toStringTag rather than by class: a Buffer is a Uint8Array too. */
+const dtypeOf: Record<NumericArray[typeof Symbol.toStringTag], Dtype> = {
+  Float64Array: 'f64',
+  Float32Array: 'f32',
+  Int32Array: 'i32',
+  Int16Array: 'i16',
+  Int8Array: 'i8',
+  Uint32Array: 'u32',
+  Uint16Array: 'u16',
+  Uint8Array: 'u8',
+  BigInt64Array: 'i64',
+  BigUint64Array: 'u64',
+};
+
+/**
+ * A typed array as an array of `shape`, one-dimensional if none is given; the memory is shared. Every platform of Node's is little endian.
+ * @throws RangeError where the shape does not hold as many elements
+ */
+export function ndArray(values: NumericArray, shape: readonly number[] = [values.length]): NdArray {
+  const dtype = dtypeOf[values[Symbol.toStringTag]];
+  const problem = checkShape({ dtype, shape });
+  if (problem !== undefined) throw new RangeError(`a shape with ${problem}`);
+  if (elementCount(shape) !== values.length) {
+    throw new RangeError(`${values.length} values for an array of shape [${shape.join(', ')}]`);
+  }
+  return { dtype, shape, data: new Uint8Array(values.buffer, values.byteOffset, values.byteLength) };
+}
+
+/** The bytes where a typed array can begin: at a multiple of the element's length in their buffer; copied if need be. */
+function aligned({ dtype, data }: NdArray): Uint8Array {
+  return data.byteOffset % dtypes[dtype].bytes === 0 ? data : data.slice();
+}
+
+/** The elements as they are stored; bool as u8, f16 and bf16 as f32. */
+function elements(array: NdArray) {
+  const data = aligned(array);
+  const [buffer, at, count] = [data.buffer, data.byteOffset, data.length / dtypes[array.dtype].bytes];
+  switch (array.dtype) {
+    case 'f64':
+      return new Float64Array(buffer, at, count);
+    case 'f32':
+      return new Float32Array(buffer, at, count);
+    case 'f16':
+      return halvesToFloats(new Uint16Array(buffer, at, count));
+    case 'bf16':
+      return bfloatsToFloats(new Uint16Array(buffer, at, count));
+    case 'i64':
+      return new BigInt64Array(buffer, at, count);
+    case 'i32':
+      return new Int32Array(buffer, at, count);
+    case 'i16':
+      return new Int16Array(buffer, at, count);
+    case 'i8':
+      return new Int8Array(buffer, at, count);
+    case 'u64':
+      return new BigUint64Array(buffer, at, count);
+    case 'u32':
+      return new Uint32Array(buffer, at, count);
+    case 'u16':
+      return new Uint16Array(buffer, at, count);
+    case 'u8':
+    case 'bool':
+      return new Uint8Array(buffer, at, count);
+  }
+}
+
+/** As f32: f32 itself without a copy where it can be, f16, bf16 and short integers exactly, the others to the nearest. */
+export function toFloat32(array: NdArray): Float32Array {
+  const values = elements(array);
+  if (values instanceof Float32Array) return values;
+  if (values instanceof BigInt64Array || values instanceof BigUint64Array) return Float32Array.from(values, Number);
+  return Float32Array.from(values);
+}
+
+/**
+ * As f64, exactly.
+ * @throws LoamError for integers beyond 2^53, which f64 does not hold
+ */
+export function toFloat64(array: NdArray): Float64Array {
+  const values = elements(array);
+  if (values instanceof Float64Array) return values;
+  if (!(values instanceof BigInt64Array || values instanceof BigUint64Array)) return Float64Array.from(values);
+  return Float64Array.from(values, (value) => {
+    if (Number.isSafeInteger(Number(value))) return Number(value);
+    throw new LoamError({ found: `the integer ${value}`, expected: 'one within 2^53', fix: 'store it as a float' });
+  });
+}
+
+export type FloatDtype = 'f64' | 'f32' | 'f16' | 'bf16';
+
+/** Values as an array of another floating type, to the nearest (ties to even); f32 shares the memory. Throws as `ndArray`. */
+export function fromFloat32(values: Float32Array, shape: readonly number[], dtype: FloatDtype): NdArray {
+  switch (dtype) {
+    case 'f64':
+      return ndArray(Float64Array.from(values), shape);
+    case 'f32':
+      return ndArray(values, shape);
+    case 'f16':
+      return { ...ndArray(floatsToHalves(values), shape), dtype };
+    case 'bf16':
+      return { ...ndArray(floatsToBfloats(values), shape), dtype };
+  }
+}
+
+/** An array as it lies in a npy file, changed to little endian and C order where it is otherwise; `data` may be overwritten. */
+export function toCOrder({ dtype, shape, fortran, bigEndian }: NpyHeader, data: Uint8Array): NdArray {
+  const { bytes } = dtypes[dtype];
+  if (bigEndian && bytes > 1) {
+    const view = Buffer.from(data.buffer, data.byteOffset, data.byteLength);
+    if (bytes === 2) view.swap16();
+    else if (bytes === 4) view.swap32();
+    else view.swap64();
+  }
+  if (!fortran || shape.length < 2) return { dtype, shape, data };
+  const out = new Uint8Array(arrayBytes({ dtype, shape }));
+  const strides = shape.map((_, axis) => elementCount(shape.slice(0, axis)));
+  const index = shape.map(() => 0);
+  let from = 0;
+  const total = elementCount(shape);
+  for (let to = 0; to < total; to++) {
+    for (let k = 0; k < bytes; k++) out[to * bytes + k] = data[from * bytes + k]!;
+    for (let axis = shape.length - 1; axis >= 0; axis--) {
+      index[axis]!++;
+      from += strides[axis]!;
+      if (index[axis]! < shape[axis]!) break;
+      from -= strides[axis]! * shape[axis]!;
+      index[axis] = 0;
+    }
+  }
+  return { dtype, shape, data: out };
+}
+
+/**
+ * Cuts a stream of an array's bytes into arrays of `rows` entries of the first axis (the last may have fewer), each in fresh memory.
+ * @throws RangeError for a scalar, which has no rows
+ */
+export async function* joinRows(
+  info: ArrayInfo,
+  rows: number,
+  bytes: AsyncIterable<Uint8Array>,
+): AsyncGenerator<NdArray, void, undefined> {
+  const { dtype, shape } = info;
+  if (shape.length === 0) throw new RangeError('a scalar has no rows');
+  if (!Number.isSafeInteger(rows) || rows < 1) throw new RangeError(`pieces of ${rows} rows`);
+  const rest = shape.slice(1);
+  const rowBytes = arrayBytes({ dtype, shape: rest });
+  let left = shape[0]!;
+  const next = () => new Uint8Array(Math.min(rows, left) * rowBytes);
+  let piece = next();
+  let filled = 0;
+  for await (const chunk of bytes) {
+    for (let at = 0; at < chunk.length && left > 0; ) {
+      const length = Math.min(chunk.length - at, piece.length - filled);
+      piece.set(chunk.subarray(at, at + length), filled);
+      at += length;
+      filled += length;
+      if (filled < piece.length) continue;
+      const taken = piece.length / rowBytes;
+      left -= taken;
+      yield { dtype, shape: [taken, ...rest], data: piece };
+      piece = next();
+      filled = 0;
+    }
+  }
+}

@@ -1,0 +1,243 @@
+import { LoamError, quote } from '../../base/errors.js';
+import { count } from '../../base/format.js';
+import { type TensorType, tensorTypeById, tensorTypes } from '../../engine/tensorTypes.js';
+import type { ByteReader } from './bytes.js';
+import type { GgufTensor, GgufText } from './Gguf.js';
+import {
+  describeProblems,
+  MAX_ALIGNMENT,
+  MAX_DIMS,
+  MAX_KEY_BYTES,
+  MAX_TENSOR_NAME_BYTES,
+  MAX_TENSOR_TABLE_BYTES,
+  MAX_TENSORS,
+  MIN_ALIGNMENT,
+  readText,
+} from './readValue.js';
+
+/** `position` rounded up to a multiple of `alignment` (`GGML_PAD` of ggml.h), for whole numbers below 2^53. */
+export function alignUp(position: number, alignment: number): number {
+  const past = position % alignment;
+  return past === 0 ? position : position + alignment - past;
+}
+
+/** A tensor as its table entry places it. */
+interface PlacedTensor {
+  readonly name: string;
+  readonly type: TensorType;
+  readonly shape: readonly number[];
+  /** Bytes from the start of the data section, unchecked. */
+  readonly offset: bigint;
+  /** Undefined where type or shape are wrong, which is reported elsewhere. */
+  readonly bytes: number | undefined;
+}
+
+const endOf = (tensor: PlacedTensor): bigint => tensor.offset + BigInt(tensor.bytes ?? 0);
+
+/** The tensors that begin before another one, which began no later, has ended; with that other one. */
+function overlaps(tensors: readonly PlacedTensor[]): Map<PlacedTensor, PlacedTensor> {
+  const found = new Map<PlacedTensor, PlacedTensor>();
+  const order = [...tensors].sort((a, b) => (a.offset < b.offset ? -1 : a.offset > b.offset ? 1 : 0));
+  let furthest: PlacedTensor | undefined;
+  for (const tensor of order) {
+    const end = furthest === undefined ? 0n : endOf(furthest);
+    if (furthest !== undefined && tensor.offset < end) found.set(tensor, furthest);
+    if (furthest === undefined || endOf(tensor) > end) furthest = tensor;
+  }
+  return found;
+}
+
+/**
+ * Problems of the places of all tensors, in table order. Each must lie within the file, begin at a multiple of the
+ * alignment, overlap no other, and (as gguf.cpp demands) follow the one before it in the table without a gap.
+ * `dataOffset` and `size`: bytes in the file; `truncated`: the only problem is that the file is too short.
+ */
+export function checkLayout(
+  tensors: readonly PlacedTensor[],
+  dataOffset: number,
+  alignment: number,
+  size: number,
+): { problems: string[]; truncated: boolean } {
+  const problems: string[] = [];
+  const overlapping = overlaps(tensors);
+  const step = BigInt(alignment);
+  let expected: bigint | undefined = 0n;
+  for (const tensor of tensors) {
+    const at = `tensor ${quote(tensor.name)} has offset ${count(tensor.offset)}`;
+    const other = overlapping.get(tensor);
+    if (tensor.offset % step !== 0n) {
+      problems.push(`${at}, expected a multiple of ${alignment}`);
+    } else if (other !== undefined) {
+      problems.push(`${at}, which overlaps tensor ${quote(other.name)}`);
+    } else if (expected !== undefined && tensor.offset !== expected) {
+      problems.push(`${at}, expected ${count(expected)}, right after the tensor before`);
+    }
+    // Counting on from where the tensor is, one wrong offset gives one problem and not one for each that follows.
+    expected = tensor.bytes === undefined ? undefined : ((endOf(tensor) + step - 1n) / step) * step;
+  }
+  const room = BigInt(size) - BigInt(dataOffset);
+  const beyond = tensors.filter((tensor) => endOf(tensor) > room);
+  if (beyond.length === 0) return { problems, truncated: false };
+  let missing = 0n;
+  for (const tensor of beyond) if (endOf(tensor) - room > missing) missing = endOf(tensor) - room;
+  const truncated = problems.length === 0;
+  problems.push(
+    `the file ends after ${count(size)} bytes, expected at least ${count(BigInt(size) + missing)} ` +
+      `(${count(missing)} missing: ${count(beyond.length)} of ${count(tensors.length)} tensors, from ` +
+      `${quote(beyond[0]!.name)} on, reach beyond its end)`,
+  );
+  return { problems, truncated };
+}
+
+/** What a tensor's entry must satisfy, for reader and writer alike. Each rule returns the problem as words to follow the tensor's name. */
+
+/** ggml keeps names as C strings in 64 bytes, so a NUL or a longer name would make two names one. */
+export function nameProblem(name: GgufText): string | undefined {
+  const bytes = name.raw?.length ?? Buffer.byteLength(name.value);
+  if (bytes === 0) return 'has an empty name';
+  if (name.raw !== undefined) return 'has a name that is not UTF-8';
+  if (name.value.includes('\0')) return 'has a NUL in its name';
+  if (bytes > MAX_TENSOR_NAME_BYTES) {
+    return `has a name of ${count(bytes)} bytes, expected at most ${MAX_TENSOR_NAME_BYTES}`;
+  }
+  return undefined;
+}
+
+const LARGEST = BigInt(Number.MAX_SAFE_INTEGER);
+
+/**
+ * Bytes of a tensor of this type and shape (ggml order, ne0 first), or the problem. Counted in bigint, so that no product
+ * of dimensions can wrap; both the elements and the bytes must stay below 2^53, the largest file and index Loam handles.
+ */
+export function tensorBytes(type: TensorType, shape: readonly bigint[]): number | string {
+  if (shape.length < 1 || shape.length > MAX_DIMS) {
+    return `has ${count(shape.length)} dimensions, expected 1 to ${MAX_DIMS}`;
+  }
+  const zero = shape.findIndex((length) => length <= 0n);
+  if (zero >= 0) return `has dimension ${zero} of ${shape[zero]}, expected at least 1`;
+  const elements = shape.reduce((product, length) => product * length, 1n);
+  const sizes = shape.map((length) => count(length)).join(' x ');
+  if (elements > LARGEST) return `has ${sizes} elements, expected less than 2^53`;
+  if (shape[0]! % BigInt(type.blockSize) !== 0n) {
+    return `has rows of ${count(shape[0]!)} values, expected a multiple of ${type.blockSize} (the block of ${type.name})`;
+  }
+  const bytes = (elements / BigInt(type.blockSize)) * BigInt(type.typeSize);
+  if (bytes > LARGEST) return `takes ${count(bytes)} bytes, expected less than 2^53`;
+  return Number(bytes);
+}
+
+/** Name length, one byte of name, number of dimensions, one dimension, type, offset. */
+const SMALLEST_ENTRY = 8 + 1 + 4 + 8 + 4 + 8;
+
+/** Type ids that ggml has withdrawn (the gaps of `enum ggml_type` in ggml.h). */
+const withdrawn = new Map([
+  [4, 'q4_2'],
+  [5, 'q4_3'],
+  [31, 'q4_0_4_4'],
+  [32, 'q4_0_4_8'],
+  [33, 'q4_0_8_8'],
+  [36, 'iq4_nl_4_4'],
+  [37, 'iq4_nl_4_8'],
+  [38, 'iq4_nl_8_8'],
+]);
+
+/** Reads one entry; undefined `tensor` where the table cannot be followed beyond it. */
+async function readEntry(
+  reader: ByteReader,
+  index: number,
+  names: Set<string>,
+): Promise<{ tensor?: PlacedTensor; problems: string[] }> {
+  const text = await readText(reader, MAX_KEY_BYTES, `the name of tensor ${index}`);
+  const name = text.value;
+  const subject = `tensor ${quote(name)}`;
+  const problems: string[] = [];
+  const report = (problem: string): unknown => problems.push(`${subject} ${problem}`);
+  const badName = nameProblem(text);
+  if (badName !== undefined) report(badName);
+  if (names.has(name)) report('is there twice');
+  names.add(name);
+
+  await reader.need(4, subject);
+  const dims = reader.u32();
+  if (dims > MAX_DIMS) {
+    report(`has ${count(dims)} dimensions, expected 1 to ${MAX_DIMS}`);
+    return { problems };
+  }
+  await reader.need(dims * 8 + 12, subject);
+  const lengths = Array.from({ length: dims }, () => reader.u64());
+  const id = reader.u32();
+  const offset = reader.u64();
+  const type = tensorTypeById(id);
+  if (type === undefined) {
+    const old = withdrawn.get(id);
+    report(old === undefined ? `has the unknown type ${id}` : `has type ${old} (${id}), which ggml has withdrawn`);
+  }
+  const bytes = type === undefined ? undefined : tensorBytes(type, lengths);
+  if (typeof bytes === 'string') report(bytes);
+  const shape = lengths.map(Number);
+  return {
+    tensor: {
+      name,
+      type: type ?? tensorTypes.f32,
+      shape,
+      offset,
+      bytes: typeof bytes === 'string' ? undefined : bytes,
+    },
+    problems,
+  };
+}
+
+/**
+ * Reads and checks the table of `tensors` entries, which ends where the data section may begin. Everything that is wrong
+ * with the table is collected and thrown as one LoamError, so that a damaged file is understood at once.
+ */
+export async function readTensorTable(
+  reader: ByteReader,
+  tensors: bigint,
+  alignment: number,
+): Promise<{ tensors: Map<string, GgufTensor>; dataOffset: number }> {
+  const where = reader.path;
+  if (tensors > MAX_TENSORS) {
+    const expected = `at most ${count(MAX_TENSORS)}`;
+    throw new LoamError({ found: `the header declares ${count(tensors)} tensors`, expected, where });
+  }
+  reader.startLimit(MAX_TENSOR_TABLE_BYTES, 'the tensor table');
+  reader.require(Number(tensors) * SMALLEST_ENTRY, `the table of ${count(tensors)} tensors`);
+  const placed: PlacedTensor[] = [];
+  const problems: string[] = [];
+  const names = new Set<string>();
+  for (let i = 0; i < Number(tensors); i++) {
+    const entry = await readEntry(reader, i, names);
+    problems.push(...entry.problems);
+    if (entry.tensor === undefined) {
+      const unread = Number(tensors) - i - 1;
+      return fail(reader, [...problems, `the ${count(unread)} tensors after it cannot be read`], false);
+    }
+    placed.push(entry.tensor);
+  }
+  const dataOffset = alignUp(reader.position, alignment);
+  const layout = checkLayout(placed, dataOffset, alignment, reader.size);
+  if (problems.length + layout.problems.length > 0) {
+    fail(reader, [...problems, ...layout.problems], layout.truncated && problems.length === 0);
+  }
+  const table = new Map<string, GgufTensor>();
+  for (const { name, type, shape, offset, bytes } of placed) {
+    table.set(name, { name, type, shape, offset: dataOffset + Number(offset), bytes: bytes! });
+  }
+  return { tensors: table, dataOffset };
+}
+
+function fail(reader: ByteReader, problems: readonly string[], truncated: boolean): never {
+  const fix = truncated
+    ? 'it is truncated or damaged: download or copy it again'
+    : 'it is damaged or was written by faulty software: download or convert it again';
+  throw new LoamError({ found: describeProblems(problems, 'the tensor table'), where: reader.path, fix });
+}
+
+/** Returns the alignment in bytes if it is a power of two within the limits; throws LoamError naming `where` otherwise. */
+export function checkAlignment(bytes: number, where: string): number {
+  // The bounds come first: & works on 32-bit integers only.
+  if (bytes >= MIN_ALIGNMENT && bytes <= MAX_ALIGNMENT && (bytes & (bytes - 1)) === 0) return bytes;
+  const expected = `a power of two from ${MIN_ALIGNMENT} to ${count(MAX_ALIGNMENT)}`;
+  throw new LoamError({ found: `an alignment of ${count(bytes)} bytes`, expected, where });
+}

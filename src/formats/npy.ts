@@ -1,0 +1,268 @@
+import { LoamError, quote, UnsupportedError } from '../base/errors.js';
+import { count } from '../base/format.js';
+import { openRegularFile, readFully, writeAll, writeFileAtomic } from '../base/io.js';
+import { ArrayFile, arrayPieces, rowRange } from './arrayFile.js';
+import {
+  type ArrayInfo,
+  type ArrayToWrite,
+  arrayBytes,
+  checkShape,
+  type Dtype,
+  describeArray,
+  dtypeNames,
+  dtypes,
+  MAX_NPY_HEADER,
+  type NdArray,
+  PIECE_BYTES,
+  toCOrder,
+} from './arrays.js';
+
+export interface NpyHeader extends ArrayInfo {
+  /** The first index runs fastest, as Fortran and R lay arrays out. */
+  readonly fortran: boolean;
+  /** Elements are big endian. */
+  readonly bigEndian: boolean;
+  /** Bytes before the data. */
+  readonly length: number;
+}
+
+/** The most bytes a header may take with what stands before it. */
+export const MAX_NPY_PREFIX = 12 + MAX_NPY_HEADER;
+
+const magic = Buffer.from('\x93NUMPY', 'latin1');
+/** Header and what stands before it fill a multiple of this (numpy.lib.format, ARRAY_ALIGN). */
+const alignment = 64;
+
+/** The bytes that come before an array's data: version 1.0, C order, little endian. */
+export function encodeNpyHeader({ dtype, shape }: ArrayInfo): Buffer {
+  const { bytes, npy } = dtypes[dtype];
+  const descr = `${bytes === 1 ? '|' : '<'}${npy}`;
+  const tuple = shape.length === 1 ? `(${shape[0]},)` : `(${shape.join(', ')})`;
+  const text = `{'descr': '${descr}', 'fortran_order': False, 'shape': ${tuple}, }`;
+  const total = Math.ceil((10 + text.length + 1) / alignment) * alignment;
+  const out = Buffer.alloc(total, ' ');
+  magic.copy(out);
+  out.writeUInt8(1, 6);
+  out.writeUInt8(0, 7);
+  out.writeUInt16LE(total - 10, 8);
+  out.write(`${text}`, 10, 'latin1');
+  out.write('\n', total - 1, 'latin1');
+  return out;
+}
+
+/**
+ * Reads the header of a npy file (numpy.lib.format, versions 1 to 3) from its first bytes, as many as there are up to MAX_NPY_PREFIX.
+ * @throws LoamError for what is not one, UnsupportedError for arrays of other things than numbers: Python objects are pickles, and
+ * reading those runs code
+ */
+export function decodeNpyHeader(start: Uint8Array, where: string): NpyHeader {
+  const head = Buffer.from(start.buffer, start.byteOffset, start.byteLength);
+  if (head.length < 10 || !head.subarray(0, 6).equals(magic)) {
+    throw new LoamError({ found: 'this is no npy file', expected: 'one written by numpy.save', where });
+  }
+  const major = head.readUInt8(6);
+  if (major < 1 || major > 3) {
+    throw new UnsupportedError({ found: `version ${major} of npy`, expected: '1 to 3', where });
+  }
+  const from = major === 1 ? 10 : 12;
+  if (head.length < from) throw new LoamError({ found: 'the file ends inside its header', where });
+  const length = major === 1 ? head.readUInt16LE(8) : head.readUInt32LE(8);
+  if (length > MAX_NPY_HEADER) {
+    throw new LoamError({ found: `a header of ${length} bytes`, expected: `at most ${MAX_NPY_HEADER}`, where });
+  }
+  if (from + length > head.length) throw new LoamError({ found: 'the file ends inside its header', where });
+  const text = head.toString(major === 3 ? 'utf8' : 'latin1', from, from + length);
+  const { descr, fortran, shape } = new HeaderParser(text, where).whole();
+  const { dtype, bigEndian } = dtypeOf(descr, where);
+  const problem = checkShape({ dtype, shape });
+  if (problem !== undefined) throw new LoamError({ found: `a shape with ${problem}`, where });
+  return { dtype, shape, fortran, bigEndian, length: from + length };
+}
+
+function dtypeOf(descr: string, where: string): { dtype: Dtype; bigEndian: boolean } {
+  const match = /^([<>|=]?)([a-zA-Z][0-9]*)$/.exec(descr);
+  const dtype = dtypeNames.find((name) => dtypes[name].npy === match?.[2]);
+  if (match && dtype) return { dtype, bigEndian: match[1] === '>' && dtype !== 'bf16' };
+  const kind = match?.[2]?.[0];
+  const found =
+    kind === 'O'
+      ? 'an array of Python objects (a pickle), which could run code when read'
+      : kind === 'c'
+        ? 'an array of complex numbers'
+        : kind === 'U' || kind === 'S'
+          ? 'an array of texts'
+          : `an array of type ${quote(descr)}`;
+  throw new UnsupportedError({
+    found,
+    expected: 'numbers or bools',
+    where,
+    fix: 'save it as numbers, for example with numpy.save(file, array.astype("float32"))',
+  });
+}
+
+/** Reads the one Python literal that a header is: a dict of a text, a bool and a tuple of whole numbers. Nothing is evaluated. */
+class HeaderParser {
+  private at = 0;
+
+  constructor(
+    private readonly text: string,
+    private readonly where: string,
+  ) {}
+
+  whole(): { descr: string; fortran: boolean; shape: number[] } {
+    let descr: string | undefined;
+    let fortran: boolean | undefined;
+    let shape: number[] | undefined;
+    this.expect(/\{\s*/y, '{');
+    while (!this.take(/\}\s*/y)) {
+      const key = this.expect(/'(\w+)'\s*:\s*|"(\w+)"\s*:\s*/y, 'a key');
+      const name = key[1] ?? key[2];
+      if (name === 'descr' && descr === undefined) descr = this.descr();
+      else if (name === 'fortran_order' && fortran === undefined) {
+        fortran = this.expect(/(True|False)/y, 'True or False')[1] === 'True';
+      } else if (name === 'shape' && shape === undefined) shape = this.tuple();
+      else this.fail(`the key ${quote(name!)} twice or unknown`);
+      if (!this.take(/\s*,\s*/y)) {
+        this.expect(/\s*\}\s*/y, ', or }');
+        break;
+      }
+    }
+    if (this.at !== this.text.length) this.fail('something after the header');
+    if (descr === undefined || fortran === undefined || shape === undefined) this.fail('a key is missing');
+    return { descr, fortran, shape };
+  }
+
+  private descr(): string {
+    const match = this.take(/'([^'\\]*)'|"([^"\\]*)"/y);
+    if (match) return match[1] ?? match[2]!;
+    if (this.text[this.at] !== '[' && this.text[this.at] !== '(') this.fail('no type');
+    throw new UnsupportedError({
+      found: 'an array of records (a structured type)',
+      expected: 'numbers or bools',
+      where: this.where,
+      fix: 'save its fields as arrays of their own',
+    });
+  }
+
+  private tuple(): number[] {
+    this.expect(/\(\s*/y, '(');
+    const lengths: number[] = [];
+    while (!this.take(/\)/y)) {
+      // Python 2 wrote long integers with an L.
+      const digits = this.expect(/([0-9]+)L?\s*/y, 'a whole number')[1]!;
+      lengths.push(Number(digits));
+      if (this.take(/,\s*/y)) continue;
+      this.expect(/\)/y, ', or )');
+      break;
+    }
+    return lengths;
+  }
+
+  private take(pattern: RegExp): RegExpExecArray | null {
+    pattern.lastIndex = this.at;
+    const match = pattern.exec(this.text);
+    if (match) this.at = pattern.lastIndex;
+    return match;
+  }
+
+  private expect(pattern: RegExp, what: string): RegExpExecArray {
+    return this.take(pattern) ?? this.fail('a header that cannot be read', `${what} at character ${this.at + 1}`);
+  }
+
+  private fail(found: string, expected?: string): never {
+    throw new LoamError({ found, expected, where: this.where, fix: 'write the file again with numpy.save' });
+  }
+}
+
+/** An open npy file. `await using file = await openNpy(path)`. */
+export class NpyFile implements ArrayInfo, AsyncDisposable {
+  readonly dtype: Dtype;
+  readonly shape: readonly number[];
+
+  /** Use `openNpy`. */
+  constructor(
+    private readonly header: NpyHeader,
+    private readonly file: ArrayFile,
+  ) {
+    this.dtype = header.dtype;
+    this.shape = header.shape;
+  }
+
+  /** The whole array, in C order and little endian however it is stored. */
+  async read(): Promise<NdArray> {
+    return toCOrder(this.header, await this.file.read(this.header.length, arrayBytes(this.header), 'its array'));
+  }
+
+  /** `rows` entries of the first axis, from entry `from` on. Where the array lies in Fortran's order all of it is read for them. */
+  async readRows(from: number, rows: number): Promise<NdArray> {
+    const range = rowRange(this.header, from, rows);
+    if (this.header.fortran && this.shape.length > 1) {
+      const { data } = await this.read();
+      return { dtype: this.dtype, shape: range.shape, data: data.slice(range.from, range.from + range.bytes) };
+    }
+    const data = await this.file.read(this.header.length + range.from, range.bytes, 'its array');
+    return toCOrder({ ...this.header, shape: range.shape }, data);
+  }
+
+  /** All of it, `rows` entries of the first axis at a time (the last time perhaps fewer). */
+  async *rows(rows: number): AsyncGenerator<NdArray, void, undefined> {
+    if (!Number.isSafeInteger(rows) || rows < 1) throw new RangeError(`pieces of ${rows} rows`);
+    const total = rowRange(this.header, 0, 0).total;
+    for (let from = 0; from < total; from += rows) yield await this.readRows(from, Math.min(rows, total - from));
+  }
+
+  /** The bytes of the array as they lie in the file, in pieces. */
+  stream(pieceBytes = PIECE_BYTES): AsyncGenerator<Uint8Array, void> {
+    return this.file.stream(this.header.length, arrayBytes(this.header), pieceBytes, 'its array');
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.file[Symbol.asyncDispose]();
+  }
+}
+
+/**
+ * Opens a npy file: its header is read and held against the length of the file.
+ * @throws LoamError for a file that is not as it should be, UnsupportedError for arrays of other things than numbers
+ */
+export async function openNpy(path: string): Promise<NpyFile> {
+  const { file, size } = await openRegularFile(path);
+  try {
+    const start = new Uint8Array(Math.min(size, MAX_NPY_PREFIX));
+    const got = await readFully(file, start, 0);
+    const header = decodeNpyHeader(start.subarray(0, got), path);
+    const expected = header.length + arrayBytes(header);
+    if (size !== expected) {
+      throw new LoamError({
+        found: `the file has ${count(size)} bytes`,
+        expected: `${count(expected)} for ${describeArray(header)} and its header`,
+        where: path,
+        fix: size < expected ? 'it is truncated: copy or write it again' : undefined,
+      });
+    }
+    return new NpyFile(header, new ArrayFile(path, size, file));
+  } catch (error) {
+    await file.close();
+    throw error;
+  }
+}
+
+/** The array of a npy file. Throws as `openNpy`. */
+export async function readNpy(path: string): Promise<NdArray> {
+  await using file = await openNpy(path);
+  return await file.read();
+}
+
+/**
+ * Writes an array for numpy.load: version 1.0, C order, little endian. bf16 has no name in numpy and becomes `<V2`, as with ml_dtypes:
+ * `numpy.load(path).view(ml_dtypes.bfloat16)`. The file appears only when complete.
+ * @throws LoamError where the data are not as long as type and shape say
+ */
+export async function writeNpy(path: string, array: ArrayToWrite): Promise<void> {
+  const problem = checkShape(array);
+  if (problem !== undefined) throw new LoamError({ found: `a shape with ${problem}`, where: path });
+  await writeFileAtomic(path, async (file) => {
+    await writeAll(file, encodeNpyHeader(array));
+    for await (const piece of arrayPieces(array, path)) await writeAll(file, piece);
+  });
+}

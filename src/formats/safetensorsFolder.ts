@@ -1,0 +1,201 @@
+import { access, readFile, stat } from 'node:fs/promises';
+import { basename, join } from 'node:path';
+import { LoamError, quote, UnsupportedError } from '../base/errors.js';
+import { count } from '../base/format.js';
+import { explainReadError, writeFileAtomic } from '../base/io.js';
+import { type JsonValue, parseJson } from '../base/json.js';
+import { arrayBytes, MAX_INDEX_BYTES, MAX_SHARDS, type NamedArrayToWrite, type NdArray } from './arrays.js';
+import {
+  openSafetensors,
+  type SafetensorsFile,
+  type StoredTensor,
+  type TensorSource,
+  writeSafetensors,
+} from './safetensors.js';
+
+/** The files of a model that was saved in several, as one. */
+class SafetensorsFolder implements TensorSource {
+  readonly tensors: ReadonlyMap<string, StoredTensor>;
+  readonly metadata: ReadonlyMap<string, string>;
+
+  constructor(
+    readonly path: string,
+    private readonly shardOf: ReadonlyMap<string, SafetensorsFile>,
+    private readonly shards: readonly SafetensorsFile[],
+  ) {
+    this.tensors = new Map(
+      [...shardOf].map(([name, shard]) => [name, { ...shard.tensors.get(name)!, file: basename(shard.path) }]),
+    );
+    this.metadata = shards[0]?.metadata ?? new Map();
+  }
+
+  private find(name: string): SafetensorsFile {
+    const shard = this.shardOf.get(name);
+    if (shard) return shard;
+    throw new LoamError({
+      found: `there is no tensor ${quote(name)} among its ${count(this.tensors.size)}`,
+      where: this.path,
+    });
+  }
+
+  async read(name: string): Promise<NdArray> {
+    return await this.find(name).read(name);
+  }
+
+  async readPart(name: string, from: number, bytes: number): Promise<Uint8Array> {
+    return await this.find(name).readPart(name, from, bytes);
+  }
+
+  stream(name: string, pieceBytes?: number): AsyncGenerator<Uint8Array, void> {
+    return this.find(name).stream(name, pieceBytes);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const shard of this.shards) await shard[Symbol.asyncDispose]();
+  }
+}
+
+const exists = (path: string) =>
+  access(path).then(
+    () => true,
+    () => false,
+  );
+
+/**
+ * Opens the weights of a model folder as Hugging Face's libraries save them: `<stem>.safetensors`, or `<stem>.safetensors.index.json` and
+ * the files it names, all of which must be in the folder itself.
+ * @param stem `model`, or `adapter_model`
+ * @throws LoamError where files or tensors are missing, UnsupportedError for a folder with pickled weights only
+ */
+export async function openSafetensorsFolder(folder: string, stem = 'model'): Promise<TensorSource> {
+  const single = join(folder, `${stem}.safetensors`);
+  if (await exists(single)) return await openSafetensors(single);
+  const index = `${single}.index.json`;
+  if (await exists(index)) return await openShards(folder, index);
+  for (const pickled of ['pytorch_model.bin', 'pytorch_model.bin.index.json', 'adapter_model.bin']) {
+    if (!(await exists(join(folder, pickled)))) continue;
+    throw new UnsupportedError({
+      found: `only pickled weights (${pickled}), which could run code when read`,
+      expected: `${stem}.safetensors`,
+      where: folder,
+      fix: 'in Python: load the model and save it again with save_pretrained(..., safe_serialization=True)',
+    });
+  }
+  throw new LoamError({
+    found: 'no weights',
+    expected: `${stem}.safetensors or ${stem}.safetensors.index.json`,
+    where: folder,
+  });
+}
+
+async function openShards(folder: string, path: string): Promise<TensorSource> {
+  const map = await readIndex(path);
+  const names = [...new Set(map.values())];
+  if (names.length > MAX_SHARDS) throw new LoamError({ found: `${count(names.length)} files`, where: path });
+  const shards: SafetensorsFile[] = [];
+  try {
+    const byName = new Map<string, SafetensorsFile>();
+    for (const name of names) {
+      const shard = await openSafetensors(join(folder, name));
+      shards.push(shard);
+      byName.set(name, shard);
+    }
+    const missing = [...map].filter(([tensor, file]) => !byName.get(file)!.tensors.has(tensor));
+    if (missing.length > 0) {
+      const [tensor, file] = missing[0]!;
+      const more = missing.length > 1 ? `, and ${count(missing.length - 1)} more are missing` : '';
+      throw new LoamError({ found: `${quote(tensor)} is not in ${quote(file)}${more}`, where: path });
+    }
+    return new SafetensorsFolder(
+      folder,
+      new Map([...map].map(([tensor, file]) => [tensor, byName.get(file)!])),
+      shards,
+    );
+  } catch (error) {
+    for (const shard of shards) await shard[Symbol.asyncDispose]();
+    throw error;
+  }
+}
+
+/** Which file holds which tensor. */
+async function readIndex(path: string): Promise<Map<string, string>> {
+  let text: string;
+  try {
+    const { size } = await stat(path);
+    if (size > MAX_INDEX_BYTES) throw new LoamError({ found: `an index of ${count(size)} bytes`, where: path });
+    text = await readFile(path, 'utf8');
+  } catch (error) {
+    throw explainReadError(error, path);
+  }
+  const index = parseJson(text, path);
+  const map = index instanceof Map ? (index as ReadonlyMap<string, JsonValue>).get('weight_map') : undefined;
+  if (!(map instanceof Map))
+    throw new LoamError({ found: 'no weight_map', expected: 'tensors with their files', where: path });
+  const result = new Map<string, string>();
+  for (const [tensor, file] of map as ReadonlyMap<string, JsonValue>) {
+    // Nothing outside the folder is opened on a file's word.
+    if (typeof file !== 'string' || !/^[\w.-]+\.safetensors$/.test(file)) {
+      throw new LoamError({
+        found: `${quote(tensor)} in ${typeof file === 'string' ? quote(file) : 'no file'}`,
+        expected: 'the name of a .safetensors file in the same folder',
+        where: path,
+      });
+    }
+    result.set(tensor, file);
+  }
+  return result;
+}
+
+interface SafetensorsFolderOptions {
+  /** Bytes of tensors a file, more only where one tensor has more. Default 5 GB, as transformers does. */
+  shardBytes?: number;
+  /** Default `format: pt`, which Hugging Face's libraries ask for. */
+  metadata?: Iterable<readonly [string, string]>;
+}
+
+/**
+ * Writes the weights of a model folder: `model.safetensors`, or several files and `model.safetensors.index.json` where they are larger than
+ * `shardBytes`. The index, without which nobody finds the parts, comes last. Throws as `writeSafetensors`.
+ * @returns names of the files written
+ */
+export async function writeSafetensorsFolder(
+  folder: string,
+  tensors: Iterable<NamedArrayToWrite>,
+  { shardBytes = 5e9, metadata = [['format', 'pt']] }: SafetensorsFolderOptions = {},
+): Promise<string[]> {
+  const shards: NamedArrayToWrite[][] = [];
+  let filled = Number.POSITIVE_INFINITY;
+  let total = 0;
+  const names = new Set<string>();
+  for (const tensor of tensors) {
+    if (names.has(tensor.name)) {
+      throw new LoamError({ found: 'the same name twice', where: `${folder}, tensor ${quote(tensor.name)}` });
+    }
+    names.add(tensor.name);
+    const bytes = arrayBytes(tensor);
+    if (filled + bytes > shardBytes) {
+      shards.push([]);
+      filled = 0;
+    }
+    shards.at(-1)!.push(tensor);
+    filled += bytes;
+    total += bytes;
+  }
+  if (shards.length < 2) {
+    await writeSafetensors(join(folder, 'model.safetensors'), shards[0] ?? [], metadata);
+    return ['model.safetensors'];
+  }
+  const padded = (n: number) => String(n).padStart(5, '0');
+  const written: string[] = [];
+  const places: [string, string][] = [];
+  for (const [i, shard] of shards.entries()) {
+    const file = `model-${padded(i + 1)}-of-${padded(shards.length)}.safetensors`;
+    await writeSafetensors(join(folder, file), shard, metadata);
+    written.push(file);
+    for (const { name } of shard) places.push([name, file]);
+  }
+  const map = places.map(([name, file]) => `    ${JSON.stringify(name)}: ${JSON.stringify(file)}`).join(',\n');
+  const index = `{\n  "metadata": {\n    "total_size": ${total}\n  },\n  "weight_map": {\n${map}\n  }\n}\n`;
+  await writeFileAtomic(join(folder, 'model.safetensors.index.json'), index);
+  return [...written, 'model.safetensors.index.json'];
+}

@@ -1,0 +1,314 @@
+import { type Adapter, type Base, readAdapter } from '../adapters/openAdapter.js';
+import { LoamError, throwIfStopped } from '../base/errors.js';
+import { sharedLength } from '../base/format.js';
+import type { Schema, Values } from '../base/options.js';
+import { type LlamaContext, LlamaModel, Sampler } from '../engine/llama.js';
+import type { AdapterHandle } from '../engine/native.js';
+import { readGguf } from '../formats/gguf/readGguf.js';
+import type { ChatMessage } from '../model/chatTemplate.js';
+import { readHyperparameters } from '../model/hyperparameters.js';
+import { Tokenizer } from '../model/tokenizer.js';
+
+/** What is to be answered does not fit into the context. */
+class PromptTooLongError extends LoamError {
+  override readonly name = 'PromptTooLongError';
+  constructor(tokens: number, most: number) {
+    super({
+      found: `a message of ${tokens} tokens`,
+      expected: `at most ${most}, which leaves room for an answer`,
+      fix: 'shorten the message, or give the model a longer --context',
+    });
+  }
+}
+
+/** Finds texts that end an answer in text that arrives piece by piece, and lets nothing of them through. */
+export class StopText {
+  private held = '';
+  found = false;
+
+  constructor(private readonly stops: readonly string[]) {
+    this.stops = stops.filter((stop) => stop !== '');
+  }
+
+  /** @returns what may be shown: all that cannot be the beginning of a stop text */
+  push(piece: string): string {
+    let shown = '';
+    // Character by character: what is found must not depend on where the pieces end.
+    for (const character of piece) {
+      if (this.found) break;
+      shown += this.next(character);
+    }
+    return shown;
+  }
+
+  private next(character: string): string {
+    this.held += character;
+    const ends = this.stops.map((stop) => this.held.indexOf(stop)).filter((at) => at >= 0);
+    if (ends.length > 0) {
+      this.found = true;
+      return this.held.slice(0, Math.min(...ends));
+    }
+    const keep = Math.max(0, ...this.stops.map((stop) => this.overlap(stop)));
+    const shown = this.held.slice(0, this.held.length - keep);
+    this.held = this.held.slice(this.held.length - keep);
+    return shown;
+  }
+
+  /** The answer ended otherwise: what was held back. */
+  end(): string {
+    const rest = this.found ? '' : this.held;
+    this.held = '';
+    return rest;
+  }
+
+  /** Characters at the end of what is held that begin `stop`. */
+  private overlap(stop: string): number {
+    for (let n = Math.min(stop.length - 1, this.held.length); n > 0; n--) {
+      if (this.held.endsWith(stop.slice(0, n))) return n;
+    }
+    return 0;
+  }
+}
+
+interface ChatSessionOptions {
+  modelPath: string;
+  adapterPath?: string;
+  /** Tokens of conversation and answer together; default: what the model was trained for, at most 4096. */
+  contextLength?: number;
+  threads?: number;
+}
+
+export type ChatEvent =
+  | { type: 'text'; text: string }
+  /** Old turns were left out because the conversation outgrew the context. */
+  | { type: 'forgot'; messages: number }
+  /** `turn`: the model ended its turn; `length`: no tokens are left; `stop`: a stop text came up. */
+  | { type: 'end'; reason: 'turn' | 'length' | 'stop'; tokens: number; promptTokens: number; seconds: number };
+
+interface AnswerOptions {
+  /** The answer ends before the first of these texts. */
+  stop?: readonly string[];
+  /** Whether old turns are left out where the conversation outgrows the context (default), or PromptTooLongError is thrown. */
+  forget?: boolean;
+}
+
+const defaultContext = 4096;
+/** Name of the adapter that a session was opened with. */
+const OWN = 'own';
+
+/** A conversation with a model, base or adapted, in stock libllama. One answer at a time. */
+export class ChatSession implements Disposable {
+  /** Tokens that the context holds, so that a continued conversation is not read again. */
+  private held: number[] = [];
+  private readonly wardrobe = new Map<string, AdapterHandle>();
+  private worn: string | undefined;
+
+  private constructor(
+    private readonly model: LlamaModel,
+    private readonly context: LlamaContext,
+    readonly tokenizer: Tokenizer,
+    readonly contextLength: number,
+    readonly adapter: Adapter | undefined,
+    private readonly base: Base,
+  ) {}
+
+  /** Validates and loads both files. */
+  static async open(options: ChatSessionOptions): Promise<ChatSession> {
+    const gguf = await readGguf(options.modelPath);
+    const hyper = readHyperparameters(gguf);
+    const adapter =
+      options.adapterPath === undefined ? undefined : await readAdapter(options.adapterPath, { gguf, hyper });
+    const tokenizer = await Tokenizer.open(gguf);
+    const model = await LlamaModel.load(options.modelPath);
+    try {
+      const length = Math.min(options.contextLength ?? defaultContext, hyper.contextLength);
+      const context = await model.context({ contextLength: length, threads: options.threads });
+      const session = new ChatSession(model, context, tokenizer, length, adapter, { gguf, hyper });
+      if (adapter) {
+        session.wardrobe.set(OWN, await model.loadAdapter(adapter.path));
+        session.wear(OWN);
+      }
+      return session;
+    } catch (error) {
+      tokenizer[Symbol.dispose]();
+      model[Symbol.dispose]();
+      throw error;
+    }
+  }
+
+  /** Switches the adapter off (the bare base answers) or on again. */
+  setAdapted(on: boolean): void {
+    this.wear(on && this.adapter ? OWN : undefined);
+  }
+
+  /** Loads a further adapter under a name; its file may go afterwards. Throws LoamError for one that does not fit the model. */
+  async addAdapter(name: string, path: string): Promise<void> {
+    await readAdapter(path, this.base);
+    const handle = await this.model.loadAdapter(path);
+    this.dropAdapter(name);
+    this.wardrobe.set(name, handle);
+  }
+
+  dropAdapter(name: string): void {
+    const handle = this.wardrobe.get(name);
+    if (handle === undefined) return;
+    if (this.worn === name) this.wear(undefined);
+    this.wardrobe.delete(name);
+    this.model.freeAdapter(handle);
+  }
+
+  /** Answers from now on with this adapter; undefined: the bare base. */
+  wear(name: string | undefined): void {
+    if (name === this.worn) return;
+    const handle = name === undefined ? undefined : this.wardrobe.get(name);
+    this.context.setAdapters(handle === undefined ? [] : [{ adapter: handle, scale: 1 }]);
+    this.worn = handle === undefined ? undefined : name;
+    this.held = [];
+  }
+
+  /** Streams the answer to a conversation whose last message is the user's. Text arrives in whole characters. */
+  async *answer(
+    messages: readonly ChatMessage[],
+    sampling: Sampling,
+    signal?: AbortSignal,
+    options: AnswerOptions = {},
+  ): AsyncGenerator<ChatEvent, string, void> {
+    const { prompt, forgotten } = await this.fit(messages, sampling.maxTokens, options.forget ?? true);
+    if (forgotten > 0) yield { type: 'forgot', messages: forgotten };
+    return yield* this.generate(prompt, sampling, signal, options);
+  }
+
+  /** Streams what follows a text, which no template is put around. */
+  async *complete(
+    text: string,
+    sampling: Sampling,
+    signal?: AbortSignal,
+    options: AnswerOptions = {},
+  ): AsyncGenerator<ChatEvent, string, void> {
+    const tokens = this.tokenizer.vocabulary.tokenize(text, { special: false, bos: true });
+    const { bos, eos } = this.tokenizer.vocabulary;
+    // Something must be read before a first token can be drawn.
+    const prompt = tokens.length > 0 ? tokens : Int32Array.of(bos >= 0 ? bos : Math.max(0, eos));
+    if (prompt.length >= this.contextLength) throw new PromptTooLongError(prompt.length, this.contextLength - 1);
+    return yield* this.generate(prompt, sampling, signal, options);
+  }
+
+  private async *generate(
+    prompt: Int32Array,
+    sampling: Sampling,
+    signal: AbortSignal | undefined,
+    options: AnswerOptions,
+  ): AsyncGenerator<ChatEvent, string, void> {
+    const started = performance.now();
+    await this.read(prompt, signal);
+    using sampler = new Sampler(sampling, this.tokenizer.vocabulary.size);
+    const decoder = new TextDecoder();
+    const stopping = new StopText(options.stop ?? []);
+    let answer = '';
+    let tokens = 0;
+    let reason: 'turn' | 'length' | 'stop' = 'length';
+    const room = Math.min(sampling.maxTokens, this.contextLength - prompt.length);
+    while (tokens < room) {
+      throwIfStopped(signal);
+      const token = sampler.draw(this.context);
+      if (this.tokenizer.vocabulary.endsGeneration(token)) {
+        reason = 'turn';
+        break;
+      }
+      tokens++;
+      const text = stopping.push(decoder.decode(this.tokenizer.vocabulary.piece(token), { stream: true }));
+      answer += text;
+      if (text) yield { type: 'text', text };
+      if (stopping.found) {
+        reason = 'stop';
+        break;
+      }
+      if (tokens === room) break;
+      const position = this.held.length;
+      await this.context.decode(Int32Array.of(token), position, { wants: () => true, signal });
+      this.held.push(token);
+    }
+    const rest = stopping.found ? '' : stopping.push(decoder.decode()) + stopping.end();
+    if (rest) yield { type: 'text', text: rest };
+    const seconds = (performance.now() - started) / 1000;
+    yield { type: 'end', reason, tokens, promptTokens: prompt.length, seconds };
+    return answer + rest;
+  }
+
+  /** Leaves out the oldest turns, never the system message or the last question, until the prompt leaves room for an answer. */
+  private async fit(messages: readonly ChatMessage[], maxTokens: number, forget: boolean) {
+    const wanted = Math.min(maxTokens, Math.floor(this.contextLength / 4));
+    const system = messages[0]?.role === 'system' ? [messages[0]] : [];
+    let turns = messages.slice(system.length);
+    const before = turns.length;
+    for (;;) {
+      const prompt = await this.tokenizer.prompt([...system, ...turns]);
+      if (prompt.length + wanted <= this.contextLength) return { prompt, forgotten: before - turns.length };
+      if (!forget && prompt.length < this.contextLength) return { prompt, forgotten: 0 };
+      if (turns.length <= 2 || !forget) throw new PromptTooLongError(prompt.length, this.contextLength - wanted);
+      turns = turns.slice(2);
+    }
+  }
+
+  /** Reads what of the prompt the context does not hold yet, at least its last token, whose logits come next. */
+  private async read(prompt: Int32Array, signal?: AbortSignal): Promise<void> {
+    let shared = sharedLength(this.held, prompt.subarray(0, -1));
+    if (!this.context.truncate(shared)) shared = 0;
+    // Until the read has succeeded nothing is known of what the context holds beyond the shared part.
+    this.held.length = shared;
+    const last = prompt.length - shared - 1;
+    await this.context.decode(prompt.slice(shared), shared, { wants: (index) => index === last, signal });
+    this.held = [...prompt];
+  }
+
+  [Symbol.dispose](): void {
+    this.model[Symbol.dispose]();
+    this.tokenizer[Symbol.dispose]();
+  }
+}
+
+/** How the next token is drawn; the same names as in llama.cpp and in the OpenAI API. */
+export const samplingOptions = {
+  temperature: {
+    kind: 'number',
+    min: 0,
+    max: 5,
+    default: 0.7,
+    value: 'X',
+    sentence: 'Randomness of answers; 0 always takes the likeliest token.',
+  },
+  topP: {
+    kind: 'number',
+    min: 0,
+    max: 1,
+    default: 0.9,
+    value: 'X',
+    sentence: 'Draws from the likeliest tokens that together have this probability.',
+  },
+  repeatPenalty: {
+    kind: 'number',
+    min: 1,
+    max: 2,
+    default: 1.05,
+    value: 'X',
+    sentence: 'Makes the last 64 tokens less likely to come again; 1 is off.',
+  },
+  seed: {
+    kind: 'integer',
+    min: 0,
+    max: 0xffffffff,
+    default: undefined,
+    value: 'N',
+    sentence: 'Makes answers repeatable.',
+  },
+  maxTokens: {
+    kind: 'integer',
+    min: 1,
+    max: 100_000,
+    default: 512,
+    value: 'N',
+    sentence: 'Ends an answer after this many tokens.',
+  },
+} as const satisfies Schema;
+
+export type Sampling = Values<typeof samplingOptions>;

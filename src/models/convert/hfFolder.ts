@@ -1,0 +1,246 @@
+import { readdir, stat } from 'node:fs/promises';
+import { basename, join, resolve } from 'node:path';
+import { LoamError, quote } from '../../base/errors.js';
+import { bytes as asBytes } from '../../base/format.js';
+import { openRegularFile, readFully } from '../../base/io.js';
+import { type JsonObject, type JsonValue, parseJson } from '../../base/json.js';
+import type { Problems } from './convertModel.js';
+
+/** Looks into parsed JSON (objects are maps), forgiving where a value has another kind: then it is absent. */
+
+export const isObject = (value: JsonValue | undefined): value is JsonObject => value instanceof Map;
+
+export const isList = (value: JsonValue | undefined): value is readonly JsonValue[] => Array.isArray(value);
+
+/** The value at a path of keys. */
+export function at(value: JsonValue | undefined, ...keys: readonly string[]): JsonValue | undefined {
+  let here = value;
+  for (const key of keys) here = isObject(here) ? here.get(key) : undefined;
+  return here;
+}
+
+export function textAt(value: JsonValue | undefined, ...keys: readonly string[]): string | undefined {
+  const found = at(value, ...keys);
+  return typeof found === 'string' ? found : undefined;
+}
+
+export function listAt(value: JsonValue | undefined, ...keys: readonly string[]): readonly JsonValue[] {
+  const found = at(value, ...keys);
+  return isList(found) ? found : [];
+}
+
+export function flagAt(value: JsonValue | undefined, ...keys: readonly string[]): boolean | undefined {
+  const found = at(value, ...keys);
+  return typeof found === 'boolean' ? found : undefined;
+}
+
+/** A whole number from 0 up. */
+export function idAt(value: JsonValue | undefined, ...keys: readonly string[]): number | undefined {
+  const found = at(value, ...keys);
+  return typeof found === 'number' && Number.isSafeInteger(found) && found >= 0 ? found : undefined;
+}
+
+/** Limits of what a folder of Hugging Face may hold, each with its reason. */
+
+/** config.json, generation_config.json, tokenizer_config.json: the largest published one (Gemma 3) has 1.2 MB. */
+const MAX_CONFIG_BYTES = 16 * 1024 * 1024;
+
+/** tokenizer.json of Gemma 3, with 262,144 tokens and 514,906 merges, has 33 MB. */
+const MAX_TOKENIZER_BYTES = 256 * 1024 * 1024;
+
+/** tokenizer.model of Gemma 3 has 4.7 MB. */
+const MAX_SENTENCEPIECE_BYTES = 64 * 1024 * 1024;
+
+/** Model cards and chat templates are written by people. */
+const MAX_TEXT_BYTES = 4 * 1024 * 1024;
+
+/** Templates in additional_chat_templates/. */
+const MAX_CHAT_TEMPLATES = 64;
+
+/** Far above every published model; the same bounds as those of `src/model/hyperparameters.ts`. */
+export const MAX_LAYERS = 1024;
+export const MAX_WIDTH = 1 << 17;
+export const MAX_HEADS = 4096;
+export const MAX_VOCABULARY = 1 << 21;
+export const MAX_CONTEXT = 1 << 27;
+
+/** What a Hugging Face folder holds beside its weights. */
+export interface HfFolder {
+  readonly path: string;
+  /** The folder's own name, the last resort for the name of the model. */
+  readonly name: string;
+  readonly config: JsonObject;
+  readonly generationConfig?: JsonObject;
+  readonly tokenizer?: JsonObject;
+  readonly tokenizerConfig?: JsonObject;
+  /** added_tokens.json: text to id. */
+  readonly addedTokens?: JsonObject;
+  /** tokenizer.model, a SentencePiece model. */
+  readonly sentencePiece?: Uint8Array;
+  readonly mergesText?: string;
+  /** chat_template.jinja. */
+  readonly chatTemplate?: string;
+  /** additional_chat_templates/NAME.jinja, by name. */
+  readonly moreChatTemplates: ReadonlyMap<string, string>;
+  /** chat_template.json. */
+  readonly chatTemplateJson?: JsonObject;
+  /** README.md. */
+  readonly modelCard?: string;
+}
+
+async function readBytes(path: string, most: number): Promise<Buffer | undefined> {
+  const found = await stat(path).catch(() => undefined);
+  if (!found) return undefined;
+  const { file, size } = await openRegularFile(path);
+  try {
+    if (size > most) {
+      throw new LoamError({ found: `a file of ${asBytes(size)}`, expected: `at most ${asBytes(most)}`, where: path });
+    }
+    const target = Buffer.alloc(size);
+    return target.subarray(0, await readFully(file, target, 0));
+  } finally {
+    await file.close();
+  }
+}
+
+async function readText(path: string, most: number): Promise<string | undefined> {
+  const bytes = await readBytes(path, most);
+  if (!bytes) return undefined;
+  try {
+    return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes);
+  } catch (cause) {
+    throw new LoamError({ found: 'bytes that are not UTF-8', expected: 'text', where: path }, { cause });
+  }
+}
+
+async function readObject(path: string, most: number): Promise<JsonObject | undefined> {
+  const text = await readText(path, most);
+  if (text === undefined) return undefined;
+  // tokenizer_config.json has 10^30 for "no limit".
+  const value = parseJson(text, path, { bigIntegers: 'round' });
+  if (isObject(value)) return value;
+  throw new LoamError({ found: 'no object', expected: 'a JSON object', where: path });
+}
+
+/** A wrong generation_config.json is no reason to fail: only suggestions for sampling are in it. */
+async function readSuggestions(path: string): Promise<JsonObject | undefined> {
+  return await readObject(path, MAX_CONFIG_BYTES).catch(() => undefined);
+}
+
+async function readTemplates(folder: string): Promise<Map<string, string>> {
+  const names = await readdir(folder).catch(() => []);
+  const templates = names.filter((name) => name.endsWith('.jinja')).sort();
+  const found = new Map<string, string>();
+  for (const name of templates.slice(0, MAX_CHAT_TEMPLATES)) {
+    const text = await readText(join(folder, name), MAX_TEXT_BYTES);
+    if (text !== undefined) found.set(name.slice(0, -'.jinja'.length), text);
+  }
+  return found;
+}
+
+/**
+ * Reads the small files of a model folder as Hugging Face's libraries save it. Links to other places are followed, as the hub's own
+ * cache consists of them.
+ * @throws LoamError where config.json is missing or a file is not what its name says
+ */
+export async function readHfFolder(path: string): Promise<HfFolder> {
+  const found = await stat(path).catch(() => undefined);
+  if (!found?.isDirectory()) {
+    throw new LoamError({
+      found: found ? 'this is no folder' : 'there is nothing here',
+      expected: 'the folder of a model, with config.json',
+      where: path,
+    });
+  }
+  const inside = (name: string) => join(path, name);
+  const config = await readObject(inside('config.json'), MAX_CONFIG_BYTES);
+  if (!config) {
+    throw new LoamError({
+      found: 'no config.json',
+      expected: 'the folder of a model as Hugging Face libraries save it',
+      where: path,
+      fix: 'download the whole repository, or save the model with save_pretrained()',
+    });
+  }
+  return {
+    path,
+    name: basename(resolve(path)),
+    config,
+    generationConfig: await readSuggestions(inside('generation_config.json')),
+    tokenizer: await readObject(inside('tokenizer.json'), MAX_TOKENIZER_BYTES),
+    tokenizerConfig: await readObject(inside('tokenizer_config.json'), MAX_CONFIG_BYTES),
+    addedTokens: await readObject(inside('added_tokens.json'), MAX_CONFIG_BYTES),
+    sentencePiece: await readBytes(inside('tokenizer.model'), MAX_SENTENCEPIECE_BYTES),
+    mergesText: await readText(inside('merges.txt'), MAX_TOKENIZER_BYTES),
+    chatTemplate: await readText(inside('chat_template.jinja'), MAX_TEXT_BYTES),
+    moreChatTemplates: await readTemplates(inside('additional_chat_templates')),
+    chatTemplateJson: await readObject(inside('chat_template.json'), MAX_TEXT_BYTES),
+    modelCard: await readText(inside('README.md'), MAX_TEXT_BYTES),
+  };
+}
+
+/** Typed access to config.json: what is of another kind than it should be is a problem, null counts as absent. */
+export class Config {
+  constructor(
+    private readonly values: JsonObject,
+    private readonly problems: Problems,
+  ) {}
+
+  has(key: string): boolean {
+    return (this.values.get(key) ?? null) !== null;
+  }
+
+  raw(key: string): JsonValue | undefined {
+    return this.values.get(key) ?? undefined;
+  }
+
+  /** A whole number from 1 to `most`. */
+  whole(key: string, most: number, fallback: number): number {
+    const value = this.raw(key);
+    if (value === undefined) return fallback;
+    if (typeof value === 'number' && Number.isInteger(value) && value >= 1 && value <= most) return value;
+    this.wrong(key, value, `a whole number from 1 to ${most}`);
+    return fallback;
+  }
+
+  /** A positive number, not beyond what f32 can hold. */
+  positive(key: string, fallback: number): number;
+  positive(key: string): number | undefined;
+  positive(key: string, fallback?: number): number | undefined {
+    const value = this.raw(key);
+    if (value === undefined) return fallback;
+    if (typeof value === 'number' && value > 0 && Math.fround(value) > 0 && Number.isFinite(Math.fround(value))) {
+      return value;
+    }
+    this.wrong(key, value, 'a positive number');
+    return fallback;
+  }
+
+  text(key: string): string | undefined {
+    const value = this.raw(key);
+    if (value === undefined || typeof value === 'string') return value;
+    this.wrong(key, value, 'a text');
+    return undefined;
+  }
+
+  flag(key: string, fallback: boolean): boolean {
+    const value = this.raw(key);
+    if (value === undefined) return fallback;
+    if (typeof value === 'boolean') return value;
+    this.wrong(key, value, 'true or false');
+    return fallback;
+  }
+
+  object(key: string): Config | undefined {
+    const value = this.raw(key);
+    if (value === undefined) return undefined;
+    if (isObject(value)) return new Config(value, this.problems);
+    this.wrong(key, value, 'an object');
+    return undefined;
+  }
+
+  private wrong(key: string, value: JsonValue, expected: string): void {
+    const shown = typeof value === 'string' ? quote(value) : typeof value === 'object' ? 'another kind' : String(value);
+    this.problems.add(`${key} is ${shown}, expected ${expected}`);
+  }
+}

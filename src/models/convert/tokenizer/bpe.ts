@@ -1,0 +1,112 @@
+import type { Problems } from '../convertModel.js';
+import { at, type HfFolder, isList, isObject, listAt, textAt } from '../hfFolder.js';
+import { mergeRanks } from './encodeText.js';
+import { type PreTokenizer, recognisePreTokenizer } from './preTokenizer.js';
+import {
+  fromByteCharacters,
+  looksSpecial,
+  readAddedTokens,
+  spaceMark,
+  tokenType,
+  type Vocabulary,
+} from './vocabulary.js';
+
+/**
+ * The vocabulary of byte-level BPE out of tokenizer.json, as llama.cpp's converter builds it (base.py, get_vocab_base).
+ * @param size of the vocabulary as config.json says; ids without a token are padding
+ */
+export function bpeVocabulary(
+  folder: HfFolder,
+  size: number,
+  problems: Problems,
+): { vocabulary: Vocabulary; pre: PreTokenizer } {
+  const added = readAddedTokens(folder, problems);
+  const pre = recognisePreTokenizer(folder, added);
+  const tokens = Array.from({ length: size }, (_, id) => `[PAD${id}]`);
+  const types = new Array<number>(size).fill(tokenType.unused);
+  let largest = -1;
+  const put = (id: number, text: string, type: number) => {
+    largest = Math.max(largest, id);
+    if (id < size) [tokens[id], types[id]] = [text, type];
+  };
+  const vocabulary = at(folder.tokenizer, 'model', 'vocab');
+  const taken = new Set<number>();
+  for (const [text, id] of isObject(vocabulary) ? vocabulary : []) {
+    if (typeof id !== 'number' || !Number.isSafeInteger(id) || id < 0 || taken.has(id)) {
+      problems.add(`a token of tokenizer.json whose id is ${typeof id === 'number' ? id : 'no number'}`);
+      continue;
+    }
+    taken.add(id);
+    put(id, text, tokenType.normal);
+  }
+  const byteLevel = textAt(folder.tokenizer, 'decoder', 'type') === 'ByteLevel';
+  for (const { id, text, special, normalised } of added.values()) {
+    // llama.cpp takes the text of such tokens as it is: without the stand-ins of bytes.
+    const plain = normalised || !byteLevel ? text : (fromByteCharacters(text) ?? text);
+    if (special || looksSpecial(plain)) put(id, plain, tokenType.control);
+    else put(id, plain.replaceAll(spaceMark, ' '), tokenType.userDefined);
+  }
+  if (largest >= size) problems.add(`the tokeniser has a token ${largest}, and vocab_size is ${size}`);
+  return { vocabulary: { model: 'gpt2', pre: pre.name, tokens, types }, pre };
+}
+
+/**
+ * The vocabulary of a SentencePiece model that came as tokenizer.json only, as newer releases of transformers save it. llama.cpp's own
+ * converter gives each token of such a folder the same score (or refuses Gemma 3), and text is then cut otherwise than in training. Here
+ * the scores are the ranks of the merges, which is where those came from, so that both join the same pieces first.
+ */
+export function mergesVocabulary(folder: HfFolder, size: number, problems: Problems): Vocabulary {
+  const added = readAddedTokens(folder, problems);
+  const tokens = Array.from({ length: size }, (_, id) => `[PAD${id}]`);
+  const types = new Array<number>(size).fill(tokenType.unused);
+  const scores = new Array<number>(size).fill(-10000);
+  const ranks = mergeRanks(listAt(folder.tokenizer, 'model', 'merges'));
+  const best = new Map<string, number>();
+  for (const [pair, rank] of ranks) {
+    const joined = pair.replace(' ', '');
+    if (!best.has(joined)) best.set(joined, rank);
+  }
+  const unknown = textAt(folder.tokenizer, 'model', 'unk_token');
+  const vocabulary = at(folder.tokenizer, 'model', 'vocab');
+  const taken = new Set<number>();
+  for (const [text, id] of isObject(vocabulary) ? vocabulary : []) {
+    if (typeof id !== 'number' || !Number.isSafeInteger(id) || id < 0 || id >= size || taken.has(id)) {
+      problems.add(`a token of tokenizer.json whose id is ${typeof id === 'number' ? id : 'no number'}`);
+      continue;
+    }
+    taken.add(id);
+    tokens[id] = text;
+    scores[id] = -(best.get(text) ?? ranks.size);
+    types[id] =
+      text === unknown ? tokenType.unknown : /^<0x[0-9A-Fa-f]{2}>$/.test(text) ? tokenType.byte : tokenType.normal;
+  }
+  for (const { id, text, special } of added.values()) {
+    if (id >= size) {
+      problems.add(`the tokeniser has a token ${id}, and vocab_size is ${size}`);
+      continue;
+    }
+    const control = special || looksSpecial(text);
+    tokens[id] = control ? text : text.replaceAll(spaceMark, ' ');
+    types[id] = control ? tokenType.control : tokenType.userDefined;
+    scores[id] = -1000;
+  }
+  return { model: 'llama', pre: 'default', tokens, types, scores };
+}
+
+/** A space inside a part would end it: its stand-in of byte-level BPE instead (vocab.py, SpecialVocab). */
+const encodeSpaces = (part: unknown): string => String(part).replaceAll(' ', String.fromCharCode(32 + 256));
+
+/** Merges as GGUF stores them, "left right", from tokenizer.json in either of its forms, or from merges.txt. */
+export function toMerges(folder: HfFolder): string[] {
+  const merges = listAt(folder.tokenizer, 'model', 'merges');
+  if (merges.length > 0) {
+    return merges.map((merge) => (isList(merge) ? merge.map(encodeSpaces).join(' ') : String(merge)));
+  }
+  const lines = (folder.mergesText ?? '').split('\n').map((line) => line.trim());
+  const from = lines[0]?.startsWith('#') ? 1 : 0;
+  return lines
+    .slice(from)
+    .map((line) => line.split(/\s+/))
+    .filter((parts) => parts.length === 2)
+    .map((parts) => parts.join(' '));
+}

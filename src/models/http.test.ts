@@ -1,0 +1,32 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { LoamError, StoppedError } from '../base/errors.js';
+import { explainNetworkError, SourceError } from './http.js';
+
+function explained(code: string): SourceError {
+  const error = explainNetworkError(Object.assign(new Error('raw'), { code }), 'hub.invalid');
+  assert.ok(error instanceof SourceError);
+  return error;
+}
+
+test('each code is a sentence with the host, and says whether another try is worth it', () => {
+  for (const code of ['ENOTFOUND', 'ECONNREFUSED', 'ENETUNREACH', 'EHOSTUNREACH']) {
+    const { message, transient, offline } = explained(code);
+    assert.match(message, /hub\.invalid/);
+    assert.deepEqual([transient, offline], [false, true], code);
+  }
+  for (const code of ['ECONNRESET', 'EPIPE', 'ETIMEDOUT', 'EAI_AGAIN', 'EWHATEVER', 'HPE_INVALID_CONSTANT']) {
+    assert.deepEqual([explained(code).transient, explained(code).offline], [true, false], code);
+  }
+  for (const code of ['DEPTH_ZERO_SELF_SIGNED_CERT', 'CERT_HAS_EXPIRED', 'UNABLE_TO_VERIFY_LEAF_SIGNATURE']) {
+    assert.match(explained(code).message, /no trustworthy connection to hub\.invalid.*NODE_EXTRA_CA_CERTS/);
+    assert.equal(explained(code).transient, false);
+  }
+  assert.equal(explained('ERR_INVALID_CHAR').transient, false);
+});
+
+test("Loam's own errors pass through", () => {
+  for (const error of [new StoppedError(), new LoamError({ found: 'the disk is full' })]) {
+    assert.equal(explainNetworkError(error, 'hub.invalid'), error);
+  }
+});

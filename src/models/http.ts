@@ -1,0 +1,232 @@
+import http, { type IncomingHttpHeaders, type IncomingMessage, type RequestOptions } from 'node:http';
+import https from 'node:https';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { type Fault, LoamError, StoppedError, throwIfStopped } from '../base/errors.js';
+
+/** One source of a model failed. Another source may still do; `transient` says whether this one is worth another try. */
+export class SourceError extends LoamError {
+  override readonly name = 'SourceError';
+  readonly transient: boolean;
+  /** Pause the server asked for, milliseconds. */
+  readonly waitMs: number | undefined;
+  /** True when what was kept of an earlier download is of no use: it must start again from nothing. */
+  readonly startOver: boolean;
+  /** True when the source is reachable and only asks for patience (429, 5xx). */
+  readonly busy: boolean;
+  /** True when there is no way to the host at all: worth another try only after it has answered before. */
+  readonly offline: boolean;
+  constructor(
+    fault: Fault,
+    how: {
+      transient?: boolean;
+      waitMs?: number;
+      startOver?: boolean;
+      busy?: boolean;
+      offline?: boolean;
+      cause?: unknown;
+    } = {},
+  ) {
+    super(fault, how.cause === undefined ? undefined : { cause: how.cause });
+    this.transient = how.transient ?? false;
+    this.waitMs = how.waitMs;
+    this.startOver = how.startOver ?? false;
+    this.busy = how.busy ?? false;
+    this.offline = how.offline ?? false;
+  }
+}
+
+/** Bytes that may wait for a slow disk before the server is made to wait. */
+const QUEUE = 4 * 1024 * 1024;
+
+interface Patience {
+  signal: AbortSignal | undefined;
+  /** Longest silence, milliseconds. */
+  stallMs: number;
+}
+
+function stalled(host: string, stallMs: number): SourceError {
+  const seconds = Math.round(stallMs / 1000);
+  return new SourceError(
+    { found: `${host} sent nothing for ${seconds} s`, fix: 'check the connection' },
+    { transient: true },
+  );
+}
+
+/**
+ * The body of an HTTP answer. It listens from the moment it is made, so that what arrived before a connection broke is given
+ * before the error is thrown: reading the answer itself drops it, and an error before the first read is lost.
+ */
+class AnswerBody {
+  private queue: Buffer[] = [];
+  private queued = 0;
+  private ended = false;
+  private failure: unknown = null;
+  private wake = () => {};
+
+  constructor(
+    private readonly response: IncomingMessage,
+    private readonly host: string,
+  ) {
+    const finish = (error: unknown) => {
+      this.failure ??= error;
+      this.ended = true;
+      this.wake();
+    };
+    response.on('data', (chunk: Buffer) => {
+      this.queue.push(chunk);
+      this.queued += chunk.length;
+      if (this.queued > QUEUE) response.pause();
+      this.wake();
+    });
+    response.once('end', () => finish(null));
+    response.on('error', finish);
+    response.once('close', () => finish(null));
+  }
+
+  /** What comes, as it comes, to be read once; a slow reader is no stall. Throws socket errors, SourceError, StoppedError. */
+  async *chunks({ signal, stallMs }: Patience): AsyncGenerator<Buffer> {
+    const { response, host } = this;
+    const stop = () => response.destroy(new StoppedError());
+    signal?.addEventListener('abort', stop, { once: true });
+    if (signal?.aborted) stop();
+    try {
+      for (;;) {
+        if (this.queued > 0) {
+          const chunk = this.queue.length === 1 ? this.queue[0]! : Buffer.concat(this.queue);
+          this.queue = [];
+          this.queued = 0;
+          response.resume();
+          yield chunk;
+        } else if (this.ended) {
+          if (this.failure !== null) throw this.failure;
+          return;
+        } else {
+          const timer = setTimeout(() => response.destroy(stalled(host, stallMs)), stallMs);
+          await new Promise<void>((resolve) => {
+            this.wake = resolve;
+          });
+          clearTimeout(timer);
+        }
+      }
+    } finally {
+      signal?.removeEventListener('abort', stop);
+      response.destroy();
+    }
+  }
+
+  /** Closes the connection; the rest is not wanted. */
+  destroy(): void {
+    this.response.destroy();
+  }
+}
+
+export interface HttpAnswer {
+  status: number;
+  headers: IncomingHttpHeaders;
+  body: AnswerBody;
+}
+
+/**
+ * Sends a GET and resolves with the answer once its headers are here, whatever the status; redirects are the caller's to
+ * follow. Node's `http` rather than `fetch`, which adds headers of its own and hides slow bodies. It does not go through a
+ * proxy by itself: on Node 24 and later NODE_USE_ENV_PROXY=1 makes it obey HTTPS_PROXY.
+ * Rejects with socket errors, SourceError after a silence of `stallMs`, StoppedError.
+ */
+export function httpGet(url: URL, headers: Record<string, string>, patience: Patience): Promise<HttpAnswer> {
+  const { signal, stallMs } = patience;
+  return new Promise((resolve, reject) => {
+    if (signal?.aborted) {
+      reject(new StoppedError());
+      return;
+    }
+    // Node gives each address of a host 250 ms to answer, less than a mobile network may need.
+    const options: RequestOptions & { autoSelectFamilyAttemptTimeout: number } = {
+      headers: { ...headers, connection: 'close' },
+      agent: false,
+      autoSelectFamilyAttemptTimeout: 2500,
+    };
+    const request = url.protocol === 'https:' ? https.get(url, options) : http.get(url, options);
+    const timer = setTimeout(() => request.destroy(stalled(url.host, stallMs)), stallMs);
+    const stop = () => request.destroy(new StoppedError());
+    signal?.addEventListener('abort', stop, { once: true });
+    const settle = () => {
+      clearTimeout(timer);
+      signal?.removeEventListener('abort', stop);
+    };
+    request.once('response', (response) => {
+      settle();
+      const body = new AnswerBody(response, url.host);
+      resolve({ status: response.statusCode ?? 0, headers: response.headers, body });
+    });
+    request.on('error', (error) => {
+      settle();
+      reject(error);
+    });
+  });
+}
+
+/** What a person can understand and do about the codes of Node's sockets and of TLS. */
+const SENTENCES: Record<string, { found: (host: string) => string; fix: string; offline?: true }> = {
+  ENOTFOUND: {
+    found: (host) => `the name ${host} could not be looked up`,
+    fix: 'connect to a network, or use one that reaches this host',
+    offline: true,
+  },
+  EAI_AGAIN: {
+    found: (host) => `the name ${host} could not be looked up just now`,
+    fix: 'check the connection',
+  },
+  ECONNREFUSED: {
+    found: (host) => `${host} refused the connection`,
+    fix: 'check HF_ENDPOINT if it is set, or try another network',
+    offline: true,
+  },
+  ENETUNREACH: { found: (host) => `no route to ${host}`, fix: 'connect to a network', offline: true },
+  EHOSTUNREACH: { found: (host) => `no route to ${host}`, fix: 'connect to a network', offline: true },
+  ECONNRESET: {
+    found: (host) => `${host} closed the connection midway`,
+    fix: 'check the connection',
+  },
+  EPIPE: { found: (host) => `${host} closed the connection midway`, fix: 'check the connection' },
+  ETIMEDOUT: { found: (host) => `${host} did not answer`, fix: 'check the connection' },
+};
+
+/**
+ * Any error of a request as a SourceError with the host's name (never the address: a signed one grants access); errors that
+ * are Loam's own, a stop or a full disk among them, pass through.
+ */
+export function explainNetworkError(error: unknown, host: string): LoamError {
+  if (error instanceof LoamError) return error;
+  const { code = '', message = String(error) } = error as NodeJS.ErrnoException;
+  const known = SENTENCES[code];
+  if (known !== undefined) {
+    return new SourceError(
+      { found: known.found(host), fix: known.fix },
+      { transient: known.offline !== true, offline: known.offline === true, cause: error },
+    );
+  }
+  if (/CERT|SELF_SIGNED|VERIFY|ISSUER|ERR_TLS|ERR_SSL|EPROTO/.test(code)) {
+    return new SourceError(
+      {
+        found: `no trustworthy connection to ${host} (${code})`,
+        fix: "check the device's date; a network that inspects traffic needs its certificate in NODE_EXTRA_CA_CERTS",
+      },
+      { cause: error },
+    );
+  }
+  return new SourceError(
+    { found: `the connection to ${host} failed (${code || message})`, fix: 'check the connection' },
+    // Codes of the system and of the HTTP parser; those of Node itself (ERR_) are mistakes that recur.
+    { transient: /^(E(?!RR_)|HPE_)/.test(code), cause: error },
+  );
+}
+
+/** Waits so many milliseconds; StoppedError as soon as the signal fires. */
+export async function pause(milliseconds: number, signal: AbortSignal | undefined): Promise<void> {
+  throwIfStopped(signal);
+  try {
+    await sleep(milliseconds, undefined, signal === undefined ? {} : { signal });
+  } catch {
+    throw new StoppedError();
+  }
+}

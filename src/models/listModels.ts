@@ -1,0 +1,192 @@
+import { open, stat } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
+import { LoamError, UsageError } from '../base/errors.js';
+import { count } from '../base/format.js';
+import { hashFile } from '../base/io.js';
+import { CATALOG, DEFAULT_MODEL, nearestNames } from './catalogue.js';
+import { mapSteps } from './partial.js';
+import {
+  type Fetchable,
+  type FetchContext,
+  type FetchEvent,
+  type FetchedModel,
+  type ModelEntry,
+  type ModelRecord,
+  modelsFolder,
+  readRegister,
+  updateRegister,
+} from './register.js';
+
+export interface ListedModel {
+  name: string;
+  title: string;
+  /** The catalogue's entry; null for a model that a person added. */
+  entry: ModelEntry | null;
+  isDefault: boolean;
+  installed: boolean;
+  path: string;
+  /** Bytes of the file when it is installed, else of the download. */
+  size: number;
+  approximateSize: boolean;
+  /** Bytes of an unfinished download. */
+  partial: number;
+  /** Recorded or catalogued; null when only the hub knows. */
+  sha256: string | null;
+  source: string | null;
+  /** What is wrong with the file on disk, as a sentence; null when nothing is known to be. */
+  problem: string | null;
+}
+
+interface ModelList {
+  models: ListedModel[];
+  /** Sentences a person should see: a damaged register. */
+  warnings: string[];
+}
+
+async function sizeOf(path: string): Promise<number | null> {
+  const found = await stat(path).catch(() => null);
+  return found?.isFile() ? found.size : null;
+}
+
+async function listed(
+  name: string,
+  entry: ModelEntry | null,
+  record: ModelRecord | undefined,
+  folder: string,
+): Promise<ListedModel> {
+  const path = record?.path ?? join(folder, record?.file ?? entry!.file);
+  const onDisk = await sizeOf(path);
+  const expected = record?.bytes ?? (entry?.approximateSize ? undefined : entry?.size);
+  let problem: string | null = null;
+  if (onDisk !== null && expected !== undefined && onDisk !== expected) {
+    problem = `the file has ${count(onDisk)} bytes, not ${count(expected)}: it was changed or damaged`;
+  } else if (onDisk === null && record !== undefined) {
+    problem = 'the file has been moved or deleted';
+  }
+  return {
+    name,
+    title: entry?.title ?? name,
+    entry,
+    isDefault: name === DEFAULT_MODEL,
+    installed: onDisk !== null && problem === null,
+    path,
+    size: onDisk ?? expected ?? entry!.size,
+    approximateSize: onDisk === null && record === undefined && entry?.approximateSize === true,
+    partial: entry === null ? 0 : ((await sizeOf(`${path}.partial`)) ?? 0),
+    sha256: record?.sha256 ?? entry?.sha256 ?? null,
+    source: record?.source ?? null,
+    problem,
+  };
+}
+
+/** All models of the catalogue, in its order, then those that were added, by name. Reads names and sizes only; no network. */
+export async function listModels({ home }: { home?: string } = {}): Promise<ModelList> {
+  const folder = modelsFolder(home);
+  const { models, damage } = await readRegister(folder);
+  const added = Object.keys(models)
+    .filter((name) => !CATALOG.some((entry) => entry.name === name))
+    .sort();
+  const list = [
+    ...CATALOG.map((entry) => listed(entry.name, entry, models[entry.name], folder)),
+    ...added.map((name) => listed(name, null, models[name], folder)),
+  ];
+  return { models: await Promise.all(list), warnings: damage === null ? [] : [damage] };
+}
+
+/**
+ * The model when it is on disk and right, by its size and the recorded hash; a file without a record is hashed and recorded.
+ * Null when it must be fetched: absent, of another size or of another content.
+ */
+export async function* findPresent(
+  entry: Fetchable,
+  context: FetchContext,
+): AsyncGenerator<FetchEvent, FetchedModel | null> {
+  const path = join(context.folder, entry.file);
+  const found = await stat(path).catch(() => null);
+  if (found === null || !found.isFile()) return null;
+  const record = (await readRegister(context.folder)).models[entry.name];
+  const bytes = record?.bytes ?? (entry.approximateSize ? found.size : entry.size);
+  if (found.size !== bytes) return null;
+  const here = { name: entry.name, path, bytes, source: record?.source ?? null, alreadyThere: true };
+  if (record !== undefined && (entry.sha256 ?? record.sha256) === record.sha256)
+    return { ...here, sha256: record.sha256 };
+  const hashing = hashFile(path, context.signal);
+  const sha256 = yield* mapSteps(hashing, (done): FetchEvent => ({ type: 'checking', done, total: bytes }));
+  if (entry.sha256 !== undefined && sha256 !== entry.sha256) return null;
+  await updateRegister(context.folder, (models) => {
+    models[entry.name] = { file: entry.file, bytes, sha256, source: 'found on disk', added: new Date().toISOString() };
+  });
+  return { ...here, sha256 };
+}
+
+/** Whether a file begins with "GGUF" (ggml docs/gguf.md). Throws the file system's errors. */
+export async function isGguf(path: string): Promise<boolean> {
+  const file = await open(path, 'r');
+  try {
+    const { bytesRead, buffer } = await file.read(Buffer.alloc(4), 0, 4, 0);
+    return bytesRead === 4 && buffer.toString('latin1') === 'GGUF';
+  } finally {
+    await file.close();
+  }
+}
+
+export interface ResolvedModel {
+  /** Absolute. */
+  path: string;
+  /** The catalogue's or the person's name; null for a plain path. */
+  name: string | null;
+  /** Recorded when it was fetched or added; null for a plain path. */
+  sha256: string | null;
+}
+
+async function resolvePath(text: string): Promise<ResolvedModel | null> {
+  const path = resolve(text);
+  const found = await stat(path).catch(() => null);
+  if (found === null) return null;
+  if (!found.isFile()) throw new LoamError({ found: 'this is not a file', expected: 'a GGUF file', where: path });
+  if (!(await isGguf(path))) {
+    throw new LoamError({
+      found: 'the file does not begin with "GGUF"',
+      expected: 'a GGUF model',
+      where: path,
+      fix: "convert safetensors with llama.cpp's convert_hf_to_gguf.py",
+    });
+  }
+  return { path, name: null, sha256: null };
+}
+
+/**
+ * The file that a person means by `--model`: a name of the catalogue or one that was added, or the path of a GGUF file. No
+ * network. Throws LoamError that says "loam models get NAME" for a model that is not here, or what is wrong with the file;
+ * UsageError with the nearest names for an unknown one.
+ */
+export async function resolveModel(
+  nameOrPath: string = DEFAULT_MODEL,
+  { home }: { home?: string } = {},
+): Promise<ResolvedModel> {
+  const { models, warnings } = await listModels({ home });
+  const model = models.find((m) => m.name === nameOrPath);
+  if (model !== undefined) {
+    if (model.installed) return { path: model.path, name: model.name, sha256: model.sha256 };
+    const again = model.entry === null ? `add it again with "loam models add"` : `run "loam models get ${model.name}"`;
+    throw new LoamError({
+      found:
+        model.problem === null ? `the model ${model.name} is not on this device` : `${model.name}: ${model.problem}`,
+      ...(model.problem === null ? {} : { where: model.path }),
+      fix: again,
+    });
+  }
+  const file = await resolvePath(nameOrPath);
+  if (file !== null) return file;
+  if (/[/\\]|\.gguf$/i.test(nameOrPath)) {
+    throw new UsageError({ found: 'there is no such file', where: resolve(nameOrPath), fix: 'check the path' });
+  }
+  const near = nearestNames(
+    nameOrPath,
+    models.map((m) => m.name),
+  );
+  throw new UsageError({
+    found: `there is no model named ${JSON.stringify(nameOrPath)}${warnings.length > 0 ? ` (${warnings.join('; ')})` : ''}`,
+    fix: near.length > 0 ? `did you mean ${near.join(' or ')}` : 'run "loam models list" to see the names',
+  });
+}

@@ -1,0 +1,168 @@
+import { readdir, rm, stat } from 'node:fs/promises';
+import { basename, dirname, join, resolve } from 'node:path';
+import { LoamError, UnsupportedError, UsageError } from '../base/errors.js';
+import { explainWriteError, hashFile } from '../base/io.js';
+import { tryLock } from '../base/lock.js';
+import { CATALOG } from './catalogue.js';
+import { type FetchOptions, fetchModel } from './fetchModel.js';
+import { hubEndpoint, parseHubReference } from './hub.js';
+import { isGguf } from './listModels.js';
+import { mapSteps } from './partial.js';
+import {
+  type Fetchable,
+  type FetchEvent,
+  type FetchedModel,
+  type HubSource,
+  modelPath,
+  modelsFolder,
+  readRegister,
+  updateRegister,
+} from './register.js';
+
+/** Short enough for every file system; lower case because some do not tell "A" from "a". */
+const NAME = /^[a-z0-9][a-z0-9._-]{0,63}$/;
+
+/** Parts of a split model have to be joined first (llama.cpp, gguf-split). */
+const SPLIT = /-\d{5}-of-\d{5}\.gguf$/;
+
+async function checkName(name: string, folder: string): Promise<void> {
+  if (!NAME.test(name) || name.endsWith('.gguf')) {
+    throw new UsageError({
+      found: JSON.stringify(name),
+      expected: 'a name of lower-case letters, digits, ".", "_" and "-", not ending in ".gguf"',
+      where: '--name',
+    });
+  }
+  if (CATALOG.some((entry) => entry.name === name)) {
+    throw new UsageError({ found: `${name} is a name of the catalogue`, where: '--name', fix: 'choose another' });
+  }
+  if ((await readRegister(folder)).models[name] !== undefined) {
+    throw new UsageError({
+      found: `there is a model named ${name} already`,
+      where: '--name',
+      fix: `choose another name, or run "loam models rm ${name}" first`,
+    });
+  }
+}
+
+/** What the file's own name suggests: "Qwen3-0.6B-Q4_0.gguf" becomes "qwen3-0.6b-q4_0". */
+export function suggestName(file: string): string {
+  const stem = file.slice(Math.max(file.lastIndexOf('/'), file.lastIndexOf('\\')) + 1).replace(/\.gguf$/i, '');
+  const plain = stem.toLowerCase().replace(/[^a-z0-9._-]+/g, '-');
+  return plain.replace(/^[^a-z0-9]+/, '').slice(0, 64) || 'model';
+}
+
+/** A file of the hub that the catalogue does not know: the hub states its size and hash. */
+function fetchable(name: string, source: HubSource): Fetchable {
+  const title = `${source.repo}/${source.file}`;
+  return { name, title, file: `added/${name}.gguf`, size: 0, approximateSize: true, sources: [source] };
+}
+
+async function* addFile(path: string, name: string, options: FetchOptions): AsyncGenerator<FetchEvent, FetchedModel> {
+  const folder = modelsFolder(options.home);
+  const found = await stat(path).catch(() => null);
+  if (!found?.isFile()) throw new LoamError({ found: 'there is no such file', where: path });
+  if (!(await isGguf(path))) {
+    throw new LoamError({ found: 'the file does not begin with "GGUF"', expected: 'a GGUF model', where: path });
+  }
+  const hashing = hashFile(path, options.signal);
+  const sha256 = yield* mapSteps(hashing, (done): FetchEvent => ({ type: 'checking', done, total: found.size }));
+  await updateRegister(folder, (models) => {
+    models[name] = { path, bytes: found.size, sha256, source: 'a file of the user', added: new Date().toISOString() };
+  });
+  const model = { name, path, bytes: found.size, sha256, source: null, alreadyThere: true };
+  yield { type: 'done', ...model };
+  return model;
+}
+
+/**
+ * Gives a name to a person's own GGUF file, which stays where it is, or to a file of the hub ("hub:owner/repo/file.gguf",
+ * "hub:owner/repo@commit/file.gguf" or its address), which is downloaded. `name` defaults to one made from the file's name.
+ * Throws UsageError for a name that is taken or cannot be one, LoamError for a file that is not there or not GGUF,
+ * UnsupportedError for one part of a split model, and what `fetchModel` throws.
+ */
+export async function* addModel(
+  reference: string,
+  name?: string,
+  options: FetchOptions = {},
+): AsyncGenerator<FetchEvent, FetchedModel> {
+  const source = parseHubReference(reference, hubEndpoint(options.endpoint));
+  const file = source === null ? resolve(reference) : source.file;
+  const chosen = name ?? suggestName(file);
+  await checkName(chosen, modelsFolder(options.home));
+  if (SPLIT.test(file)) {
+    throw new UnsupportedError({
+      found: 'this is one part of a split model',
+      expected: 'a model in one file',
+      where: file,
+      fix: 'join the parts with "llama-gguf-split --merge" first, or choose a smaller type',
+    });
+  }
+  if (source === null) return yield* addFile(file, chosen, options);
+  return yield* fetchModel(fetchable(chosen, source), options);
+}
+
+interface RemovedModel {
+  name: string;
+  /** Bytes freed, unfinished downloads included. */
+  bytes: number;
+  /** A person's own file, which is only forgotten. */
+  kept: string | null;
+}
+
+async function bytesOf(path: string): Promise<number> {
+  const found = await stat(path).catch(() => null);
+  if (found === null) return 0;
+  if (!found.isDirectory()) return found.size;
+  const names = await readdir(path);
+  const sizes = await Promise.all(names.map((name) => bytesOf(join(path, name))));
+  return sizes.reduce((sum, size) => sum + size, 0);
+}
+
+/**
+ * Deletes a model that Loam fetched, with what unfinished downloads left, and forgets it. A file that a person added by its
+ * path is forgotten and stays where it is.
+ * Throws UsageError for an unknown name, LoamError when there is nothing to remove or the model is being downloaded.
+ */
+export async function removeModel(name: string, { home }: { home?: string } = {}): Promise<RemovedModel> {
+  const folder = modelsFolder(home);
+  const path = await modelPath(name, { home });
+  const record = (await readRegister(folder)).models[name];
+  const forget = () =>
+    updateRegister(folder, (models) => {
+      delete models[name];
+    });
+  if (record?.path !== undefined) {
+    await forget();
+    return { name, bytes: 0, kept: record.path };
+  }
+  const lock = await tryLock(`${path}.lock`);
+  if ('heldBy' in lock) {
+    throw new LoamError({
+      found: `${name} is being downloaded by process ${lock.heldBy}`,
+      where: `${path}.lock`,
+      fix: 'stop it first; if no such process exists, delete this file',
+    });
+  }
+  try {
+    const names = await readdir(dirname(path)).catch((): string[] => []);
+    const stem = basename(path);
+    const left = ['', '.partial', '.partial.json', '.pypi', '.pypi.partial'].filter((end) =>
+      names.includes(stem + end),
+    );
+    if (left.length === 0 && record === undefined) {
+      throw new LoamError({ found: `${name} is not on this device`, where: path });
+    }
+    let bytes = 0;
+    for (const end of left) {
+      bytes += await bytesOf(path + end);
+      await rm(path + end, { recursive: true, force: true }).catch((error: unknown) => {
+        throw explainWriteError(error, path + end);
+      });
+    }
+    if (record !== undefined || !CATALOG.some((entry) => entry.name === name)) await forget();
+    return { name, bytes, kept: null };
+  } finally {
+    await lock.release();
+  }
+}

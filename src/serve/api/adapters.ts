@@ -1,0 +1,198 @@
+import Type from 'typebox';
+import { readAdapter } from '../../adapters/openAdapter.js';
+import { underName } from '../../base/errors.js';
+import { hashFile } from '../../base/io.js';
+import { memoryFile } from '../../engine/memory.js';
+import { readGguf } from '../../formats/gguf/readGguf.js';
+import { readHyperparameters } from '../../model/hyperparameters.js';
+import type { Adapter, AdapterVersion } from '../../store/types.js';
+import { AdapterSchema, Done, Free, Id, Name, VersionSchema } from '../contract.js';
+import { viewAdapter, viewVersion } from '../datasets.js';
+import { Answer, HttpError, routesOf } from '../http/route.js';
+import type { Services } from '../Services.js';
+
+const route = routesOf<Services>();
+/** Adapters are small: rank 512 on all linears of a model of 3 billion weights has about this. */
+const ADAPTER_LIMIT = 1 << 30;
+
+export const adapterRoutes = [
+  route({
+    method: 'GET',
+    path: '/api/adapters',
+    summary: 'The adapters of the vault, with their versions, newest first.',
+    response: Type.Object({ adapters: Type.Array(AdapterSchema) }),
+    async handler(_, services) {
+      const { vault } = services;
+      return { adapters: vault.adapters.list().map((adapter) => viewAdapter(adapter, vault)) };
+    },
+  }),
+  route({
+    method: 'POST',
+    path: '/api/adapters/import',
+    summary: 'Takes in the file of an adapter (GGUF), checked against its base model.',
+    query: Type.Object({ name: Name, model: Type.Optional(Name) }),
+    bytesLimit: ADAPTER_LIMIT,
+    response: VersionSchema,
+    async handler({ query, bytes, signal }, services) {
+      const { vault } = services;
+      const source = await services.model(query.model ?? services.defaultModel);
+      const gguf = await readGguf(source.path);
+      await using file = await memoryFile(bytes!);
+      const adapter = await readAdapter(file.path, { gguf, hyper: readHyperparameters(gguf) }).catch(
+        (error: unknown) => {
+          throw underName(error, file.path, query.name);
+        },
+      );
+      const sha256 = source.sha256 ?? (await hashWhole(source.path, signal));
+      const base = { name: gguf.string('general.name', '') || source.name, sha256 };
+      const version = await vault.adapters.addVersion({ name: query.name, model: base }, bytes!, {
+        base,
+        datasets: [],
+        recipe: adapter.recipe,
+        metrics: adapter.metrics,
+        imported: adapter.name,
+      });
+      services.changed('adapters');
+      return Answer.json(viewVersion(version, vault), 201);
+    },
+  }),
+  route({
+    method: 'PATCH',
+    path: '/api/adapters/{id}',
+    summary: 'Renames; chooses the version in use, null for the bare base model.',
+    body: Type.Object(
+      { name: Type.Optional(Name), active: Type.Optional(Type.Union([Id, Type.Null()])) },
+      { additionalProperties: false },
+    ),
+    response: AdapterSchema,
+    async handler({ params, body }, services) {
+      const { vault } = services;
+      const { versions } = requireAdapter(services, params.id);
+      if (body.active && !versions.some(({ id }) => id === body.active)) {
+        throw new HttpError(404, 'this adapter has no such version');
+      }
+      if (body.name !== undefined) {
+        if (vault.adapters.list().some(({ id, name }) => name === body.name && id !== params.id)) {
+          throw new HttpError(409, 'there is already an adapter of that name', 'name-taken');
+        }
+        await vault.adapters.rename(params.id, body.name);
+      }
+      if (body.active !== undefined) await vault.adapters.use(params.id, body.active);
+      services.changed('adapters');
+      return viewAdapter(vault.adapters.get(params.id), vault);
+    },
+  }),
+  route({
+    method: 'DELETE',
+    path: '/api/adapters/{id}',
+    summary: 'Destroys an adapter with all its versions.',
+    response: Done,
+    async handler({ params }, services) {
+      requireAdapter(services, params.id);
+      await services.vault.adapters.delete(params.id);
+      services.changed('adapters');
+      return { ok: true };
+    },
+  }),
+  route({
+    method: 'PATCH',
+    path: '/api/adapters/{id}/versions/{version}',
+    summary: 'Changes the note of a version.',
+    body: Type.Object({ note: Type.String({ maxLength: 10_000 }) }, { additionalProperties: false }),
+    response: VersionSchema,
+    async handler({ params, body }, services) {
+      requireVersion(services, params);
+      const version = await services.vault.adapters.note(params.version, body.note);
+      services.changed('adapters');
+      return viewVersion(version, services.vault);
+    },
+  }),
+  route({
+    method: 'DELETE',
+    path: '/api/adapters/{id}/versions/{version}',
+    summary: 'Destroys a version; where it was in use, the bare base model is.',
+    response: Done,
+    async handler({ params }, services) {
+      requireVersion(services, params);
+      await services.vault.adapters.deleteVersion(params.version);
+      services.changed('adapters');
+      return { ok: true };
+    },
+  }),
+  route({
+    method: 'GET',
+    path: '/api/adapters/{id}/versions/{version}/memorised',
+    summary: 'What the version was found to reproduce of its data; null where nobody has asked it.',
+    response: Type.Object({ memorised: Type.Union([Free, Type.Null()]) }),
+    async handler({ params }, services) {
+      return { memorised: requireVersion(services, params).version.memorised ?? null };
+    },
+  }),
+  route({
+    method: 'POST',
+    path: '/api/adapters/{id}/versions/{version}/memorised',
+    summary:
+      'Asks the version for the private details of its data, for minutes; progress comes as events of type "probing".',
+    response: Type.Object({ memorised: Type.Union([Free, Type.Null()]) }),
+    async handler({ params, signal }, services) {
+      const { version } = requireVersion(services, params);
+      await services.jobs.probe(version.id, signal, (done, total) => {
+        services.events.emit({ type: 'probing', version: version.id, done, total });
+      });
+      services.changed('adapters');
+      return { memorised: services.vault.adapters.version(version.id).memorised ?? null };
+    },
+  }),
+  route({
+    method: 'GET',
+    path: '/api/adapters/{id}/versions/{version}/export',
+    summary:
+      'The file of a version, not encrypted. Where it reproduces private text or was not tested for it: 409 unless confirm=true.',
+    query: Type.Object({ format: Type.Optional(Type.Enum(['gguf', 'peft'])), confirm: Type.Optional(Type.Boolean()) }),
+    response: 'the file',
+    async handler({ params, query }, services) {
+      const { adapter, version } = requireVersion(services, params);
+      const reproduced = (version.memorised as { reproduced?: unknown } | null | undefined)?.reproduced;
+      if (!query.confirm && reproduced !== 0) {
+        throw new HttpError(
+          409,
+          typeof reproduced === 'number'
+            ? `this version reproduces ${reproduced} private details word for word: give it to nobody who may not know them`
+            : 'whether this version reproduces private details word for word has not been tested',
+          'confirm',
+        );
+      }
+      if (query.format === 'peft') throw new HttpError(400, 'only gguf can be exported here so far', 'invalid');
+      const name = `${adapter.name.replace(/[^\w.-]+/g, '-').replace(/^\.+/, '')}-v${version.number}.gguf`;
+      return Answer.bytes(await services.vault.adapters.read(version.id), 'application/octet-stream', {
+        'content-disposition': `attachment; filename="${name}"`,
+      });
+    },
+  }),
+];
+
+/** @throws HttpError 404 */
+export function requireAdapter(services: Services, id: string): Adapter {
+  const adapter = services.vault.adapters.list().find((one) => one.id === id);
+  if (!adapter) throw new HttpError(404, 'there is no such adapter');
+  return adapter;
+}
+
+/** @throws HttpError 404 */
+export function requireVersion(
+  services: Services,
+  params: { readonly id: string; readonly version: string },
+): { adapter: Adapter; version: AdapterVersion } {
+  const adapter = requireAdapter(services, params.id);
+  const version = adapter.versions.find(({ id }) => id === params.version);
+  if (!version) throw new HttpError(404, 'this adapter has no such version');
+  return { adapter, version };
+}
+
+async function hashWhole(path: string, signal: AbortSignal): Promise<string> {
+  const hashing = hashFile(path, signal);
+  for (;;) {
+    const { done, value } = await hashing.next();
+    if (done) return value;
+  }
+}

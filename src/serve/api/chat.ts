@@ -1,0 +1,160 @@
+import { randomBytes } from 'node:crypto';
+import Type from 'typebox';
+import type { ChatMessage } from '../../model/chatTemplate.js';
+import { ConversationSchema, Done, Id, Name, SamplingInput } from '../contract.js';
+import { answerWith, Conversations, samplingOf } from '../conversations.js';
+import type { ServerEvent } from '../http/events.js';
+import { Answer, HttpError, routesOf } from '../http/route.js';
+import type { Services } from '../Services.js';
+
+const route = routesOf<Services>();
+const Prompt = Type.String({ minLength: 1, maxLength: 1 << 20 });
+const Version = Type.Optional(Type.Union([Id, Type.Null()]));
+
+export const chatRoutes = [
+  route({
+    method: 'POST',
+    path: '/api/chat',
+    summary: 'An answer in a conversation, streamed; the conversation is kept, encrypted, unless keep is false.',
+    body: Type.Object(
+      {
+        conversation: Type.Optional(Id),
+        model: Type.Optional(Name),
+        version: Version,
+        message: Prompt,
+        system: Type.Optional(Type.String({ maxLength: 1 << 16 })),
+        keep: Type.Optional(Type.Boolean()),
+        options: Type.Optional(SamplingInput),
+      },
+      { additionalProperties: false },
+    ),
+    response: 'events',
+    async handler({ body, signal }, services) {
+      const conversations = new Conversations(services.vault);
+      const speaker = { model: body.model ?? services.defaultModel, version: body.version ?? null };
+      const known = body.conversation === undefined ? undefined : await conversations.get(body.conversation);
+      if (body.conversation !== undefined && !known) throw new HttpError(404, 'there is no such conversation');
+      const id = known?.id ?? randomBytes(16).toString('hex');
+      const system: ChatMessage[] = !known && body.system ? [{ role: 'system', content: body.system }] : [];
+      const messages: ChatMessage[] = [...(known?.messages ?? system), { role: 'user', content: body.message }];
+      const request = { prompt: messages, sampling: samplingOf(body.options) };
+      async function* stream(): AsyncGenerator<ServerEvent> {
+        let text = '';
+        let end: Record<string, unknown> = {};
+        try {
+          for await (const event of answerWith(services, speaker, request, signal)) {
+            if (event.type === 'text') {
+              // With the first piece, so that who stops the answer knows where it is kept.
+              const named = text === '' && body.keep !== false && { conversation: id };
+              text += event.text;
+              yield { data: { type: 'text', text: event.text, ...named } };
+            } else if (event.type === 'forgot') yield { data: { ...event } };
+            else end = { reason: event.reason, tokens: event.tokens, seconds: event.seconds };
+          }
+        } finally {
+          // What was said so far stays said, also when it was stopped.
+          if (body.keep !== false && text !== '') {
+            await conversations.put(
+              { id, ...speaker, messages: [...messages, { role: 'assistant', content: text }] },
+              known,
+            );
+            services.changed('conversations');
+          }
+        }
+        yield { data: { type: 'done', done: true, conversation: body.keep === false ? null : id, ...end } };
+      }
+      return Answer.events(await begun(stream()));
+    },
+  }),
+  route({
+    method: 'POST',
+    path: '/api/compare',
+    summary: 'The same question to the base model and to a version of an adapter, streamed one after the other.',
+    body: Type.Object(
+      {
+        prompt: Prompt,
+        model: Type.Optional(Name),
+        version: Id,
+        system: Type.Optional(Type.String({ maxLength: 1 << 16 })),
+        options: Type.Optional(SamplingInput),
+      },
+      { additionalProperties: false },
+    ),
+    response: 'events',
+    async handler({ body, signal }, services) {
+      const model = body.model ?? services.defaultModel;
+      const { vault } = services;
+      const found = vault.adapters
+        .list()
+        .flatMap(({ versions }) => versions)
+        .find(({ id }) => id === body.version);
+      if (!found) throw new HttpError(404, 'there is no such version');
+      const system: ChatMessage[] = body.system ? [{ role: 'system', content: body.system }] : [];
+      const prompt: ChatMessage[] = [...system, { role: 'user', content: body.prompt }];
+      async function* stream(): AsyncGenerator<ServerEvent> {
+        for (const side of ['adapted', 'base'] as const) {
+          const speaker = { model, version: side === 'base' ? null : body.version };
+          for await (const event of answerWith(
+            services,
+            speaker,
+            { prompt, sampling: samplingOf(body.options) },
+            signal,
+          )) {
+            if (event.type === 'text') yield { data: { type: 'text', side, text: event.text } };
+            if (event.type === 'end')
+              yield { data: { type: 'side', side, tokens: event.tokens, seconds: event.seconds } };
+          }
+        }
+        yield { data: { type: 'done', done: true, nll: found!.lineage.metrics?.nll } };
+      }
+      return Answer.events(await begun(stream()));
+    },
+  }),
+  route({
+    method: 'GET',
+    path: '/api/conversations',
+    summary: 'Conversations that were kept, newest first, without their messages.',
+    response: Type.Object({ conversations: Type.Array(Type.Omit(ConversationSchema, ['messages'])) }),
+    async handler(_, services) {
+      return { conversations: await new Conversations(services.vault).list() };
+    },
+  }),
+  route({
+    method: 'GET',
+    path: '/api/conversations/{id}',
+    summary: 'One conversation.',
+    response: ConversationSchema,
+    async handler({ params }, services) {
+      const found = await new Conversations(services.vault).get(params.id);
+      if (!found) throw new HttpError(404, 'there is no such conversation');
+      return found;
+    },
+  }),
+  route({
+    method: 'DELETE',
+    path: '/api/conversations/{id}',
+    summary: 'Destroys a conversation.',
+    response: Done,
+    async handler({ params }, services) {
+      if (!(await new Conversations(services.vault).delete(params.id)))
+        throw new HttpError(404, 'there is no such conversation');
+      services.changed('conversations');
+      return { ok: true };
+    },
+  }),
+];
+
+/** The stream once its first event is there: what cannot begin is answered with a status and not in the stream. */
+export async function begun(events: AsyncGenerator<ServerEvent>): Promise<AsyncGenerator<ServerEvent>> {
+  const first = await events.next();
+  async function* all(): AsyncGenerator<ServerEvent> {
+    try {
+      if (first.done) return;
+      yield first.value;
+      yield* events;
+    } finally {
+      await events.return(undefined);
+    }
+  }
+  return all();
+}

@@ -1,0 +1,289 @@
+import Type from 'typebox';
+import type { Dataset, Example, Problem } from '../../examples/example.js';
+import type { Finding } from '../../examples/personal/finding.js';
+import type { DatasetInfo } from '../../store/types.js';
+import {
+  DatasetSchema,
+  Done,
+  ExampleInput,
+  ExampleView,
+  Free,
+  Name,
+  ProblemSchema,
+  VersionSchema,
+} from '../contract.js';
+import {
+  editDataset,
+  encodeDataset,
+  noteFindings,
+  readSummary,
+  toFields,
+  viewFinding,
+  viewVersion,
+} from '../datasets.js';
+import { Answer, HttpError, routesOf } from '../http/route.js';
+import type { Services } from '../Services.js';
+
+const route = routesOf<Services>();
+/** Largest file that is taken; all of it is in memory, since nothing of it may touch a disk unencrypted. */
+const UPLOAD_LIMIT = 200_000_000;
+const Index = Type.Integer({ minimum: 0 });
+
+export const datasetRoutes = [
+  route({
+    method: 'GET',
+    path: '/api/datasets',
+    summary: 'The data sets of the vault.',
+    response: Type.Object({ datasets: Type.Array(DatasetSchema) }),
+    async handler(_, services) {
+      return { datasets: services.vault.datasets.list().map(viewDataset) };
+    },
+  }),
+  route({
+    method: 'POST',
+    path: '/api/datasets',
+    summary: 'Adds a data set: the bytes of a file in any format that `loam data` reads, or examples as JSON.',
+    query: Type.Object({ name: Name }),
+    body: Type.Object({ examples: Type.Array(ExampleInput, { minItems: 1 }) }, { additionalProperties: false }),
+    bodyLimit: UPLOAD_LIMIT,
+    bytesLimit: UPLOAD_LIMIT,
+    response: DatasetSchema,
+    async handler({ query, body, bytes }, services) {
+      const { vault } = services;
+      if (vault.datasets.list().some(({ name }) => name === query.name)) {
+        throw new HttpError(409, 'there is already a data set of that name', 'name-taken');
+      }
+      const content = bytes ?? encodeDataset(body.examples);
+      const added = await vault.datasets.add(query.name, content);
+      const dataset = await services.datasets.open(vault, added);
+      const info = await noteFindings(vault, services.datasets, added);
+      services.changed('datasets');
+      return Answer.json({ ...viewDataset(info), problems: dataset.problems.map(viewProblem) }, 201);
+    },
+  }),
+  route({
+    method: 'GET',
+    path: '/api/datasets/{id}',
+    summary: 'One data set, without its examples.',
+    response: DatasetSchema,
+    async handler({ params }, services) {
+      return viewDataset(requireDataset(services, params.id));
+    },
+  }),
+  route({
+    method: 'GET',
+    path: '/api/datasets/{id}/examples',
+    summary: 'Examples, with what was found wrong or private in them.',
+    query: Type.Object({
+      offset: Type.Optional(Index),
+      limit: Type.Optional(Type.Integer({ minimum: 1, maximum: 500 })),
+      filter: Type.Optional(Type.Enum(['all', 'problems', 'findings', 'excluded'])),
+    }),
+    response: Type.Object({
+      total: Type.Integer(),
+      sha256: Type.String(),
+      examples: Type.Array(ExampleView),
+      problems: Type.Array(ProblemSchema),
+      counts: Type.Object({
+        all: Type.Integer(),
+        problems: Type.Integer(),
+        findings: Type.Integer(),
+        excluded: Type.Integer(),
+      }),
+    }),
+    async handler({ params, query }, services) {
+      const info = requireDataset(services, params.id);
+      const dataset = await services.datasets.open(services.vault, info);
+      const found = await services.datasets.findings(services.vault, info);
+      return listExamples(info, dataset, found, {
+        offset: query.offset ?? 0,
+        limit: query.limit ?? 50,
+        filter: query.filter ?? 'all',
+      });
+    },
+  }),
+  route({
+    method: 'PATCH',
+    path: '/api/datasets/{id}',
+    summary:
+      'Renames; leaves out and takes in; edits, redacts and adds examples. `sha256`: refused where it is no longer that.',
+    body: Type.Object(
+      {
+        sha256: Type.Optional(Type.String({ maxLength: 64 })),
+        name: Type.Optional(Name),
+        exclude: Type.Optional(Type.Array(Index)),
+        include: Type.Optional(Type.Array(Index)),
+        edit: Type.Optional(
+          Type.Array(Type.Object({ index: Index, example: ExampleInput }, { additionalProperties: false })),
+        ),
+        redact: Type.Optional(
+          Type.Union([
+            Type.Literal('all'),
+            Type.Array(
+              Type.Object(
+                { index: Index, findingId: Type.String({ maxLength: 200 }) },
+                { additionalProperties: false },
+              ),
+            ),
+          ]),
+        ),
+        add: Type.Optional(Type.Array(ExampleInput)),
+      },
+      { additionalProperties: false },
+    ),
+    bodyLimit: 32 << 20,
+    response: DatasetSchema,
+    async handler({ params, body }, services) {
+      requireDataset(services, params.id);
+      const info = await editDataset(services, params.id, body);
+      services.changed('datasets');
+      return viewDataset(info);
+    },
+  }),
+  route({
+    method: 'GET',
+    path: '/api/datasets/{id}/dependents',
+    summary: 'Adapter versions that have learnt from it.',
+    response: Type.Object({ versions: Type.Array(VersionSchema), jobs: Type.Array(Free) }),
+    async handler({ params }, services) {
+      const { id } = requireDataset(services, params.id);
+      const { vault } = services;
+      return {
+        versions: vault.datasets.dependents(id).map((version) => ({
+          ...viewVersion(version, vault),
+          adapterName: vault.adapters.get(version.adapter).name,
+        })),
+        jobs: services.jobsOf(id),
+      };
+    },
+  }),
+  route({
+    method: 'GET',
+    path: '/api/datasets/{id}/preview',
+    summary: 'What a model would learn: rendered text, trained-on tokens, lengths, what is left out.',
+    query: Type.Object({
+      model: Type.Optional(Name),
+      maxTokens: Type.Optional(Type.Integer({ minimum: 16, maximum: 1 << 20 })),
+      show: Type.Optional(Type.Integer({ minimum: 0, maximum: 100 })),
+    }),
+    response: Free,
+    async handler({ params, query, signal }, services) {
+      const info = requireDataset(services, params.id);
+      const model = await services.model(query.model ?? services.defaultModel);
+      const dataset = await services.datasets.open(services.vault, info);
+      const excluded = new Set(info.excluded);
+      const examples = dataset.examples.filter(({ source }) => !excluded.has(source.index));
+      const { show = 3, maxTokens = 2048 } = query;
+      const preview = await services.inference.preview({ model: model.path, examples, show, maxTokens }, signal);
+      return {
+        ...preview,
+        records: dataset.records,
+        problems: dataset.problems.map(viewProblem),
+        format: dataset.format,
+      };
+    },
+  }),
+  route({
+    method: 'DELETE',
+    path: '/api/datasets/{id}',
+    summary: 'Destroys a data set; with adapters=delete every adapter version that has learnt from it too.',
+    query: Type.Object({ adapters: Type.Optional(Type.Enum(['keep', 'delete'])) }),
+    response: Done,
+    async handler({ params, query }, services) {
+      requireDataset(services, params.id);
+      await services.deleteDataset(params.id, query.adapters === 'delete');
+      return { ok: true };
+    },
+  }),
+];
+
+/** @throws HttpError 404 */
+export function requireDataset(services: Services, id: string): DatasetInfo {
+  const info = services.vault.datasets.list().find((one) => one.id === id);
+  if (!info) throw new HttpError(404, 'there is no such data set');
+  return info;
+}
+
+function viewDataset(info: DatasetInfo) {
+  return { ...info, excluded: info.excluded.length, findings: readSummary(info) };
+}
+
+function viewProblem({ severity, kind, line, index, reason }: Problem) {
+  return { severity, kind, line, index, reason };
+}
+
+function listExamples(
+  info: DatasetInfo,
+  dataset: Dataset,
+  found: readonly Finding[],
+  { offset, limit, filter }: { offset: number; limit: number; filter: 'all' | 'problems' | 'findings' | 'excluded' },
+) {
+  const excluded = new Set(info.excluded);
+  const problems = groupBy(dataset.problems, ({ index }) => index);
+  const findings = groupBy(found, ({ record }) => record);
+  const sets = {
+    all: () => true,
+    problems: ({ source }: Example) => problems.has(source.index),
+    findings: ({ source }: Example) => findings.has(source.index),
+    excluded: ({ source }: Example) => excluded.has(source.index),
+  };
+  const chosen = dataset.examples.filter(sets[filter]);
+  const count = (name: keyof typeof sets) => dataset.examples.filter(sets[name]).length;
+  return {
+    total: chosen.length,
+    sha256: info.sha256,
+    examples: chosen.slice(offset, offset + limit).map(({ messages, source }) => {
+      const shown = toFields(messages);
+      return {
+        index: source.index,
+        line: source.line,
+        excluded: excluded.has(source.index),
+        ...shown,
+        problems: (problems.get(source.index) ?? []).map(({ severity, reason }) => ({ severity, reason })),
+        findings: (findings.get(source.index) ?? []).map((finding) => viewFinding(finding, 'instruction' in shown)),
+      };
+    }),
+    problems: dataset.problems.map(viewProblem),
+    counts: {
+      all: dataset.examples.length,
+      problems: dataset.problems.length,
+      findings: count('findings'),
+      excluded: count('excluded'),
+    },
+  };
+}
+
+function groupBy<T, K>(items: readonly T[], key: (item: T) => K): Map<K, T[]> {
+  const groups = new Map<K, T[]>();
+  for (const item of items) {
+    const group = groups.get(key(item));
+    if (group) group.push(item);
+    else groups.set(key(item), [item]);
+  }
+  return groups;
+}
+
+const DEFAULT_NAME = 'From chats';
+
+/** Adds an example to a data set, or to the one of a name, which is made where there is none. @returns its id */
+export async function keepExample(
+  services: Services,
+  example: { instruction: string; input: string; output: string },
+  { dataset, datasetName = DEFAULT_NAME }: { dataset?: string; datasetName?: string },
+): Promise<string> {
+  const { vault } = services;
+  const known =
+    dataset === undefined
+      ? vault.datasets.list().find(({ name }) => name === datasetName)
+      : requireDataset(services, dataset);
+  let id = known?.id;
+  if (id === undefined) {
+    const added = await vault.datasets.add(datasetName, encodeDataset([example]));
+    await noteFindings(vault, services.datasets, added);
+    id = added.id;
+  } else {
+    await editDataset(services, id, { add: [example] });
+  }
+  services.changed('datasets');
+  return id;
+}

@@ -1,0 +1,154 @@
+import { readFileSync } from 'node:fs';
+import { statfs } from 'node:fs/promises';
+import { availableParallelism } from 'node:os';
+import Type from 'typebox';
+import { readMemory } from '../../base/memory.js';
+import { version } from '../../base/process.js';
+import { architectures } from '../../families/family.js';
+import { DEFAULT_MODEL, findModel } from '../../models/catalogue.js';
+import { type ListedModel, listModels } from '../../models/listModels.js';
+import { removeModel } from '../../models/manage.js';
+import { Done, Free, ModelSchema } from '../contract.js';
+import { Answer, HttpError, routesOf } from '../http/route.js';
+import type { Services } from '../Services.js';
+
+const modelsRoute = routesOf<Services>();
+
+export const modelRoutes = [
+  modelsRoute({
+    method: 'GET',
+    path: '/api/models',
+    summary: 'Base models: those of the catalogue and those that were added.',
+    response: Type.Object({ models: Type.Array(ModelSchema), warnings: Type.Array(Type.String()) }),
+    async handler(_, services) {
+      const { models, warnings } = await listModels({ home: services.home });
+      return { models: models.map((model) => view(model, services)), warnings };
+    },
+  }),
+  modelsRoute({
+    method: 'POST',
+    path: '/api/models/{name}/fetch',
+    summary: 'Fetches a model from the network; its progress comes as events of type "download".',
+    response: Free,
+    async handler({ params }, services) {
+      try {
+        findModel(params.name);
+      } catch {
+        throw new HttpError(404, 'there is no model of that name in the catalogue');
+      }
+      return Answer.json(services.downloads.start(params.name), 202);
+    },
+  }),
+  modelsRoute({
+    method: 'POST',
+    path: '/api/models/{name}/stop',
+    summary: 'Stops fetching a model; what has arrived is kept.',
+    response: Done,
+    async handler({ params }, services) {
+      if (!(await services.downloads.stop(params.name))) throw new HttpError(404, 'this model is not being fetched');
+      return { ok: true };
+    },
+  }),
+  modelsRoute({
+    method: 'DELETE',
+    path: '/api/models/{name}',
+    summary: 'Deletes a fetched model; an added file is forgotten and stays.',
+    response: Free,
+    async handler({ params }, services) {
+      const removed = await removeModel(params.name, { home: services.home });
+      services.changed('models');
+      return removed;
+    },
+  }),
+];
+
+function view(model: ListedModel, services: Services) {
+  const { entry, name, title, isDefault, installed, size, approximateSize, partial, sha256, problem } = model;
+  return {
+    name,
+    title,
+    isDefault,
+    installed,
+    supported: entry === null || entry.architecture in architectures,
+    size,
+    approximateSize,
+    partial,
+    sha256,
+    problem,
+    fetchable: entry !== null,
+    licence: entry?.licence,
+    download: services.downloads.of(name),
+  };
+}
+
+const statusRoute = routesOf<Services>();
+
+export const statusRoutes = [
+  statusRoute({
+    method: 'GET',
+    path: '/api/status',
+    summary: 'What there is: version, vault, default model, device.',
+    response: Type.Object({
+      version: Type.String(),
+      vault: Type.Enum(['absent', 'open', 'locked']),
+      protection: Type.Enum(['key', 'passphrase']),
+      model: Type.Object({ name: Type.String(), present: Type.Boolean(), downloading: Type.Optional(Free) }),
+      job: Type.Union([Type.Object({ id: Type.String(), state: Type.String() }), Type.Null()]),
+      device: Type.Object({
+        cores: Type.Integer(),
+        memoryBytes: Type.Number(),
+        availableMemoryBytes: Type.Number(),
+        freeDiskBytes: Type.Optional(Type.Number()),
+        battery: Type.Optional(Type.Object({ percent: Type.Number(), charging: Type.Boolean() })),
+      }),
+      privacy: Type.String(),
+    }),
+    async handler(_, services) {
+      const { models } = await listModels({ home: services.home });
+      const model = models.find(({ name }) => name === DEFAULT_MODEL)!;
+      const memory = readMemory();
+      const disk = await statfs(services.home).catch(() => undefined);
+      const { vaultState } = services;
+      return {
+        version,
+        vault: vaultState,
+        protection: vaultState === 'locked' || (vaultState === 'open' && services.vault.locked) ? 'passphrase' : 'key',
+        model: { name: model.name, present: model.installed, downloading: services.downloads.of(model.name) },
+        job: services.currentJob(),
+        device: {
+          cores: availableParallelism(),
+          memoryBytes: memory.total,
+          availableMemoryBytes: memory.available,
+          freeDiskBytes: disk && disk.bavail * disk.bsize,
+          battery: readBattery(),
+        },
+        privacy:
+          'Everything stays on this device: no telemetry, no account. The network is used only to fetch a model that you ask for.',
+      };
+    },
+  }),
+  statusRoute({
+    method: 'GET',
+    path: '/api/events',
+    summary: 'What changes, as server-sent events; Last-Event-ID goes on after an event.',
+    response: 'events',
+    async handler({ headers, signal }, services) {
+      const last = headers['last-event-id'];
+      return Answer.events(services.events.listen(typeof last === 'string' ? last : undefined, signal));
+    },
+  }),
+];
+
+/** Linux and Android (power_supply class of sysfs); undefined elsewhere and without a battery. */
+function readBattery(): { percent: number; charging: boolean } | undefined {
+  for (const name of ['battery', 'BAT0', 'BAT1']) {
+    try {
+      const read = (what: string) => readFileSync(`/sys/class/power_supply/${name}/${what}`, 'latin1').trim();
+      const percent = Number(read('capacity'));
+      if (Number.isFinite(percent)) return { percent, charging: /^(Charging|Full)$/.test(read('status')) };
+    } catch {
+      // Not this one.
+    }
+  }
+  return undefined;
+}

@@ -1,0 +1,222 @@
+import Type from 'typebox';
+import { UsageError } from '../../base/errors.js';
+import { type Option, parseObject } from '../../base/options.js';
+import { type TuneOptions, tuneOptions } from '../../train/options.js';
+import { Done, Free, Id, JobSchema, Name } from '../contract.js';
+import type { ServerEvent } from '../http/events.js';
+import { Answer, HttpError, routesOf } from '../http/route.js';
+import type { Job } from '../jobs/Job.js';
+import { openapi } from '../openapi.js';
+import type { Services } from '../Services.js';
+import { requireDataset } from './datasets.js';
+
+const optionsRoute = routesOf<Services>();
+
+/** What the server decides by itself: where a run reads and writes. */
+const own = [
+  'model',
+  'out',
+  'heldout',
+  'teacher',
+  'start',
+  'resume',
+  'restart',
+  'report',
+] as const satisfies readonly (keyof TuneOptions)[];
+
+/** Options of tuning that a job may be given. */
+const jobOptions: Readonly<Record<string, Option>> = Object.fromEntries(
+  Object.entries(tuneOptions).filter(([name]) => !(own as readonly string[]).includes(name)),
+);
+
+export const optionRoutes = [
+  optionsRoute({
+    method: 'GET',
+    path: '/api/options',
+    summary: 'Options of tuning as they are declared: a form derives from them.',
+    response: Type.Object({ options: Type.Array(Free) }),
+    async handler() {
+      return { options: Object.entries(jobOptions).map(([name, option]) => ({ name, ...option })) };
+    },
+  }),
+];
+
+/** The description of a list of routes, itself among them. */
+export function openapiRoute(routes: () => Parameters<typeof openapi<Services>>[0]) {
+  return optionsRoute({
+    method: 'GET',
+    path: '/openapi.json',
+    summary: 'This description.',
+    response: Free,
+    async handler() {
+      return openapi(routes());
+    },
+  });
+}
+
+const route = routesOf<Services>();
+
+export const jobRoutes = [
+  route({
+    method: 'GET',
+    path: '/api/jobs',
+    summary: 'All jobs, the newest first.',
+    response: Type.Object({ jobs: Type.Array(JobSchema) }),
+    async handler(_, services) {
+      return { jobs: services.jobs.list().map(viewJob).reverse() };
+    },
+  }),
+  route({
+    method: 'POST',
+    path: '/api/jobs',
+    summary: 'Tunes a model on a data set: at once, or when those before it have ended.',
+    body: Type.Object(
+      {
+        name: Name,
+        dataset: Id,
+        model: Type.Optional(Name),
+        options: Type.Optional(Free),
+        heldout: Type.Optional(Id),
+        start: Type.Optional(Id),
+        teacher: Type.Optional(Id),
+      },
+      { additionalProperties: false },
+    ),
+    response: JobSchema,
+    async handler({ body }, services) {
+      requireDataset(services, body.dataset);
+      if (body.heldout !== undefined) requireDataset(services, body.heldout);
+      for (const version of [body.start, body.teacher]) requireAnyVersion(services, version);
+      const model = await services.model(body.model ?? services.defaultModel);
+      const options = readOptions(body.options);
+      const { name, dataset, heldout, start, teacher } = body;
+      const job = await services.jobs.add({ name, dataset, model: model.name, options, heldout, start, teacher });
+      return Answer.json(viewJob(job), 201);
+    },
+  }),
+  route({
+    method: 'POST',
+    path: '/api/quote',
+    summary: 'What a job would take in time, memory and disk: measures a layer on this device, for some seconds.',
+    body: Type.Object(
+      { dataset: Id, model: Type.Optional(Name), options: Type.Optional(Free) },
+      { additionalProperties: false },
+    ),
+    response: Free,
+    async handler({ body, signal }, services) {
+      requireDataset(services, body.dataset);
+      const model = await services.model(body.model ?? services.defaultModel);
+      return await services.jobs.quote(
+        { dataset: body.dataset, model: model.name, options: readOptions(body.options) },
+        signal,
+      );
+    },
+  }),
+  route({
+    method: 'GET',
+    path: '/api/jobs/{id}',
+    summary: 'One job.',
+    response: JobSchema,
+    async handler({ params }, services) {
+      return viewJob(requireJob(services, params.id));
+    },
+  }),
+  route({
+    method: 'POST',
+    path: '/api/jobs/{id}/pause',
+    summary: 'Stops a job after its checkpoint is saved, until it is resumed.',
+    response: JobSchema,
+    async handler({ params }, services) {
+      requireJob(services, params.id);
+      return viewJob(await conflict(services.jobs.pause(params.id)));
+    },
+  }),
+  route({
+    method: 'POST',
+    path: '/api/jobs/{id}/resume',
+    summary: 'Lets a paused, failed or cancelled job take its turn again.',
+    response: JobSchema,
+    async handler({ params }, services) {
+      requireJob(services, params.id);
+      return viewJob(await conflict(services.jobs.resume(params.id)));
+    },
+  }),
+  route({
+    method: 'POST',
+    path: '/api/jobs/{id}/cancel',
+    summary: 'Ends a job for good; with keep the best state so far becomes a version, not measured and not in use.',
+    body: Type.Object({ keep: Type.Optional(Type.Boolean()) }, { additionalProperties: false }),
+    response: JobSchema,
+    async handler({ params, body }, services) {
+      requireJob(services, params.id);
+      return viewJob(await conflict(services.jobs.cancel(params.id, { keep: body.keep })));
+    },
+  }),
+  route({
+    method: 'DELETE',
+    path: '/api/jobs/{id}',
+    summary: 'Takes a job that has ended off the list.',
+    response: Done,
+    async handler({ params }, services) {
+      requireJob(services, params.id);
+      await conflict(services.jobs.remove(params.id));
+      services.changed('jobs');
+      return { ok: true };
+    },
+  }),
+  route({
+    method: 'GET',
+    path: '/api/jobs/{id}/events',
+    summary: "A job's events from the first one on, or after Last-Event-ID; ends with the job.",
+    response: 'events',
+    async handler({ params, headers, signal }, services) {
+      requireJob(services, params.id);
+      const last = headers['last-event-id'];
+      const after = /^\d{1,15}$/.test(String(last)) ? Number(last) : 0;
+      async function* events(): AsyncGenerator<ServerEvent> {
+        for await (const { n, event } of services.jobs.listen(params.id, after, signal)) {
+          yield { id: n === undefined ? undefined : String(n), data: { ...event } };
+        }
+      }
+      return Answer.events(events());
+    },
+  }),
+];
+
+function viewJob({ deaths: _, step: __, ...job }: Job) {
+  return job;
+}
+
+/** @throws HttpError 404 */
+function requireJob(services: Services, id: string): Job {
+  const job = services.jobs.get(id);
+  if (!job) throw new HttpError(404, 'there is no such job');
+  return job;
+}
+
+function requireAnyVersion(services: Services, id: string | undefined): void {
+  if (id === undefined) return;
+  const known = services.vault.adapters.list().some(({ versions }) => versions.some((version) => version.id === id));
+  if (!known) throw new HttpError(404, 'there is no such adapter version');
+}
+
+/** What a job in its state does not allow is a conflict. */
+async function conflict<T>(work: Promise<T>): Promise<T> {
+  try {
+    return await work;
+  } catch (error) {
+    if (error instanceof Error && /^a job that is/.test(error.message)) throw new HttpError(409, error.message);
+    throw error;
+  }
+}
+
+/** Options by their declarations. @throws UsageError that names the option */
+function readOptions(options: Record<string, unknown> | undefined): Record<string, unknown> {
+  try {
+    return parseObject(jobOptions, options ?? {}, 'options');
+  } catch (error) {
+    // "see --help" is for the command line.
+    if (error instanceof UsageError) throw new UsageError({ ...error.fault, fix: undefined });
+    throw error;
+  }
+}

@@ -1,0 +1,146 @@
+import { LoamError } from '../base/errors.js';
+import { defaults } from '../base/options.js';
+import { architectures } from '../families/family.js';
+import { type ChatEvent, type Sampling, samplingOptions } from '../llama/ChatSession.js';
+import type { ChatMessage } from '../model/chatTemplate.js';
+import type { Vault } from '../store/Vault.js';
+import type { InferenceRequest } from './inference/InferenceProcess.js';
+import type { Services } from './Services.js';
+
+const KIND = 'conversation';
+/** Characters of the first question that name a conversation. */
+const TITLE_LENGTH = 60;
+
+interface Conversation {
+  id: string;
+  title: string;
+  model: string;
+  /** Id of the adapter version that answered last; null is the bare base. */
+  version: string | null;
+  createdAt: string;
+  changedAt: string;
+  messages: ChatMessage[];
+}
+
+/** Conversations, each an encrypted document. */
+export class Conversations {
+  constructor(private readonly vault: Vault) {}
+
+  async get(id: string): Promise<Conversation | undefined> {
+    const bytes = await this.vault.documents.get(KIND, id);
+    return bytes && (JSON.parse(Buffer.from(bytes).toString('utf8')) as Conversation);
+  }
+
+  async put(
+    { id, model, version, messages }: Pick<Conversation, 'id' | 'model' | 'version' | 'messages'>,
+    known: Conversation | undefined,
+  ): Promise<void> {
+    const changedAt = new Date().toISOString();
+    const question = messages.find(({ role }) => role === 'user')?.content ?? '';
+    const title = known?.title ?? [...question.trim().split('\n')[0]!].slice(0, TITLE_LENGTH).join('');
+    const conversation: Conversation = {
+      id,
+      title,
+      model,
+      version,
+      createdAt: known?.createdAt ?? changedAt,
+      changedAt,
+      messages,
+    };
+    await this.vault.documents.put(KIND, id, Buffer.from(JSON.stringify(conversation)));
+  }
+
+  /** Newest first; one that cannot be read is left out. */
+  async list(): Promise<Omit<Conversation, 'messages'>[]> {
+    const found: Omit<Conversation, 'messages'>[] = [];
+    for (const { id } of this.vault.documents.list(KIND)) {
+      const conversation = await this.get(id).catch(() => undefined);
+      if (!conversation) continue;
+      const { messages: _, ...rest } = conversation;
+      found.push(rest);
+    }
+    return found.reverse();
+  }
+
+  async delete(id: string): Promise<boolean> {
+    return await this.vault.documents.delete(KIND, id);
+  }
+}
+
+/** Tokens of conversation and answer together: as `loam chat`. */
+const CONTEXT = 4096;
+
+export interface Speaker {
+  /** Name of the base model. */
+  model: string;
+  /** Id of an adapter version; null is the bare base. */
+  version: string | null;
+}
+
+/** Sampling options by their defaults where none is given. */
+export function samplingOf(given: Partial<Sampling> | undefined): Sampling {
+  return { ...defaults(samplingOptions), ...given };
+}
+
+/** Streams an answer of a model, as it is or wearing a version of an adapter. @throws HttpError 404, LoamError */
+export async function* answerWith(
+  services: Services,
+  speaker: Speaker,
+  request: Pick<InferenceRequest, 'prompt' | 'sampling' | 'stop' | 'forget'>,
+  signal: AbortSignal,
+): AsyncGenerator<ChatEvent, void, void> {
+  const model = await services.model(speaker.model);
+  const { version } = speaker;
+  if (version !== null) requireBase(version, model, services);
+  yield* services.inference.answer(
+    { ...request, model: model.path, contextLength: CONTEXT, adapter: version ?? undefined },
+    { adapter: version === null ? undefined : () => services.vault.adapters.read(version), signal },
+  );
+}
+
+function requireBase(version: string, model: { name: string; sha256: string | null }, services: Services): void {
+  const { lineage } = services.vault.adapters.version(version);
+  if (model.sha256 === null || lineage.base.sha256 === model.sha256) return;
+  throw new LoamError({
+    found: `this adapter belongs to another base model (${lineage.base.name}) than ${model.name}`,
+    fix: 'choose that model',
+  });
+}
+
+interface NamedSpeaker {
+  /** What a client asks for. */
+  id: string;
+  model: string;
+  version: string | null;
+  /** Seconds since 1970. */
+  created: number;
+  owner: string;
+}
+
+/**
+ * Everything that can answer, by name: base models on this device; each adapter by its name (the version in use, or the bare base)
+ * and each version as NAME@N. An adapter whose base model is not here is left out. A base model goes before an adapter of its name.
+ */
+export async function listSpeakers(services: Services): Promise<NamedSpeaker[]> {
+  const { models } = await services.models();
+  const usable = models.filter(
+    ({ installed, entry }) => installed && (entry === null || entry.architecture in architectures),
+  );
+  const speakers = new Map<string, NamedSpeaker>();
+  const add = (speaker: NamedSpeaker) => {
+    if (!speakers.has(speaker.id)) speakers.set(speaker.id, speaker);
+  };
+  for (const { name } of usable) add({ id: name, model: name, version: null, created: 0, owner: 'base' });
+  if (services.vaultState !== 'open') return [...speakers.values()];
+  for (const adapter of services.vault.adapters.list()) {
+    const base = usable.find(({ sha256 }) => sha256 !== null && sha256 === adapter.model.sha256);
+    if (!base) continue;
+    const seconds = (iso: string) => Math.floor(Date.parse(iso) / 1000);
+    const named = { model: base.name, owner: 'you' };
+    add({ ...named, id: adapter.name, version: adapter.active, created: seconds(adapter.createdAt) });
+    for (const { id, number, createdAt } of adapter.versions) {
+      add({ ...named, id: `${adapter.name}@${number}`, version: id, created: seconds(createdAt) });
+    }
+  }
+  return [...speakers.values()];
+}

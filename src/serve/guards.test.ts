@@ -1,0 +1,187 @@
+import assert from 'node:assert/strict';
+import { after, describe, it } from 'node:test';
+import { Client, page } from '../testing/server.js';
+import { HttpServer, securityHeaders, staticRoute } from './http/HttpServer.js';
+import type { AnyRoute } from './http/route.js';
+import { openapi } from './openapi.js';
+import type { Services } from './Services.js';
+import { apiRoutes } from './startServer.js';
+
+/** Every route of the list against everyone who may not use it: refused before its handler runs, and before its body is read. */
+
+const token = 'the-right-token-0123456789abcdef';
+const real: AnyRoute<Services>[] = [...apiRoutes, staticRoute<Services>(page, "default-src 'self'")];
+let reached = 0;
+/** The real declarations with handlers that only count. */
+const routes = real.map((route) => ({
+  ...route,
+  handler: async () => {
+    reached++;
+    return {};
+  },
+}));
+const server = new HttpServer<Services>({
+  routes,
+  context: {} as Services,
+  token,
+  names: ['127.0.0.1', 'localhost', '[::1]'],
+});
+const port = await server.listen(0);
+after(() => server[Symbol.asyncDispose]());
+const client = new Client(port, token);
+const host = `127.0.0.1:${port}`;
+const bearer = { authorization: `Bearer ${token}` };
+
+const addressOf = ({ path }: { path: string }) => path.replace('/{file...}', '/').replace(/\{\w+\}/g, 'x');
+/** A body that is right as far as its type goes. */
+const right = (route: AnyRoute<Services>): Record<string, string> =>
+  route.body !== undefined || route.bytesLimit !== undefined
+    ? { 'content-type': route.body === undefined ? 'application/octet-stream' : 'application/json' }
+    : {};
+
+async function assertRefused(
+  route: AnyRoute<Services>,
+  headers: Record<string, string>,
+  status: number,
+  body?: string,
+): Promise<void> {
+  const before = reached;
+  const reply = await client.raw(route.method, addressOf(route), headers, body);
+  assert.equal(reply.status, status, `${route.method} ${route.path}: ${reply.text}`);
+  assert.equal(reached, before, 'the handler did not run');
+  assert.ok(reply.json.error.message.length > 0);
+  for (const [name, value] of Object.entries(securityHeaders)) assert.equal(reply.headers[name], value);
+  assert.equal(reply.headers['access-control-allow-origin'], undefined);
+  assert.equal(reply.headers['set-cookie'], undefined);
+}
+
+for (const route of real) {
+  describe(`${route.method} ${route.path}`, () => {
+    const all = { ...right(route), ...bearer };
+
+    it('answers nobody without the right token', {
+      skip: route.open ? 'holds no data of the user' : false,
+    }, async () => {
+      const guesses = [
+        undefined,
+        'Bearer',
+        'Bearer wrong',
+        `Bearer ${token}x`,
+        `Bearer ${token.toUpperCase()}`,
+        `Basic ${token}`,
+        token,
+      ];
+      for (const authorization of guesses) {
+        await assertRefused(route, { ...right(route), ...(authorization !== undefined && { authorization }) }, 401);
+      }
+      const path = addressOf(route);
+      const inAddress = await client.raw(route.method, `${path}?token=${token}`, {
+        ...right(route),
+        cookie: `token=${token}`,
+      });
+      assert.equal(inAddress.status, 401);
+    });
+
+    it('answers to its own host names only', async () => {
+      const foreign = [
+        `evil.example:${port}`,
+        'evil.example',
+        '127.0.0.1',
+        '127.0.0.1:1',
+        `127.0.0.1.evil.example:${port}`,
+        `localhost.:${port}`,
+        '',
+      ];
+      for (const name of foreign) await assertRefused(route, { ...all, host: name }, name === '' ? 403 : 403);
+    });
+
+    it('answers no page of another origin, nor one that hides its origin', async () => {
+      const foreign = [
+        'null',
+        'http://evil.example',
+        `https://${host}`,
+        `http://${host}.evil.example`,
+        'http://127.0.0.1',
+        `http://localhost:${port + 1}`,
+        '',
+        'file://',
+      ];
+      for (const origin of foreign) await assertRefused(route, { ...all, host, origin }, 403);
+      await assertRefused(route, { ...all, host, 'sec-fetch-site': 'cross-site' }, 403);
+      await assertRefused(route, { ...all, host, 'sec-fetch-site': 'same-site', 'sec-fetch-mode': 'cors' }, 403);
+    });
+
+    it('takes no body of another type', async () => {
+      for (const type of [
+        'text/plain',
+        'application/x-www-form-urlencoded',
+        'multipart/form-data; boundary=x',
+        'application/jsonx',
+      ]) {
+        await assertRefused(route, { ...all, 'content-type': type }, 415, '{}');
+      }
+      await assertRefused(route, { ...all, 'content-type': 'application/json', 'content-encoding': 'gzip' }, 415, '{}');
+      if (route.body !== undefined || route.bytesLimit !== undefined) await assertRefused(route, bearer, 415);
+    });
+
+    it('is reached by its own page, and by a program that names no origin', {
+      skip: route.body !== undefined ? 'wants a body of its own' : false,
+    }, async () => {
+      const required = (route.query?.required as string[] | undefined) ?? [];
+      const address = `${addressOf(route)}${required.length > 0 ? `?${required.map((name) => `${name}=x`).join('&')}` : ''}`;
+      for (const origin of [undefined, `http://${host}`, `http://localhost:${port}`]) {
+        const before = reached;
+        const reply = await client.raw(route.method, address, {
+          ...all,
+          ...(origin !== undefined && { origin, 'sec-fetch-site': 'same-origin' }),
+        });
+        assert.equal(reply.status, 200, reply.text);
+        assert.equal(reached, before + 1);
+      }
+    });
+  });
+}
+
+describe('the list of routes', () => {
+  it('changes nothing by GET: those are the only ones that links and pictures can call', () => {
+    const verbs = /delete|add|change|destroy|rename|import|stop|pause|resume|cancel|feedback|fetch/i;
+    for (const { method, path } of real) if (method === 'GET') assert.doesNotMatch(path, verbs);
+  });
+
+  it('has each address once', () => {
+    const names = real.map(({ method, path }) => `${method} ${path.replace(/\{\w+/g, '{')}`);
+    assert.equal(new Set(names).size, names.length);
+  });
+
+  it('asks for the token everywhere but for the page itself', () => {
+    assert.deepEqual(
+      real.filter(({ open }) => open).map(({ path }) => path),
+      ['/{file...}'],
+    );
+  });
+
+  it('is what OpenAPI tells, each route with its parameters', () => {
+    const { paths } = openapi(real) as {
+      paths: Record<string, Record<string, { parameters?: { name: string; in: string }[] }>>;
+    };
+    for (const { method, path } of real) {
+      const operation = paths[path.replace('...}', '}')]?.[method.toLowerCase()];
+      assert.ok(operation, `${method} ${path}`);
+      const named = [...path.matchAll(/\{(\w+)/g)].map(([, name]) => name);
+      assert.deepEqual(
+        (operation.parameters ?? []).filter((one) => one.in === 'path').map(({ name }) => name),
+        named,
+      );
+    }
+    const ids = Object.values(paths).flatMap((methods) =>
+      Object.values(methods).map((one) => (one as { operationId?: string }).operationId),
+    );
+    assert.equal(new Set(ids).size, real.length);
+  });
+
+  it('hides which addresses exist', async () => {
+    for (const path of ['/api/jobs', '/api/nothing', '/v1/nothing']) {
+      assert.equal((await client.raw('GET', path)).status, 401, path);
+    }
+  });
+});

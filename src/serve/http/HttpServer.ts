@@ -1,0 +1,265 @@
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { sendEvents } from './events.js';
+import { answerError, answerOpenAiError, checkOrigin, checkToken, type Guard } from './guards.js';
+import {
+  Answer,
+  type AnyRoute,
+  checkContentType,
+  HttpError,
+  matchRoute,
+  parseBody,
+  parseQuery,
+  routesOf,
+} from './route.js';
+
+/**
+ * Sent with every answer. Answers that are no part of the page are data: opened as a page they may load and run nothing. The page's
+ * own files bring a policy of their own, which takes this one's place.
+ */
+export const securityHeaders: Readonly<Record<string, string>> = {
+  'content-security-policy': "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; sandbox",
+  'x-content-type-options': 'nosniff',
+  'x-frame-options': 'DENY',
+  'referrer-policy': 'no-referrer',
+  'cross-origin-opener-policy': 'same-origin',
+  'cross-origin-resource-policy': 'same-origin',
+  'cross-origin-embedder-policy': 'require-corp',
+  'permissions-policy': 'camera=(), microphone=(), geolocation=(), payment=(), usb=()',
+};
+
+/** Connections at once: some browsers' tabs and programs, not a flood. */
+const MAX_CONNECTIONS = 256;
+/** Requests with large bodies at once: each is held in memory as a whole. */
+const MAX_LARGE = 2;
+const LARGE_BYTES = 16 << 20;
+/** Milliseconds for the headers, and for a whole request: 200 MB over a slow wireless network. */
+const HEADERS_MS = 20_000;
+const REQUEST_MS = 15 * 60_000;
+/** Milliseconds that a connection is kept for the next request. */
+const KEEP_ALIVE_MS = 5_000;
+
+interface HttpServerOptions<Context> {
+  routes: readonly AnyRoute<Context>[];
+  context: Context;
+  token: string;
+  /** Names in the Host header that are answered, without port; IPv6 in brackets. */
+  names: readonly string[];
+  /** Told of errors that are bugs. */
+  onBug?: (error: unknown) => void;
+}
+
+/** Answers requests by the list of routes. Everything that guards a handler is done here, once, for all of them. */
+export class HttpServer<Context> implements AsyncDisposable {
+  private readonly server: Server;
+  private readonly closing = new AbortController();
+  private large = 0;
+  private guard: Guard = { hosts: new Set(), token: '' };
+
+  constructor(private readonly options: HttpServerOptions<Context>) {
+    this.server = createServer({
+      headersTimeout: HEADERS_MS,
+      requestTimeout: REQUEST_MS,
+      keepAliveTimeout: KEEP_ALIVE_MS,
+    });
+    this.server.maxConnections = MAX_CONNECTIONS;
+    this.server.on('request', (request, response) => void this.serve(request, response));
+  }
+
+  /** @returns the port @throws NodeJS.ErrnoException such as EADDRINUSE */
+  async listen(port: number, address = '127.0.0.1'): Promise<number> {
+    await new Promise<void>((resolve, reject) => {
+      this.server.once('error', reject);
+      this.server.listen({ port, host: address, exclusive: true }, () => {
+        this.server.off('error', reject);
+        resolve();
+      });
+    });
+    const bound = (this.server.address() as AddressInfo).port;
+    const { names, token } = this.options;
+    // Browsers leave out port 80.
+    const hosts = names.flatMap((name) => [`${name}:${bound}`, ...(bound === 80 ? [name] : [])]);
+    this.guard = { hosts: new Set(hosts.map((host) => host.toLowerCase())), token };
+    return bound;
+  }
+
+  private async serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const controller = new AbortController();
+    const abort = () => controller.abort();
+    response.on('close', abort);
+    this.closing.signal.addEventListener('abort', abort);
+    // A client that goes is no error.
+    request.on('error', () => {});
+    response.on('error', () => {});
+    for (const [name, value] of Object.entries(securityHeaders)) response.setHeader(name, value);
+    const [path = '/', search = ''] = split(request.url ?? '/');
+    let route: AnyRoute<Context> | undefined;
+    try {
+      checkOrigin(request, this.guard);
+      const isData = path.startsWith('/api/') || path.startsWith('/v1/');
+      // Whether an address exists is for those who may use it.
+      if (isData) checkToken(request, this.guard);
+      const match = matchRoute(this.options.routes, request.method ?? 'GET', path);
+      route = match.route;
+      if (!route.open && !isData) checkToken(request, this.guard);
+      const kind = checkContentType(request, route);
+      const query = parseQuery(route.query, new URLSearchParams(search));
+      const answer = await this.limited(request, route, async () => {
+        const { body, bytes } = await parseBody(request, match.route, kind);
+        const { params } = match;
+        const { headers } = request;
+        const { signal } = controller;
+        const handled = { params, query, body, bytes, headers, method: request.method!, signal };
+        return await match.route.handler(handled, this.options.context);
+      });
+      await this.send(
+        response,
+        answer instanceof Answer ? answer : Answer.json(answer),
+        request.method === 'HEAD',
+        controller.signal,
+      );
+    } catch (error) {
+      this.refuse(request, response, error, route?.errors === 'openai' || path.startsWith('/v1/'));
+    } finally {
+      this.closing.signal.removeEventListener('abort', abort);
+    }
+  }
+
+  /** @throws HttpError 429 */
+  private async limited<T>(request: IncomingMessage, route: AnyRoute<Context>, work: () => Promise<T>): Promise<T> {
+    const most = Math.max(route.bytesLimit ?? 0, route.bodyLimit ?? 0);
+    const stated = Number(request.headers['content-length'] ?? most);
+    if (Math.min(most, stated) <= LARGE_BYTES) return await work();
+    if (this.large >= MAX_LARGE)
+      throw new HttpError(429, 'other large files are being taken in, try again in a moment');
+    this.large++;
+    try {
+      return await work();
+    } finally {
+      this.large--;
+    }
+  }
+
+  private async send(response: ServerResponse, answer: Answer, head: boolean, signal: AbortSignal): Promise<void> {
+    const { content, status, headers } = answer;
+    for (const [name, value] of Object.entries(headers)) response.setHeader(name, value);
+    if (!response.hasHeader('cache-control')) response.setHeader('cache-control', 'no-store');
+    if (content.kind === 'events') {
+      response.writeHead(status, { 'content-type': 'text/event-stream; charset=utf-8' });
+      response.flushHeaders();
+      if (!head) await sendEvents(response, content.events, signal);
+      response.end();
+      return;
+    }
+    if (content.kind === 'empty') {
+      response.writeHead(status).end();
+      return;
+    }
+    const bytes = content.kind === 'bytes' ? content.bytes : Buffer.from(JSON.stringify(content.value ?? null));
+    const type = content.kind === 'bytes' ? content.type : 'application/json; charset=utf-8';
+    response.writeHead(status, { 'content-type': type, 'content-length': String(bytes.length) });
+    response.end(head ? undefined : bytes);
+  }
+
+  private refuse(request: IncomingMessage, response: ServerResponse, error: unknown, openAi: boolean): void {
+    const { status, body, headers } = (openAi ? answerOpenAiError : answerError)(error);
+    if (status === 500) this.options.onBug?.(error);
+    if (response.headersSent) {
+      // In the middle of a stream: its last event says it, and the connection ends.
+      const event = openAi
+        ? `data: ${JSON.stringify(body)}\n\n`
+        : `event: error\ndata: ${JSON.stringify({ type: 'error', ...body.error })}\n\n`;
+      if (!response.destroyed) response.end(event);
+      return;
+    }
+    const all: Record<string, string> = {
+      ...headers,
+      'content-type': 'application/json; charset=utf-8',
+      'cache-control': 'no-store',
+    };
+    // What is left of a body that is not wanted is not read; the client is told to stop sending.
+    if (!request.complete) all.connection = 'close';
+    const bytes = Buffer.from(JSON.stringify(body));
+    response.writeHead(status, { ...all, 'content-length': String(bytes.length) });
+    response.end(request.method === 'HEAD' ? undefined : bytes);
+    if (!request.complete) drainFor(request, response);
+  }
+
+  /** Ends streams and connections, after what is being answered. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.closing.abort();
+    const closed = new Promise<void>((resolve) => {
+      this.server.close(() => resolve());
+    });
+    this.server.closeIdleConnections();
+    const late = setTimeout(() => this.server.closeAllConnections(), 2000);
+    await closed;
+    clearTimeout(late);
+  }
+}
+
+/** Milliseconds in which what a refused client still sends is thrown away: closing at once could lose it the answer (RFC 9112, 9.6). */
+const LINGER_MS = 1000;
+
+function drainFor(request: IncomingMessage, response: ServerResponse): void {
+  request.resume();
+  const end = () => request.destroy();
+  const timer = setTimeout(end, LINGER_MS);
+  request.on('end', () => clearTimeout(timer));
+  response.on('close', () => clearTimeout(timer));
+}
+
+function split(url: string): [string, string] {
+  const at = url.indexOf('?');
+  return at < 0 ? [url, ''] : [url.slice(0, at), url.slice(at + 1)];
+}
+
+/** A file of the page, ready to be sent. */
+export interface StaticFile {
+  body: Uint8Array;
+  /** The same, compressed. */
+  gzip?: Uint8Array;
+  type: string;
+  /** With its quotes. */
+  etag: string;
+  cacheControl: string;
+}
+
+/** The page's files, and nothing of the disk. They hold no data, so they come without the token, which the page itself brings. */
+export function staticRoute<Context>(
+  files: ReadonlyMap<string, StaticFile>,
+  contentSecurityPolicy: string,
+): AnyRoute<Context> {
+  return routesOf<Context>()({
+    method: 'GET',
+    path: '/{file...}',
+    summary: 'The page and its files.',
+    open: true,
+    response: 'the file',
+    async handler({ params, headers }) {
+      const file = files.get(`/${params.file}`);
+      if (!file) throw new HttpError(404, 'there is nothing at this address');
+      const { etag } = file;
+      const sent = {
+        etag,
+        vary: 'accept-encoding',
+        'cache-control': file.cacheControl,
+        'content-security-policy': contentSecurityPolicy,
+      };
+      const known = (headers['if-none-match'] ?? '').split(',').map((tag) => tag.trim().replace(/^W\//, ''));
+      if (known.includes(etag)) return Answer.empty(304, sent);
+      if (file.gzip && acceptsGzip(headers['accept-encoding'])) {
+        return Answer.bytes(file.gzip, file.type, { ...sent, 'content-encoding': 'gzip' });
+      }
+      return Answer.bytes(file.body, file.type, sent);
+    },
+  });
+}
+
+function acceptsGzip(header: string | string[] | undefined): boolean {
+  const codings = String(header ?? '')
+    .toLowerCase()
+    .split(',')
+    .map((coding) => coding.trim());
+  return codings.some((coding) => /^(gzip|\*)($|;)/.test(coding) && !/;\s*q=0(\.0*)?$/.test(coding));
+}

@@ -1,0 +1,60 @@
+import assert from 'node:assert/strict';
+import { after, describe, it } from 'node:test';
+import { Vault } from '../../store/Vault.js';
+import { scratchFolder } from '../../testing/scratch.js';
+import type { JobEvent, LoggedEvent } from './Job.js';
+import { JobLog, JobStore } from './JobStore.js';
+
+const vault = await Vault.open(scratchFolder());
+after(() => vault[Symbol.asyncDispose]());
+const store = new JobStore(vault);
+const warning = (n: number): JobEvent => ({ type: 'warning', message: String(n) });
+const step = (n: number): JobEvent => ({ type: 'eta', seconds: n });
+
+async function read(log: JobLog, after = 0): Promise<LoggedEvent[]> {
+  const found: LoggedEvent[] = [];
+  for await (const logged of log.listen(after, new AbortController().signal)) found.push(logged);
+  return found;
+}
+
+describe('JobLog', () => {
+  it('comes back from the vault as it was, and goes on counting', async () => {
+    const log = await JobLog.open('a', store);
+    for (let n = 1; n <= 900; n++) log.add(warning(n));
+    log.add(step(1), true);
+    await log.flush();
+    log.add(warning(901));
+    const again = await JobLog.open('a', store);
+    again.add(warning(1000));
+    again.end();
+    // What was not flushed is lost; a moment's event was never kept.
+    assert.deepEqual(
+      (await read(again)).map(({ n }) => n),
+      Array.from({ length: 901 }, (_, i) => i + 1),
+    );
+    assert.deepEqual(
+      (await read(again, 899)).map(({ event }) => (event as { message: string }).message),
+      ['900', '1000'],
+    );
+    const empty = await JobLog.open('b', store);
+    empty.end();
+    assert.deepEqual(await read(empty), []);
+  });
+
+  it('tells each listener everything once and in order, whenever it came', async () => {
+    const log = await JobLog.open('c', store);
+    log.add(warning(1));
+    const listeners = [read(log), read(log)];
+    await new Promise((resolve) => setImmediate(resolve));
+    for (let n = 2; n <= 50; n++) {
+      log.add(warning(n));
+      if (n === 20) listeners.push(read(log, 10));
+      if (n % 7 === 0) await new Promise((resolve) => setImmediate(resolve));
+    }
+    log.end();
+    const [first, second, late] = await Promise.all(listeners);
+    const numbers = (events: LoggedEvent[]) => events.flatMap(({ n }) => n ?? []);
+    const all = Array.from({ length: 50 }, (_, i) => i + 1);
+    assert.deepEqual([numbers(first!), numbers(second!), numbers(late!)], [all, all, all.slice(10)]);
+  });
+});

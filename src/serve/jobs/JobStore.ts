@@ -1,0 +1,169 @@
+import type { Vault } from '../../store/Vault.js';
+import { isFinal, type Job, type JobEvent, type LoggedEvent } from './Job.js';
+
+const JOBS = 'job';
+const events = (job: string) => `job-events/${job}`;
+
+/** Jobs and their events as encrypted documents of the vault. */
+export class JobStore {
+  constructor(private readonly vault: Vault) {}
+
+  /**
+   * All jobs, oldest first. A job that was running when its process was cut off is `interrupted`; one that cannot be read is left out.
+   * @param alive whether a server is running that these jobs belong to
+   */
+  async load({ alive = false } = {}): Promise<Job[]> {
+    const jobs: Job[] = [];
+    for (const { id } of this.vault.documents.list(JOBS)) {
+      const bytes = await this.vault.documents.get(JOBS, id).catch(() => undefined);
+      if (!bytes) continue;
+      const job = JSON.parse(Buffer.from(bytes).toString('utf8')) as Job;
+      if (job.state === 'running' && !alive) Object.assign(job, afterDeath(job));
+      jobs.push(job);
+    }
+    return jobs.sort((a, b) => a.createdAt.localeCompare(b.createdAt) || a.id.localeCompare(b.id));
+  }
+
+  async put(job: Job): Promise<void> {
+    await this.vault.documents.put(JOBS, job.id, Buffer.from(JSON.stringify(job)));
+  }
+
+  /** @throws TypeError for one that has not ended */
+  async delete(job: Job): Promise<void> {
+    if (!isFinal(job.state)) throw new TypeError('a job that has not ended');
+    await this.vault.documents.deleteKind(events(job.id));
+    await this.vault.documents.delete(JOBS, job.id);
+  }
+
+  async putEvents(job: string, batch: number, logged: readonly LoggedEvent[]): Promise<void> {
+    await this.vault.documents.put(events(job), String(batch).padStart(6, '0'), Buffer.from(JSON.stringify(logged)));
+  }
+
+  /** In order. A batch that cannot be read is left out: events tell how it went, and nothing depends on them. */
+  async loadEvents(job: string): Promise<{ batch: number; logged: LoggedEvent[] }[]> {
+    const ids = this.vault.documents
+      .list(events(job))
+      .map(({ id }) => id)
+      .sort();
+    const batches: { batch: number; logged: LoggedEvent[] }[] = [];
+    for (const id of ids) {
+      const bytes = await this.vault.documents.get(events(job), id).catch(() => undefined);
+      if (bytes)
+        batches.push({ batch: Number(id), logged: JSON.parse(Buffer.from(bytes).toString('utf8')) as LoggedEvent[] });
+    }
+    return batches;
+  }
+}
+
+/** What a running job is when its processes have died: done, where its adapter was kept already. */
+function afterDeath({ adapter }: Job): Pick<Job, 'state' | 'message'> {
+  return adapter
+    ? { state: 'done', message: undefined }
+    : { state: 'interrupted', message: 'interrupted by the system' };
+}
+
+/** Events of a batch that is kept as one document. */
+const BATCH = 400;
+/** Steps in the log: of more, every second one goes. The page draws some hundreds of points. */
+const MAX_STEPS = 4000;
+
+/** The events of one job, numbered for good: a listener goes on where it was, whatever was restarted in between. */
+export class JobLog {
+  private batches: { batch: number; logged: LoggedEvent[]; dirty: boolean }[] = [];
+  private last = 0;
+  private steps = 0;
+  private readonly listeners = new Set<(logged: LoggedEvent) => void>();
+  private ended = false;
+
+  private constructor(
+    private readonly job: string,
+    private readonly store: JobStore,
+  ) {}
+
+  static async open(job: string, store: JobStore): Promise<JobLog> {
+    const log = new JobLog(job, store);
+    for (const { batch, logged } of await store.loadEvents(job)) {
+      log.batches.push({ batch, logged, dirty: false });
+      for (const { n, event } of logged) {
+        log.last = Math.max(log.last, n ?? 0);
+        if (event.type === 'step') log.steps++;
+      }
+    }
+    return log;
+  }
+
+  /** @param passing the event is of this moment only: told to those who listen, and not kept */
+  add(event: JobEvent, passing = false): void {
+    const logged: LoggedEvent = passing ? { event } : { n: ++this.last, event };
+    if (!passing) {
+      let tail = this.batches.at(-1);
+      if (!tail || tail.logged.length >= BATCH) {
+        tail = { batch: (tail?.batch ?? 0) + 1, logged: [], dirty: true };
+        this.batches.push(tail);
+      }
+      tail.logged.push(logged);
+      tail.dirty = true;
+      if (event.type === 'step' && ++this.steps > MAX_STEPS) this.thin();
+    }
+    for (const listener of this.listeners) listener(logged);
+  }
+
+  private thin(): void {
+    let at = 0;
+    for (const batch of this.batches) {
+      const before = batch.logged.length;
+      batch.logged = batch.logged.filter(({ event }) => event.type !== 'step' || at++ % 2 === 0);
+      if (batch.logged.length < before) batch.dirty = true;
+    }
+    this.steps = Math.ceil(this.steps / 2);
+  }
+
+  /** Writes what is new. */
+  async flush(): Promise<void> {
+    for (const batch of this.batches) {
+      if (!batch.dirty) continue;
+      batch.dirty = false;
+      await this.store.putEvents(this.job, batch.batch, batch.logged);
+    }
+  }
+
+  /** The job has ended: listeners get what there is, and their streams end. */
+  end(): void {
+    this.ended = true;
+    for (const listener of this.listeners) listener({ event: { type: 'eta', seconds: 0 } });
+  }
+
+  /** It goes on after all. */
+  reopen(): void {
+    this.ended = false;
+  }
+
+  /** The kept events after number `after`, then what comes. Ends with the job. */
+  async *listen(after: number, signal: AbortSignal): AsyncGenerator<LoggedEvent, void, void> {
+    const queue: LoggedEvent[] = this.batches.flatMap(({ logged }) => logged).filter(({ n }) => n! > after);
+    let wake = () => {};
+    const listener = (logged: LoggedEvent) => {
+      queue.push(logged);
+      wake();
+    };
+    const stop = () => wake();
+    this.listeners.add(listener);
+    signal.addEventListener('abort', stop);
+    try {
+      while (!signal.aborted) {
+        const next = queue.shift();
+        if (next) {
+          yield next;
+          continue;
+        }
+        if (this.ended) return;
+        await new Promise<void>((resolve) => {
+          wake = resolve;
+        });
+      }
+    } finally {
+      this.listeners.delete(listener);
+      signal.removeEventListener('abort', stop);
+    }
+  }
+}

@@ -1,0 +1,106 @@
+import type { TObject, TSchema } from 'typebox';
+import { version } from '../base/process.js';
+import type { AnyRoute } from './http/route.js';
+
+const errorSchema = {
+  type: 'object',
+  required: ['error'],
+  properties: {
+    error: {
+      type: 'object',
+      required: ['message', 'code'],
+      properties: {
+        message: { type: 'string' },
+        code: { type: 'string' },
+        found: { type: 'string' },
+        expected: { type: 'string' },
+        where: { type: 'string' },
+        fix: { type: 'string' },
+      },
+    },
+  },
+};
+
+const openAiErrorSchema = {
+  type: 'object',
+  required: ['error'],
+  properties: {
+    error: {
+      type: 'object',
+      required: ['message', 'type', 'param', 'code'],
+      properties: {
+        message: { type: 'string' },
+        type: { type: 'string' },
+        param: { type: ['string', 'null'] },
+        code: { type: ['string', 'null'] },
+      },
+    },
+  },
+};
+
+/** The OpenAPI 3.1 document of a list of routes: schemas are JSON Schema in both, so nothing is translated. */
+export function openapi<C>(routes: readonly AnyRoute<C>[]): Record<string, unknown> {
+  const paths: Record<string, Record<string, unknown>> = {};
+  for (const route of routes) {
+    const path = route.path.replace('...}', '}');
+    paths[path] ??= {};
+    paths[path][route.method.toLowerCase()] = operation(route);
+  }
+  return {
+    openapi: '3.1.0',
+    info: {
+      title: 'Loam',
+      version,
+      summary: 'Fine-tunes language models on this device, and talks to them.',
+      license: { name: 'Apache-2.0', identifier: 'Apache-2.0' },
+    },
+    servers: [{ url: '/' }],
+    security: [{ token: [] }],
+    paths,
+    components: {
+      securitySchemes: {
+        token: { type: 'http', scheme: 'bearer', description: 'From the link that `loam serve` prints.' },
+      },
+      schemas: { Error: errorSchema, OpenAiError: openAiErrorSchema },
+    },
+  };
+}
+
+function operation<C>(route: AnyRoute<C>): Record<string, unknown> {
+  const names = [...route.path.matchAll(/\{(\w+)(?:\.\.\.)?\}/g)].map(([, name]) => name!);
+  const query = route.query as TObject | undefined;
+  const required = new Set<string>((query?.required as string[] | undefined) ?? []);
+  const parameters = [
+    ...names.map((name) => ({ name, in: 'path', required: true, schema: { type: 'string' } })),
+    ...Object.entries(query?.properties ?? {}).map(([name, schema]) => ({
+      name,
+      in: 'query',
+      required: required.has(name),
+      schema,
+    })),
+  ];
+  const content: Record<string, { schema?: TSchema }> = {};
+  if (route.body !== undefined) content['application/json'] = { schema: route.body };
+  if (route.bytesLimit !== undefined) content['application/octet-stream'] = {};
+  const error = route.errors === 'openai' ? 'OpenAiError' : 'Error';
+  return {
+    operationId: `${route.method.toLowerCase()}${route.path.replace(/[^a-zA-Z0-9]+(\w)?/g, (_: string, c?: string) => c?.toUpperCase() ?? '')}`,
+    summary: route.summary,
+    ...(route.open && { security: [] }),
+    ...(parameters.length > 0 && { parameters }),
+    ...(Object.keys(content).length > 0 && { requestBody: { required: true, content } }),
+    responses: {
+      '200': { description: 'Done.', content: responseContent(route.response) },
+      default: {
+        description: 'Refused; the message says why.',
+        content: { 'application/json': { schema: { $ref: `#/components/schemas/${error}` } } },
+      },
+    },
+  };
+}
+
+function responseContent(response: TSchema | string): Record<string, { schema?: TSchema }> {
+  if (typeof response !== 'string') return { 'application/json': { schema: response } };
+  if (response === 'events') return { 'text/event-stream': {} };
+  return { 'application/octet-stream': {} };
+}

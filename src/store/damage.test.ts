@@ -1,0 +1,148 @@
+import assert from 'node:assert/strict';
+import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, it } from 'node:test';
+import { Random } from '../base/random.js';
+import { scratchFolder } from '../testing/scratch.js';
+import { base, examples, pictureOf } from '../testing/vault.js';
+import { VaultDamagedError, WrongPassphraseError } from './types.js';
+import { Vault } from './Vault.js';
+
+const root = scratchFolder();
+const home = join(root, 'whole');
+const vault = await Vault.open(home);
+const data = await vault.datasets.add('the data', examples('one'));
+await vault.adapters.addVersion({ name: 'me', model: base }, Buffer.from('version one'), { base, datasets: [data] });
+for (let i = 0; i < 20; i++) await vault.documents.put('note', String(i), Buffer.from(`note ${i}`));
+const whole = await pictureOf(vault);
+await vault[Symbol.asyncDispose]();
+
+/** A copy of the vault, its files in `folder`. */
+function copy(): { home: string; folder: string } {
+  const to = mkdtempSync(join(root, 'copy-'));
+  cpSync(home, to, { recursive: true });
+  return { home: to, folder: join(to, 'vault') };
+}
+function flip(path: string, bit: number): void {
+  const content = readFileSync(path);
+  content[bit >> 3]! ^= 1 << (bit & 7);
+  writeFileSync(path, content);
+}
+const random = new Random(7);
+
+describe('damage', () => {
+  for (const name of ['index.sqlite', 'index.sqlite.copy', 'index.key', 'index.key.copy', 'key', 'key.copy']) {
+    it(`to ${name} loses nothing, for there are two; the next opening mends it`, async () => {
+      const { home: to, folder } = copy();
+      const good = readFileSync(join(folder, name));
+      for (let i = 0; i < 6; i++) {
+        flip(join(folder, name), random.below(8 * good.length));
+        await using opened = await Vault.open(to);
+        assert.deepEqual(await pictureOf(opened), whole);
+        assert.deepEqual(opened.problems, []);
+        const twin = name.endsWith('.copy') ? name.slice(0, -'.copy'.length) : `${name}.copy`;
+        assert.ok(readFileSync(join(folder, name)).equals(readFileSync(join(folder, twin))), 'mended');
+      }
+      truncateSync(join(folder, name), good.length >> 1);
+      await using opened = await Vault.open(to);
+      assert.deepEqual(await pictureOf(opened), whole);
+    });
+  }
+
+  it('to both copies of the index is told, with what is lost; the rest can be used', async () => {
+    let told = 0;
+    for (let i = 0; i < 12; i++) {
+      const { home: to, folder } = copy();
+      const index = join(folder, 'index.sqlite');
+      const content = readFileSync(index);
+      // In a sealed entry, found by the name of its blob beside it.
+      const name = readdirSync(join(folder, 'blobs'))[random.below(22)]!;
+      const at = 8 * (content.indexOf(name) + name.length + 20) + random.below(400);
+      flip(index, at);
+      cpSync(index, `${index}.copy`);
+      await using opened = await Vault.open(to);
+      assert.equal(opened.problems.length, 1);
+      assert.match(
+        opened.problems[0]!,
+        /the index is damaged: 1 (data set|adapter|adapter version|document) cannot be read any more/,
+      );
+      const count = opened.datasets.list().length + opened.documents.list().length;
+      assert.ok(count >= 20, `${count} of 21 left`);
+      assert.deepEqual(await opened.check(), opened.problems, 'all that is listed can be read');
+      assert.equal(readdirSync(join(folder, 'blobs')).length, 22, 'nothing is swept from a vault that may be mended');
+      await opened.documents.put('note', 'new', Buffer.from('new'));
+      assert.equal(String(Buffer.from((await opened.documents.get('note', 'new'))!)), 'new');
+      told++;
+    }
+    assert.equal(told, 12);
+  });
+
+  it('to both copies of a whole control file is one clear sentence', async () => {
+    for (const [name, pattern] of [
+      ['index.sqlite', /both copies of the index are damaged or gone/],
+      ['index.key', /the key of the index is damaged or gone/],
+      ['key', /the file with the key of the vault is damaged/],
+    ] as const) {
+      for (const wreck of ['', 'garbage', 'x'.repeat(5000)]) {
+        const { home: to, folder } = copy();
+        for (const path of [name, `${name}.copy`]) writeFileSync(join(folder, path), wreck);
+        await assert.rejects(
+          Vault.open(to),
+          (error) => error instanceof VaultDamagedError && pattern.test(error.message),
+        );
+      }
+    }
+    const { home: to, folder } = copy();
+    for (const name of ['key', 'key.copy']) rmSync(join(folder, name));
+    await assert.rejects(Vault.open(to), /the file with the key of the vault is gone/);
+    // The vault whose key is gone can only be ended.
+    await Vault.destroy(to);
+    await using fresh = await Vault.open(to);
+    assert.deepEqual(fresh.datasets.list(), []);
+  });
+
+  it('to a content names it; all others can be read', async () => {
+    for (let i = 0; i < 8; i++) {
+      const { home: to, folder } = copy();
+      const [name] = readdirSync(join(folder, 'blobs')).slice(i);
+      const path = join(folder, 'blobs', name!);
+      if (i === 0) rmSync(path);
+      else if (i === 1) truncateSync(path, 30);
+      else if (i === 2) writeFileSync(path, Buffer.concat([readFileSync(path), Buffer.from('x')]));
+      else flip(path, random.below(8 * readFileSync(path).length));
+      await using opened = await Vault.open(to);
+      const problems = await opened.check();
+      assert.equal(problems.length, 1, problems.join());
+      assert.match(problems[0]!, /(the data set "the data"|version 1 of "me"|a document of kind "note") is damaged/);
+      assert.match(problems[0]!, new RegExp(`blobs/${name}`));
+    }
+  });
+
+  it('to the file of a passphrase is not taken for a wrong passphrase, while its copy is whole', async () => {
+    const { home: to, folder } = copy();
+    {
+      await using opened = await Vault.open(to);
+      await opened.changePassphrase('right');
+    }
+    const size = readFileSync(join(folder, 'key.age')).length;
+    for (const name of ['key.age', 'key.age.copy']) {
+      flip(join(folder, name), 8 * (size - 5));
+      await using opened = await Vault.open(to, { passphrase: 'right' });
+      assert.deepEqual(await pictureOf(opened), whole);
+    }
+    await assert.rejects(Vault.open(to, { passphrase: 'wrong' }), WrongPassphraseError);
+    for (const name of ['key.age', 'key.age.copy']) writeFileSync(join(folder, name), 'age-encryption.org/v1\n');
+    await assert.rejects(Vault.open(to, { passphrase: 'right' }), VaultDamagedError);
+  });
+
+  it('by swapping what belongs to two entries is seen', async () => {
+    const { home: to, folder } = copy();
+    const [one, two] = readdirSync(join(folder, 'blobs'));
+    const path = (name: string) => join(folder, 'blobs', name);
+    const content = readFileSync(path(one!));
+    writeFileSync(path(one!), readFileSync(path(two!)));
+    writeFileSync(path(two!), content);
+    await using opened = await Vault.open(to);
+    assert.equal((await opened.check()).length, 2);
+  });
+});

@@ -1,0 +1,211 @@
+import sqlite3InitModule from '@sqlite.org/sqlite-wasm';
+import { LoamError } from '../base/errors.js';
+import { BlobDamaged, type BlobStore, type Pending } from './blobStore.js';
+import { VaultDamagedError } from './types.js';
+import type { Change, Entry, VaultIndex } from './vaultIndex.js';
+
+type Sqlite = Awaited<ReturnType<typeof sqlite3InitModule>>;
+type Database = InstanceType<Sqlite['oo1']['DB']>;
+
+let loading: Promise<Sqlite> | undefined;
+let loaded: Sqlite | undefined;
+
+/** Compiles SQLite (WebAssembly), once a process. Before it is done no image can be made. */
+export async function loadSqlite(): Promise<void> {
+  const quiet = { print: () => {}, printErr: () => {} };
+  loading ??= (sqlite3InitModule as (options: object) => Promise<Sqlite>)(quiet);
+  loaded = await loading;
+}
+
+function isSqliteError(error: unknown): boolean {
+  return error instanceof loaded!.SQLite3Error;
+}
+
+export interface IndexRow {
+  /** 32 hex digits. */
+  id: string;
+  type: string;
+  /** Name of the file with its content; null where it has none. */
+  blob: string | null;
+  sealed: Uint8Array;
+}
+
+const SCHEMA = `
+  PRAGMA secure_delete = ON;
+  CREATE TABLE meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
+  CREATE TABLE entries (id TEXT PRIMARY KEY, type TEXT NOT NULL, blob TEXT, sealed BLOB NOT NULL) WITHOUT ROWID;
+`;
+
+/**
+ * The index as an SQLite database in memory, read from and written to a file as a whole. So a write is one rename: no journal, and
+ * no page of an earlier state in the file. (SQLite's own file access is not used: its builds in WebAssembly that write files were
+ * found not to roll back a transaction that was killed.)
+ */
+export class IndexImage implements Disposable {
+  private constructor(
+    private readonly sqlite: Sqlite,
+    private readonly db: Database,
+  ) {}
+
+  static empty(): IndexImage {
+    const db = new loaded!.oo1.DB(':memory:', 'c');
+    db.exec(SCHEMA);
+    return new IndexImage(loaded!, db);
+  }
+
+  /** Undefined where the bytes are no database. */
+  static from(bytes: Uint8Array): IndexImage | undefined {
+    const sqlite = loaded!;
+    const { capi, wasm } = sqlite;
+    const db = new sqlite.oo1.DB(':memory:', 'c');
+    try {
+      const address = wasm.allocFromTypedArray(new Uint8Array(bytes));
+      const flags = capi.SQLITE_DESERIALIZE_FREEONCLOSE | capi.SQLITE_DESERIALIZE_RESIZEABLE;
+      db.checkRc(capi.sqlite3_deserialize(db.pointer!, 'main', address, bytes.length, bytes.length, flags));
+      db.exec('PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON; PRAGMA secure_delete = ON;');
+      return new IndexImage(sqlite, db);
+    } catch (error) {
+      db.close();
+      if (isSqliteError(error)) return undefined;
+      throw error;
+    }
+  }
+
+  /** Undefined where it is not there, or can't be read. */
+  meta(name: string): Buffer | undefined {
+    try {
+      const value = this.db.selectValue('SELECT value FROM meta WHERE name = ?', [name]);
+      return value instanceof Uint8Array ? Buffer.from(value) : undefined;
+    } catch (error) {
+      if (isSqliteError(error)) return undefined;
+      throw error;
+    }
+  }
+
+  /** Every row that can be read, `damaged` after them where some can't. */
+  rows(): { rows: IndexRow[]; damaged: boolean } {
+    const rows: IndexRow[] = [];
+    let damaged = false;
+    try {
+      const statement = this.db.prepare('SELECT id, type, blob, sealed FROM entries');
+      try {
+        while (statement.step()) {
+          const [id, type, blob, sealed] = statement.get([]) as unknown[];
+          const whole = typeof id === 'string' && typeof type === 'string' && sealed instanceof Uint8Array;
+          if (whole && (blob === null || typeof blob === 'string')) rows.push({ id, type, blob, sealed });
+          else damaged = true;
+        }
+      } finally {
+        statement.finalize();
+      }
+    } catch (error) {
+      if (!isSqliteError(error)) throw error;
+      damaged = true;
+    }
+    return { rows, damaged };
+  }
+
+  /** All or nothing. */
+  apply(change: { put: readonly IndexRow[]; remove: readonly string[]; meta: ReadonlyMap<string, Uint8Array> }): void {
+    this.db.transaction(() => {
+      const run = (sql: string, rows: Iterable<readonly (string | Uint8Array | null)[]>) => {
+        const statement = this.db.prepare(sql);
+        try {
+          for (const row of rows) statement.bind([...row]).stepReset();
+        } finally {
+          statement.finalize();
+        }
+      };
+      run(
+        'DELETE FROM entries WHERE id = ?',
+        change.remove.map((id) => [id]),
+      );
+      run(
+        'INSERT OR REPLACE INTO entries VALUES (?, ?, ?, ?)',
+        change.put.map(({ id, type, blob, sealed }) => [id, type, blob, sealed]),
+      );
+      run('INSERT OR REPLACE INTO meta VALUES (?, ?)', change.meta);
+    });
+  }
+
+  /** The file's content. @param compact leaves out pages that hold nothing any more */
+  export(compact: boolean): Uint8Array {
+    if (compact) this.db.exec('VACUUM');
+    return this.sqlite.capi.sqlite3_js_db_export(this.db);
+  }
+
+  [Symbol.dispose](): void {
+    this.db.close();
+  }
+}
+
+/** What the parts of a vault share. */
+export class VaultContext {
+  constructor(
+    readonly index: VaultIndex,
+    readonly blobs: BlobStore,
+  ) {}
+
+  /**
+   * Changes the index together with blobs: `content` is encrypted first, outside the lock, and named by the index in the same write
+   * as the rest. Blobs whose entries go or get another one are removed after it.
+   */
+  async store<T>(
+    content: Uint8Array | undefined,
+    decide: (blob: Entry['blob']) => { change: Change; result: T },
+  ): Promise<T> {
+    let pending: Pending | undefined;
+    if (content) pending = await this.blobs.prepare(content);
+    try {
+      return await this.index.update(async () => {
+        const before = this.index.blobs();
+        const blob = pending && { name: pending.name, secret: pending.secret };
+        const decided = decide(blob);
+        if (pending) await this.blobs.publish(pending);
+        return {
+          ...decided,
+          after: async () => {
+            const now = this.index.blobs();
+            await this.blobs.remove([...before].filter((name) => !now.has(name)));
+          },
+        };
+      });
+    } catch (error) {
+      if (pending) await this.abandon(pending);
+      throw error;
+    }
+  }
+
+  /** The write of the index may have come through all the same (an error after its rename). */
+  private async abandon(pending: Pending): Promise<void> {
+    try {
+      if (this.index.blobs().has(pending.name)) return;
+    } catch {
+      // A vault that cannot be read names no blobs; the next one that opens it sweeps.
+      return;
+    }
+    await this.blobs.discard(pending);
+  }
+
+  /** The content of an entry. @param what names it in a message: `the data set "mine"` */
+  async content(entry: Entry, bytes: number, what: string): Promise<Uint8Array> {
+    const { blob } = entry;
+    try {
+      if (!blob) throw new BlobDamaged('the index does not name its file');
+      return await this.blobs.read(blob.name, blob.secret, bytes);
+    } catch (error) {
+      if (!(error instanceof BlobDamaged)) throw error;
+      if (this.index.get(entry.id)?.blob?.name !== blob?.name) {
+        throw new LoamError({ found: `${what} was deleted or replaced while it was read`, fix: 'run again' });
+      }
+      throw new VaultDamagedError(
+        {
+          found: `${what} is damaged (${error.message}) and cannot be read; everything else in the vault can`,
+          where: blob && `blobs/${blob.name}`,
+          fix: 'restore the file from a copy, or delete it',
+        },
+        { cause: error },
+      );
+    }
+  }
+}

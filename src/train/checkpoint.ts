@@ -1,0 +1,210 @@
+import { createHash } from 'node:crypto';
+import { type FileHandle, rm } from 'node:fs/promises';
+import { applyStream, newIv } from '../base/crypto.js';
+import { LoamError } from '../base/errors.js';
+import { syncFolder, writeFileAtomic } from '../base/io.js';
+import {
+  CHUNK_BYTES,
+  type CheckpointHeader,
+  DamagedCheckpoint,
+  encodePreamble,
+  HASH_BYTES,
+  openCheckpoint,
+  type Positioned,
+  readFully,
+  readPreamble,
+  SEAL,
+  SEAL_BYTES,
+  SLOTS,
+  type Slot,
+  slotPath,
+} from './checkpointFile.js';
+
+interface Checkpoint {
+  header: CheckpointHeader;
+  /** In the order in which they were written. */
+  arrays: Map<string, Float32Array>;
+  sequence: number;
+  /** Where it was found: the next checkpoint belongs in the other slot. */
+  slot: Slot;
+}
+
+/** A checkpoint that was passed over. `reason` is part of a sentence: "its SHA-256 does not match". */
+interface DamagedFile {
+  file: string;
+  reason: string;
+}
+
+/**
+ * The newest checkpoint of a folder that is whole. Files are taken for hostile: sizes are held against the file before anything
+ * is allocated, unknown versions are refused, and nothing is returned whose hash does not match.
+ *
+ * @param key the one they were sealed with, if they were
+ * @returns no `checkpoint` where there is none, or none that is whole; `damaged` names those that are not
+ */
+export async function readCheckpoint(
+  folder: string,
+  key?: Uint8Array,
+): Promise<{ checkpoint?: Checkpoint; damaged: DamagedFile[] }> {
+  const damaged: DamagedFile[] = [];
+  const attempt = async <T>(slot: Slot, work: (file: Positioned, size: number) => Promise<T>) => {
+    const path = slotPath(folder, slot);
+    try {
+      const { file, size, close } = await openCheckpoint(path, key);
+      try {
+        return await work(file, size);
+      } finally {
+        await close();
+      }
+    } catch (error) {
+      const reason = reasonOf(error);
+      if (reason !== undefined) damaged.push({ file: path, reason });
+      return undefined;
+    }
+  };
+  const found: { slot: Slot; sequence: number }[] = [];
+  for (const slot of SLOTS) {
+    const sequence = await attempt(slot, async (file, size) => (await readPreamble(file, size)).preamble.sequence);
+    if (sequence !== undefined) found.push({ slot, sequence });
+  }
+  for (const { slot } of found.sort((a, b) => b.sequence - a.sequence)) {
+    const whole = await attempt(slot, readWhole);
+    if (whole !== undefined) return { checkpoint: { ...whole, slot }, damaged };
+  }
+  return { damaged };
+}
+
+async function readWhole(file: Positioned, size: number): Promise<Omit<Checkpoint, 'slot'>> {
+  const { preamble, bytes } = await readPreamble(file, size);
+  const hash = createHash('sha256').update(bytes);
+  const arrays = new Map<string, Float32Array>();
+  let position = bytes.length;
+  for (const { name, length } of preamble.arrays) {
+    const array = new Float32Array(length);
+    const target = new Uint8Array(array.buffer);
+    for (let at = 0; at < target.length; at += CHUNK_BYTES) {
+      const chunk = target.subarray(at, at + CHUNK_BYTES);
+      await readFully(file, chunk, position);
+      hash.update(chunk);
+      position += chunk.length;
+    }
+    arrays.set(name, array);
+  }
+  const stored = Buffer.alloc(HASH_BYTES);
+  await readFully(file, stored, position);
+  if (!hash.digest().equals(stored)) throw new DamagedCheckpoint('its SHA-256 does not match');
+  return { header: preamble.header, arrays, sequence: preamble.sequence };
+}
+
+/** Why a file is of no use; undefined for one that is not there. Throws what is neither damage nor the disk's fault. */
+function reasonOf(error: unknown): string | undefined {
+  if (error instanceof DamagedCheckpoint) return error.message;
+  // Raised by openRegularFile, in words; the cause is the system's error.
+  if (error instanceof LoamError) {
+    return (error.cause as NodeJS.ErrnoException | undefined)?.code === 'ENOENT' ? undefined : error.fault.found;
+  }
+  const code = (error as NodeJS.ErrnoException)?.code;
+  if (typeof code === 'string') return `it cannot be read (${code})`;
+  if (error instanceof RangeError) return 'it does not fit in memory';
+  throw error;
+}
+
+/**
+ * The sequence number of each slot's checkpoint, undefined where there is none or its header is damaged. Reads the headers only:
+ * quick, but blind to damage in the data.
+ */
+async function probeSlots(folder: string, key?: Uint8Array): Promise<(number | undefined)[]> {
+  return await Promise.all(
+    SLOTS.map(async (slot) => {
+      try {
+        const { file, size, close } = await openCheckpoint(slotPath(folder, slot), key);
+        try {
+          return (await readPreamble(file, size)).preamble.sequence;
+        } finally {
+          await close();
+        }
+      } catch {
+        // Whatever is wrong with it: the slot may be written, and an error of the disk will show then.
+        return undefined;
+      }
+    }),
+  );
+}
+
+interface WrittenCheckpoint {
+  slot: Slot;
+  sequence: number;
+  path: string;
+  bytes: number;
+}
+
+/**
+ * Writes a checkpoint that appears complete or not at all: the file of a slot is replaced only when the new one is on the disk, so a
+ * full disk or a power cut leaves both older ones. It needs room for a third while it is written.
+ *
+ * One writer at a time (the run's lock sees to it). `header` and `arrays` must not change until it has resolved.
+ *
+ * @param slot 'auto': the empty, unreadable or older slot, told by the headers alone. After a resume give the slot that was not read,
+ *   because damage to the data shows only to `readCheckpoint`.
+ * @param arrays kept bit for bit, payloads of NaN included
+ * @param key encrypts the file (AES-256-CTR)
+ * @throws LoamError when the disk is full or read-only, TypeError for a header that JSON cannot hold
+ */
+export async function writeCheckpoint(
+  folder: string,
+  slot: Slot | 'auto',
+  header: CheckpointHeader,
+  arrays: ReadonlyMap<string, Float32Array>,
+  key?: Uint8Array,
+): Promise<WrittenCheckpoint> {
+  const probed = await probeSlots(folder, key);
+  const chosen = slot === 'auto' ? olderSlot(probed) : slot;
+  const sequence = 1 + Math.max(-1, ...probed.map((found) => found ?? -1));
+  const preamble = encodePreamble({
+    sequence,
+    header,
+    arrays: [...arrays].map(([name, { length }]) => ({ name, length })),
+  });
+  const path = slotPath(folder, chosen);
+  let bytes = 0;
+  await writeFileAtomic(path, async (file) => {
+    const hash = createHash('sha256');
+    const iv = key && newIv();
+    let position = 0;
+    const append = async (data: Uint8Array) => {
+      for (let at = 0; at < data.length; at += CHUNK_BYTES) {
+        const chunk = data.subarray(at, at + CHUNK_BYTES);
+        hash.update(chunk);
+        await writeAll(file, key && iv ? applyStream(key, iv, position, chunk) : chunk);
+        position += chunk.length;
+      }
+    };
+    if (iv) await writeAll(file, Buffer.concat([SEAL, iv]));
+    await append(preamble);
+    for (const array of arrays.values()) {
+      await append(new Uint8Array(array.buffer, array.byteOffset, array.byteLength));
+    }
+    await append(hash.copy().digest());
+    bytes = position + (iv ? SEAL_BYTES : 0);
+  });
+  await syncFolder(folder);
+  return { slot: chosen, sequence, path, bytes };
+}
+
+/** The slot to replace. `probed` holds the sequence of each, undefined where there is none. */
+function olderSlot([first, second]: readonly (number | undefined)[]): Slot {
+  if (first === undefined) return 0;
+  if (second === undefined) return 1;
+  return first < second ? 0 : 1;
+}
+
+async function writeAll(file: FileHandle, data: Uint8Array): Promise<void> {
+  let done = 0;
+  while (done < data.length) done += (await file.write(data, done, data.length - done)).bytesWritten;
+}
+
+/** Removes every checkpoint of a folder for good: none comes back after a power cut. */
+export async function removeCheckpoints(folder: string): Promise<void> {
+  for (const slot of SLOTS) await rm(slotPath(folder, slot), { recursive: true, force: true });
+  await syncFolder(folder);
+}

@@ -1,0 +1,105 @@
+import { readFile, stat } from 'node:fs/promises';
+import { arch, cpus, hostname } from 'node:os';
+import { writeFileAtomic } from '../base/io.js';
+import { loamHome } from '../base/process.js';
+
+const VERSION = 1;
+
+/** A file of corrections has a line for each of a few dozen keys. */
+const MAX_BYTES = 1 << 20;
+
+/** A factor beyond this is a broken quote or a laptop that slept, and correcting by it would do more harm than none. */
+const MOST = 4;
+
+/** Weight of a new run once there have been a few: about the last three decide, since devices heat up and are updated. */
+const WEIGHT = 0.3;
+
+interface Correction {
+  factor: number;
+  runs: number;
+}
+type Devices = Map<string, Map<string, Correction>>;
+
+/**
+ * What was learnt on this device about its quotes: for each key (`time.qlora`) the factor by which the truth exceeded the quote.
+ * Kept in `device.json`. It only makes quotes better, so nothing that is wrong with the file is an error.
+ */
+export class Corrections {
+  private constructor(
+    private readonly path: string,
+    private readonly device: string,
+    private devices: Devices,
+  ) {}
+
+  /** @param device a home folder may be shared by several machines */
+  static async open(path = loamHome('device.json'), device = thisDevice()): Promise<Corrections> {
+    return new Corrections(path, device, await readDevices(path));
+  }
+
+  /** What to multiply a quote by: from 0.25 to 4, and 1 where nothing has been learnt. */
+  correctionFor(key: string): number {
+    return this.devices.get(this.device)?.get(key)?.factor ?? 1;
+  }
+
+  /**
+   * Learns from a finished run: the first counts in full, the next ones as in a mean, and later ones more than old ones, in the
+   * logarithm, in which twice and half as much cancel out. Quotes and truths that are no positive numbers are passed over.
+   *
+   * @param quoted as estimated, before any correction; in the unit of `truth`
+   * @returns false when it could not be written down; it then holds for this object only
+   */
+  async learn(key: string, quoted: number, truth: number): Promise<boolean> {
+    const ratio = truth / quoted;
+    if (![quoted, truth, ratio].every((figure) => figure > 0 && Number.isFinite(figure))) return false;
+    // Another process may have learnt something in the meantime.
+    const devices = await readDevices(this.path);
+    const known = devices.get(this.device) ?? new Map<string, Correction>();
+    const { factor, runs } = known.get(key) ?? { factor: 1, runs: 0 };
+    const weight = Math.max(WEIGHT, 1 / (runs + 1));
+    const log = (1 - weight) * Math.log(factor) + weight * Math.log(clamp(ratio));
+    known.set(key, { factor: clamp(Math.exp(log)), runs: runs + 1 });
+    devices.set(this.device, known);
+    this.devices = devices;
+    const plain = Object.fromEntries([...devices].map(([name, keys]) => [name, Object.fromEntries(keys)]));
+    try {
+      await writeFileAtomic(this.path, `${JSON.stringify({ version: VERSION, devices: plain }, null, 2)}\n`);
+      return true;
+    } catch {
+      // A full disk must not fail the run whose end this is.
+      return false;
+    }
+  }
+}
+
+function clamp(factor: number): number {
+  return Math.min(MOST, Math.max(1 / MOST, factor));
+}
+
+function thisDevice(): string {
+  const processors = cpus();
+  return `${hostname()}, ${processors[0]?.model.trim() || arch()} x ${processors.length}`;
+}
+
+/** What of a file makes sense; nothing of one that is not there, not ours, or damaged. */
+async function readDevices(path: string): Promise<Devices> {
+  const devices: Devices = new Map();
+  try {
+    const { size } = await stat(path);
+    if (size > MAX_BYTES) return devices;
+    const { version, devices: found } = JSON.parse(await readFile(path, 'utf8')) as Record<string, unknown>;
+    if (version !== VERSION) return devices;
+    for (const [device, keys] of Object.entries(found as object)) {
+      const known = new Map<string, Correction>();
+      for (const [key, value] of Object.entries(keys as object)) {
+        const { factor, runs } = (value ?? {}) as Partial<Correction>;
+        if (typeof factor !== 'number' || !Number.isSafeInteger(runs) || runs! < 1 || clamp(factor) !== factor)
+          continue;
+        known.set(key, { factor, runs: runs! });
+      }
+      devices.set(device, known);
+    }
+  } catch {
+    return new Map();
+  }
+  return devices;
+}

@@ -1,0 +1,270 @@
+import assert from 'node:assert/strict';
+import { join } from 'node:path';
+import { after, describe, it } from 'node:test';
+import { baseFingerprint } from '../adapters/lora.js';
+import { readAdapter } from '../adapters/openAdapter.js';
+import { writeAdapter } from '../adapters/writeAdapter.js';
+import { Random } from '../base/random.js';
+import { Engine } from '../engine/engine.js';
+import { LlamaModel } from '../engine/llama.js';
+import { layerLinears } from '../families/family.js';
+import { negativeLogLikelihood } from '../llama/measureNll.js';
+import { batchInputs } from '../model/batch.js';
+import { block } from '../model/block.js';
+import { byLayer, type ModuleFactors, PlacedLora } from '../model/factors.js';
+import { linearShape } from '../model/hyperparameters.js';
+import { eachLayer, Model } from '../model/model.js';
+import { Walker } from '../model/walker.js';
+import { familyVariants } from '../testing/familyVariants.js';
+import { forwardNodes, sequenceLogits } from '../testing/forward.js';
+import { meanKl } from '../testing/kl.js';
+import { plainNll } from '../testing/plainNll.js';
+import { scratchFolder } from '../testing/scratch.js';
+import { writeTinyModel } from '../testing/tinyModel.js';
+import { assertSame, checkDifferences, draw, rounding, step, withExactGelu, withRig } from '../testing/trainRig.js';
+import { type Part, Prefix, type RidgeExample } from './ridge/examples.js';
+import { fitRidge } from './ridge/fitRidge.js';
+
+/** One suite over every model family: what holds for one must hold for all. Its members are listed in testing/familyVariants.ts. */
+
+const folder = scratchFolder();
+const reference = new Engine({ threads: 1, kernels: 'reference' });
+const fast = new Engine({ threads: 1 });
+const random = new Random(23);
+after(() => {
+  reference[Symbol.dispose]();
+  fast[Symbol.dispose]();
+});
+const tokens = (n: number) => Int32Array.from({ length: n }, () => 3 + random.below(250));
+const normal = (n: number, scale: number) => Float32Array.from({ length: n }, () => scale * random.normal());
+const maxDifference = (a: ArrayLike<number>, b: ArrayLike<number>) =>
+  Array.from(a).reduce((most, x, i) => Math.max(most, Math.abs(x - b[i]!)), 0);
+
+async function libllamaLogits(path: string, sequence: Int32Array, adapter?: string): Promise<Float32Array> {
+  using model = await LlamaModel.load(path);
+  const context = await model.context({ contextLength: 256, threads: 1 });
+  if (adapter) context.setAdapters([{ adapter: await model.loadAdapter(adapter), scale: 1 }]);
+  const logits = new Float32Array(sequence.length * model.vocabulary.size);
+  await context.decode(sequence, 0, { wants: () => true, onLogits: (rows) => logits.set(rows) });
+  return logits;
+}
+
+async function ourLogits(model: Model, sequence: Int32Array, modules: readonly ModuleFactors[] = []) {
+  using workspace = model.engine.workspace(forwardNodes(model));
+  const placed = byLayer(modules, model.hyper.layers).map((list) => new PlacedLora(model.engine, list));
+  try {
+    const lora = placed.map((layer) => layer.lora);
+    return await sequenceLogits(model, workspace, sequence, lora);
+  } finally {
+    for (const layer of placed) layer[Symbol.dispose]();
+  }
+}
+
+/** Random corrections of some linears of the layers from `first` on. */
+function someModules(model: Model, parts: readonly (typeof layerLinears)[number][], first: number, size: number) {
+  const { hyper } = model;
+  const modules: ModuleFactors[] = [];
+  for (let layer = first; layer < hyper.layers; layer++) {
+    for (const module of parts) {
+      const [inputs, outputs] = linearShape(hyper, module);
+      const rank = 3;
+      const a = normal(rank * inputs, 1 / Math.sqrt(inputs));
+      modules.push({ layer, module, factors: { inputs, outputs, rank, a, b: normal(outputs * rank, size) } });
+    }
+  }
+  return modules;
+}
+
+/** The residual streams after the last layer of sequences that all have `prefix` before them, read once; [embedding] a token. */
+async function walkWithPrefix(model: Model, prefixTokens: Int32Array, sequences: readonly Int32Array[]) {
+  using workspace = model.engine.workspace(forwardNodes(model));
+  using prefix = await Prefix.create(model, workspace, prefixTokens);
+  const walked = sequences.map((ids) => ({ tokens: ids, positions: Int32Array.of(0) }));
+  const lengths = sequences.map((ids) => ids.length);
+  const groups = [{ members: sequences.map((_, i) => i), length: Math.max(...lengths), lengths }];
+  await using walker = await Walker.create(model, workspace, walked, { groups });
+  await eachLayer(model, 0, async (layer) => {
+    await prefix.advance(workspace, layer);
+    const { g, x } = await walker.begin(workspace, 0);
+    const inputs = batchInputs(g, groups[0]!, model.ropeFactors, prefix.keysValues);
+    const out = g.output(block(g, model.hyper, layer, x, inputs));
+    await g.compute();
+    await walker.hidden.write(0, out.toFloat32());
+  });
+  return { states: (await walker.hidden.read(0)).slice(), length: groups[0]!.length };
+}
+
+async function walkAlone(model: Model, sequence: Int32Array): Promise<Float32Array> {
+  using workspace = model.engine.workspace(forwardNodes(model));
+  await using walker = await Walker.create(model, workspace, [{ tokens: sequence, positions: Int32Array.of(0) }]);
+  await eachLayer(model, 0, async (layer) => {
+    const { g, x } = await walker.begin(workspace, 0);
+    const inputs = batchInputs(g, walker.batches[0]!.batch, model.ropeFactors);
+    const out = g.output(block(g, model.hyper, layer, x, inputs));
+    await g.compute();
+    await walker.hidden.write(0, out.toFloat32());
+  });
+  return (await walker.hidden.read(0)).slice();
+}
+
+async function checkPrefix(model: Model, prefix: Int32Array, sequences: readonly Int32Array[]): Promise<void> {
+  const { embedding } = model.hyper;
+  const { states, length } = await walkWithPrefix(model, prefix, sequences);
+  for (const [row, sequence] of sequences.entries()) {
+    const whole = await walkAlone(model, Int32Array.from([...prefix, ...sequence]));
+    const wanted = whole.subarray(prefix.length * embedding);
+    const found = states.subarray(row * length * embedding, (row * length + sequence.length) * embedding);
+    const size = Math.sqrt(wanted.reduce((sum, x) => sum + x * x, 0) / wanted.length);
+    const difference = maxDifference(wanted, found);
+    assert.ok(difference < 2e-4 * size, `sequence ${row} differs by ${difference}, streams of size ${size}`);
+  }
+}
+
+/** Random sequences whose targets are what the model with `modules` finds likeliest. */
+async function taughtExamples(model: Model, modules: readonly ModuleFactors[], count: number, part: Part) {
+  const { vocabulary } = model.hyper;
+  const examples: RidgeExample[] = [];
+  for (let i = 0; i < count; i++) {
+    const sequence = tokens(24);
+    const positions = Int32Array.from({ length: 18 }, (_, k) => 5 + k);
+    const logits = await ourLogits(model, sequence, modules);
+    const likeliest = (position: number) => {
+      const row = logits.subarray(position * vocabulary, (position + 1) * vocabulary);
+      return row.reduce((best, x, token) => (x > row[best]! ? token : best), 0);
+    };
+    const walked = { tokens: sequence, positions };
+    examples.push({ part, prefix: -1, student: walked, teacher: walked, targets: positions.map(likeliest) });
+  }
+  return examples;
+}
+
+async function meanNll(model: Model, examples: readonly RidgeExample[]): Promise<number> {
+  let [sum, count] = [0, 0];
+  for (const { student, targets } of examples) {
+    const logits = await ourLogits(model, student.tokens);
+    student.positions.forEach((position, i) => {
+      const { vocabulary } = model.hyper;
+      sum += negativeLogLikelihood(logits.subarray(position * vocabulary, (position + 1) * vocabulary), targets[i]!);
+      count++;
+    });
+  }
+  return sum / count;
+}
+
+for (const [index, { name, ...options }] of familyVariants.entries()) {
+  describe(name, () => {
+    const path = join(folder, `${index}.gguf`);
+    const made = writeTinyModel(path, options);
+    const withModel = async (engine: Engine, use: (model: Model) => Promise<void>) => {
+      await made;
+      await using model = await Model.open(engine, path);
+      await use(model);
+    };
+
+    it('has the logits of libllama', async () => {
+      await made;
+      const sequence = tokens(70);
+      const expected = await libllamaLogits(path, sequence);
+      const size = Math.sqrt(expected.reduce((sum, x) => sum + x * x, 0) / expected.length);
+      for (const [engine, limits] of [
+        [reference, { kl: 1e-7, logits: 1e-4 }],
+        [fast, { kl: 1e-5, logits: 2e-2 }],
+      ] as const) {
+        await withModel(engine, async (model) => {
+          const found = await ourLogits(model, sequence);
+          const kl = meanKl(expected, found, model.hyper.vocabulary);
+          assert.ok(kl < limits.kl, `${engine.kernels} kernels: KL ${kl}`);
+          const difference = maxDifference(expected, found);
+          assert.ok(difference < limits.logits * size, `${engine.kernels}: ${difference}, logits of size ${size}`);
+        });
+      }
+    });
+
+    it('reads a prefix of keys and values as it reads the tokens again, in padded batches', () =>
+      withModel(fast, (model) => checkPrefix(model, tokens(23), [tokens(14), tokens(13), tokens(6)])));
+
+    it('has the gradients of finite differences through all layers', () =>
+      withRig({ model: { ...options, embedding: 32, headDim: (options.headDim ?? 16) / 2 } }, async (rig) => {
+        await withExactGelu(() => checkDifferences(rig, draw([24, 17]), {}, 2));
+      }));
+
+    it('trains the same with a shared opening and with activations computed again, on the NLL of a plain pass', () =>
+      withRig({ model: options }, async (rig) => {
+        const sequences = draw([31, 22, 27], 12);
+        const wanted = await step(rig, sequences);
+        const plain = await plainNll(rig.model, sequences, rig.factors);
+        assert.ok(maxDifference(plain, wanted.nll) < 1e-3, `differs by ${maxDifference(plain, wanted.nll)}`);
+        for (const how of [{ opening: 12 }, { opening: 8, recompute: true }, { recompute: true }]) {
+          assertSame(await step(rig, sequences, how), wanted, rounding);
+        }
+      }));
+
+    it('has an adapter do in libllama what it does in our graph, on every linear', () =>
+      withModel(reference, async (model) => {
+        const { hyper, gguf } = model;
+        const modules = someModules(model, layerLinears, 0, 0.3);
+        const file = join(folder, `${index}-adapter.gguf`);
+        await writeAdapter(file, {
+          base: {
+            architecture: hyper.architecture.name,
+            name: 'tiny',
+            sha256: 'a'.repeat(64),
+            fingerprint: await baseFingerprint(gguf),
+            templateSha256: 'b'.repeat(64),
+          },
+          modules,
+          alpha: 16,
+          name: 'test',
+          stopTokens: [2],
+          recipe: {},
+          metrics: {},
+          version: '0.0.0',
+        });
+        const read = await readAdapter(file, { gguf, hyper });
+        const sequence = tokens(40);
+        const expected = await libllamaLogits(path, sequence, file);
+        const base = await ourLogits(model, sequence);
+        const effect = meanKl(expected, base, hyper.vocabulary);
+        assert.ok(effect > 1e-3, `the adapter changes the answers by ${effect} only`);
+        for (const worn of [modules, read.modules]) {
+          const kl = meanKl(expected, await ourLogits(model, sequence, worn), hyper.vocabulary);
+          assert.ok(kl < 1e-6 * Math.max(1, effect), `KL ${kl}, the adapter's effect ${effect}`);
+        }
+      }));
+
+    it('has ridge follow a teacher whose corrections it can make, and predict what the teacher predicts', () =>
+      withModel(fast, async (model) => {
+        const { layers, vocabulary } = model.hyper;
+        const first = layers - 2;
+        const skill = someModules(model, ['attn_output', 'ffn_down'], first, 0.2);
+        const train = await taughtExamples(model, skill, 40, 'train');
+        const validation = await taughtExamples(model, skill, 10, 'validation');
+        const settings = { rank: 16, lambdas: [1e-3], firstLayer: first, sweeps: 1, firstSweepLayer: layers - 1 };
+        const problem = { examples: [...train, ...validation], prefixes: [], skill };
+        const nlls: number[] = [];
+        const fit = await fitRidge(fast, model, problem, settings, (event) => {
+          if (event.type === 'sweep') nlls.push(event.nll.train);
+        });
+        let [before, behind] = [0, 0];
+        for (const { student } of validation) {
+          const teacher = await ourLogits(model, student.tokens, skill);
+          before += meanKl(teacher, await ourLogits(model, student.tokens), vocabulary);
+          behind += meanKl(teacher, await ourLogits(model, student.tokens, fit.modules), vocabulary);
+        }
+        assert.ok(behind < 0.3 * before, `KL to the teacher ${behind}, without a correction ${before}`);
+        const [base, student] = [await meanNll(model, validation), fit.nll.student.validation];
+        assert.ok(student < base, `NLL ${student}, without a correction ${base}`);
+      }));
+  });
+}
+
+describe('a prefix that is read in several pieces', () => {
+  it('is seen through windows across their borders', async () => {
+    const path = join(folder, 'long.gguf');
+    const size = { embedding: 32, heads: 2, kvHeads: 1, headDim: 16, feedForward: 32 };
+    await writeTinyModel(path, { ...size, family: 'gemma3', layers: 2, window: 40, period: 2 });
+    await using model = await Model.open(fast, path);
+    // Pieces have 1,024 tokens; the first window after the border lies in both.
+    await checkPrefix(model, tokens(1040), [tokens(12), tokens(30)]);
+  });
+});

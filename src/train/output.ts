@@ -1,0 +1,160 @@
+import { readdir, rename, rm, stat } from 'node:fs/promises';
+import { basename, dirname, extname, join } from 'node:path';
+import { type AdapterToWrite, encodeAdapter, writeAdapter } from '../adapters/writeAdapter.js';
+import { explainWriteError, writeFileAtomic } from '../base/io.js';
+import { loamHome } from '../base/process.js';
+import { memoryFile } from '../engine/memory.js';
+import type { NamedBytes } from '../examples/example.js';
+import { referenceTo } from '../store/adapters.js';
+import type { Lineage } from '../store/types.js';
+import type { Vault } from '../store/Vault.js';
+import { sealedFolderName } from './runFolder.js';
+
+/** Where the adapter of a run goes: a file, or a keeper that stores it encrypted. */
+export interface AdapterOutput {
+  /** What messages call it: the path, or a reference. */
+  readonly label: string;
+  /** The adapter's own name, in its metadata. */
+  readonly name: string;
+  /** Makes the adapter readable under a path, as long as `use` takes. */
+  trial<T>(adapter: AdapterToWrite, use: (path: string) => Promise<T>): Promise<T>;
+  /** @param measured whether it passed the effect gate @returns what to call it from now on, and its size in bytes */
+  keep(adapter: AdapterToWrite, measured: boolean): Promise<{ label: string; bytes: number }>;
+}
+
+/** An adapter file, which appears under its name when it is kept. */
+export class FileOutput implements AdapterOutput {
+  readonly name: string;
+
+  constructor(readonly label: string) {
+    this.name = basename(label, extname(label));
+  }
+
+  private get candidate(): string {
+    return join(dirname(this.label), `.${basename(this.label)}.${process.pid}.candidate`);
+  }
+
+  async trial<T>(adapter: AdapterToWrite, use: (path: string) => Promise<T>): Promise<T> {
+    try {
+      await writeAdapter(this.candidate, adapter);
+      return await use(this.candidate);
+    } finally {
+      // Whatever went wrong above is what the user should hear of.
+      await rm(this.candidate, { force: true }).catch(() => {});
+    }
+  }
+
+  async keep(adapter: AdapterToWrite): Promise<{ label: string; bytes: number }> {
+    await this.trial(adapter, async (path) => {
+      await rename(path, this.label).catch((error: unknown) => {
+        throw explainWriteError(error, this.label);
+      });
+    });
+    return { label: this.label, bytes: (await stat(this.label)).size };
+  }
+}
+
+/** An adapter that is given to a keeper, and is a file only if `file` names one. */
+export class KeptOutput implements AdapterOutput {
+  constructor(
+    private readonly keeper: Keeper,
+    private readonly file: string | undefined,
+  ) {}
+
+  get name(): string {
+    return this.keeper.name;
+  }
+  get label(): string {
+    return this.keeper.name;
+  }
+
+  async trial<T>(adapter: AdapterToWrite, use: (path: string) => Promise<T>): Promise<T> {
+    await using file = await memoryFile(await encodeAdapter(this.label, adapter));
+    return await use(file.path);
+  }
+
+  async keep(adapter: AdapterToWrite, measured: boolean): Promise<{ label: string; bytes: number }> {
+    const bytes = await encodeAdapter(this.label, adapter);
+    const label = await this.keeper.keep(bytes, adapter, measured);
+    if (this.file !== undefined) await writeFileAtomic(this.file, bytes);
+    return { label, bytes: bytes.length };
+  }
+}
+
+/** What a run needs that may leave nothing readable on the disk. */
+export interface PrivateRun {
+  /** Seals what the run keeps while it lasts, its checkpoints above all; the same for the same run. */
+  key: Uint8Array;
+  /** Called at the end of a run that has ended well: nothing needs the key any more. */
+  forget(): Promise<void>;
+  /** Held-out examples that are not in a file, in the place of --heldout. */
+  heldout?: string | NamedBytes;
+  /** Takes the adapter; where there is none it goes to the file of --out. */
+  keeper?: Keeper;
+}
+
+interface Keeper {
+  /** The adapter's name. */
+  name: string;
+  /** Called early, with the base model. Throws LoamError where the adapter cannot be kept. */
+  check(base: AdapterToWrite['base']): void;
+  /**
+   * Keeps an adapter (GGUF).
+   * @param measured false for the best state of a stopped run
+   * @returns what to call it: `vault:me@3`
+   */
+  keep(bytes: Uint8Array, adapter: AdapterToWrite, measured: boolean): Promise<string>;
+}
+
+interface VaultRunRequest {
+  /** Adapter to add a version to, or a new name; without one the adapter goes to the file of --out. */
+  name?: string;
+  /** File that the adapter is written to besides, or instead. */
+  out?: string;
+  /** Id of the data set in the vault that is learnt from; the sha256 alone for a file. */
+  dataset?: string;
+  /** Ids of versions of the vault that training begins with, and that teaches. */
+  parent?: string;
+  teacher?: string;
+}
+
+/** A run whose data or adapter belongs to the vault: its checkpoints are sealed with a key that lies there. */
+export async function vaultRun(vault: Vault, request: VaultRunRequest): Promise<PrivateRun> {
+  const { name, dataset, parent, teacher } = request;
+  await removeStrayRuns(vault);
+  const purpose = { dataset, run: name === undefined ? `file ${request.out}` : `adapter ${name}` };
+  const key = await vault.runKeys.get(purpose);
+  const forget = () => vault.runKeys.forget(purpose);
+  if (name === undefined) return { key, forget };
+  return {
+    key,
+    forget,
+    keeper: {
+      name,
+      check: ({ name: model, sha256 }) => vault.adapters.requireFits(name, { name: model, sha256 }),
+      async keep(bytes, adapter, measured) {
+        const model = { name: adapter.base.name, sha256: adapter.base.sha256 };
+        const lineage: Lineage = {
+          base: model,
+          datasets: [{ id: dataset, sha256: String(adapter.recipe.data) }],
+          recipe: adapter.recipe,
+          metrics: adapter.metrics,
+          parent,
+          teacher,
+        };
+        const version = await vault.adapters.addVersion({ name, model }, bytes, lineage, { activate: measured });
+        return referenceTo({ name }, version);
+      },
+    },
+  };
+}
+
+/** Folders of stopped runs whose key is gone: nobody can read them, and nothing goes on from them. */
+async function removeStrayRuns(vault: Vault): Promise<void> {
+  const runs = loamHome('runs');
+  const names = await readdir(runs).catch(() => []);
+  const known = new Set((await vault.runKeys.all()).map(sealedFolderName));
+  for (const name of names) {
+    if (name.startsWith('sealed-') && !known.has(name)) await rm(join(runs, name), { recursive: true, force: true });
+  }
+}

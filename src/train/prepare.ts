@@ -1,0 +1,163 @@
+import { LoamError } from '../base/errors.js';
+import { count } from '../base/format.js';
+import { type EncodedExamples, encodeExamples, type Sequence } from '../examples/encode.js';
+import type { Dataset, Example, NamedBytes } from '../examples/example.js';
+import { loadDataset } from '../examples/loadDataset.js';
+import { removeOverlap, splitExamples } from '../examples/split.js';
+import { fallbackTemplate } from '../model/chatTemplate.js';
+import type { Model } from '../model/model.js';
+import type { Tokenizer } from '../model/tokenizer.js';
+import type { TuneEvent } from './events.js';
+import { limitAdvice, type TuneOptions } from './options.js';
+import { buildExamples, planShots, type RidgeExample } from './ridge/examples.js';
+
+/** The user's examples as token sequences, by what they are used for. */
+export interface PreparedData {
+  train: Sequence[];
+  validation: Sequence[];
+  /** Empty without a held-out file. */
+  heldout: Sequence[];
+  /** Number in the user's file, from 0, of the record that each sequence comes from. */
+  records: { train: number[]; validation: number[] };
+  /** sha256 of the data files, hex. */
+  hashes: { data: string; heldout?: string };
+  examples: { train: number; validation: number; heldout: number };
+  /** A few examples that are not learnt from, for answers before and after. */
+  samples: Example[];
+}
+
+/** Examples kept as samples. */
+const sampleCount = 4;
+
+/** Share of the data held out for choosing, and for measuring where there is no held-out file. */
+const validationShare = 0.1;
+const minValidation = 4;
+/** Examples named one by one in warnings; the rest is counted. */
+const named = 3;
+
+/** Loads, splits and encodes the data, telling of everything that is left out. */
+export async function prepareData(
+  tokenizer: Tokenizer,
+  request: {
+    data: string | NamedBytes;
+    heldout?: string | NamedBytes;
+    maxTokens: number;
+    contextLength: number;
+    seed: number;
+  },
+  emit: (event: TuneEvent) => void,
+  signal?: AbortSignal,
+): Promise<PreparedData> {
+  const warn = (message: string) => emit({ type: 'warning', message });
+  const load = async (source: string | NamedBytes): Promise<Dataset> => {
+    const dataset = await loadDataset(source, { signal });
+    for (const problem of dataset.problems) emit({ type: 'problem', file: dataset.file, problem });
+    return dataset;
+  };
+  const data = await load(request.data);
+  const heldout = request.heldout === undefined ? undefined : await load(request.heldout);
+  const overlap = removeOverlap(data.examples, heldout?.examples ?? []);
+  if (overlap.train.length === 0) {
+    throw new LoamError({
+      found: 'every example is also in the held-out file',
+      where: data.file,
+      fix: 'give another file to --heldout, or none',
+    });
+  }
+  for (const { reason } of overlap.removed.slice(0, named)) warn(`${data.file}: ${reason}; it is not trained on`);
+  if (overlap.removed.length > named) {
+    warn(`${count(overlap.removed.length - named)} more ask the same as held-out examples and are not trained on`);
+  }
+  const split = splitExamples(overlap.train, { fraction: validationShare, seed: request.seed, minValidation });
+  if (split.remark) warn(split.remark);
+  if (split.moved.length > 0) {
+    warn(`${count(split.moved.length)} examples that ask the same were kept on one side of the validation split`);
+  }
+
+  const advice = `shorten the examples or ${limitAdvice(request.maxTokens, request.contextLength)}`;
+  const encode = async (examples: readonly Example[], what: string): Promise<Sequence[]> => {
+    const encoded: EncodedExamples = await encodeExamples(tokenizer, examples, {
+      maxTokens: request.maxTokens,
+      signal,
+    });
+    if (encoded.tooLong.length > 0) {
+      const records = encoded.tooLong.slice(0, 5).map(({ example }) => count(examples[example]!.source.index + 1));
+      const more = encoded.tooLong.length > 5 ? ' ...' : '';
+      warn(
+        `${count(encoded.tooLong.length)} of ${count(examples.length)} ${what} examples are longer than ${count(request.maxTokens)} tokens and are left out (record ${records.join(', ')}${more}); ${advice}`,
+      );
+    }
+    return encoded.sequences;
+  };
+  const train = await encode(split.train, 'training');
+  const validation = await encode(split.validation, 'validation');
+  const held = heldout ? await encode(heldout.examples, 'held-out') : [];
+  if (train.length === 0) {
+    throw new LoamError({
+      found: `no training example fits into ${count(request.maxTokens)} tokens`,
+      where: data.file,
+      fix: advice,
+    });
+  }
+  if (heldout && held.length === 0) {
+    throw new LoamError({
+      found: `no held-out example fits into ${count(request.maxTokens)} tokens`,
+      where: heldout.file,
+      fix: advice,
+    });
+  }
+  if (!tokenizer.hasOwnTemplate) {
+    warn(
+      `the model file has no chat template; ${tokenizer.template.source === fallbackTemplate ? 'ChatML, as llama.cpp does,' : "its family's"} is assumed. A chat model usually learns faster`,
+    );
+  }
+  const examples = {
+    train: split.train.length,
+    validation: split.validation.length,
+    heldout: heldout?.examples.length ?? 0,
+  };
+  emit({
+    type: 'data',
+    file: data.file,
+    examples: data.examples.length,
+    ...examples,
+    tokens: train.reduce((sum, { targets }) => sum + targets.length, 0),
+  });
+  const recordsOf = (sequences: readonly Sequence[], from: readonly Example[]) =>
+    sequences.map(({ example }) => from[example]!.source.index);
+  const unlearnt = heldout?.examples ?? split.validation;
+  return {
+    train,
+    validation,
+    heldout: held,
+    records: { train: recordsOf(train, split.train), validation: recordsOf(validation, split.validation) },
+    hashes: { data: data.sha256, heldout: heldout?.sha256 },
+    examples,
+    samples: unlearnt.slice(0, sampleCount),
+  };
+}
+
+/** Shots by default are as many as fit into this. */
+const defaultShotTokens = 4096;
+/** Share of the context that shots may fill. */
+const contextShare = 0.75;
+
+/** What teacher and student read, of prepared data. */
+export async function planExamples(
+  model: Model,
+  tokenizer: Tokenizer,
+  prepared: PreparedData,
+  options: Pick<TuneOptions, 'shots' | 'seed'>,
+  preset: { shots: number },
+): Promise<{ examples: RidgeExample[]; prefixes: Int32Array[]; shots: number[][] }> {
+  const { contextLength } = model.hyper;
+  const { train, validation, heldout } = prepared;
+  const longest = [...train, ...validation, ...heldout].reduce((most, { tokens }) => Math.max(most, tokens.length), 0);
+  const shotTokens = Math.min(Math.floor(contextShare * contextLength), contextLength - longest);
+  const plan = planShots(train, {
+    shots: options.shots ?? preset.shots,
+    maxTokens: options.shots === undefined ? Math.min(shotTokens, defaultShotTokens) : shotTokens,
+    seed: options.seed,
+  });
+  return { ...buildExamples(prepared, plan, await tokenizer.opening()), shots: plan.prefixes };
+}

@@ -1,0 +1,52 @@
+import { stat } from 'node:fs/promises';
+import { hashFile } from '../base/io.js';
+import type { TuneEvent } from './events.js';
+
+/** Milliseconds between two events of progress. */
+const interval = 200;
+
+/** Hands on the events of a fit, those of progress named after their stage and at most five a second, the last in any case. */
+export function thinProgress<S extends string, E extends { type: string }>(
+  stage: S,
+  emit: (event: E | { type: 'progress'; stage: S; done: number; total: number }) => void,
+): (event: E | { type: 'progress'; done: number; total: number }) => void {
+  let last = 0;
+  return (event) => {
+    if (!('done' in event)) {
+      emit(event);
+      return;
+    }
+    const now = performance.now();
+    if (now - last < interval && event.done < event.total) return;
+    last = now;
+    emit({ ...event, stage });
+  };
+}
+
+/** sha256 of a file, hex, telling how far it is. */
+export async function hashWithProgress(
+  path: string,
+  emit: (event: Extract<TuneEvent, { type: 'progress' }>) => void,
+  signal: AbortSignal,
+): Promise<string> {
+  const { size } = await stat(path);
+  const hashing = hashFile(path, signal);
+  for (;;) {
+    const { done, value } = await hashing.next();
+    if (done) return value;
+    emit({ type: 'progress', stage: 'hash', done: value, total: size });
+  }
+}
+
+/** The recorded SHA-256 of a model, or that of its file. */
+export async function hashOrKnown(
+  { path, sha256 }: { path: string; sha256: string | null },
+  signal?: AbortSignal,
+): Promise<string> {
+  if (sha256 !== null) return sha256;
+  const hashing = hashFile(path, signal);
+  for (;;) {
+    const { done, value } = await hashing.next();
+    if (done) return value;
+  }
+}

@@ -1,0 +1,215 @@
+import { type FileHandle, open, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { BlockCipher } from '../../base/crypto.js';
+import { explainWriteError } from '../../base/io.js';
+import type { Workspace } from '../../engine/graph.js';
+import { toHalf } from '../../engine/rows.js';
+import { type Batch, groupSequences, sharedBlock, streamInputs, tokenIndex } from '../../model/batch.js';
+import { eachLayer, type Model } from '../../model/model.js';
+import { HiddenStates } from '../../model/walker.js';
+import { ownLengths, type TrainSequence } from './trainStep.js';
+
+/** Bytes kept in memory; a larger cache lies in a file. */
+const memoryBudget = 128 << 20;
+
+/**
+ * Activations that enter the first trained layer, f16, one block a sequence: computed once, read in every epoch. In memory up to a
+ * budget, else in a temporary file without a name, encrypted with a key that only this object has, so that nothing of the user's can be
+ * read from the disk (on Windows it has a name until it is closed).
+ */
+export class ActivationCache implements AsyncDisposable {
+  private readonly memory: Uint16Array[] = [];
+  private readonly offsets: number[];
+  private file: FileHandle | undefined;
+  private readonly cipher = new BlockCipher();
+  private readonly written = new Set<number>();
+  private path: string | undefined;
+
+  private constructor(
+    private readonly tokens: readonly number[],
+    private readonly width: number,
+    private readonly folder: string,
+  ) {
+    let at = 0;
+    this.offsets = tokens.map((n) => {
+      const offset = at;
+      at += 2 * n * width;
+      return offset;
+    });
+  }
+
+  /** Bytes of a cache for sequences of these lengths. */
+  static bytes(tokens: readonly number[], width: number): number {
+    return 2 * width * tokens.reduce((sum, n) => sum + n, 0);
+  }
+
+  /** Whether a cache of so many bytes goes to disk. */
+  static usesDisk(bytes: number, budget = memoryBudget): boolean {
+    return bytes > budget;
+  }
+
+  static async create(
+    tokens: readonly number[],
+    width: number,
+    budget = memoryBudget,
+    folder = tmpdir(),
+  ): Promise<ActivationCache> {
+    const cache = new ActivationCache(tokens, width, folder);
+    if (!ActivationCache.usesDisk(ActivationCache.bytes(tokens, width), budget)) return cache;
+    const path = join(folder, `loam-${process.pid}-${Math.random().toString(36).slice(2)}.tmp`);
+    try {
+      cache.file = await open(path, 'wx+', 0o600);
+    } catch (error) {
+      throw explainWriteError(error, path);
+    }
+    await rm(path).catch(() => {
+      cache.path = path;
+    });
+    return cache;
+  }
+
+  private shared: Uint16Array | undefined;
+
+  /** What all sequences begin with, [width, opening]; kept in memory. */
+  setOpening(block: Uint16Array): void {
+    this.shared = block;
+  }
+  get opening(): Uint16Array {
+    if (!this.shared) throw new Error('the opening was read before it was written');
+    return this.shared;
+  }
+
+  /** The block of a sequence, [width, tokens]. */
+  async write(sequence: number, block: Uint16Array): Promise<void> {
+    if (block.length !== this.tokens[sequence]! * this.width) {
+      throw new RangeError(`${block.length} values for sequence ${sequence}`);
+    }
+    this.written.add(sequence);
+    if (!this.file) {
+      this.memory[sequence] = block;
+      return;
+    }
+    const bytes = this.cipher.encrypt(sequence, new Uint8Array(block.buffer, block.byteOffset, block.byteLength));
+    try {
+      let done = 0;
+      while (done < bytes.length) {
+        done += (await this.file.write(bytes, done, bytes.length - done, this.offsets[sequence]! + done)).bytesWritten;
+      }
+    } catch (error) {
+      throw explainWriteError(error, this.folder);
+    }
+  }
+
+  /** Sequences one after the other, each padded with zeros to `length` tokens: [width, length·members]. */
+  async gather(members: readonly number[], length: number): Promise<Uint16Array> {
+    const out = new Uint16Array(members.length * length * this.width);
+    await Promise.all(
+      members.map(async (sequence, i) => {
+        const at = i * length * this.width;
+        const into = out.subarray(at, at + this.tokens[sequence]! * this.width);
+        const block = this.memory[sequence];
+        if (block) {
+          into.set(block);
+          return;
+        }
+        if (!this.file || !this.written.has(sequence)) {
+          throw new Error(`activations of sequence ${sequence} were read before they were written`);
+        }
+        const bytes = new Uint8Array(into.buffer, into.byteOffset, into.byteLength);
+        let done = 0;
+        while (done < bytes.length) {
+          const position = this.offsets[sequence]! + done;
+          const { bytesRead } = await this.file.read(bytes, done, bytes.length - done, position);
+          if (bytesRead === 0)
+            throw new Error(`activations of sequence ${sequence} were read before they were written`);
+          done += bytesRead;
+        }
+        this.cipher.decrypt(sequence, bytes);
+      }),
+    );
+    return out;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.memory.length = 0;
+    await this.file?.close();
+    this.file = undefined;
+    if (this.path) await rm(this.path, { force: true });
+  }
+}
+
+/**
+ * Walks all sequences through the layers below `firstLayer`, which training does not change, and keeps what comes out, divided by
+ * the model's `embeddingScale`.
+ * @param opening tokens that all sequences begin with
+ * @param onBatch tokens that have passed one layer
+ */
+export async function enteringActivations(
+  model: Model,
+  workspace: Workspace,
+  sequences: readonly TrainSequence[],
+  { firstLayer, opening }: { firstLayer: number; opening: number },
+  onBatch: (tokens: number) => void,
+  signal?: AbortSignal,
+): Promise<ActivationCache> {
+  const { embedding } = model.hyper;
+  const lengths = ownLengths(sequences, opening);
+  const groups = groupSequences(lengths);
+  const tokensOf = ({ length, members }: Batch) => length * members.length;
+  await using hidden = await HiddenStates.create(groups.map((batch) => embedding * tokensOf(batch)));
+  let shared: Float32Array | undefined;
+
+  const embed = async (tokens: Int32Array) => {
+    const g = workspace.begin();
+    const x = g.output(model.embed(g, g.input('i32', [tokens.length], tokens)));
+    await g.compute(signal);
+    return x.toFloat32();
+  };
+  if (opening > 0) shared = await embed(sequences[0]!.tokens.slice(0, opening));
+  for (const [index, batch] of groups.entries()) {
+    const tokens = new Int32Array(tokensOf(batch));
+    batch.members.forEach((member, row) => {
+      tokens.set(sequences[member]!.tokens.subarray(opening), row * batch.length);
+    });
+    await hidden.write(index, await embed(tokens));
+  }
+
+  const walk = async (layer: Parameters<Parameters<typeof eachLayer>[2]>[0]) => {
+    let after: Float32Array | undefined;
+    for (const [index, batch] of groups.entries()) {
+      const g = workspace.begin();
+      const own = g.input('f32', [embedding, tokensOf(batch)], await hidden.read(index));
+      const x = shared ? g.concat(own, g.input('f32', [embedding, opening], shared), 1) : own;
+      const inputs = streamInputs(g, batch, opening, model.ropeFactors);
+      const out = g.output(sharedBlock(g, model.hyper, layer, x, inputs));
+      await g.compute(signal);
+      const values = out.toFloat32();
+      await hidden.write(index, values.subarray(0, own.elements));
+      // The same in every batch.
+      if (shared) after ??= values.slice(own.elements);
+      onBatch(tokensOf(batch));
+    }
+    shared = after;
+  };
+  await eachLayer(model, 0, walk, firstLayer);
+
+  const cache = await ActivationCache.create(lengths, embedding);
+  // As large as embeddings make them, streams exceed what f16 holds.
+  const { embeddingScale } = model.hyper;
+  const half = (stream: Float32Array) => toHalf(embeddingScale === 1 ? stream : stream.map((x) => x / embeddingScale));
+  try {
+    if (shared) cache.setOpening(half(shared));
+    for (const [index, batch] of groups.entries()) {
+      const states = await hidden.read(index);
+      for (const [row, member] of batch.members.entries()) {
+        const from = tokenIndex(batch, row, 0) * embedding;
+        await cache.write(member, half(states.subarray(from, from + lengths[member]! * embedding)));
+      }
+    }
+    return cache;
+  } catch (error) {
+    await cache[Symbol.asyncDispose]();
+    throw error;
+  }
+}

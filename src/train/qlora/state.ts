@@ -1,0 +1,182 @@
+import type { LayerLinear } from '../../families/family.js';
+import type { TransposedType } from '../../model/model.js';
+import type { ParameterState } from './parameters.js';
+
+export interface QloraSettings {
+  /** First adapted layer; those below are computed once. */
+  firstLayer: number;
+  /** Adapted linears of a layer. */
+  modules: readonly LayerLinear[];
+  rank: number;
+  /** The adapter adds alpha/rank · B·A·x, or alpha/√rank with `rsLora` (Kalajdzievski 2023). */
+  alpha: number;
+  rsLora: boolean;
+  /** Peak of the learning rate. */
+  learningRate: number;
+  /** Learning rate of B as a multiple of A's (LoRA+, Hayou et al. 2024). */
+  loraPlus: number;
+  epochs: number;
+  /** Examples a step. */
+  batch: number;
+  /** Tokens computed at once, at most. */
+  microTokens: number;
+  dropout: number;
+  /** Share of all steps in which the learning rate rises. */
+  warmup: number;
+  /** Learning rate at the end of the schedule as a share of its peak; 1 keeps it constant. */
+  rateFloor: number;
+  weightDecay: number;
+  /** Largest gradient norm. */
+  clip: number;
+  /** Validations in an epoch. */
+  evaluations: number;
+  /** Validations in a row without a new best that are borne; one more ends training. */
+  patience: number;
+  /** Weight of the past in the mean over the steps that is validated and kept; 0 keeps the newest values. */
+  averaging: number;
+  /** Runs of which the mean is kept, at most; see `fitQlora`. */
+  runs: number;
+  /** Rank of that mean, at most. */
+  keptRank: number;
+  /** Runs after the first learn the validation examples too, which have decided by then how long to train. */
+  learnValidation: boolean;
+  seed: number;
+  /** Computes activations twice instead of keeping them: a third more time, a fraction of the memory. */
+  recompute: boolean;
+  transposedType: TransposedType;
+}
+
+/** Everything that training needs to go on as if it had never stopped. */
+export interface QloraState {
+  /** Steps done. */
+  step: number;
+  parameters: ParameterState;
+  best: { step: number; validation: number; a: Float32Array; b: Float32Array };
+  /** NLL of the validation sequences before the first step. */
+  first: number;
+  /** Step of the last validation; -1 before any. */
+  validated: number;
+  /** Validations since the best one. */
+  stale: number;
+  /** 1, or 1/2 after a divergence. */
+  rateFactor: number;
+  /** Steps before this belong to a path that was left; Adam's bias correction counts from here. */
+  since: number;
+  /** Exponential mean of the training loss, and the lowest it has been. */
+  smoothed: number;
+  lowest: number;
+  /** Seconds of training before this process. */
+  seconds: number;
+  /** The run in hand, from 0, and how many there are going to be (1 until the first has ended). */
+  run: number;
+  runs: number;
+  /** Step at which the first run began: 0, or where it began again from the alternative. */
+  begun: number;
+  /** Steps done before the run in hand. */
+  offset: number;
+  /** The problem's alternative as flat values, while it may still be needed; and whether runs begin from it. */
+  alternative?: { a: Float32Array; b: Float32Array };
+  fromAlternative: boolean;
+  /** Why the first run ended; undefined before. */
+  ended?: 'schedule' | 'validation' | 'divergence';
+  /** What the runs between the first, whose best state is `best`, and the one in hand came to. */
+  finished: { a: Float32Array; b: Float32Array }[];
+}
+
+export type QloraEvent =
+  | { type: 'progress'; done: number; total: number }
+  | {
+      type: 'step';
+      step: number;
+      steps: number;
+      epoch: number;
+      /** Mean NLL of the step's response tokens, before the step. */
+      loss: number;
+      learningRate: number;
+      gradientNorm: number;
+      tokensPerSecond: number;
+    }
+  | { type: 'validation'; step: number; epoch: number; nll: number; best: boolean }
+  /** Training begins again, from the alternative. */
+  | { type: 'restart'; step: number }
+  /** A further run begins, of so many steps; the first one tells nothing. */
+  | { type: 'run'; run: number; runs: number; step: number; steps: number }
+  | { type: 'diverged'; step: number; loss: number; backTo: number; learningRate: number };
+
+/** Figures of the state besides its arrays; kept as text, because JSON has no NaN and no infinity. */
+const figures = [
+  'step',
+  'first',
+  'validated',
+  'stale',
+  'rateFactor',
+  'since',
+  'smoothed',
+  'lowest',
+  'seconds',
+  'run',
+  'runs',
+  'begun',
+  'offset',
+] as const;
+const parameterArrays = ['a', 'b', 'firstA', 'firstB', 'secondA', 'secondB', 'averageA', 'averageB'] as const;
+
+/** How the flat values lie: all A in rows of inputs, all B in rows of outputs. Another layout can't be gone on with. */
+const layout = 'rows of inputs, rows of outputs';
+
+/** A state as a checkpoint's header and arrays. */
+export function packState(state: QloraState): { header: Record<string, string>; arrays: Map<string, Float32Array> } {
+  const header: Record<string, string> = {
+    layout,
+    bestStep: String(state.best.step),
+    bestValidation: String(state.best.validation),
+    finished: String(state.finished.length),
+    alternative: String(state.alternative !== undefined),
+    fromAlternative: String(state.fromAlternative),
+  };
+  if (state.ended) header.ended = state.ended;
+  for (const name of figures) header[name] = String(state[name]);
+  const arrays = new Map<string, Float32Array>(parameterArrays.map((name) => [name, state.parameters[name]]));
+  arrays.set('bestA', state.best.a);
+  arrays.set('bestB', state.best.b);
+  if (state.alternative) {
+    arrays.set('alternativeA', state.alternative.a);
+    arrays.set('alternativeB', state.alternative.b);
+  }
+  state.finished.forEach(({ a, b }, run) => {
+    arrays.set(`finished${run}A`, a);
+    arrays.set(`finished${run}B`, b);
+  });
+  return { header, arrays };
+}
+
+/** The state of a checkpoint, bit for bit; undefined where something is missing (a checkpoint of another version). */
+export function unpackState(
+  header: Readonly<Record<string, unknown>>,
+  arrays: ReadonlyMap<string, Float32Array>,
+): QloraState | undefined {
+  const array = (name: string) => arrays.get(name);
+  const figure = (name: string) => (typeof header[name] === 'string' ? Number(header[name]) : undefined);
+  const known = [...figures, 'bestStep', 'bestValidation', 'finished'].every((name) => figure(name) !== undefined);
+  const runs = Array.from({ length: figure('finished') ?? 0 }, (_, run) => `finished${run}`);
+  const alternative = header.alternative === 'true';
+  const pairs = ['best', ...(alternative ? ['alternative'] : []), ...runs];
+  const all = [...parameterArrays, ...pairs.flatMap((name) => [`${name}A`, `${name}B`])].every(array);
+  if (!all || !known || header.layout !== layout) return undefined;
+  return {
+    ...(Object.fromEntries(figures.map((name) => [name, figure(name)!])) as Record<(typeof figures)[number], number>),
+    parameters: Object.fromEntries(
+      parameterArrays.map((name) => [name, array(name)!]),
+    ) as unknown as QloraState['parameters'],
+    best: {
+      step: figure('bestStep')!,
+      validation: figure('bestValidation')!,
+      a: array('bestA')!,
+      b: array('bestB')!,
+    },
+    alternative: alternative ? { a: array('alternativeA')!, b: array('alternativeB')! } : undefined,
+    fromAlternative: header.fromAlternative === 'true',
+    ended: header.ended as QloraState['ended'],
+    finished: runs.map((run) => ({ a: array(`${run}A`)!, b: array(`${run}B`)! })),
+  };
+}

@@ -1,0 +1,149 @@
+import { Operations } from '../../engine/operations.js';
+import type { Linear } from '../../engine/placement.js';
+import type { Tensor } from '../../engine/tensor.js';
+import { gradientRules, type Primitive, primitives } from './gradientRules.js';
+
+/** One recorded operation: `arguments` as the caller gave them. */
+interface Entry {
+  op: Primitive | 'frozen';
+  arguments: readonly unknown[];
+  result: Tensor;
+}
+
+/**
+ * Operations that remember what they did to tensors whose gradients are wanted, so that a reverse walk can add the backward pass to
+ * the same graph as ordinary operations (Wengert 1964; the table-and-walk form follows tinygrad's gradient.py). Nothing is recorded
+ * below the tensors that are watched: frozen layers cost nothing.
+ */
+export class Tape extends Operations {
+  private readonly entries: Entry[] = [];
+  private readonly wanted = new Set<Tensor>();
+  private readonly watched = new Set<Tensor>();
+  private recording = true;
+
+  constructor(private readonly plain: Operations) {
+    super(plain.context);
+    for (const op of primitives) this.intercept(op);
+  }
+
+  /** Makes one operation record itself. Compositions of operations (`pick`) record what they are made of. */
+  private intercept(op: Primitive): void {
+    const original = Operations.prototype[op] as (...args: unknown[]) => Tensor;
+    const record = (...args: unknown[]) => {
+      const outer = this.recording;
+      this.recording = false;
+      const result = original.apply(this, args);
+      this.recording = outer;
+      if (outer) this.note({ op, arguments: args, result });
+      return result;
+    };
+    Object.defineProperty(this, op, { value: record });
+  }
+
+  private note(entry: Entry): void {
+    if (!entry.arguments.some((argument) => this.wanted.has(argument as Tensor))) return;
+    if (entry.op !== 'frozen' && entry.op !== 'rowsOf' && !gradientRules[entry.op]) {
+      throw new Error(`no gradient rule for the operation ${entry.op} (src/qlora/gradientRules.ts)`);
+    }
+    this.entries.push(entry);
+    this.wanted.add(entry.result);
+  }
+
+  /** Asks for the gradient of a tensor: an adapter's factor, or the stream that enters the recorded part. */
+  watch<T extends Tensor>(tensor: T): T {
+    this.wanted.add(tensor);
+    this.watched.add(tensor);
+    return tensor;
+  }
+
+  /**
+   * y = W·x of a frozen weight as one step, however its layout computes it. `transposed` holds Wᵀ [outputs, inputs]: the gradient is
+   * one product in the order that every quantised kernel is made for.
+   */
+  frozen(forward: Linear, transposed: Linear, x: Tensor): Tensor {
+    const outer = this.recording;
+    this.recording = false;
+    const result = forward.apply(this, x);
+    this.recording = outer;
+    if (outer) this.note({ op: 'frozen', arguments: [x, transposed], result });
+    return result;
+  }
+
+  /**
+   * Adds the backward pass to the graph.
+   * @param seeds gradients of results, by result
+   * @param sink is given the gradient of each watched tensor as soon as it is complete, so that it can be consumed there and then
+   */
+  backward(seeds: ReadonlyMap<Tensor, Tensor>, sink: (watched: Tensor, gradient: Tensor) => void): void {
+    const { plain } = this;
+    const gradients = new Map(seeds);
+    const uses = new Map<Tensor, number>();
+    for (const { arguments: args } of this.entries) {
+      for (const argument of args) {
+        if (this.watched.has(argument as Tensor)) uses.set(argument as Tensor, (uses.get(argument as Tensor) ?? 0) + 1);
+      }
+    }
+    const add = (tensor: Tensor, gradient: Tensor) => {
+      const before = gradients.get(tensor);
+      gradients.set(tensor, before ? plain.add(before, gradient) : gradient);
+    };
+    // The gradients of a matrix's parts are put together once all are there.
+    const parts = new Map<Tensor, Part[]>();
+    const whole = (tensor: Tensor): Tensor | undefined => {
+      const list = parts.get(tensor);
+      parts.delete(tensor);
+      if (list) add(tensor, joinRows(plain, tensor, list));
+      return gradients.get(tensor);
+    };
+    const used = (tensor: Tensor) => {
+      if (!this.watched.has(tensor)) return;
+      const left = uses.get(tensor)! - 1;
+      uses.set(tensor, left);
+      const gradient = left === 0 ? whole(tensor) : undefined;
+      if (gradient) sink(tensor, gradient);
+    };
+    for (const { op, arguments: args, result } of this.entries.reverse()) {
+      const gradient = whole(result);
+      gradients.delete(result);
+      if (gradient && op === 'rowsOf') {
+        const [matrix, from] = args as Parameters<Operations['rowsOf']>;
+        if (this.wanted.has(matrix)) parts.set(matrix, [...(parts.get(matrix) ?? []), { from, gradient }]);
+      } else if (gradient) {
+        const wants = (argument: unknown) => this.wanted.has(argument as Tensor);
+        const parts =
+          op === 'frozen'
+            ? [(args[1] as Linear).apply(plain, dense(plain, gradient))]
+            : gradientRules[op]!({ ops: plain, gradient, result, wants }, ...(args as never[]));
+        parts.forEach((part, i) => {
+          if (part && wants(args[i])) add(args[i] as Tensor, part);
+        });
+      }
+      for (const argument of new Set(args)) {
+        // An argument given twice was counted twice.
+        for (const other of args) if (other === argument) used(argument as Tensor);
+      }
+    }
+  }
+}
+
+/** The gradient of some rows of a matrix, from row `from` on. */
+interface Part {
+  from: number;
+  gradient: Tensor;
+}
+
+/** One gradient from those of parts that follow one another from the first row on; rows behind the last part had no use. */
+function joinRows(ops: Operations, matrix: Tensor, parts: readonly Part[]): Tensor {
+  let joined: Tensor | undefined;
+  for (const { from, gradient } of [...parts].sort((a, b) => a.from - b.from)) {
+    const rows = joined?.ne[1] ?? 0;
+    if (from !== rows) throw new Error(`parts of ${matrix} whose gradients leave a gap or overlap at row ${rows}`);
+    joined = joined ? ops.concat(joined, dense(ops, gradient), 1) : dense(ops, gradient);
+  }
+  const missing = matrix.ne[1] - joined!.ne[1];
+  return missing > 0 ? ops.padRows(joined!, missing) : joined!;
+}
+
+function dense(ops: Operations, tensor: Tensor): Tensor {
+  return tensor.contiguous ? tensor : ops.cont(tensor);
+}

@@ -1,0 +1,233 @@
+import { Random } from '../../base/random.js';
+import type { Workspace } from '../../engine/graph.js';
+import type { Tensor, TensorBuffer } from '../../engine/tensor.js';
+import type { Sequence } from '../../examples/encode.js';
+import { type Batch, batchInputs, groupSequences, sharedOpening } from '../../model/batch.js';
+import {
+  afterAttention,
+  afterFeedForward,
+  attend,
+  feedForward,
+  type Layer,
+  type LayerLora,
+} from '../../model/block.js';
+import type { Model } from '../../model/model.js';
+import type { WalkedSequence } from '../../model/walker.js';
+
+/** What a sequence is used for: fitted, used to choose by, or only measured. */
+export type Part = 'train' | 'validation' | 'heldout';
+
+/** One example as the student and as the teacher read it. */
+export interface RidgeExample {
+  part: Part;
+  /** The whole rendered example. */
+  student: WalkedSequence;
+  /** What follows the prefix: the example without what the template puts before its first turn. Same positions, shifted. */
+  teacher: WalkedSequence;
+  /** Index of the prefix the teacher has in its context, -1 for none. */
+  prefix: number;
+  /** Tokens to be predicted at the positions. */
+  targets: Int32Array;
+}
+
+/** Parts that the student walks through the layers; what is held out is only read by the teacher, as a yardstick. */
+export type LearntPart = Exclude<Part, 'heldout'>;
+
+/** What is computed together. */
+export interface Groups {
+  /** Tokens that all of the student's sequences begin with. Its batches are of what follows them. */
+  opening: number;
+  student: Batch[];
+  teacher: Batch[];
+}
+
+/**
+ * Batches in which every example has the same part and prefix, for the student and, with the same members at the same index, for the
+ * teacher, who has those held out after them.
+ */
+export function groupExamples(examples: readonly RidgeExample[]): Groups {
+  const opening = sharedOpening(
+    examples.map(({ student }) => ({ tokens: student.tokens, targets: student.positions.map((at) => at + 1) })),
+  );
+  const buckets = new Map<string, number[]>();
+  examples.forEach(({ part, prefix }, i) => {
+    const key = `${part} ${prefix}`;
+    const bucket = buckets.get(key) ?? [];
+    bucket.push(i);
+    buckets.set(key, bucket);
+  });
+  const heldout = ([first]: number[]) => examples[first!]!.part === 'heldout';
+  const lists = [...buckets.values()];
+  const all = [...lists.filter((list) => !heldout(list)), ...lists.filter(heldout)].flatMap((indices) =>
+    groupSequences(indices.map((i) => examples[i]!.student.tokens.length - opening)).map((batch) => ({
+      ...batch,
+      members: batch.members.map((i) => indices[i]!),
+    })),
+  );
+  const teacher = all.map(({ members }) => {
+    const lengths = members.map((i) => examples[i]!.teacher.tokens.length);
+    return { members, lengths, length: Math.max(...lengths) };
+  });
+  return { opening, student: all.filter(({ members }) => !heldout([...members])), teacher };
+}
+
+export interface Parts {
+  train: readonly Sequence[];
+  validation: readonly Sequence[];
+  heldout: readonly Sequence[];
+}
+
+/**
+ * Lays examples out for teacher and student. A chat template begins every conversation with the same tokens (its default system
+ * message, the token that begins a text): `opening`. In the teacher's context they stand once, at the very beginning, as in one long
+ * conversation; repeating them before every shot makes the teacher much worse.
+ */
+export function buildExamples(
+  parts: Parts,
+  plan: ShotPlan,
+  opening: Int32Array,
+): { examples: RidgeExample[]; prefixes: Int32Array[] } {
+  const withoutOpening = (tokens: Int32Array) =>
+    opening.every((token, i) => tokens[i] === token) ? tokens.subarray(opening.length) : tokens;
+  const prefixes = plan.prefixes.map((shots) =>
+    Int32Array.from([...opening, ...shots.flatMap((shot) => [...withoutOpening(parts.train[shot]!.tokens)])]),
+  );
+  const examples: RidgeExample[] = [];
+  const add = (sequence: Sequence, part: Part, prefix: number) => {
+    const { tokens, targets } = sequence;
+    const positions = targets.map((position) => position - 1);
+    const own = prefix >= 0 ? withoutOpening(tokens) : tokens;
+    const cut = tokens.length - own.length;
+    examples.push({
+      part,
+      prefix,
+      student: { tokens, positions },
+      teacher: { tokens: own, positions: positions.map((position) => position - cut) },
+      targets: targets.map((position) => tokens[position]!),
+    });
+  };
+  const any = plan.prefixes.length > 0 ? 0 : -1;
+  parts.train.forEach((sequence, i) => {
+    add(sequence, 'train', plan.prefixOf[i]!);
+  });
+  for (const sequence of parts.validation) add(sequence, 'validation', any);
+  for (const sequence of parts.heldout) add(sequence, 'heldout', any);
+  return { examples, prefixes };
+}
+
+/** Random stream of the choice of shots. */
+const stream = 0x5407;
+
+/** Which examples stand in the teacher's context, and which it explains with them. */
+export interface ShotPlan {
+  /** Indices of sequences that form each prefix, in order. */
+  prefixes: number[][];
+  /** Prefix of each training sequence, -1 for none. No sequence is in the prefix it is taught with. */
+  prefixOf: number[];
+}
+
+/**
+ * Splits the training sequences into two halves and lets shots drawn from each half teach the other, so that every example both
+ * teaches and is learnt, and none is ever a shot for itself. Shots are drawn at random, as long as `maxTokens` are not exceeded. No
+ * prefix is empty.
+ */
+export function planShots(
+  sequences: readonly Sequence[],
+  options: { shots: number; maxTokens: number; seed: number },
+): ShotPlan {
+  const none = { prefixes: [], prefixOf: sequences.map(() => -1) };
+  if (options.shots === 0 || sequences.length < 2) return none;
+  // Sequences of one example stay together, or an example would teach itself.
+  const examples = new Random(options.seed, stream).shuffle([...new Set(sequences.map((s) => s.example))]);
+  if (examples.length < 2) return none;
+  const half = new Map(examples.map((example, i) => [example, i % 2]));
+  const prefixes = [0, 1].map((side) => {
+    const chosen: number[] = [];
+    let tokens = 0;
+    for (const example of examples) {
+      if (half.get(example) === side) continue;
+      const index = sequences.findIndex((s) => s.example === example);
+      const length = sequences[index]!.tokens.length;
+      if (chosen.length >= options.shots) break;
+      if (tokens + length > options.maxTokens) continue;
+      chosen.push(index);
+      tokens += length;
+    }
+    return chosen;
+  });
+  // Where no example of a half fits, the other half is taught without shots.
+  const used = prefixes.filter((shots) => shots.length > 0);
+  return { prefixes: used, prefixOf: sequences.map((s) => used.indexOf(prefixes[half.get(s.example)!]!)) };
+}
+
+/** Tokens of a prefix computed at once: bounds the memory of a long prefix; each chunk attends to the ones before it. */
+const chunkTokens = 1024;
+
+/**
+ * The shared prefix of a teacher (the user's own examples in its context): walked once through the layers, leaving its keys and
+ * values of the current layer for every example to attend to.
+ */
+export class Prefix implements Disposable {
+  private readonly hidden: Float32Array;
+  private readonly buffer: TensorBuffer;
+  private readonly keys: Tensor;
+  private readonly values: Tensor;
+
+  private constructor(
+    private readonly model: Model,
+    readonly tokens: Int32Array,
+  ) {
+    const { embedding, headDim, kvHeads } = model.hyper;
+    this.hidden = new Float32Array(tokens.length * embedding);
+    this.buffer = model.engine.buffer(2);
+    this.keys = this.buffer.tensor('f32', [headDim, tokens.length, kvHeads]);
+    this.values = this.buffer.tensor('f32', [headDim, tokens.length, kvHeads]);
+    this.buffer.allocate({ zero: true });
+  }
+
+  static async create(model: Model, workspace: Workspace, tokens: Int32Array, signal?: AbortSignal): Promise<Prefix> {
+    const self = new Prefix(model, tokens);
+    const g = workspace.begin();
+    const x = g.output(model.embed(g, g.input('i32', [tokens.length], tokens)));
+    await g.compute(signal);
+    x.read(self.hidden);
+    return self;
+  }
+
+  /** Keys and values of the layer that was walked last, f32 [headDim, tokens, kvHeads]. */
+  get keysValues(): { keys: Tensor; values: Tensor } {
+    return { keys: this.keys, values: this.values };
+  }
+
+  /** Walks through one layer. */
+  async advance(workspace: Workspace, layer: Layer, lora?: LayerLora, signal?: AbortSignal): Promise<void> {
+    const { hyper, ropeFactors } = this.model;
+    const { embedding, headDim, kvHeads } = hyper;
+    for (let start = 0; start < this.tokens.length; start += chunkTokens) {
+      const length = Math.min(chunkTokens, this.tokens.length - start);
+      const block = this.hidden.subarray(start * embedding, (start + length) * embedding);
+      const g = workspace.begin();
+      const part = (tensor: Tensor, from: number, count: number) =>
+        g.view(tensor, [headDim, count, kvHeads], {
+          offset: from * tensor.nb[1],
+          strides: [tensor.nb[1], tensor.nb[2]],
+        });
+      const before = start === 0 ? undefined : { keys: part(this.keys, 0, start), values: part(this.values, 0, start) };
+      const batch = { members: [0], length, lengths: [length] };
+      const x = g.input('f32', [embedding, length], block);
+      const attention = attend(g, hyper, layer, x, batchInputs(g, batch, ropeFactors, before), lora);
+      const store = (from: Tensor, to: Tensor) =>
+        g.run(g.copy(g.permute(g.reshape(from, headDim, kvHeads, length), 0, 2, 1, 3), part(to, start, length)));
+      store(attention.keys, this.keys);
+      store(attention.values, this.values);
+      const middle = afterAttention(g, hyper, layer, x, attention.context, lora);
+      const out = g.output(afterFeedForward(g, hyper, layer, middle, feedForward(g, hyper, layer, middle, lora), lora));
+      await g.compute(signal);
+      out.read(block);
+    }
+  }
+
+  [Symbol.dispose](): void {
+    this.buffer[Symbol.dispose]();
+  }
+}

@@ -1,0 +1,256 @@
+import assert from 'node:assert/strict';
+import { after, describe, it } from 'node:test';
+import { baseFingerprint } from '../../adapters/lora.js';
+import { writeAdapter } from '../../adapters/writeAdapter.js';
+import { Random } from '../../base/random.js';
+import { Engine } from '../../engine/engine.js';
+import { measureNll } from '../../llama/measureNll.js';
+import type { ModuleFactors } from '../../model/factors.js';
+import { LabelGradient } from '../../model/labelGradient.js';
+import { eachLayer, Model } from '../../model/model.js';
+import { scratchFolder } from '../../testing/scratch.js';
+import { type TinyModelOptions, writeTinyModel } from '../../testing/tinyModel.js';
+import type { RidgeSettings } from './correctLayer.js';
+import { groupExamples, type Part, type RidgeExample } from './examples.js';
+import { fitRidge } from './fitRidge.js';
+import { Student } from './student.js';
+import { rowsNll, walkedNll } from './validation.js';
+
+const engine = new Engine({ threads: 2, kernels: 'reference' });
+const workspace = engine.workspace(16384);
+after(() => {
+  workspace[Symbol.dispose]();
+  engine[Symbol.dispose]();
+});
+
+const folder = scratchFolder();
+let files = 0;
+const tiny = (options: TinyModelOptions = {}) => writeTinyModel(`${folder}/${files++}.gguf`, options);
+const random = new Random(11);
+const vocabulary = 265;
+const tokens = (n: number) => Int32Array.from({ length: n }, () => 3 + Math.floor(random.uniform() * (vocabulary - 3)));
+
+/** Random sequences whose second half is to be predicted, behind an opening that all have. */
+function examples(
+  count: number,
+  part: Part,
+  length = 12,
+  prefix = -1,
+  opening: Int32Array = new Int32Array(0),
+): RidgeExample[] {
+  return Array.from({ length: count }, (_, i) => {
+    const sequence = Int32Array.from([...opening, ...tokens(length + (i % 3))]);
+    const positions = Int32Array.from({ length: length / 2 }, (_, k) => opening.length + length / 2 - 1 + k);
+    const walked = { tokens: sequence, positions };
+    return { part, prefix, student: walked, teacher: walked, targets: positions.map((p) => sequence[p + 1]!) };
+  });
+}
+
+const settings: RidgeSettings = { rank: 64, lambdas: [1e-4], firstLayer: 1, sweeps: 0, firstSweepLayer: 1 };
+
+describe('ridge', () => {
+  const scored = (set: readonly RidgeExample[]) =>
+    set.map(({ student }) => ({ tokens: student.tokens, targets: student.positions.map((p) => p + 1) }));
+  for (const shared of [0, 10])
+    it(`measures the NLL that libllama measures, of sequences that share ${shared} tokens`, async () => {
+      const path = await tiny({ layers: 3 });
+      await using model = await Model.open(engine, path);
+      const set = examples(5, 'validation', 12, -1, tokens(shared));
+      assert.equal(groupExamples(set).opening, shared);
+      await using student = await Student.create(model, workspace, set, groupExamples(set), () => {});
+      await eachLayer(model, 0, (layer) => student.advance(layer));
+      using head = await model.head();
+      const found = await walkedNll(model, workspace, head, student.walker, set, 'validation');
+      const { base } = await measureNll(path, undefined, scored(set), { threads: 2 });
+      // Keys and values that sequences share stay f32, where libllama has f16.
+      assert.ok(Math.abs(found - base) < (shared ? 1e-4 : 1e-5) * base, `${found}, libllama ${base}`);
+    });
+
+  // With 64 columns q8_0 has layouts of its own (AMX); 32 are too few for them.
+  for (const [type, embedding] of [
+    ['the default', 32],
+    ['q8_0', 32],
+    ['q8_0', 64],
+  ] as const)
+    it(`the gradient of the label is that of finite differences, the head of ${embedding} columns transposed in ${type}`, async () => {
+      const path = await tiny({ embedding, ...(type === 'q8_0' && { tokens: 288 }) });
+      await using model = await Model.open(engine, path);
+      using head = await model.head();
+      using labels = await LabelGradient.create(model, workspace, head, undefined, type === 'q8_0' ? type : undefined);
+      const d = model.hyper.embedding;
+      const n = 4;
+      const rows = new Float32Array(n * d).map(() => 2 * random.normal());
+      const targets = tokens(n);
+      const { gradient, nll } = await labels.at(rows, targets);
+      const expected = await rowsNll(model, workspace, head, rows, targets);
+      nll.forEach((value, i) => {
+        assert.ok(Math.abs(value - expected[i]!) < 1e-5);
+      });
+      for (let trial = 0; trial < 5; trial++) {
+        const direction = new Float32Array(n * d).map(() => random.normal());
+        const epsilon = 1e-2;
+        const at = (sign: number) =>
+          rowsNll(
+            model,
+            workspace,
+            head,
+            rows.map((x, i) => x + sign * epsilon * direction[i]!),
+            targets,
+          );
+        const [up, down] = [await at(1), await at(-1)];
+        for (let i = 0; i < n; i++) {
+          let slope = 0;
+          for (let k = i * d; k < (i + 1) * d; k++) slope += gradient[k]! * direction[k]!;
+          const measured = -(up[i]! - down[i]!) / (2 * epsilon); // of the log-likelihood
+          // The transposed head is kept in half precision, or with seven bits a value.
+          const tolerance = type === 'q8_0' ? 3e-2 : 5e-3;
+          assert.ok(
+            Math.abs(slope - measured) < tolerance * (1 + Math.abs(measured)),
+            `${slope}, measured ${measured}`,
+          );
+        }
+      }
+    });
+
+  it('leaves a student alone that reads what its teacher reads', async () => {
+    const path = await tiny({ layers: 3 });
+    await using model = await Model.open(engine, path);
+    const set = [...examples(20, 'train'), ...examples(5, 'validation')];
+    const { modules, nll } = await fitRidge(engine, model, { examples: set, prefixes: [] }, settings, () => {});
+    for (const { factors } of modules) assert.equal(factors.rank, 0);
+    assert.ok(Math.abs(nll.teacher.validation - nll.student.validation) < 1e-5);
+  });
+
+  it('recovers a low-rank change of the last layer exactly, from rows that determine it', async () => {
+    const path = await tiny({ layers: 2 });
+    await using model = await Model.open(engine, path);
+    const { embedding, feedForward } = model.hyper;
+    const rank = 3;
+    const factors = {
+      inputs: feedForward,
+      outputs: embedding,
+      rank,
+      a: new Float32Array(rank * feedForward).map(() => 0.3 * random.normal()),
+      b: new Float32Array(embedding * rank).map(() => 0.3 * random.normal()),
+    };
+    const skill: ModuleFactors[] = [{ layer: 1, module: 'ffn_down', factors }];
+    const set = [...examples(60, 'train'), ...examples(10, 'validation')];
+    const fit = await fitRidge(
+      engine,
+      model,
+      { examples: set, prefixes: [], skill },
+      { ...settings, rank, lambdas: [1e-5] },
+      () => {},
+    );
+    const found = fit.modules.find(({ module }) => module === 'ffn_down')!.factors;
+    assert.equal(found.rank, rank);
+    const product = (f: typeof factors) => {
+      const w = new Float64Array(embedding * feedForward);
+      for (let o = 0; o < embedding; o++)
+        for (let k = 0; k < rank; k++)
+          for (let i = 0; i < feedForward; i++)
+            w[o * feedForward + i]! += f.b[o * rank + k]! * f.a[k * feedForward + i]!;
+      return w;
+    };
+    const [wanted, got] = [product(factors), product(found as typeof factors)];
+    let error = 0;
+    let size = 0;
+    wanted.forEach((w, i) => {
+      error += (w - got[i]!) ** 2;
+      size += w * w;
+    });
+    assert.ok(Math.sqrt(error / size) < 0.01, `relative error ${Math.sqrt(error / size)}`);
+    assert.ok(Math.abs(fit.nll.teacher.validation - fit.nll.student.validation) < 1e-3);
+  });
+
+  it('brings a student nearer to a teacher that has a prefix, and sweeps lower the NLL further', async () => {
+    const path = await tiny({ layers: 4 });
+    await using model = await Model.open(engine, path);
+    const prefixes = [tokens(40), tokens(30)];
+    const set = [
+      ...examples(40, 'train', 12, 0),
+      ...examples(40, 'train', 12, 1),
+      ...examples(12, 'validation', 12, 0),
+    ];
+    const sweeps: number[] = [];
+    const fitted: { error?: number }[] = [];
+    const problem = { examples: set, prefixes };
+    const fit = await fitRidge(
+      engine,
+      model,
+      problem,
+      { rank: 16, lambdas: [0.3, 1], firstLayer: 2, sweeps: 2, firstSweepLayer: 3 },
+      (event) => {
+        if (event.type === 'sweep') sweeps.push(event.nll.train);
+        if (event.type === 'fitted') fitted.push(event);
+      },
+    );
+    assert.equal(fitted.length, 4);
+    for (const { error } of fitted) assert.ok(error! <= 1);
+    // A teacher whose context is noise is not the better predictor; following the labels is, on what they were fitted to.
+    for (let i = 1; i < sweeps.length; i++) assert.ok(sweeps[i]! < sweeps[i - 1]!, `train NLL ${sweeps}`);
+    assert.ok(sweeps.length >= 2);
+    for (const { layer, factors } of fit.modules) {
+      assert.ok(layer >= 2 && factors.rank <= 16);
+      for (const value of [...factors.a, ...factors.b]) assert.ok(Number.isFinite(value));
+    }
+  });
+
+  for (const shared of [0, 10])
+    it(`ends where libllama does with its adapter, of sequences that share ${shared} tokens`, async () => {
+      const path = await tiny({ layers: 4 });
+      await using model = await Model.open(engine, path);
+      const opening = tokens(shared);
+      const validation = examples(12, 'validation', 12, 0, opening);
+      const set = [...examples(60, 'train', 12, 0, opening), ...validation];
+      const problem = { examples: set, prefixes: [tokens(30)] };
+      const wanted = { rank: 8, lambdas: [0.3], firstLayer: 1, sweeps: 2, firstSweepLayer: 2 };
+      const { modules, nll } = await fitRidge(engine, model, problem, wanted, () => {});
+      const adapter = `${folder}/${files++}.gguf`;
+      await writeAdapter(adapter, {
+        base: {
+          architecture: model.hyper.architecture.name,
+          name: 'tiny',
+          sha256: 'a'.repeat(64),
+          fingerprint: await baseFingerprint(model.gguf),
+          templateSha256: 'b'.repeat(64),
+        },
+        modules,
+        alpha: 1,
+        name: 'tiny',
+        stopTokens: [],
+        recipe: {},
+        metrics: {},
+        version: '0',
+      });
+      const { base, adapted } = await measureNll(path, adapter, scored(validation), { threads: 2 });
+      assert.ok(Math.abs(base - adapted!) > 1e-3 * base, 'the adapter has an effect');
+      assert.ok(Math.abs(nll.student.validation - adapted!) < 1e-4 * base, `${nll.student.validation}, ${adapted}`);
+    });
+
+  it('is the same bit for bit when repeated', async () => {
+    const path = await tiny({ layers: 3 });
+    await using model = await Model.open(engine, path);
+    const set = [...examples(20, 'train', 12, 0), ...examples(5, 'validation', 12, 0)];
+    const problem = { examples: set, prefixes: [tokens(25)] };
+    const run = () => fitRidge(engine, model, problem, { ...settings, rank: 8, sweeps: 1 }, () => {});
+    const [first, second] = [await run(), await run()];
+    assert.deepEqual(first, second);
+  });
+
+  it('stops when asked', async () => {
+    const path = await tiny({ layers: 3 });
+    await using model = await Model.open(engine, path);
+    const controller = new AbortController();
+    const set = examples(20, 'train', 12, 0);
+    const stopped = fitRidge(
+      engine,
+      model,
+      { examples: set, prefixes: [tokens(25)] },
+      settings,
+      () => controller.abort(),
+      controller.signal,
+    );
+    await assert.rejects(stopped, { name: 'StoppedError' });
+  });
+});

@@ -1,0 +1,253 @@
+import type { Engine } from '../../engine/engine.js';
+import type { Graph, Workspace } from '../../engine/graph.js';
+import type { Tensor } from '../../engine/tensor.js';
+import type { Layer } from '../../model/block.js';
+import { type Factors, type ModuleFactors, PlacedLora } from '../../model/factors.js';
+import { linearShape } from '../../model/hyperparameters.js';
+import { LabelGradient } from '../../model/labelGradient.js';
+import { eachLayer, type Model } from '../../model/model.js';
+import { HiddenStates } from '../../model/walker.js';
+import { correctLayer, type RidgeEvent, type RidgeSettings } from './correctLayer.js';
+import type { LearntPart, RidgeExample } from './examples.js';
+import { Gram, meanDiagonal } from './gram.js';
+import { multiplyWith, reducedRankRidge, topEigenvectors } from './reducedRank.js';
+import { Sensitivity } from './sensitivity.js';
+import type { Student } from './student.js';
+import { labelFit, outputWeights, streamMetric, unweighted, weighted } from './target.js';
+import { predictingRows, rowsNll } from './validation.js';
+
+/** Weight of directions that the data hardly uses, relative to the mean diagonal of XᵀX. */
+const floor = 0.01;
+
+/**
+ * The sum of two corrections as one of at most `rank` components: the best approximation on inputs with the given XᵀX. With
+ * A = [A₁; A₂], B = [B₁, B₂] and the metric K = A·XᵀX·Aᵀ, its outputs' Gram matrix is B·K·Bᵀ, whose leading eigenvectors V give
+ * B' = V, A' = Vᵀ·B·A (the same truncation as in `reducedRankRidge`).
+ * @param scale factor of the second correction
+ */
+export async function combine(
+  workspace: Workspace,
+  xx: Tensor,
+  meanDiagonal: number,
+  first: Factors,
+  second: Factors,
+  scale: number,
+  rank: number,
+  signal?: AbortSignal,
+): Promise<Factors> {
+  const { inputs: n, outputs: m } = first;
+  const r = first.rank + second.rank;
+  const a = new Float32Array(r * n);
+  a.set(first.a);
+  a.set(second.a, first.rank * n);
+  const b = new Float32Array(m * r);
+  for (let o = 0; o < m; o++) {
+    b.set(first.b.subarray(o * first.rank, (o + 1) * first.rank), o * r);
+    for (let k = 0; k < second.rank; k++) b[o * r + first.rank + k] = scale * second.b[o * second.rank + k]!;
+  }
+  if (r <= rank) return { inputs: n, outputs: m, rank: r, a, b };
+
+  using buffer = workspace.engine.buffer(1);
+  const outer = buffer.tensor('f32', [m, m]);
+  buffer.allocate();
+  const g = workspace.begin();
+  const at = g.input('f32', [n, r], a);
+  const bt = g.input('f32', [r, m], b);
+  const metric = g.mulMat(at, g.add(g.mulMat(xx, at), g.scale(at, floor * meanDiagonal))); // [r, r]
+  g.run(g.copy(g.mulMat(bt, g.mulMat(metric, bt)), outer));
+  await g.compute(signal);
+  const { vectors } = await topEigenvectors(multiplyWith(workspace, outer, signal), m, rank);
+
+  const kept = vectors.length / m;
+  const back = workspace.begin();
+  const v = back.input('f32', [m, kept], vectors);
+  const vb = back.mulMat(back.cont(back.transpose(back.input('f32', [r, m], b))), v); // [r, kept]
+  const result = back.output(back.mulMat(back.cont(back.transpose(back.input('f32', [n, r], a))), vb)); // [n, kept]
+  await back.compute(signal);
+  const newB = new Float32Array(m * kept);
+  for (let k = 0; k < kept; k++) for (let o = 0; o < m; o++) newB[o * kept + k] = vectors[k * m + o]!;
+  return { inputs: n, outputs: m, rank: kept, a: result.toFloat32(), b: newB };
+}
+
+/** Step of a sweep: ΔW = κ·|h|²/modules · ridge(X -> Jᵀg). Found on several data sets; the same constant suits all. */
+const kappa = 0.0046;
+/** Ridge of a sweep's fit: large, because a gradient asks for a small step and not for an exact fit. */
+const lambda = 10;
+/** Rows of activations to measure the sensitivity with: so many for each dimension of the residual stream, at most so many. */
+const sensitivityRows = { each: 2, most: 2048 };
+
+/** One state of the fit: corrections, and how well they predict. */
+interface Snapshot {
+  modules: ModuleFactors[];
+  nll: Record<LearntPart, number>;
+  sweeps: number;
+}
+
+/**
+ * Passes that follow the labels. The gradient g of a label's log-likelihood at the last residual stream needs the norm and the head
+ * only. Each sweep walks the upper layers once more; at each it adds a small ridge-regressed step from the layer's inputs to Jᵀg, J
+ * being the layer's measured sensitivity, and truncates the sum to the rank again. g is measured anew at the end of the sweep. The
+ * state that predicts validation examples best is kept.
+ */
+export class LabelSweeps {
+  /** Batches of the student that the sensitivity is measured on. */
+  private readonly sample: number[];
+  /** Where the stream is measured through a norm: then gradients, steps and sizes here are those of the measured stream. */
+  private metric: Float32Array | undefined;
+
+  constructor(
+    private readonly engine: Engine,
+    private readonly model: Model,
+    private readonly workspace: Workspace,
+    private readonly student: Student,
+    private readonly examples: readonly RidgeExample[],
+    private readonly settings: RidgeSettings,
+    private readonly emit: (event: RidgeEvent) => void,
+    private readonly onBatch: (tokens: number) => void,
+    private readonly signal: AbortSignal | undefined,
+  ) {
+    this.sample = sampleBatches(
+      student,
+      examples,
+      Math.min(sensitivityRows.each * model.hyper.embedding, sensitivityRows.most),
+    );
+  }
+
+  private get upperLayers(): number {
+    return this.model.hyper.layers - this.settings.firstSweepLayer;
+  }
+
+  /** Tokens times layers that `run` will walk, at most. */
+  get work(): number {
+    if (this.settings.sweeps === 0) return 0;
+    const { layers } = this.model.hyper;
+    const { batches } = this.student.walker;
+    const tokens = this.sample.reduce((sum, i) => sum + batches[i]!.tokens, 0);
+    return (
+      Sensitivity.walks(layers, this.settings.firstSweepLayer) * tokens +
+      3 * this.settings.sweeps * this.upperLayers * this.student.walker.paddedTokens
+    );
+  }
+
+  /** Sweeps from the given corrections on; the student has walked through all layers with them. */
+  async run(modules: ModuleFactors[]): Promise<Snapshot> {
+    const { model, workspace, settings, signal } = this;
+    const sizes = this.student.walker.batches.map(({ rows }) => rows.length * model.hyper.embedding);
+    await using gradient = await HiddenStates.create(sizes);
+    this.metric = await streamMetric(model);
+    const first = await this.measure(settings.sweeps > 0 ? gradient : undefined);
+    let { nll } = first;
+    let current: Snapshot = { modules, nll, sweeps: 0 };
+    let best = current;
+    this.emit({ type: 'sweep', sweep: 0, nll });
+    if (settings.sweeps === 0) return best;
+
+    using sensitivity = await Sensitivity.measure(
+      this.engine,
+      model,
+      workspace,
+      await this.student.savedSample(this.sample),
+      settings.firstSweepLayer,
+      this.onBatch,
+      signal,
+      this.metric,
+    );
+    const step = (kappa * first.size ** 2) / (2 * this.upperLayers);
+    for (let sweep = 1; sweep <= settings.sweeps; sweep++) {
+      await this.student.restore();
+      const next = current.modules.filter(({ layer }) => layer < settings.firstSweepLayer);
+      await eachLayer(model, settings.firstSweepLayer, async (layer) => {
+        const before = current.modules.filter((module) => module.layer === layer.index);
+        next.push(...(await this.sweepLayer(layer, before, gradient, sensitivity, step)));
+      });
+      ({ nll } = await this.measure(sweep < settings.sweeps ? gradient : undefined));
+      current = { modules: next, nll, sweeps: sweep };
+      this.emit({ type: 'sweep', sweep, nll });
+      const judged = Number.isFinite(nll.validation) ? ('validation' as const) : ('train' as const);
+      if (!(nll[judged] < best.nll[judged])) break;
+      best = current;
+    }
+    return best;
+  }
+
+  private async sweepLayer(
+    layer: Layer,
+    before: readonly ModuleFactors[],
+    gradient: HiddenStates,
+    sensitivity: Sensitivity,
+    step: number,
+  ): Promise<ModuleFactors[]> {
+    const { embedding } = this.model.hyper;
+    return await correctLayer(this.engine, this.student, layer, async (module, collect) => {
+      const [inputs] = linearShape(this.model.hyper, module);
+      using gram = new Gram(this.workspace, inputs, embedding, this.signal);
+      const old = before.find((entry) => entry.module === module);
+      const weights = outputWeights(layer, module, this.metric);
+      using worn = new PlacedLora(this.engine, old ? [old] : []);
+      const norm = weights && { weights, worn: worn.lora };
+      const carryBack = (g: Graph, atEnd: Tensor) => sensitivity.carryBack(g, layer.index, atEnd);
+      await collect(labelFit(gradient, embedding, carryBack, gram, norm));
+      const { rank } = this.settings;
+      const { factors } = await reducedRankRidge(this.engine, this.workspace, gram, {
+        lambda,
+        rank,
+        signal: this.signal,
+      });
+      const first = old ? weighted(old.factors, weights) : none(inputs, embedding);
+      const mean = meanDiagonal(gram);
+      const sum = await combine(this.workspace, gram.xx, mean, first, factors, step, rank, this.signal);
+      return unweighted(sum, weights);
+    });
+  }
+
+  /** Gradients at the last residual stream (into `gradient`, if they are wanted), mean NLL of each part, and the mean norm of the training rows' residual streams. */
+  private async measure(
+    gradient: HiddenStates | undefined,
+  ): Promise<{ nll: Record<LearntPart, number>; size: number }> {
+    // The head and its transpose are large, and are needed between sweeps only.
+    using head = await this.model.head();
+    using labels = gradient && (await LabelGradient.create(this.model, this.workspace, head, this.signal));
+    const sums: Record<LearntPart, [number, number]> = { train: [0, 0], validation: [0, 0] };
+    const d = this.model.hyper.embedding;
+    let norms = 0;
+    for (const { index, batch } of this.student.walker.batches) {
+      const { rows, targets } = await predictingRows(this.model, this.student.walker, index, this.examples);
+      const part = this.examples[batch.members[0]!]!.part as LearntPart;
+      let losses: Float32Array;
+      if (part === 'train' && labels) {
+        const at = await labels.at(rows, targets, this.signal);
+        await gradient!.write(index, this.metric ? at.gradient.map((x, i) => x / this.metric![i % d]!) : at.gradient);
+        losses = at.nll;
+      } else {
+        losses = await rowsNll(this.model, this.workspace, head, rows, targets, this.signal);
+      }
+      for (const value of losses) sums[part][0] += value;
+      sums[part][1] += targets.length;
+      if (part !== 'train') continue;
+      for (let row = 0; row < targets.length; row++) {
+        let norm = 0;
+        for (let k = row * d; k < (row + 1) * d; k++) norm += (rows[k]! * (this.metric?.[k % d] ?? 1)) ** 2;
+        norms += Math.sqrt(norm);
+      }
+    }
+    const mean = ([sum, count]: [number, number]) => (count > 0 ? sum / count : Number.NaN);
+    const nll = { train: mean(sums.train), validation: mean(sums.validation) };
+    return { nll, size: norms / sums.train[1] };
+  }
+}
+
+const none = (inputs: number, outputs: number): Factors => ({
+  inputs,
+  outputs,
+  rank: 0,
+  a: new Float32Array(0),
+  b: new Float32Array(0),
+});
+
+/** Training batches, spread over all lengths, that together have as many rows, or all. */
+function sampleBatches(student: Student, examples: readonly RidgeExample[], rows: number): number[] {
+  const train = student.walker.batches.filter(({ batch }) => examples[batch.members[0]!]!.part === 'train');
+  const total = train.reduce((sum, batch) => sum + batch.rows.length, 0);
+  const every = Math.max(1, Math.floor(total / rows));
+  return train.filter((_, i) => i % every === 0).map(({ index }) => index);
+}

@@ -1,0 +1,217 @@
+import { UnsupportedError } from '../../base/errors.js';
+import type { Graph, Workspace } from '../../engine/graph.js';
+import type { Tensor } from '../../engine/tensor.js';
+import { postNormOf } from '../../families/family.js';
+import { type Batch, type StreamInputs, sharedAttention, sharedBlock, streamInputs } from '../../model/batch.js';
+import {
+  afterAttention,
+  afterFeedForward,
+  feedForward,
+  type Layer,
+  type LayerLora,
+  project,
+  written,
+} from '../../model/block.js';
+import type { Model } from '../../model/model.js';
+import { HiddenStates, type WalkedSequence, Walker } from '../../model/walker.js';
+import type { CorrectedLinear } from './correctLayer.js';
+import type { Groups, RidgeExample } from './examples.js';
+import { type Fit, type RowSink, throughNorm } from './target.js';
+
+/** Rows of a batch for a fit: `stream` is the residual stream that the linear adds to. */
+interface Taken {
+  fit: Fit;
+  sink: RowSink;
+  stream: Tensor;
+  inputs: Tensor;
+  index: number;
+  count: number;
+}
+
+/**
+ * The student: the bare base, corrected as it goes. A layer is walked in three steps, because its output projection and its
+ * feed-forward part are fitted one after the other on what the correction before has left to do:
+ *
+ * 1. `attend`: attention contexts of all tokens; statistics of `attn_output`.
+ * 2. `middle`: residual after the corrected attention; statistics of `ffn_down`.
+ * 3. `finish`: residual after the corrected feed-forward.
+ */
+export class Student implements AsyncDisposable {
+  private saved: HiddenStates | undefined;
+
+  private constructor(
+    private readonly model: Model,
+    private readonly workspace: Workspace,
+    private readonly examples: readonly RidgeExample[],
+    readonly walker: Walker,
+    /** Inputs of attn_output, [heads·headDim, N] of each batch. */
+    private readonly context: HiddenStates,
+    private readonly onBatch: (tokens: number) => void,
+    private readonly signal: AbortSignal | undefined,
+  ) {}
+
+  static async create(
+    model: Model,
+    workspace: Workspace,
+    examples: readonly RidgeExample[],
+    { student: groups, opening }: Pick<Groups, 'student' | 'opening'>,
+    onBatch: (tokens: number) => void,
+    signal?: AbortSignal,
+  ): Promise<Student> {
+    const walker = await Walker.create(model, workspace, afterOpening(examples, opening), {
+      groups,
+      opening: examples[0]?.student.tokens.subarray(0, opening),
+      signal,
+    });
+    const width = model.hyper.heads * model.hyper.headDim;
+    const context = await HiddenStates.create(walker.batches.map(({ tokens }) => tokens * width));
+    return new Student(model, workspace, examples, walker, context, onBatch, signal);
+  }
+
+  /** Remembers where the walk is, for `restore`. */
+  async save(): Promise<void> {
+    this.saved ??= await HiddenStates.create(this.walker.hidden.sizes);
+    await this.walker.hidden.copyTo(this.saved);
+  }
+
+  /** Goes back to where `save` was called. */
+  async restore(): Promise<void> {
+    await this.saved!.copyTo(this.walker.hidden);
+  }
+
+  /** A walker of its own over some batches, standing where `save` was called. */
+  async savedSample(batches: readonly number[]): Promise<Walker> {
+    const { opening } = this.walker;
+    const groups = batches.map((index) => this.walker.batches[index]!.batch);
+    const hidden = await HiddenStates.create(batches.map((index) => this.saved!.sizes[index]!));
+    for (const [i, index] of batches.entries()) await hidden.write(i, await this.saved!.read(index));
+    return Walker.at(this.model, afterOpening(this.examples, opening), groups, opening, hidden);
+  }
+
+  /** Walks through a layer that is not adapted. */
+  async advance(layer: Layer): Promise<void> {
+    for (const { index, batch, tokens } of this.walker.batches) {
+      const { g, x } = await this.walker.begin(this.workspace, index);
+      const out = g.output(sharedBlock(g, this.model.hyper, layer, x, this.inputs(g, batch)));
+      await g.compute(this.signal);
+      await this.walker.hidden.write(index, out.read(await this.walker.room(index)));
+      this.onBatch(tokens);
+    }
+  }
+
+  /** Step 1. */
+  async attend(layer: Layer, fit: Fit): Promise<void> {
+    const { hyper } = this.model;
+    for (const { index, batch, tokens, rows: indices } of this.walker.batches) {
+      const { g, x, rows } = await this.walker.begin(this.workspace, index);
+      const context = g.output(sharedAttention(g, hyper, layer, x, this.inputs(g, batch)));
+      const sink = fit.sinkOf(this.partOf(batch));
+      if (sink && rows) {
+        const contextRows = g.getRows(context, rows);
+        const stream = g.getRows(x, rows);
+        await this.take(g, layer, 'attn_output', {
+          fit,
+          sink,
+          stream,
+          inputs: contextRows,
+          index,
+          count: indices.length,
+        });
+      }
+      await g.compute(this.signal);
+      const room = this.context.inMemory ? await this.context.read(index) : new Float32Array(context.elements);
+      await this.context.write(index, context.read(room));
+      await sink?.computed();
+      this.onBatch(tokens);
+    }
+  }
+
+  /** Step 2, with the correction of `attn_output` in `lora`. */
+  async middle(layer: Layer, lora: LayerLora, fit: Fit): Promise<void> {
+    const { hyper } = this.model;
+    const width = hyper.heads * hyper.headDim;
+    for (const { index, batch, tokens, rows: indices } of this.walker.batches) {
+      const { g, x, rows } = await this.walker.begin(this.workspace, index);
+      const context = g.input('f32', [width, x.ne[1]], await this.context.read(index));
+      const middle = g.output(afterAttention(g, hyper, layer, x, context, lora));
+      const sink = fit.sinkOf(this.partOf(batch));
+      if (sink && rows) {
+        const middleRows = g.getRows(middle, rows);
+        const inner = feedForward(g, hyper, layer, middleRows);
+        await this.take(g, layer, 'ffn_down', {
+          fit,
+          sink,
+          stream: middleRows,
+          inputs: inner,
+          index,
+          count: indices.length,
+        });
+      }
+      await g.compute(this.signal);
+      await this.walker.hidden.write(index, middle.read(await this.walker.room(index)));
+      await sink?.computed();
+      this.onBatch(tokens);
+    }
+  }
+
+  /** Step 3, with the correction of `ffn_down` in `lora`. */
+  async finish(layer: Layer, lora: LayerLora): Promise<void> {
+    for (const { index, tokens } of this.walker.batches) {
+      const { g, x } = await this.walker.begin(this.workspace, index);
+      const out = g.output(
+        afterFeedForward(g, this.model.hyper, layer, x, feedForward(g, this.model.hyper, layer, x, lora), lora),
+      );
+      await g.compute(this.signal);
+      await this.walker.hidden.write(index, out.read(await this.walker.room(index)));
+      this.onBatch(tokens);
+    }
+  }
+
+  /** Hands rows of a linear's inputs to a fit, with what is wanted of its correction. */
+  private async take(
+    g: Graph,
+    layer: Layer,
+    module: CorrectedLinear,
+    { fit, sink, stream, inputs, index, count }: Taken,
+  ): Promise<void> {
+    const { hyper } = this.model;
+    const own = () => g.add(written(g, hyper, layer, module, project(g, layer, module, inputs)), stream);
+    const wanted = await fit.wanted(g, index, count, own);
+    if (!fit.norm) {
+      if (layer.norms[postNormOf(module)]) {
+        throw new UnsupportedError({
+          found: `a norm stands behind blk.${layer.index}.${module}, and what is asked for are its plain inputs and targets`,
+          expected: 'a model whose linears add to the residual stream as they are',
+          fix: 'use `loam tune --method ridge`, which carries targets back through the norm',
+        });
+      }
+      sink.add(g, inputs, wanted);
+      return;
+    }
+    const outputs = project(g, layer, module, inputs, fit.norm.worn);
+    const { x, y } = throughNorm(g, hyper.normEpsilon, inputs, outputs, wanted, fit.norm.weights);
+    sink.add(g, x, y);
+  }
+
+  private inputs(g: Graph, batch: Batch): StreamInputs {
+    return streamInputs(g, batch, this.walker.opening, this.model.ropeFactors);
+  }
+
+  private partOf(batch: Batch) {
+    return this.examples[batch.members[0]!]!.part;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.walker[Symbol.asyncDispose]();
+    await this.context[Symbol.asyncDispose]();
+    await this.saved?.[Symbol.asyncDispose]();
+  }
+}
+
+/** The student's sequences without what they all begin with. */
+function afterOpening(examples: readonly RidgeExample[], opening: number): WalkedSequence[] {
+  return examples.map(({ student: { tokens, positions } }) => ({
+    tokens: tokens.subarray(opening),
+    positions: positions.map((at) => at - opening),
+  }));
+}

@@ -1,0 +1,239 @@
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { once } from 'node:events';
+import {
+  appendFileSync,
+  existsSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
+import { basename, dirname, join, relative, resolve } from 'node:path';
+import { beforeEach, describe, it } from 'node:test';
+import { LoamError } from '../base/errors.js';
+import { scratchFolder } from '../testing/scratch.js';
+import { readCheckpoint, writeCheckpoint } from './checkpoint.js';
+import { compareIdentity, RunFolder } from './runFolder.js';
+
+const comparedIdentity = {
+  data: { sha256: 'aa', bytes: 12 },
+  model: 'bb',
+  options: { rank: 8, dropout: 0, layers: { top: 4 }, modules: ['attn_q', 'attn_v'], name: null },
+};
+
+describe('compareIdentity', () => {
+  it('finds nothing where nothing differs, in whatever order, undefined or absent', () => {
+    const { data, model, options } = structuredClone(comparedIdentity);
+    assert.deepEqual(compareIdentity({ options, model, data }, comparedIdentity), []);
+    assert.deepEqual(compareIdentity({ ...comparedIdentity, budget: undefined }, comparedIdentity), []);
+    assert.deepEqual(compareIdentity({}, {}), []);
+  });
+
+  it('says of each difference what was found and what was expected', () => {
+    const found = {
+      data: { sha256: 'cc', bytes: 12 },
+      model: 'bb',
+      options: { rank: 16, layers: 'all', modules: ['attn_v', 'attn_q'], name: null, seed: 1 },
+    };
+    assert.deepEqual(compareIdentity(found, comparedIdentity), [
+      'data.sha256: found "cc", expected "aa".',
+      'options.rank: found 16, expected 8.',
+      'options.dropout: found nothing, expected 0.',
+      'options.layers.top: found nothing, expected 4.',
+      'options.modules: found ["attn_v","attn_q"], expected ["attn_q","attn_v"].',
+      'options.layers: found "all", expected nothing.',
+      'options.seed: found 1, expected nothing.',
+    ]);
+  });
+
+  it('tells 0, false, null, the empty text and an empty object apart', () => {
+    const values = [0, false, null, '', '0', [], {}, { x: 0 }];
+    for (const [i, a] of values.entries()) {
+      for (const [j, b] of values.entries()) assert.equal(compareIdentity({ k: a }, { k: b }).length > 0, i !== j);
+    }
+  });
+
+  it('keeps sentences short, and SHA-256s whole', () => {
+    const [sentence] = compareIdentity({ a: 'x'.repeat(10_000), b: 1 }, { a: 'f'.repeat(64), b: 1 });
+    assert.ok(sentence!.length < 200);
+    assert.ok(sentence!.includes('f'.repeat(64)));
+  });
+});
+
+const root = scratchFolder();
+beforeEach(() => {
+  process.env.LOAM_HOME = mkdtempSync(join(root, 'home-'));
+});
+const out = join(root, 'my adapter.v2.gguf');
+const identity = { data: 'aa', options: { rank: 8 } };
+
+describe('RunFolder.open', () => {
+  it('makes a folder for the owner, named after the output and told apart by its whole path', async () => {
+    await using run = await RunFolder.open(out);
+    const hash = createHash('sha256').update(out).digest('hex').slice(0, 12);
+    assert.equal(run.path, join(process.env.LOAM_HOME!, 'runs', `my adapter.v2-${hash}`));
+    if (process.platform !== 'win32') assert.equal(statSync(run.path).mode & 0o777, 0o700);
+    await using other = await RunFolder.open(join(root, 'other', basename(out)));
+    assert.notEqual(other.path, run.path);
+    assert.equal(dirname(other.path), dirname(run.path));
+  });
+
+  it('is the same for a relative path, and holds names of any length', async () => {
+    const long = join(root, `${'ö'.repeat(100)}.gguf`);
+    let path: string;
+    {
+      await using run = await RunFolder.open(long);
+      ({ path } = run);
+      assert.ok(Buffer.byteLength(basename(path)) <= 255);
+    }
+    await using again = await RunFolder.open(relative(resolve('.'), long));
+    assert.equal(again.path, path);
+  });
+
+  it('lets one have it at a time, and says who has it', async () => {
+    {
+      await using run = await RunFolder.open(out);
+      assert.ok(run);
+      await assert.rejects(
+        RunFolder.open(out),
+        (error) => error instanceof LoamError && error.message.includes(`process ${process.pid} is training`),
+      );
+    }
+    await using next = await RunFolder.open(out);
+    assert.ok(next);
+  });
+
+  it('a killed process does not block the next, and what it left unfinished goes', async () => {
+    const module = new URL('./runFolder.js', import.meta.url).href;
+    const script = `
+      const { RunFolder } = await import(${JSON.stringify(module)});
+      const run = await RunFolder.open(${JSON.stringify(out)});
+      process.stdout.write(run.path);
+      setInterval(() => {}, 1000);`;
+    const child = spawn(process.execPath, ['--input-type=module', '-e', script], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
+    const [path] = (await once(child.stdout.setEncoding('utf8'), 'data')) as [string];
+    await assert.rejects(RunFolder.open(out), new RegExp(`process ${child.pid} is training`));
+    child.kill('SIGKILL');
+    await once(child, 'close');
+    writeFileSync(join(path, '.checkpoint-1.loam.0123abcd.partial'), 'half');
+    await using run = await RunFolder.open(out);
+    assert.equal(run.path, path);
+    assert.deepEqual(readdirSync(path), ['run.lock']);
+  });
+
+  it('explains a home that cannot be written', async () => {
+    process.env.LOAM_HOME = join(root, 'file');
+    writeFileSync(process.env.LOAM_HOME, '');
+    await assert.rejects(RunFolder.open(out), LoamError);
+  });
+});
+
+describe('a run', () => {
+  it('resumes with its own identity only, and says what differs', async () => {
+    await using run = await RunFolder.open(out);
+    assert.equal(await run.resume(identity), undefined);
+    await run.start(identity);
+    assert.deepEqual(await run.resume(structuredClone(identity)), []);
+    assert.deepEqual(await run.resume({ data: 'bb', options: { rank: 8 } }), ['data: found "bb", expected "aa".']);
+    const stored = JSON.parse(readFileSync(join(run.path, 'run.json'), 'utf8'));
+    assert.deepEqual([stored.version, stored.identity], [1, identity]);
+    assert.ok(Math.abs(Date.parse(stored.startedAt) - Date.now()) < 60_000);
+  });
+
+  for (const [text, pattern] of [
+    ['{"version": 1, "ident', /damaged/],
+    ['null', /lacks the identity/],
+    ['{"version": 1, "identity": []}', /lacks the identity/],
+    ['{"version": 2, "identity": {}}', /version: found 2, expected 1/],
+  ] as const) {
+    it(`does not resume with a run.json of ${text}`, async () => {
+      await using run = await RunFolder.open(out);
+      await run.start(identity);
+      writeFileSync(join(run.path, 'run.json'), text);
+      const differences = await run.resume(identity);
+      assert.equal(differences!.length, 1);
+      assert.match(differences![0]!, pattern);
+    });
+  }
+
+  it('begins with no metrics and no checkpoints, and keeps the metrics when it is over', async () => {
+    await using run = await RunFolder.open(out);
+    for (const round of [1, 2]) {
+      await run.start(identity);
+      assert.deepEqual(await run.metrics(), []);
+      assert.deepEqual(await readCheckpoint(run.path), { damaged: [] });
+      await run.record({ type: 'step', round });
+      for (const step of [1, 2]) await writeCheckpoint(run.path, 'auto', { step }, new Map());
+    }
+    await run.finish();
+    assert.deepEqual(readdirSync(run.path).sort(), ['metrics.jsonl', 'run.json', 'run.lock']);
+    assert.deepEqual(await run.metrics(), [{ type: 'step', round: 2 }]);
+    await run[Symbol.asyncDispose]();
+    assert.equal(existsSync(join(run.path, 'run.lock')), false);
+  });
+});
+
+describe('metrics', () => {
+  it('are lines in the order of the calls, as the events were then', async () => {
+    await using run = await RunFolder.open(out);
+    await run.start(identity);
+    const event = { type: 'step', step: 0, text: 'one\ntwo\u2028three' };
+    const writes: Promise<void>[] = [];
+    for (; event.step < 100; event.step++) writes.push(run.record(event));
+    await Promise.all(writes);
+    const events = await run.metrics();
+    assert.deepEqual(
+      events,
+      Array.from({ length: 100 }, (_, step) => ({ ...event, step })),
+    );
+    assert.equal(readFileSync(run.metricsPath, 'utf8').trimEnd().split('\n').length, 100);
+    if (process.platform !== 'win32') assert.equal(statSync(run.metricsPath).mode & 0o777, 0o600);
+  });
+
+  it('survive a torn last line, before and after more is recorded', async () => {
+    await using run = await RunFolder.open(out);
+    await run.start(identity);
+    appendFileSync(run.metricsPath, '{"step":1}\n{"step":2,"lo');
+    assert.deepEqual(await run.metrics(), [{ step: 1 }]);
+    await run.record({ step: 3 });
+    assert.deepEqual(await run.metrics(), [{ step: 1 }, { step: 3 }]);
+  });
+
+  it('are rewound to a checkpoint, and go on from there', async () => {
+    await using run = await RunFolder.open(out);
+    await run.start(identity);
+    for (let step = 0; step < 10; step++) await run.record({ step, loss: 1 / (step + 3) });
+    const text = readFileSync(run.metricsPath, 'utf8');
+    appendFileSync(run.metricsPath, '{"step":10,');
+    await run.rewindMetrics(({ step }) => (step as number) <= 6);
+    for (let step = 7; step < 10; step++) await run.record({ step, loss: 1 / (step + 3) });
+    assert.equal(readFileSync(run.metricsPath, 'utf8'), text);
+  });
+
+  it('are none where nothing was recorded', async () => {
+    await using run = await RunFolder.open(out);
+    assert.deepEqual(await run.metrics(), []);
+    await run.rewindMetrics(() => true);
+    assert.deepEqual(await run.metrics(), []);
+  });
+
+  it('explain a full disk', { skip: !existsSync('/dev/full') && 'needs /dev/full' }, async () => {
+    await using run = await RunFolder.open(out);
+    symlinkSync('/dev/full', run.metricsPath);
+    await assert.rejects(
+      run.record({ step: 1 }),
+      (error) => error instanceof LoamError && /disk is full/.test(error.message),
+    );
+  });
+
+  it('refuse an event that is no JSON as a rejection', async () => {
+    await using run = await RunFolder.open(out);
+    await assert.rejects(run.record({ big: 1n }), TypeError);
+  });
+});

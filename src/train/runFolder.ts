@@ -1,0 +1,293 @@
+import { createHash } from 'node:crypto';
+import { type FileHandle, mkdir, open, readdir, readFile, rm, rmdir } from 'node:fs/promises';
+import { basename, extname, join, resolve } from 'node:path';
+import { seal, unseal } from '../base/crypto.js';
+import { LoamError } from '../base/errors.js';
+import { explainWriteError, writeFileAtomic } from '../base/io.js';
+import { type Lock, Mutex, tryLock } from '../base/lock.js';
+import { loamHome } from '../base/process.js';
+import { removeCheckpoints } from './checkpoint.js';
+
+/** Characters of a value shown in a sentence: a SHA-256 fits. */
+const SHOWN = 80;
+
+/**
+ * What differs between two plain JSON objects, key by key, nested keys joined by dots: one sentence a difference, in the order of
+ * `expected`, then keys only `found` has. Keys that are undefined count as absent; lists are compared as a whole.
+ *
+ * @param found as it is now
+ * @param expected as it was when the run began
+ */
+export function compareIdentity(found: Record<string, unknown>, expected: Record<string, unknown>): string[] {
+  const [now, then] = [flatten(found), flatten(expected)];
+  return [...new Set([...then.keys(), ...now.keys()])]
+    .filter((key) => now.get(key) !== then.get(key))
+    .map((key) => `${key}: found ${show(now.get(key))}, expected ${show(then.get(key))}.`);
+}
+
+/** Leaves by their path, as JSON text. */
+function flatten(identity: Record<string, unknown>): Map<string, string> {
+  const leaves = new Map<string, string>();
+  const visit = (value: unknown, path: string) => {
+    if (typeof value === 'object' && value !== null && !Array.isArray(value)) {
+      for (const [key, inner] of Object.entries(value)) visit(inner, path === '' ? key : `${path}.${key}`);
+    } else {
+      leaves.set(path, JSON.stringify(value));
+    }
+  };
+  // Both sides as they would stand in the file.
+  visit(JSON.parse(JSON.stringify(identity)), '');
+  return leaves;
+}
+
+function show(leaf: string | undefined): string {
+  if (leaf === undefined) return 'nothing';
+  return leaf.length > SHOWN ? `${leaf.slice(0, SHOWN)}…` : leaf;
+}
+
+/** Names as `writeFileAtomic` gives them to unfinished files. */
+const PARTIAL = /^\..+\.[0-9a-f]{8}\.partial$/;
+
+/** Removes what killed runs left unfinished in a folder; each may be as large as a checkpoint. Nobody else may be writing there. */
+async function removePartials(folder: string): Promise<void> {
+  for (const name of await readdir(folder)) if (PARTIAL.test(name)) await rm(join(folder, name), { force: true });
+}
+
+const VERSION = 1;
+
+/** Characters of the output's name in the folder's: four bytes each at most, and file systems take 255 bytes. */
+const NAME_LENGTH = 60;
+
+const PURPOSE = 'run';
+const SEALED = 'sealed-';
+
+/** Name of the folder under `runs` that belongs to a key, and tells nothing of it. */
+export function sealedFolderName(key: Uint8Array): string {
+  return `${SEALED}${createHash('sha256').update('run folder ').update(key).digest('hex').slice(0, 24)}`;
+}
+
+/** Everything that decides what a run computes: hashes of its files, the model, each option. Plain JSON. */
+type RunIdentity = Record<string, unknown>;
+
+/** A line of `metrics.jsonl`. Holds figures, never the user's text. */
+type MetricEvent = Record<string, unknown>;
+
+/**
+ * The folder of one output's training run: `run.json` (what is computed), `metrics.jsonl` (how it went) and, while it runs or after
+ * it was killed, its checkpoints. One process at a time has it, until it is disposed of or dies.
+ */
+export class RunFolder implements AsyncDisposable {
+  private readonly writing = new Mutex();
+  private appending: FileHandle | undefined;
+
+  private constructor(
+    readonly path: string,
+    /** What it holds is sealed with this. */
+    readonly key: Uint8Array | undefined,
+    private readonly release: () => Promise<void>,
+  ) {}
+
+  /**
+   * The folder that belongs to an output path, made where there is none, readable by the owner only; what a killed run left
+   * unfinished in it is removed.
+   * @param key seals whatever the run keeps here; the folder then belongs to the key and not to the path, which it does not tell
+   * @throws LoamError when a living process has it, or it cannot be written
+   */
+  static async open(outPath: string, key?: Uint8Array): Promise<RunFolder> {
+    const out = key ? outPath : resolve(outPath);
+    const hash = createHash('sha256').update(out).digest('hex').slice(0, 12);
+    const name = [...basename(out, extname(out))].slice(0, NAME_LENGTH).join('');
+    const path = loamHome('runs', key ? sealedFolderName(key) : `${name}-${hash}`);
+    try {
+      await mkdir(path, { recursive: true, mode: 0o700 });
+    } catch (error) {
+      throw explainWriteError(error, path);
+    }
+    const lock = await tryLock(join(path, 'run.lock'));
+    if ('heldBy' in lock) throw inUse(lock, out);
+    try {
+      await removePartials(path);
+    } catch (error) {
+      await lock.release();
+      throw explainWriteError(error, path);
+    }
+    return new RunFolder(path, key, lock.release);
+  }
+
+  get metricsPath(): string {
+    return join(this.path, 'metrics.jsonl');
+  }
+  private get runPath(): string {
+    return join(this.path, 'run.json');
+  }
+
+  /** Begins anew: what an earlier run left here is removed. Throws LoamError when the disk is full or read-only. */
+  async start(identity: RunIdentity): Promise<void> {
+    await this.close();
+    // In this order a kill in between never leaves checkpoints of one run beside the identity of another.
+    await removeCheckpoints(this.path);
+    await writeFileAtomic(this.metricsPath, '');
+    const run = {
+      version: VERSION,
+      startedAt: new Date().toISOString(),
+      ...(this.key ? { sealed: this.seal(identity) } : { identity }),
+    };
+    await writeFileAtomic(this.runPath, `${JSON.stringify(run, null, 2)}\n`);
+  }
+
+  /**
+   * Holds an identity against the one the run began with.
+   * @returns a sentence for each difference, none when the run may go on; undefined when no run has begun here
+   */
+  async resume(identity: RunIdentity): Promise<string[] | undefined> {
+    let text: string;
+    try {
+      text = await readFile(this.runPath, 'utf8');
+    } catch (error) {
+      const { code } = error as NodeJS.ErrnoException;
+      return code === 'ENOENT' ? undefined : [`run.json: it cannot be read (${code}).`];
+    }
+    let run: unknown;
+    try {
+      run = JSON.parse(text);
+    } catch {
+      return ['run.json: it is damaged, expected JSON.'];
+    }
+    const began = !isObject(run) ? undefined : this.key ? this.unseal(run.sealed) : run.identity;
+    if (!isObject(run) || !isObject(began)) return ['run.json: it lacks the identity of the run.'];
+    if (run.version !== VERSION) return compareIdentity({ version: run.version }, { version: VERSION });
+    return compareIdentity(identity, began);
+  }
+
+  private seal(value: unknown): string {
+    return seal(this.key!, PURPOSE, Buffer.from(JSON.stringify(value))).toString('base64');
+  }
+
+  /** Undefined for what this key has not sealed. */
+  private unseal(text: unknown): unknown {
+    const plain = typeof text === 'string' ? unseal(this.key!, PURPOSE, Buffer.from(text, 'base64')) : undefined;
+    return plain && JSON.parse(plain.toString());
+  }
+
+  private lineOf(event: MetricEvent): string {
+    return `${this.key ? this.seal(event) : JSON.stringify(event)}\n`;
+  }
+
+  /**
+   * Appends an event to the metrics; they appear in the order of the calls. The caller sees to it that no text of the user is in it.
+   * @throws LoamError when the disk is full
+   */
+  async record(event: MetricEvent): Promise<void> {
+    // Now, not when its turn comes: the caller may go on to change it.
+    const line = this.lineOf(event);
+    await this.writing.run(async () => {
+      try {
+        this.appending ??= await openLines(this.metricsPath);
+        const { size } = await this.appending.stat();
+        try {
+          await this.appending.appendFile(line);
+        } catch (error) {
+          // The next line must not continue half of this one.
+          await this.appending.truncate(size).catch(() => {});
+          throw error;
+        }
+      } catch (error) {
+        throw explainWriteError(error, this.metricsPath);
+      }
+    });
+  }
+
+  /** Keeps only the metrics for which `keep` is true: on a resume those up to the checkpoint. A torn last line goes too. */
+  async rewindMetrics(keep: (event: MetricEvent) => boolean): Promise<void> {
+    const kept = (await this.metrics()).filter(keep);
+    await this.close();
+    await this.writing.run(() => writeFileAtomic(this.metricsPath, kept.map((event) => this.lineOf(event)).join('')));
+  }
+
+  /**
+   * All metrics, in the order in which they were recorded. What is no JSON object is left out: the last line of a killed process may
+   * be torn, and figures about a run are not worth failing it.
+   */
+  metrics(): Promise<MetricEvent[]> {
+    return this.writing.run(async () => {
+      const bytes = await readFile(this.metricsPath).catch((error: NodeJS.ErrnoException) => {
+        if (error.code === 'ENOENT') return Buffer.alloc(0);
+        throw error;
+      });
+      return [...lines(bytes)].flatMap((line) => {
+        try {
+          const event: unknown = this.key ? this.unseal(line) : JSON.parse(line);
+          return isObject(event) ? [event] : [];
+        } catch {
+          return [];
+        }
+      });
+    });
+  }
+
+  /** Ends the run: its checkpoints go, `run.json` and the metrics stay; of a sealed run nothing does. */
+  async finish(): Promise<void> {
+    await this.close();
+    await removeCheckpoints(this.path);
+    if (!this.key) return;
+    await rm(this.metricsPath, { force: true });
+    await rm(this.runPath, { force: true });
+    this.finished = true;
+  }
+
+  /** Lets the next process have the folder. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+    await this.release();
+    // Fails where another process has just begun here.
+    if (this.finished) await rmdir(this.path).catch(() => {});
+  }
+  private finished = false;
+
+  private close(): Promise<void> {
+    return this.writing.run(async () => {
+      await this.appending?.close();
+      this.appending = undefined;
+    });
+  }
+}
+
+/** A file of lines, for appending whole ones: a torn last line is ended. */
+async function openLines(path: string): Promise<FileHandle> {
+  const file = await open(path, 'a+', 0o600);
+  try {
+    const { size } = await file.stat();
+    const last = Buffer.alloc(1);
+    if (size > 0) await file.read(last, 0, 1, size - 1);
+    if (size > 0 && last[0] !== 0x0a) await file.appendFile('\n');
+    return file;
+  } catch (error) {
+    await file.close();
+    throw error;
+  }
+}
+
+/** Line by line, so that no text is longer than a line: a JavaScript string ends at 512 MiB, and a long run's metrics may not. */
+function* lines(bytes: Buffer): Generator<string> {
+  for (let at = 0; at < bytes.length; ) {
+    const found = bytes.indexOf(0x0a, at);
+    const end = found < 0 ? bytes.length : found;
+    yield bytes.toString('utf8', at, end);
+    at = end + 1;
+  }
+}
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+function inUse(lock: Extract<Lock, { heldBy: number }>, out: string): LoamError {
+  return new LoamError({
+    found:
+      lock.heldBy === 0
+        ? 'another process has just begun to train this adapter'
+        : `process ${lock.heldBy} is training this adapter`,
+    where: out,
+    fix: 'wait for its end or stop it, or choose another path with --out',
+  });
+}

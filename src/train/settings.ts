@@ -1,0 +1,163 @@
+import { UsageError } from '../base/errors.js';
+import { type LayerLinear, layerLinears } from '../families/family.js';
+import type { TuneOptions } from './options.js';
+import type { QloraSettings } from './qlora/state.js';
+import type { RidgeSettings } from './ridge/correctLayer.js';
+
+/** Candidates for λ, tried on validation rows layer by layer; the first is used where there are none. */
+const lambdas = [0.3, 0.1, 1];
+/** Layers from this share of the depth on follow the labels. */
+const sweepShare = 0.8;
+
+/** Defaults of ridge where it is all there is. */
+export const ridgePreset = { rank: 64, shots: 32, sweeps: 3 } as const;
+export type RidgePreset = { rank: number; shots: number; sweeps: number };
+
+/** The settings of the fit, with the defaults filled in. */
+export function ridgeSettings(
+  layers: number,
+  options: Pick<TuneOptions, 'rank' | 'lambda' | 'layers' | 'sweeps'>,
+  preset: Pick<RidgePreset, 'rank' | 'sweeps'>,
+): RidgeSettings {
+  const firstLayer = firstAdapted(options.layers, layers, Math.ceil(layers / 2));
+  return {
+    rank: options.rank ?? preset.rank,
+    lambdas: options.lambda === undefined ? lambdas : [options.lambda],
+    firstLayer,
+    sweeps: options.sweeps ?? preset.sweeps,
+    firstSweepLayer: Math.max(firstLayer, Math.floor(sweepShare * layers)),
+  };
+}
+
+/** First adapted layer; `fallback` of the upper ones where nothing was chosen. */
+export function firstAdapted(choice: TuneOptions['layers'], layers: number, fallback: number): number {
+  if (choice === 'all') return 0;
+  return Math.max(0, layers - (choice?.top ?? fallback));
+}
+
+/** Peak learning rate of A from nothing (B's is `loraPlus` times it); known factors want half of it. */
+const learningRate = { fresh: 1.4e-3, known: 7e-4 } as const;
+const defaultRank = 16;
+/** Rank of a mean of runs, as a multiple of each one's. */
+const meanRank = 2;
+/** Tokens computed at once. */
+const microTokens = 512;
+/** The learning rate ends at this share of its peak. */
+const rateFloor = 0.1;
+/** Validations in an epoch. */
+const evaluations = 2;
+/**
+ * Epochs by default: about so many steps' worth of examples, within limits. Little data is repeated more often, and validation ends
+ * it where that overfits.
+ */
+const epochBudget = { examples: 1000, least: 1, most: 4 } as const;
+
+/** The gradient stage's settings from the options, with what depends on model and data filled in. */
+export function qloraSettings(
+  options: TuneOptions,
+  { layers, examples, started, startRank }: { layers: number; examples: number; started: boolean; startRank: number },
+): QloraSettings {
+  const rank = options.rank ?? Math.max(defaultRank, startRank);
+  if (rank < startRank) {
+    throw new UsageError({
+      found: `a rank of ${rank}`,
+      expected: `at least ${startRank}, the rank of the adapter that training begins with`,
+      where: '--rank',
+      fix: 'leave out --rank, or raise it',
+    });
+  }
+  const byData = Math.round(epochBudget.examples / Math.max(1, examples));
+  return {
+    firstLayer: firstAdapted(options.layers, layers, layers),
+    modules: readTargets(options.targets),
+    rank,
+    alpha: options.alpha ?? 2 * rank,
+    rsLora: options.rsLora,
+    learningRate: options.lr ?? (started ? learningRate.known : learningRate.fresh),
+    loraPlus: options.loraPlus,
+    epochs: options.epochs ?? Math.min(epochBudget.most, Math.max(epochBudget.least, byData)),
+    batch: options.batch,
+    microTokens,
+    dropout: options.dropout,
+    warmup: options.warmup,
+    rateFloor,
+    weightDecay: options.weightDecay,
+    clip: options.clip,
+    evaluations,
+    patience: options.patience,
+    averaging: options.averaging,
+    runs: options.runs,
+    // The mean of several runs has more directions than each; cut to the rank of one it would lose a part of what it gained.
+    keptRank: options.rank ?? meanRank * rank,
+    learnValidation: options.heldout !== undefined,
+    seed: options.seed,
+    recompute: false,
+    transposedType: 'q8_0',
+  };
+}
+
+function readTargets(text: string): readonly LayerLinear[] {
+  if (text === 'all') return layerLinears;
+  const names = text.split(',').map((name) => name.trim());
+  const wrong = names.filter((name) => !(layerLinears as readonly string[]).includes(name));
+  if (wrong.length > 0) {
+    throw new UsageError({
+      found: `"${wrong.join('", "')}"`,
+      expected: `all, or some of ${layerLinears.join(',')}`,
+      where: '--targets',
+      fix: 'see loam tune --help',
+    });
+  }
+  return layerLinears.filter((name) => names.includes(name));
+}
+
+/** What may be given up to end in time. */
+export interface Plan {
+  layers: number;
+  epochs: number;
+}
+
+/** Passes over the data below which layers are given up first: facts and manner of a few hundred examples want two. */
+const leastEpochs = 2;
+/** Share of the layers below which passes are given up again. */
+const leastLayers = 0.25;
+/** Shortest schedule; what the deadline cuts off then is cut off. */
+const shortest = 0.05;
+
+/**
+ * The most training that fits into a time: a schedule that is carried through, its learning rate falling to the end, ends better than
+ * a longer one that is cut off. First passes over the data are given up, down to two; then layers, down to a quarter; then passes
+ * again. What the user chose (`fixed`) stays as it is.
+ *
+ * @param price seconds that so many top layers and epochs take; grows with both
+ * @param seconds what there is
+ */
+export function fitBudget(
+  price: (plan: Plan) => number,
+  wanted: Plan,
+  fixed: { layers: boolean; epochs: boolean },
+  seconds: number,
+): Plan {
+  const fits = (plan: Plan) => price(plan) <= seconds;
+  if (fits(wanted)) return wanted;
+  /** Most epochs that fit with so many layers, from `least` on. */
+  const most = (layers: number, least: number): Plan => {
+    let [low, high] = [least, wanted.epochs];
+    // The price is a line in the number of epochs: a few halvings come as close as the measured costs are true.
+    for (let i = 0; i < 12; i++) {
+      const middle = (low + high) / 2;
+      if (fits({ layers, epochs: middle })) low = middle;
+      else high = middle;
+    }
+    return { layers, epochs: low };
+  };
+  const least = fixed.epochs ? wanted.epochs : Math.min(wanted.epochs, leastEpochs);
+  if (fits({ layers: wanted.layers, epochs: least })) return most(wanted.layers, least);
+  let { layers } = wanted;
+  if (!fixed.layers) {
+    const fewest = Math.max(1, Math.ceil(leastLayers * wanted.layers));
+    while (layers > fewest && !fits({ layers, epochs: least })) layers--;
+  }
+  if (fixed.epochs || fits({ layers, epochs: least })) return { layers, epochs: least };
+  return most(layers, Math.min(least, shortest));
+}

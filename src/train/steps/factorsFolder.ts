@@ -1,0 +1,327 @@
+import { createHash } from 'node:crypto';
+import { mkdir, readFile, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { LoamError, quote, UnsupportedError } from '../../base/errors.js';
+import { bytes as asBytes } from '../../base/format.js';
+import { explainReadError, writeFileAtomic } from '../../base/io.js';
+import { type JsonObject, type JsonValue, parseJson } from '../../base/json.js';
+import { type LayerLinear, layerLinears } from '../../families/family.js';
+import { ndArray, toFloat32 } from '../../formats/arrays.js';
+import { readNpy, writeNpy } from '../../formats/npy.js';
+import type { ModuleFactors } from '../../model/factors.js';
+import { type Hyperparameters, linearShape } from '../../model/hyperparameters.js';
+import { type ModelReference, readModelReference } from './options.js';
+
+/** An object of a JSON file from outside, whose fields are asked for by name and kind. Unknown fields are let be. */
+export class Fields {
+  constructor(
+    private readonly fields: JsonObject,
+    readonly where: string,
+  ) {}
+
+  /** @throws LoamError where the text is no JSON object */
+  static parse(text: string, where: string): Fields {
+    return Fields.of(parseJson(text, where), where);
+  }
+
+  private static of(value: JsonValue | undefined, where: string): Fields {
+    if (value instanceof Map) return new Fields(value, where);
+    throw new LoamError({ found: value === undefined ? 'it is missing' : 'it is not an object', where });
+  }
+
+  private wrong(key: string, expected: string): never {
+    const value = this.fields.get(key);
+    const found = value === undefined ? `${quote(key)} is missing` : `${quote(key)} is ${shown(value)}`;
+    throw new LoamError({ found, expected, where: this.where });
+  }
+
+  has(key: string): boolean {
+    return this.fields.has(key) && this.fields.get(key) !== null;
+  }
+
+  text(key: string): string {
+    const value = this.fields.get(key);
+    return typeof value === 'string' ? value : this.wrong(key, 'a text');
+  }
+
+  oneOf<T extends string>(key: string, choices: readonly T[]): T {
+    const value = this.fields.get(key);
+    return choices.find((choice) => choice === value) ?? this.wrong(key, `one of ${choices.join(', ')}`);
+  }
+
+  number(key: string): number {
+    const value = this.fields.get(key);
+    return typeof value === 'number' ? value : this.wrong(key, 'a number');
+  }
+
+  whole(key: string, min: number, max: number): number {
+    const value = this.fields.get(key);
+    if (Number.isInteger(value) && (value as number) >= min && (value as number) <= max) return value as number;
+    return this.wrong(key, `a whole number from ${min} to ${max}`);
+  }
+
+  flag(key: string): boolean {
+    const value = this.fields.get(key);
+    return typeof value === 'boolean' ? value : this.wrong(key, 'true or false');
+  }
+
+  object(key: string): Fields {
+    return Fields.of(this.fields.get(key), `${this.where}, ${quote(key)}`);
+  }
+
+  /** The objects of a list of at most `most`. */
+  objects(key: string, most: number): Fields[] {
+    const value = this.fields.get(key);
+    if (!Array.isArray(value) || value.length > most) return this.wrong(key, `a list of at most ${most} objects`);
+    return value.map((entry, i) => Fields.of(entry as JsonValue, `${this.where}, ${quote(key)}, entry ${i + 1}`));
+  }
+
+  /** Everything as plain JSON, for handing on. */
+  all(): Record<string, unknown> {
+    return plain(this.fields) as Record<string, unknown>;
+  }
+
+  /** A list of lists of whole numbers from 0, none of them longer than `most`. */
+  lists(key: string, most: number): number[][] {
+    const value = this.fields.get(key);
+    const isList = (list: unknown): list is unknown[] => Array.isArray(list) && list.length <= most;
+    const isWhole = (number: unknown) => Number.isSafeInteger(number) && (number as number) >= 0;
+    if (isList(value) && value.every((list) => isList(list) && list.every(isWhole))) return value as number[][];
+    return this.wrong(key, 'a list of lists of whole numbers');
+  }
+}
+
+function shown(value: JsonValue): string {
+  if (typeof value === 'string') return quote(value);
+  return typeof value === 'object' && value !== null ? 'something else' : String(value);
+}
+
+/** Maps as objects; a key `__proto__` becomes a field like any other. */
+function plain(value: JsonValue): unknown {
+  if (value instanceof Map) return Object.fromEntries([...value].map(([key, inner]) => [key, plain(inner)]));
+  return Array.isArray(value) ? value.map((inner) => plain(inner as JsonValue)) : value;
+}
+
+/** The file of a folder of factors that says what is in it. */
+export const layerMapName = 'factors.json';
+const format = 'loam factors';
+const version = 1;
+
+/** As many linears as 1,024 layers have. */
+const maxLinears = 1024 * layerLinears.length;
+/** A thousand bytes a linear. */
+const maxMapBytes = 8 << 20;
+/** As `readAdapter`: an adapter of a higher rank is no longer small. */
+const maxRank = 1024;
+/** Values of a factor: a row of each rank, as wide as the widest models. */
+const maxValues = maxRank * (1 << 17);
+
+/** One linear's factors, with what is known of how they were found. */
+export interface SolvedLinear extends ModuleFactors {
+  lambda?: number;
+  /** Share of the squared target that they explain. */
+  explained?: { train?: number; validation?: number };
+  /** Whether passes that follow the labels have changed them since. */
+  swept?: boolean;
+}
+
+interface FactorsFolder {
+  model?: ModelReference;
+  linears: SolvedLinear[];
+  /** How they were found, for the adapter's recipe: plain JSON. */
+  recipe: Record<string, unknown>;
+}
+
+/** sha256 over what corrections do, in their order: the same factors have the same one, wherever they lie. @returns hex */
+export function factorsFingerprint(linears: readonly ModuleFactors[]): string {
+  const hash = createHash('sha256');
+  const bytes = (values: Float32Array) => new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
+  const sorted = [...linears].sort((p, q) => p.layer - q.layer || (p.module < q.module ? -1 : 1));
+  for (const { layer, module, factors } of sorted) {
+    hash.update(`${layer} ${module} ${factors.rank} ${factors.inputs} ${factors.outputs}\n`);
+    hash.update(bytes(factors.a)).update(bytes(factors.b));
+  }
+  return hash.digest('hex');
+}
+
+/** Whether a folder holds factors. */
+export async function hasFactors(folder: string): Promise<boolean> {
+  return (await stat(join(folder, layerMapName)).catch(() => undefined)) !== undefined;
+}
+
+/**
+ * Writes each linear's factors as `blk.<layer>.<module>.a.npy` [rank, inputs] and `.b.npy` [outputs, rank], f32, and then
+ * `factors.json`, which names them: ΔW = b @ a.
+ */
+export async function writeFactors(
+  folder: string,
+  { model, linears, recipe }: FactorsFolder,
+  loam: string,
+): Promise<void> {
+  await mkdir(folder, { recursive: true });
+  const entries = [];
+  for (const { layer, module, factors, lambda, explained, swept } of linears) {
+    const { inputs, outputs, rank, a, b } = factors;
+    const names = { a: fileName(layer, module, 'a'), b: fileName(layer, module, 'b') };
+    await writeNpy(join(folder, names.a), ndArray(a, [rank, inputs]));
+    await writeNpy(join(folder, names.b), ndArray(b, [outputs, rank]));
+    entries.push({ layer, module, ...names, rank, lambda, explained, swept });
+  }
+  const map = { format, version, loam, model, recipe, linears: entries };
+  await writeFileAtomic(join(folder, layerMapName), `${JSON.stringify(map, null, 2)}\n`);
+}
+
+function fileName(layer: number, module: string, part: 'a' | 'b'): string {
+  return `blk.${layer}.${module}.${part}.npy`;
+}
+
+/**
+ * Reads a folder of factors, whoever wrote it. In `factors.json` only `linears` is needed, of each of its entries only `layer` and
+ * `module`: the names of the files and the rank follow, and f64, f16 and bf16 are read as well as f32.
+ * @param baseOf finds the base model that shapes are held against, by what the folder says of it
+ * @throws LoamError, listing every linear that cannot be
+ */
+export async function readFactors(
+  folder: string,
+  baseOf: (model: ModelReference | undefined) => Promise<Hyperparameters | undefined> = async () => undefined,
+): Promise<FactorsFolder> {
+  const path = join(folder, layerMapName);
+  const fields = Fields.parse(await readMap(folder, path), path);
+  if (fields.has('format')) fields.oneOf('format', [format]);
+  if (fields.has('version') && fields.number('version') !== version) {
+    throw new UnsupportedError({
+      found: `version ${fields.number('version')} of the format`,
+      expected: `version ${version}`,
+      where: path,
+    });
+  }
+  const model = fields.has('model') ? readModelReference(fields.object('model')) : undefined;
+  const hyper = await baseOf(model);
+  const problems: string[] = [];
+  const linears: SolvedLinear[] = [];
+  for (const entry of fields.objects('linears', maxLinears)) {
+    const layer = entry.whole('layer', 0, 1023);
+    const module = entry.oneOf('module', layerLinears);
+    const name = `blk.${layer}.${module}`;
+    if (linears.some((other) => other.layer === layer && other.module === module)) {
+      problems.push(`${name} stands there twice`);
+      continue;
+    }
+    try {
+      const factors = await readPair(folder, entry, layer, module);
+      const problem = misfit(factors, layer, module, hyper);
+      if (problem !== undefined) problems.push(`${name}: ${problem}`);
+      linears.push({ layer, module, factors, ...readNotes(entry) });
+    } catch (error) {
+      if (!(error instanceof LoamError) || error instanceof UnsupportedError) throw error;
+      // The path stands before all of them.
+      problems.push(error.message.replace(`${path}, `, '').replace(/\.$/, ''));
+    }
+  }
+  if (problems.length > 0) {
+    const more = problems.length > 5 ? `; and ${problems.length - 5} more` : '';
+    throw new LoamError({
+      found: `factors that cannot be used: ${problems.slice(0, 5).join('; ')}${more}`,
+      where: path,
+    });
+  }
+  return {
+    model,
+    linears,
+    recipe: fields.has('recipe') ? fields.object('recipe').all() : {},
+  };
+}
+
+async function readMap(folder: string, path: string): Promise<string> {
+  try {
+    const found = await stat(path);
+    if (found.size > maxMapBytes) {
+      throw new LoamError({
+        found: `it has ${asBytes(found.size)}`,
+        expected: `at most ${asBytes(maxMapBytes)}`,
+        where: path,
+      });
+    }
+    return await readFile(path, 'utf8');
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') {
+      throw new LoamError({
+        found: `there is no ${layerMapName} here`,
+        expected: 'a folder of factors',
+        where: folder,
+        fix: 'make one with `loam solve`, or write it as docs/pipeline.md says',
+      });
+    }
+    throw explainReadError(error, path);
+  }
+}
+
+async function readPair(
+  folder: string,
+  entry: Fields,
+  layer: number,
+  module: LayerLinear,
+): Promise<ModuleFactors['factors']> {
+  const read = async (part: 'a' | 'b') => {
+    const name = entry.has(part) ? entry.text(part) : fileName(layer, module, part);
+    // No path: a layer map from elsewhere must not make Loam read other files.
+    if (!/^[\w-][\w.-]{0,200}\.npy$/.test(name)) {
+      throw new LoamError({
+        found: `${quote(part)} is ${quote(name)}`,
+        expected: 'the name of a .npy file beside it',
+        where: entry.where,
+      });
+    }
+    const array = await readNpy(join(folder, name));
+    const { dtype, shape } = array;
+    if (!['f32', 'f64', 'f16', 'bf16'].includes(dtype) || shape.length !== 2 || shape[0]! * shape[1]! > maxValues) {
+      throw new LoamError({
+        found: `${dtype} [${shape.join(', ')}]`,
+        expected: `a matrix of floating numbers, ${part === 'a' ? '[rank, inputs]' : '[outputs, rank]'}`,
+        where: join(folder, name),
+      });
+    }
+    const values = toFloat32(array);
+    if (!values.every(Number.isFinite)) {
+      throw new LoamError({ found: 'values that are not finite numbers of f32', where: join(folder, name) });
+    }
+    return { values, rows: shape[0]!, columns: shape[1]! };
+  };
+  const [a, b] = [await read('a'), await read('b')];
+  const { where } = entry;
+  if (a.rows !== b.columns) {
+    throw new LoamError({
+      found: `a has ${a.rows} rows and b ${b.columns} columns`,
+      expected: 'the rank, twice',
+      where,
+    });
+  }
+  if (entry.has('rank') && entry.number('rank') !== a.rows) {
+    throw new LoamError({ found: `factors of rank ${a.rows}`, expected: `${entry.number('rank')}, as it says`, where });
+  }
+  if (a.rows > maxRank) throw new LoamError({ found: `a rank of ${a.rows}`, expected: `at most ${maxRank}`, where });
+  return { inputs: a.columns, outputs: b.rows, rank: a.rows, a: a.values, b: b.values };
+}
+
+function misfit(
+  factors: ModuleFactors['factors'],
+  layer: number,
+  module: LayerLinear,
+  hyper: Hyperparameters | undefined,
+): string | undefined {
+  if (!hyper) return undefined;
+  if (layer >= hyper.layers) return `the base model has ${hyper.layers} layers`;
+  const [inputs, outputs] = linearShape(hyper, module);
+  if (factors.inputs === inputs && factors.outputs === outputs) return undefined;
+  return `a is [${factors.rank}, ${factors.inputs}] and b [${factors.outputs}, ${factors.rank}], expected [rank, ${inputs}] and [${outputs}, rank]`;
+}
+
+function readNotes(entry: Fields): Pick<SolvedLinear, 'lambda' | 'explained' | 'swept'> {
+  const explained = entry.has('explained') ? entry.object('explained') : undefined;
+  const share = (part: 'train' | 'validation') => (explained?.has(part) ? explained.number(part) : undefined);
+  return {
+    ...(entry.has('lambda') ? { lambda: entry.number('lambda') } : {}),
+    ...(explained ? { explained: { train: share('train'), validation: share('validation') } } : {}),
+    ...(entry.has('swept') ? { swept: entry.flag('swept') } : {}),
+  };
+}

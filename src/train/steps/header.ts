@@ -1,0 +1,199 @@
+import { LoamError, UnsupportedError } from '../../base/errors.js';
+import { type NamedArrayToWrite, ndArray } from '../../formats/arrays.js';
+import { type CorrectedLinear, correctedLinears } from '../ridge/correctLayer.js';
+import { groupExamples, type Part, type RidgeExample } from '../ridge/examples.js';
+import { Fields } from './factorsFolder.js';
+import { type ModelReference, readModelReference } from './options.js';
+
+/** What `format` says in the header of a file of activations. */
+const activationsFormat = 'loam activations';
+/** Raised when the meaning of an array or a field changes. */
+const activationsVersion = 1;
+
+/** Bounds as in `model/hyperparameters.ts`: beyond them a file is damaged or hostile. */
+const limits = { layers: 1024, width: 1 << 17 } as const;
+
+/** Twice `--shots` at most, of two prefixes. */
+const maxShots = 1024;
+
+/** A linear whose rows are in the file. */
+export interface EmbeddedLinear {
+  layer: number;
+  module: CorrectedLinear;
+  /** Width of its inputs. */
+  inputs: number;
+  /** A norm stands between it and the residual stream: then what is to be solved is in `target` and `weights`. */
+  normed: boolean;
+}
+
+/** The array `header` of a file of activations: JSON as UTF-8 bytes. */
+export interface ActivationsHeader {
+  /**
+   * `bare`: of the student without corrections, every linear. `step`: of one linear, of the student that wears the corrections found
+   * before it.
+   */
+  kind: 'bare' | 'step';
+  /** Version of Loam. */
+  loam: string;
+  model: ModelReference;
+  layers: number;
+  embedding: number;
+  /** First layer that is corrected. */
+  firstLayer: number;
+  /** In the order in which they are solved. */
+  linears: EmbeddedLinear[];
+  /** Element type of the activations. */
+  dtype: 'f32' | 'f16';
+  /** The student's arrays are left out. */
+  teacherOnly: boolean;
+  /** Rows of each part. */
+  rows: { train: number; validation: number };
+  /** Records of the user's file that each prefix consists of. */
+  shots: number[][];
+  /** sha256 of what it was made from, hex. */
+  sources: { data: string; heldout: string | null; teacher: string | null };
+  /** The options that decide what is in the file. */
+  settings: Record<string, unknown>;
+  /** Mean NLL, nats a token, by Loam's own graph; absent for a part without examples. */
+  nll: { teacher: Partial<Record<Part, number>> };
+  /** Of a step: `factorsFingerprint` of the corrections that the student wears. */
+  given?: string;
+}
+
+/** The header as bytes, for an array of u8. */
+export function encodeHeader(header: ActivationsHeader): Uint8Array {
+  const { kind, ...rest } = header;
+  return new TextEncoder().encode(
+    `${JSON.stringify({ format: activationsFormat, version: activationsVersion, kind, ...rest }, null, 1)}\n`,
+  );
+}
+
+/** @throws LoamError for what is no header, UnsupportedError for one of another version */
+export function decodeHeader(bytes: Uint8Array, where: string): ActivationsHeader {
+  let text: string;
+  try {
+    text = new TextDecoder('utf-8', { fatal: true }).decode(bytes);
+  } catch (cause) {
+    throw new LoamError({ found: 'a header that is not UTF-8', where }, { cause });
+  }
+  const fields = Fields.parse(text, where);
+  fields.oneOf('format', [activationsFormat]);
+  const version = fields.number('version');
+  if (version !== activationsVersion) {
+    throw new UnsupportedError({
+      found: `version ${version} of the format`,
+      expected: `version ${activationsVersion}`,
+      where,
+      fix: 'make it again with this version of `loam embed`',
+    });
+  }
+  const kind = fields.oneOf('kind', ['bare', 'step']);
+  const layers = fields.whole('layers', 1, limits.layers);
+  const firstLayer = fields.whole('firstLayer', 0, layers - 1);
+  const linears = fields.objects('linears', correctedLinears.length * layers).map((entry) => ({
+    layer: entry.whole('layer', firstLayer, layers - 1),
+    module: entry.oneOf('module', correctedLinears),
+    inputs: entry.whole('inputs', 1, limits.width),
+    normed: entry.flag('normed'),
+  }));
+  checkOrder(linears, { kind, layers, firstLayer }, where);
+  const rows = fields.object('rows');
+  const nll = fields.object('nll').object('teacher');
+  const known = (part: Part) => (nll.has(part) ? nll.number(part) : undefined);
+  const sources = fields.object('sources');
+  const optional = (key: string) => (sources.has(key) ? sources.text(key) : null);
+  return {
+    kind,
+    loam: fields.text('loam'),
+    model: readModelReference(fields.object('model')),
+    layers,
+    embedding: fields.whole('embedding', 1, limits.width),
+    firstLayer,
+    linears,
+    dtype: fields.oneOf('dtype', ['f32', 'f16']),
+    teacherOnly: fields.flag('teacherOnly'),
+    rows: {
+      train: rows.whole('train', 0, Number.MAX_SAFE_INTEGER),
+      validation: rows.whole('validation', 0, Number.MAX_SAFE_INTEGER),
+    },
+    shots: fields.lists('shots', maxShots),
+    sources: { data: sources.text('data'), heldout: optional('heldout'), teacher: optional('teacher') },
+    settings: fields.object('settings').all(),
+    nll: { teacher: { train: known('train'), validation: known('validation'), heldout: known('heldout') } },
+    given: kind === 'step' ? fields.text('given') : undefined,
+  };
+}
+
+function checkOrder(
+  linears: readonly EmbeddedLinear[],
+  { kind, layers, firstLayer }: Pick<ActivationsHeader, 'kind' | 'layers' | 'firstLayer'>,
+  where: string,
+): void {
+  const all = linearsInOrder(firstLayer, layers);
+  const right =
+    kind === 'step'
+      ? linears.length === 1
+      : linears.length === all.length && all.every(([l, m], i) => linears[i]!.layer === l && linears[i]!.module === m);
+  if (right) return;
+  throw new LoamError({
+    found: `"linears" lists ${linears.length} linears`,
+    expected: kind === 'step' ? 'one' : `the ${all.length} of layers ${firstLayer} to ${layers - 1}, in order`,
+    where,
+  });
+}
+
+/** Layer and module of every corrected linear, in the order in which they are solved. */
+export function linearsInOrder(firstLayer: number, layers: number): [number, CorrectedLinear][] {
+  const order: [number, CorrectedLinear][] = [];
+  for (let layer = firstLayer; layer < layers; layer++)
+    for (const module of correctedLinears) order.push([layer, module]);
+  return order;
+}
+
+/** Parts as the array `split` numbers them. */
+export const splitParts = ['train', 'validation'] as const;
+
+/**
+ * The arrays that tell what the rows of activations are, of examples that the student walks:
+ *
+ * - `tokens` i32, all sequences one after another, and `offsets` i64 [sequences + 1], where each begins;
+ * - `example` i32, `split` u8 and `prefix` i32 [sequences]: the record of the user's file, 0 training or 1 validation, and which shots
+ *   the teacher has before it (-1: none);
+ * - `row_sequence`, `row_position` and `row_target` i32 [rows]: which sequence a row is of, the position whose activations it holds,
+ *   and the token to be predicted there. Rows lie in the order in which batches are walked.
+ *
+ * @param records number of each example's record in the user's file
+ */
+export function indexArrays(examples: readonly RidgeExample[], records: readonly number[]): NamedArrayToWrite[] {
+  const offsets = new BigInt64Array(examples.length + 1);
+  for (const [i, { student }] of examples.entries()) offsets[i + 1] = offsets[i]! + BigInt(student.tokens.length);
+  const tokens = new Int32Array(Number(offsets.at(-1)));
+  for (const [i, { student }] of examples.entries()) tokens.set(student.tokens, Number(offsets[i]));
+  const { sequence, position, target } = rowOrder(examples);
+  const arrays = {
+    tokens,
+    offsets,
+    example: Int32Array.from(records),
+    split: Uint8Array.from(examples, ({ part }) => (splitParts as readonly string[]).indexOf(part)),
+    prefix: Int32Array.from(examples, ({ prefix }) => prefix),
+    row_sequence: sequence,
+    row_position: position,
+    row_target: target,
+  };
+  return Object.entries(arrays).map(([name, values]) => ({ name, ...ndArray(values) }));
+}
+
+/** The rows in the order in which the student's batches hold them. */
+export function rowOrder(examples: readonly RidgeExample[]) {
+  const rows: [number, number, number][] = [];
+  for (const { members } of groupExamples(examples).student) {
+    for (const member of members) {
+      const { student, targets } = examples[member]!;
+      student.positions.forEach((at, i) => {
+        rows.push([member, at, targets[i]!]);
+      });
+    }
+  }
+  const column = (i: 0 | 1 | 2) => Int32Array.from(rows, (row) => row[i]);
+  return { sequence: column(0), position: column(1), target: column(2) };
+}

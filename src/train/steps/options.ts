@@ -1,0 +1,229 @@
+import { dirname, resolve } from 'node:path';
+import { LoamError, quote, UsageError } from '../../base/errors.js';
+import type { Schema, Values } from '../../base/options.js';
+import { type ResolvedModel, resolveModel } from '../../models/listModels.js';
+import { freeBytes, requireFreeSpace } from '../../models/partial.js';
+import type { TuneEvent } from '../events.js';
+import { recipeOptions, runOptions } from '../options.js';
+import { hashWithProgress } from '../progress.js';
+import type { LearntPart, Part } from '../ridge/examples.js';
+import type { Fields } from './factorsFolder.js';
+import type { ActivationsHeader } from './header.js';
+
+const { layers, shots, maxTokens, seed, rank, lambda, sweeps, alpha } = recipeOptions;
+const { model, heldout, teacher, threads } = runOptions;
+
+/** Decides what a file of activations holds; the defaults are those of `loam tune --method ridge`. */
+export const embedSettings = { layers, shots, maxTokens, seed } as const satisfies Schema;
+
+const f16 = {
+  kind: 'flag',
+  default: false,
+  sentence: 'Stores activations in half precision: half the size, and no longer the same bits as `loam tune`.',
+} as const;
+const modelOfFile = {
+  ...model,
+  default: undefined,
+  sentence: 'Base model, if not the one that the file names: it must be the same file at another place.',
+} as const;
+
+export const embedOptions = {
+  out: { kind: 'text', default: undefined, value: 'FILE', sentence: 'File of activations to write, .npz.' },
+  model: { ...model, default: undefined, sentence: `${model.sentence.slice(0, -1)} (default ${model.default}).` },
+  heldout: {
+    ...heldout,
+    sentence:
+      'Examples that `tune` would measure on: those that ask the same are left out, and the teacher is measured.',
+  },
+  teacher,
+  ...embedSettings,
+  teacherOnly: {
+    kind: 'flag',
+    default: false,
+    sentence:
+      "Leaves the student's activations out, which solving layer by layer does not need: a fraction of the size.",
+  },
+  f16,
+  with: {
+    kind: 'text',
+    default: undefined,
+    value: 'DIR',
+    sentence:
+      'Of a file of activations: writes those of one linear anew, of the student that wears the corrections in DIR.',
+  },
+  linear: {
+    kind: 'text',
+    default: undefined,
+    value: 'NAME',
+    sentence: 'With --with: which linear, such as blk.15.ffn_down (default: the first that has no correction in DIR).',
+  },
+  threads,
+} as const satisfies Schema;
+export type EmbedOptions = Values<typeof embedOptions>;
+
+export const solveOptions = {
+  out: { kind: 'text', default: undefined, value: 'DIR', sentence: 'Folder to write the factors to.' },
+  order: {
+    kind: 'choice',
+    choices: ['layers', 'together'],
+    default: 'layers',
+    sentence:
+      'layers: the model walks along, so that each layer sees what the corrections below it do, as in `tune`. together: all layers from the bare activations, without the model; predicts far worse.',
+  },
+  rank,
+  lambda,
+  sweeps: {
+    ...sweeps,
+    sentence: 'Passes that follow the labels afterwards, as in `tune`; only with the order layers (default 3).',
+  },
+  with: {
+    kind: 'text',
+    default: undefined,
+    value: 'DIR',
+    sentence: 'Folder of factors that are worn as they are; what it lacks is solved.',
+  },
+  model: modelOfFile,
+  threads,
+} as const satisfies Schema;
+export type SolveOptions = Values<typeof solveOptions>;
+
+export const packOptions = {
+  out: { kind: 'text', default: undefined, value: 'FILE', sentence: 'Adapter file to write, .gguf.' },
+  peft: {
+    kind: 'text',
+    default: undefined,
+    value: 'DIR',
+    sentence: 'Folder for the adapter as PEFT reads it (default: the name of --out with -peft instead of .gguf).',
+  },
+  alpha,
+  model: {
+    ...model,
+    default: undefined,
+    sentence: 'Base model, if not the one that factors.json names.',
+  },
+} as const satisfies Schema;
+export type PackOptions = Values<typeof packOptions>;
+
+/** What the steps of the pipeline tell while they work. */
+export type PipelineEvent =
+  | TuneEvent
+  /** What is going to be written, before the work for it begins. */
+  | { type: 'size'; rows: number; linears: number; bytes: number };
+
+export interface EmbedResult {
+  type: 'result';
+  /** The file of activations; null where every linear has its correction already, so there is nothing to write. */
+  activations: string | null;
+  /** The linears in the file, in the order in which they are solved. */
+  linears: { layer: number; module: string }[];
+  rows: { train: number; validation: number };
+  bytes: number;
+  /** NLL of the teacher by Loam's own graph. */
+  nll: { teacher: Partial<Record<Part, number>> };
+  seconds: number;
+  peakRssBytes: number;
+}
+
+export interface SolveResult {
+  type: 'result';
+  /** The folder of factors. */
+  factors: string;
+  order: string;
+  /** Linears that have a correction of rank above 0, of those in the folder. */
+  corrected: number;
+  linears: number;
+  /** Label sweeps that were kept. */
+  sweeps: number;
+  /** By Loam's own graph; the student's only where it walked through all layers. */
+  nll: { teacher: Partial<Record<Part, number>>; student?: Partial<Record<LearntPart, number>> };
+  seconds: number;
+  peakRssBytes: number;
+}
+
+export interface PackResult {
+  type: 'result';
+  /** The GGUF file. */
+  adapter: string;
+  /** The folder for PEFT. */
+  peft: string;
+  linears: number;
+  /** Largest rank. */
+  rank: number;
+  alpha: number;
+  bytes: number;
+}
+
+/** The base model that a file of the pipeline speaks of. */
+export interface ModelReference {
+  /** What `--model` takes: a catalogue's name, or a path. */
+  source: string;
+  /** Of the model's file, hex. */
+  sha256: string;
+  architecture: string;
+  /** As the model calls itself. */
+  name: string;
+}
+
+export function readModelReference(fields: Fields): ModelReference {
+  return {
+    source: fields.text('source'),
+    sha256: fields.text('sha256'),
+    architecture: fields.text('architecture'),
+    name: fields.text('name'),
+  };
+}
+
+/**
+ * Finds the base model that a file of the pipeline names (or that the user names instead), and makes sure that it is the one.
+ * @param named what the file says; without a sha256 any model is taken
+ * @throws LoamError where the model is another one
+ */
+export async function resolveBase(
+  chosen: string | undefined,
+  named: { source?: string | undefined; sha256?: string | undefined },
+  where: string,
+  emit: (event: Extract<TuneEvent, { type: 'progress' }>) => void,
+  signal: AbortSignal,
+): Promise<ResolvedModel & { sha256: string }> {
+  const source = chosen ?? named.source;
+  if (source === undefined) {
+    throw new LoamError({ found: 'no base model is named here', where, fix: 'name it with --model' });
+  }
+  const found = await resolveModel(source);
+  const sha256 = found.sha256 ?? (await hashWithProgress(found.path, emit, signal));
+  if (named.sha256 !== undefined && named.sha256 !== sha256) {
+    throw new LoamError({
+      found: `it was made with another model file than ${found.path}`,
+      expected: `the one whose sha256 begins with ${quote(named.sha256.slice(0, 12))}`,
+      where,
+      fix: 'name that one with --model, or begin again with `loam embed`',
+    });
+  }
+  return { ...found, sha256 };
+}
+
+/** The path of --out, which `embed` and the other steps don't choose themselves: what they write can be large. */
+export function requireOut(out: string | undefined): string {
+  if (out !== undefined) return resolve(out);
+  throw new UsageError({ found: 'no --out', expected: 'the path to write to', fix: 'see --help' });
+}
+
+/** Tells how many bytes of activations there will be, and stops where the disk does not have them. */
+export async function tellSize(
+  out: string,
+  header: ActivationsHeader,
+  emit: (event: PipelineEvent) => void,
+): Promise<void> {
+  const { linears, embedding, dtype, teacherOnly } = header;
+  const rows = header.rows.train + header.rows.validation;
+  const widths = linears.reduce(
+    (sum, { inputs, normed }) => sum + embedding + (teacherOnly ? 0 : inputs + (normed ? 2 : 1) * embedding),
+    0,
+  );
+  const bytes = rows * widths * (dtype === 'f16' ? 2 : 4);
+  emit({ type: 'size', rows, linears: linears.length, bytes });
+  await requireFreeSpace(dirname(out), bytes, freeBytes, {
+    name: 'this file of activations',
+    fix: 'free some space, or use --teacher-only, --f16 or fewer --layers',
+  });
+}

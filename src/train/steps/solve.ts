@@ -1,0 +1,295 @@
+import { mkdir, readdir } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
+import { LoamError, throwIfStopped, UsageError } from '../../base/errors.js';
+import { eventStream } from '../../base/events.js';
+import { requireWritable } from '../../base/io.js';
+import { peakRss } from '../../base/memory.js';
+import { version } from '../../base/process.js';
+import { Engine } from '../../engine/engine.js';
+import type { Workspace } from '../../engine/graph.js';
+import type { Factors, ModuleFactors } from '../../model/factors.js';
+import { Model } from '../../model/model.js';
+import type { FittedEvent } from '../events.js';
+import { usedByRidge } from '../fitModel.js';
+import { thinProgress } from '../progress.js';
+import { LinearSolver, type RidgeEvent, WalkProgress } from '../ridge/correctLayer.js';
+import { fitStudent, type RidgeFit, workspaceNodes } from '../ridge/fitRidge.js';
+import { type RidgePreset, ridgePreset, ridgeSettings } from '../settings.js';
+import {
+  factorsFingerprint,
+  hasFactors,
+  layerMapName,
+  readFactors,
+  type SolvedLinear,
+  writeFactors,
+} from './factorsFolder.js';
+import type { EmbeddedLinear } from './header.js';
+import { type ActivationsFile, openActivations } from './openActivations.js';
+import { type PipelineEvent, requireOut, resolveBase, type SolveOptions, type SolveResult } from './options.js';
+import { requireCorrectable, requireTokens } from './pack.js';
+import { recordedTeacher } from './recording.js';
+
+/**
+ * Solves one linear from the arrays of a file alone: inputs X, targets Y = teacher - student (or what became of that on its way
+ * back through a norm). Rows go to the statistics in the batches
+ * in which they were walked, so the sums are those of `tune`, bit for bit.
+ */
+async function solveArrays(
+  workspace: Workspace,
+  file: ActivationsFile,
+  linear: EmbeddedLinear,
+  solver: LinearSolver,
+  onRows: (rows: number) => void,
+  signal: AbortSignal,
+): Promise<Factors> {
+  const { embedding } = file.header;
+  const read = {
+    inputs: file.rows(linear, 'inputs'),
+    teacher: file.rows(linear, 'teacher'),
+    student: file.rows(linear, 'student'),
+    target: file.rows(linear, 'target'),
+  };
+  const weights = await file.weights(linear);
+  return await solver.solve({ ...linear, outputs: embedding, weights }, async (sinks) => {
+    for (const [batch, { rows, part }] of file.batches.entries()) {
+      throwIfStopped(signal);
+      if (rows === 0 || part === 'heldout') continue;
+      const sink = sinks[part];
+      const g = workspace.begin();
+      const x = g.input('f32', [linear.inputs, rows], await read.inputs.read(batch));
+      const of = async (kind: keyof typeof read) => g.input('f32', [embedding, rows], await read[kind].read(batch));
+      sink.add(g, x, linear.normed ? await of('target') : g.sub(await of('teacher'), await of('student')));
+      await g.compute(signal);
+      await sink.computed();
+      onRows(rows);
+    }
+  });
+}
+
+type Emit = (event: PipelineEvent) => void;
+
+/**
+ * Second step of the pipeline: activations to low-rank factors, a pair of .npy files a linear and `factors.json` (docs/pipeline.md).
+ *
+ * A file of all linears is solved layer by layer, the model walking along, as in `tune`; or, with the order `together`, from its arrays
+ * alone. A file of one step is solved from its arrays, and its factors join those that the student wore.
+ *
+ * @param path a file that `embed` or `embedStep` wrote
+ */
+export function solve(
+  path: string,
+  options: SolveOptions,
+  signal?: AbortSignal,
+): AsyncGenerator<PipelineEvent, SolveResult, void> {
+  return eventStream<PipelineEvent, SolveResult>((emit, inner) => run(path, options, emit, inner), signal);
+}
+
+async function run(path: string, options: SolveOptions, emit: Emit, signal: AbortSignal): Promise<SolveResult> {
+  const started = performance.now();
+  const out = requireOut(options.out);
+  await using file = await openActivations(path);
+  const { header } = file;
+  const step = header.kind === 'step';
+  const arrays = step || options.order === 'together';
+  if (arrays) refuseWalkingOptions(options, step);
+  if (arrays && header.teacherOnly) {
+    throw new LoamError({
+      found: "the student's activations were left out of this file",
+      where: path,
+      fix: 'solve it in the order layers, or make it without --teacher-only',
+    });
+  }
+  await requireWritable(join(out, layerMapName));
+  const before = step ? await stepsBefore(out, file) : await factorsOfWith(out, options);
+  const notes = new Map<string, Note>(before.map((linear) => [nameOf(linear), linear]));
+  using engine = new Engine({ threads: options.threads });
+  const layers = { top: header.layers - header.firstLayer };
+  const settings = ridgeSettings(header.layers, { ...options, layers }, presetFor(arrays));
+  const hear = (event: Exclude<RidgeEvent, { type: 'progress' }>) => {
+    if (event.type === 'fitted') notes.set(nameOf(event), noteOf(event));
+    emit(event);
+  };
+  const fit = arrays
+    ? await fromArrays(engine, file, settings, before, emit, hear, signal)
+    : await alongModel(engine, file, settings, before, options, emit, hear, signal);
+  const linears = fit.modules.map((module): SolvedLinear => {
+    const { lambda, explained, swept } = notes.get(nameOf(module)) ?? {};
+    const now = fit.sweeps > 0 && module.layer >= settings.firstSweepLayer;
+    return { ...module, lambda, explained, ...(now || swept ? { swept: true } : {}) };
+  });
+  await mkdir(out, { recursive: true });
+  await writeFactors(
+    out,
+    { model: header.model, linears, recipe: recipe(file, options, settings, fit.sweeps) },
+    version,
+  );
+  return {
+    type: 'result',
+    factors: out,
+    order: step ? 'step' : options.order,
+    corrected: linears.filter(({ factors }) => factors.rank > 0).length,
+    linears: linears.length,
+    sweeps: fit.sweeps,
+    nll: { teacher: header.nll.teacher, ...(fit.nll ? { student: finite(fit.nll) } : {}) },
+    seconds: (performance.now() - started) / 1000,
+    peakRssBytes: peakRss(),
+  };
+}
+
+const nameOf = ({ layer, module }: { layer: number; module: string }) => `blk.${layer}.${module}`;
+
+type Note = Pick<SolvedLinear, 'lambda' | 'explained' | 'swept'>;
+
+function noteOf({ lambda, explained, error }: FittedEvent): Note {
+  return { lambda, explained: { train: explained, ...(error === undefined ? {} : { validation: 1 - error }) } };
+}
+
+function finite<K extends string>(values: Record<K, number>): Partial<Record<K, number>> {
+  return Object.fromEntries(Object.entries(values).filter(([, value]) => Number.isFinite(value))) as Partial<
+    Record<K, number>
+  >;
+}
+
+/** Options of the walk mean nothing where only arrays are read. */
+function refuseWalkingOptions({ sweeps, model, with: given }: SolveOptions, step: boolean): void {
+  const named = { '--sweeps': sweeps || undefined, '--model': model, '--with': given };
+  for (const [flag, value] of Object.entries(named)) {
+    if (value === undefined) continue;
+    throw new UsageError({
+      found: `${flag} where only the arrays of the file are solved`,
+      fix: step ? 'leave it out for a file of one step' : 'leave it out, or --order together',
+    });
+  }
+}
+
+function presetFor(arrays: boolean): RidgePreset {
+  return { ...ridgePreset, sweeps: arrays ? 0 : ridgePreset.sweeps };
+}
+
+/**
+ * The factors that a step's join.
+ * @throws LoamError where the folder holds others than the student wore
+ */
+async function stepsBefore(out: string, { path, header }: ActivationsFile): Promise<SolvedLinear[]> {
+  const before = (await hasFactors(out)) ? (await readFactors(out)).linears : [];
+  const name = nameOf(header.linears[0]!);
+  if (before.some((linear) => nameOf(linear) === name)) {
+    throw new LoamError({
+      found: `this folder has a correction of ${name} already`,
+      where: out,
+      fix: 'to solve it again, take it and those after it out of factors.json',
+    });
+  }
+  if (factorsFingerprint(before) === header.given) return before;
+  throw new LoamError({
+    found: `${path} was made with other corrections than this folder holds`,
+    where: out,
+    fix: 'make it anew with `loam embed --with` and this folder',
+  });
+}
+
+/**
+ * The factors of --with.
+ * @throws LoamError where the folder of --out holds anything else, which would be lost
+ */
+async function factorsOfWith(out: string, options: SolveOptions): Promise<SolvedLinear[]> {
+  const from = options.with === undefined ? undefined : resolve(options.with);
+  if (from !== out && (await readdir(out).catch(() => [])).length > 0) {
+    throw new LoamError({
+      found: 'this folder is not empty',
+      where: out,
+      fix: 'choose another one for --out, or keep its factors with --with and the same folder',
+    });
+  }
+  return from === undefined ? [] : (await readFactors(from)).linears;
+}
+
+interface Solved {
+  modules: ModuleFactors[];
+  sweeps: number;
+  nll?: RidgeFit['nll']['student'];
+}
+
+/** Layer by layer: the student walks through the model, and the teacher's side comes out of the file. */
+async function alongModel(
+  engine: Engine,
+  file: ActivationsFile,
+  settings: ReturnType<typeof ridgeSettings>,
+  before: readonly SolvedLinear[],
+  options: SolveOptions,
+  emit: Emit,
+  hear: (event: Exclude<RidgeEvent, { type: 'progress' }>) => void,
+  signal: AbortSignal,
+): Promise<Solved> {
+  const source = await resolveBase(options.model, file.header.model, file.path, emit, signal);
+  await using model = await Model.open(engine, source.path);
+  requireTokens(file, model.hyper);
+  requireCorrectable(before, file.header, model.hyper, options.with ?? '');
+  emit({ type: 'stage', stage: 'ridge', message: 'fitting the corrections, layer by layer' });
+  using workspace = engine.workspace(workspaceNodes);
+  const thin = thinProgress<'ridge', Exclude<RidgeEvent, { type: 'progress' }>>('ridge', (event) =>
+    event.type === 'progress' ? emit(event) : hear(event),
+  );
+  const { modules, sweeps, nll } = await fitStudent(
+    engine,
+    model,
+    workspace,
+    file.examples,
+    recordedTeacher(file),
+    settings,
+    before,
+    new WalkProgress(thin),
+    thin,
+    signal,
+  );
+  return { modules, sweeps, nll: nll.student };
+}
+
+/** From the arrays alone: all linears of the file, each as if the others were not corrected, or the one of a step. */
+async function fromArrays(
+  engine: Engine,
+  file: ActivationsFile,
+  settings: ReturnType<typeof ridgeSettings>,
+  before: readonly SolvedLinear[],
+  emit: Emit,
+  hear: (event: FittedEvent) => void,
+  signal: AbortSignal,
+): Promise<Solved> {
+  emit({ type: 'stage', stage: 'ridge', message: 'solving from the arrays' });
+  using workspace = engine.workspace(workspaceNodes);
+  const solver = new LinearSolver(engine, workspace, settings, hear, signal);
+  for (const { module, lambda } of [...before].sort((p, q) => p.layer - q.layer)) {
+    if (lambda !== undefined) solver.remember(module, lambda);
+  }
+  const rows = file.batches.reduce((sum, batch) => sum + batch.rows, 0);
+  const progress = new WalkProgress(thinProgress('ridge', emit));
+  progress.total = rows * file.header.linears.length;
+  const modules: ModuleFactors[] = [...before];
+  for (const linear of file.header.linears) {
+    const factors = await solveArrays(workspace, file, linear, solver, progress.add, signal);
+    modules.push({ layer: linear.layer, module: linear.module, factors });
+  }
+  return { modules, sweeps: 0 };
+}
+
+/** What an adapter says of how it was made, in the words of `tune`. */
+function recipe(
+  { header }: ActivationsFile,
+  { rank, lambda, sweeps, order }: SolveOptions,
+  settings: ReturnType<typeof ridgeSettings>,
+  kept: number,
+): Record<string, unknown> {
+  const { data, heldout, teacher } = header.sources;
+  return {
+    method: 'ridge',
+    ...header.settings,
+    rank,
+    lambda,
+    sweeps,
+    order: header.kind === 'step' ? 'steps' : order,
+    used: usedByRidge(header.layers, settings, kept, header.shots),
+    data,
+    heldout: heldout ?? undefined,
+    teacher: teacher ?? undefined,
+  };
+}
