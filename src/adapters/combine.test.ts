@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { test } from 'node:test';
+import { it } from 'node:test';
 import { Random } from '../base/random.js';
 import type { LayerLinear } from '../families/family.js';
 import { str } from '../formats/gguf/writeGguf.js';
@@ -53,7 +53,7 @@ const two = draw(2, 'facts', [
   [0, 'ffn_up', 1, 1],
 ]);
 
-test('the sum is the sum, whatever ranks and alphas the adapters have and where they have nothing', async () => {
+it('the sum is the sum, whatever ranks and alphas the adapters have and where they have nothing', async () => {
   const terms = [
     { lora: one, weight: 0.5 },
     { lora: two, weight: -2 },
@@ -75,7 +75,7 @@ test('the sum is the sum, whatever ranks and alphas the adapters have and where 
   assert.deepEqual(lora.notes.get('general.name'), str('0.5 x style + -2 x facts'));
 });
 
-test('cut to a rank, the loss that is told is the distance', async () => {
+it('cut to a rank, the loss that is told is the distance', async () => {
   const terms = [
     { lora: one, weight: 1 },
     { lora: two, weight: 1 },
@@ -98,7 +98,7 @@ test('cut to a rank, the loss that is told is the distance', async () => {
   }
 });
 
-test('a multiple of one adapter keeps the bits of its factors', () => {
+it('a multiple of one adapter keeps the bits of its factors', () => {
   const half = scaleLora(one, 0.5);
   const opposite = scaleLora(one, -1);
   for (const [i, module] of one.modules.entries()) {
@@ -113,7 +113,7 @@ test('a multiple of one adapter keeps the bits of its factors', () => {
   }
 });
 
-test('a stopped combination throws', async () => {
+it('a stopped combination throws', async () => {
   const signal = AbortSignal.abort();
   await assert.rejects(combineLoras([{ lora: one, weight: 1 }], { signal }), /stopped/);
 });

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { dirname, join } from 'node:path';
-import { before, test } from 'node:test';
+import { before, it } from 'node:test';
 import { type AppFile, appFiles, contentSecurityPolicy } from './appFiles.js';
 
 let files: ReadonlyMap<string, AppFile>;
@@ -13,7 +13,7 @@ const modules = () => [...files.keys()].filter((path) => path.startsWith('/js/')
 /** Bytes that a first visit loads: the page and all that it names. */
 const budget = 200_000;
 
-test('everything that a module imports is a module of the page', () => {
+it('everything that a module imports is a module of the page', () => {
   assert.ok(modules().length > 20);
   let imports = 0;
   for (const path of modules()) {
@@ -30,7 +30,7 @@ test('everything that a module imports is a module of the page', () => {
   }
 });
 
-test('the page names nothing of another host', () => {
+it('the page names nothing of another host', () => {
   // Names of XML namespaces are no addresses; the last is an example in a form.
   const harmless = /http:\/\/www\.w3\.org\/[\w/]+|http:\/\/127\.0\.0\.1:(…|\\u2026)/g;
   for (const path of files.keys()) {
@@ -43,7 +43,7 @@ test('the page names nothing of another host', () => {
   }
 });
 
-test('no script and no style stands in the page itself, and the policy allows none', () => {
+it('no script and no style stands in the page itself, and the policy allows none', () => {
   const html = textOf('/');
   for (const [, attributes, body] of html.matchAll(/<script([^>]*)>([\s\S]*?)<\/script>/g)) {
     assert.match(attributes!, /\bsrc="\/js\//);
@@ -54,7 +54,7 @@ test('no script and no style stands in the page itself, and the policy allows no
   assert.match(contentSecurityPolicy, /^default-src 'none';/);
 });
 
-test('nothing turns text into HTML', () => {
+it('nothing turns text into HTML', () => {
   for (const path of modules()) {
     if (path.startsWith('/js/app/vendor/')) continue;
     assert.doesNotMatch(
@@ -65,7 +65,7 @@ test('nothing turns text into HTML', () => {
   }
 });
 
-test('what the page and its manifest name is there, and pictures have the size that they state', () => {
+it('what the page and its manifest name is there, and pictures have the size that they state', () => {
   for (const [, path] of textOf('/').matchAll(/\b(?:href|src)="([^"]+)"/g)) assert.ok(files.has(path!), path);
   const { icons } = JSON.parse(textOf('/manifest.webmanifest')) as { icons: { src: string; sizes: string }[] };
   assert.ok(icons.length >= 3);
@@ -77,7 +77,7 @@ test('what the page and its manifest name is there, and pictures have the size t
   }
 });
 
-test('the worker keeps the whole page, and its text changes with any file', () => {
+it('the worker keeps the whole page, and its text changes with any file', () => {
   const worker = textOf('/sw.js');
   const shell = JSON.parse(/const shell = (\[.*\]);/.exec(worker)![1]!) as string[];
   for (const path of ['/', '/style.css', '/manifest.webmanifest', ...modules()]) assert.ok(shell.includes(path), path);
@@ -85,7 +85,7 @@ test('the worker keeps the whole page, and its text changes with any file', () =
   assert.match(worker, /^const version = '[0-9a-f]{16}';/);
 });
 
-test('a first visit loads less than 200 kB compressed', () => {
+it('a first visit loads less than 200 kB compressed', () => {
   const first = ['/', '/style.css', '/manifest.webmanifest', '/icons/icon.svg', ...modules()];
   const bytes = first.reduce((sum, path) => sum + (files.get(path)!.gzip ?? files.get(path)!.body).length, 0);
   assert.ok(bytes < budget, `${bytes} bytes`);

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
-import { test } from 'node:test';
+import { it } from 'node:test';
 
 const css = readFileSync(new URL('./page/static/base.css', import.meta.url), 'utf8');
 
@@ -54,7 +54,7 @@ const shapes: readonly (readonly [string, string])[] = [
 ];
 
 for (const [theme, palette] of Object.entries({ light, dark })) {
-  test(`${theme}: text has a contrast of 4.5 at least, shapes of 3 (WCAG 2.2 AA)`, () => {
+  it(`${theme}: text has a contrast of 4.5 at least, shapes of 3 (WCAG 2.2 AA)`, () => {
     for (const [pairs, least] of [
       [texts, 4.5],
       [shapes, 3],
@@ -67,6 +67,6 @@ for (const [theme, palette] of Object.entries({ light, dark })) {
   });
 }
 
-test('dark as chosen by the person is dark as the device says', () => {
+it('dark as chosen by the person is dark as the device says', () => {
   assert.deepEqual(colours(':root[data-theme="dark"]'), colours(':root:not([data-theme="light"])'));
 });

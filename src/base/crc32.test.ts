@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
-import { test } from 'node:test';
+import { it } from 'node:test';
 import { crc32, crc32Plain } from './crc32.js';
 
-test('gives the check value of the standard, whole and in pieces, with and without zlib', () => {
+it('gives the check value of the standard, whole and in pieces, with and without zlib', () => {
   const data = Buffer.from('123456789');
   for (const sum of [crc32, crc32Plain]) {
     // 0xCBF43926: the check value of CRC-32/ISO-HDLC in every catalogue of CRCs.

@@ -1,6 +1,44 @@
-/** The few error classes of Loam. A message is one sentence: what was found, what was expected, where, what to do. */
+/**
+ * The few error classes of Loam. A message is one sentence: what was found, what was expected, where, what to do. Callers decide by
+ * the code, never by the sentence.
+ */
+
+/** What kind of failure it is. A code keeps its meaning once it is published: programs decide by it. */
+export const errorCodes = {
+  failed: 'a stated failure of no kind of its own',
+  usage: 'a wrong flag, argument or option',
+  stopped: 'ended early because the caller asked for it',
+  unsupported: 'known, but not something that Loam does',
+  'not-found': 'no file, model, adapter or other thing of this name is there',
+  exists: 'something of this name is there already',
+  busy: 'another process or a running job holds what is needed',
+  conflict: 'it was changed meanwhile, or its present state does not allow this',
+  unreadable: 'the file system refuses to read it',
+  unwritable: 'the file system refuses to write it',
+  'disk-full': 'the disk, or the share of it that may be used, is full',
+  'out-of-memory': 'it does not fit into the memory that is free',
+  damaged: 'a file is cut off, contradicts itself or breaks its format',
+  'wrong-format': 'a file of another format than what is read here',
+  'invalid-data': 'examples, fields or settings that cannot be used as they are',
+  'no-examples': 'no record of the data can be learnt',
+  'too-large': 'beyond a stated limit',
+  mismatch: 'belongs to another base model, or does not fit it',
+  template: 'the chat template refused, or took too long',
+  'no-gain': 'the adapter does not predict better than the base model',
+  diverged: 'training left all bounds',
+  network: 'a download failed on its way',
+  checksum: 'what arrived is not what was announced',
+  engine: 'the native libraries are missing, or are another build',
+  'process-died': 'a process that worked for this one has ended',
+  locked: 'the vault asks for its passphrase',
+  'wrong-passphrase': 'the passphrase does not open the vault',
+  'vault-damaged': 'a part of the vault is missing or was changed',
+} as const satisfies Record<string, string>;
+
+export type ErrorCode = keyof typeof errorCodes;
 
 export interface Fault {
+  code?: ErrorCode;
   /** What is wrong, as found: "the file ends after 1,024 bytes". */
   found: string;
   /** What would have been right: "at least 98,362,432 bytes". */
@@ -22,9 +60,11 @@ export class LoamError extends Error {
   override readonly name: string = 'LoamError';
   readonly exitCode: number = 1;
   readonly fault: Fault;
+  readonly code: ErrorCode;
   constructor(fault: Fault, options?: ErrorOptions) {
     super(sentence(fault), options);
     this.fault = fault;
+    this.code = fault.code ?? 'failed';
   }
 }
 
@@ -44,11 +84,17 @@ export function underName(error: unknown, path: string, name: string): unknown {
 export class UsageError extends LoamError {
   override readonly name = 'UsageError';
   override readonly exitCode = 2;
+  constructor(fault: Fault, options?: ErrorOptions) {
+    super({ code: 'usage', ...fault }, options);
+  }
 }
 
 /** Something Loam knows of but does not do (an architecture, a tensor type). A selector may catch it and try another way. */
 export class UnsupportedError extends LoamError {
   override readonly name = 'UnsupportedError';
+  constructor(fault: Fault, options?: ErrorOptions) {
+    super({ code: 'unsupported', ...fault }, options);
+  }
 }
 
 /** Work ended early because its AbortSignal fired: exit code 130. */
@@ -56,13 +102,19 @@ export class StoppedError extends LoamError {
   override readonly name = 'StoppedError';
   override readonly exitCode = 130;
   constructor(found = 'stopped by the user') {
-    super({ found });
+    super({ code: 'stopped', found });
   }
 }
 
 /** Throws StoppedError when the signal has fired; called between steps of long work. */
 export function throwIfStopped(signal: AbortSignal | undefined): void {
   if (signal?.aborted) throw new StoppedError();
+}
+
+/** Code of the operating system or of Node, such as ENOENT; undefined for a stated failure, whose codes are ours. */
+export function systemCode(error: unknown): string | undefined {
+  const { code } = (error ?? {}) as { code?: unknown };
+  return error instanceof LoamError || typeof code !== 'string' ? undefined : code;
 }
 
 /** Whether an error, or the one that it explains, says that the disk or the user's share of it is full. */

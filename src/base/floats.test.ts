@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { test } from 'node:test';
+import { it } from 'node:test';
 import { bfloatsToFloats, floatsToBfloats, floatsToHalves, halfToFloat, halvesToFloats } from './floats.js';
 
 const every = Uint16Array.from({ length: 65536 }, (_, i) => i);
@@ -47,15 +47,15 @@ function checkRounding(
   });
 }
 
-test('f16 comes from f32 as the nearest, ties to even, through subnormals to infinity', () => {
+it('f16 comes from f32 as the nearest, ties to even, through subnormals to infinity', () => {
   checkRounding(floatsToHalves, halvesToFloats, 0x7c00);
 });
 
-test('bf16 comes from f32 as the nearest, ties to even, through subnormals to infinity', () => {
+it('bf16 comes from f32 as the nearest, ties to even, through subnormals to infinity', () => {
   checkRounding(floatsToBfloats, bfloatsToFloats, 0x7f80);
 });
 
-test('every half and bfloat16 comes back the same through f32; NaN stays NaN with its sign', () => {
+it('every half and bfloat16 comes back the same through f32; NaN stays NaN with its sign', () => {
   for (const [there, back, infinity, quiet] of [
     [halvesToFloats, floatsToHalves, 0x7c00, 0x200],
     [bfloatsToFloats, floatsToBfloats, 0x7f80, 0x40],
@@ -69,7 +69,7 @@ test('every half and bfloat16 comes back the same through f32; NaN stays NaN wit
   }
 });
 
-test('halves have the values of the standard', () => {
+it('halves have the values of the standard', () => {
   const values = halvesToFloats(every);
   for (let i = 0; i < 65536; i += 1) assert.ok(Object.is(values[i], halfToFloat(i)), `${i}`);
   // binary16: precision 11 bits, emax 15 (IEEE 754-2008, table 3.5).

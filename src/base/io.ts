@@ -2,7 +2,7 @@ import { createHash, randomBytes } from 'node:crypto';
 import { constants } from 'node:fs';
 import { type FileHandle, mkdir, open, rename, rm, stat } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
-import { LoamError, throwIfStopped, UsageError } from './errors.js';
+import { LoamError, systemCode, throwIfStopped, UsageError } from './errors.js';
 
 const reasons: Record<string, string> = {
   ENOENT: 'there is no file here',
@@ -15,7 +15,7 @@ const reasons: Record<string, string> = {
 
 /** Turns a reading error of the system into a sentence; any other error (a bug, a LoamError) comes back as it is. */
 export function explainReadError(error: unknown, path: string): unknown {
-  const code = (error as NodeJS.ErrnoException)?.code;
+  const code = systemCode(error);
   if (typeof code !== 'string') return error;
   const found = reasons[code] ?? `the file cannot be read (${code})`;
   return new LoamError({ found, where: path, expected: code === 'EISDIR' ? 'a file' : undefined }, { cause: error });
@@ -108,7 +108,7 @@ const elsewhere = 'choose another path with --out or LOAM_HOME';
 
 /** Turns the errors of a full or read-only disk into a sentence that says what to do. */
 export function explainWriteError(error: unknown, path: string): unknown {
-  const code = (error as NodeJS.ErrnoException)?.code;
+  const code = systemCode(error);
   if (code === 'ENOSPC' || code === 'EDQUOT') {
     return new LoamError(
       { found: 'the disk is full', where: path, fix: 'free some space and run again; nothing was left half-written' },

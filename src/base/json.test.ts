@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { test } from 'node:test';
+import { it } from 'node:test';
 import { LoamError } from './errors.js';
 import { type JsonValue, parseJson } from './json.js';
 
@@ -9,7 +9,7 @@ function plain(value: JsonValue): unknown {
   return Array.isArray(value) ? value.map(plain) : value;
 }
 
-test('reads what JSON.parse reads, as it reads it', () => {
+it('reads what JSON.parse reads, as it reads it', () => {
   const texts = [
     '{"a": [1, -2.5e-3, 0, -0, 1E+5], "b": {"c": null, "": [true, false]}, "d": [[], {}]}',
     ' \n\t"quote \\" slash \\/ \\\\ \\u00e9 \\ud83d\\ude00 é" ',
@@ -19,7 +19,7 @@ test('reads what JSON.parse reads, as it reads it', () => {
   for (const text of texts) assert.deepEqual(plain(parseJson(text, 'x')), JSON.parse(text));
 });
 
-test('refuses what JSON.parse refuses, and names the place', () => {
+it('refuses what JSON.parse refuses, and names the place', () => {
   const texts = [
     '',
     '{',
@@ -49,7 +49,7 @@ test('refuses what JSON.parse refuses, and names the place', () => {
   assert.throws(() => parseJson('{"a":\n  x}', 'f'), /line 2, column 3/);
 });
 
-test('refuses doubled keys, integers beyond 2^53, numbers beyond f64 and deep nesting', () => {
+it('refuses doubled keys, integers beyond 2^53, numbers beyond f64 and deep nesting', () => {
   assert.throws(() => parseJson('{"a":1,"\\u0061":2}', 'x'), /"a" stands twice/);
   assert.throws(() => parseJson('[9007199254740992]', 'x'), /2\^53/);
   assert.equal(parseJson('1000000000000000019884624838656', 'x', { bigIntegers: 'round' }), 1e30);
@@ -57,7 +57,7 @@ test('refuses doubled keys, integers beyond 2^53, numbers beyond f64 and deep ne
   assert.throws(() => parseJson('['.repeat(100_000), 'x'), /nested/);
 });
 
-test('a key __proto__ is a key like any other', () => {
+it('a key __proto__ is a key like any other', () => {
   const value = parseJson('{"__proto__": {"polluted": true}, "constructor": 1}', 'x') as ReadonlyMap<string, JsonValue>;
   assert.deepEqual([...value.keys()], ['__proto__', 'constructor']);
   assert.equal(({} as Record<string, unknown>).polluted, undefined);

@@ -4,14 +4,14 @@ import { once } from 'node:events';
 import { existsSync, mkdtempSync, readdirSync, readFileSync, utimesSync, writeFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
-import { test } from 'node:test';
+import { it } from 'node:test';
 import { scratchFolder } from '../testing/scratch.js';
 import { tryLock } from './lock.js';
 
 const root = scratchFolder();
 const newFolder = () => mkdtempSync(join(root, 'lock-'));
 
-test('one holder at a time; released, the next may have it', async () => {
+it('one holder at a time; released, the next may have it', async () => {
   const path = join(newFolder(), 'deep', 'it.lock');
   const first = await tryLock(path);
   assert.ok('release' in first);
@@ -26,7 +26,7 @@ test('one holder at a time; released, the next may have it', async () => {
   await second.release();
 });
 
-test('of many at once exactly one gets a lock that a dead process left', async () => {
+it('of many at once exactly one gets a lock that a dead process left', async () => {
   const folder = newFolder();
   const path = join(folder, 'it.lock');
   const { pid } = spawnSync(process.execPath, ['-e', '0']);
@@ -36,7 +36,7 @@ test('of many at once exactly one gets a lock that a dead process left', async (
   assert.deepEqual(readdirSync(folder), ['it.lock']);
 });
 
-test('a later process with the same number does not hold it', {
+it('a later process with the same number does not hold it', {
   skip: !existsSync('/proc/self/stat') && 'needs /proc',
 }, async () => {
   const path = join(newFolder(), 'it.lock');
@@ -44,7 +44,7 @@ test('a later process with the same number does not hold it', {
   assert.ok('release' in (await tryLock(path)));
 });
 
-test('a killed process that nobody has waited for does not hold it', {
+it('a killed process that nobody has waited for does not hold it', {
   skip: !existsSync('/proc/self/stat') && 'needs /proc',
 }, async () => {
   const path = join(newFolder(), 'it.lock');
@@ -63,7 +63,7 @@ test('a killed process that nobody has waited for does not hold it', {
   }
 });
 
-test("another machine's lock counts", async () => {
+it("another machine's lock counts", async () => {
   const path = join(newFolder(), 'it.lock');
   const text = JSON.stringify({ pid: 1, host: 'elsewhere.invalid', birth: null, nonce: 'theirs' });
   writeFileSync(path, text);
@@ -71,7 +71,7 @@ test("another machine's lock counts", async () => {
   assert.equal(readFileSync(path, 'utf8'), text);
 });
 
-test('a lock file that says nothing counts while it is fresh', async () => {
+it('a lock file that says nothing counts while it is fresh', async () => {
   const path = join(newFolder(), 'it.lock');
   writeFileSync(path, '');
   assert.deepEqual(await tryLock(path), { heldBy: 0 });

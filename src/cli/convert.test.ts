@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { test } from 'node:test';
+import { it } from 'node:test';
 import { readGguf } from '../formats/gguf/readGguf.js';
 import { jsonLines, resultOf, runLoam } from '../testing/runLoam.js';
 import { scratchFolder } from '../testing/scratch.js';
@@ -11,7 +11,7 @@ import { writeTinyFolder } from '../testing/tinyFolder.js';
 
 const home = scratchFolder();
 
-test('a folder, and then the file again, with results that programs read', async () => {
+it('a folder, and then the file again, with results that programs read', async () => {
   const { path } = await writeTinyFolder(join(home, 'model'), { dtype: 'bf16' });
   const out = join(home, 'sub folder', 'm.gguf');
   const run = await runLoam(['convert', path, '--out', out, '--json'], { home });
@@ -30,7 +30,7 @@ test('a folder, and then the file again, with results that programs read', async
   assert.equal(read.code, 0, read.stderr);
 });
 
-test('wrong usage and wrong folders', async () => {
+it('wrong usage and wrong folders', async () => {
   const { path } = await writeTinyFolder(join(home, 'other'), { config: { hidden_size: 63 } });
   const out = join(home, 'none.gguf');
   const cases: [string[], number, RegExp][] = [
@@ -52,7 +52,7 @@ test('wrong usage and wrong folders', async () => {
   assert.ok(!(await readdir(home)).includes('none.gguf'));
 });
 
-test('Ctrl-C leaves nothing', async () => {
+it('Ctrl-C leaves nothing', async () => {
   const vocabulary = 200_000;
   const { path } = await writeTinyFolder(join(home, 'large'), {
     config: { vocab_size: vocabulary },

@@ -109,7 +109,7 @@ async function runCommand(command: Command, args: string[], output: Output, sign
 function report(error: unknown, output: Output, name: string): number {
   if (error instanceof LoamError) {
     output.line(error instanceof StoppedError ? error.message : `loam ${name}: ${error.message}`);
-    output.event({ type: 'error', message: error.message, exitCode: error.exitCode });
+    output.event({ type: 'error', code: error.code, message: error.message, exitCode: error.exitCode });
     return error.exitCode;
   }
   const problem = error instanceof Error ? (error.stack ?? error.message) : String(error);

@@ -1,6 +1,6 @@
 import { readFile, stat } from 'node:fs/promises';
 import { createInterface } from 'node:readline/promises';
-import { LoamError, StoppedError, UsageError } from '../base/errors.js';
+import { LoamError, StoppedError, systemCode, UsageError } from '../base/errors.js';
 import { loamHome } from '../base/process.js';
 import type { MemoryFile } from '../engine/memory.js';
 import type { NamedBytes } from '../examples/example.js';
@@ -86,7 +86,7 @@ export async function readPassphraseFile(path: string): Promise<string> {
     text = await readFile(path, 'utf8');
   } catch (error) {
     if (error instanceof LoamError) throw error;
-    const { code } = error as NodeJS.ErrnoException;
+    const code = systemCode(error);
     throw new LoamError({
       found: code === 'ENOENT' ? 'there is no file here' : `the file cannot be read (${code})`,
       where: path,

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { test } from 'node:test';
+import { it } from 'node:test';
 import { bfloatsToFloats, halvesToFloats } from '../base/floats.js';
 import { Random } from '../base/random.js';
 import { encode } from '../testing/tinyModel.js';
@@ -9,7 +9,7 @@ import { tensorTypes } from './tensorTypes.js';
 const random = new Random(1);
 const values = new Float32Array(512).map(() => random.normal());
 
-test('gives back what was quantised, to the step of each type', () => {
+it('gives back what was quantised, to the step of each type', () => {
   // Largest error over the largest value of a block: half a step of 2^bits levels, twice that for types that clip one end.
   for (const [name, bound] of [
     ['q8_0', 1 / 250],
@@ -32,7 +32,7 @@ test('gives back what was quantised, to the step of each type', () => {
   }
 });
 
-test('floating types are exact', () => {
+it('floating types are exact', () => {
   const half = encode('f16', values, 256);
   assert.deepEqual(dequantize(tensorTypes.f16, half), halvesToFloats(new Uint16Array(half.slice().buffer)));
   const brain = encode('bf16', values, 256);
@@ -40,7 +40,7 @@ test('floating types are exact', () => {
   assert.deepEqual(dequantize(tensorTypes.f32, encode('f32', values, 256)), values);
 });
 
-test('parts of blocks and integers are refused', () => {
+it('parts of blocks and integers are refused', () => {
   assert.throws(() => dequantize(tensorTypes.q8_0, new Uint8Array(33)), RangeError);
   assert.throws(() => dequantize(tensorTypes.i32, new Uint8Array(4)), /i32/);
 });

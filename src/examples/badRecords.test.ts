@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { after, before, describe, test } from 'node:test';
+import { after, before, describe, it } from 'node:test';
 import { type Dataset, MAX_DEPTH, MAX_FIELD_BYTES, MAX_RECORD_BYTES, type ProblemKind } from './example.js';
 import { loadDataset } from './loadDataset.js';
 
@@ -87,7 +87,7 @@ const REFUSED: [string, ProblemKind, RegExp][] = [
 
 describe('a bad record among good ones', () => {
   for (const [record, kind, reason] of REFUSED) {
-    test(`${record.slice(0, 70)}: ${kind}`, async () => {
+    it(`${record.slice(0, 70)}: ${kind}`, async () => {
       const other = GOOD.replace('Greet', 'Welcome');
       for (const content of [`[\n${GOOD},\n\n${record},\n${other}\n]`, `${GOOD}\n\n${record}\n${other}`]) {
         const { problems, examples, records } = await load(content);
@@ -103,7 +103,7 @@ describe('a bad record among good ones', () => {
     });
   }
 
-  test('bytes that are not UTF-8 cost their record', async () => {
+  it('bytes that are not UTF-8 cost their record', async () => {
     const bad = Buffer.from(GOOD.replace('Hi', 'H\xff'), 'latin1');
     const lines = await load(Buffer.concat([Buffer.from(`${GOOD}\n`), bad, Buffer.from('\n')]));
     assert.deepEqual(
@@ -122,7 +122,7 @@ describe('a bad record among good ones', () => {
     );
   });
 
-  test('damaged UTF-16 costs its record', async () => {
+  it('damaged UTF-16 costs its record', async () => {
     const half = Buffer.from(`\ufeff${GOOD}\n${GOOD.replace('Hi', '\ud83d')}\n`, 'utf16le');
     assert.deepEqual(
       (await load(half)).problems.map(({ kind, line }) => [kind, line]),
@@ -144,7 +144,7 @@ describe('remarks on records that are used', () => {
     return { kinds: problems.map(({ kind, index }) => `${kind} ${index}`), problems, examples };
   };
 
-  test('numbers and truth values become text', async () => {
+  it('numbers and truth values become text', async () => {
     const { kinds, examples } = await remarks([
       { instruction: '2 + 2?', output: 4 },
       { question: 'Is it?', answer: false },
@@ -156,7 +156,7 @@ describe('remarks on records that are used', () => {
     );
   });
 
-  test('repeats: the first is kept; the same question with another answer is remarked on', async () => {
+  it('repeats: the first is kept; the same question with another answer is remarked on', async () => {
     const record = { instruction: 'a', input: 'b', output: 'c' };
     const { kinds, examples, problems } = await remarks([
       record,
@@ -174,7 +174,7 @@ describe('remarks on records that are used', () => {
     assert.ok(problems.every(({ severity }) => severity === 'warning'));
   });
 
-  test('conversations: two in a row of one role, a last user message, text lost earlier', async () => {
+  it('conversations: two in a row of one role, a last user message, text lost earlier', async () => {
     const { kinds, examples } = await remarks([
       { messages: [user, user, answer, answer, { ...user, content: 'more' }] },
       { messages: [user, { ...answer, content: 'caf\ufffd' }] },
@@ -201,7 +201,7 @@ describe('remarks on records that are used', () => {
 });
 
 describe('JSON lines', () => {
-  test('a broken line is a problem of that line', async () => {
+  it('a broken line is a problem of that line', async () => {
     const lines = [
       GOOD,
       '{"instruction":"x"',
@@ -221,7 +221,7 @@ describe('JSON lines', () => {
     assert.match(problems[2]!.reason, /^column 39: a comma after the end of the record/);
   });
 
-  test('a broken first line does not hide the format', async () => {
+  it('a broken first line does not hide the format', async () => {
     for (const first of [
       'garbage',
       '{"instruction":"x',
@@ -240,7 +240,7 @@ describe('JSON lines', () => {
 });
 
 describe('CSV', () => {
-  test('line breaks, quotes and delimiters in quoted cells; rows without text are no records', async () => {
+  it('line breaks, quotes and delimiters in quoted cells; rows without text are no records', async () => {
     const { examples, problems, records } = await load('question;answer\n"a ""b"";\nc";d\n;\n\n  ; \ne;f\n');
     assert.deepEqual(problems, []);
     assert.equal(records, 2);
@@ -253,7 +253,7 @@ describe('CSV', () => {
     );
   });
 
-  test('bad rows: reading goes on at the next line', async () => {
+  it('bad rows: reading goes on at the next line', async () => {
     const rows = [
       'question,answer,id',
       'a,b,1',

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
-import { after, describe, it, test } from 'node:test';
+import { after, describe, it } from 'node:test';
 import { StoppedError } from '../base/errors.js';
 import { Random } from '../base/random.js';
 import { readGguf } from '../formats/gguf/readGguf.js';
@@ -98,7 +98,7 @@ describe('examples as tokens', () => {
   });
 });
 
-test('property: at most the buckets asked for, adjoining, round, and each length counted where it belongs', () => {
+it('property: at most the buckets asked for, adjoining, round, and each length counted where it belongs', () => {
   const random = new Random(11);
   for (let round = 0; round < 500; round++) {
     const size = 10 ** random.below(7);
@@ -122,7 +122,7 @@ test('property: at most the buckets asked for, adjoining, round, and each length
   }
 });
 
-test('edges', () => {
+it('edges', () => {
   assert.deepEqual(histogram([]), []);
   assert.deepEqual(histogram([7]), [{ from: 7, to: 8, count: 1 }]);
   assert.equal(histogram(Array.from({ length: 300_000 }, (_, i) => i)).length, 6);

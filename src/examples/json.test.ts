@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { test } from 'node:test';
+import { it } from 'node:test';
 import { Random } from '../base/random.js';
 import { explainJson, JsonFault } from './json.js';
 import { loadDataset } from './loadDataset.js';
@@ -44,7 +44,7 @@ const BROKEN: [string, string, RegExp][] = [
   ['{\n"data":[\n1\n2]}', '4:1', /a number, expected a comma or \]/],
 ];
 
-test('a broken file: line, column, and what was found there', async () => {
+it('a broken file: line, column, and what was found there', async () => {
   const folder = await mkdtemp(join(tmpdir(), 'loam-json-'));
   try {
     const path = join(folder, 'x.json');
@@ -102,7 +102,7 @@ async function read(text: string): Promise<unknown[] | JsonFault> {
   }
 }
 
-test('property: a list is read as JSON.parse reads it, and refused when JSON.parse refuses it', async () => {
+it('property: a list is read as JSON.parse reads it, and refused when JSON.parse refuses it', async () => {
   const random = new Random(7);
   let broken = 0;
   for (let i = 0; i < 3000; i++) {

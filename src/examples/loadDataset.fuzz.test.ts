@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { test } from 'node:test';
+import { it } from 'node:test';
 import { LoamError } from '../base/errors.js';
 import { Random } from '../base/random.js';
 import { loadDataset } from './loadDataset.js';
@@ -88,7 +88,7 @@ function damage(good: Buffer, random: Random): Buffer {
   return bytes;
 }
 
-test('fuzz: a Dataset or a LoamError, every record accounted for, no text quoted', async () => {
+it('fuzz: a Dataset or a LoamError, every record accounted for, no text quoted', async () => {
   const folder = await mkdtemp(join(tmpdir(), 'loam-fuzz-'));
   try {
     const path = join(folder, 'x');

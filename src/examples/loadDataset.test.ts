@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto';
 import { mkdtemp, rm, truncate, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { after, before, describe, test } from 'node:test';
+import { after, before, describe, it } from 'node:test';
 import { gzipSync } from 'node:zlib';
 import { LoamError, StoppedError, UnsupportedError } from '../base/errors.js';
 import { type Dataset, isTrained, MAX_FILE_BYTES } from './example.js';
@@ -114,7 +114,7 @@ describe('formats', () => {
     ['CSV of questions', 'Question,Answer\nQ?,A!', 'csv', 'pairs', ['u:Q?|a:A!']],
   ];
   for (const [name, content, container, shape, expected] of cases) {
-    test(name, async () => {
+    it(name, async () => {
       const dataset = await load(content);
       assert.deepEqual(dataset.format, { container, shape });
       assert.deepEqual(texts(dataset), expected);
@@ -122,7 +122,7 @@ describe('formats', () => {
     });
   }
 
-  test('UTF-16 of both byte orders, with and without a byte order mark', async () => {
+  it('UTF-16 of both byte orders, with and without a byte order mark', async () => {
     const content = JSON.stringify([{ instruction: 'Über 🦊?', output: 'Ж' }], null, 1);
     for (const mark of ['\ufeff', '']) {
       const little = Buffer.from(mark + content, 'utf16le');
@@ -131,7 +131,7 @@ describe('formats', () => {
     }
   });
 
-  test('a file put together from several sources', async () => {
+  it('a file put together from several sources', async () => {
     const dataset = await load(
       [alpaca, { messages: chat }, { prompt: 'P', completion: 'C' }].map((r) => JSON.stringify(r)).join('\n'),
     );
@@ -139,7 +139,7 @@ describe('formats', () => {
     assert.equal(dataset.examples.length, 3);
   });
 
-  test('the user text is instruction + (input ? "\\n" + input : "")', async () => {
+  it('the user text is instruction + (input ? "\\n" + input : "")', async () => {
     for (const input of ['', ' ', 'x', '\n', null, undefined]) {
       const dataset = await load(JSON.stringify([{ instruction: ' I ', input, output: ' O\n' }]));
       assert.deepEqual(texts(dataset), [`u: I ${input ? `\n${input}` : ''}|a: O\n`]);
@@ -148,19 +148,19 @@ describe('formats', () => {
 });
 
 describe('what a dataset tells', () => {
-  test('every assistant message is trained, unless the file says otherwise', async () => {
+  it('every assistant message is trained, unless the file says otherwise', async () => {
     const weighted = chat.map((m, i) => (i === 2 ? { ...m, weight: 0 } : m));
     const { examples } = await load(JSON.stringify([{ messages: chat }, { messages: weighted }]));
     assert.deepEqual(examples[0]!.messages.map(isTrained), [false, false, true, false, true]);
     assert.deepEqual(examples[1]!.messages.map(isTrained), [false, false, false, false, true]);
   });
 
-  test('the SHA-256 is that of the bytes', async () => {
+  it('the SHA-256 is that of the bytes', async () => {
     const content = Buffer.from(`\ufeff${JSON.stringify([alpaca])}`, 'utf16le');
     assert.equal((await load(content)).sha256, createHash('sha256').update(content).digest('hex'));
   });
 
-  test('lines and numbers of records are those of the file', async () => {
+  it('lines and numbers of records are those of the file', async () => {
     const records = Array.from({ length: 50 }, (_, i) => ({ instruction: `Q${i}`, output: i % 3 === 0 ? '' : 'A' }));
     for (const [content, first, step] of [
       [JSON.stringify(records, null, 1), 2, 4],
@@ -178,7 +178,7 @@ describe('what a dataset tells', () => {
     }
   });
 
-  test('unused fields are counted, and __proto__ is one of them', async () => {
+  it('unused fields are counted, and __proto__ is one of them', async () => {
     const text =
       '[{"__proto__":{"output":"X"},"id":1,"instruction":"a","output":"b"},{"id":2,"instruction":"c","output":"d"}]';
     const dataset = await load(text);
@@ -192,7 +192,7 @@ describe('what a dataset tells', () => {
     assert.equal(refused.problems[0]!.kind, 'missing-field');
   });
 
-  test('a list beside the one that is read is reported', async () => {
+  it('a list beside the one that is read is reported', async () => {
     const { problems } = await load(JSON.stringify({ test: [bare], train: [alpaca] }, null, 1));
     assert.deepEqual(problems, [
       { severity: 'warning', kind: 'unread-list', line: 2, index: -1, reason: 'the list "test" is not read' },
@@ -211,7 +211,7 @@ describe('files that are refused', () => {
     );
   }
 
-  test('missing, a folder, empty, too large', async () => {
+  it('missing, a folder, empty, too large', async () => {
     await assert.rejects(loadDataset(join(folder, 'none')), { name: 'LoamError', message: /no such file/ });
     await assert.rejects(loadDataset(`${folder}/a\0b`), { name: 'LoamError', message: /no such file/ });
     await assert.rejects(loadDataset(folder), { name: 'LoamError', message: /folder/ });
@@ -245,21 +245,21 @@ describe('files that are refused', () => {
     ['an RTF document', '{\\rtf1 text}'],
   ];
   for (const [name, content] of foreign) {
-    test(`${name} is named`, async () => {
+    it(`${name} is named`, async () => {
       const error = await refusal(content);
       assert.ok(error instanceof UnsupportedError);
       assert.ok(error.fault.found.includes(name), error.message);
     });
   }
 
-  test('a text, a table without the columns', async () => {
+  it('a text, a table without the columns', async () => {
     assert.match((await refusal('Dear diary, today\nI went out')).message, /none of the formats/);
     assert.match((await refusal('5')).message, /none of the formats/);
     assert.match((await refusal('question,anwser\nx,y')).message, /column "answer" is missing \(is it "anwser"\?\)/);
     assert.match((await refusal('instruction,output,Output\na,b,c')).message, /two columns .* "output"/);
   });
 
-  test('no usable record: the first reasons, and all problems as data', async () => {
+  it('no usable record: the first reasons, and all problems as data', async () => {
     const error = await refusal(
       JSON.stringify([1, 2, { instruction: 'x' }, { Instruction: 'x', output: 'secret' }], null, 1),
     );
@@ -275,7 +275,7 @@ describe('files that are refused', () => {
   });
 });
 
-test('a signal stops the reading, before and during', async () => {
+it('a signal stops the reading, before and during', async () => {
   const path = join(folder, 'long');
   const record = JSON.stringify({ instruction: 'x'.repeat(500), output: 'y' });
   await writeFile(path, `${record}\n`.repeat(20_000));

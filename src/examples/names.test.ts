@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { test } from 'node:test';
+import { it } from 'node:test';
 import { quoteName } from './example.js';
 import { LineCounter, textLines } from './readers/json.js';
 import { similarName } from './shapes.js';
@@ -8,7 +8,7 @@ import { normaliseText } from './text.js';
 
 /** The small functions on texts and names. */
 
-test('normaliseText: Unicode form, case and white space do not count; twice is once', () => {
+it('normaliseText: Unicode form, case and white space do not count; twice is once', () => {
   const same = [
     ['Caf\u00e9', 'cafe\u0301'],
     ['STRASSE', 'straße'],
@@ -24,7 +24,7 @@ test('normaliseText: Unicode form, case and white space do not count; twice is o
   }
 });
 
-test('similarName: case, space, one or two edits', () => {
+it('similarName: case, space, one or two edits', () => {
   assert.equal(similarName('output', ['id', 'Output ']), 'Output ');
   assert.equal(similarName('instruction', ['instrution']), 'instrution');
   assert.equal(similarName('output', ['outptu']), 'outptu');
@@ -33,19 +33,19 @@ test('similarName: case, space, one or two edits', () => {
   assert.equal(similarName('input', ['inputs'], false), undefined);
 });
 
-test('quoteName: short names only, nothing that moves the cursor or turns the text', () => {
+it('quoteName: short names only, nothing that moves the cursor or turns the text', () => {
   assert.equal(quoteName('Output'), '"Output"');
   assert.equal(quoteName('a\u001b[2J"\u202eb\n'), '"a?[2J??b?"');
   assert.equal(quoteName('x'.repeat(31)), 'a long name');
 });
 
-test('textKey tells where one text ends', () => {
+it('textKey tells where one text ends', () => {
   assert.notEqual(textKey('ab', 'c'), textKey('a', 'bc'));
   assert.notEqual(textKey('a'), textKey('a', ''));
   assert.equal(textKey('é', '🦊'), textKey('é', '🦊'));
 });
 
-test('LineCounter and textLines agree on LF, CR LF and lone CR', () => {
+it('LineCounter and textLines agree on LF, CR LF and lone CR', () => {
   const bytes = Buffer.from('a\nbé\r\n\r\nc\rd\n\n  e  ');
   const counter = new LineCounter(bytes);
   const lines = [...textLines(bytes)];

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { open, stat } from 'node:fs/promises';
 import { setImmediate } from 'node:timers/promises';
-import { LoamError, throwIfStopped, UnsupportedError } from '../base/errors.js';
+import { LoamError, systemCode, throwIfStopped, UnsupportedError } from '../base/errors.js';
 import { bytes as inUnits } from '../base/format.js';
 import { MAX_FILE_BYTES, type NamedBytes } from './example.js';
 
@@ -15,7 +15,7 @@ interface Source {
 
 function explain(error: unknown, path: string): unknown {
   if (error instanceof LoamError) return error;
-  const code = (error as NodeJS.ErrnoException).code;
+  const code = systemCode(error);
   const where = path.replaceAll('\0', '?');
   if (code === 'ENOENT' || code === 'ENOTDIR' || code === 'ERR_INVALID_ARG_VALUE') {
     return new LoamError({ found: 'there is no such file', where, fix: 'check the path' }, { cause: error });

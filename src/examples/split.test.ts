@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { test } from 'node:test';
+import { it } from 'node:test';
 import { Random } from '../base/random.js';
 import type { Example, Message } from './example.js';
 import { questionKey, removeOverlap, splitExamples } from './split.js';
@@ -9,7 +9,7 @@ function example(file: string, line: number, ...turns: string[]): Example {
   return { messages, source: { file, line, index: line - 1 } };
 }
 
-test('what is also held out is removed, with the reason; the rest keeps its order', () => {
+it('what is also held out is removed, with the reason; the rest keeps its order', () => {
   const train = [
     example('t', 1, 'What is  IT?', 'secret one'),
     example('t', 2, 'other', 'b'),
@@ -45,7 +45,7 @@ function questionExample(question: string, index: number): Example {
 
 const indices = (examples: readonly Example[]) => examples.map(({ source }) => source.index);
 
-test('property: deterministic, disjoint, complete, in order, and no question on both sides', () => {
+it('property: deterministic, disjoint, complete, in order, and no question on both sides', () => {
   const random = new Random(3);
   for (let round = 0; round < 300; round++) {
     const n = random.below(60);
@@ -78,7 +78,7 @@ test('property: deterministic, disjoint, complete, in order, and no question on 
   }
 });
 
-test('without repeats the share is met exactly, and the seed decides', () => {
+it('without repeats the share is met exactly, and the seed decides', () => {
   const examples = Array.from({ length: 200 }, (_, i) => questionExample(`question ${i}`, i));
   const first = splitExamples(examples, { fraction: 0.1, seed: 1 });
   assert.equal(first.validation.length, 20);
@@ -91,7 +91,7 @@ test('without repeats the share is met exactly, and the seed decides', () => {
   assert.deepEqual(indices(splitExamples(examples.slice(0, 30), { seed: 0 }).validation), [12, 14, 22]);
 });
 
-test('small sets: none of 1, one of 2 to 9, with a remark', () => {
+it('small sets: none of 1, one of 2 to 9, with a remark', () => {
   for (let n = 0; n < 12; n++) {
     const examples = Array.from({ length: n }, (_, i) => questionExample(`question ${i}`, i));
     const { validation, remark } = splitExamples(examples, { seed: 5, minValidation: 3 });
@@ -100,7 +100,7 @@ test('small sets: none of 1, one of 2 to 9, with a remark', () => {
   }
 });
 
-test('a question asked too often stays in training; one question alone is never split', () => {
+it('a question asked too often stays in training; one question alone is never split', () => {
   const often = Array.from({ length: 90 }, (_, i) => questionExample('same', i));
   const rest = Array.from({ length: 10 }, (_, i) => questionExample(`other ${i}`, 90 + i));
   for (let seed = 0; seed < 20; seed++) {
@@ -116,7 +116,7 @@ test('a question asked too often stays in training; one question alone is never 
   assert.equal(splitExamples(two, { seed: 1 }).validation.length, 40);
 });
 
-test('options out of range are wrong usage', () => {
+it('options out of range are wrong usage', () => {
   assert.throws(() => splitExamples([], { fraction: 0.6, seed: 1 }), { name: 'UsageError' });
   assert.throws(() => splitExamples([], { fraction: Number.NaN, seed: 1 }), { name: 'UsageError' });
   assert.throws(() => splitExamples([], { seed: 1, minValidation: -1 }), { name: 'UsageError' });

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { test } from 'node:test';
+import { it } from 'node:test';
 import { constants, deflateRawSync } from 'node:zlib';
 import { crc32 } from '../base/crc32.js';
 import { LoamError } from '../base/errors.js';
@@ -38,7 +38,7 @@ async function refuses(open: (path: string) => Promise<unknown>, bytes: Uint8Arr
   });
 }
 
-test('npy: lengths that lie, objects, texts, records and code are refused', async () => {
+it('npy: lengths that lie, objects, texts, records and code are refused', async () => {
   const bytes = Buffer.alloc(8);
   const cases: [Buffer, RegExp][] = [
     [Buffer.alloc(0), /no npy file/],
@@ -108,13 +108,13 @@ async function readAll(path: string): Promise<void> {
   for (const name of file.arrays.keys()) await file.read(name);
 }
 
-test('npz: the builder of these tests makes archives that are read', async () => {
+it('npz: the builder of these tests makes archives that are read', async () => {
   const path = join(folder, 'good.npz');
   writeFileSync(path, zip([member(), packed({ name: 'y.npy' })]));
   await readAll(path);
 });
 
-test('npz: damaged, overlapping, doubled and encrypted members are refused', async () => {
+it('npz: damaged, overlapping, doubled and encrypted members are refused', async () => {
   const flipped = Buffer.from(content);
   flipped[content.length - 1]! ^= 1;
   const good = zip([member(), packed({ name: 'y.npy' })]);
@@ -143,7 +143,7 @@ test('npz: damaged, overlapping, doubled and encrypted members are refused', asy
   for (const [file, message] of cases) await refuses(readAll, file, message);
 });
 
-test('npz: one piece of data under two names is refused as overlap', async () => {
+it('npz: one piece of data under two names is refused as overlap', async () => {
   // The second local header lies inside the first member's data, as a quine bomb nests them.
   const inner = Buffer.concat([encodeLocalHeader(innerEntry()), content]);
   const outer = member({ name: 'a.npy', packed: inner, size: inner.length, crc: crc32(inner) });
@@ -162,7 +162,7 @@ function innerEntry(): DirectoryEntry {
   return { name: 'b.npy', deflated: false, offset: 0, end: 0, packed: size, size, crc32: crc32(content), zip64: false };
 }
 
-test('npz: a bomb is refused before it is unpacked', async () => {
+it('npz: a bomb is refused before it is unpacked', async () => {
   // True deflated data of 300 MB of zeros, a thousand times the file.
   const piece = deflateRawSync(Buffer.alloc(1e6), { finishFlush: constants.Z_FULL_FLUSH });
   const shape = [(300e6 - content.length) / 4];
@@ -177,7 +177,7 @@ const safetensors = (header: string, data = Buffer.alloc(0), length = Buffer.byt
   return Buffer.concat([head, Buffer.from(header), data]);
 };
 
-test('safetensors: headers that lie are refused', async () => {
+it('safetensors: headers that lie are refused', async () => {
   const data = Buffer.alloc(8);
   const one = (changes: object) => {
     const entry = { dtype: 'F32', shape: [2], data_offsets: [0, 8], ...changes };
@@ -233,7 +233,7 @@ async function openSafetensorsOf(bytes: Buffer): Promise<void> {
   assert.ok(file.tensors.size > 0);
 }
 
-test('safetensors: an index reaches nothing outside its folder and must be true', async () => {
+it('safetensors: an index reaches nothing outside its folder and must be true', async () => {
   const at = join(folder, 'sharded');
   mkdirSync(at);
   await writeSafetensors(join(at, 'a.safetensors'), [{ name: 'x', ...array }]);
@@ -260,14 +260,14 @@ test('safetensors: an index reaches nothing outside its folder and must be true'
   await rejects(/index\.json, line 1/);
 });
 
-test('a folder with pickled weights only is refused with the way out', async () => {
+it('a folder with pickled weights only is refused with the way out', async () => {
   const at = join(folder, 'pickled');
   mkdirSync(at);
   writeFileSync(join(at, 'pytorch_model.bin'), '');
   await assert.rejects(openSafetensorsFolder(at), /pickled weights.*save_pretrained/);
 });
 
-test('bytes flipped anywhere are refused or read, never thrown about', async () => {
+it('bytes flipped anywhere are refused or read, never thrown about', async () => {
   const npz = join(folder, 'fuzz.npz');
   const st = join(folder, 'fuzz.safetensors');
   await writeNpz(npz, [{ name: 'x', ...array }], { compress: true });

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
-import { test } from 'node:test';
+import { it } from 'node:test';
 import { floatsToHalves } from '../base/floats.js';
 import { Random } from '../base/random.js';
 import { findPython } from '../testing/python.js';
@@ -52,7 +52,7 @@ def show(a): return [str(a.dtype), list(a.shape), np.ascontiguousarray(a).tobyte
 
 const shown = ({ dtype, shape, data }: NdArray) => [numpyNames[dtype], shape, Buffer.from(data).toString('hex')];
 
-test('numpy reads what Loam writes', skip(numpy), async () => {
+it('numpy reads what Loam writes', skip(numpy), async () => {
   const arrays = samples(numpyDtypes);
   const expected = Object.fromEntries(arrays.map((array) => [array.name, shown(array)]));
   for (const options of [{}, { compress: true }, { zip64From: 0 }, { zip64From: 0, compress: true }]) {
@@ -74,7 +74,7 @@ print(json.dumps({n: show(np.load(sys.argv[1] + '/' + n + '.npy', mmap_mode='r' 
   }
 });
 
-test('Loam reads what numpy writes, Fortran order and big endian included', skip(numpy), async () => {
+it('Loam reads what numpy writes, Fortran order and big endian included', skip(numpy), async () => {
   if (typeof numpy === 'string') return;
   const script = `${describe}
 rng = np.random.default_rng(0)
@@ -107,7 +107,7 @@ print(json.dumps({k: show(a.astype(a.dtype.newbyteorder('='))) for k, a in out.i
     assert.deepEqual(shown(await readNpy(join(folder, `v${version}.npy`))), shown(counting));
 });
 
-test('f16 is rounded as numpy rounds', skip(numpy), async () => {
+it('f16 is rounded as numpy rounds', skip(numpy), async () => {
   if (typeof numpy === 'string') return;
   // Bits at random reach every exponent; the range of halves is tried more densely.
   const bits = Uint32Array.from({ length: 200_000 }, (_, i) => {
@@ -126,7 +126,7 @@ np.save(sys.argv[1] + '/f16.npy', np.load(sys.argv[1] + '/f32.npy').astype(np.fl
   for (const [i, x] of ours.entries()) assert.ok(Object.is(x, theirs[i]), `${values[i]}: ${x}, numpy ${theirs[i]}`);
 });
 
-test('the safetensors library reads what Loam writes, and the other way round', skip(library), async () => {
+it('the safetensors library reads what Loam writes, and the other way round', skip(library), async () => {
   if (typeof library === 'string') return;
   const arrays = samples(numpyDtypes);
   const bf16 = samples(['bf16']);

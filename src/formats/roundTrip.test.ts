@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { test } from 'node:test';
+import { it } from 'node:test';
 import { LoamError } from '../base/errors.js';
 import { Random } from '../base/random.js';
 import { scratchFolder } from '../testing/scratch.js';
@@ -44,7 +44,7 @@ async function* trickle(data: Uint8Array) {
   for (let at = 0; at < data.length; at += 3) yield data.subarray(at, at + 3);
 }
 
-test('npy: each type and shape comes back the same, whole and by rows', async () => {
+it('npy: each type and shape comes back the same, whole and by rows', async () => {
   const path = join(folder, 'a.npy');
   for (const array of all) {
     await writeNpy(path, array);
@@ -57,7 +57,7 @@ test('npy: each type and shape comes back the same, whole and by rows', async ()
   }
 });
 
-test('npz: stored, deflated and with 64-bit records, data at hand or in pieces: each array comes back the same', async () => {
+it('npz: stored, deflated and with 64-bit records, data at hand or in pieces: each array comes back the same', async () => {
   for (const options of [{}, { compress: true }, { zip64From: 0 }, { zip64From: 0, compress: true }]) {
     const path = join(folder, 'a.npz');
     async function* arrays(): AsyncGenerator<NamedArrayToWrite> {
@@ -84,7 +84,7 @@ test('npz: stored, deflated and with 64-bit records, data at hand or in pieces: 
   }
 });
 
-test('npz: an array far longer than a piece streams through both ways', async () => {
+it('npz: an array far longer than a piece streams through both ways', async () => {
   const values = new Float32Array(3_000_000).map((_, i) => Math.fround(i / 7));
   const array = ndArray(values, [30_000, 100]);
   for (const compress of [false, true]) {
@@ -101,14 +101,14 @@ test('npz: an array far longer than a piece streams through both ways', async ()
   }
 });
 
-test('npz: the same arrays give the same bytes', async () => {
+it('npz: the same arrays give the same bytes', async () => {
   const [a, b] = [join(folder, 'one.npz'), join(folder, 'two.npz')];
   await writeNpz(a, all, { compress: true });
   await writeNpz(b, all, { compress: true });
   assert.deepEqual(readFileSync(a), readFileSync(b));
 });
 
-test('safetensors: each type and shape comes back the same, whole, in parts and in pieces, in one file and in shards', async () => {
+it('safetensors: each type and shape comes back the same, whole, in parts and in pieces, in one file and in shards', async () => {
   const metadata = [
     ['format', 'pt'],
     ['__proto__', 'a "text"'],
@@ -143,7 +143,7 @@ test('safetensors: each type and shape comes back the same, whole, in parts and 
   assert.equal(Number(bytes.readBigUInt64LE(0)) % 8, 0);
 });
 
-test('Fortran order and big endian are read as what they mean', async () => {
+it('Fortran order and big endian are read as what they mean', async () => {
   // Element [i, j, k] of the array is 100 i + 10 j + k.
   const shape = [2, 3, 4];
   const expected = Float32Array.from(
@@ -164,7 +164,7 @@ test('Fortran order and big endian are read as what they mean', async () => {
   same(await file.readRows(1, 1), ndArray(expected.slice(12), [1, 3, 4]));
 });
 
-test('numbers: floats widen exactly, integers beyond 2^53 are refused', () => {
+it('numbers: floats widen exactly, integers beyond 2^53 are refused', () => {
   const values = Float32Array.of(1.5, -0, 2 ** -14, 65504, Number.NaN, Number.POSITIVE_INFINITY);
   for (const dtype of ['f64', 'f32', 'f16'] as const)
     assert.deepEqual(toFloat32(fromFloat32(values, [6], dtype)), values);
@@ -177,7 +177,7 @@ test('numbers: floats widen exactly, integers beyond 2^53 are refused', () => {
   assert.deepEqual([...toFloat32({ dtype: 'f32', shape: [2], data: shifted.subarray(1) })], [1.25, -3]);
 });
 
-test('a writer refuses data of another length and doubled or impossible names, and leaves no file', async () => {
+it('a writer refuses data of another length and doubled or impossible names, and leaves no file', async () => {
   const at = join(folder, 'refused');
   const array = (bytes: number) => ({ name: 'x', dtype: 'f32' as const, shape: [2], data: new Uint8Array(bytes) });
   const endless = {
@@ -204,7 +204,7 @@ test('a writer refuses data of another length and doubled or impossible names, a
   assert.deepEqual(readdirSync(at), []);
 });
 
-test('a reader says so when the file shrinks while it is read', async () => {
+it('a reader says so when the file shrinks while it is read', async () => {
   const path = join(folder, 'shrinks.safetensors');
   await writeSafetensors(path, [{ name: 'x', ...randomArray('f32', [1000]) }]);
   await using file = await openSafetensors(path);

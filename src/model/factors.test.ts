@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { describe, it, test } from 'node:test';
+import { describe, it } from 'node:test';
 import { Random } from '../base/random.js';
 import {
   averageFactors,
@@ -117,7 +117,7 @@ function known(values: readonly number[], inputs: number, outputs: number): Fact
   return { inputs, outputs, rank, a, b };
 }
 
-test('thin QR: the basis is orthonormal, the triangle is one, and their product is the matrix', () => {
+it('thin QR: the basis is orthonormal, the triangle is one, and their product is the matrix', () => {
   const columns = Array.from({ length: 6 }, () => normal(20));
   // One that depends on two others, and a zero.
   columns[3] = columns[0]!.map((x, i) => 2 * x - columns[1]![i]!);
@@ -138,7 +138,7 @@ test('thin QR: the basis is orthonormal, the triangle is one, and their product 
   }
 });
 
-test('Jacobi SVD: orthonormal on both sides, descending, and the product is the matrix', () => {
+it('Jacobi SVD: orthonormal on both sides, descending, and the product is the matrix', () => {
   const n = 9;
   for (const m of [normal(n * n), new Float64Array(n * n), normal(n * n).map((x, i) => (i % n < 4 ? x : 0))]) {
     const { values, u, v } = jacobiSvd(m, n);
@@ -157,7 +157,7 @@ test('Jacobi SVD: orthonormal on both sides, descending, and the product is the 
   }
 });
 
-test('truncation finds singular values over ten powers of ten, and tells what is lost', () => {
+it('truncation finds singular values over ten powers of ten, and tells what is lost', () => {
   const values = [100, 3, 3, 1e-2, 1e-4, 1e-7];
   const factors = known(values, 30, 40);
   const whole = truncateFactors(factors, { rank: 6 });
@@ -181,7 +181,7 @@ test('truncation finds singular values over ten powers of ten, and tells what is
   }
 });
 
-test('by energy: the least rank that keeps it', () => {
+it('by energy: the least rank that keeps it', () => {
   const factors = known([4, 2, 1, 0.5], 10, 12);
   const total = 16 + 4 + 1 + 0.25;
   for (const [energy, rank] of [
@@ -195,7 +195,7 @@ test('by energy: the least rank that keeps it', () => {
   }
 });
 
-test('ranks that add nothing are dropped', () => {
+it('ranks that add nothing are dropped', () => {
   const factors = known([2, 1], 10, 12);
   const doubled = sumFactors([
     { factors, weight: 0.5 },

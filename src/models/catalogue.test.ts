@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
-import { test } from 'node:test';
+import { it } from 'node:test';
 import { UsageError } from '../base/errors.js';
 import { CATALOG, DEFAULT_MODEL, findModel } from './catalogue.js';
 import { hubEndpoint, parseHubReference } from './hub.js';
 
-test('names and files are unique and safe, and the default exists', () => {
+it('names and files are unique and safe, and the default exists', () => {
   assert.equal(new Set(CATALOG.map((e) => e.name)).size, CATALOG.length);
   assert.equal(new Set(CATALOG.map((e) => e.file.toLowerCase())).size, CATALOG.length);
   for (const { name, file } of CATALOG) {
@@ -15,7 +15,7 @@ test('names and files are unique and safe, and the default exists', () => {
 });
 
 for (const entry of CATALOG) {
-  test(`${entry.name}: what it states holds together`, () => {
+  it(`${entry.name}: what it states holds together`, () => {
     assert.ok(entry.sources.length > 0);
     // A hash and an exact size come together, and without them only the hub, which states its own, may serve the file.
     assert.equal(entry.sha256 === undefined, entry.hashFrom === 'hub');
@@ -40,7 +40,7 @@ for (const entry of CATALOG) {
   });
 }
 
-test('an unknown name is answered with the nearest', () => {
+it('an unknown name is answered with the nearest', () => {
   assert.throws(
     () => findModel('smolm2-135'),
     (e: unknown) => e instanceof UsageError && /did you mean smollm2-135m/.test(e.message),

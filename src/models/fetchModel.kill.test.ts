@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { existsSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
-import { test } from 'node:test';
+import { it } from 'node:test';
 import { fakeModel, HubServer } from '../testing/hubServer.js';
 import { drain, FAST, hubEntry, scratch } from '../testing/scratch.js';
 import { fetchModel } from './fetchModel.js';
@@ -20,7 +20,7 @@ function start(entry: unknown, options: unknown) {
   return spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'] });
 }
 
-test('a process that is killed leaves a part that the next run completes, and a lock that does not hold it up', async (t) => {
+it('a process that is killed leaves a part that the next run completes, and a lock that does not hold it up', async (t) => {
   const data = fakeModel(400_000);
   const server = await HubServer.start(data);
   t.after(() => server.close());
@@ -49,7 +49,7 @@ test('a process that is killed leaves a part that the next run completes, and a 
   assert.equal(existsSync(at('.lock')), false);
 });
 
-test('two processes that download the same model end with one whole file', async (t) => {
+it('two processes that download the same model end with one whole file', async (t) => {
   const data = fakeModel(400_000, 3);
   const server = await HubServer.start(data);
   t.after(() => server.close());

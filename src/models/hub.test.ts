@@ -1,25 +1,25 @@
 import assert from 'node:assert/strict';
-import { test } from 'node:test';
+import { it } from 'node:test';
 import { UsageError } from '../base/errors.js';
 import { hubEndpoint, hubFileUrl, maySendToken, parseHubReference } from './hub.js';
 
 const HUB = hubEndpoint('');
 
-test('HF_ENDPOINT names the hub, with the public one as default', () => {
+it('HF_ENDPOINT names the hub, with the public one as default', () => {
   assert.equal(HUB.href, 'https://huggingface.co/');
   assert.equal(hubEndpoint(' https://mirror.invalid/hf/ ').href, 'https://mirror.invalid/hf/');
   for (const bad of ['mirror.invalid', 'ftp://mirror.invalid', '//x'])
     assert.throws(() => hubEndpoint(bad), UsageError);
 });
 
-test('the address of a file is ENDPOINT/repo/resolve/revision/path', () => {
+it('the address of a file is ENDPOINT/repo/resolve/revision/path', () => {
   const source = { kind: 'hub', repo: 'o/r', revision: 'main', file: 'sub/a b.gguf' } as const;
   assert.equal(hubFileUrl(source, HUB).href, 'https://huggingface.co/o/r/resolve/main/sub/a%20b.gguf');
   const mirror = hubEndpoint('https://mirror.invalid/hf/');
   assert.equal(hubFileUrl(source, mirror).href, 'https://mirror.invalid/hf/o/r/resolve/main/sub/a%20b.gguf');
 });
 
-test('a reference is read in each form that people have it', () => {
+it('a reference is read in each form that people have it', () => {
   const plain = { kind: 'hub', repo: 'o/r', revision: 'main', file: 'm.gguf' };
   assert.deepEqual(parseHubReference('hub:o/r/m.gguf', HUB), plain);
   assert.deepEqual(parseHubReference('hub:o/r@abc/sub/m.gguf', HUB), { ...plain, revision: 'abc', file: 'sub/m.gguf' });
@@ -32,7 +32,7 @@ test('a reference is read in each form that people have it', () => {
   assert.equal(parseHubReference('https://elsewhere.invalid/o/r/resolve/main/m.gguf', HUB), null);
 });
 
-test('a reference that could leave its place, or names no GGUF file, is wrong usage', () => {
+it('a reference that could leave its place, or names no GGUF file, is wrong usage', () => {
   for (const bad of [
     'hub:',
     'hub:o',
@@ -50,7 +50,7 @@ test('a reference that could leave its place, or names no GGUF file, is wrong us
   }
 });
 
-test('a token goes over TLS or stays on the device', () => {
+it('a token goes over TLS or stays on the device', () => {
   for (const good of ['https://hub.invalid', 'http://localhost:1', 'http://127.8.0.1', 'http://[::1]:2']) {
     assert.equal(maySendToken(new URL(good)), true, good);
   }

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { type TestContext, test } from 'node:test';
+import { it, type TestContext } from 'node:test';
 import { LoamError, UnsupportedError, UsageError } from '../base/errors.js';
 import { tryLock } from '../base/lock.js';
 import { COMMIT, fakeModel, HubServer, sha256 } from '../testing/hubServer.js';
@@ -25,7 +25,7 @@ async function install(t: TestContext) {
   return { server, home, options, path: join(home, 'models', file) };
 }
 
-test('lists what the catalogue has and what is here', async (t) => {
+it('lists what the catalogue has and what is here', async (t) => {
   const { home, path } = await install(t);
   writeFileSync(join(home, 'models', 'Qwen3-0.6B-Q4_0.gguf.partial'), 'abc');
   const { models, warnings } = await listModels({ home });
@@ -45,7 +45,7 @@ test('lists what the catalogue has and what is here', async (t) => {
   assert.equal(models.find((m) => m.name === 'gemma3-1b-it')?.approximateSize, true);
 });
 
-test('resolves a name, or says how to get the model', async (t) => {
+it('resolves a name, or says how to get the model', async (t) => {
   const { home, path } = await install(t);
   assert.deepEqual(await resolveModel('smollm2-135m', { home }), { path, name: 'smollm2-135m', sha256: sha256(DATA) });
   assert.equal((await resolveModel(undefined, { home })).path, path);
@@ -66,7 +66,7 @@ test('resolves a name, or says how to get the model', async (t) => {
   );
 });
 
-test('resolves a path', async (t) => {
+it('resolves a path', async (t) => {
   const home = scratch(t);
   const path = join(home, 'mine.gguf');
   writeFileSync(path, DATA);
@@ -77,7 +77,7 @@ test('resolves a path', async (t) => {
   await assert.rejects(resolveModel(home, { home }), /this is not a file/);
 });
 
-test('removes what was fetched, with its unfinished parts, and nothing else', async (t) => {
+it('removes what was fetched, with its unfinished parts, and nothing else', async (t) => {
   const { home, path } = await install(t);
   const folder = join(home, 'models');
   mkdirSync(`${path}.pypi/0/wheels`, { recursive: true });
@@ -99,7 +99,7 @@ test('removes what was fetched, with its unfinished parts, and nothing else', as
   await assert.rejects(removeModel('nothing-like-it', { home }), UsageError);
 });
 
-test("a person's own file gets a name and stays where it is", async (t) => {
+it("a person's own file gets a name and stays where it is", async (t) => {
   const home = scratch(t);
   const path = join(home, 'My Model.Q4_0.gguf');
   writeFileSync(path, DATA);
@@ -123,7 +123,7 @@ test("a person's own file gets a name and stays where it is", async (t) => {
   await assert.rejects(modelPath('my-model.q4_0', { home }), UsageError);
 });
 
-test('a file of the hub gets a name and is fetched', async (t) => {
+it('a file of the hub gets a name and is fetched', async (t) => {
   const server = await HubServer.start(DATA);
   t.after(() => server.close());
   const home = scratch(t);
@@ -137,7 +137,7 @@ test('a file of the hub gets a name and is fetched', async (t) => {
   await assert.rejects(resolveModel('theirs', { home }), UsageError);
 });
 
-test('a name or file that cannot be added is refused before any work', async (t) => {
+it('a name or file that cannot be added is refused before any work', async (t) => {
   const home = scratch(t);
   const path = join(home, 'a.gguf');
   writeFileSync(path, DATA);
@@ -154,7 +154,7 @@ test('a name or file that cannot be added is refused before any work', async (t)
   assert.equal(suggestName('***.gguf'), 'model');
 });
 
-test('a damaged register hides no model of the catalogue and is put aside, not lost', async (t) => {
+it('a damaged register hides no model of the catalogue and is put aside, not lost', async (t) => {
   const { home, path } = await install(t);
   const folder = join(home, 'models');
   writeFileSync(path, DATA);
@@ -169,7 +169,7 @@ test('a damaged register hides no model of the catalogue and is put aside, not l
   assert.equal((await readRegister(folder)).damage, null);
 });
 
-test('a bad record is named and the good ones are kept; a newer register is left alone', async (t) => {
+it('a bad record is named and the good ones are kept; a newer register is left alone', async (t) => {
   const folder = scratch(t);
   const good = { file: 'added/a.gguf', bytes: 1, sha256: 'a', source: 's', added: 'd' };
   const path = join(folder, 'models.json');
@@ -195,7 +195,7 @@ test('a bad record is named and the good ones are kept; a newer register is left
   assert.equal(readFileSync(path, 'utf8'), '{"version":2,"models":{}}');
 });
 
-test('many changes at once are all kept', async (t) => {
+it('many changes at once are all kept', async (t) => {
   const folder = scratch(t);
   const record = { path: '/x', bytes: 1, sha256: 'a', source: 's', added: 'd' };
   await Promise.all(
@@ -208,7 +208,7 @@ test('many changes at once are all kept', async (t) => {
   assert.equal(Object.keys((await readRegister(folder)).models).length, 12);
 });
 
-test('nearest names: part of a name, a slip of a letter, nothing for noise', () => {
+it('nearest names: part of a name, a slip of a letter, nothing for noise', () => {
   const names = CATALOG.map((e) => e.name);
   assert.deepEqual(nearestNames('smollm', names), ['smollm2-135m', 'smollm2-360m']);
   assert.deepEqual(nearestNames('gema3-270m', names).slice(0, 1), ['gemma3-270m']);

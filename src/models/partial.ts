@@ -1,7 +1,7 @@
 import { createHash, type Hash } from 'node:crypto';
 import { type FileHandle, mkdir, open, rename, rm, statfs } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { LoamError, throwIfStopped } from '../base/errors.js';
+import { LoamError, systemCode, throwIfStopped } from '../base/errors.js';
 import { bytes, count } from '../base/format.js';
 import { explainWriteError } from '../base/io.js';
 import { SourceError } from './http.js';
@@ -73,7 +73,7 @@ export class PartialFile {
         written += (await this.file.write(chunk, written, rest, this.length + written)).bytesWritten;
       }
     } catch (error) {
-      const { code } = error as NodeJS.ErrnoException;
+      const code = systemCode(error);
       if (code !== 'ENOSPC' && code !== 'EDQUOT') {
         const known = explainWriteError(error, this.path);
         if (known instanceof LoamError) throw known;

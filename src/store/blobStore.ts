@@ -4,6 +4,7 @@ import { type FileHandle, mkdir, open, readdir, rename, rm, stat } from 'node:fs
 import { join } from 'node:path';
 import { setImmediate } from 'node:timers/promises';
 import { Decrypter, Encrypter, generateX25519Identity, identityToRecipient } from 'age-encryption';
+import { systemCode } from '../base/errors.js';
 import { explainWriteError, syncFolder } from '../base/io.js';
 
 /** Bytes encrypted before other work has its turn: some milliseconds on a laptop. */
@@ -93,7 +94,7 @@ export class BlobStore {
       return content;
     } catch (error) {
       if (error instanceof BlobDamaged) throw error;
-      const { code } = error as NodeJS.ErrnoException;
+      const code = systemCode(error);
       throw new BlobDamaged(typeof code === 'string' ? `it cannot be read (${code})` : 'its content was changed');
     } finally {
       await file.close();

@@ -3,6 +3,7 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { Decrypter, Encrypter, type Identity, type Recipient, Stanza } from 'age-encryption';
 import { deriveKey, KEY_BYTES, seal, unseal } from '../base/crypto.js';
+import { systemCode } from '../base/errors.js';
 import type { DocumentStore } from './datasets.js';
 import { copyPath, isMirrored, readMirrored, removeMirrored, writeMirrored } from './mirrored.js';
 import { VaultDamagedError, VaultLockedError, type VaultState, WrongPassphraseError } from './types.js';
@@ -250,7 +251,7 @@ export async function readRootKey(folder: string, passphrase: string | undefined
 
 /** Out of memory and the like, which say nothing of the file. */
 function isSystemError(error: unknown): boolean {
-  return typeof (error as NodeJS.ErrnoException).code === 'string';
+  return systemCode(error) !== undefined;
 }
 
 function damaged(path: string): VaultDamagedError {

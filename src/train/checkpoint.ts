@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { type FileHandle, rm } from 'node:fs/promises';
 import { applyStream, newIv } from '../base/crypto.js';
-import { LoamError } from '../base/errors.js';
+import { LoamError, systemCode } from '../base/errors.js';
 import { syncFolder, writeFileAtomic } from '../base/io.js';
 import {
   CHUNK_BYTES,
@@ -103,7 +103,7 @@ function reasonOf(error: unknown): string | undefined {
   if (error instanceof LoamError) {
     return (error.cause as NodeJS.ErrnoException | undefined)?.code === 'ENOENT' ? undefined : error.fault.found;
   }
-  const code = (error as NodeJS.ErrnoException)?.code;
+  const code = systemCode(error);
   if (typeof code === 'string') return `it cannot be read (${code})`;
   if (error instanceof RangeError) return 'it does not fit in memory';
   throw error;

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { type FileHandle, mkdir, open, readdir, readFile, rm, rmdir } from 'node:fs/promises';
 import { basename, extname, join, resolve } from 'node:path';
 import { seal, unseal } from '../base/crypto.js';
-import { LoamError } from '../base/errors.js';
+import { LoamError, systemCode } from '../base/errors.js';
 import { explainWriteError, writeFileAtomic } from '../base/io.js';
 import { type Lock, Mutex, tryLock } from '../base/lock.js';
 import { loamHome } from '../base/process.js';
@@ -144,7 +144,7 @@ export class RunFolder implements AsyncDisposable {
     try {
       text = await readFile(this.runPath, 'utf8');
     } catch (error) {
-      const { code } = error as NodeJS.ErrnoException;
+      const code = systemCode(error);
       return code === 'ENOENT' ? undefined : [`run.json: it cannot be read (${code}).`];
     }
     let run: unknown;

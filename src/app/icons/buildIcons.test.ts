@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { test } from 'node:test';
+import { it } from 'node:test';
 import { inflateSync } from 'node:zlib';
 import { drawIconPng, drawIconSvg, writePng } from './buildIcons.js';
 
@@ -34,7 +34,7 @@ function pixelsOf(png: Buffer): { width: number; height: number; at: (x: number,
   };
 }
 
-test('pixels come back as they were given', () => {
+it('pixels come back as they were given', () => {
   const rgba = Uint8Array.from({ length: 3 * 2 * 4 }, (_, i) => (i * 37) % 256);
   const { width, height, at } = pixelsOf(writePng(3, 2, rgba));
   assert.deepEqual([width, height], [3, 2]);
@@ -43,15 +43,15 @@ test('pixels come back as they were given', () => {
   }
 });
 
-test('the last chunk is the one that every PNG ends with, its checksum included', () => {
+it('the last chunk is the one that every PNG ends with, its checksum included', () => {
   assert.equal(chunksOf(writePng(1, 1, new Uint8Array(4))).end, '0000000049454e44ae426082');
 });
 
-test('pixels that do not fill the picture are refused', () => {
+it('pixels that do not fill the picture are refused', () => {
   assert.throws(() => writePng(2, 2, new Uint8Array(15)), /15 bytes/);
 });
 
-test('the icon has round, clear corners; the maskable one fills its square; soil lies below, sky above', () => {
+it('the icon has round, clear corners; the maskable one fills its square; soil lies below, sky above', () => {
   const plain = pixelsOf(drawIconPng(64));
   const maskable = pixelsOf(drawIconPng(64, true));
   for (const [x, y] of [
@@ -67,6 +67,6 @@ test('the icon has round, clear corners; the maskable one fills its square; soil
   assert.ok(brightness(plain.at(32, 4)) > brightness(plain.at(32, 44)) + 200);
 });
 
-test('the vector form names no other file', () => {
+it('the vector form names no other file', () => {
   assert.doesNotMatch(drawIconSvg().replace('http://www.w3.org/2000/svg', ''), /https?:|href|<script/);
 });

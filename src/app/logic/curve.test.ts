@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { test } from 'node:test';
+import { it } from 'node:test';
 import { curveShape, visibleRange } from './curve.js';
 
 const size = { width: 320, height: 220 };
@@ -12,7 +12,7 @@ const validation = [100, 200, 300, 400].map((x, i) => ({ x, y: [2.5, 2, 1.9, 2.1
 const coordinates = (path: string): [number, number][] =>
   [...path.matchAll(/(-?[\d.]+),(-?[\d.]+)/g)].map(([, x, y]) => [Number(x), Number(y)]);
 
-test('every line stays inside the box', () => {
+it('every line stays inside the box', () => {
   const shape = curveShape({ train, validation, steps: 1800 }, size)!;
   for (const path of [shape.raw, shape.smooth, shape.area, shape.validation]) {
     const points = coordinates(path);
@@ -21,7 +21,7 @@ test('every line stays inside the box', () => {
   }
 });
 
-test('lower loss lies lower, later steps lie to the right', () => {
+it('lower loss lies lower, later steps lie to the right', () => {
   const points = coordinates(curveShape({ train: [], validation }, size)!.validation);
   for (let i = 1; i < points.length; i++) {
     assert.ok(points[i]![0] > points[i - 1]![0]);
@@ -30,13 +30,13 @@ test('lower loss lies lower, later steps lie to the right', () => {
   }
 });
 
-test('the best validation is marked', () => {
+it('the best validation is marked', () => {
   const shape = curveShape({ train, validation }, size)!;
   assert.equal(shape.best!.value, 1.9);
   assert.ok(shape.validationPoints.some(({ x, y }) => x === shape.best!.x && y === shape.best!.y));
 });
 
-test('a single point, equal points and an infinite loss are drawn without NaN; nothing is no curve', () => {
+it('a single point, equal points and an infinite loss are drawn without NaN; nothing is no curve', () => {
   assert.equal(curveShape({ train: [], validation: [] }, size), undefined);
   for (const points of [
     [{ x: 1, y: 2 }],
@@ -54,7 +54,7 @@ test('a single point, equal points and an infinite loss are drawn without NaN; n
   }
 });
 
-test('every row that is in view is in the range, and few others', () => {
+it('every row that is in view is in the range, and few others', () => {
   const [rows, rowHeight, height, spare] = [3000, 92, 780, 8];
   for (let top = -2000; top < rows * rowHeight + 2000; top += 37) {
     const { from, to } = visibleRange({ top, height }, { rows, rowHeight }, spare);
@@ -67,6 +67,6 @@ test('every row that is in view is in the range, and few others', () => {
   }
 });
 
-test('an empty list has no rows', () => {
+it('an empty list has no rows', () => {
   assert.deepEqual(visibleRange({ top: 0, height: 780 }, { rows: 0, rowHeight: 92 }), { from: 0, to: 0 });
 });

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { test } from 'node:test';
+import { it } from 'node:test';
 import { type Option, parseObject, type Schema } from '../../base/options.js';
 import { tuneOptions } from '../../train/options.js';
 import { formFields, readForm } from './formFields.js';
@@ -17,7 +17,7 @@ function typedFor(option: Option): string | boolean {
   return option.kind === 'layers' ? 'top:8' : 'attn_q';
 }
 
-test('every option of tuning is on the form once, but those that name files', () => {
+it('every option of tuning is on the form once, but those that name files', () => {
   const names = [...main, ...more].map(({ name }) => name);
   assert.equal(new Set(names).size, names.length);
   const files = ['model', 'out', 'heldout', 'teacher', 'start', 'resume', 'restart', 'report'];
@@ -28,7 +28,7 @@ test('every option of tuning is on the form once, but those that name files', ()
   );
 });
 
-test('what is typed reaches the options as the server would read it', () => {
+it('what is typed reaches the options as the server would read it', () => {
   const fields = [...main, ...more];
   const typed = Object.fromEntries(fields.map(({ name, option }) => [name, typedFor(option)]));
   const { options, faults } = readForm(fields, typed);
@@ -37,11 +37,11 @@ test('what is typed reaches the options as the server would read it', () => {
   assert.deepEqual(parseObject(tuneOptions, JSON.parse(JSON.stringify(options)), 'form'), options);
 });
 
-test('an empty field is left to its default', () => {
+it('an empty field is left to its default', () => {
   assert.deepEqual(readForm(main, { rank: '', method: undefined as never }), { options: {}, faults: {} });
 });
 
-test('what does not fit is said at its field, with its bounds', () => {
+it('what does not fit is said at its field, with its bounds', () => {
   const rank = main.find(({ name }) => name === 'rank')!.option as Extract<Option, { kind: 'integer' }>;
   for (const wrong of ['0', '1.5', 'many', String(rank.max + 1)]) {
     const { options, faults } = readForm(main, { rank: wrong });

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { test } from 'node:test';
+import { it } from 'node:test';
 import { emptyRun, type RunView, withEvent } from './runView.js';
 import type { JobEvent } from './types.js';
 
@@ -33,7 +33,7 @@ const events: JobEvent[] = [
   validation(20, 2.5),
 ];
 
-test('the curve has each step once, also when a stream repeats what it had sent', () => {
+it('the curve has each step once, also when a stream repeats what it had sent', () => {
   const once = run(events);
   const again = events.reduce((view, event, i) => withEvent(view, i + 1, event, 0), once);
   assert.deepEqual(again, once);
@@ -45,13 +45,13 @@ test('the curve has each step once, also when a stream repeats what it had sent'
   assert.deepEqual(once.progress, { done: 20, total: 40 });
 });
 
-test('a page that is opened in mid-run shows what one shows that was there all along', () => {
+it('a page that is opened in mid-run shows what one shows that was there all along', () => {
   const half = run(events.slice(0, 9));
   const rest = events.slice(9).reduce((view, event, i) => withEvent(view, i + 10, event, 0), half);
   assert.deepEqual(rest, run(events));
 });
 
-test('steps after the checkpoint that a run goes on from are forgotten, for they are done again', () => {
+it('steps after the checkpoint that a run goes on from are forgotten, for they are done again', () => {
   const view = run([...events, { type: 'resumed', step: 12 }, step(13, 9)]);
   assert.deepEqual(
     view.train.map(({ x }) => x),
@@ -61,14 +61,14 @@ test('steps after the checkpoint that a run goes on from are forgotten, for they
   assert.deepEqual(view.validation, []);
 });
 
-test('what is remembered of the log has an end', () => {
+it('what is remembered of the log has an end', () => {
   const many = Array.from({ length: 1000 }, (_, i): JobEvent => ({ type: 'warning', message: `note ${i}` }));
   const { log } = run(many);
   assert.equal(log.length, 400);
   assert.equal(log.at(-1)!.text, 'note 999');
 });
 
-test('a run that no longer runs has no time to go', () => {
+it('a run that no longer runs has no time to go', () => {
   const view = run([...events, { type: 'eta', seconds: 30 }, { type: 'state', state: 'paused', message: 'paused' }]);
   assert.equal(view.etaSeconds, undefined);
   assert.equal(view.state, 'paused');

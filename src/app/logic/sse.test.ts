@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { test } from 'node:test';
+import { it } from 'node:test';
 import { retryDelay, type SseEvent, SseParser } from './sse.js';
 
 const parse = (...pieces: string[]): SseEvent[] => {
@@ -7,7 +7,7 @@ const parse = (...pieces: string[]): SseEvent[] => {
   return pieces.flatMap((piece) => parser.push(piece));
 };
 
-test('the examples of the HTML standard', () => {
+it('the examples of the HTML standard', () => {
   assert.deepEqual(parse('data: YHOO\ndata: +2\ndata: 10\n\n'), [
     { id: '', event: 'message', data: 'YHOO\n+2\n10', own: false },
   ]);
@@ -25,7 +25,7 @@ test('the examples of the HTML standard', () => {
   ]);
 });
 
-test('wherever the text is cut, and whatever ends its lines, the events are the same', () => {
+it('wherever the text is cut, and whatever ends its lines, the events are the same', () => {
   const text = 'id: e-7\nevent: step\ndata: {"a":1}\n\n: alive\n\nretry: 1500\nid: e-8\ndata: x\ndata: y\n\n';
   const whole = parse(text);
   assert.equal(whole.length, 2);
@@ -38,11 +38,11 @@ test('wherever the text is cut, and whatever ends its lines, the events are the 
   }
 });
 
-test('an event that the stream breaks off in is not given', () => {
+it('an event that the stream breaks off in is not given', () => {
   assert.deepEqual(parse('data: whole\n\ndata: half\n'), [{ id: '', event: 'message', data: 'whole', own: false }]);
 });
 
-test('an id holds for the events after it, a type for one event', () => {
+it('an id holds for the events after it, a type for one event', () => {
   const [first, second] = parse('id: e-1\nevent: step\ndata: a\n\ndata: b\n\n');
   assert.deepEqual([first!.id, first!.event], ['e-1', 'step']);
   assert.deepEqual([second!.id, second!.event], ['e-1', 'message']);
@@ -50,7 +50,7 @@ test('an id holds for the events after it, a type for one event', () => {
   assert.deepEqual([first!.own, second!.own], [true, false]);
 });
 
-test('what the server asks to wait is read, if it is a number', () => {
+it('what the server asks to wait is read, if it is a number', () => {
   const parser = new SseParser();
   parser.push('retry: soon\n');
   assert.equal(parser.retry, undefined);
@@ -58,7 +58,7 @@ test('what the server asks to wait is read, if it is a number', () => {
   assert.equal(parser.retry, 1500);
 });
 
-test('waits longer each time, up to ten seconds, and never less than half of what it might', () => {
+it('waits longer each time, up to ten seconds, and never less than half of what it might', () => {
   for (let attempt = 1; attempt < 40; attempt++) {
     const [least, most] = [retryDelay(attempt, 0), retryDelay(attempt, 1)];
     assert.equal(most, Math.min(10_000, 500 * 2 ** (attempt - 1)));

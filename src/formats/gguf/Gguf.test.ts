@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { truncate } from 'node:fs/promises';
 import { join } from 'node:path';
-import { test } from 'node:test';
+import { it } from 'node:test';
 import { LoamError } from '../../base/errors.js';
 import { tensorTypes } from '../../engine/tensorTypes.js';
 import { withFolder } from '../../testing/rawGguf.js';
@@ -34,7 +34,7 @@ const gguf = new Gguf({
   alignment: 32,
 });
 
-test('typed getters', () => {
+it('typed getters', () => {
   assert.equal(gguf.string('name'), 'x');
   assert.equal(gguf.number('n'), 7);
   assert.equal(gguf.number('half'), 0.5);
@@ -46,7 +46,7 @@ test('typed getters', () => {
   assert.ok(gguf.has('n') && !gguf.has('none'));
 });
 
-test('a missing key gives the fallback, undefined too, or an error where there is none', () => {
+it('a missing key gives the fallback, undefined too, or an error where there is none', () => {
   assert.equal(gguf.string('none', 'd'), 'd');
   assert.equal(gguf.number('none', undefined), undefined);
   assert.equal(gguf.boolean('none', false), false);
@@ -59,7 +59,7 @@ test('a missing key gives the fallback, undefined too, or an error where there i
   }
 });
 
-test('another type is an error even with a fallback, naming key, both types and file', () => {
+it('another type is an error even with a fallback, naming key, both types and file', () => {
   const throws = (get: () => unknown, words: string): void =>
     assert.throws(get, (error: unknown) => error instanceof LoamError && error.message === words);
   throws(() => gguf.string('n', 'd'), 'm.gguf, key "n": this is a u32 (7), expected a string.');
@@ -93,7 +93,7 @@ async function withTensors(use: (gguf: Gguf) => Promise<void>): Promise<void> {
   });
 }
 
-test('reads tensors whole, into given memory, in parts and in pieces', async () => {
+it('reads tensors whole, into given memory, in parts and in pieces', async () => {
   await withTensors(async (gguf) => {
     await using file = await openTensors(gguf);
     assert.deepEqual(await Promise.all([file.read('b'), file.read('a'), file.read('b')]), [b, a, b]);
@@ -115,7 +115,7 @@ test('reads tensors whole, into given memory, in parts and in pieces', async () 
   });
 });
 
-test('refuses unknown names, too little room and ranges outside the tensor', async () => {
+it('refuses unknown names, too little room and ranges outside the tensor', async () => {
   await withTensors(async (gguf) => {
     await using file = await openTensors(gguf);
     await assert.rejects(file.read('c'), (error: unknown) => {
@@ -136,7 +136,7 @@ test('refuses unknown names, too little room and ranges outside the tensor', asy
   });
 });
 
-test('a file that changed after its header was read is noticed', async () => {
+it('a file that changed after its header was read is noticed', async () => {
   await withTensors(async (gguf) => {
     const file = await openTensors(gguf);
     await truncate(gguf.path, gguf.tensor('b').offset + 30);

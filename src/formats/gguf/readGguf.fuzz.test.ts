@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { test } from 'node:test';
+import { it } from 'node:test';
 import { LoamError } from '../../base/errors.js';
 import { Random } from '../../base/random.js';
 import { le32, le64, MemorySource, parse, rawGguf, rawKey, rawText, refusal, withFile } from '../../testing/rawGguf.js';
@@ -57,9 +57,9 @@ function tableEnd(header: Uint8Array): number {
   return end;
 }
 
-test('the unchanged file is read', async () => assert.equal(await tryBytes(valid), 'read'));
+it('the unchanged file is read', async () => assert.equal(await tryBytes(valid), 'read'));
 
-test('each byte of the header at several values', async () => {
+it('each byte of the header at several values', async () => {
   const outcomes = { read: 0, refused: 0 };
   for (let at = 0; at < valid.length - 160; at++) {
     const byte = valid[at]!;
@@ -72,7 +72,7 @@ test('each byte of the header at several values', async () => {
   assert.ok(outcomes.read > 100 && outcomes.refused > 1000, JSON.stringify(outcomes));
 });
 
-test('each length that cuts into header or data is refused with what is missing', async () => {
+it('each length that cuts into header or data is refused with what is missing', async () => {
   const dataEnd = valid.length - 22; // the last tensor has 10 bytes of its 32
   for (let length = 0; length < dataEnd; length++) {
     const { message } = await refusal(valid.subarray(0, length));
@@ -81,7 +81,7 @@ test('each length that cuts into header or data is refused with what is missing'
   for (let length = dataEnd; length <= valid.length; length++) await parse(valid.subarray(0, length));
 });
 
-test('interesting words at random places', async () => {
+it('interesting words at random places', async () => {
   const words = [
     le64(2n ** 64n - 1n),
     le64(2n ** 63n),
@@ -101,7 +101,7 @@ test('interesting words at random places', async () => {
   }
 });
 
-test('pieces removed, repeated and swapped', async () => {
+it('pieces removed, repeated and swapped', async () => {
   const random = new Random(8);
   for (let i = 0; i < 2000; i++) {
     const [a, b, c] = [0, 0, 0].map(() => random.below(valid.length)).sort((x, y) => x - y) as [number, number, number];
@@ -117,7 +117,7 @@ test('pieces removed, repeated and swapped', async () => {
   }
 });
 
-test('random bytes after the magic', async () => {
+it('random bytes after the magic', async () => {
   const random = new Random(9);
   for (let i = 0; i < 2000; i++) {
     const bytes = Buffer.from(Uint8Array.from({ length: random.below(200) }, () => random.below(256)));
@@ -126,7 +126,7 @@ test('random bytes after the magic', async () => {
   }
 });
 
-test('a declared size without the bytes costs little', async () => {
+it('a declared size without the bytes costs little', async () => {
   const sizes: number[] = [];
   for (let at = 8; at < valid.length - 160; at += 3) {
     const changed = Buffer.from(valid);
@@ -143,7 +143,7 @@ test('a declared size without the bytes costs little', async () => {
   assert.ok(Math.max(...sizes) < 128 * 2 ** 20, `${Math.max(...sizes)} bytes`);
 });
 
-test('files on disk behave as memory does', async () => {
+it('files on disk behave as memory does', async () => {
   for (let length = 0; length < valid.length - 22; length += 41) {
     await withFile(valid.subarray(0, length), (path) => assert.rejects(readGguf(path), LoamError));
   }

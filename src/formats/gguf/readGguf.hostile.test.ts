@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { test } from 'node:test';
+import { it } from 'node:test';
 import {
   le32,
   le64,
@@ -36,7 +36,7 @@ function sparse(keys: Uint8Array[], size: number, keyCount = keys.length): Memor
 
 const TERABYTE = 2 ** 40;
 
-test('huge counts are refused before anything is read for them', async () => {
+it('huge counts are refused before anything is read for them', async () => {
   for (const huge of [2n ** 60n, 2n ** 63n, 2n ** 64n - 1n]) {
     const cases: [Uint8Array, RegExp][] = [
       [rawGguf({ keyCount: huge }), /metadata keys, expected at most 4,096/],
@@ -56,7 +56,7 @@ test('huge counts are refused before anything is read for them', async () => {
   }
 });
 
-test('counts within the limits must fit the file', async () => {
+it('counts within the limits must fit the file', async () => {
   const missing = /the file ends after [\d,]+ bytes, inside .*expected at least [\d,]+ bytes \([\d,]+ missing\)/;
   await refuses({ keyCount: 4096 }, missing);
   await refuses({ tensorCount: 16_384 }, missing);
@@ -68,7 +68,7 @@ test('counts within the limits must fit the file', async () => {
   assert.match(error.message, /ends after 51 bytes, inside key "k", expected at least 55 bytes \(4 missing\)/);
 });
 
-test('limits hold in total as well', async () => {
+it('limits hold in total as well', async () => {
   const array = (key: string, elements: number): Uint8Array =>
     rawKey(key, 9, le32(0), le64(elements), Buffer.alloc(elements));
   const half = limits.MAX_TOTAL_ARRAY_ELEMENTS / 2;
@@ -85,13 +85,13 @@ test('limits hold in total as well', async () => {
   assert.ok(source.bytesRead < largest.length + 2 ** 20);
 });
 
-test('the bytes kept of strings that are not UTF-8 are limited', async () => {
+it('the bytes kept of strings that are not UTF-8 are limited', async () => {
   const bad = rawText(Buffer.of(0xff));
   const keys = [rawKey('k', 9, le32(8), le64(300_000), Buffer.alloc(300_000 * bad.length, bad))];
   await refuses({ keys }, /key "k" brings the strings that are not UTF-8 beyond the limit, expected at most 262,144/);
 });
 
-test('long names do not make the tensor table endless', async () => {
+it('long names do not make the tensor table endless', async () => {
   const entry = rawTensor(f32('n'.repeat(60_000), 0, 8));
   const source = new MemorySource(
     rawGguf({ tensors: Array.from({ length: 100 }, () => entry), tensorCount: 16_000 }),
@@ -101,7 +101,7 @@ test('long names do not make the tensor table endless', async () => {
   assert.ok(source.bytesRead < 3e6);
 });
 
-test('keys: duplicate, empty, not UTF-8, with NUL, too long', async () => {
+it('keys: duplicate, empty, not UTF-8, with NUL, too long', async () => {
   const one = (key: string | Uint8Array): Uint8Array => rawKey(key, 0, Buffer.of(1));
   await refuses({ keys: [one('k'), one('k')] }, /key "k" is there twice/);
   await refuses({ keys: [one('')] }, /key 0, "", is empty/);
@@ -111,7 +111,7 @@ test('keys: duplicate, empty, not UTF-8, with NUL, too long', async () => {
   await parse(rawGguf({ keys: [one('k'.repeat(limits.MAX_KEY_BYTES))] }));
 });
 
-test('values: nested arrays, unknown types, booleans other than 0 and 1', async () => {
+it('values: nested arrays, unknown types, booleans other than 0 and 1', async () => {
   await refuses({ keys: [rawKey('k', 9, le32(9), le64(1), le32(0), le64(0))] }, /key "k" is an array of arrays/);
   await refuses({ keys: [rawKey('k', 13, le64(0))] }, /key "k" has value type 13, expected a type from 0 to 12/);
   await refuses({ keys: [rawKey('k', 9, le32(77), le64(0))] }, /value type 77/);
@@ -119,7 +119,7 @@ test('values: nested arrays, unknown types, booleans other than 0 and 1', async 
   await refuses({ keys: [rawKey('k', 9, le32(7), le64(2), Buffer.of(1, 255))] }, /boolean stored as 255/);
 });
 
-test('alignment: a u32 and a power of two within bounds', async () => {
+it('alignment: a u32 and a power of two within bounds', async () => {
   const key = (bytes: number): Uint8Array => rawKey('general.alignment', 4, le32(bytes));
   for (const bad of [0, 1, 4, 24, 33, 131_072, 0x8000_0000, 0xffff_ffff]) {
     await refuses({ keys: [key(bad)] }, /alignment of [\d,]+ bytes, expected a power of two from 8 to 65,536/);
@@ -128,7 +128,7 @@ test('alignment: a u32 and a power of two within bounds', async () => {
   await refuses({ keys: [rawKey('general.alignment', 10, le64(32))] }, /stored as u64, expected u32/);
 });
 
-test('tensor names', async () => {
+it('tensor names', async () => {
   const named = (name: string | Uint8Array): RawGguf => ({ tensors: [{ name, dims: [8], offset: 0 }], data: 32 });
   await refuses(named('n'.repeat(64)), /has a name of 64 bytes, expected at most 63/);
   await refuses(named(''), /has an empty name/);
@@ -138,7 +138,7 @@ test('tensor names', async () => {
   await refuses({ tensors: [f32('t', 0, 8), f32('t', 32, 8)], data: 64 }, /tensor "t" is there twice/);
 });
 
-test('tensor shapes and types', async () => {
+it('tensor shapes and types', async () => {
   const one = (dims: (number | bigint)[], type = 0): RawGguf => ({
     tensors: [{ name: 't', dims, type, offset: 0 }],
     data: 64,
@@ -158,7 +158,7 @@ test('tensor shapes and types', async () => {
   await refuses(one([32], 31), /type q4_0_4_4 \(31\), which ggml has withdrawn/);
 });
 
-test('tensor places: aligned, in the file, one after another', async () => {
+it('tensor places: aligned, in the file, one after another', async () => {
   const two = (offset: number | bigint, data = 96): RawGguf => ({
     tensors: [f32('a', 0, 9), f32('b', offset, 4)],
     data,
@@ -178,7 +178,7 @@ test('tensor places: aligned, in the file, one after another', async () => {
   await parse(rawGguf(two(64, 80)));
 });
 
-test('all problems of the table come in one error, the first ten in words', async () => {
+it('all problems of the table come in one error, the first ten in words', async () => {
   const tensors = Array.from({ length: 14 }, (_, i) => ({ name: `t${i}`, dims: [8], type: 99, offset: 32 * i }));
   const error = await refusal(rawGguf({ tensors, data: 32 * 14 }));
   assert.match(error.message, /14 problems in the tensor table: \(1\) tensor "t0" .*\(10\) tensor "t9" .*; and 4 more/);
@@ -192,21 +192,21 @@ test('all problems of the table come in one error, the first ten in words', asyn
   assert.doesNotMatch(message, /"b"/);
 });
 
-test('the number of tensors at its limit, and one beyond', async () => {
+it('the number of tensors at its limit, and one beyond', async () => {
   const table = (n: number): Buffer[] => Array.from({ length: n }, (_, i) => rawTensor(f32(`t${i}`, 32 * i, 8)));
   const most = limits.MAX_TENSORS;
   assert.equal((await parse(rawGguf({ tensors: table(most), data: 32 * most }))).tensors.size, most);
   await refuses({ tensors: table(most + 1), data: 32 * (most + 1) }, /16,385 tensors, expected at most 16,384/);
 });
 
-test('names from the file cannot steer the terminal', async () => {
+it('names from the file cannot steer the terminal', async () => {
   const name = '\u001b[2J\u202e\u009b"';
   const { message } = await refusal(rawGguf({ tensors: [f32(name, 1, 8)], data: 64 }));
   assert.doesNotMatch(message, /\p{C}/u);
   assert.match(message, /"\\u\{1b\}\[2J\\u\{202e\}\\u\{9b\}\\""/);
 });
 
-test('a file that shrinks while being read', async () => {
+it('a file that shrinks while being read', async () => {
   const bytes = rawGguf({ keys: [rawKey('k', 8, rawText('x'.repeat(400_000)))] });
   const source = {
     size: bytes.length,

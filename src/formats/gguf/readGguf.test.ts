@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { test } from 'node:test';
+import { it } from 'node:test';
 import { LoamError, UnsupportedError } from '../../base/errors.js';
 import { tensorTypes } from '../../engine/tensorTypes.js';
 import { le32, le64, parse, rawGguf, rawKey, rawText, refusal, withFile, withFolder } from '../../testing/rawGguf.js';
@@ -21,7 +21,7 @@ async function failure(path: string): Promise<LoamError> {
   return error;
 }
 
-test('reads every type of value from hand-made bytes', async () => {
+it('reads every type of value from hand-made bytes', async () => {
   const keys = [
     rawKey('a.u8', 0, Buffer.of(255)),
     rawKey('a.i8', 1, Buffer.of(255)),
@@ -68,7 +68,7 @@ test('reads every type of value from hand-made bytes', async () => {
 });
 
 for (const version of [2, 3]) {
-  test(`reads header and tensor table of v${version} from a file`, async () => {
+  it(`reads header and tensor table of v${version} from a file`, async () => {
     const bytes = rawGguf({
       version,
       keys: [rawKey('general.alignment', 4, le32(64))],
@@ -97,7 +97,7 @@ for (const version of [2, 3]) {
   });
 }
 
-test('text that is not UTF-8 keeps its bytes', async () => {
+it('text that is not UTF-8 keeps its bytes', async () => {
   const bad = Buffer.of(0x61, 0xff, 0xc3);
   const replacement = Buffer.from('\ufffd'); // U+FFFD itself is UTF-8 and loses nothing
   const keys = [
@@ -114,7 +114,7 @@ test('text that is not UTF-8 keeps its bytes', async () => {
   });
 });
 
-test('values longer than the read-ahead window', async () => {
+it('values longer than the read-ahead window', async () => {
   const long = 'é'.repeat(400_000);
   const pieces = Array.from({ length: 50_000 }, (_, i) => `piece ${i}`);
   const scores = Float32Array.from({ length: 100_000 }, (_, i) => i / 7);
@@ -132,7 +132,7 @@ test('values longer than the read-ahead window', async () => {
   assert.equal(gguf.tensor('t').bytes, 32);
 });
 
-test('other versions and byte orders are refused by name', async () => {
+it('other versions and byte orders are refused by name', async () => {
   const of = async (version: number): Promise<LoamError> => refusal(rawGguf({ version }));
   for (const [version, words] of [
     [1, 'GGUF v1 file'],
@@ -146,14 +146,14 @@ test('other versions and byte orders are refused by name', async () => {
   }
 });
 
-test('a part of a split model is refused with the way to join it', async () => {
+it('a part of a split model is refused with the way to join it', async () => {
   const error = await refusal(rawGguf({ keys: [rawKey('split.count', 2, Buffer.of(3, 0))] }));
   assert.ok(error instanceof UnsupportedError);
   assert.match(error.message, /3 parts.*llama-gguf-split --merge/);
   await parse(rawGguf({ keys: [rawKey('split.count', 2, Buffer.of(1, 0))] }));
 });
 
-test('files of other kinds are recognised', async () => {
+it('files of other kinds are recognised', async () => {
   const safetensors = Buffer.concat([le64(60), Buffer.from('{"__metadata__":{}}')]);
   const kinds: [Uint8Array | string, RegExp][] = [
     ['', /the file is empty.*download it again/],
@@ -179,7 +179,7 @@ test('files of other kinds are recognised', async () => {
   }
 });
 
-test('what is not a regular file is refused', async () => {
+it('what is not a regular file is refused', async () => {
   await withFolder(async (folder) => {
     assert.match((await failure(join(folder, 'none.gguf'))).message, /no file here/);
     await mkdir(join(folder, 'sub'));
@@ -189,7 +189,7 @@ test('what is not a regular file is refused', async () => {
 });
 
 const pipeSkip = process.platform === 'win32' ? 'Windows has no named pipes in folders' : false;
-test('a named pipe and a device are refused without waiting for them', { skip: pipeSkip }, async () => {
+it('a named pipe and a device are refused without waiting for them', { skip: pipeSkip }, async () => {
   await withFolder(async (folder) => {
     const pipe = join(folder, 'pipe');
     execFileSync('mkfifo', [pipe]);

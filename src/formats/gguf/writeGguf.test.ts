@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { readdir, readFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { test } from 'node:test';
+import { it } from 'node:test';
 import { LoamError } from '../../base/errors.js';
 import { tensorTypes } from '../../engine/tensorTypes.js';
 import { le32, le64, rawGguf, rawKey, rawText, withFile, withFolder } from '../../testing/rawGguf.js';
@@ -71,7 +71,7 @@ async function fails(content: Partial<GgufToWrite>, words: RegExp): Promise<void
   });
 }
 
-test('writes the bytes that gguf.cpp writes', async () => {
+it('writes the bytes that gguf.cpp writes', async () => {
   const expected = rawGguf({
     keys: [
       rawKey('general.architecture', 8, rawText('llama')),
@@ -102,7 +102,7 @@ test('writes the bytes that gguf.cpp writes', async () => {
 });
 
 for (const alignment of [undefined, 8, 32, 4096]) {
-  test(`write, read, write gives the same bytes (alignment ${alignment ?? 'not given'})`, async () => {
+  it(`write, read, write gives the same bytes (alignment ${alignment ?? 'not given'})`, async () => {
     await withFolder(async (folder) => {
       const [first, second] = [join(folder, '1.gguf'), join(folder, '2.gguf')];
       await writeGguf(first, { metadata, tensors, alignment });
@@ -131,7 +131,7 @@ for (const alignment of [undefined, 8, 32, 4096]) {
   });
 }
 
-test('bytes that JavaScript would change survive: text that is not UTF-8, NaNs with other bits', async () => {
+it('bytes that JavaScript would change survive: text that is not UTF-8, NaNs with other bits', async () => {
   const bytes = rawGguf({
     keys: [
       rawKey('text', 8, rawText(Buffer.of(0xff, 0x61))),
@@ -154,7 +154,7 @@ test('bytes that JavaScript would change survive: text that is not UTF-8, NaNs w
   });
 });
 
-test('a file may replace the one that it is read from', async () => {
+it('a file may replace the one that it is read from', async () => {
   await withFolder(async (folder) => {
     const path = join(folder, 'm.gguf');
     await writeGguf(path, { metadata, tensors });
@@ -170,7 +170,7 @@ test('a file may replace the one that it is read from', async () => {
   });
 });
 
-test('tensors are checked before anything is written, all problems at once', async () => {
+it('tensors are checked before anything is written, all problems at once', async () => {
   const { f32, q4_0 } = tensorTypes;
   const one = (name: string, shape: number[], type = f32 as TensorToWrite['type']): Partial<GgufToWrite> => ({
     tensors: [{ name, type, shape, data: () => assert.fail('data was asked for') }],
@@ -192,7 +192,7 @@ test('tensors are checked before anything is written, all problems at once', asy
   );
 });
 
-test('data of another length is refused', async () => {
+it('data of another length is refused', async () => {
   const one = (data: TensorToWrite['data']): Partial<GgufToWrite> => ({
     tensors: [{ name: 't', type: tensorTypes.f32, shape: [4], data }],
   });
@@ -211,7 +211,7 @@ test('data of another length is refused', async () => {
   await fails(one(endless), /at least 20 bytes of data/);
 });
 
-test('an error of the data reaches the caller and leaves nothing behind', async () => {
+it('an error of the data reaches the caller and leaves nothing behind', async () => {
   await withFolder(async (folder) => {
     const failing = { ...tensors[1]!, data: () => Promise.reject(new TypeError('mine')) };
     const written = writeGguf(join(folder, 'x.gguf'), { metadata, tensors: [tensors[0]!, failing] });
@@ -220,7 +220,7 @@ test('an error of the data reaches the caller and leaves nothing behind', async 
   });
 });
 
-test('metadata that could not be read back is refused', async () => {
+it('metadata that could not be read back is refused', async () => {
   const one = (value: GgufValue, key = 'k'): Partial<GgufToWrite> => ({ metadata: [[key, value]] });
   await fails(one(build.u8(256)), /key "k": the number 256, expected one that fits u8/);
   await fails(one(build.u32(-1)), /the number -1/);
@@ -238,13 +238,13 @@ test('metadata that could not be read back is refused', async () => {
   await fails({ metadata: Array.from({ length: 4097 }, (_, i) => [`${i}`, u32(i)] as const) }, /4,097 metadata keys/);
 });
 
-test('alignment is stored where it is not the default and must agree with the key', async () => {
+it('alignment is stored where it is not the default and must agree with the key', async () => {
   await fails({ alignment: 12 }, /alignment of 12 bytes, expected a power of two/);
   await fails({ alignment: 64, metadata: [['general.alignment', u32(32)]] }, /64 beside "general.alignment" 32/);
   await fails({ metadata: [['general.alignment', str('32')]] }, /stored as string, expected u32/);
 });
 
-test('array builders refuse what their type cannot hold', () => {
+it('array builders refuse what their type cannot hold', () => {
   assert.throws(() => build.u8s([0, 256]), /element 1: 256 does not fit u8/);
   assert.throws(() => build.i32s([0.5]), /0.5 does not fit i32/);
   assert.throws(() => build.u16s([Number.NaN]), /NaN does not fit u16/);

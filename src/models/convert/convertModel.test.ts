@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { mkdir, readdir, readFile, stat, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { describe, test } from 'node:test';
+import { describe, it } from 'node:test';
 import { StoppedError, UsageError } from '../../base/errors.js';
 import { LlamaModel } from '../../engine/llama.js';
 import { native } from '../../engine/native.js';
@@ -52,7 +52,7 @@ async function logitsOf(path: string): Promise<Float32Array> {
 }
 
 describe('what is changed on the way', () => {
-  test('Llama: rows of queries and keys change places within their head, so that pairs are neighbours', async () => {
+  it('Llama: rows of queries and keys change places within their head, so that pairs are neighbours', async () => {
     const { path, tensors } = await folder();
     const out = await convert(path, { type: 'f32' });
     const { headDim, hidden } = sizes;
@@ -75,7 +75,7 @@ describe('what is changed on the way', () => {
     assert.deepEqual(v, tensors.get('model.layers.1.self_attn.v_proj.weight')!.values);
   });
 
-  test('Gemma 3: norms are stored around 1, nothing else is', async () => {
+  it('Gemma 3: norms are stored around 1, nothing else is', async () => {
     const { path, tensors } = await folder({ family: 'gemma3' });
     const out = await convert(path, { type: 'f32' });
     const names = [
@@ -97,7 +97,7 @@ describe('what is changed on the way', () => {
     assert.deepEqual(q, tensors.get('model.layers.0.self_attn.q_proj.weight')!.values);
   });
 
-  test('shards, in a folder of links as the cache of the hub has it, give the file of one', async () => {
+  it('shards, in a folder of links as the cache of the hub has it, give the file of one', async () => {
     const one = await convert((await folder({ dtype: 'bf16' })).path);
     const many = await folder({ dtype: 'bf16', shardBytes: 20_000 });
     const links = fresh('model');
@@ -113,7 +113,7 @@ describe('what is changed on the way', () => {
     assert.equal(a.tensors.size, b.tensors.size);
   });
 
-  test('a table of embeddings of any size passes through a few megabytes', async () => {
+  it('a table of embeddings of any size passes through a few megabytes', async () => {
     const vocabulary = 60_000;
     const { path, tensors } = await folder({
       config: { vocab_size: vocabulary },
@@ -130,7 +130,7 @@ describe('what is changed on the way', () => {
   });
 
   for (const family of ['llama', 'qwen2', 'qwen3', 'gemma3'] as const) {
-    test(`${family}: libllama loads it, in each type`, async () => {
+    it(`${family}: libllama loads it, in each type`, async () => {
       const { path } = await folder({ family });
       const exact = await logitsOf((await convert(path, { type: 'f32' })).path);
       const distance: Record<string, number> = {};
@@ -188,7 +188,7 @@ describe('quantising', () => {
     return { path, means };
   }
 
-  test('each matrix is what ggml_quantize_chunk makes of it; with an importance matrix, of both', async () => {
+  it('each matrix is what ggml_quantize_chunk makes of it; with an importance matrix, of both', async () => {
     const { path } = await folder();
     const exact = (await convert(path, { type: 'f32' })).path;
     const { path: imatrix, means } = await importanceFile();
@@ -211,7 +211,7 @@ describe('quantising', () => {
     }
   });
 
-  test('a GGUF file: the same as from the folder; without --pure, as libllama chooses', async () => {
+  it('a GGUF file: the same as from the folder; without --pure, as libllama chooses', async () => {
     const { path } = await folder({ family: 'qwen3' });
     const exact = await convert(path, { type: 'f32' });
     const direct = fresh('direct.gguf');
@@ -229,7 +229,7 @@ describe('quantising', () => {
     );
   });
 
-  test('every type that is offered can be written', async () => {
+  it('every type that is offered can be written', async () => {
     const { path } = await folder();
     const exact = (await convert(path, { type: 'f32' })).path;
     const { path: imatrix } = await importanceFile();
@@ -239,7 +239,7 @@ describe('quantising', () => {
     await assert.rejects(convert(exact, { type: 'iq2_s' }), UsageError);
   });
 
-  test('refuses what cannot be', async () => {
+  it('refuses what cannot be', async () => {
     const { path } = await folder();
     const { path: exact } = await convert(path, { type: 'f32' });
     await assert.rejects(convert(exact), /no type/);
@@ -254,7 +254,7 @@ describe('quantising', () => {
 });
 
 describe('stopping', () => {
-  test('leaves nothing, and an older file as it was', async () => {
+  it('leaves nothing, and an older file as it was', async () => {
     const { path } = await folder({ config: {} });
     const out = join(fresh('place'), 'm.gguf');
     await mkdir(join(out, '..'));
@@ -270,7 +270,7 @@ describe('stopping', () => {
     }
   });
 
-  test('while libllama quantises, which nothing interrupts: what it wrote is thrown away', async () => {
+  it('while libllama quantises, which nothing interrupts: what it wrote is thrown away', async () => {
     const { path } = await folder();
     const { path: exact } = await convert(path, { type: 'f32' });
     const out = join(fresh('place'), 'm.gguf');
@@ -282,7 +282,7 @@ describe('stopping', () => {
     await assert.rejects(stat(out), /ENOENT/);
   });
 
-  test('a consumer that goes away stops the work', async () => {
+  it('a consumer that goes away stops the work', async () => {
     const { path } = await folder();
     const out = join(fresh('place'), 'm.gguf');
     for await (const event of convertModel(path, out, { type: 'f16' })) if (event.type === 'progress') break;

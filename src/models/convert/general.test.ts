@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { test } from 'node:test';
+import { it } from 'node:test';
 import { readModelCard, readModelId, sizeLabel, toTitle } from './general.js';
 
 /** Cases of gguf-py/tests/test_metadata.py. */
@@ -14,7 +14,7 @@ const cases: [string, number, (string | undefined)[]][] = [
 ];
 
 for (const [id, weights, [basename, organization, finetune, version, sizeLabel]] of cases) {
-  test(id, () => {
+  it(id, () => {
     const found = readModelId(id, weights);
     assert.deepEqual(
       [found.basename, found.organization, found.finetune, found.version, found.sizeLabel],
@@ -23,11 +23,11 @@ for (const [id, weights, [basename, organization, finetune, version, sizeLabel]]
   });
 }
 
-test('titles', () => {
+it('titles', () => {
   assert.equal(toTitle('tinyllama-chat-v1.0-GGUF'), 'Tinyllama Chat v1.0 GGUF');
 });
 
-test('the head of a model card', () => {
+it('the head of a model card', () => {
   const card = readModelCard(
     '---\nlicense: mit\nlanguage:\n- en\n- no\nmodel-index:\n- name: x\n---\n# Title\nlicense: no\n',
   );
@@ -35,7 +35,7 @@ test('the head of a model card', () => {
   assert.deepEqual(card?.get('language'), ['en', 'no']);
 });
 
-test('none, broken, hostile ones are as if there were none', () => {
+it('none, broken, hostile ones are as if there were none', () => {
   for (const text of [undefined, '', '# Title', '---\n- a\n---', '---\na: [\n---', '---\na: b: c\n---']) {
     assert.equal(readModelCard(text), undefined, text);
   }
@@ -51,7 +51,7 @@ test('none, broken, hostile ones are as if there were none', () => {
   assert.equal(({} as Record<string, unknown>).polluted, undefined);
 });
 
-test('two digits at least, in thousands and up', () => {
+it('two digits at least, in thousands and up', () => {
   // gguf-py/tests and Python's own rounding, to even.
   const expected: [number, string][] = [
     [134_515_008, '135M'],

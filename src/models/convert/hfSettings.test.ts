@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
-import { test } from 'node:test';
+import { it } from 'node:test';
 import { ropeFactors } from './hfSettings.js';
 
-test('short waves stay, long ones are slowed by the factor, between them it rises', () => {
+it('short waves stay, long ones are slowed by the factor, between them it rises', () => {
   const scaling = {
     type: 'llama3',
     factor: 32,

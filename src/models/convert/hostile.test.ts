@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { describe, test } from 'node:test';
+import { describe, it } from 'node:test';
 import { LoamError, UnsupportedError } from '../../base/errors.js';
 import { scratchFolder } from '../../testing/scratch.js';
 import {
@@ -63,14 +63,14 @@ describe('config.json', () => {
     ['rope_scaling', { rope_type: 'linear' }],
   ];
   for (const [key, value] of absurd) {
-    test(`${key} ${JSON.stringify(value)}`, async () => {
+    it(`${key} ${JSON.stringify(value)}`, async () => {
       const { message } = await refusal({ config: { [key]: value } });
       const subject = { head_dim: 'even', num_key_value_heads: 'divide', rope_scaling: 'rope' }[key] ?? key;
       assert.match(message, new RegExp(subject));
     });
   }
 
-  test('several mistakes are told at once', async () => {
+  it('several mistakes are told at once', async () => {
     const { message } = await refusal({
       config: { hidden_size: 0, vocab_size: 'many', rms_norm_eps: null, rope_theta: -1 },
     });
@@ -90,19 +90,19 @@ describe('config.json', () => {
     ['capped attention', { attn_logit_softcapping: 50 }, /softcapping/, { family: 'gemma3' }],
   ];
   for (const [name, config, message, options] of unsupported) {
-    test(`${name}: one sentence`, async () => {
+    it(`${name}: one sentence`, async () => {
       const error = await refusal({ ...options, config });
       assert.ok(error instanceof UnsupportedError, error.message);
       assert.match(error.message, message);
     });
   }
 
-  test("Gemma 3's attention scale that llama.cpp would not compute", async () => {
+  it("Gemma 3's attention scale that llama.cpp would not compute", async () => {
     const { message } = await refusal({ family: 'gemma3', config: { query_pre_attn_scalar: 99 } });
     assert.match(message, /query_pre_attn_scalar is 99.*16/);
   });
 
-  test('prototypes and duplicates', async () => {
+  it('prototypes and duplicates', async () => {
     const text = '{"__proto__": {"hidden_size": 7}, "architectures": ["LlamaForCausalLM"], "hidden_size": 0}';
     assert.match((await refusal({ files: { 'config.json': text } })).message, /hidden_size is 0/);
     assert.equal(({} as Record<string, unknown>).hidden_size, undefined);
@@ -113,7 +113,7 @@ describe('config.json', () => {
 });
 
 describe('tensors', () => {
-  test('missing, unknown, wrong ones are told at once', async () => {
+  it('missing, unknown, wrong ones are told at once', async () => {
     const { message } = await refusal({
       tensors: (all) => {
         all.delete('model.layers.0.mlp.up_proj.weight');
@@ -134,16 +134,16 @@ describe('tensors', () => {
     }
   });
 
-  test('more tokens than embeddings', async () => {
+  it('more tokens than embeddings', async () => {
     const { message } = await refusal({ config: { vocab_size: sizes.vocabulary + 1 } });
     assert.match(message, /embed_tokens.*\[262, 64\], expected \[263, 64\]/);
   });
 
-  test('an output head that is neither there nor said to be the embeddings', async () => {
+  it('an output head that is neither there nor said to be the embeddings', async () => {
     assert.match((await refusal({ config: { tie_word_embeddings: false } })).message, /tie_word_embeddings/);
   });
 
-  test('the same tensor under two names', async () => {
+  it('the same tensor under two names', async () => {
     const { message } = await refusal({
       tensors: (all) => all.set('language_model.model.norm.weight', all.get('model.norm.weight')!),
     });
@@ -151,7 +151,7 @@ describe('tensors', () => {
   });
 
   for (const file of ['../other.safetensors', '/etc/passwd', 'a/b.safetensors', '..\\b.safetensors']) {
-    test(`an index that leaves the folder: ${file}`, async () => {
+    it(`an index that leaves the folder: ${file}`, async () => {
       const { message } = await refusal({ shardBytes: 20_000 }, async (path) => {
         const map = { 'model.norm.weight': file };
         await writeFile(join(path, 'model.safetensors.index.json'), JSON.stringify({ weight_map: map }));
@@ -160,7 +160,7 @@ describe('tensors', () => {
     });
   }
 
-  test('a truncated shard', async () => {
+  it('a truncated shard', async () => {
     const { message } = await refusal({}, async (path) => {
       const bytes = await readFile(join(path, 'model.safetensors'));
       await writeFile(join(path, 'model.safetensors'), bytes.subarray(0, bytes.length - 5));
@@ -170,11 +170,11 @@ describe('tensors', () => {
 });
 
 describe('the tokeniser', () => {
-  test('none', async () => {
+  it('none', async () => {
     assert.match((await refusal({ files: { 'tokenizer.json': undefined } })).message, /no tokeniser/);
   });
 
-  test('one that cuts text in an unknown way', async () => {
+  it('one that cuts text in an unknown way', async () => {
     const error = await refusal(
       withTokenizer((t) => {
         t.pre_tokenizer.pretokenizers[0] = { type: 'Split', pattern: { Regex: '\\d{7}' }, behavior: 'Isolated' };
@@ -184,7 +184,7 @@ describe('the tokeniser', () => {
     assert.match(error.message, /cuts text/);
   });
 
-  test('a pattern that is no expression, or would never end, is only unknown', async () => {
+  it('a pattern that is no expression, or would never end, is only unknown', async () => {
     for (const Regex of ['(((', '(?<x', '\\p{Nonsense}', '(a+)+$']) {
       const error = await refusal(
         withTokenizer((t) => {
@@ -203,7 +203,7 @@ describe('the tokeniser', () => {
     ['taken twice', 5],
   ];
   for (const [name, id] of wrongIds) {
-    test(`an id that is ${name}`, async () => {
+    it(`an id that is ${name}`, async () => {
       const { message } = await refusal(
         withTokenizer((t) => {
           (t.model.vocab as Record<string, unknown>)['new token'] = id;
@@ -213,14 +213,14 @@ describe('the tokeniser', () => {
     });
   }
 
-  test('another kind than BPE', async () => {
+  it('another kind than BPE', async () => {
     const options = withTokenizer((t) => {
       t.model = { type: 'Unigram', vocab: [] };
     });
     assert.match((await refusal(options)).message, /byte-pair/);
   });
 
-  test('files that contradict each other', async () => {
+  it('files that contradict each other', async () => {
     const decoder = { '1': { content: '<|other|>', special: true } };
     const text = JSON.stringify({ added_tokens_decoder: decoder });
     assert.match((await refusal({ files: { 'tokenizer_config.json': text } })).message, /disagree about token 1/);
@@ -232,7 +232,7 @@ describe('the tokeniser', () => {
     ['a length beyond the end', '\x0a\x7fab'],
     ['nothing', ''],
   ] as const) {
-    test(`tokenizer.model that is ${name}`, async () => {
+    it(`tokenizer.model that is ${name}`, async () => {
       const { message } = await refusal({}, async (path) => {
         await writeFile(join(path, 'tokenizer.model'), Buffer.from(bytes, 'latin1'));
       });
@@ -241,7 +241,7 @@ describe('the tokeniser', () => {
   }
 });
 
-test('names of files do not reach the terminal as they are', async () => {
+it('names of files do not reach the terminal as they are', async () => {
   const { message } = await refusal({ tensors: (all) => all.set('evil\u001b[2J', shaped([1])) });
   assert.ok(!message.includes('\u001b'));
 });

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { after, before, describe, test } from 'node:test';
+import { after, before, describe, it } from 'node:test';
 import { UnsupportedError } from '../../base/errors.js';
 import { Engine } from '../../engine/engine.js';
 import { LlamaModel } from '../../engine/llama.js';
@@ -85,7 +85,7 @@ describe("like llama.cpp's converter", skip, () => {
   });
 
   for (const name of comparable) {
-    test(`${name}: the same bytes, in every type`, async () => {
+    it(`${name}: the same bytes, in every type`, async () => {
       assert.equal(told.failed[source(name)], undefined);
       for (const type of types) {
         await convert(name, type);
@@ -94,7 +94,7 @@ describe("like llama.cpp's converter", skip, () => {
     });
   }
 
-  test('tokenizer.json of SentencePiece: the same but for the scores, which the converter leaves out', async () => {
+  it('tokenizer.json of SentencePiece: the same but for the scores, which the converter leaves out', async () => {
     const [note] = await convert('llama-json', 'auto');
     assert.match(note!, /scores .* merges/);
     const [mine, other] = [await readGguf(ours('llama-json', 'auto')), await readGguf(theirs('llama-json', 'auto'))];
@@ -108,7 +108,7 @@ describe("like llama.cpp's converter", skip, () => {
     }
   });
 
-  test('the hash of a tokeniser is that of Python', async () => {
+  it('the hash of a tokeniser is that of Python', async () => {
     for (const name of Object.keys(preTokenizers)) {
       const folder = await readHfFolder(source(name));
       const problems = new Problems();
@@ -121,7 +121,7 @@ describe("like llama.cpp's converter", skip, () => {
   after(() => engine[Symbol.dispose]());
 
   for (const name of folders) {
-    test(`${name}: libllama and our graph compute what transformers computes, and cut text as it does`, async () => {
+    it(`${name}: libllama and our graph compute what transformers computes, and cut text as it does`, async () => {
       await convert(name, 'f32');
       const path = ours(name, 'f32');
       const { ids, logits: hex, texts } = logits[name]!;
@@ -154,7 +154,7 @@ describe("like llama.cpp's converter", skip, () => {
   }
 });
 
-test('the table of known tokenisers is that of the pinned release', {
+it('the table of known tokenisers is that of the pinned release', {
   skip: llamaSource() === undefined && 'no source of llama.cpp',
 }, () => {
   const text = readFileSync(join(llamaSource()!, 'conversion', 'base.py'), 'utf8');

@@ -78,7 +78,7 @@ export async function accessToken(home: string, renew = false): Promise<string> 
 }
 
 interface ErrorBody {
-  error: { message: string; code: string } & Partial<Fault>;
+  error: { message: string; code: string } & Partial<Omit<Fault, 'code'>>;
 }
 
 const words: Record<number, string> = {
@@ -122,7 +122,7 @@ export function answerError(error: unknown): {
   if (error instanceof LoamError) {
     const status = statusOf(error);
     const code = byName[error.name]?.code ?? words[status] ?? 'error';
-    return { status, body: { error: { message: error.message, code, ...error.fault } }, headers: {} };
+    return { status, body: { error: { message: error.message, ...error.fault, code } }, headers: {} };
   }
   return {
     status: 500,

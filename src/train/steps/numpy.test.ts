@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
-import { test } from 'node:test';
+import { it } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { encodeExamples } from '../../examples/encode.js';
 import { loadDataset } from '../../examples/loadDataset.js';
@@ -45,7 +45,7 @@ function difference(one: Float64Array, other: Float64Array): number {
   return Math.sqrt(error / size);
 }
 
-test('NumPy finds what Loam finds', { skip: typeof python === 'string' && python }, async () => {
+it('NumPy finds what Loam finds', { skip: typeof python === 'string' && python }, async () => {
   if (typeof python === 'string') return;
   const model = await bench.model(2);
   const data = bench.data(40);

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { test } from 'node:test';
+import { it } from 'node:test';
 import { LoamError } from '../../../base/errors.js';
 import { Random } from '../../../base/random.js';
 import { readSentencePiece } from './sentencePiece.js';
@@ -30,7 +30,7 @@ const model = Buffer.concat([
   piece('<0x0A>', 0, 6),
 ]);
 
-test('pieces in order, with the default type', () => {
+it('pieces in order, with the default type', () => {
   assert.deepEqual(readSentencePiece(model, 'x'), [
     { text: '<unk>', score: 0, type: 2 },
     { text: '\u2581über', score: -1.5, type: 1 },
@@ -38,7 +38,7 @@ test('pieces in order, with the default type', () => {
   ]);
 });
 
-test('damage ends in a sentence, or in fewer or other pieces, never in another error', () => {
+it('damage ends in a sentence, or in fewer or other pieces, never in another error', () => {
   const random = new Random(3);
   let refused = 0;
   for (let i = 0; i < 2000; i++) {
