@@ -65,6 +65,3 @@ const parts = {
 };
 for (const [name, file] of Object.entries(parts)) cpSync(join(preact, file), join(vendor, `${name}.js`));
 cpSync(join(preact, 'LICENSE'), join(vendor, 'LICENSE'));
-
-const { buildIcons } = await import('../dist/app/icons/buildIcons.js');
-buildIcons(join(dist, 'app', 'icons', 'drawn'));

@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict';
 import { dirname, join } from 'node:path';
 import { before, it } from 'node:test';
+import { inflateSync } from 'node:zlib';
+import { crc32 } from '../base/crc32.js';
 import { type AppFile, appFiles, contentSecurityPolicy } from './appFiles.js';
 
 let files: ReadonlyMap<string, AppFile>;
@@ -65,16 +67,40 @@ it('nothing turns text into HTML', () => {
   }
 });
 
-it('what the page and its manifest name is there, and pictures have the size that they state', () => {
+/** "192x192", of a PNG whose chunks, checksums and rows of pixels are whole. */
+function sizeOf(png: Buffer): string {
+  assert.equal(png.toString('hex', 0, 8), '89504e470d0a1a0a');
+  const data: Buffer[] = [];
+  let type = '';
+  let at = 8;
+  while (at < png.length) {
+    const length = png.readUInt32BE(at);
+    const body = png.subarray(at + 4, at + 8 + length);
+    type = body.toString('latin1', 0, 4);
+    assert.equal(png.readUInt32BE(at + 8 + length), crc32(body), type);
+    if (type === 'IDAT') data.push(body.subarray(4));
+    at += 12 + length;
+  }
+  assert.equal(at, png.length);
+  assert.equal(type, 'IEND');
+  const [width, height] = [png.readUInt32BE(16), png.readUInt32BE(20)];
+  // 8 bits of each of red, green, blue and alpha, and a filter before each row.
+  assert.deepEqual([...png.subarray(24, 29)], [8, 6, 0, 0, 0]);
+  assert.equal(inflateSync(Buffer.concat(data)).length, height * (1 + 4 * width));
+  return `${width}x${height}`;
+}
+
+it('what the page and its manifest name is there, and its icons are PNGs of the size that they state', () => {
   for (const [, path] of textOf('/').matchAll(/\b(?:href|src)="([^"]+)"/g)) assert.ok(files.has(path!), path);
   const { icons } = JSON.parse(textOf('/manifest.webmanifest')) as { icons: { src: string; sizes: string }[] };
   assert.ok(icons.length >= 3);
   for (const { src, sizes } of icons) {
     assert.ok(files.has(src), src);
     if (!src.endsWith('.png')) continue;
-    const { body } = files.get(src)!;
-    assert.equal(`${body.readUInt32BE(16)}x${body.readUInt32BE(20)}`, sizes);
+    assert.equal(sizeOf(files.get(src)!.body), sizes);
   }
+  assert.equal(sizeOf(files.get('/icons/touch-180.png')!.body), '180x180');
+  assert.doesNotMatch(textOf('/icons/icon.svg'), /href|<script/);
 });
 
 it('the worker keeps the whole page, and its text changes with any file', () => {

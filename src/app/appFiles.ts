@@ -42,11 +42,9 @@ export async function appFiles(): Promise<ReadonlyMap<string, AppFile>> {
   const preloads = modules.map((path) => `<link rel="modulepreload" href="${path}">`).join('\n    ');
   texts.set('/', (await readText(join(fixed, 'index.html'))).replace('<!-- modules -->', preloads));
 
-  const icons = join(here, 'icons', 'drawn');
   const pictures = new Map<string, Buffer>();
-  for (const name of await readdir(icons)) {
-    if (name.endsWith('.png') || name.endsWith('.svg'))
-      pictures.set(`/icons/${name}`, await readFile(join(icons, name)));
+  for (const name of await readdir(join(fixed, 'icons'))) {
+    pictures.set(`/icons/${name}`, await readFile(join(fixed, 'icons', name)));
   }
 
   // The worker keeps a whole version of the page or none of it, so its text names the version.
@@ -129,7 +127,7 @@ async function readText(file: string): Promise<string> {
 /**
  * What the page may do: its own scripts, styles and pictures, and requests to its own server; nothing inline, nothing from elsewhere.
  * Trusted Types leave no way from a string to HTML or script, whatever a model answers; the one policy that may be made is that of
- * the service worker's address (src/app/page/registerWorker.ts).
+ * the service worker's address (src/app/page/browser.ts).
  */
 export const contentSecurityPolicy = [
   "default-src 'none'",
