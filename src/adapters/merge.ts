@@ -1,7 +1,8 @@
 import { copyFile, mkdir, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { LoamError, quote, throwIfStopped, UnsupportedError } from '../base/errors.js';
-import { callAsync, native } from '../engine/native.js';
+import { callAsync } from '../engine/ffi.js';
+import { native } from '../engine/native.js';
 import { dequantize } from '../engine/rows.js';
 import { rowBytes, type TensorType, type TensorTypeName, tensorTypes } from '../engine/tensorTypes.js';
 import {

@@ -2,21 +2,19 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { LoamError, StoppedError, throwIfStopped } from '../base/errors.js';
 import { Mutex } from '../base/lock.js';
-import { AbortFlag, computeBufferType, Workspace } from './graph.js';
+import { type Callable, callAsync, functionAt, readPointer, readString } from './ffi.js';
 import {
   type BackendHandle,
   type BufferTypeHandle,
-  callAsync,
-  callPointer,
   type DeviceHandle,
   type GraphHandle,
-  native,
+  procedures,
   type RegistryHandle,
-  readPointer,
-  readString,
   type SchedulerHandle,
   type ThreadpoolHandle,
-} from './native.js';
+} from './ggmlBindings.js';
+import { AbortFlag, computeBufferType, Workspace } from './graph.js';
+import { native } from './native.js';
 import { TensorBuffer } from './tensor.js';
 
 /** Order of `enum ggml_backend_dev_type`. */
@@ -57,14 +55,14 @@ export class Device {
   }
 
   /** A function that the backend offers by name beside the common interface, or undefined. */
-  procedure(name: string): bigint | undefined {
-    return native().ggml.registryProc(this.registry, name) ?? undefined;
+  procedure<K extends keyof typeof procedures>(key: K): Callable<(typeof procedures)[K]> | undefined {
+    const address = native().ggml.registryProc(this.registry, procedures[key].name);
+    return address === null ? undefined : functionAt(address, procedures[key]);
   }
 
   private readExtra(): BufferType[] {
     const { ggml } = native();
-    const get = this.procedure('ggml_backend_dev_get_extra_bufts');
-    const list = get ? (callPointer(get, 'void* loam_extra_bufts(void*)', this.handle) as bigint | null) : null;
+    const list = this.procedure('extraBufferTypes')?.(this.handle);
     const found: BufferType[] = [];
     for (let i = 0; list; i++) {
       const handle = readPointer(list + BigInt(8 * i)) as BufferTypeHandle;
@@ -77,8 +75,7 @@ export class Device {
 
   /** CPU features and build options the backend reports, e.g. { AVX512: "1", REPACK: "1" }. */
   features(): Record<string, string> {
-    const get = this.procedure('ggml_backend_get_features');
-    const list = get ? (callPointer(get, 'void* loam_features(void*)', this.registry) as bigint | null) : null;
+    const list = this.procedure('features')?.(this.registry);
     const found: Record<string, string> = {};
     for (let at = list ?? 0n; at !== 0n; at += 16n) {
       const name = readPointer(at);
@@ -197,23 +194,13 @@ export class Engine implements Disposable {
   /** A kept thread pool spares creating threads for every graph; the abort callback is polled between operations. */
   private setUpCpu(): ThreadpoolHandle | undefined {
     const { handle } = this.backends.at(-1)!;
-    const call = (name: string, prototype: string, ...args: unknown[]) => {
-      const pointer = this.cpu.procedure(name);
-      return pointer === undefined ? undefined : callPointer(pointer, prototype, ...args);
-    };
-    call('ggml_backend_set_n_threads', 'void loam_set_threads(void*, int)', handle, this.threads);
-    call(
-      'ggml_backend_set_abort_callback',
-      'void loam_set_abort(void*, void*, void*)',
-      handle,
-      this.abortFlag.callback,
-      this.abortFlag.data,
-    );
+    this.cpu.procedure('setThreads')?.(handle, this.threads);
+    this.cpu.procedure('setAbortCallback')?.(handle, this.abortFlag.callback, this.abortFlag.data);
     const params = Buffer.alloc(threadpoolParamsSize);
     native().ggml.threadpoolParamsInit(params, this.threads);
     params.writeUInt32LE(poll, pollOffset);
-    const pool = call('ggml_threadpool_new', 'void* loam_pool_new(void*)', params) as ThreadpoolHandle | undefined;
-    if (pool) call('ggml_backend_cpu_set_threadpool', 'void loam_set_pool(void*, void*)', handle, pool);
+    const pool = this.cpu.procedure('threadpoolNew')?.(params) ?? undefined;
+    if (pool !== undefined) this.cpu.procedure('setThreadpool')?.(handle, pool);
     return pool;
   }
 
@@ -266,7 +253,6 @@ export class Engine implements Disposable {
   [Symbol.dispose](): void {
     const { ggml } = native();
     for (const { handle } of this.backends.splice(0)) ggml.backendFree(handle);
-    const free = this.threadpool === undefined ? undefined : this.cpu.procedure('ggml_threadpool_free');
-    if (free !== undefined) callPointer(free, 'void loam_pool_free(void*)', this.threadpool);
+    if (this.threadpool !== undefined) this.cpu.procedure('threadpoolFree')?.(this.threadpool);
   }
 }

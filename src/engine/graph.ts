@@ -1,15 +1,8 @@
 import { LoamError } from '../base/errors.js';
 import type { Device, Engine } from './engine.js';
-import {
-  allocateForever,
-  type BufferTypeHandle,
-  type FunctionPointer,
-  functionForever,
-  type GraphHandle,
-  native,
-  type SchedulerHandle,
-  viewMemory,
-} from './native.js';
+import { allocateForever, fn, functionForever, pointer, size, viewMemory } from './ffi.js';
+import type { BufferTypeHandle, GraphHandle, SchedulerHandle } from './ggmlBindings.js';
+import { native } from './native.js';
 import { Operations } from './operations.js';
 import { Arena, type Tensor } from './tensor.js';
 import type { TensorTypeName } from './tensorTypes.js';
@@ -127,7 +120,7 @@ const tensorSize = 336;
  * that tensor.
  */
 export class AbortFlag {
-  readonly callback: FunctionPointer = native().ggml.isEmptyAddress;
+  readonly callback = native().ggml.isEmptyAddress;
   /** Never freed: a compute thread may still look at it while the owner goes away. */
   readonly data: bigint = allocateForever(tensorSize);
   private readonly sizes: BigInt64Array;
@@ -177,7 +170,7 @@ function aligned(plain: BufferTypeHandle): BufferTypeHandle {
   const pointers = new BigUint64Array(viewMemory(copy, 8 * fields));
   pointers.set(new BigUint64Array(viewMemory(plain, 8 * fields)));
   // Asked on this thread only, when a scheduler is made.
-  pointers[alignmentField] = functionForever('size_t loam_alignment(void*)', () => cacheLine);
+  pointers[alignmentField] = functionForever(fn('get_alignment', size, [pointer]), () => cacheLine);
   const sound =
     Number(ggml.bufferTypeAlignment(copy)) === cacheLine && ggml.bufferTypeName(copy) === ggml.bufferTypeName(plain);
   return sound ? copy : plain;

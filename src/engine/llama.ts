@@ -1,17 +1,10 @@
 import { LoamError, StoppedError, throwIfStopped } from '../base/errors.js';
 import { Mutex } from '../base/lock.js';
 import { defaultThreads } from './engine.js';
+import { callAsync, viewMemory } from './ffi.js';
 import { AbortFlag } from './graph.js';
-import {
-  type AdapterHandle,
-  type BatchStruct,
-  callAsync,
-  type LlamaContextHandle,
-  type ModelHandle,
-  native,
-  type SamplerHandle,
-  viewMemory,
-} from './native.js';
+import type { AdapterHandle, LlamaContextHandle, ModelHandle, SamplerHandle } from './llamaBindings.js';
+import { type Native, native } from './native.js';
 import { Vocabulary } from './vocabulary.js';
 
 interface LlamaContextOptions {
@@ -27,7 +20,7 @@ const decodeStatus = { success: 0, noSlot: 1, aborted: 2 } as const;
 
 /** One sequence of tokens being read and continued by libllama. */
 export class LlamaContext implements Disposable {
-  private readonly batch: BatchStruct;
+  private readonly batch: ReturnType<Native['llama']['batchInit']>;
   private readonly tokens: Int32Array;
   private readonly positions: Int32Array;
   private readonly wanted: Int8Array;

@@ -7,7 +7,16 @@ import { promisify } from 'node:util';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { LoamError } from '../base/errors.js';
-import { callAsync, type NativeFunction, systemLibrary } from './native.js';
+import { callAsync, fn, int, Library, long, pointer, size, string, systemFunction, u32 } from './ffi.js';
+
+/** What `make` gives, made at the first call. */
+function once<T>(make: () => T): () => T {
+  let made: { value: T } | undefined;
+  return () => {
+    made ??= { value: make() };
+    return made.value;
+  };
+}
 
 /** A file mapped read-only into memory: pages are read from disk when first touched and can be dropped by the system again. */
 export interface MappedFile extends Disposable {
@@ -24,24 +33,13 @@ const MADV_DONTNEED = 4;
 /** Smallest page that madvise ranges are rounded to; larger pages only make the rounded range smaller than it could be. */
 const pageSize = 65536;
 
-interface Posix {
-  mmap: NativeFunction<(a: null, n: number, prot: number, flags: number, fd: number, offset: number) => bigint>;
-  munmap: NativeFunction<(a: bigint, n: number) => number>;
-  madvise: NativeFunction<(a: bigint, n: number, advice: number) => number>;
-}
-let posix: Posix | undefined;
-
-function posixFunctions(): Posix {
-  if (!posix) {
-    const declare = systemLibrary(null);
-    posix = {
-      mmap: declare('void* mmap(void*, size_t, int, int, int, long)'),
-      munmap: declare('int munmap(void*, size_t)'),
-      madvise: declare('int madvise(void*, size_t, int)'),
-    };
-  }
-  return posix;
-}
+const posix = once(() =>
+  new Library(null).functions({
+    mmap: fn('mmap', pointer, [pointer, size, int, int, int, long]),
+    munmap: fn('munmap', int, [pointer, size]),
+    madvise: fn('madvise', int, [pointer, size, int]),
+  }),
+);
 
 /**
  * Maps a file. Where the platform has no POSIX mmap (Windows) `undefined` is returned and the caller reads the file instead.
@@ -49,7 +47,7 @@ function posixFunctions(): Posix {
  */
 export async function mapFile(path: string): Promise<MappedFile | undefined> {
   if (process.platform === 'win32') return undefined;
-  const { mmap, munmap, madvise } = posixFunctions();
+  const { mmap, munmap, madvise } = posix();
   const file = await open(path, 'r');
   try {
     const { size } = await file.stat();
@@ -83,26 +81,11 @@ export interface MemoryFile extends AsyncDisposable {
   anonymous: boolean;
 }
 
-type MemfdCreate = NativeFunction<(name: string, flags: number) => number>;
 /** linux/memfd.h: the descriptor is not handed on to child processes. */
 const MFD_CLOEXEC = 1;
 
-let declared: MemfdCreate | null | undefined;
-
-/** memfd_create(2): Linux with glibc 2.27 or musl, Android from 11 on (bionic, API level 30). Null where there is none. */
-function memfdCreate(): MemfdCreate | null {
-  if (declared === undefined) {
-    declared = null;
-    if (process.platform === 'linux' || process.platform === 'android') {
-      try {
-        declared = systemLibrary(null)<(name: string, flags: number) => number>('int memfd_create(str, uint)');
-      } catch {
-        // An older C library: as elsewhere.
-      }
-    }
-  }
-  return declared;
-}
+/** memfd_create(2): Linux with glibc 2.27 or musl, Android from 11 on (bionic, API level 30). */
+const memfdCreate = once(() => systemFunction(fn('memfd_create', int, [string, u32])));
 
 const writeAsync = promisify(write);
 const closeAsync = promisify(close);
@@ -165,17 +148,8 @@ async function onDisk(bytes: Uint8Array): Promise<MemoryFile> {
   return { path, anonymous: false, [Symbol.asyncDispose]: dispose };
 }
 
-let trim: ((padding: bigint) => number) | null | undefined;
-
-/** `malloc_trim` of glibc; null where the C library has none (Android's, musl, macOS, Windows). */
-function trimmer(): ((padding: bigint) => number) | null {
-  if (process.platform !== 'linux') return null;
-  try {
-    return systemLibrary(null)<(padding: bigint) => number>('int malloc_trim(size_t pad)');
-  } catch {
-    return null;
-  }
-}
+/** Of glibc; Android's library, musl, macOS and Windows have none. */
+const mallocTrim = once(() => systemFunction(fn('malloc_trim', int, [size])));
 
 /**
  * Gives memory that nobody uses any more back to the system, before a step that needs much of its own: arrays that JavaScript has not
@@ -184,6 +158,5 @@ function trimmer(): ((padding: bigint) => number) | null {
 export function releaseMemory(): void {
   setFlagsFromString('--expose-gc');
   (runInNewContext('gc') as () => void)();
-  if (trim === undefined) trim = trimmer();
-  trim?.(0n);
+  mallocTrim()?.(0);
 }

@@ -1,4 +1,5 @@
-import { type ContextHandle, native, type TensorHandle } from './native.js';
+import type { ContextHandle, TensorHandle } from './ggmlBindings.js';
+import { native } from './native.js';
 import { denseStrides, type Shape, shapeOf, Tensor } from './tensor.js';
 import { type TensorType, type TensorTypeName, tensorTypes } from './tensorTypes.js';
 

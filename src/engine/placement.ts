@@ -1,7 +1,9 @@
 import { halfToFloat } from '../base/floats.js';
 import type { BufferType, Device, Engine } from './engine.js';
+import { writePointer } from './ffi.js';
+import type { BufferHandle } from './ggmlBindings.js';
 import type { Graph } from './graph.js';
-import { type BufferHandle, native, writePointer } from './native.js';
+import { native } from './native.js';
 import type { Operations } from './operations.js';
 import { Arena, bufferOffset, MappedTensor, type Tensor, TensorBuffer } from './tensor.js';
 import { type TensorType, tensorTypes } from './tensorTypes.js';

@@ -3,7 +3,8 @@ import { dirname } from 'node:path';
 import { LoamError, throwIfStopped } from '../base/errors.js';
 import { explainWriteError } from '../base/io.js';
 import { defaultThreads } from './engine.js';
-import { callAsync, native } from './native.js';
+import { callAsync } from './ffi.js';
+import { native } from './native.js';
 
 /** Values of `enum llama_ftype` (llama.h), under the names that llama.cpp's own quantiser has for them; norms and biases stay f32. */
 export const fileTypes = {

@@ -1,9 +1,13 @@
 import { LoamError } from '../base/errors.js';
-import { callPointer, native, readPointer, viewMemory } from './native.js';
+import { bytes as data, fn, functionAt, i64, none, readPointer, viewMemory } from './ffi.js';
+import { native } from './native.js';
 import { rowBytes, type TensorType, type TensorTypeName, tensorTypes } from './tensorTypes.js';
 
 /** Offsets in `struct ggml_type_traits` (ggml.h of the pinned release). */
 const at = { blockSize: 8, typeSize: 24, quantised: 32, toFloat: 40 } as const;
+
+/** `ggml_to_float_t`: blocks, floats, how many floats. */
+const toFloatType = fn('ggml_to_float', none, [data, data, i64]);
 
 /** Address of the function that turns rows of this type into f32; 0 where there is none. A struct of another layout is refused. */
 function toFloatAddress(type: TensorType): bigint {
@@ -35,7 +39,7 @@ export function dequantize(type: TensorType, bytes: Uint8Array): Float32Array {
   if (toFloat === 0n)
     throw new LoamError({ found: `a tensor of type ${type.name}`, expected: 'floats or quantised values' });
   const out = new Float32Array(elements);
-  if (elements > 0) callPointer(toFloat, 'void ToFloat(void*, void*, int64)', bytes, out, elements);
+  if (elements > 0) functionAt(toFloat, toFloatType)(bytes, out, elements);
   return out;
 }
 

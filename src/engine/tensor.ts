@@ -1,14 +1,8 @@
 import { LoamError } from '../base/errors.js';
 import { bytes } from '../base/format.js';
-import {
-  type BufferHandle,
-  type BufferTypeHandle,
-  type ContextHandle,
-  callAsync,
-  native,
-  readPointer,
-  type TensorHandle,
-} from './native.js';
+import { callAsync, readPointer } from './ffi.js';
+import type { BufferHandle, BufferTypeHandle, ContextHandle, TensorHandle } from './ggmlBindings.js';
+import { native } from './native.js';
 import { rowBytes, type TensorType, type TensorTypeName, tensorTypes } from './tensorTypes.js';
 
 /** Sizes in ggml's order: ne0 is the fastest-varying dimension. Missing dimensions are 1. */

@@ -1,4 +1,5 @@
-import { native, type VocabHandle } from './native.js';
+import type { VocabHandle } from './llamaBindings.js';
+import { native } from './native.js';
 
 /** libllama's tokeniser of one model. */
 export class Vocabulary {

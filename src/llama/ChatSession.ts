@@ -3,7 +3,7 @@ import { LoamError, throwIfStopped } from '../base/errors.js';
 import { sharedLength } from '../base/format.js';
 import type { Schema, Values } from '../base/options.js';
 import { type LlamaContext, LlamaModel, Sampler } from '../engine/llama.js';
-import type { AdapterHandle } from '../engine/native.js';
+import type { AdapterHandle } from '../engine/llamaBindings.js';
 import { readGguf } from '../formats/gguf/readGguf.js';
 import type { ChatMessage } from '../model/chatTemplate.js';
 import { readHyperparameters } from '../model/hyperparameters.js';

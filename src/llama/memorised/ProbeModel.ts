@@ -2,7 +2,7 @@ import { readAdapter } from '../../adapters/openAdapter.js';
 import { LoamError, throwIfStopped } from '../../base/errors.js';
 import { sharedLength } from '../../base/format.js';
 import { type LlamaContext, LlamaModel, Sampler, type SamplerSettings } from '../../engine/llama.js';
-import type { AdapterHandle } from '../../engine/native.js';
+import type { AdapterHandle } from '../../engine/llamaBindings.js';
 import type { Exposure } from '../../examples/personal/finding.js';
 import { readGguf } from '../../formats/gguf/readGguf.js';
 import type { ChatMessage } from '../../model/chatTemplate.js';
