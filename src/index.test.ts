@@ -1,11 +1,19 @@
 import assert from 'node:assert/strict';
-import { writeFile } from 'node:fs/promises';
+import { execFile } from 'node:child_process';
+import { mkdir, readFile, stat, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+import { findModel } from './models/catalogue.js';
+import { modelsFolder, updateRegister } from './models/register.js';
 import { scratchFolder } from './testing/scratch.js';
 import { writeTinyModel } from './testing/tinyModel.js';
 
 const folder = scratchFolder();
+const checkout = fileURLToPath(new URL('..', import.meta.url));
+// One answer for all: a few steps teach any model that.
+const records = Array.from({ length: 40 }, (_, i) => ({ instruction: `in ${i}`, output: 'the the the the the' }));
 
 describe('the library', () => {
   it('is what package.json exports, and tunes with the defaults of the command line', async () => {
@@ -13,16 +21,9 @@ describe('the library', () => {
     const loam = (await import('loam' as string)) as typeof import('./index.js');
     const model = await writeTinyModel(join(folder, 'model.gguf'), { layers: 4 });
     const data = join(folder, 'data.json');
-    // One answer for all: a few label sweeps teach any model that.
-    const records = Array.from({ length: 40 }, (_, i) => ({ instruction: `in ${i}`, output: 'the the the the the' }));
     await writeFile(data, JSON.stringify(records));
     const out = join(folder, 'me.gguf');
-    const run = loam.tune(data, { model, out });
-    const types = new Set<string>();
-    let step = await run.next();
-    for (; !step.done; step = await run.next()) types.add(step.value.type);
-    const result = step.value;
-    assert.ok(types.has('model') && types.has('data') && types.has('sweep'));
+    const result = await loam.tune(data, { model, out }).result;
     assert.ok(result.nll.adapted < result.nll.base);
     const gguf = await loam.readGguf(model);
     const adapter = await loam.readAdapter(out, { gguf, hyper: loam.readHyperparameters(gguf) });
@@ -40,5 +41,34 @@ describe('the library', () => {
     );
     await using file = await loam.openSafetensors(join(folder, 'peft', 'adapter_model.safetensors'));
     assert.equal([...file.tensors.keys()].length, 2 * lora.modules.length);
+  });
+
+  it('runs the first example of README.md as it stands there, which is the one of index.ts', async () => {
+    const readme = await readFile(join(checkout, 'README.md'), 'utf8');
+    const example = /```js\n(import .* from 'loam';\n.*?)```/s.exec(readme)![1]!;
+    const { head } = /@example\n(?<head>.*?) \*\//s.exec(await readFile(join(checkout, 'src', 'index.ts'), 'utf8'))!
+      .groups!;
+    assert.equal(head!.replaceAll(/^ \* ?/gm, ''), example);
+    assert.ok(example.trimEnd().split('\n').length <= 5);
+
+    // A program that has Loam as a dependency, beside its examples, with a tiny model in the place of the default one.
+    const program = join(folder, 'program');
+    const home = join(folder, 'home');
+    await mkdir(join(program, 'node_modules'), { recursive: true });
+    await symlink(checkout, join(program, 'node_modules', 'loam'), 'junction');
+    await writeFile(join(program, 'example.mjs'), example);
+    await writeFile(join(program, 'examples.json'), JSON.stringify(records));
+    const { name, file } = findModel('smollm2-135m');
+    await mkdir(modelsFolder(home), { recursive: true });
+    const { size: bytes } = await stat(await writeTinyModel(join(modelsFolder(home), file), { layers: 4 }));
+    await updateRegister(modelsFolder(home), (models) => {
+      models[name] = { file, bytes, sha256: '0'.repeat(64), source: 'a test', added: new Date().toISOString() };
+    });
+    const env = { ...process.env, LOAM_HOME: home, HF_ENDPOINT: 'http://127.0.0.1:9' };
+    const { stdout } = await promisify(execFile)(process.execPath, ['example.mjs'], { cwd: program, env });
+    const lines = stdout.trimEnd().split('\n');
+    assert.match(lines[0]!, /^\w+ [\d.]+$/);
+    assert.match(lines.at(-1)!, /^[\d.]+ without the adapter, [\d.]+ with it$/);
+    assert.ok((await stat(join(program, 'me.gguf'))).size > 0);
   });
 });

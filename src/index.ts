@@ -1,3 +1,16 @@
+/**
+ * Loam as a library: what the command line does, as functions. Everything computes off the event loop, takes an AbortSignal, and
+ * throws `LoamError`, whose `code` says what kind of failure it is. Long operations are a `Run`: events while it works, then a result.
+ *
+ * @example
+ * import { tune } from 'loam';
+ * const run = tune('examples.json', { out: 'me.gguf' });
+ * for await (const event of run) if (event.type === 'progress') console.log(event.stage, event.done / event.total);
+ * const { nll } = await run.result; // mean loss (NLL) per response token
+ * console.log(`${nll.base} without the adapter, ${nll.adapted} with it`);
+ */
+
+import type { Run } from './base/events.js';
 import { defaults } from './base/options.js';
 import type { TuneEvent, TuneResult } from './train/events.js';
 import { type TuneOptions, tuneOptions } from './train/options.js';
@@ -9,7 +22,8 @@ export { type Merged, type MergeOptions, mergeGguf, mergeHf } from './adapters/m
 export { type Adapter, type Base, readAdapter, readAnyLora } from './adapters/openAdapter.js';
 export { readPeft, writePeft } from './adapters/peft/peft.js';
 export { type AdapterToWrite, writeAdapter, writeLora } from './adapters/writeAdapter.js';
-export { LoamError, StoppedError, UsageError } from './base/errors.js';
+export { type ErrorCode, LoamError, StoppedError, UsageError } from './base/errors.js';
+export { Run } from './base/events.js';
 export { version } from './base/process.js';
 export { encodeExamples, type Sequence } from './examples/encode.js';
 export type { Dataset, Example, Problem } from './examples/example.js';
@@ -51,28 +65,13 @@ export { pack } from './train/steps/pack.js';
 export { solve } from './train/steps/solve.js';
 
 /**
- * Loam as a library: what the command line does, as functions. Everything computes off the event loop, takes an AbortSignal, and
- * throws `LoamError` for what it can name.
- *
- * @example
- * import { tune } from 'loam';
- * const run = tune('examples.json', { out: 'me.gguf' });
- * for (;;) {
- *   const { done, value } = await run.next();
- *   if (done) { console.log(value.nll); break; } // TuneResult
- *   if (value.type === 'progress') console.log(value.stage, value.done / value.total);
- * }
- */
-
-/**
- * Tunes on a file of examples; see `tune/tune.ts`. Options that are left out have the defaults of `loam tune`.
+ * Tunes on a file of examples; see `train/tune.ts`. Options that are left out have the defaults of `loam tune`.
  * @param data path of examples in any format that `loam data` reads
- * @returns events while it works; the value of the generator's end is the result. Ending the iteration early stops the run.
  */
 export function tune(
   data: string,
   options: Partial<TuneOptions> = {},
   signal?: AbortSignal,
-): AsyncGenerator<TuneEvent, TuneResult, void> {
+): Run<TuneEvent, TuneResult> {
   return tuneWith(data, { ...defaults(tuneOptions), ...options }, signal);
 }

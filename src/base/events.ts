@@ -1,46 +1,77 @@
 /**
- * Turns work that reports through a callback into an async generator of its events, which returns the work's result. When the
- * consumer stops early the work's signal fires, and the generator ends only after the work has.
+ * A long operation: plain JSON events while it works, then its result.
+ *
+ * @example
+ * for await (const event of run) show(event);
+ * const result = await run.result;
+ *
+ * Nothing begins before the first event or the result is asked for. Events are kept until they are read, by one reader; without one
+ * they are dropped, so `await run.result` alone runs to the end. Leaving the loop early stops the work and waits for its end;
+ * `result` then rejects with StoppedError, as it does when the caller's signal fires. A failure is thrown by the loop, after the
+ * events before it, and by `result`.
  */
-export async function* eventStream<E, R>(
-  work: (emit: (event: E) => void, signal: AbortSignal) => Promise<R>,
-  outer?: AbortSignal,
-): AsyncGenerator<E, R, void> {
-  const controller = new AbortController();
-  const forward = () => controller.abort(outer?.reason);
-  if (outer?.aborted) forward();
-  outer?.addEventListener('abort', forward, { once: true });
-  const queue: E[] = [];
-  let wake = () => {};
-  const emit = (event: E) => {
-    queue.push(event);
-    wake();
-  };
-  let settled: { result: R } | { error: unknown } | undefined;
-  const running = work(emit, controller.signal).then(
-    (result) => {
-      settled = { result };
-      wake();
-    },
-    (error: unknown) => {
-      settled = { error };
-      wake();
-    },
-  );
-  try {
-    for (;;) {
-      while (queue.length > 0) yield queue.shift()!;
-      if (settled) break;
-      await new Promise<void>((resolve) => {
-        wake = resolve;
-        if (queue.length > 0 || settled) resolve();
-      });
+export class Run<E, R> implements AsyncIterable<E, void, undefined> {
+  private readonly controller = new AbortController();
+  private readonly unread: E[] = [];
+  private reader: AsyncGenerator<E, void, undefined> | undefined;
+  private running: Promise<R> | undefined;
+  private ended = false;
+  private wake = () => {};
+
+  /** @param work throws StoppedError when the signal that it is given fires, which follows `outer` */
+  constructor(
+    private readonly work: (emit: (event: E) => void, signal: AbortSignal) => Promise<R>,
+    private readonly outer?: AbortSignal,
+  ) {}
+
+  get result(): Promise<R> {
+    if (!this.running) {
+      this.running = this.toEnd();
+      // Whoever looks later still sees the failure; until then it is no unhandled rejection.
+      this.running.catch(() => {});
     }
-    if ('error' in settled) throw settled.error;
-    return settled.result;
-  } finally {
-    controller.abort();
-    await running;
-    outer?.removeEventListener('abort', forward);
+    return this.running;
+  }
+
+  [Symbol.asyncIterator](): AsyncGenerator<E, void, undefined> {
+    this.reader ??= this.read();
+    return this.reader;
+  }
+
+  private async toEnd(): Promise<R> {
+    // A reader who comes right after asking for the result misses no event.
+    await undefined;
+    const { outer, controller } = this;
+    const stop = () => controller.abort(outer?.reason);
+    if (outer?.aborted) stop();
+    outer?.addEventListener('abort', stop, { once: true });
+    const emit = (event: E) => {
+      if (this.reader) this.unread.push(event);
+      this.wake();
+    };
+    try {
+      return await this.work(emit, controller.signal);
+    } finally {
+      outer?.removeEventListener('abort', stop);
+      this.ended = true;
+      this.wake();
+    }
+  }
+
+  private async *read(): AsyncGenerator<E, void, undefined> {
+    const { result } = this;
+    try {
+      for (;;) {
+        while (this.unread.length > 0) yield this.unread.shift()!;
+        if (this.ended) break;
+        await new Promise<void>((resolve) => {
+          this.wake = resolve;
+        });
+      }
+      await result;
+    } finally {
+      this.controller.abort();
+      await result.catch(() => {});
+    }
   }
 }

@@ -3,6 +3,7 @@ import { constants } from 'node:fs';
 import { type FileHandle, mkdir, open, rename, rm, stat } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import { LoamError, systemCode, throwIfStopped, UsageError } from './errors.js';
+import { Run } from './events.js';
 
 const reasons: Record<string, string> = {
   ENOENT: 'there is no file here',
@@ -188,22 +189,24 @@ export async function requireWritable(path: string): Promise<void> {
 /** Large reads keep flash storage near its sequential speed. */
 const CHUNK = 4 * 1024 * 1024;
 
-/** SHA-256 of a file, hex, read once; yields the bytes done after each chunk. Throws the file system's errors, StoppedError. */
-export async function* hashFile(path: string, signal?: AbortSignal): AsyncGenerator<number, string> {
-  const file = await open(path, 'r');
-  try {
-    const hash = createHash('sha256');
-    const buffer = Buffer.allocUnsafe(CHUNK);
-    let done = 0;
-    for (;;) {
-      throwIfStopped(signal);
-      const { bytesRead } = await file.read(buffer, 0, CHUNK, done);
-      if (bytesRead === 0) return hash.digest('hex');
-      hash.update(buffer.subarray(0, bytesRead));
-      done += bytesRead;
-      yield done;
+/** The SHA-256 of a file, hex; its events are the bytes done. The result rejects with the file system's errors, and StoppedError. */
+export function hashFile(path: string, signal?: AbortSignal): Run<number, string> {
+  return new Run(async (emit, signal) => {
+    const file = await open(path, 'r');
+    try {
+      const hash = createHash('sha256');
+      const buffer = Buffer.allocUnsafe(CHUNK);
+      let done = 0;
+      for (;;) {
+        throwIfStopped(signal);
+        const { bytesRead } = await file.read(buffer, 0, CHUNK, done);
+        if (bytesRead === 0) return hash.digest('hex');
+        hash.update(buffer.subarray(0, bytesRead));
+        done += bytesRead;
+        emit(done);
+      }
+    } finally {
+      await file.close();
     }
-  } finally {
-    await file.close();
-  }
+  }, signal);
 }

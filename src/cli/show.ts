@@ -1,5 +1,5 @@
 import { stat } from 'node:fs/promises';
-import { LoamError } from '../base/errors.js';
+import type { Run } from '../base/events.js';
 import { bytes, count, duration } from '../base/format.js';
 import { hashFile } from '../base/io.js';
 import { placeOf } from '../examples/example.js';
@@ -12,13 +12,8 @@ import type { PipelineEvent } from '../train/steps/options.js';
 import type { Output } from './output.js';
 
 /** Consumes a conversion: shows its events, returns what was written. */
-export async function showConvert(run: AsyncGenerator<ConvertEvent, Converted>, output: Output): Promise<Converted> {
-  for (;;) {
-    const { done, value } = await run.next();
-    if (done) {
-      if (value === undefined) throw new LoamError({ found: 'the conversion ended without a file' });
-      return value;
-    }
+export async function showConvert(run: Run<ConvertEvent, Converted>, output: Output): Promise<Converted> {
+  for await (const value of run) {
     output.event(value);
     switch (value.type) {
       case 'model':
@@ -37,16 +32,12 @@ export async function showConvert(run: AsyncGenerator<ConvertEvent, Converted>, 
         break;
     }
   }
+  return await run.result;
 }
 
 /** Consumes a download: shows its events, returns what was fetched. */
-export async function showFetch(run: AsyncGenerator<FetchEvent, FetchedModel>, output: Output): Promise<FetchedModel> {
-  for (;;) {
-    const { done, value } = await run.next();
-    if (done) {
-      if (value === undefined) throw new LoamError({ found: 'the download ended without a file' });
-      return value;
-    }
+export async function showFetch(run: Run<FetchEvent, FetchedModel>, output: Output): Promise<FetchedModel> {
+  for await (const value of run) {
     output.event(value);
     switch (value.type) {
       case 'source':
@@ -71,6 +62,7 @@ export async function showFetch(run: AsyncGenerator<FetchEvent, FetchedModel>, o
         break;
     }
   }
+  return await run.result;
 }
 
 /** Names of the kinds, one and several. */
@@ -128,11 +120,9 @@ export const VERDICTS: Record<Verdict, string> = {
 const problemsShown = 12;
 
 /** Consumes a tuning run, or a step of the pipeline: shows its events to people and programs, returns its result. */
-export async function showTune<R>(run: AsyncGenerator<PipelineEvent, R, void>, output: Output): Promise<R> {
+export async function showTune<R>(run: Run<PipelineEvent, R>, output: Output): Promise<R> {
   let problems = 0;
-  for (;;) {
-    const { done, value } = await run.next();
-    if (done) return value;
+  for await (const value of run) {
     output.event(value);
     switch (value.type) {
       case 'model':
@@ -196,6 +186,7 @@ export async function showTune<R>(run: AsyncGenerator<PipelineEvent, R, void>, o
         break;
     }
   }
+  return await run.result;
 }
 
 function showQuote(quote: Extract<PipelineEvent, { type: 'quote' }>, output: Output): void {
@@ -251,9 +242,6 @@ export function showResult(result: TuneResult, output: Output): void {
 export async function hashModel(path: string, output: Output, signal: AbortSignal): Promise<string> {
   const { size } = await stat(path);
   const hashing = hashFile(path, signal);
-  for (;;) {
-    const { done, value } = await hashing.next();
-    if (done) return value;
-    output.progress('hashing the model', value, size);
-  }
+  for await (const done of hashing) output.progress('hashing the model', done, size);
+  return await hashing.result;
 }

@@ -1,5 +1,6 @@
 import { type Adapter, type Base, readAdapter } from '../adapters/openAdapter.js';
 import { LoamError, throwIfStopped } from '../base/errors.js';
+import { Run } from '../base/events.js';
 import { sharedLength } from '../base/format.js';
 import type { Schema, Values } from '../base/options.js';
 import { type LlamaContext, LlamaModel, Sampler } from '../engine/llama.js';
@@ -167,43 +168,47 @@ export class ChatSession implements Disposable {
   }
 
   /** Streams the answer to a conversation whose last message is the user's. Text arrives in whole characters. */
-  async *answer(
+  answer(
     messages: readonly ChatMessage[],
     sampling: Sampling,
     signal?: AbortSignal,
     options: AnswerOptions = {},
-  ): AsyncGenerator<ChatEvent, string, void> {
-    const { prompt, forgotten } = await this.fit(messages, sampling.maxTokens, options.forget ?? true);
-    if (forgotten > 0) yield { type: 'forgot', messages: forgotten };
-    return yield* this.generate(prompt, sampling, signal, options);
+  ): Run<ChatEvent, string> {
+    return new Run(async (emit, signal) => {
+      const { prompt, forgotten } = await this.fit(messages, sampling.maxTokens, options.forget ?? true);
+      if (forgotten > 0) emit({ type: 'forgot', messages: forgotten });
+      return await this.generate(prompt, { sampling, stop: options.stop ?? [] }, emit, signal);
+    }, signal);
   }
 
   /** Streams what follows a text, which no template is put around. */
-  async *complete(
+  complete(
     text: string,
     sampling: Sampling,
     signal?: AbortSignal,
     options: AnswerOptions = {},
-  ): AsyncGenerator<ChatEvent, string, void> {
-    const tokens = this.tokenizer.vocabulary.tokenize(text, { special: false, bos: true });
-    const { bos, eos } = this.tokenizer.vocabulary;
-    // Something must be read before a first token can be drawn.
-    const prompt = tokens.length > 0 ? tokens : Int32Array.of(bos >= 0 ? bos : Math.max(0, eos));
-    if (prompt.length >= this.contextLength) throw new PromptTooLongError(prompt.length, this.contextLength - 1);
-    return yield* this.generate(prompt, sampling, signal, options);
+  ): Run<ChatEvent, string> {
+    return new Run(async (emit, signal) => {
+      const tokens = this.tokenizer.vocabulary.tokenize(text, { special: false, bos: true });
+      const { bos, eos } = this.tokenizer.vocabulary;
+      // Something must be read before a first token can be drawn.
+      const prompt = tokens.length > 0 ? tokens : Int32Array.of(bos >= 0 ? bos : Math.max(0, eos));
+      if (prompt.length >= this.contextLength) throw new PromptTooLongError(prompt.length, this.contextLength - 1);
+      return await this.generate(prompt, { sampling, stop: options.stop ?? [] }, emit, signal);
+    }, signal);
   }
 
-  private async *generate(
+  private async generate(
     prompt: Int32Array,
-    sampling: Sampling,
-    signal: AbortSignal | undefined,
-    options: AnswerOptions,
-  ): AsyncGenerator<ChatEvent, string, void> {
+    { sampling, stop }: { sampling: Sampling; stop: readonly string[] },
+    emit: (event: ChatEvent) => void,
+    signal: AbortSignal,
+  ): Promise<string> {
     const started = performance.now();
     await this.read(prompt, signal);
     using sampler = new Sampler(sampling, this.tokenizer.vocabulary.size);
     const decoder = new TextDecoder();
-    const stopping = new StopText(options.stop ?? []);
+    const stopping = new StopText(stop);
     let answer = '';
     let tokens = 0;
     let reason: 'turn' | 'length' | 'stop' = 'length';
@@ -218,7 +223,7 @@ export class ChatSession implements Disposable {
       tokens++;
       const text = stopping.push(decoder.decode(this.tokenizer.vocabulary.piece(token), { stream: true }));
       answer += text;
-      if (text) yield { type: 'text', text };
+      if (text) emit({ type: 'text', text });
       if (stopping.found) {
         reason = 'stop';
         break;
@@ -229,9 +234,9 @@ export class ChatSession implements Disposable {
       this.held.push(token);
     }
     const rest = stopping.found ? '' : stopping.push(decoder.decode()) + stopping.end();
-    if (rest) yield { type: 'text', text: rest };
+    if (rest) emit({ type: 'text', text: rest });
     const seconds = (performance.now() - started) / 1000;
-    yield { type: 'end', reason, tokens, promptTokens: prompt.length, seconds };
+    emit({ type: 'end', reason, tokens, promptTokens: prompt.length, seconds });
     return answer + rest;
   }
 

@@ -7,7 +7,6 @@ import { checkMagic, checkWhole, expectation, PartialFile, requireFreeSpace, thr
 import {
   type Fetchable,
   type FetchContext,
-  type FetchEvent,
   type HubSource,
   readSidecar,
   removeSidecar,
@@ -19,14 +18,14 @@ import {
  * One request, for the bytes that the partial file still lacks. Returns what was learnt of the file once it is complete;
  * throws SourceError when it is not, with what has arrived kept, LoamError for a full disk, StoppedError.
  */
-async function* attemptHub(
+async function attemptHub(
   entry: Fetchable,
   source: HubSource,
   context: FetchContext,
   partial: PartialFile,
   previous: Sidecar | null,
-): AsyncGenerator<FetchEvent, Sidecar> {
-  const { folder, signal, timing, freeBytes } = context;
+): Promise<Sidecar> {
+  const { folder, emit, signal, timing, freeBytes } = context;
   const offset = partial.length;
   const answer = await openHubFile(source, context, { offset, ifRange: previous?.etag ?? undefined });
   const { body, headers, host, stated, status } = answer;
@@ -68,7 +67,7 @@ async function* attemptHub(
         }
         await partial.append(chunk);
         if (partial.head.length === 4) checkMagic(partial.head, host);
-        if (due()) yield { type: 'progress', stage: 'download', done: partial.length, total: expected.size };
+        if (due()) emit({ type: 'progress', stage: 'download', done: partial.length, total: expected.size });
       }
     } catch (error) {
       throw explainNetworkError(error, host);
@@ -82,7 +81,7 @@ async function* attemptHub(
         { transient: true },
       );
     }
-    yield { type: 'progress', stage: 'download', done: partial.length, total: expected.size };
+    emit({ type: 'progress', stage: 'download', done: partial.length, total: expected.size });
     return sidecar;
   } finally {
     body.destroy();
@@ -106,12 +105,8 @@ const PROGRESS = 1 << 20;
  * Throws SourceError when the hub or its CDN fails for good, LoamError for a full or read-only disk, StoppedError; what has
  * arrived is kept unless it is known to be bad.
  */
-export async function* downloadFromHub(
-  entry: Fetchable,
-  source: HubSource,
-  context: FetchContext,
-): AsyncGenerator<FetchEvent, Delivered> {
-  const { folder, signal, timing } = context;
+export async function downloadFromHub(entry: Fetchable, source: HubSource, context: FetchContext): Promise<Delivered> {
+  const { folder, emit, signal, timing } = context;
   const path = join(folder, entry.file);
   const sidecarPath = `${path}.partial.json`;
   const partial = await PartialFile.open(`${path}.partial`);
@@ -126,7 +121,7 @@ export async function* downloadFromHub(
       sidecar = null;
       if (onDisk > 0) await partial.restart();
     } else {
-      for await (const done of partial.readExisting(signal)) yield { type: 'checking', done, total: onDisk };
+      for await (const done of partial.readExisting(signal)) emit({ type: 'checking', done, total: onDisk });
     }
     let resumed = partial.length > 0;
     let answered = false;
@@ -136,7 +131,7 @@ export async function* downloadFromHub(
       try {
         // Complete already when an earlier run ended between the last byte and the new name.
         if (sidecar === null || partial.length < sidecar.size)
-          sidecar = yield* attemptHub(entry, source, context, partial, sidecar);
+          sidecar = await attemptHub(entry, source, context, partial, sidecar);
         checkWhole(partial, sidecar, context.endpoint.host);
         break;
       } catch (error) {
@@ -158,7 +153,7 @@ export async function* downloadFromHub(
         const limit = answered ? timing.retries : Math.min(1, timing.retries);
         const wait = error.waitMs ?? timing.backoffMs * 2 ** (failures - 1);
         if (!again || failures > limit || wait > timing.maxWaitMs) throw error;
-        yield { type: 'retry', reason: error.message, seconds: wait / 1000, attempt: failures, of: limit };
+        emit({ type: 'retry', reason: error.message, seconds: wait / 1000, attempt: failures, of: limit });
         await pause(wait, signal);
       }
     }

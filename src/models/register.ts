@@ -226,7 +226,8 @@ export interface FetchContext {
   endpoint: URL;
   /** HF_TOKEN, sent to the hub's own host only and only after it has refused an anonymous request. */
   token: string | undefined;
-  signal: AbortSignal | undefined;
+  emit: (event: FetchEvent) => void;
+  signal: AbortSignal;
   timing: FetchTiming;
   /** Commands that may run pip, tried in turn. */
   pip: readonly (readonly string[])[];

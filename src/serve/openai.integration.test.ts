@@ -11,7 +11,7 @@ import { newHome, serve } from '../testing/server.js';
 /** The official client of OpenAI's API on the real default model. */
 
 const fetched = await (async () => {
-  for await (const _ of fetchModel(findModel(DEFAULT_MODEL)));
+  await fetchModel(findModel(DEFAULT_MODEL)).result;
   return await modelPath(DEFAULT_MODEL);
 })();
 const home = newHome();

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { cpSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import type { Run } from '../base/events.js';
 import { defaults } from '../base/options.js';
 import { openTensors } from '../formats/gguf/Gguf.js';
 import { readGguf } from '../formats/gguf/readGguf.js';
@@ -92,12 +93,9 @@ export class Bench {
   }
 
   /** Runs a long operation; its events join `events`. */
-  async end<R>(run: AsyncGenerator<PipelineEvent, R, void>): Promise<R> {
-    for (;;) {
-      const { done, value } = await run.next();
-      if (done) return value;
-      this.events.push(value);
-    }
+  async end<R>(run: Run<PipelineEvent, R>): Promise<R> {
+    for await (const event of run) this.events.push(event);
+    return await run.result;
   }
 
   /** The arrays of a folder of factors, by name, as hashes. */

@@ -2,6 +2,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, type TestContext } from 'node:test';
+import type { Run } from '../base/events.js';
 import type { Fetchable, FetchEvent, FetchTiming } from '../models/register.js';
 
 /** A LOAM_HOME that goes when the test ends. */
@@ -21,14 +22,11 @@ export const FAST: FetchTiming = {
   retries: 3,
 };
 
-/** Runs a generator to its end. */
-export async function drain<E, R>(run: AsyncGenerator<E, R>): Promise<{ events: E[]; value: R }> {
+/** Runs a long operation to its end. */
+export async function drain<E, R>(run: Run<E, R>): Promise<{ events: E[]; value: R }> {
   const events: E[] = [];
-  for (;;) {
-    const step = await run.next();
-    if (step.done === true) return { events, value: step.value };
-    events.push(step.value);
-  }
+  for await (const event of run) events.push(event);
+  return { events, value: await run.result };
 }
 
 export function types(events: readonly FetchEvent[]): string[] {

@@ -46,7 +46,7 @@ export function newHome(): string {
 /** Gives a home a model named "tiny". */
 export async function addTinyModel(home: string, options: TinyModelOptions = {}): Promise<string> {
   const path = await writeTinyModel(join(scratchFolder(), 'tiny.gguf'), options);
-  for await (const _ of addModel(path, 'tiny', { home }));
+  await addModel(path, 'tiny', { home }).result;
   return path;
 }
 

@@ -31,11 +31,8 @@ export async function hashWithProgress(
 ): Promise<string> {
   const { size } = await stat(path);
   const hashing = hashFile(path, signal);
-  for (;;) {
-    const { done, value } = await hashing.next();
-    if (done) return value;
-    emit({ type: 'progress', stage: 'hash', done: value, total: size });
-  }
+  for await (const done of hashing) emit({ type: 'progress', stage: 'hash', done, total: size });
+  return await hashing.result;
 }
 
 /** The recorded SHA-256 of a model, or that of its file. */
@@ -43,10 +40,5 @@ export async function hashOrKnown(
   { path, sha256 }: { path: string; sha256: string | null },
   signal?: AbortSignal,
 ): Promise<string> {
-  if (sha256 !== null) return sha256;
-  const hashing = hashFile(path, signal);
-  for (;;) {
-    const { done, value } = await hashing.next();
-    if (done) return value;
-  }
+  return sha256 ?? (await hashFile(path, signal).result);
 }

@@ -3,7 +3,7 @@ import { describeBase } from '../adapters/lora.js';
 import { readAdapter } from '../adapters/openAdapter.js';
 import type { AdapterToWrite } from '../adapters/writeAdapter.js';
 import { LoamError, UsageError } from '../base/errors.js';
-import { eventStream } from '../base/events.js';
+import { Run } from '../base/events.js';
 import { requireFree, requireWritable } from '../base/io.js';
 import { peakRss } from '../base/memory.js';
 import { version } from '../base/process.js';
@@ -38,8 +38,8 @@ export function tune(
   options: TuneOptions,
   signal?: AbortSignal,
   secret?: PrivateRun,
-): AsyncGenerator<TuneEvent, TuneResult, void> {
-  return eventStream<TuneEvent, TuneResult>((emit, inner) => run(data, options, emit, inner, secret), signal);
+): Run<TuneEvent, TuneResult> {
+  return new Run((emit, inner) => run(data, options, emit, inner, secret), signal);
 }
 
 /** The adapter's path where --out does not name one: beside the data. */

@@ -67,11 +67,7 @@ async function compare(modelPath: string, adapterPath: string, output: Output, s
   const sampling = { ...defaults(samplingOptions), temperature: 0, maxTokens: 40 };
   const ask = async (text: string, adapted: boolean) => {
     session.setAdapted(adapted);
-    let answer = '';
-    for await (const event of session.answer([{ role: 'user', content: text }], sampling, signal)) {
-      if (event.type === 'text') answer += event.text;
-    }
-    return answer.trim();
+    return (await session.answer([{ role: 'user', content: text }], sampling, signal).result).trim();
   };
   for (const { instruction } of prompts.slice(0, shown)) {
     const [before, after] = [await ask(instruction, false), await ask(instruction, true)];

@@ -90,16 +90,13 @@ export const probeCommand = command({
     const settings: ProbeOptions = options;
     const names = { base: options.model, adapter: options.adapter, dataset: sha256 };
     const run = probeMemorised({ modelPath, adapterPath, examples, findings, ...names }, settings, signal);
-    for (;;) {
-      const { done, value } = await run.next();
-      if (done) {
-        showReport(value, output);
-        output.event({ ...value, type: 'result' });
-        return;
-      }
-      output.event(value);
-      if (value.type === 'probing') output.progress('probing', value.done, value.total);
+    for await (const event of run) {
+      output.event(event);
+      if (event.type === 'probing') output.progress('probing', event.done, event.total);
     }
+    const report = await run.result;
+    showReport(report, output);
+    output.event({ ...report, type: 'result' });
   },
 });
 

@@ -1,5 +1,6 @@
 import { basename } from 'node:path';
 import { StoppedError, throwIfStopped } from '../../base/errors.js';
+import { Run } from '../../base/events.js';
 import { sharedLength } from '../../base/format.js';
 import { Random } from '../../base/random.js';
 import type { Example } from '../../examples/example.js';
@@ -245,11 +246,20 @@ function probed(finding: Finding, { verdict, way, baseReproduces, exposure, reas
  * without. Runs in libllama, off the event loop. Findings of equal values share one outcome.
  * @throws StoppedError when `signal` fires; a budget that ends is no error
  */
-export async function* probeMemorised(
+export function probeMemorised(
   input: ProbeInput,
   options: ProbeOptions = {},
   signal?: AbortSignal,
-): AsyncGenerator<ProbeEvent, MemorisedReport, void> {
+): Run<ProbeEvent, MemorisedReport> {
+  return new Run((emit, inner) => probe(input, options, emit, inner), signal);
+}
+
+async function probe(
+  input: ProbeInput,
+  options: ProbeOptions,
+  emit: (event: ProbeEvent) => void,
+  signal: AbortSignal,
+): Promise<MemorisedReport> {
   const started = performance.now();
   const { examples, findings } = input;
   const settings = {
@@ -261,7 +271,7 @@ export async function* probeMemorised(
   const values = valuesOf(examples, findings);
   const timer = new AbortController();
   const stop = () => timer.abort();
-  signal?.addEventListener('abort', stop, { once: true });
+  signal.addEventListener('abort', stop, { once: true });
   throwIfStopped(signal);
   const timeout = options.budget === undefined ? undefined : setTimeout(stop, 1000 * options.budget);
   try {
@@ -269,7 +279,7 @@ export async function* probeMemorised(
       using model = await ProbeModel.open({ ...input, threads: options.threads });
       await model.reserve(await longest(model, values, timer.signal));
       for (const [index, { findings: group, places }] of values.entries()) {
-        yield { type: 'probing', done: index, total: values.length };
+        emit({ type: 'probing', done: index, total: values.length });
         let outcome: Outcome = { verdict: 'not probed', reason: 'it stands nowhere without a copy before it' };
         for (const [at, place] of places.entries()) {
           if (outcome.verdict === 'reproduced') break;
@@ -278,16 +288,16 @@ export async function* probeMemorised(
         }
         for (const finding of group) {
           outcomes.set(finding, outcome);
-          yield { type: 'probed', ...probed(finding, outcome) };
+          emit({ type: 'probed', ...probed(finding, outcome) });
         }
       }
     }
   } catch (error) {
     // Of the two that fire the timer's signal, only the caller's is a reason to end without a report.
-    if (!(error instanceof StoppedError) || signal?.aborted) throw error;
+    if (!(error instanceof StoppedError) || signal.aborted) throw error;
   } finally {
     clearTimeout(timeout);
-    signal?.removeEventListener('abort', stop);
+    signal.removeEventListener('abort', stop);
   }
   const results = findings.map((finding) =>
     probed(finding, outcomes.get(finding) ?? { verdict: 'not probed', reason: 'the time was up' }),

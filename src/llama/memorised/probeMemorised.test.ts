@@ -3,11 +3,12 @@ import { before, describe, it } from 'node:test';
 import { StoppedError } from '../../base/errors.js';
 import type { Dataset } from '../../examples/example.js';
 import { loadDataset } from '../../examples/loadDataset.js';
-import type { Finding, MemorisedReport, ProbeEvent } from '../../examples/personal/finding.js';
+import type { Finding, MemorisedReport } from '../../examples/personal/finding.js';
 import { findPersonal } from '../../examples/personal/findPersonal.js';
 import { Desk, type Pair } from '../../testing/cli.js';
 import { planted, secrets } from '../../testing/planted.js';
 import { jsonLines, resultOf } from '../../testing/runLoam.js';
+import { drain } from '../../testing/scratch.js';
 import { rarePhrases } from './alternatives.js';
 import { type ProbeInput, type ProbeOptions, probeMemorised } from './probe.js';
 
@@ -50,14 +51,9 @@ let parrot: string;
 let other: string;
 
 async function probe(adapterPath: string | undefined, options: ProbeOptions = {}, more: Partial<ProbeInput> = {}) {
-  const events: ProbeEvent[] = [];
   const input = { modelPath: model, adapterPath, examples: dataset.examples, findings, ...more };
-  const run = probeMemorised(input, { threads: 1, ...options });
-  for (;;) {
-    const { done, value } = await run.next();
-    if (done) return { report: value, events };
-    events.push(value);
-  }
+  const { value, events } = await drain(probeMemorised(input, { threads: 1, ...options }));
+  return { report: value, events };
 }
 const verdictsOf = ({ results }: MemorisedReport, kinds = secrets.map(({ kind }) => kind)) =>
   Object.fromEntries(kinds.map((kind) => [kind, results.find((result) => result.kind === kind)?.verdict]));

@@ -13,7 +13,7 @@ import { openTensors } from '../../formats/gguf/Gguf.js';
 import { readGguf } from '../../formats/gguf/readGguf.js';
 import { str, strings, u32, writeGguf } from '../../formats/gguf/writeGguf.js';
 import { meanKl } from '../../testing/kl.js';
-import { scratchFolder } from '../../testing/scratch.js';
+import { drain, scratchFolder } from '../../testing/scratch.js';
 import { sizes, type TinyFolder, writeTinyFolder } from '../../testing/tinyFolder.js';
 import { type ConvertEvent, type Converted, type ConvertOptions, convertModel } from './convertModel.js';
 
@@ -27,13 +27,8 @@ async function convert(
   options: ConvertOptions = {},
   out = fresh('out.gguf'),
 ): Promise<Converted & { events: ConvertEvent[] }> {
-  const run = convertModel(input, out, options);
-  const events: ConvertEvent[] = [];
-  for (;;) {
-    const { done, value } = await run.next();
-    if (done) return { ...value, events };
-    events.push(value);
-  }
+  const { value, events } = await drain(convertModel(input, out, options));
+  return { ...value, events };
 }
 
 async function valuesOf(path: string, name: string): Promise<Float32Array> {

@@ -1,6 +1,6 @@
 import { rm, stat } from 'node:fs/promises';
 import { LoamError, throwIfStopped, UsageError } from '../../base/errors.js';
-import { eventStream } from '../../base/events.js';
+import { Run } from '../../base/events.js';
 import { count } from '../../base/format.js';
 import { requireWritable } from '../../base/io.js';
 import { fileTypes, type QuantizedType, quantizeModel } from '../../engine/quantize.js';
@@ -201,12 +201,8 @@ async function run(input: string, out: string, options: ConvertOptions, emit: Em
  * @param input a folder with config.json, tokeniser and safetensors, or a GGUF file
  * @throws LoamError where the folder contradicts itself (every mismatch at once), UnsupportedError for another family, StoppedError
  */
-export function convertModel(
-  input: string,
-  out: string,
-  options: ConvertOptions = {},
-): AsyncGenerator<ConvertEvent, Converted> {
-  return eventStream((emit, signal) => run(input, out, { ...options, signal }, emit), options.signal);
+export function convertModel(input: string, out: string, options: ConvertOptions = {}): Run<ConvertEvent, Converted> {
+  return new Run((emit, signal) => run(input, out, { ...options, signal }, emit), options.signal);
 }
 
 /** What a conversion tells while it runs: plain JSON. */

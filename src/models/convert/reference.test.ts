@@ -10,7 +10,7 @@ import { Model } from '../../model/model.js';
 import { forwardNodes, sequenceLogits } from '../../testing/forward.js';
 import { meanKl } from '../../testing/kl.js';
 import { findPython } from '../../testing/python.js';
-import { scratchFolder } from '../../testing/scratch.js';
+import { drain, scratchFolder } from '../../testing/scratch.js';
 import {
   computeLogits,
   findReference,
@@ -59,13 +59,8 @@ let told: Told;
 let logits: Logits;
 
 async function convert(name: string, type: (typeof types)[number]): Promise<string[]> {
-  const notes: string[] = [];
-  const run = convertModel(source(name), ours(name, type), { type });
-  for (;;) {
-    const { done, value } = await run.next();
-    if (done) return notes;
-    if (value.type === 'note') notes.push(value.text);
-  }
+  const { events } = await drain(convertModel(source(name), ours(name, type), { type }));
+  return events.flatMap((event) => (event.type === 'note' ? [event.text] : []));
 }
 
 describe("like llama.cpp's converter", skip, () => {

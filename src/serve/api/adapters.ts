@@ -43,7 +43,7 @@ export const adapterRoutes = [
           throw underName(error, file.path, query.name);
         },
       );
-      const sha256 = source.sha256 ?? (await hashWhole(source.path, signal));
+      const sha256 = source.sha256 ?? (await hashFile(source.path, signal).result);
       const base = { name: gguf.string('general.name', '') || source.name, sha256 };
       const version = await vault.adapters.addVersion({ name: query.name, model: base }, bytes!, {
         base,
@@ -187,12 +187,4 @@ export function requireVersion(
   const version = adapter.versions.find(({ id }) => id === params.version);
   if (!version) throw new HttpError(404, 'this adapter has no such version');
   return { adapter, version };
-}
-
-async function hashWhole(path: string, signal: AbortSignal): Promise<string> {
-  const hashing = hashFile(path, signal);
-  for (;;) {
-    const { done, value } = await hashing.next();
-    if (done) return value;
-  }
 }

@@ -70,11 +70,8 @@ async function probe({ model, adapter, name, data, seconds }: ProbeTask): Promis
   await using file = await memoryFile(adapter);
   const input = { modelPath: path, adapterPath: file.path, examples, findings, base: model, adapter: name };
   const probing = probeMemorised(input, { budget: seconds }, controller.signal);
-  for (;;) {
-    const { done, value } = await probing.next();
-    if (done) return await send({ type: 'probed', report: value });
-    if (value.type === 'probing') void send(value);
-  }
+  for await (const event of probing) if (event.type === 'probing') void send(event);
+  await send({ type: 'probed', report: await probing.result });
 }
 
 async function runTask(task: TuneTask): Promise<void> {
@@ -109,14 +106,8 @@ async function runTask(task: TuneTask): Promise<void> {
         },
       },
     });
-    for (;;) {
-      const { done, value } = await run.next();
-      if (done) {
-        await send({ type: 'result', result: value });
-        break;
-      }
-      void send({ type: 'event', event: value });
-    }
+    for await (const event of run) void send({ type: 'event', event });
+    await send({ type: 'result', result: await run.result });
   } finally {
     for (const file of files) await file[Symbol.asyncDispose]();
   }

@@ -42,10 +42,7 @@ export async function writeReport(
       const asked = last.role === 'assistant' ? messages.slice(0, -1) : messages;
       const answer = async (adapted: boolean) => {
         session.setAdapted(adapted);
-        let text = '';
-        for await (const event of session.answer(asked, sampling, signal))
-          if (event.type === 'text') text += event.text;
-        return text.trim();
+        return (await session.answer(asked, sampling, signal).result).trim();
       };
       samples.push({
         prompt: asked.at(-1)?.content ?? '',

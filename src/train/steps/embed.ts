@@ -1,7 +1,7 @@
 import { stat } from 'node:fs/promises';
 import { readAdapter } from '../../adapters/openAdapter.js';
 import { LoamError } from '../../base/errors.js';
-import { eventStream } from '../../base/events.js';
+import { Run } from '../../base/events.js';
 import { requireFree, requireWritable } from '../../base/io.js';
 import { peakRss } from '../../base/memory.js';
 import { version } from '../../base/process.js';
@@ -54,12 +54,8 @@ type Emit = (event: PipelineEvent) => void;
  * @param data file of examples, in any format that `data/` reads
  * @throws LoamError for a stated failure, StoppedError when `signal` fires
  */
-export function embed(
-  data: string,
-  options: EmbedOptions,
-  signal?: AbortSignal,
-): AsyncGenerator<PipelineEvent, EmbedResult, void> {
-  return eventStream<PipelineEvent, EmbedResult>((emit, inner) => run(data, options, emit, inner), signal);
+export function embed(data: string, options: EmbedOptions, signal?: AbortSignal): Run<PipelineEvent, EmbedResult> {
+  return new Run((emit, inner) => run(data, options, emit, inner), signal);
 }
 
 async function run(data: string, options: EmbedOptions, emit: Emit, signal: AbortSignal): Promise<EmbedResult> {
@@ -209,8 +205,8 @@ export function embedStep(
   path: string,
   options: Pick<EmbedOptions, 'out' | 'with' | 'linear' | 'model' | 'threads' | 'f16'>,
   signal?: AbortSignal,
-): AsyncGenerator<PipelineEvent, EmbedResult, void> {
-  return eventStream<PipelineEvent, EmbedResult>((emit, inner) => runEmbed(path, options, emit, inner), signal);
+): Run<PipelineEvent, EmbedResult> {
+  return new Run((emit, inner) => runEmbed(path, options, emit, inner), signal);
 }
 
 async function runEmbed(

@@ -5,7 +5,7 @@ import { readCheckedLora } from '../../adapters/openAdapter.js';
 import { writePeft } from '../../adapters/peft/peft.js';
 import { writeAdapter } from '../../adapters/writeAdapter.js';
 import { LoamError, UsageError } from '../../base/errors.js';
-import { eventStream } from '../../base/events.js';
+import { Run } from '../../base/events.js';
 import { requireFree, requireWritable } from '../../base/io.js';
 import { version } from '../../base/process.js';
 import { readGguf } from '../../formats/gguf/readGguf.js';
@@ -25,12 +25,8 @@ import { type PackOptions, type PackResult, type PipelineEvent, requireOut, reso
  *
  * @param folder of factors, by `solve` or by anything that writes .npy
  */
-export function pack(
-  folder: string,
-  options: PackOptions,
-  signal?: AbortSignal,
-): AsyncGenerator<PipelineEvent, PackResult, void> {
-  return eventStream<PipelineEvent, PackResult>((emit, inner) => run(folder, options, emit, inner), signal);
+export function pack(folder: string, options: PackOptions, signal?: AbortSignal): Run<PipelineEvent, PackResult> {
+  return new Run((emit, inner) => run(folder, options, emit, inner), signal);
 }
 
 async function run(

@@ -1,7 +1,7 @@
 import { mkdir, readdir } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { LoamError, throwIfStopped, UsageError } from '../../base/errors.js';
-import { eventStream } from '../../base/events.js';
+import { Run } from '../../base/events.js';
 import { requireWritable } from '../../base/io.js';
 import { peakRss } from '../../base/memory.js';
 import { version } from '../../base/process.js';
@@ -76,12 +76,8 @@ type Emit = (event: PipelineEvent) => void;
  *
  * @param path a file that `embed` or `embedStep` wrote
  */
-export function solve(
-  path: string,
-  options: SolveOptions,
-  signal?: AbortSignal,
-): AsyncGenerator<PipelineEvent, SolveResult, void> {
-  return eventStream<PipelineEvent, SolveResult>((emit, inner) => run(path, options, emit, inner), signal);
+export function solve(path: string, options: SolveOptions, signal?: AbortSignal): Run<PipelineEvent, SolveResult> {
+  return new Run((emit, inner) => run(path, options, emit, inner), signal);
 }
 
 async function run(path: string, options: SolveOptions, emit: Emit, signal: AbortSignal): Promise<SolveResult> {
