@@ -9,6 +9,7 @@ export const errorCodes = {
   usage: 'a wrong flag, argument or option',
   stopped: 'ended early because the caller asked for it',
   unsupported: 'known, but not something that Loam does',
+  forbidden: 'whoever has it does not give it to this user',
   'not-found': 'no file, model, adapter or other thing of this name is there',
   exists: 'something of this name is there already',
   busy: 'another process or a running job holds what is needed',

@@ -33,6 +33,12 @@ export class Run<E, R> implements AsyncIterable<E, void, undefined> {
     return this.running;
   }
 
+  /** Hands on each event as it comes; the result once the work has ended. */
+  async each(take: (event: E) => void): Promise<R> {
+    for await (const event of this) take(event);
+    return await this.result;
+  }
+
   [Symbol.asyncIterator](): AsyncGenerator<E, void, undefined> {
     this.reader ??= this.read();
     return this.reader;

@@ -1,9 +1,10 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { constants } from 'node:fs';
-import { type FileHandle, mkdir, open, rename, rm, stat } from 'node:fs/promises';
+import { type FileHandle, mkdir, open, rename, rm, stat, statfs } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import { LoamError, systemCode, throwIfStopped, UsageError } from './errors.js';
 import { Run } from './events.js';
+import { bytes } from './format.js';
 
 const reasons: Record<string, string> = {
   ENOENT: 'there is no file here',
@@ -209,4 +210,36 @@ export function hashFile(path: string, signal?: AbortSignal): Run<number, string
       await file.close();
     }
   }, signal);
+}
+
+/** Free bytes that a user may write in a folder, or in the nearest one above it that exists; null if the file system does not say. */
+export async function freeBytes(folder: string): Promise<number | null> {
+  try {
+    const { bavail, bsize } = await statfs(folder);
+    return bavail * bsize;
+  } catch (error) {
+    const parent = dirname(folder);
+    return systemCode(error) === 'ENOENT' && parent !== folder ? await freeBytes(parent) : null;
+  }
+}
+
+/** Left free beside what is written, so that a full disk does not stop the rest of the device. */
+const RESERVE = 64 * 1024 * 1024;
+
+/** LoamError when the disk of `folder` cannot take `need` more bytes (of `what`) and keep 64 MiB free. */
+export async function requireFreeSpace(
+  folder: string,
+  need: number,
+  free = freeBytes,
+  what = { name: 'this download', fix: 'free some space, or set LOAM_HOME to a folder on another disk' },
+): Promise<void> {
+  const have = await free(folder);
+  if (have === null || have >= need + RESERVE) return;
+  throw new LoamError({
+    code: 'disk-full',
+    found: `${what.name} needs ${bytes(need)} and the disk has ${bytes(have)} free`,
+    expected: `at least ${bytes(need + RESERVE)}`,
+    where: folder,
+    fix: what.fix,
+  });
 }

@@ -6,7 +6,7 @@ import { placeOf } from '../examples/example.js';
 import type { Finding, FindingKind, Verdict } from '../examples/personal/finding.js';
 import { summarise } from '../examples/personal/findPersonal.js';
 import type { ConvertEvent, Converted } from '../models/convert/convertModel.js';
-import type { FetchEvent, FetchedModel } from '../models/register.js';
+import type { FetchEvent, FetchedModel } from '../models/download.js';
 import type { TuneResult } from '../train/events.js';
 import type { PipelineEvent } from '../train/steps/options.js';
 import type { Output } from './output.js';

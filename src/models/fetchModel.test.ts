@@ -12,7 +12,7 @@ import {
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { join } from 'node:path';
 import { it, type TestContext } from 'node:test';
-import { LoamError, StoppedError, UsageError } from '../base/errors.js';
+import { type ErrorCode, LoamError, StoppedError, UsageError } from '../base/errors.js';
 import { COMMIT, fakeModel, HubServer, sha256 } from '../testing/hubServer.js';
 import { drain, FAST, hubEntry, scratch, types } from '../testing/scratch.js';
 import { type FetchOptions, fetchModel } from './fetchModel.js';
@@ -254,6 +254,7 @@ it('a wrong hash removes the file and says both', async (t) => {
   await assert.rejects(drain(fetchModel(hubEntry(DATA.length), options)), (error: LoamError) => {
     assert.ok(error instanceof LoamError);
     assert.match(error.message, new RegExp(`has the SHA-256 [0-9a-f]{64}, expected ${HASH}`));
+    assert.equal(error.code, 'checksum');
     return true;
   });
   assert.deepEqual(readdirSync(folder), []);
@@ -361,24 +362,25 @@ it('a gated model says what to do; the token goes to the hub alone, and only whe
 
 it('each refusal is a sentence of its own', async (t) => {
   const { server, options } = await setup(t);
-  const says = async (status: number, headers: Record<string, string>, pattern: RegExp) => {
+  const says = async (status: number, headers: Record<string, string>, pattern: RegExp, code: ErrorCode) => {
     deny(server, status, headers);
     await assert.rejects(drain(fetchModel(hubEntry(DATA.length), options)), (error: unknown) => {
       assert.ok(error instanceof LoamError);
       assert.match(error.message, pattern);
+      assert.equal(error.code, code);
       return true;
     });
   };
-  await says(401, {}, /gated, private or not there/);
-  await says(403, {}, /gated, private or not there/);
-  await says(401, { 'x-error-code': 'RepoNotFound' }, /gated, private or not there/);
-  await says(404, { 'x-error-code': 'EntryNotFound' }, /has no such file \(status 404\)/);
-  await says(404, { 'x-error-code': 'RevisionNotFound' }, /has no such revision/);
-  await says(404, { 'x-error-code': 'RepoNotFound' }, /has no such repository/);
-  await says(429, { 'retry-after': '600' }, /too many requests.*wait 600 s/);
-  await says(503, {}, /is in trouble \(status 503\)/);
-  await says(418, {}, /answered with status 418, expected 200 or 206/);
-  await says(302, {}, /redirects to nowhere/);
+  await says(401, {}, /gated, private or not there/, 'forbidden');
+  await says(403, {}, /gated, private or not there/, 'forbidden');
+  await says(401, { 'x-error-code': 'RepoNotFound' }, /gated, private or not there/, 'forbidden');
+  await says(404, { 'x-error-code': 'EntryNotFound' }, /has no such file \(status 404\)/, 'not-found');
+  await says(404, { 'x-error-code': 'RevisionNotFound' }, /has no such revision/, 'not-found');
+  await says(404, { 'x-error-code': 'RepoNotFound' }, /has no such repository/, 'not-found');
+  await says(429, { 'retry-after': '600' }, /too many requests.*wait 600 s/, 'busy');
+  await says(503, {}, /is in trouble \(status 503\)/, 'busy');
+  await says(418, {}, /answered with status 418, expected 200 or 206/, 'network');
+  await says(302, {}, /redirects to nowhere/, 'network');
 });
 
 it('a busy server is asked again after the time it names', async (t) => {
@@ -449,6 +451,7 @@ it('a disk that becomes full stops with what to do', {
   symlinkSync('/dev/full', at('.partial'));
   await assert.rejects(drain(fetchModel(hubEntry(DATA.length), options)), (error: LoamError) => {
     assert.match(error.message, /the disk became full after 0 bytes.*free some space and run again/);
+    assert.equal(error.code, 'disk-full');
     return true;
   });
 });

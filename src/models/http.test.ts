@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { it } from 'node:test';
 import { LoamError, StoppedError } from '../base/errors.js';
-import { explainNetworkError, SourceError } from './http.js';
+import { SourceError } from './download.js';
+import { explainNetworkError } from './http.js';
 
 function explained(code: string): SourceError {
   const error = explainNetworkError(Object.assign(new Error('raw'), { code }), 'hub.invalid');
@@ -11,18 +12,18 @@ function explained(code: string): SourceError {
 
 it('each code is a sentence with the host, and says whether another try is worth it', () => {
   for (const code of ['ENOTFOUND', 'ECONNREFUSED', 'ENETUNREACH', 'EHOSTUNREACH']) {
-    const { message, transient, offline } = explained(code);
+    const { message, remedy } = explained(code);
     assert.match(message, /hub\.invalid/);
-    assert.deepEqual([transient, offline], [false, true], code);
+    assert.equal(remedy, 'reconnect', code);
   }
   for (const code of ['ECONNRESET', 'EPIPE', 'ETIMEDOUT', 'EAI_AGAIN', 'EWHATEVER', 'HPE_INVALID_CONSTANT']) {
-    assert.deepEqual([explained(code).transient, explained(code).offline], [true, false], code);
+    assert.equal(explained(code).remedy, 'retry', code);
   }
   for (const code of ['DEPTH_ZERO_SELF_SIGNED_CERT', 'CERT_HAS_EXPIRED', 'UNABLE_TO_VERIFY_LEAF_SIGNATURE']) {
     assert.match(explained(code).message, /no trustworthy connection to hub\.invalid.*NODE_EXTRA_CA_CERTS/);
-    assert.equal(explained(code).transient, false);
+    assert.equal(explained(code).remedy, 'none');
   }
-  assert.equal(explained('ERR_INVALID_CHAR').transient, false);
+  assert.equal(explained('ERR_INVALID_CHAR').remedy, 'none');
 });
 
 it("Loam's own errors pass through", () => {

@@ -1,39 +1,9 @@
 import http, { type IncomingHttpHeaders, type IncomingMessage, type RequestOptions } from 'node:http';
 import https from 'node:https';
-import { setTimeout as sleep } from 'node:timers/promises';
-import { type Fault, LoamError, StoppedError, throwIfStopped } from '../base/errors.js';
+import { LoamError, StoppedError } from '../base/errors.js';
+import { type Remedy, SourceError } from './download.js';
 
-/** One source of a model failed. Another source may still do; `transient` says whether this one is worth another try. */
-export class SourceError extends LoamError {
-  override readonly name = 'SourceError';
-  readonly transient: boolean;
-  /** Pause the server asked for, milliseconds. */
-  readonly waitMs: number | undefined;
-  /** True when what was kept of an earlier download is of no use: it must start again from nothing. */
-  readonly startOver: boolean;
-  /** True when the source is reachable and only asks for patience (429, 5xx). */
-  readonly busy: boolean;
-  /** True when there is no way to the host at all: worth another try only after it has answered before. */
-  readonly offline: boolean;
-  constructor(
-    fault: Fault,
-    how: {
-      transient?: boolean;
-      waitMs?: number;
-      startOver?: boolean;
-      busy?: boolean;
-      offline?: boolean;
-      cause?: unknown;
-    } = {},
-  ) {
-    super(fault, how.cause === undefined ? undefined : { cause: how.cause });
-    this.transient = how.transient ?? false;
-    this.waitMs = how.waitMs;
-    this.startOver = how.startOver ?? false;
-    this.busy = how.busy ?? false;
-    this.offline = how.offline ?? false;
-  }
-}
+/** A GET whose body keeps what arrived before a connection broke, and the errors of sockets in words. */
 
 /** Bytes that may wait for a slow disk before the server is made to wait. */
 const QUEUE = 4 * 1024 * 1024;
@@ -46,10 +16,11 @@ interface Patience {
 
 function stalled(host: string, stallMs: number): SourceError {
   const seconds = Math.round(stallMs / 1000);
-  return new SourceError(
-    { found: `${host} sent nothing for ${seconds} s`, fix: 'check the connection' },
-    { transient: true },
-  );
+  return new SourceError({
+    code: 'network',
+    found: `${host} sent nothing for ${seconds} s`,
+    fix: 'check the connection',
+  });
 }
 
 /**
@@ -166,30 +137,28 @@ export function httpGet(url: URL, headers: Record<string, string>, patience: Pat
 }
 
 /** What a person can understand and do about the codes of Node's sockets and of TLS. */
-const SENTENCES: Record<string, { found: (host: string) => string; fix: string; offline?: true }> = {
+const sentences: Record<string, { found: (host: string) => string; fix: string; remedy: Remedy }> = {
   ENOTFOUND: {
     found: (host) => `the name ${host} could not be looked up`,
     fix: 'connect to a network, or use one that reaches this host',
-    offline: true,
+    remedy: 'reconnect',
   },
   EAI_AGAIN: {
     found: (host) => `the name ${host} could not be looked up just now`,
     fix: 'check the connection',
+    remedy: 'retry',
   },
   ECONNREFUSED: {
     found: (host) => `${host} refused the connection`,
     fix: 'check HF_ENDPOINT if it is set, or try another network',
-    offline: true,
+    remedy: 'reconnect',
   },
-  ENETUNREACH: { found: (host) => `no route to ${host}`, fix: 'connect to a network', offline: true },
-  EHOSTUNREACH: { found: (host) => `no route to ${host}`, fix: 'connect to a network', offline: true },
-  ECONNRESET: {
-    found: (host) => `${host} closed the connection midway`,
-    fix: 'check the connection',
-  },
-  EPIPE: { found: (host) => `${host} closed the connection midway`, fix: 'check the connection' },
-  ETIMEDOUT: { found: (host) => `${host} did not answer`, fix: 'check the connection' },
+  ENETUNREACH: { found: (host) => `no route to ${host}`, fix: 'connect to a network', remedy: 'reconnect' },
+  ECONNRESET: { found: (host) => `${host} closed the connection midway`, fix: 'check the connection', remedy: 'retry' },
+  ETIMEDOUT: { found: (host) => `${host} did not answer`, fix: 'check the connection', remedy: 'retry' },
 };
+sentences.EHOSTUNREACH = sentences.ENETUNREACH!;
+sentences.EPIPE = sentences.ECONNRESET!;
 
 /**
  * Any error of a request as a SourceError with the host's name (never the address: a signed one grants access); errors that
@@ -198,35 +167,24 @@ const SENTENCES: Record<string, { found: (host: string) => string; fix: string; 
 export function explainNetworkError(error: unknown, host: string): LoamError {
   if (error instanceof LoamError) return error;
   const { code = '', message = String(error) } = error as NodeJS.ErrnoException;
-  const known = SENTENCES[code];
+  const known = Object.hasOwn(sentences, code) ? sentences[code]! : undefined;
   if (known !== undefined) {
-    return new SourceError(
-      { found: known.found(host), fix: known.fix },
-      { transient: known.offline !== true, offline: known.offline === true, cause: error },
-    );
+    const fault = { code: 'network', found: known.found(host), fix: known.fix } as const;
+    return new SourceError(fault, { remedy: known.remedy, cause: error });
   }
   if (/CERT|SELF_SIGNED|VERIFY|ISSUER|ERR_TLS|ERR_SSL|EPROTO/.test(code)) {
     return new SourceError(
       {
+        code: 'network',
         found: `no trustworthy connection to ${host} (${code})`,
         fix: "check the device's date; a network that inspects traffic needs its certificate in NODE_EXTRA_CA_CERTS",
       },
-      { cause: error },
+      { remedy: 'none', cause: error },
     );
   }
   return new SourceError(
-    { found: `the connection to ${host} failed (${code || message})`, fix: 'check the connection' },
-    // Codes of the system and of the HTTP parser; those of Node itself (ERR_) are mistakes that recur.
-    { transient: /^(E(?!RR_)|HPE_)/.test(code), cause: error },
+    { code: 'network', found: `the connection to ${host} failed (${code || message})`, fix: 'check the connection' },
+    // Codes of the system and of the HTTP parser may pass; those of Node itself (ERR_) are mistakes that recur.
+    { remedy: /^(E(?!RR_)|HPE_)/.test(code) ? 'retry' : 'none', cause: error },
   );
-}
-
-/** Waits so many milliseconds; StoppedError as soon as the signal fires. */
-export async function pause(milliseconds: number, signal: AbortSignal | undefined): Promise<void> {
-  throwIfStopped(signal);
-  try {
-    await sleep(milliseconds, undefined, signal === undefined ? {} : { signal });
-  } catch {
-    throw new StoppedError();
-  }
 }

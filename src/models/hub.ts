@@ -1,9 +1,10 @@
 import { isIP } from 'node:net';
 import { UsageError } from '../base/errors.js';
-import { explainNetworkError, type HttpAnswer, httpGet, SourceError } from './http.js';
-import type { FetchContext, HubSource } from './register.js';
+import type { HubSource } from './catalogue.js';
+import { type FetchContext, SourceError } from './download.js';
+import { explainNetworkError, type HttpAnswer, httpGet } from './http.js';
 
-/** Addresses of the model hub. */
+/** The model hub: addresses, references as people write them, and a request that follows the hub's redirects. */
 
 const DEFAULT_ENDPOINT = 'https://huggingface.co';
 
@@ -90,10 +91,12 @@ interface Asked {
 }
 
 /** 401 and 403: the hub says in x-error-code why (huggingface_hub, `hf_raise_for_status`); the status alone does not. */
-function refused(status: number, code: string, { source, endpoint, host, withToken }: Asked): SourceError {
+function refused(status: number, reason: string, { source, endpoint, host, withToken }: Asked): SourceError {
   const page = hubPage(source, endpoint);
-  if (code === 'GatedRepo' || (code === '' && withToken)) {
+  const code = 'forbidden';
+  if (reason === 'GatedRepo' || (reason === '' && withToken)) {
     return new SourceError({
+      code,
       found: withToken
         ? `${source.repo} is a gated model and the account of HF_TOKEN has no access to it (status ${status})`
         : `${source.repo} is a gated model (status ${status})`,
@@ -103,6 +106,7 @@ function refused(status: number, code: string, { source, endpoint, host, withTok
     });
   }
   return new SourceError({
+    code,
     found: `${host} lets nobody read ${source.repo} without permission (status ${status}); it is gated, private or not there`,
     fix: withToken
       ? `check ${page} and whether the token is still valid`
@@ -113,46 +117,39 @@ function refused(status: number, code: string, { source, endpoint, host, withTok
 /** The error that a status other than 200, 206 and a redirect means for a download. */
 function explainStatus({ status, headers }: HttpAnswer, asked: Asked): SourceError {
   const { source, host, isHub } = asked;
-  const code = String(headers['x-error-code'] ?? '');
+  const reason = String(headers['x-error-code'] ?? '');
   const where = `${source.repo}@${source.revision}/${source.file}`;
   if (status === 401 || status === 403) {
-    if (isHub) return refused(status, code, asked);
+    if (isHub) return refused(status, reason, asked);
     // Signed addresses expire; the hub gives a fresh one.
-    return new SourceError(
-      { found: `${host} no longer accepts the address the hub gave (status ${status})`, fix: 'run again' },
-      { transient: true },
-    );
+    const found = `${host} no longer accepts the address the hub gave (status ${status})`;
+    return new SourceError({ code: 'network', found, fix: 'run again' });
   }
   if (status === 404 || status === 410) {
-    const what = code === 'RepoNotFound' ? 'repository' : code === 'RevisionNotFound' ? 'revision' : 'file';
+    const what = reason === 'RepoNotFound' ? 'repository' : reason === 'RevisionNotFound' ? 'revision' : 'file';
     return new SourceError({
+      code: 'not-found',
       found: `${host} has no such ${what} (status ${status})`,
       where,
       fix: 'its owner may have moved it; look for another file and use loam models add hub:owner/repository/file.gguf',
     });
   }
   if (status === 416) {
-    return new SourceError(
-      { found: `${host} has fewer bytes than were kept of an earlier download (status 416)`, where, fix: 'run again' },
-      { transient: true, startOver: true, waitMs: 0 },
-    );
+    const found = `${host} has fewer bytes than were kept of an earlier download (status 416)`;
+    return new SourceError({ code: 'conflict', found, where, fix: 'run again' }, { waitMs: 0 });
   }
   const waitMs = retryAfter(headers['retry-after']);
-  const wait = waitMs === undefined ? {} : { waitMs };
   if (status === 429) {
     const said = waitMs === undefined ? '' : ` and asks to wait ${Math.ceil(waitMs / 1000)} s`;
-    return new SourceError(
-      { found: `${host} has had too many requests from this network (status 429)${said}`, fix: 'run again later' },
-      { transient: true, busy: true, ...wait },
-    );
+    const found = `${host} has had too many requests from this network (status 429)${said}`;
+    return new SourceError({ code: 'busy', found, fix: 'run again later' }, { waitMs });
   }
   if (status === 408 || status >= 500) {
-    return new SourceError(
-      { found: `${host} is in trouble (status ${status})`, fix: 'run again later' },
-      { transient: true, busy: true, ...wait },
-    );
+    const found = `${host} is in trouble (status ${status})`;
+    return new SourceError({ code: 'busy', found, fix: 'run again later' }, { waitMs });
   }
-  return new SourceError({ found: `${host} answered with status ${status}`, expected: '200 or 206', where });
+  const found = `${host} answered with status ${status}`;
+  return new SourceError({ code: 'network', found, expected: '200 or 206', where }, { remedy: 'none' });
 }
 
 /** A token may travel over TLS, or to this very device; never readable over a network. */
@@ -235,17 +232,26 @@ export async function openHubFile(
     if (redirect) {
       const target = answer.headers.location;
       if (target === undefined || !URL.canParse(target, url.href) || ++redirects > MAX_REDIRECTS) {
-        throw new SourceError({
-          found: redirects > MAX_REDIRECTS ? `${start.host} redirects in a circle` : `${url.host} redirects to nowhere`,
-          fix: 'check HF_ENDPOINT if it is set, or run again later',
-        });
+        const circle = redirects > MAX_REDIRECTS;
+        throw new SourceError(
+          {
+            code: 'network',
+            found: circle ? `${start.host} redirects in a circle` : `${url.host} redirects to nowhere`,
+            fix: 'check HF_ENDPOINT if it is set, or run again later',
+          },
+          { remedy: 'none' },
+        );
       }
       const next = new URL(target, url);
       if (next.protocol !== 'https:' && next.protocol !== url.protocol) {
-        throw new SourceError({
-          found: `${url.host} redirects to an unprotected address on ${next.host}`,
-          fix: 'this is what the sign-in page of a public network does; open a browser, sign in and run again',
-        });
+        throw new SourceError(
+          {
+            code: 'network',
+            found: `${url.host} redirects to an unprotected address on ${next.host}`,
+            fix: 'this is what the sign-in page of a public network does; open a browser, sign in and run again',
+          },
+          { remedy: 'none' },
+        );
       }
       url = next;
       continue;

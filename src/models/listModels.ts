@@ -1,19 +1,12 @@
+import { existsSync } from 'node:fs';
 import { open, stat } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { LoamError, UsageError } from '../base/errors.js';
 import { count } from '../base/format.js';
-import { hashFile } from '../base/io.js';
-import { CATALOG, DEFAULT_MODEL, nearestNames } from './catalogue.js';
-import {
-  type Fetchable,
-  type FetchContext,
-  type FetchedModel,
-  type ModelEntry,
-  type ModelRecord,
-  modelsFolder,
-  readRegister,
-  updateRegister,
-} from './register.js';
+import { CATALOG, DEFAULT_MODEL, type ModelEntry, nearestNames } from './catalogue.js';
+import { type ModelRecord, modelsFolder, readRegister } from './register.js';
+
+/** The models that can be named, which of them are here, and the file that a name or a path means. */
 
 export interface ListedModel {
   name: string;
@@ -81,49 +74,37 @@ async function listed(
 export async function listModels({ home }: { home?: string } = {}): Promise<ModelList> {
   const folder = modelsFolder(home);
   const { models, damage } = await readRegister(folder);
+  const own = (name: string) => (Object.hasOwn(models, name) ? models[name] : undefined);
   const added = Object.keys(models)
     .filter((name) => !CATALOG.some((entry) => entry.name === name))
     .sort();
   const list = [
-    ...CATALOG.map((entry) => listed(entry.name, entry, models[entry.name], folder)),
-    ...added.map((name) => listed(name, null, models[name], folder)),
+    ...CATALOG.map((entry) => listed(entry.name, entry, own(entry.name), folder)),
+    ...added.map((name) => listed(name, null, own(name), folder)),
   ];
   return { models: await Promise.all(list), warnings: damage === null ? [] : [damage] };
 }
 
-/**
- * The model when it is on disk and right, by its size and the recorded hash; a file without a record is hashed and recorded.
- * Null when it must be fetched: absent, of another size or of another content.
- */
-export async function findPresent(entry: Fetchable, context: FetchContext): Promise<FetchedModel | null> {
-  const path = join(context.folder, entry.file);
+/** The size of a file that begins with "GGUF" (ggml docs/gguf.md). Throws LoamError for any other, and for a file that is not there. */
+export async function requireGguf(path: string): Promise<{ size: number }> {
   const found = await stat(path).catch(() => null);
-  if (found === null || !found.isFile()) return null;
-  const record = (await readRegister(context.folder)).models[entry.name];
-  const bytes = record?.bytes ?? (entry.approximateSize ? found.size : entry.size);
-  if (found.size !== bytes) return null;
-  const here = { name: entry.name, path, bytes, source: record?.source ?? null, alreadyThere: true };
-  if (record !== undefined && (entry.sha256 ?? record.sha256) === record.sha256)
-    return { ...here, sha256: record.sha256 };
-  const hashing = hashFile(path, context.signal);
-  for await (const done of hashing) context.emit({ type: 'checking', done, total: bytes });
-  const sha256 = await hashing.result;
-  if (entry.sha256 !== undefined && sha256 !== entry.sha256) return null;
-  await updateRegister(context.folder, (models) => {
-    models[entry.name] = { file: entry.file, bytes, sha256, source: 'found on disk', added: new Date().toISOString() };
-  });
-  return { ...here, sha256 };
-}
-
-/** Whether a file begins with "GGUF" (ggml docs/gguf.md). Throws the file system's errors. */
-export async function isGguf(path: string): Promise<boolean> {
+  if (found === null) throw new LoamError({ code: 'not-found', found: 'there is no such file', where: path });
+  if (!found.isFile())
+    throw new LoamError({ code: 'wrong-format', found: 'this is not a file', expected: 'a GGUF file', where: path });
   const file = await open(path, 'r');
   try {
     const { bytesRead, buffer } = await file.read(Buffer.alloc(4), 0, 4, 0);
-    return bytesRead === 4 && buffer.toString('latin1') === 'GGUF';
+    if (bytesRead === 4 && buffer.toString('latin1') === 'GGUF') return found;
   } finally {
     await file.close();
   }
+  throw new LoamError({
+    code: 'wrong-format',
+    found: 'the file does not begin with "GGUF"',
+    expected: 'a GGUF model',
+    where: path,
+    fix: 'loam convert makes one of a Hugging Face folder',
+  });
 }
 
 export interface ResolvedModel {
@@ -133,22 +114,6 @@ export interface ResolvedModel {
   name: string | null;
   /** Recorded when it was fetched or added; null for a plain path. */
   sha256: string | null;
-}
-
-async function resolvePath(text: string): Promise<ResolvedModel | null> {
-  const path = resolve(text);
-  const found = await stat(path).catch(() => null);
-  if (found === null) return null;
-  if (!found.isFile()) throw new LoamError({ found: 'this is not a file', expected: 'a GGUF file', where: path });
-  if (!(await isGguf(path))) {
-    throw new LoamError({
-      found: 'the file does not begin with "GGUF"',
-      expected: 'a GGUF model',
-      where: path,
-      fix: "convert safetensors with llama.cpp's convert_hf_to_gguf.py",
-    });
-  }
-  return { path, name: null, sha256: null };
 }
 
 /**
@@ -166,16 +131,20 @@ export async function resolveModel(
     if (model.installed) return { path: model.path, name: model.name, sha256: model.sha256 };
     const again = model.entry === null ? `add it again with "loam models add"` : `run "loam models get ${model.name}"`;
     throw new LoamError({
+      code: model.problem === null ? 'not-found' : 'damaged',
       found:
         model.problem === null ? `the model ${model.name} is not on this device` : `${model.name}: ${model.problem}`,
       ...(model.problem === null ? {} : { where: model.path }),
       fix: again,
     });
   }
-  const file = await resolvePath(nameOrPath);
-  if (file !== null) return file;
+  const path = resolve(nameOrPath);
+  if (existsSync(path)) {
+    await requireGguf(path);
+    return { path, name: null, sha256: null };
+  }
   if (/[/\\]|\.gguf$/i.test(nameOrPath)) {
-    throw new UsageError({ found: 'there is no such file', where: resolve(nameOrPath), fix: 'check the path' });
+    throw new UsageError({ code: 'not-found', found: 'there is no such file', where: path, fix: 'check the path' });
   }
   const near = nearestNames(
     nameOrPath,

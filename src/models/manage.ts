@@ -4,20 +4,14 @@ import { LoamError, UnsupportedError, UsageError } from '../base/errors.js';
 import { Run } from '../base/events.js';
 import { explainWriteError, hashFile } from '../base/io.js';
 import { tryLock } from '../base/lock.js';
-import { CATALOG } from './catalogue.js';
-import { type FetchOptions, fetchTo } from './fetchModel.js';
+import { CATALOG, type Fetchable, type HubSource } from './catalogue.js';
+import type { FetchEvent, FetchedModel } from './download.js';
+import { type FetchOptions, fetchModel } from './fetchModel.js';
 import { hubEndpoint, parseHubReference } from './hub.js';
-import { isGguf } from './listModels.js';
-import {
-  type Fetchable,
-  type FetchEvent,
-  type FetchedModel,
-  type HubSource,
-  modelPath,
-  modelsFolder,
-  readRegister,
-  updateRegister,
-} from './register.js';
+import { requireGguf } from './listModels.js';
+import { findRecord, modelPath, modelsFolder, updateRegister } from './register.js';
+
+/** Models that a person adds under a name of their own, and removes. */
 
 /** Short enough for every file system; lower case because some do not tell "A" from "a". */
 const NAME = /^[a-z0-9][a-z0-9._-]{0,63}$/;
@@ -36,7 +30,7 @@ async function checkName(name: string, folder: string): Promise<void> {
   if (CATALOG.some((entry) => entry.name === name)) {
     throw new UsageError({ found: `${name} is a name of the catalogue`, where: '--name', fix: 'choose another' });
   }
-  if ((await readRegister(folder)).models[name] !== undefined) {
+  if ((await findRecord(folder, name)) !== undefined) {
     throw new UsageError({
       found: `there is a model named ${name} already`,
       where: '--name',
@@ -58,29 +52,6 @@ function fetchable(name: string, source: HubSource): Fetchable {
   return { name, title, file: `added/${name}.gguf`, size: 0, approximateSize: true, sources: [source] };
 }
 
-async function addFile(
-  path: string,
-  name: string,
-  folder: string,
-  emit: (event: FetchEvent) => void,
-  signal: AbortSignal,
-): Promise<FetchedModel> {
-  const found = await stat(path).catch(() => null);
-  if (!found?.isFile()) throw new LoamError({ found: 'there is no such file', where: path });
-  if (!(await isGguf(path))) {
-    throw new LoamError({ found: 'the file does not begin with "GGUF"', expected: 'a GGUF model', where: path });
-  }
-  const hashing = hashFile(path, signal);
-  for await (const done of hashing) emit({ type: 'checking', done, total: found.size });
-  const sha256 = await hashing.result;
-  await updateRegister(folder, (models) => {
-    models[name] = { path, bytes: found.size, sha256, source: 'a file of the user', added: new Date().toISOString() };
-  });
-  const model = { name, path, bytes: found.size, sha256, source: null, alreadyThere: true };
-  emit({ type: 'done', ...model });
-  return model;
-}
-
 /**
  * Gives a name to a person's own GGUF file, which stays where it is, or to a file of the hub ("hub:owner/repo/file.gguf",
  * "hub:owner/repo@commit/file.gguf" or its address), which is downloaded. `name` defaults to one made from the file's name.
@@ -88,30 +59,32 @@ async function addFile(
  * UnsupportedError for one part of a split model, and what `fetchModel` throws.
  */
 export function addModel(reference: string, name?: string, options: FetchOptions = {}): Run<FetchEvent, FetchedModel> {
-  return new Run((emit, signal) => add(reference, name, { ...options, signal }, emit), options.signal);
-}
-
-async function add(
-  reference: string,
-  name: string | undefined,
-  options: FetchOptions & { signal: AbortSignal },
-  emit: (event: FetchEvent) => void,
-): Promise<FetchedModel> {
-  const folder = modelsFolder(options.home);
-  const source = parseHubReference(reference, hubEndpoint(options.endpoint));
-  const file = source === null ? resolve(reference) : source.file;
-  const chosen = name ?? suggestName(file);
-  await checkName(chosen, folder);
-  if (SPLIT.test(file)) {
-    throw new UnsupportedError({
-      found: 'this is one part of a split model',
-      expected: 'a model in one file',
-      where: file,
-      fix: 'join the parts with "llama-gguf-split --merge" first, or choose a smaller type',
+  const add = async (emit: (event: FetchEvent) => void, signal: AbortSignal) => {
+    const folder = modelsFolder(options.home);
+    const source = parseHubReference(reference, hubEndpoint(options.endpoint));
+    const file = source === null ? resolve(reference) : source.file;
+    const chosen = name ?? suggestName(file);
+    await checkName(chosen, folder);
+    if (SPLIT.test(file)) {
+      throw new UnsupportedError({
+        found: 'this is one part of a split model',
+        expected: 'a model in one file',
+        where: file,
+        fix: 'join the parts with "llama-gguf-split --merge" first, or choose a smaller type',
+      });
+    }
+    if (source !== null) return await fetchModel(fetchable(chosen, source), { ...options, signal }).each(emit);
+    const { size: total } = await requireGguf(file);
+    const sha256 = await hashFile(file, signal).each((done) => emit({ type: 'checking', done, total }));
+    await updateRegister(folder, (models) => {
+      const added = new Date().toISOString();
+      models[chosen] = { path: file, bytes: total, sha256, source: 'a file of the user', added };
     });
-  }
-  if (source === null) return await addFile(file, chosen, folder, emit, options.signal);
-  return await fetchTo(fetchable(chosen, source), options, emit);
+    const model = { name: chosen, path: file, bytes: total, sha256, source: null, alreadyThere: true };
+    emit({ type: 'done', ...model });
+    return model;
+  };
+  return new Run(add, options.signal);
 }
 
 interface RemovedModel {
@@ -139,7 +112,7 @@ async function bytesOf(path: string): Promise<number> {
 export async function removeModel(name: string, { home }: { home?: string } = {}): Promise<RemovedModel> {
   const folder = modelsFolder(home);
   const path = await modelPath(name, { home });
-  const record = (await readRegister(folder)).models[name];
+  const record = await findRecord(folder, name);
   const forget = () =>
     updateRegister(folder, (models) => {
       delete models[name];
@@ -151,6 +124,7 @@ export async function removeModel(name: string, { home }: { home?: string } = {}
   const lock = await tryLock(`${path}.lock`);
   if ('heldBy' in lock) {
     throw new LoamError({
+      code: 'busy',
       found: `${name} is being downloaded by process ${lock.heldBy}`,
       where: `${path}.lock`,
       fix: 'stop it first; if no such process exists, delete this file',
@@ -163,7 +137,7 @@ export async function removeModel(name: string, { home }: { home?: string } = {}
       names.includes(stem + end),
     );
     if (left.length === 0 && record === undefined) {
-      throw new LoamError({ found: `${name} is not on this device`, where: path });
+      throw new LoamError({ code: 'not-found', found: `${name} is not on this device`, where: path });
     }
     let bytes = 0;
     for (const end of left) {

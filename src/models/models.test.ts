@@ -123,6 +123,17 @@ it("a person's own file gets a name and stays where it is", async (t) => {
   await assert.rejects(modelPath('my-model.q4_0', { home }), UsageError);
 });
 
+it('a name that every object of JavaScript answers to is a name like any other', async (t) => {
+  const home = scratch(t);
+  const path = join(home, 'mine.gguf');
+  writeFileSync(path, DATA);
+  await assert.rejects(modelPath('constructor', { home }), UsageError);
+  await assert.rejects(removeModel('constructor', { home }), UsageError);
+  await drain(addModel(path, 'constructor', { home }));
+  assert.equal(await modelPath('constructor', { home }), path);
+  assert.equal((await removeModel('constructor', { home })).kept, path);
+});
+
 it('a file of the hub gets a name and is fetched', async (t) => {
   const server = await HubServer.start(DATA);
   t.after(() => server.close());

@@ -1,18 +1,26 @@
 import { createHash, type Hash } from 'node:crypto';
-import { type FileHandle, mkdir, open, rename, rm, statfs } from 'node:fs/promises';
+import { type FileHandle, mkdir, open, readFile, rename, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { LoamError, systemCode, throwIfStopped } from '../base/errors.js';
-import { bytes, count } from '../base/format.js';
-import { explainWriteError } from '../base/io.js';
-import { SourceError } from './http.js';
-import { contentRange, type HubAnswer } from './hub.js';
-import type { Fetchable } from './register.js';
+import { isDiskFull, LoamError, systemCode, throwIfStopped } from '../base/errors.js';
+import { bytes } from '../base/format.js';
+import { explainWriteError, writeFileAtomic } from '../base/io.js';
+import { type Expected, SourceError } from './download.js';
+
+/** A file on its way, and the checks that it has to pass before it takes its name. */
 
 const CHUNK = 4 * 1024 * 1024;
 
+/** What is known of a partial file, kept beside it as FILE.partial.json. */
+export interface Known extends Expected {
+  /** The hub's address of the file, without the signed one it leads to. */
+  url: string;
+  /** Validator of the server that sent the bytes, for If-Range; null when it gave none that is strong. */
+  etag: string | null;
+}
+
 /**
- * A file on its way: bytes are appended and hashed as they come, and it takes its final name only once the caller has found
- * size and hash right. It is kept over runs, so that a download goes on where it stopped.
+ * Bytes are appended and hashed as they come, and the file takes its final name only once the caller has found size and hash right.
+ * It is kept over runs, so that a download goes on where it stopped.
  */
 export class PartialFile {
   /** Bytes written and hashed. */
@@ -22,8 +30,10 @@ export class PartialFile {
   private hash: Hash = createHash('sha256');
 
   private constructor(
-    readonly path: string,
+    private readonly path: string,
     private readonly file: FileHandle,
+    /** Null when nothing usable is kept beside the file. */
+    public known: Known | null,
   ) {}
 
   /** Opens or creates the file; what it already holds counts only after `readExisting`. Throws LoamError. */
@@ -35,7 +45,7 @@ export class PartialFile {
         if (error.code !== 'ENOENT') throw error;
         return open(path, 'wx+', 0o600);
       });
-      return new PartialFile(path, file);
+      return new PartialFile(path, file, await readKnown(`${path}.json`));
     } catch (error) {
       throw explainWriteError(error, path);
     }
@@ -64,8 +74,8 @@ export class PartialFile {
     this.length += chunk.length;
   }
 
-  /** Appends. LoamError when the disk is full; the bytes before stay. */
-  async append(chunk: Buffer): Promise<void> {
+  /** Appends, and refuses what does not begin as a GGUF file. LoamError when the disk is full; the bytes before stay. */
+  async append(chunk: Buffer, host: string): Promise<void> {
     let written = 0;
     try {
       while (written < chunk.length) {
@@ -73,14 +83,15 @@ export class PartialFile {
         written += (await this.file.write(chunk, written, rest, this.length + written)).bytesWritten;
       }
     } catch (error) {
-      const code = systemCode(error);
-      if (code !== 'ENOSPC' && code !== 'EDQUOT') {
+      if (!isDiskFull(error)) {
         const known = explainWriteError(error, this.path);
         if (known instanceof LoamError) throw known;
-        throw new LoamError({ found: `writing failed (${code})`, where: this.path }, { cause: error });
+        const found = `writing failed (${systemCode(error)})`;
+        throw new LoamError({ code: 'unwritable', found, where: this.path }, { cause: error });
       }
       throw new LoamError(
         {
+          code: 'disk-full',
           found: `the disk became full after ${bytes(this.length)}`,
           where: this.path,
           fix: 'free some space and run again, it goes on from there; loam models rm removes what has arrived',
@@ -89,19 +100,45 @@ export class PartialFile {
       );
     }
     this.take(chunk);
+    if (this.head.length === 4) checkMagic(this.head, host);
+  }
+
+  /** Keeps beside the file what is known of it, for a later run. */
+  async remember(known: Known): Promise<void> {
+    this.known = known;
+    await writeFileAtomic(`${this.path}.json`, `${JSON.stringify({ version: 1, ...known }, null, 2)}\n`);
   }
 
   /** Forgets everything. */
   async restart(): Promise<void> {
-    await this.file.truncate(0);
+    if ((await this.sizeOnDisk()) > 0) await this.file.truncate(0);
     this.hash = createHash('sha256');
     this.head = Buffer.alloc(0);
     this.length = 0;
+    this.known = null;
+    await rm(`${this.path}.json`, { force: true });
   }
 
-  /** Hex SHA-256 of the bytes so far. */
-  sha256(): string {
-    return this.hash.copy().digest('hex');
+  /** SourceError unless the file has the size, hash and first bytes it should have. */
+  check({ size, sha256 }: Expected, host: string): void {
+    if (this.length !== size) {
+      throw new SourceError({
+        code: 'checksum',
+        found: `${host} sent ${bytes(this.length)}`,
+        expected: bytes(size),
+        fix: 'run again',
+      });
+    }
+    const found = this.hash.copy().digest('hex');
+    if (found !== sha256) {
+      throw new SourceError({
+        code: 'checksum',
+        found: `the file from ${host} has the SHA-256 ${found}`,
+        expected: sha256,
+        fix: 'the download was damaged or is another file, and was removed; run again, and use another network if it recurs',
+      });
+    }
+    checkMagic(this.head, host);
   }
 
   /** Syncs to disk and gives the file its final name, replacing an older file of that name. Closes it. */
@@ -110,12 +147,13 @@ export class PartialFile {
       await this.file.sync();
       await this.file.close();
       await rename(this.path, path);
+      await rm(`${this.path}.json`, { force: true });
     } catch (error) {
       throw explainWriteError(error, path);
     }
   }
 
-  /** Closes the file and leaves it for another run; harmless when it is closed. */
+  /** Closes the file and leaves it for another run, unless there is nothing in it; harmless when it is closed. */
   async close(): Promise<void> {
     await this.file.close().catch(() => {});
   }
@@ -124,137 +162,45 @@ export class PartialFile {
   async remove(): Promise<void> {
     await this.close();
     await rm(this.path, { force: true });
+    await rm(`${this.path}.json`, { force: true });
   }
 }
 
+/** Null when there is none or it cannot be used: the download then starts from nothing. */
+async function readKnown(path: string): Promise<Known | null> {
+  try {
+    const value = JSON.parse(await readFile(path, 'utf8')) as Partial<Known> & { version?: unknown };
+    const { version, url, sha256, size, etag, commit } = value;
+    if (version !== 1 || typeof url !== 'string' || typeof sha256 !== 'string' || typeof size !== 'number') return null;
+    const text = (v: unknown) => (typeof v === 'string' ? v : null);
+    return { url, sha256, size, etag: text(etag), commit: text(commit) };
+  } catch {
+    return null;
+  }
+}
+
+/** SourceError unless the first bytes are those of a GGUF file ("GGUF", ggml docs/gguf.md). */
+function checkMagic(head: Buffer, host: string): void {
+  if (head.toString('latin1') === 'GGUF') return;
+  // '<' opens every web page and every XML error of a CDN
+  if (head[0] === 0x3c) throw webPage(host);
+  throw new SourceError({
+    code: 'wrong-format',
+    found: `${host} sent a file that begins with the bytes ${head.toString('hex')}`,
+    expected: 'those of a GGUF file (47475546)',
+    fix: 'its owner may have replaced it; choose another model or source',
+  });
+}
+
 /** A page for people came where a file was asked for. */
-export function webPage(host: string, how: { startOver?: boolean } = {}): SourceError {
+export function webPage(host: string, how?: { remedy: 'none' }): SourceError {
   return new SourceError(
     {
+      code: 'wrong-format',
       found: `${host} sent a web page instead of the model`,
       expected: 'a GGUF file',
       fix: 'a network that asks to sign in or blocks the site does this; open a browser and see, or use another network',
     },
     how,
   );
-}
-
-/** SourceError unless the first bytes are those of a GGUF file ("GGUF", ggml docs/gguf.md); needs four bytes. */
-export function checkMagic(head: Buffer, host: string): void {
-  if (head.toString('latin1') === 'GGUF') return;
-  // '<' opens every web page and every XML error of a CDN
-  if (head[0] === 0x3c) throw webPage(host, { startOver: true });
-  throw new SourceError(
-    {
-      found: `${host} sent a file that begins with the bytes ${head.toString('hex')}`,
-      expected: 'those of a GGUF file (47475546)',
-      fix: 'its owner may have replaced it; choose another model or source',
-    },
-    { startOver: true },
-  );
-}
-
-/** SourceError unless the complete file has the size, hash and first bytes it should have. */
-export function checkWhole(partial: PartialFile, expected: { size: number; sha256: string }, host: string): void {
-  if (partial.length !== expected.size) {
-    throw new SourceError(
-      { found: `${host} sent ${bytes(partial.length)}`, expected: bytes(expected.size), fix: 'run again' },
-      { startOver: true },
-    );
-  }
-  const sha256 = partial.sha256();
-  if (sha256 !== expected.sha256) {
-    throw new SourceError(
-      {
-        found: `the file from ${host} has the SHA-256 ${sha256}`,
-        expected: expected.sha256,
-        fix: 'the download was damaged or is another file, and was removed; run again, and use another network if it recurs',
-      },
-      { startOver: true },
-    );
-  }
-  checkMagic(partial.head, host);
-}
-
-/** The whole file's size and hash, from the entry and what the hub says. SourceError when they disagree or are unknown. */
-export function expectation(
-  entry: Fetchable,
-  { stated, status, headers, host }: HubAnswer,
-): { size: number; sha256: string } {
-  const length = headers['content-length'];
-  const whole = length === undefined ? undefined : Number(length);
-  const sent = status === 206 ? contentRange(headers['content-range'])?.total : whole;
-  const size = stated.size ?? sent ?? (entry.approximateSize ? undefined : entry.size);
-  const sha256 = entry.sha256 ?? stated.sha256;
-  const fix = 'its owner may have replaced it: loam models add hub:owner/repository/file.gguf takes it as it is now';
-  if (stated.sha256 !== undefined && stated.sha256 !== sha256) {
-    throw new SourceError({
-      found: `the file on the hub has the SHA-256 ${stated.sha256}`,
-      expected: sha256!,
-      fix,
-    });
-  }
-  if (sha256 === undefined) {
-    throw new SourceError({
-      found: `${host} states no SHA-256 for this file, so the download could not be checked`,
-      fix: 'download it by hand if you trust it, and use loam models add FILE',
-    });
-  }
-  if (size === undefined)
-    throw new SourceError({ found: `${host} does not say how large the file is`, fix: 'run again' });
-  if (!entry.approximateSize && size !== entry.size) {
-    throw new SourceError({
-      found: `${host} has ${count(size)} bytes under this name`,
-      expected: count(entry.size),
-      fix,
-    });
-  }
-  if (sent !== undefined && sent !== size) {
-    throw new SourceError(
-      { found: `${host} would send a file of ${count(sent)} bytes`, expected: count(size) },
-      { transient: true, startOver: true },
-    );
-  }
-  return { size, sha256 };
-}
-
-/** Left free beside the download, so that a full disk does not stop the rest of the device. */
-const RESERVE = 64 * 1024 * 1024;
-
-/** Free bytes a user may write in a folder; null where the file system does not say. */
-export async function freeBytes(folder: string): Promise<number | null> {
-  try {
-    const { bavail, bsize } = await statfs(folder);
-    return bavail * bsize;
-  } catch {
-    return null;
-  }
-}
-
-/** LoamError when the disk of `folder` cannot take `need` more bytes (of `what`) and keep 64 MiB free. */
-export async function requireFreeSpace(
-  folder: string,
-  need: number,
-  free: (folder: string) => Promise<number | null> = freeBytes,
-  what = { name: 'this download', fix: 'free some space, or set LOAM_HOME to a folder on another disk' },
-): Promise<void> {
-  const have = await free(folder);
-  if (have === null || have >= need + RESERVE) return;
-  throw new LoamError({
-    found: `${what.name} needs ${bytes(need)} and the disk has ${bytes(have)} free`,
-    expected: `at least ${bytes(need + RESERVE)}`,
-    where: folder,
-    fix: what.fix,
-  });
-}
-
-/** Says whether it is time for another progress event: at most one every `milliseconds`, the first at once. */
-export function throttle(milliseconds: number): () => boolean {
-  let last = Number.NEGATIVE_INFINITY;
-  return () => {
-    const now = performance.now();
-    if (now - last < milliseconds) return false;
-    last = now;
-    return true;
-  };
 }

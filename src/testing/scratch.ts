@@ -3,7 +3,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, type TestContext } from 'node:test';
 import type { Run } from '../base/events.js';
-import type { Fetchable, FetchEvent, FetchTiming } from '../models/register.js';
+import type { Fetchable } from '../models/catalogue.js';
+import type { FetchEvent, FetchTiming } from '../models/download.js';
 
 /** A LOAM_HOME that goes when the test ends. */
 export function scratch(t: TestContext): string {

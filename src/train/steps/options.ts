@@ -1,8 +1,8 @@
 import { dirname, resolve } from 'node:path';
 import { LoamError, quote, UsageError } from '../../base/errors.js';
+import { freeBytes, requireFreeSpace } from '../../base/io.js';
 import type { Schema, Values } from '../../base/options.js';
 import { type ResolvedModel, resolveModel } from '../../models/listModels.js';
-import { freeBytes, requireFreeSpace } from '../../models/partial.js';
 import type { TuneEvent } from '../events.js';
 import { recipeOptions, runOptions } from '../options.js';
 import { hashWithProgress } from '../progress.js';

