@@ -1,10 +1,15 @@
 import { LoamError, quote } from './errors.js';
 
+/**
+ * JSON from outside (RFC 8259), with positions. Two ways through it: a strict parser that says where a text breaks the format and what
+ * stands there, and a scanner that finds where a value ends without parsing it, in steps, because the value may be a whole file.
+ */
+
 /** Objects are maps: a key such as `__proto__` is a key like any other. */
 export type JsonObject = ReadonlyMap<string, JsonValue>;
 export type JsonValue = null | boolean | number | string | readonly JsonValue[] | JsonObject;
 
-/** Deeper than any file of the formats Loam reads; deeper nesting would exhaust the stack. */
+/** Deeper than any file of the formats Loam reads; who walks the value recursively relies on a limit. */
 const MAX_DEPTH = 128;
 
 export interface ParseJsonOptions {
@@ -16,137 +21,335 @@ export interface ParseJsonOptions {
 }
 
 /**
- * Reads JSON (RFC 8259) out of a file from outside. Stricter than JSON.parse: a key that stands twice in an object, nesting beyond 128, and
+ * Parses JSON out of a file from outside. Stricter than JSON.parse: a key that stands twice in an object, nesting beyond 128, and
  * numbers that JavaScript cannot hold are refused.
  * @param where names the file in errors
- * @throws LoamError with the place
+ * @throws LoamError (damaged) with line and column
  */
-export function parseJson(text: string, where: string, options: ParseJsonOptions = {}): JsonValue {
-  return new Parser(text, where, options.bigIntegers ?? 'refuse').whole();
+export function parseJson(text: string, where: string, { bigIntegers = 'refuse' }: ParseJsonOptions = {}): JsonValue {
+  const bytes = Buffer.from(text);
+  const parser = new Parser(bytes, 0, 'the end of the text', bigIntegers);
+  try {
+    const value = parser.value();
+    if (parser.at < bytes.length) throw parser.trailing('value');
+    return value;
+  } catch (error) {
+    if (!(error instanceof JsonFault)) throw error;
+    const { offset, found, expected, fix } = error;
+    const before = bytes.toString('utf8', 0, offset).split('\n');
+    const place = `${where}, line ${before.length}, column ${before.at(-1)!.length + 1}`;
+    throw new LoamError({ code: 'damaged', found, expected, where: place, fix });
+  }
 }
 
-const space = /[ \t\n\r]*/y;
-const number = /-?(?:0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?/y;
-// biome-ignore lint/suspicious/noControlCharactersInRegex: JSON forbids them within strings.
-const string = /"((?:[^"\\\u0000-\u001f]|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))*)"/y;
+/** A syntax error in JSON: where, and what stands there. The caller knows the file's name and turns it into an error of its own. */
+export class JsonFault extends Error {
+  constructor(
+    /** Byte offset in the text that was read. */
+    readonly offset: number,
+    readonly found: string,
+    readonly expected?: string,
+    readonly fix?: string,
+  ) {
+    super(found);
+  }
+}
 
+/** Keeps the explanation of one broken value from holding the event loop: it takes up to a second for this many. */
+const MAX_EXPLAINED_BYTES = 32_000_000;
+
+/**
+ * Why JSON.parse refused a text: V8's message has no position in some cases and quotes the user's text in others. To be called only
+ * once JSON.parse has failed.
+ * @param at offset of the value that failed; the text is read from there
+ * @param end how to name the end of `bytes` ("the end of the line")
+ */
+export function explainJson(bytes: Buffer, at: number, end: string): JsonFault {
+  const stop = at + MAX_EXPLAINED_BYTES;
+  const parser = new Parser(bytes.subarray(0, stop), at, end);
+  try {
+    parser.value();
+    return parser.trailing('record');
+  } catch (error) {
+    if (!(error instanceof JsonFault)) throw error;
+    const isCut = error.offset >= stop && stop < bytes.length;
+    return isCut ? new JsonFault(at, 'a very long record that is not JSON') : error;
+  }
+}
+
+const QUOTE = 0x22;
+const BACKSLASH = 0x5c;
+const COMMA = 0x2c;
+const COLON = 0x3a;
+export const OPEN_LIST = 0x5b;
+const CLOSE_LIST = 0x5d;
+export const OPEN_OBJECT = 0x7b;
+const CLOSE_OBJECT = 0x7d;
+
+export function isSpace(byte: number | undefined): boolean {
+  return byte === 0x20 || byte === 0x0a || byte === 0x0d || byte === 0x09;
+}
+
+/** Offset of the first byte at or after `at` that is not white space; `bytes.length` if there is none. */
+export function skipSpace(bytes: Uint8Array, at: number): number {
+  while (at < bytes.length && isSpace(bytes[at])) at++;
+  return at;
+}
+
+/** What stands at `at`, in words. Quotes punctuation and a few known words only: anything else may be the user's text. */
+export function describeAt(bytes: Buffer, at: number, end: string): { found: string; fix?: string } {
+  if (at >= bytes.length) return { found: end, fix: 'the text was cut off; write or copy it again' };
+  const head = bytes.toString('utf8', at, at + 16);
+  const word = /^-?[A-Za-z_$][\w$]*/.exec(head)?.[0];
+  if (word === 'None' || word === 'True' || word === 'False') {
+    return { found: `the Python word ${word}`, fix: 'in Python, write the file with json.dump' };
+  }
+  if (word !== undefined && /^-?(NaN|Infinity|undefined|nan|inf)$/.test(word)) {
+    return { found: `the word ${word}, which JSON does not have`, fix: 'write null or leave the field out' };
+  }
+  if (word === 'null' || word === 'true' || word === 'false') return { found: `the word ${word}` };
+  if (head[0] === "'") {
+    return { found: `a single quote (')`, fix: 'put texts in double quotes; in Python, use json.dump' };
+  }
+  if (/^[“”„‟‘’«»]/.test(head)) {
+    return { found: `a typographic quote (${head[0]})`, fix: 'replace it by a straight double quote (")' };
+  }
+  if (head.startsWith('//') || head.startsWith('/*') || head[0] === '#') {
+    return { found: 'a comment, which JSON does not have', fix: 'take comments out' };
+  }
+  if (/^[\u00a0\u2000-\u200b\u3000\ufeff]/.test(head))
+    return { found: 'a special space character', fix: 'take it out' };
+  if (head[0] === '"') return { found: 'a text' };
+  if (head[0] === '[') return { found: 'a list' };
+  if (head[0] === '{') return { found: 'an object' };
+  if (/^[!-/:-@[-`{-~]/.test(head)) return { found: head[0] === ',' ? 'a comma' : `the character '${head[0]}'` };
+  if (/^[0-9]/.test(head)) return { found: 'a number' };
+  if (/^\p{L}/u.test(head)) return { found: 'a letter' };
+  return { found: 'a character that does not belong there' };
+}
+
+/** Longest number or word that is looked at. */
+const MAX_SCALAR_BYTES = 400;
+const SCALAR = /^(?:(-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?)|true|false|null)(?![\w.+-])/;
+
+/** Reads one value from `at` on; a JsonFault says where it is none. Not recursive: a hostile file could exhaust the stack. */
 class Parser {
-  private at = 0;
+  /** Lists and objects that have begun, with the field of an object that waits for its value. */
+  private readonly open: { into: JsonValue[] | Map<string, JsonValue>; key: string }[] = [];
 
   constructor(
-    private readonly text: string,
-    private readonly where: string,
-    private readonly bigIntegers: 'refuse' | 'round',
+    private readonly bytes: Buffer,
+    public at: number,
+    /** How to name the end of `bytes`. */
+    private readonly end: string,
+    /** Without it, what JSON.parse lets pass is let pass. */
+    private readonly bigIntegers?: ParseJsonOptions['bigIntegers'],
   ) {}
 
-  whole(): JsonValue {
-    const value = this.value(0);
+  /** The value, with `at` behind it and the white space that follows. */
+  value(): JsonValue {
+    const { open } = this;
     this.skip();
-    if (this.at < this.text.length) this.fail('something follows the value', 'the end of the text');
-    return value;
+    for (;;) {
+      let value: JsonValue | undefined;
+      const byte = this.bytes[this.at];
+      if (byte === OPEN_LIST || byte === OPEN_OBJECT) {
+        if (open.length >= MAX_DEPTH && this.bigIntegers) this.fail(`values nested more than ${MAX_DEPTH} deep`);
+        const into = byte === OPEN_LIST ? [] : new Map<string, JsonValue>();
+        this.at++;
+        this.skip();
+        if (this.bytes[this.at] !== (byte === OPEN_LIST ? CLOSE_LIST : CLOSE_OBJECT)) {
+          open.push({ into, key: '' });
+          if (into instanceof Map) open.at(-1)!.key = this.key(into);
+          continue;
+        }
+        this.at++;
+        value = into;
+      } else {
+        value = byte === QUOTE ? this.text() : this.scalar();
+      }
+      // Puts the value where it belongs, and every list or object that ends with it.
+      for (this.skip(); ; this.skip()) {
+        const last = open.at(-1);
+        if (last === undefined) return value;
+        const { into } = last;
+        if (into instanceof Map) into.set(last.key, value);
+        else into.push(value);
+        if (this.bytes[this.at] === COMMA) {
+          this.next(into);
+          if (into instanceof Map) last.key = this.key(into);
+          break;
+        }
+        const isList = !(into instanceof Map);
+        if (this.bytes[this.at] !== (isList ? CLOSE_LIST : CLOSE_OBJECT)) {
+          this.fail(undefined, `a comma or ${isList ? ']' : '}'}`);
+        }
+        this.at++;
+        open.pop();
+        value = into;
+      }
+    }
   }
 
-  private fail(found: string, expected?: string): never {
-    const line = this.text.slice(0, this.at).split('\n').length;
-    const column = this.at - this.text.lastIndexOf('\n', this.at - 1);
-    throw new LoamError({ found, expected, where: `${this.where}, line ${line}, column ${column}` });
+  /** What stands behind a whole value. */
+  trailing(what: string): JsonFault {
+    const { found, fix } = describeAt(this.bytes, this.at, this.end);
+    return new JsonFault(this.at, `${found} after the end of the ${what}`, undefined, fix);
   }
 
-  private match(pattern: RegExp): RegExpExecArray | null {
-    pattern.lastIndex = this.at;
-    const match = pattern.exec(this.text);
-    if (match) this.at = pattern.lastIndex;
-    return match;
+  private fail(found: string | undefined, expected?: string): never {
+    const seen = found === undefined ? describeAt(this.bytes, this.at, this.end) : { found };
+    const last = this.at < this.bytes.length ? undefined : this.open.at(-1);
+    const closing = last && `a closing ${last.into instanceof Map ? '}' : ']'}`;
+    throw new JsonFault(this.at, seen.found, closing ?? expected, seen.fix);
   }
 
   private skip(): void {
-    this.match(space);
+    this.at = skipSpace(this.bytes, this.at);
   }
 
-  /** Whether `word` is next; takes it. */
-  private take(word: string): boolean {
-    if (!this.text.startsWith(word, this.at)) return false;
+  /** Steps over the comma behind an entry. */
+  private next(into: object): void {
+    const comma = this.at++;
+    this.skip();
+    const byte = this.bytes[this.at];
+    if (byte === CLOSE_LIST || byte === CLOSE_OBJECT) {
+      const close = into instanceof Map ? '}' : ']';
+      throw new JsonFault(comma, 'a comma after the last entry', close, 'take the comma out');
+    }
+  }
+
+  /** The name of a field, with `at` behind its colon. */
+  private key(into: ReadonlyMap<string, JsonValue>): string {
+    if (this.bytes[this.at] !== QUOTE) this.fail(undefined, 'a field name in double quotes');
+    const key = this.text();
+    if (this.bigIntegers && into.has(key)) this.fail(`the key ${quote(key)} stands twice in one object`, 'once');
+    this.skip();
+    if (this.bytes[this.at] !== COLON) this.fail(undefined, 'a colon after the field name');
+    this.at++;
+    this.skip();
+    return key;
+  }
+
+  private text(): string {
+    const { bytes } = this;
+    const start = this.at;
+    let escaped = false;
+    for (let i = start + 1; i < bytes.length; i++) {
+      const byte = bytes[i]!;
+      if (byte === QUOTE) {
+        this.at = i + 1;
+        return escaped
+          ? (JSON.parse(bytes.toString('utf8', start, i + 1)) as string)
+          : bytes.toString('utf8', start + 1, i);
+      }
+      if (byte === 0x0a || byte === 0x0d) {
+        const fix = 'close the text, or write its line breaks as \\n';
+        throw new JsonFault(i, 'a line break inside a text', 'its closing double quote', fix);
+      }
+      if (byte < 0x20) {
+        const code = byte.toString(16).toUpperCase().padStart(4, '0');
+        const fix = byte === 0x09 ? 'write tabs in texts as \\t' : undefined;
+        throw new JsonFault(i, `the control character U+${code} inside a text`, 'an escape', fix);
+      }
+      if (byte !== BACKSLASH) continue;
+      escaped = true;
+      i++;
+      if (i < bytes.length && !/^(["\\/bfnrt]|u[0-9a-fA-F]{4})/.test(bytes.toString('latin1', i, i + 5))) {
+        const expected = 'one of \\" \\\\ \\/ \\b \\f \\n \\r \\t \\uXXXX';
+        throw new JsonFault(i - 1, 'a backslash that starts no escape', expected, 'write a plain backslash as \\\\');
+      }
+    }
+    throw new JsonFault(bytes.length, 'a text that is not closed', 'its closing double quote');
+  }
+
+  /** A number, true, false or null. */
+  private scalar(): JsonValue {
+    const head = this.bytes.toString('latin1', this.at, this.at + MAX_SCALAR_BYTES);
+    const [word, digits] = SCALAR.exec(head) ?? [];
+    if (word === undefined) {
+      if (/^[-+.]?\d/.test(head)) this.fail('a number that JSON does not know', 'one such as 12 or -0.5');
+      this.fail(undefined, 'a value');
+    }
+    if (digits === undefined) {
+      this.at += word.length;
+      return word === 'null' ? null : word === 'true';
+    }
+    const value = Number(digits);
+    const isWhole = /^-?\d+$/.test(digits);
+    if (this.bigIntegers && !Number.isFinite(value))
+      this.fail(`the number ${quote(digits)}`, 'one that a f64 can hold');
+    if (this.bigIntegers === 'refuse' && isWhole && !Number.isSafeInteger(value)) {
+      this.fail(`the number ${quote(digits)}`, 'a whole number within 2^53');
+    }
     this.at += word.length;
+    return value;
+  }
+}
+
+/**
+ * Finds where one JSON value ends, by brackets and quotes alone; JSON.parse judges the rest. Runs at about the speed of memory for
+ * long texts and never recurses.
+ */
+export class ValueScanner {
+  /** Behind the value once `advance` has returned true. */
+  end: number;
+  /** Most brackets that were open at once. */
+  deepest = 0;
+  /** The bytes cannot be one value: they end early, or a line ends inside a text. */
+  broken = false;
+  private depth = 0;
+  private inText = false;
+
+  constructor(
+    private readonly bytes: Buffer,
+    readonly start: number,
+  ) {
+    this.end = start;
+  }
+
+  /** Reads on for about `budget` bytes; true when there is nothing more to read (the end is found, or `broken`). */
+  advance(budget: number): boolean {
+    const { bytes } = this;
+    const stop = Math.min(bytes.length, this.end + budget);
+    let at = this.end;
+    while (at < stop) {
+      const byte = bytes[at]!;
+      if (this.inText) {
+        if (byte === QUOTE) {
+          this.inText = false;
+          if (this.depth === 0) return this.finish(at + 1);
+        } else if (byte === BACKSLASH) {
+          at++;
+        } else if (byte === 0x0a || byte === 0x0d) {
+          return this.fail(at);
+        }
+      } else if (byte === QUOTE) {
+        this.inText = true;
+      } else if (byte === OPEN_OBJECT || byte === OPEN_LIST) {
+        if (++this.depth > this.deepest) this.deepest = this.depth;
+      } else if (byte === CLOSE_OBJECT || byte === CLOSE_LIST) {
+        // At depth 0 the bracket belongs to what surrounds a number or a word.
+        if (this.depth === 0) return this.finish(at);
+        if (--this.depth === 0) return this.finish(at + 1);
+      } else if (this.depth === 0 && (byte === COMMA || isSpace(byte))) {
+        return this.finish(at);
+      }
+      at++;
+    }
+    // An escape may have stepped past the last byte.
+    this.end = Math.min(at, bytes.length);
+    if (this.end < bytes.length) return false;
+    return this.inText || this.depth > 0 ? this.fail(bytes.length) : this.finish(bytes.length);
+  }
+
+  private finish(end: number): true {
+    this.end = end;
     return true;
   }
 
-  private value(depth: number): JsonValue {
-    if (depth > MAX_DEPTH) this.fail(`values nested more than ${MAX_DEPTH} deep`);
-    this.skip();
-    switch (this.text[this.at]) {
-      case '{':
-        return this.object(depth);
-      case '[':
-        return this.list(depth);
-      case '"':
-        return this.string();
-      case 't':
-        if (this.take('true')) return true;
-        break;
-      case 'f':
-        if (this.take('false')) return false;
-        break;
-      case 'n':
-        if (this.take('null')) return null;
-        break;
-      default:
-        return this.number();
-    }
-    this.fail('an unknown word', 'a JSON value');
-  }
-
-  private object(depth: number): JsonObject {
-    this.at++;
-    const object = new Map<string, JsonValue>();
-    this.skip();
-    if (this.take('}')) return object;
-    do {
-      this.skip();
-      const key = this.string();
-      if (object.has(key)) this.fail(`the key ${quote(key)} stands twice in one object`, 'once');
-      this.skip();
-      if (!this.take(':')) this.fail('no colon after a key', ':');
-      object.set(key, this.value(depth + 1));
-      this.skip();
-    } while (this.take(','));
-    if (!this.take('}')) this.fail(this.end(), ', or }');
-    return object;
-  }
-
-  private list(depth: number): JsonValue[] {
-    this.at++;
-    const list: JsonValue[] = [];
-    this.skip();
-    if (this.take(']')) return list;
-    do {
-      list.push(this.value(depth + 1));
-      this.skip();
-    } while (this.take(','));
-    if (!this.take(']')) this.fail(this.end(), ', or ]');
-    return list;
-  }
-
-  private string(): string {
-    const match = this.match(string);
-    if (!match)
-      this.fail(this.text[this.at] === '"' ? 'a text that does not end or has a wrong escape' : this.end(), '"');
-    return match[1]!.includes('\\') ? (JSON.parse(match[0]) as string) : match[1]!;
-  }
-
-  private number(): number {
-    const from = this.at;
-    const match = this.match(number);
-    if (!match) this.fail(this.end(), 'a JSON value');
-    const value = Number(match[0]);
-    const isWhole = match[1] === undefined && match[2] === undefined;
-    if (!Number.isFinite(value) || (isWhole && this.bigIntegers === 'refuse' && !Number.isSafeInteger(value))) {
-      this.at = from;
-      this.fail(`the number ${quote(match[0])}`, isWhole ? 'a whole number within 2^53' : 'one that a f64 can hold');
-    }
-    return value;
-  }
-
-  private end(): string {
-    return this.at >= this.text.length ? 'the text ends' : 'a character that does not belong there';
+  private fail(at: number): true {
+    this.broken = true;
+    return this.finish(at);
   }
 }

@@ -77,7 +77,7 @@ export interface Problem {
 }
 
 /** How the file holds its records. */
-type Container = 'json' | 'jsonl' | 'csv';
+export type Container = 'json' | 'jsonl' | 'csv';
 
 /** How one record says question and answer. `alpaca`: instruction, input, output; `pairs`: any other question and answer pair. */
 export type Shape = 'alpaca' | 'pairs' | 'messages' | 'sharegpt';
@@ -100,19 +100,21 @@ export interface Dataset {
   sha256: string;
 }
 
-/** One record as cut from its file: either its parsed value or what kept it from being parsed. */
+/** One record as cut from its file: its parsed value, or what kept it from being parsed. */
 export type RawRecord = { line: number; index: number } & (
   | { value: unknown; remarks?: Remark[] }
-  | { fault: { kind: ProblemKind; reason: string } }
+  | { fault: Remark }
+  // About the file, with -1 as index.
+  | { remark: Remark }
 );
 
-/** A warning about a record that is used. */
+/** What is said of a record; a warning where it is used all the same. */
 export interface Remark {
   kind: ProblemKind;
   reason: string;
 }
 
-/** Thrown while one record is interpreted: it cannot be used. Caught per record and turned into a Problem; never leaves src/data. */
+/** Thrown while one record is interpreted: it cannot be used. Caught per record and turned into a Problem; never leaves this folder. */
 export class BadRecord extends Error {
   constructor(
     readonly kind: ProblemKind,

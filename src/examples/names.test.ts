@@ -1,10 +1,9 @@
 import assert from 'node:assert/strict';
 import { it } from 'node:test';
 import { quoteName } from './example.js';
-import { LineCounter, textLines } from './readers/json.js';
-import { similarName } from './shapes.js';
-import { textKey } from './split.js';
-import { normaliseText } from './text.js';
+import { similarName } from './fields.js';
+import { LineCounter, textLines } from './readers/reader.js';
+import { normaliseText, textKey } from './split.js';
 
 /** The small functions on texts and names. */
 

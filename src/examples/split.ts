@@ -3,7 +3,27 @@ import { UsageError } from '../base/errors.js';
 import { count } from '../base/format.js';
 import { Random } from '../base/random.js';
 import type { Example, Message, Remark } from './example.js';
-import { normaliseText, userText } from './text.js';
+
+/**
+ * A text for comparing: Unicode NFC, case folded, white space runs as one space, none at the ends. Through upper
+ * case, as lower case alone keeps ß and ς apart from ss and σ, and through lower case before, which turns the capital ẞ into ß;
+ * composed again last, as changing case may take characters apart.
+ */
+export function normaliseText(text: string): string {
+  return text.normalize('NFC').toLowerCase().toUpperCase().toLowerCase().normalize('NFC').replace(/\s+/g, ' ').trim();
+}
+
+/**
+ * What the user says in an example, all turns, a line break between them. Two examples with equal user text are the same question:
+ * of a conversation the first turn alone ("Hi") would not tell. System messages do not count: the same question under another
+ * system message still gives a held-out answer away.
+ */
+export function userText({ messages }: Pick<Example, 'messages'>): string {
+  return messages
+    .filter(({ role }) => role === 'user')
+    .map(({ content }) => content)
+    .join('\n');
+}
 
 /** A short stand-in for texts as map keys: 128 bits of their SHA-256, so that a map of a million texts stays small. */
 export function textKey(...texts: string[]): string {

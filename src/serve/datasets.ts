@@ -4,6 +4,7 @@ import { loadDataset } from '../examples/loadDataset.js';
 import type { Finding } from '../examples/personal/finding.js';
 import { type FindingSummary, findPersonal, summarise } from '../examples/personal/findPersonal.js';
 import { redact } from '../examples/personal/redact.js';
+import { json } from '../examples/readers/json.js';
 import type { Adapter, AdapterVersion, DatasetInfo, Json } from '../store/types.js';
 import type { Vault } from '../store/Vault.js';
 import { HttpError } from './http/route.js';
@@ -59,10 +60,8 @@ export function toFields(
 
 /** A data set as Loam writes it: a JSON list of what `toFields` gives. */
 export function encodeDataset(examples: readonly (readonly Message[] | Record<string, unknown>)[]): Uint8Array {
-  const lines = examples.map((example) =>
-    JSON.stringify(Array.isArray(example) ? toFields(example as Message[]) : example),
-  );
-  return Buffer.from(`[\n${lines.join(',\n')}\n]\n`);
+  const records = examples.map((example) => (Array.isArray(example) ? toFields(example as Message[]) : example));
+  return Buffer.from(json.write(records));
 }
 
 /** Searches a data set for private details and keeps their numbers beside it. */

@@ -1,7 +1,7 @@
 import { LoamError } from '../../base/errors.js';
 import type { Dataset, Example, NamedBytes } from '../example.js';
-import { detectLayout, type Layout, loadDataset, recordsOf } from '../loadDataset.js';
-import { Pace, readSource, toUtf8 } from '../source.js';
+import { loadDataset, openRecords } from '../loadDataset.js';
+import { Pace, readSource } from '../source.js';
 import { type Finding, placeholder, type Span, valueKey } from './finding.js';
 import { findInText, findPersonal, withoutOverlaps } from './findPersonal.js';
 
@@ -118,25 +118,6 @@ class Replacer {
   }
 }
 
-function csvCell(text: string, delimiter: string): string {
-  return text.includes(delimiter) || /["\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
-}
-
-function write(records: readonly unknown[], layout: Layout): Buffer {
-  if (layout.container === 'json') {
-    return Buffer.from(`[\n${records.map((record) => JSON.stringify(record, null, 1)).join(',\n')}\n]\n`);
-  }
-  if (layout.container === 'jsonl') {
-    return Buffer.from(`${records.map((record) => JSON.stringify(record)).join('\n')}\n`);
-  }
-  const { delimiter } = layout.table;
-  const columns = layout.table.columns.filter((name) => name !== '');
-  const rows = records.map((record) => columns.map((name) => String((record as Record<string, unknown>)[name] ?? '')));
-  return Buffer.from(
-    `${[columns, ...rows].map((row) => row.map((cell) => csvCell(cell, delimiter)).join(delimiter)).join('\n')}\n`,
-  );
-}
-
 /**
  * A copy of a file of examples with placeholders in place of what `findPersonal` finds, in the same container. Every text of a usable
  * record is looked through, in fields that are not learnt from too. Records that cannot be used are left out.
@@ -149,7 +130,7 @@ export async function redactDataset(
 ): Promise<RedactedDataset> {
   const { takes = () => true, signal } = options;
   const pace = new Pace(signal);
-  const source = typeof data === 'string' ? { name: data, bytes: (await readSource(data, pace)).bytes } : data;
+  const source = await readSource(data, pace);
   const dataset = await loadDataset(source, { signal });
   const findings = (await findPersonal(dataset.examples, { signal })).filter(takes);
   const values = new Map<Finding, string>();
@@ -166,18 +147,15 @@ export async function redactDataset(
   }
   const replacer = new Replacer(findings, values, takes);
   const used = new Set(dataset.examples.map((example) => example.source.index));
-  const bytes = await toUtf8(Buffer.from(source.bytes), pace);
-  const layout = await detectLayout(bytes, source.name, pace);
+  const file = await openRecords(source, pace);
   const records: unknown[] = [];
-  let seen = 0;
-  for await (const raw of recordsOf(bytes, layout, pace)) {
-    seen++;
-    if (pace.due) await pace.rest();
-    if (!('value' in raw) || !used.has(raw.index)) continue;
-    records.push(replacer.record(raw.value, ownOf.get(raw.index) ?? []));
+  let leftOut = 0;
+  for await (const raw of file.records()) {
+    if ('value' in raw && used.has(raw.index)) records.push(replacer.record(raw.value, ownOf.get(raw.index) ?? []));
+    else if (raw.index >= 0) leftOut++;
   }
-  const out = write(records, layout);
-  const again = await loadDataset({ name: source.name, bytes: out }, { signal });
+  const bytes = file.write(records);
+  const again = await loadDataset({ name: source.name, bytes }, { signal });
   // Two records that differed in nothing but their values have become one.
   const repeats = again.problems.filter(({ kind }) => kind === 'duplicate').length;
   if (again.examples.length + repeats !== dataset.examples.length) {
@@ -188,5 +166,5 @@ export async function redactDataset(
       fix: 'this is a bug in Loam; please report it',
     });
   }
-  return { bytes: out, findings, replaced: replacer.replaced, leftOut: seen - records.length, dataset };
+  return { bytes, findings, replaced: replacer.replaced, leftOut, dataset };
 }

@@ -1,10 +1,158 @@
 import { type CsvError, parse } from 'csv-parse';
 import { parse as parseSync } from 'csv-parse/sync';
 import { LoamError } from '../../base/errors.js';
+import { OPEN_LIST, OPEN_OBJECT, skipSpace } from '../../base/json.js';
 import { BadRecord, MAX_RECORD_BYTES, type RawRecord, type Remark } from '../example.js';
-import { checkRecordBytes, chooseFields, isKnownField } from '../shapes.js';
+import { chooseFields, isKnownField } from '../fields.js';
 import type { Pace } from '../source.js';
-import { LineCounter } from './json.js';
+import { checkRecordBytes, LineCounter, type Reader, rawRecord, type TextFile } from './reader.js';
+
+interface CsvTable {
+  delimiter: string;
+  /** Offset of the first byte behind the header row. */
+  start: number;
+  /** Name of each column, in lower case; of several columns of one name only the first keeps it. */
+  columns: string[];
+}
+
+/**
+ * CSV with a header row; comma, semicolon or tab. A row that is not CSV costs one record, and reading goes on at the next line of the
+ * file.
+ */
+export const csv: Reader<CsvTable> = {
+  container: 'csv',
+
+  detect(file) {
+    const first = file.bytes[skipSpace(file.bytes, 0)];
+    return first === OPEN_LIST || first === OPEN_OBJECT ? undefined : csvTable(file);
+  },
+
+  read: tableRecords,
+
+  write(records, { delimiter, columns }) {
+    const named = columns.filter((name) => name !== '');
+    const rows = records.map((record) => named.map((name) => String((record as Record<string, unknown>)[name] ?? '')));
+    return `${[named, ...rows].map((row) => row.map((cell) => quoteCell(cell, delimiter)).join(delimiter)).join('\n')}\n`;
+  },
+};
+
+function quoteCell(text: string, delimiter: string): string {
+  return text.includes(delimiter) || /["\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
+}
+
+/** A header row is short; a first row that needs more is text. */
+const HEADER_BYTES = 64 * 1024;
+
+/** Recognised in this order when two fit equally well. */
+const DELIMITERS = [',', ';', '\t'];
+
+/**
+ * Recognises a table by its header row: the delimiter is the one that yields a question and an answer column.
+ * @returns undefined when the text has no such row
+ * @throws LoamError when it is a table with one of the two columns and not the other
+ */
+function csvTable({ bytes, name: file }: TextFile): CsvTable | undefined {
+  const excel = excelDelimiter(bytes);
+  const at = excel?.length ?? 0;
+  let near: { reason: string; delimiter: string } | undefined;
+  for (const delimiter of excel === undefined ? DELIMITERS : [excel.delimiter]) {
+    const header = headerRow(bytes, at, delimiter);
+    if (header === undefined) continue;
+    const plain = header.names.map(plainName);
+    const columns = plain.map((name, i) => (plain.indexOf(name) === i ? name : ''));
+    try {
+      chooseFields(columns);
+      const twice = plain.find((name, i) => isKnownField(name) && plain.indexOf(name) !== i);
+      if (twice !== undefined) {
+        throw new LoamError({
+          code: 'invalid-data',
+          found: `two columns of this table are called "${twice}"`,
+          where: file,
+          fix: 'rename one',
+        });
+      }
+      return { delimiter, start: header.end, columns };
+    } catch (error) {
+      if (!(error instanceof BadRecord)) throw error;
+      // A name that Loam knows, or one like it, says that this is the header of a table and not the first line of a text.
+      if (columns.length > 1 && (columns.some(isKnownField) || error.reason.includes('(is it '))) {
+        near ??= { reason: error.reason.replaceAll('field ', 'column '), delimiter };
+      }
+    }
+  }
+  if (near === undefined) return undefined;
+  throw new LoamError({
+    code: 'invalid-data',
+    found: `in the header row of this table, ${near.reason}`,
+    where: file,
+    fix: 'name the columns "instruction", "input" (if there is one) and "output" in the first row',
+  });
+}
+
+/** Excel writes a first line "sep=;" to say its delimiter. */
+function excelDelimiter(bytes: Buffer): { delimiter: string; length: number } | undefined {
+  const match = /^sep=([,;\t])\r?\n/i.exec(bytes.toString('latin1', 0, 16));
+  return match === null ? undefined : { delimiter: match[1]!, length: match[0].length };
+}
+
+function headerRow(bytes: Buffer, at: number, delimiter: string): { names: string[]; end: number } | undefined {
+  try {
+    const rows = parseSync(bytes.subarray(at, at + HEADER_BYTES), {
+      delimiter,
+      record_delimiter: ['\r\n', '\n', '\r'],
+      skip_empty_lines: true,
+      info: true,
+      to: 1,
+    }) as unknown as { record: string[]; info: { bytes: number } }[];
+    const row = rows[0];
+    return row === undefined ? undefined : { names: row.record, end: at + row.info.bytes };
+  } catch {
+    return undefined;
+  }
+}
+
+function plainName(name: string): string {
+  return name
+    .trim()
+    .toLowerCase()
+    .replace(/[\s-]+/g, '_');
+}
+
+/** As objects by column name. Rows without any text are no records. */
+async function* tableRecords(bytes: Buffer, table: CsvTable, pace: Pace): AsyncGenerator<RawRecord> {
+  const lines = new LineCounter(bytes);
+  let index = 0;
+  const record = (start: number, end: number, cells: readonly string[], remarks: Remark[] = []): RawRecord => {
+    const raw = rawRecord({ line: lines.lineOf(start), index: index++ }, () => {
+      checkRecordBytes(bytes.subarray(start, end));
+      return toRecord(cells, table.columns);
+    });
+    return { ...raw, remarks };
+  };
+  let at = table.start;
+  while (at < bytes.length) {
+    const chunks = goodRows(bytes, at, table.delimiter, pace);
+    let step = await chunks.next();
+    for (; !step.done; step = await chunks.next()) {
+      for (const { cells, end } of step.value) {
+        if (!isBlank(cells)) yield record(skipLineEnds(bytes, at), end, cells);
+        at = end;
+      }
+    }
+    if (step.value === undefined) return;
+    const start = skipLineEnds(bytes, at);
+    at = lineEnd(bytes, start);
+    const line = bytes.subarray(start, at);
+    const cells = looseCells(line, table);
+    if (cells !== undefined) {
+      const reason = 'quotes inside a cell that is not quoted were taken as they stand';
+      yield record(start, at, cells, [{ kind: 'loose-quotes', reason }]);
+    } else {
+      yield { line: lines.lineOf(start), index: index++, fault: reasonOf(step.value) };
+    }
+    if (pace.due) await pace.rest();
+  }
+}
 
 /** What is parsed between two looks at the clock; about 2 ms. */
 const CHUNK_BYTES = 64 * 1024;
@@ -118,130 +266,4 @@ function toRecord(cells: readonly string[], columns: readonly string[]): Record<
   const record = Object.create(null) as Record<string, string>;
   for (const [i, name] of columns.entries()) if (name !== '') record[name] = cells[i]!;
   return record;
-}
-
-/**
- * Records of a table, as objects by column name. A row that is not CSV is one bad record, and reading goes on at the next line of
- * the file. Rows without any text are no records.
- */
-export async function* csvRecords(bytes: Buffer, table: CsvTable, pace: Pace): AsyncGenerator<RawRecord> {
-  const lines = new LineCounter(bytes);
-  let index = 0;
-  const record = (start: number, end: number, cells: readonly string[], remarks: Remark[] = []): RawRecord => {
-    const where = { line: lines.lineOf(start), index: index++ };
-    try {
-      checkRecordBytes(bytes.subarray(start, end));
-      return { ...where, value: toRecord(cells, table.columns), remarks };
-    } catch (error) {
-      if (!(error instanceof BadRecord)) throw error;
-      return { ...where, fault: error };
-    }
-  };
-  let at = table.start;
-  while (at < bytes.length) {
-    const chunks = goodRows(bytes, at, table.delimiter, pace);
-    let step = await chunks.next();
-    for (; !step.done; step = await chunks.next()) {
-      for (const { cells, end } of step.value) {
-        if (!isBlank(cells)) yield record(skipLineEnds(bytes, at), end, cells);
-        at = end;
-      }
-    }
-    if (step.value === undefined) return;
-    const start = skipLineEnds(bytes, at);
-    at = lineEnd(bytes, start);
-    const line = bytes.subarray(start, at);
-    const cells = looseCells(line, table);
-    if (cells !== undefined) {
-      const reason = 'quotes inside a cell that is not quoted were taken as they stand';
-      yield record(start, at, cells, [{ kind: 'loose-quotes', reason }]);
-    } else {
-      yield { line: lines.lineOf(start), index: index++, fault: reasonOf(step.value) };
-    }
-    if (pace.due) await pace.rest();
-  }
-}
-
-/** A header row is short; a first row that needs more is text. */
-const HEADER_BYTES = 64 * 1024;
-
-/** Recognised in this order when two fit equally well. */
-const DELIMITERS = [',', ';', '\t'];
-
-export interface CsvTable {
-  delimiter: string;
-  /** Offset of the first byte behind the header row. */
-  start: number;
-  /** Name of each column, in lower case; of several columns of one name only the first keeps it. */
-  columns: string[];
-}
-
-/** Excel writes a first line "sep=;" to say its delimiter. */
-function excelDelimiter(bytes: Buffer): { delimiter: string; length: number } | undefined {
-  const match = /^sep=([,;\t])\r?\n/i.exec(bytes.toString('latin1', 0, 16));
-  return match === null ? undefined : { delimiter: match[1]!, length: match[0].length };
-}
-
-function headerRow(bytes: Buffer, at: number, delimiter: string): { names: string[]; end: number } | undefined {
-  try {
-    const rows = parseSync(bytes.subarray(at, at + HEADER_BYTES), {
-      delimiter,
-      record_delimiter: ['\r\n', '\n', '\r'],
-      skip_empty_lines: true,
-      info: true,
-      to: 1,
-    }) as unknown as { record: string[]; info: { bytes: number } }[];
-    const row = rows[0];
-    return row === undefined ? undefined : { names: row.record, end: at + row.info.bytes };
-  } catch {
-    return undefined;
-  }
-}
-
-function plainName(name: string): string {
-  return name
-    .trim()
-    .toLowerCase()
-    .replace(/[\s-]+/g, '_');
-}
-
-/**
- * Recognises a table by its header row: the delimiter is the one that yields a question and an answer column.
- * @returns undefined when the text has no such row
- * @throws LoamError when it is a table with one of the two columns and not the other
- */
-export function csvTable(bytes: Buffer, file: string): CsvTable | undefined {
-  const excel = excelDelimiter(bytes);
-  const at = excel?.length ?? 0;
-  let near: { reason: string; delimiter: string } | undefined;
-  for (const delimiter of excel === undefined ? DELIMITERS : [excel.delimiter]) {
-    const header = headerRow(bytes, at, delimiter);
-    if (header === undefined) continue;
-    const plain = header.names.map(plainName);
-    const columns = plain.map((name, i) => (plain.indexOf(name) === i ? name : ''));
-    try {
-      chooseFields(columns);
-      const twice = plain.find((name, i) => isKnownField(name) && plain.indexOf(name) !== i);
-      if (twice !== undefined) {
-        throw new LoamError({
-          found: `two columns of this table are called "${twice}"`,
-          where: file,
-          fix: 'rename one',
-        });
-      }
-      return { delimiter, start: header.end, columns };
-    } catch (error) {
-      if (!(error instanceof BadRecord)) throw error;
-      // A name that Loam knows, or one like it, says that this is the header of a table and not the first line of a text.
-      if (columns.length > 1 && (columns.some(isKnownField) || error.reason.includes('(is it '))) {
-        near ??= { reason: error.reason.replaceAll('field ', 'column '), delimiter };
-      }
-    }
-  }
-  if (near === undefined) return undefined;
-  throw new LoamError({
-    found: `in the header row of this table, ${near.reason}`,
-    where: file,
-    fix: 'name the columns "instruction", "input" (if there is one) and "output" in the first row',
-  });
 }

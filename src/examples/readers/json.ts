@@ -1,146 +1,202 @@
-import { BadRecord, type RawRecord } from '../example.js';
 import {
   describeAt,
   explainJson,
-  isSpace,
   JsonFault,
-  type JsonSpan,
-  listSpans,
-  sequenceSpans,
+  OPEN_LIST,
+  OPEN_OBJECT,
   skipSpace,
   ValueScanner,
-} from '../json.js';
-import { checkRecordBytes, parseRecord } from '../shapes.js';
+} from '../../base/json.js';
+import { BadRecord, quoteName } from '../example.js';
+import { isKnownField } from '../fields.js';
 import type { Pace } from '../source.js';
-
-/** Line numbers of byte offsets, for offsets asked in rising order: each byte is looked at once. LF, CR LF and lone CR end a line. */
-export class LineCounter {
-  private line = 1;
-  private lineStart = 0;
-  private at = 0;
-
-  constructor(private readonly bytes: Uint8Array) {}
-
-  /** Line of the byte at `offset`, from 1. */
-  lineOf(offset: number): number {
-    const { bytes } = this;
-    if (offset < this.at) throw new RangeError(`offset ${offset} comes before ${this.at}`);
-    const end = Math.min(offset, bytes.length);
-    for (; this.at < end; this.at++) {
-      const byte = bytes[this.at]!;
-      if (byte === LF || (byte === CR && bytes[this.at + 1] !== LF)) {
-        this.line++;
-        this.lineStart = this.at + 1;
-      }
-    }
-    return this.line;
-  }
-
-  /** Column of the byte at `offset`, from 1, in characters (code points). */
-  columnOf(offset: number): number {
-    this.lineOf(offset);
-    return columnIn(this.bytes, this.lineStart, offset);
-  }
-}
-
-/** Characters between `lineStart` and `offset`, plus one. Counts the bytes that start a UTF-8 sequence. */
-function columnIn(bytes: Uint8Array, lineStart: number, offset: number): number {
-  let column = 1;
-  for (let i = lineStart; i < Math.min(offset, bytes.length); i++) if ((bytes[i]! & 0xc0) !== 0x80) column++;
-  return column;
-}
+import { isLineRecord, type JsonSpan, looksLikeLines, parseRecord } from './jsonl.js';
+import { LineCounter, type Reader, rawRecord, type TextFile, textLines } from './reader.js';
 
 /** Which values of a JSON file are its records. */
 export type JsonLayout =
-  /** The entries of the list at `at`. `inner`: more follows the list, because an object wraps it. */
-  | { kind: 'list'; at: number; inner: boolean }
+  /** The entries of the list at `at`. `unread`: an object wraps it, and holds other lists that might be meant. */
+  | { kind: 'list'; at: number; unread?: { name: string; offset: number }[] }
   /** Each top-level value. */
   | { kind: 'sequence'; at: number };
 
-async function* listOnly(bytes: Buffer, at: number, inner: boolean, pace: Pace): AsyncGenerator<JsonSpan> {
-  const end = skipSpace(bytes, yield* listSpans(bytes, at, pace));
-  if (inner || end >= bytes.length) return;
+/**
+ * JSON: a list of records, an object that holds one, or records one after another. Behind the first syntax error nothing can be told
+ * from anything, so it ends the reading.
+ */
+export const json = {
+  container: 'json',
+
+  async detect({ bytes }: TextFile, pace: Pace): Promise<JsonLayout | undefined> {
+    const at = skipSpace(bytes, 0);
+    const isList = bytes[at] === OPEN_LIST;
+    if (!isList && bytes[at] !== OPEN_OBJECT) return undefined;
+    const first = textLines(bytes).next().value!;
+    const second = bytes[skipSpace(bytes, first.end)];
+    // Of a list, only another list or object makes it a line among lines; after anything else it is a list with a fault behind it.
+    const more = second !== undefined && (!isList || second === OPEN_LIST || second === OPEN_OBJECT);
+    if (more && isLineRecord(bytes, first)) return undefined;
+    if (!isList) return objectLayout(bytes, at, first.end, pace);
+    return { kind: (await isBareChat(bytes, at, pace)) ? 'sequence' : 'list', at };
+  },
+
+  async *read(bytes: Buffer, layout: JsonLayout, pace: Pace) {
+    const lines = new LineCounter(bytes);
+    if (layout.kind === 'list') {
+      const unreadLines = new LineCounter(bytes);
+      for (const { name, offset } of layout.unread ?? []) {
+        const remark = { kind: 'unread-list', reason: `the list ${quoteName(name)} is not read` } as const;
+        yield { line: unreadLines.lineOf(offset), index: -1, remark };
+      }
+    }
+    let index = 0;
+    for await (const span of layout.kind === 'list'
+      ? listSpans(bytes, layout, pace)
+      : sequenceSpans(bytes, layout.at, pace)) {
+      yield rawRecord({ line: lines.lineOf(span.start), index: index++ }, () => parseRecord(bytes, span, END));
+    }
+  },
+
+  write(records: readonly unknown[]) {
+    return `[\n${records.map((record) => JSON.stringify(record, null, 1)).join(',\n')}\n]\n`;
+  },
+} satisfies Reader<JsonLayout>;
+
+/** Names under which an object wraps its list of records, in the order in which they are preferred. */
+const WRAPPERS = ['data', 'train', 'examples', 'records', 'rows', 'items', 'dataset'];
+
+/** Undefined where the object at `at` is the first of JSON lines. */
+async function objectLayout(bytes: Buffer, at: number, lineEnd: number, pace: Pace): Promise<JsonLayout | undefined> {
+  let found: Awaited<ReturnType<typeof objectSpans>>;
+  try {
+    found = await objectSpans(bytes, at, pace);
+  } catch (error) {
+    if (error instanceof JsonFault && looksLikeLines(bytes)) return undefined;
+    throw error;
+  }
+  const { fields, end } = found;
+  const sequence: JsonLayout = { kind: 'sequence', at };
+  const next = skipSpace(bytes, end);
+  if (next < bytes.length) {
+    // The object ends within the first line, or that line is broken: its fault is its own.
+    if (end <= lineEnd) return undefined;
+    if (bytes[next] === OPEN_OBJECT || bytes[next] === OPEN_LIST) return sequence;
+    const fix = 'put the records into a list: [ before the first, ] after the last, commas between';
+    throw new JsonFault(next, `${describeAt(bytes, next, '').found} after the end of the first record`, undefined, fix);
+  }
+  if (fields.some(({ name }) => isKnownField(name))) return sequence;
+  const lists = fields.filter(({ value }) => bytes[value.start] === OPEN_LIST);
+  const named = WRAPPERS.map((name) => lists.find((list) => list.name === name)).find((list) => list !== undefined);
+  const records = lists.filter(({ value }) => {
+    const entry = bytes[skipSpace(bytes, value.start + 1)];
+    return entry === OPEN_OBJECT || entry === OPEN_LIST;
+  });
+  const chosen = named ?? (records.length === 1 ? records[0] : undefined);
+  if (chosen === undefined) return sequence;
+  const unread = records.filter((list) => list !== chosen).map(({ name, value }) => ({ name, offset: value.start }));
+  return { kind: 'list', at: chosen.value.start, unread };
+}
+
+/** Whether the list at `at` is one conversation that stands in the file without a list around it. */
+async function isBareChat(bytes: Buffer, at: number, pace: Pace): Promise<boolean> {
+  const first = skipSpace(bytes, at + 1);
+  if (bytes[first] !== OPEN_OBJECT) return false;
+  try {
+    const value = parseRecord(bytes, await jsonSpan(bytes, first, pace), END) as object;
+    const has = (name: string) => Object.hasOwn(value, name);
+    return (has('role') && has('content')) || (has('from') && has('value'));
+  } catch (error) {
+    if (error instanceof JsonFault || error instanceof BadRecord) return false;
+    throw error;
+  }
+}
+
+const END = 'the end of the file';
+/** About 2 ms of scanning. */
+const STEP_BYTES = 1 << 19;
+/** An object that wraps a list of records has a handful of fields; each costs memory here. */
+const MAX_FIELDS = 10_000;
+const MAX_NAME_BYTES = 1000;
+const QUOTE = 0x22;
+const COMMA = 0x2c;
+const COLON = 0x3a;
+const CLOSE_LIST = 0x5d;
+const CLOSE_OBJECT = 0x7d;
+
+/** The span of the value at `at`. @throws JsonFault when no value ends there. */
+async function jsonSpan(bytes: Buffer, at: number, pace: Pace): Promise<JsonSpan> {
+  const scanner = new ValueScanner(bytes, at);
+  while (!scanner.advance(STEP_BYTES)) if (pace.due) await pace.rest();
+  if (scanner.broken || scanner.end === at) throw explainJson(bytes, at, END);
+  return { start: at, end: scanner.end, depth: scanner.deepest };
+}
+
+/**
+ * Spans of the entries of the list at `list.at`. The consumer parses each span before it asks for the next, so that the first syntax
+ * error of the file is the one that is reported.
+ */
+async function* listSpans(bytes: Buffer, list: JsonLayout & { kind: 'list' }, pace: Pace): AsyncGenerator<JsonSpan> {
+  let at = skipSpace(bytes, list.at + 1);
+  while (bytes[at] !== CLOSE_LIST) {
+    const span = await jsonSpan(bytes, at, pace);
+    yield span;
+    at = skipSpace(bytes, span.end);
+    if (bytes[at] === CLOSE_LIST) break;
+    if (bytes[at] !== COMMA) {
+      const { found, fix } = describeAt(bytes, at, END);
+      throw new JsonFault(at, found, 'a comma or ] after the record', fix);
+    }
+    const comma = at;
+    at = skipSpace(bytes, at + 1);
+    if (bytes[at] === CLOSE_LIST) {
+      throw new JsonFault(comma, 'a comma after the last record', ']', 'take the comma out');
+    }
+  }
+  const end = skipSpace(bytes, at + 1);
+  if (list.unread !== undefined || end >= bytes.length) return;
   const { found, fix } = describeAt(bytes, end, '');
   throw new JsonFault(end, `${found} after the end of the list`, 'the end of the file', fix);
 }
 
-/** Records of a JSON file. @throws JsonFault at the first syntax error: behind it nothing can be told from anything. */
-export async function* jsonRecords(bytes: Buffer, layout: JsonLayout, pace: Pace): AsyncGenerator<RawRecord> {
-  const lines = new LineCounter(bytes);
-  const spans =
-    layout.kind === 'list' ? listOnly(bytes, layout.at, layout.inner, pace) : sequenceSpans(bytes, layout.at, pace);
-  let index = 0;
-  for await (const span of spans) {
-    const where = { line: lines.lineOf(span.start), index: index++ };
-    try {
-      yield { ...where, value: parseRecord(bytes, span) };
-    } catch (error) {
-      if (!(error instanceof BadRecord)) throw error;
-      yield { ...where, fault: error };
-    }
+/** Spans of the values that stand one after another from `at` to the end of the file, with nothing between them. */
+async function* sequenceSpans(bytes: Buffer, at: number, pace: Pace): AsyncGenerator<JsonSpan> {
+  for (at = skipSpace(bytes, at); at < bytes.length; ) {
+    const span = await jsonSpan(bytes, at, pace);
+    yield span;
+    at = skipSpace(bytes, span.end);
   }
 }
 
-const LF = 0x0a;
-const CR = 0x0d;
-const LINE_END = 'the end of the line';
-
-/** Lines from `at` on that are not blank, without the white space around them. LF, CR LF and lone CR end a line. */
-export function* textLines(
+/** Fields of the object whose `{` is at `at`, without parsing their values, and the offset behind its `}`. */
+async function objectSpans(
   bytes: Buffer,
-  at = 0,
-): Generator<{ line: number; lineStart: number; start: number; end: number }> {
-  let line = 1;
-  let lineStart = at;
-  // Every search goes over its bytes once: for LF from the last one found, for CR up to the next LF.
-  let feed = -1;
-  for (;;) {
-    for (; at < bytes.length && isSpace(bytes[at]); at++) {
-      if (bytes[at] !== LF && (bytes[at] !== CR || bytes[at + 1] === LF)) continue;
-      line++;
-      lineStart = at + 1;
-    }
-    if (at >= bytes.length) return;
-    if (feed < at) feed = bytes.indexOf(LF, at);
-    if (feed === -1) feed = bytes.length;
-    const lone = bytes.subarray(at, feed).indexOf(CR);
-    const stop = lone === -1 ? feed : at + lone;
-    let end = stop;
-    while (isSpace(bytes[end - 1])) end--;
-    yield { line, lineStart, start: at, end };
-    at = stop;
+  at: number,
+  pace: Pace,
+): Promise<{ fields: { name: string; value: JsonSpan }[]; end: number }> {
+  const fields: { name: string; value: JsonSpan }[] = [];
+  const start = at;
+  at = skipSpace(bytes, at + 1);
+  while (bytes[at] !== CLOSE_OBJECT || fields.length > 0) {
+    const name = bytes[at] === QUOTE ? await jsonSpan(bytes, at, pace) : undefined;
+    const colon = name === undefined ? at : skipSpace(bytes, name.end);
+    if (name === undefined || bytes[colon] !== COLON) throw explainJson(bytes, start, END);
+    const value = await jsonSpan(bytes, skipSpace(bytes, colon + 1), pace);
+    fields.push({ name: fieldName(bytes, name), value });
+    if (fields.length > MAX_FIELDS) throw new JsonFault(start, `an object with over ${MAX_FIELDS} fields`, 'a list');
+    at = skipSpace(bytes, value.end);
+    if (bytes[at] === CLOSE_OBJECT) break;
+    if (bytes[at] !== COMMA) throw explainJson(bytes, start, END);
+    at = skipSpace(bytes, at + 1);
   }
+  return { fields, end: at + 1 };
 }
 
-/** One line of a JSON lines file as a record. */
-export function lineRecord(bytes: Buffer, where: { lineStart: number; start: number; end: number }): unknown {
-  const { lineStart, start, end } = where;
-  const text = bytes.subarray(start, end);
-  checkRecordBytes(text);
-  const scanner = new ValueScanner(text, 0);
-  scanner.advance(text.length);
+/** Of a field; empty for a name too long to be one that Loam knows. */
+function fieldName(bytes: Buffer, { start, end }: JsonSpan): string {
+  if (end - start > MAX_NAME_BYTES) return '';
   try {
-    if (scanner.broken || scanner.end < text.length) throw explainJson(text, 0, LINE_END);
-    return parseRecord(text, { start: 0, end: text.length, depth: scanner.deepest }, LINE_END);
-  } catch (error) {
-    if (!(error instanceof JsonFault)) throw error;
-    const { offset, found, expected, fix } = error;
-    const column = columnIn(bytes, lineStart, start + offset);
-    const wanted = expected === undefined ? '' : `, expected ${expected}`;
-    throw new BadRecord('syntax', `column ${column}: ${found}${wanted}${fix === undefined ? '' : `; ${fix}`}`);
-  }
-}
-
-/** Records of a JSON lines file: a broken line is one bad record. */
-export function* lineRecords(bytes: Buffer): Generator<RawRecord> {
-  let index = 0;
-  for (const where of textLines(bytes)) {
-    const at = { line: where.line, index: index++ };
-    try {
-      yield { ...at, value: lineRecord(bytes, where) };
-    } catch (error) {
-      if (!(error instanceof BadRecord)) throw error;
-      yield { ...at, fault: error };
-    }
+    return String(JSON.parse(bytes.toString('utf8', start, end)));
+  } catch {
+    throw explainJson(bytes, start, END);
   }
 }

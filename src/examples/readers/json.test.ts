@@ -3,11 +3,11 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { it } from 'node:test';
-import { Random } from '../base/random.js';
-import { explainJson, JsonFault } from './json.js';
-import { loadDataset } from './loadDataset.js';
-import { jsonRecords } from './readers/json.js';
-import { Pace } from './source.js';
+import { explainJson, JsonFault } from '../../base/json.js';
+import { Random } from '../../base/random.js';
+import { loadDataset } from '../loadDataset.js';
+import { Pace } from '../source.js';
+import { json } from './json.js';
 
 const A = '{"instruction":"a","output":"b"}';
 
@@ -90,8 +90,8 @@ function randomJson(random: Random, depth: number): string {
 async function read(text: string): Promise<unknown[] | JsonFault> {
   const values: unknown[] = [];
   try {
-    const layout = { kind: 'list' as const, at: 0, inner: false };
-    for await (const record of jsonRecords(Buffer.from(text), layout, new Pace())) {
+    const layout = { kind: 'list' as const, at: 0 };
+    for await (const record of json.read(Buffer.from(text), layout, new Pace())) {
       assert.ok('value' in record);
       values.push(record.value);
     }

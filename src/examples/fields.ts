@@ -1,0 +1,179 @@
+import { bytes as inUnits } from '../base/format.js';
+import { BadRecord, MAX_FIELD_BYTES, quoteName, type Remark } from './example.js';
+
+/** The fields of a record: which name means what, what a misspelt one was meant to be, and the text that a field holds. */
+
+/** Names of the fields (JSON) and columns (CSV) that hold a question and its answer; the first that is there counts. */
+const QUESTION = ['instruction', 'prompt', 'question', 'query', 'user', 'input'];
+const ANSWER = ['output', 'completion', 'response', 'answer', 'assistant'];
+/** Text that belongs to the question and follows it on a new line. */
+const CONTEXT = ['input', 'context'];
+export const SYSTEM = ['system', 'system_prompt'];
+/** Fields that hold a conversation. */
+export const CHAT = ['messages', 'conversations', 'conversation'];
+
+const KNOWN = new Set([...QUESTION, ...ANSWER, ...CONTEXT, ...SYSTEM, ...CHAT]);
+
+export function isKnownField(name: string): boolean {
+  return KNOWN.has(name);
+}
+
+interface PairFields {
+  question: string;
+  context?: string;
+  answer: string;
+  system?: string;
+}
+
+/**
+ * Picks the fields of a question and answer pair by their names.
+ * @throws BadRecord naming what is missing, and the name that looks like it. A name that looks like an optional field is refused
+ * too: passing over "imput" would train on half of the question.
+ */
+export function chooseFields(names: readonly string[]): PairFields {
+  const has = new Set(names);
+  const strange = names.filter((name) => !KNOWN.has(name));
+  const answer = ANSWER.find((name) => has.has(name));
+  const question = QUESTION.find((name) => has.has(name));
+  if (question === undefined || answer === undefined) {
+    const reasons: string[] = [];
+    if (question === undefined && answer === undefined) {
+      const chat = CHAT.map((name) => similarName(name, strange)).find((name) => name !== undefined);
+      if (chat !== undefined)
+        throw new BadRecord('missing-field', `field "messages" is missing (is it ${quoteName(chat)}?)`);
+    }
+    if (question === undefined) reasons.push(missing(PARTNER[answer ?? ''] ?? 'instruction', QUESTION, strange));
+    if (answer === undefined) reasons.push(missing(PARTNER[question ?? ''] ?? 'output', ANSWER, strange));
+    throw new BadRecord('missing-field', reasons.join(' and '));
+  }
+  if (question === 'input') {
+    const meant = similarName('instruction', strange);
+    if (meant !== undefined) {
+      throw new BadRecord('missing-field', `field "instruction" is missing (is it ${quoteName(meant)}?)`);
+    }
+  }
+  const context = CONTEXT.find((name) => name !== question && has.has(name));
+  if (context === undefined && strange.length > 0) {
+    // "context" by case only: "content" is one edit away and a common field of its own.
+    const meant =
+      (question === 'input' ? undefined : similarName('input', strange)) ?? similarName('context', strange, false);
+    if (meant !== undefined) {
+      throw new BadRecord('missing-field', `field ${quoteName(meant)} is unknown (is it "${nearest(meant)}"?)`);
+    }
+  }
+  return { question, context, answer, system: SYSTEM.find((name) => has.has(name)) };
+}
+
+/** Which names go together, for saying what is missing: prompt and completion, question and answer. */
+const PARTNER: Record<string, string> = {
+  prompt: 'completion',
+  question: 'answer',
+  query: 'response',
+  user: 'assistant',
+  completion: 'prompt',
+  answer: 'question',
+  assistant: 'user',
+};
+
+function missing(wanted: string, family: readonly string[], strange: readonly string[]): string {
+  const meant = [wanted, ...family].map((name) => similarName(name, strange)).find((name) => name !== undefined);
+  return `field "${wanted}" is missing${meant === undefined ? '' : ` (is it ${quoteName(meant)}?)`}`;
+}
+
+function nearest(meant: string): string {
+  return similarName('context', [meant], false) === undefined ? 'input' : 'context';
+}
+
+/**
+ * The name among `names` that was probably meant to be `wanted`: the same but for case and outer space, or (with `typos`) one
+ * edit away, two for words of more than 5 letters.
+ */
+export function similarName(wanted: string, names: readonly string[], typos = true): string | undefined {
+  const same = names.find((name) => plain(name) === wanted);
+  if (same !== undefined || !typos) return same;
+  const most = wanted.length > 5 ? 2 : 1;
+  return names.find((name) => {
+    const spelt = plain(name);
+    return Math.abs(spelt.length - wanted.length) <= most && edits(spelt, wanted) <= most;
+  });
+}
+
+function plain(name: string): string {
+  return name.trim().toLowerCase();
+}
+
+/** Edits (insert, delete, replace, swap of neighbours) from `a` to `b`: optimal string alignment, Damerau 1964. */
+function edits(a: string, b: string): number {
+  let before: number[] = [];
+  let row = Array.from({ length: b.length + 1 }, (_, j) => j);
+  for (let i = 1; i <= a.length; i++) {
+    const next = [i];
+    for (let j = 1; j <= b.length; j++) {
+      const same = a[i - 1] === b[j - 1];
+      let least = Math.min(row[j]! + 1, next[j - 1]! + 1, row[j - 1]! + (same ? 0 : 1));
+      if (i > 1 && j > 1 && a[i - 1] === b[j - 2] && a[i - 2] === b[j - 1]) least = Math.min(least, before[j - 2]! + 1);
+      next.push(least);
+    }
+    before = row;
+    row = next;
+  }
+  return row[b.length]!;
+}
+
+/** The kind of a JSON value, as a person says it. */
+export function kindOf(value: unknown): string {
+  if (value === null) return 'null';
+  if (Array.isArray(value)) return 'a list';
+  switch (typeof value) {
+    case 'string':
+      return 'a text';
+    case 'number':
+      return 'a number';
+    case 'boolean':
+      return 'true or false';
+    default:
+      return 'an object';
+  }
+}
+
+/**
+ * A text field of a record. A number or a truth value is taken as the text it is written as, with a remark: a table of sums or of
+ * yes/no labels is meant that way, and refusing it would help nobody. Not so a number that JavaScript cannot hold exactly.
+ * @param name how to name the field in a reason: `"output"`, `messages[2].content`
+ * @throws BadRecord when it is no text, too long, or holds characters no text has
+ */
+export function readText(value: unknown, name: string, remarks: Remark[]): string {
+  if (typeof value === 'number' || typeof value === 'boolean') {
+    if (typeof value === 'number' && !(Number.isFinite(value) && Math.abs(value) <= Number.MAX_SAFE_INTEGER)) {
+      throw new BadRecord('wrong-type', `${name} is a number too large to be exact, expected a text; put it in quotes`);
+    }
+    remarks.push({ kind: 'converted', reason: `${name} is ${kindOf(value)} and was taken as text` });
+    return String(value);
+  }
+  if (typeof value !== 'string') throw new BadRecord('wrong-type', `${name} is ${kindOf(value)}, expected a text`);
+  // A UTF-16 unit takes at most 3 bytes, so most texts need no count.
+  if (value.length * 3 > MAX_FIELD_BYTES && Buffer.byteLength(value) > MAX_FIELD_BYTES) {
+    const found = `${name} has ${inUnits(Buffer.byteLength(value))}`;
+    throw new BadRecord('too-long', `${found}, the limit of a field is ${inUnits(MAX_FIELD_BYTES)}`);
+  }
+  if (value.includes('\0')) throw new BadRecord('encoding', `${name} holds a NUL character (U+0000)`);
+  if (/\p{Surrogate}/u.test(value)) {
+    throw new BadRecord('encoding', `${name} holds half a character (a lone surrogate)`);
+  }
+  if (value.includes('\ufffd')) {
+    remarks.push({
+      kind: 'damaged-text',
+      reason: `${name} holds U+FFFD, which stands where an earlier program lost text`,
+    });
+  }
+  return value;
+}
+
+/** As `readText`, and refuses a text of white space only. */
+export function readFilledText(value: unknown, name: string, remarks: Remark[]): string {
+  if (value === null || value === undefined) throw new BadRecord('empty', `${name} is empty`);
+  const text = readText(value, name, remarks);
+  // Not trim(): it would copy a long text to answer yes or no.
+  if (!/\S/.test(text)) throw new BadRecord('empty', `${name} is empty`);
+  return text;
+}

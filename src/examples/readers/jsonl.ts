@@ -1,0 +1,92 @@
+import { explainJson, JsonFault, OPEN_LIST, OPEN_OBJECT, ValueScanner } from '../../base/json.js';
+import { BadRecord, MAX_DEPTH } from '../example.js';
+import { checkRecordBytes, columnIn, type Reader, rawRecord, type TextLine, textLines } from './reader.js';
+
+/** JSON lines: a record to a line. A broken line costs its record and no other. */
+export const jsonl: Reader<true> = {
+  container: 'jsonl',
+
+  /** After JSON, which leaves what begins like it to lines. */
+  detect({ bytes }) {
+    const { start } = textLines(bytes).next().value!;
+    return bytes[start] === OPEN_OBJECT || bytes[start] === OPEN_LIST || looksLikeLines(bytes) || undefined;
+  },
+
+  *read(bytes) {
+    let index = 0;
+    for (const line of textLines(bytes)) {
+      yield rawRecord({ line: line.line, index: index++ }, () => lineRecord(bytes, line));
+    }
+  },
+
+  write(records) {
+    return `${records.map((record) => JSON.stringify(record)).join('\n')}\n`;
+  },
+};
+
+/** Lines that are looked at to tell JSON lines with a broken start from something else. */
+const HEAD_LINES = 10;
+const HEAD_LINE_BYTES = 1_000_000;
+
+/** One of the first lines is a whole object: the file is JSON lines although its first line is not. */
+export function looksLikeLines(bytes: Buffer): boolean {
+  let seen = 0;
+  for (const line of textLines(bytes)) {
+    if (seen++ > HEAD_LINES) return false;
+    // Not indented: a list entry that is printed on a line of its own usually is.
+    if (bytes[line.lineStart] !== OPEN_OBJECT || line.end - line.start > HEAD_LINE_BYTES) continue;
+    if (isLineRecord(bytes, line)) return true;
+  }
+  return false;
+}
+
+/** Whether the line is a record, and nothing else. */
+export function isLineRecord(bytes: Buffer, line: TextLine): boolean {
+  return 'value' in rawRecord({ line: line.line, index: 0 }, () => lineRecord(bytes, line));
+}
+
+const LINE_END = 'the end of the line';
+
+/** @throws BadRecord */
+function lineRecord(bytes: Buffer, { lineStart, start, end }: TextLine): unknown {
+  const text = bytes.subarray(start, end);
+  checkRecordBytes(text);
+  const scanner = new ValueScanner(text, 0);
+  scanner.advance(text.length);
+  try {
+    if (scanner.broken || scanner.end < text.length) throw explainJson(text, 0, LINE_END);
+    return parseRecord(text, { start: 0, end: text.length, depth: scanner.deepest }, LINE_END);
+  } catch (error) {
+    if (!(error instanceof JsonFault)) throw error;
+    const { offset, found, expected, fix } = error;
+    const column = columnIn(bytes, lineStart, start + offset);
+    const wanted = expected === undefined ? '' : `, expected ${expected}`;
+    throw new BadRecord('syntax', `column ${column}: ${found}${wanted}${fix === undefined ? '' : `; ${fix}`}`);
+  }
+}
+
+/** Where one value stands in the file. */
+export interface JsonSpan {
+  start: number;
+  end: number;
+  /** Most brackets open at once inside it. */
+  depth: number;
+}
+
+/**
+ * The value of a record.
+ * @param fileEnd how to name the end of `bytes`
+ * @throws BadRecord when its size, encoding or nesting is refused
+ * @throws JsonFault when it is not JSON
+ */
+export function parseRecord(bytes: Buffer, { start, end, depth }: JsonSpan, fileEnd: string): unknown {
+  const record = bytes.subarray(start, end);
+  checkRecordBytes(record);
+  if (depth > MAX_DEPTH) throw new BadRecord('too-long', `it is nested more than ${MAX_DEPTH} levels deep`);
+  try {
+    return JSON.parse(record.toString('utf8'));
+  } catch {
+    // Not given on as cause: V8's message quotes the user's text.
+    throw explainJson(bytes, start, fileEnd);
+  }
+}
