@@ -118,10 +118,10 @@ export function systemCode(error: unknown): string | undefined {
   return error instanceof LoamError || typeof code !== 'string' ? undefined : code;
 }
 
-/** Whether an error, or the one that it explains, says that the disk or the user's share of it is full. */
+/** Whether an error says that the disk, or the user's share of it, is full. */
 export function isDiskFull(error: unknown): boolean {
-  const { code, cause } = (error ?? {}) as { code?: unknown; cause?: unknown };
-  return code === 'ENOSPC' || code === 'EDQUOT' || (cause !== undefined && isDiskFull(cause));
+  const code = systemCode(error);
+  return code === 'ENOSPC' || code === 'EDQUOT' || (error instanceof LoamError && error.code === 'disk-full');
 }
 
 /** Longer names are cut in messages: a hostile file may carry a 64 kB one. */
@@ -137,47 +137,4 @@ export function quote(text: string): string {
   const cut = text.length > SHOWN_CHARACTERS ? `${text.slice(0, SHOWN_CHARACTERS)}…` : text;
   const safe = cut.replace(/[\p{C}\p{Zl}\p{Zp}"\\]/gu, (c) => short[c] ?? `\\u{${c.codePointAt(0)!.toString(16)}}`);
   return `"${safe}"`;
-}
-
-/** An error on its way to another process. */
-export interface SentError {
-  name: string;
-  /** Of a stated failure. */
-  fault?: Fault;
-  /** Code of the system's error behind it, such as ENOSPC. */
-  code?: string;
-  /** Of a bug: where it happened. Its message may hold anything and is not sent. */
-  frames?: string;
-}
-
-export function packError(error: unknown): SentError {
-  if (error instanceof LoamError) {
-    const { code } = (error.cause ?? {}) as { code?: string };
-    return { name: error.name, fault: error.fault, ...(code && { code: String(code) }) };
-  }
-  return { name: error instanceof Error ? error.name : 'Error', frames: framesOf(error) };
-}
-
-/** A stated failure comes out as one of the same class; a subclass as LoamError of its name. */
-export function unpackError({ name, fault, code, frames }: SentError): Error {
-  if (!fault) {
-    const error = new Error(`an unexpected ${name} in another process`);
-    error.stack = `${error.message}\n${frames ?? ''}`;
-    return error;
-  }
-  const options = code === undefined ? undefined : { cause: Object.assign(new Error(code), { code }) };
-  if (name === 'StoppedError') return new StoppedError(fault.found);
-  if (name === 'UsageError') return new UsageError(fault, options);
-  const error = new LoamError(fault, options);
-  return name === 'LoamError' ? error : Object.defineProperty(error, 'name', { value: name });
-}
-
-/** The lines of a stack that say where, without the message above them. */
-export function framesOf(error: unknown): string {
-  const stack = error instanceof Error ? (error.stack ?? '') : '';
-  return stack
-    .split('\n')
-    .filter((line) => /^\s+at /.test(line))
-    .slice(0, 12)
-    .join('\n');
 }

@@ -2,9 +2,11 @@ import { createHash, randomBytes } from 'node:crypto';
 import { constants } from 'node:fs';
 import { type FileHandle, mkdir, open, rename, rm, stat, statfs } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
-import { LoamError, systemCode, throwIfStopped, UsageError } from './errors.js';
+import { type Fault, LoamError, systemCode, throwIfStopped, UsageError } from './errors.js';
 import { Run } from './events.js';
 import { bytes } from './format.js';
+
+/** Files: read to the byte, written to the end and only under their name when complete, hashed; the system's errors in words. */
 
 const reasons: Record<string, string> = {
   ENOENT: 'there is no file here',
@@ -19,8 +21,15 @@ const reasons: Record<string, string> = {
 export function explainReadError(error: unknown, path: string): unknown {
   const code = systemCode(error);
   if (typeof code !== 'string') return error;
-  const found = reasons[code] ?? `the file cannot be read (${code})`;
-  return new LoamError({ found, where: path, expected: code === 'EISDIR' ? 'a file' : undefined }, { cause: error });
+  return new LoamError(
+    {
+      code: code === 'ENOENT' || code === 'ENOTDIR' ? 'not-found' : 'unreadable',
+      found: reasons[code] ?? `the file cannot be read (${code})`,
+      where: path,
+      expected: code === 'EISDIR' ? 'a file' : undefined,
+    },
+    { cause: error },
+  );
 }
 
 /**
@@ -35,7 +44,7 @@ export async function openRegularFile(path: string): Promise<{ file: FileHandle;
     const stat = await file.stat();
     if (!stat.isFile()) {
       const found = stat.isDirectory() ? 'this is a folder' : 'this is a device, pipe or socket';
-      throw new LoamError({ found, expected: 'a regular file', where: path });
+      throw new LoamError({ code: 'unreadable', found, expected: 'a regular file', where: path });
     }
     return { file, size: stat.size };
   } catch (error) {
@@ -44,14 +53,19 @@ export async function openRegularFile(path: string): Promise<{ file: FileHandle;
   }
 }
 
-/** Bytes asked of the system at once; Node refuses reads of 2^31 bytes and more. */
-const READ_BYTES = 64 * 1024 * 1024;
+/** What can be read at any place: a file handle, or one that decrypts. */
+export interface Positioned {
+  read(buffer: Uint8Array, offset: number, length: number, position: number): Promise<{ bytesRead: number }>;
+}
 
-/** Fills `target` from `position` on. @returns bytes read: fewer than asked for only where the file ends */
-export async function readFully(file: FileHandle, target: Uint8Array, position: number): Promise<number> {
+/** Bytes asked of the system or handed to it at once; it takes less than 2^31 per call. */
+const CALL_BYTES = 64 * 1024 * 1024;
+
+/** Fills `target` from `position` on. @returns bytes read: fewer than asked for only if the file ends there */
+export async function readFully(file: Positioned, target: Uint8Array, position: number): Promise<number> {
   let done = 0;
   while (done < target.length) {
-    const length = Math.min(READ_BYTES, target.length - done);
+    const length = Math.min(CALL_BYTES, target.length - done);
     const { bytesRead } = await file.read(target, done, length, position + done);
     if (bytesRead === 0) break;
     done += bytesRead;
@@ -59,13 +73,50 @@ export async function readFully(file: FileHandle, target: Uint8Array, position: 
   return done;
 }
 
-/** Bytes handed to the system at once: it takes less than 2^31 a call. */
-const WRITE_BYTES = 64 * 1024 * 1024;
+/** The first bytes of a file, fewer if it is shorter. Throws the file system's errors. */
+export async function readStart(path: string, bytes: number): Promise<Buffer> {
+  await using file = await open(path, 'r');
+  const start = Buffer.alloc(bytes);
+  return start.subarray(0, await readFully(file, start, 0));
+}
 
-/** Writes all bytes at the file's position: one call of the system may take only some of them. */
-export async function writeAll(file: FileHandle, bytes: Uint8Array): Promise<void> {
+/** Large reads keep flash storage near its sequential speed. */
+const CHUNK_BYTES = 4 * 1024 * 1024;
+
+/** The file from `position` on, in chunks that share one buffer. Throws the file system's errors, StoppedError. */
+export async function* readChunks(file: Positioned, position = 0, signal?: AbortSignal): AsyncGenerator<Buffer, void> {
+  const buffer = Buffer.allocUnsafe(CHUNK_BYTES);
+  for (;;) {
+    throwIfStopped(signal);
+    const read = await readFully(file, buffer, position);
+    if (read > 0) yield buffer.subarray(0, read);
+    if (read < CHUNK_BYTES) return;
+    position += read;
+  }
+}
+
+/** The SHA-256 of a file, hex; its events are the bytes done and all. The result rejects with the file system's errors, and StoppedError. */
+export function hashFile(path: string, signal?: AbortSignal): Run<{ done: number; total: number }, string> {
+  return new Run(async (emit, signal) => {
+    await using file = await open(path, 'r');
+    const total = (await file.stat()).size;
+    const hash = createHash('sha256');
+    let done = 0;
+    for await (const chunk of readChunks(file, 0, signal)) {
+      hash.update(chunk);
+      done += chunk.length;
+      emit({ done, total });
+    }
+    return hash.digest('hex');
+  }, signal);
+}
+
+/** Writes all bytes, at `position` or where the file stands: one call of the system may take only some of them. */
+export async function writeAll(file: FileHandle, bytes: Uint8Array, position?: number): Promise<void> {
   for (let done = 0; done < bytes.length; ) {
-    done += (await file.write(bytes, done, Math.min(WRITE_BYTES, bytes.length - done))).bytesWritten;
+    const length = Math.min(CALL_BYTES, bytes.length - done);
+    const at = position === undefined ? null : position + done;
+    done += (await file.write(bytes, done, length, at)).bytesWritten;
   }
 }
 
@@ -75,12 +126,8 @@ export async function writeAll(file: FileHandle, bytes: Uint8Array): Promise<voi
  */
 export async function syncFolder(folder: string): Promise<void> {
   try {
-    const handle = await open(folder, 'r');
-    try {
-      await handle.sync();
-    } finally {
-      await handle.close();
-    }
+    await using handle = await open(folder, 'r');
+    await handle.sync();
   } catch {
     // As good as this system allows.
   }
@@ -108,29 +155,32 @@ function partialPath(path: string): string {
 
 const elsewhere = 'choose another path with --out or LOAM_HOME';
 
+/** What a writing error of the system means, by its code. */
+const writeFaults: Record<string, Fault> = {
+  ENOSPC: {
+    code: 'disk-full',
+    found: 'the disk is full',
+    fix: 'free some space and run again; nothing was left half-written',
+  },
+  EACCES: { found: 'no permission to write here' },
+  EISDIR: { found: 'the path is not a file that can be written' },
+  // The folder is there: /proc and its like take no files of ours.
+  ENOENT: { found: 'no file can be made here' },
+};
+const sameFault: Record<string, string> = {
+  EDQUOT: 'ENOSPC',
+  EPERM: 'EACCES',
+  EROFS: 'EACCES',
+  ENOTDIR: 'EISDIR',
+  EEXIST: 'EISDIR',
+};
+
 /** Turns the errors of a full or read-only disk into a sentence that says what to do. */
 export function explainWriteError(error: unknown, path: string): unknown {
-  const code = systemCode(error);
-  if (code === 'ENOSPC' || code === 'EDQUOT') {
-    return new LoamError(
-      { found: 'the disk is full', where: path, fix: 'free some space and run again; nothing was left half-written' },
-      { cause: error },
-    );
-  }
-  if (code === 'EACCES' || code === 'EPERM' || code === 'EROFS') {
-    return new LoamError({ found: 'no permission to write here', where: path, fix: elsewhere }, { cause: error });
-  }
-  if (code === 'EISDIR' || code === 'ENOTDIR' || code === 'EEXIST') {
-    return new LoamError(
-      { found: 'the path is not a file that can be written', where: path, fix: elsewhere },
-      { cause: error },
-    );
-  }
-  // The folder is there: /proc and its like take no files of ours.
-  if (code === 'ENOENT') {
-    return new LoamError({ found: 'no file can be made here', where: path, fix: elsewhere }, { cause: error });
-  }
-  return error;
+  const code = systemCode(error) ?? '';
+  const fault = writeFaults[sameFault[code] ?? code];
+  if (fault === undefined) return error;
+  return new LoamError({ code: 'unwritable', where: path, fix: elsewhere, ...fault }, { cause: error });
 }
 
 /**
@@ -145,13 +195,11 @@ export async function writeFileAtomic(
   const partial = partialPath(path);
   try {
     await mkdir(dirname(path), { recursive: true });
-    const file = await open(partial, 'wx', mode);
-    try {
+    {
+      await using file = await open(partial, 'wx', mode);
       if (typeof write === 'function') await write(file);
       else await file.writeFile(write);
       await file.sync();
-    } finally {
-      await file.close();
     }
     await rename(partial, path);
   } catch (error) {
@@ -170,6 +218,7 @@ export async function requireWritable(path: string): Promise<void> {
   // The rename at the end would put a file in the place of a device such as /dev/null.
   if (found && !found.isFile()) {
     throw new LoamError({
+      code: 'unwritable',
       found: found.isDirectory() ? 'this is a folder' : 'this is a pipe or a device',
       expected: 'the path of a file to write',
       where: path,
@@ -185,31 +234,6 @@ export async function requireWritable(path: string): Promise<void> {
   } catch (error) {
     throw explainWriteError(error, path);
   }
-}
-
-/** Large reads keep flash storage near its sequential speed. */
-const CHUNK = 4 * 1024 * 1024;
-
-/** The SHA-256 of a file, hex; its events are the bytes done. The result rejects with the file system's errors, and StoppedError. */
-export function hashFile(path: string, signal?: AbortSignal): Run<number, string> {
-  return new Run(async (emit, signal) => {
-    const file = await open(path, 'r');
-    try {
-      const hash = createHash('sha256');
-      const buffer = Buffer.allocUnsafe(CHUNK);
-      let done = 0;
-      for (;;) {
-        throwIfStopped(signal);
-        const { bytesRead } = await file.read(buffer, 0, CHUNK, done);
-        if (bytesRead === 0) return hash.digest('hex');
-        hash.update(buffer.subarray(0, bytesRead));
-        done += bytesRead;
-        emit(done);
-      }
-    } finally {
-      await file.close();
-    }
-  }, signal);
 }
 
 /** Free bytes that a user may write in a folder, or in the nearest one above it that exists; null if the file system does not say. */

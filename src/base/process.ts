@@ -1,6 +1,9 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { homedir, setPriority } from 'node:os';
 import { join, resolve } from 'node:path';
+import { type Fault, LoamError, StoppedError, UsageError } from './errors.js';
+
+/** This process: where its state lies, its version and priority, and errors on their way to another one. */
 
 /** Folder of all state (models, runs, adapters): `LOAM_HOME`, or `~/.loam`. Read at each call so that tests can move it. */
 export function loamHome(...parts: string[]): string {
@@ -32,4 +35,41 @@ export function lowerPriority(nice: number): void {
       // It has ended meanwhile, or may not be changed.
     }
   }
+}
+
+/** An error on its way to another process. */
+export interface SentError {
+  name: string;
+  /** Of a stated failure. */
+  fault?: Fault;
+  /** Of a bug: where it happened. Its message may hold anything and is not sent. */
+  frames?: string;
+}
+
+export function packError(error: unknown): SentError {
+  if (error instanceof LoamError) return { name: error.name, fault: error.fault };
+  return { name: error instanceof Error ? error.name : 'Error', frames: framesOf(error) };
+}
+
+/** A stated failure comes out as one of the same class; a subclass as LoamError of its name. */
+export function unpackError({ name, fault, frames }: SentError): Error {
+  if (!fault) {
+    const error = new Error(`an unexpected ${name} in another process`);
+    error.stack = `${error.message}\n${frames ?? ''}`;
+    return error;
+  }
+  if (name === 'StoppedError') return new StoppedError(fault.found);
+  if (name === 'UsageError') return new UsageError(fault);
+  const error = new LoamError(fault);
+  return name === 'LoamError' ? error : Object.defineProperty(error, 'name', { value: name });
+}
+
+/** The lines of a stack that say where, without the message above them. */
+export function framesOf(error: unknown): string {
+  const stack = error instanceof Error ? (error.stack ?? '') : '';
+  return stack
+    .split('\n')
+    .filter((line) => /^\s+at /.test(line))
+    .slice(0, 12)
+    .join('\n');
 }

@@ -1,4 +1,3 @@
-import { stat } from 'node:fs/promises';
 import type { Run } from '../base/events.js';
 import { bytes, count, duration } from '../base/format.js';
 import { hashFile } from '../base/io.js';
@@ -240,8 +239,5 @@ export function showResult(result: TuneResult, output: Output): void {
 
 /** The SHA-256 of a model's file, with a progress line. */
 export async function hashModel(path: string, output: Output, signal: AbortSignal): Promise<string> {
-  const { size } = await stat(path);
-  const hashing = hashFile(path, signal);
-  for await (const done of hashing) output.progress('hashing the model', done, size);
-  return await hashing.result;
+  return await hashFile(path, signal).each(({ done, total }) => output.progress('hashing the model', done, total));
 }

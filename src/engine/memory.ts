@@ -1,12 +1,13 @@
 import { randomBytes } from 'node:crypto';
-import { close, fstatSync, write } from 'node:fs';
-import { type FileHandle, mkdtemp, open, rm } from 'node:fs/promises';
+import { close, fstatSync } from 'node:fs';
+import { mkdtemp, open, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { LoamError } from '../base/errors.js';
+import { writeAll } from '../base/io.js';
 import { callAsync, fn, int, Library, long, pointer, size, string, systemFunction, u32 } from './ffi.js';
 
 /** What `make` gives, made at the first call. */
@@ -48,30 +49,26 @@ const posix = once(() =>
 export async function mapFile(path: string): Promise<MappedFile | undefined> {
   if (process.platform === 'win32') return undefined;
   const { mmap, munmap, madvise } = posix();
-  const file = await open(path, 'r');
-  try {
-    const { size } = await file.stat();
-    const address = await callAsync(mmap, null, size, PROT_READ, MAP_PRIVATE, file.fd, 0);
-    if (address === null || BigInt.asIntN(64, address) === -1n) {
-      throw new LoamError({ found: 'the file cannot be mapped into memory', where: path });
-    }
-    let mapped = true;
-    return {
-      address,
-      size,
-      release(offset, length) {
-        const from = Math.ceil(offset / pageSize) * pageSize;
-        const to = Math.floor((offset + length) / pageSize) * pageSize;
-        if (mapped && to > from) madvise(address + BigInt(from), to - from, MADV_DONTNEED);
-      },
-      [Symbol.dispose]() {
-        if (mapped) munmap(address, size);
-        mapped = false;
-      },
-    };
-  } finally {
-    await file.close();
+  await using file = await open(path, 'r');
+  const { size } = await file.stat();
+  const address = await callAsync(mmap, null, size, PROT_READ, MAP_PRIVATE, file.fd, 0);
+  if (address === null || BigInt.asIntN(64, address) === -1n) {
+    throw new LoamError({ code: 'out-of-memory', found: 'the file cannot be mapped into memory', where: path });
   }
+  let mapped = true;
+  return {
+    address,
+    size,
+    release(offset, length) {
+      const from = Math.ceil(offset / pageSize) * pageSize;
+      const to = Math.floor((offset + length) / pageSize) * pageSize;
+      if (mapped && to > from) madvise(address + BigInt(from), to - from, MADV_DONTNEED);
+    },
+    [Symbol.dispose]() {
+      if (mapped) munmap(address, size);
+      mapped = false;
+    },
+  };
 }
 
 /** A file that is meant to be read by its path and not to be kept: gone when disposed of. */
@@ -87,14 +84,7 @@ const MFD_CLOEXEC = 1;
 /** memfd_create(2): Linux with glibc 2.27 or musl, Android from 11 on (bionic, API level 30). */
 const memfdCreate = once(() => systemFunction(fn('memfd_create', int, [string, u32])));
 
-const writeAsync = promisify(write);
 const closeAsync = promisify(close);
-
-async function writeAll(fd: number, bytes: Uint8Array): Promise<void> {
-  for (let done = 0; done < bytes.length; ) {
-    done += (await writeAsync(fd, bytes, done, Math.min(1 << 26, bytes.length - done), done)).bytesWritten;
-  }
-}
 
 /**
  * Makes bytes readable under a path without writing them to a disk: an anonymous file in memory, reached through /proc. Where the
@@ -110,12 +100,10 @@ async function inMemory(bytes: Uint8Array): Promise<MemoryFile | undefined> {
   if (fd < 0) return undefined;
   const path = `/proc/self/fd/${fd}`;
   try {
-    await writeAll(fd, bytes);
+    await using file = await open(path, 'r+');
     // Without /proc the path leads nowhere.
-    const handle = await open(path, 'r');
-    const same = (await handle.stat()).ino === fstatSync(fd).ino;
-    await handle.close();
-    if (!same) throw new Error('another file');
+    if ((await file.stat()).ino !== fstatSync(fd).ino) throw new Error('another file');
+    await writeAll(file, bytes);
   } catch {
     await closeAsync(fd);
     return undefined;
@@ -135,13 +123,10 @@ async function onDisk(bytes: Uint8Array): Promise<MemoryFile> {
   const folder = await mkdtemp(join(tmpdir(), 'loam-'));
   const path = join(folder, `${randomBytes(8).toString('hex')}.gguf`);
   const dispose = () => rm(folder, { recursive: true, force: true });
-  let file: FileHandle | undefined;
   try {
-    file = await open(path, 'wx', 0o600);
-    await writeAll(file.fd, bytes);
-    await file.close();
+    await using file = await open(path, 'wx', 0o600);
+    await writeAll(file, bytes);
   } catch (error) {
-    await file?.close().catch(() => {});
     await dispose();
     throw error;
   }

@@ -1,8 +1,5 @@
 import assert from 'node:assert/strict';
-import { mkdirSync, readdirSync } from 'node:fs';
-import { join } from 'node:path';
 import { describe, it } from 'node:test';
-import { LoamError } from '../base/errors.js';
 import { Random } from '../base/random.js';
 import { scratchFolder } from '../testing/scratch.js';
 import { HiddenStates } from './walker.js';
@@ -58,41 +55,6 @@ for (const [name, create] of backings) {
     }
   });
 }
-
-describe('the file', () => {
-  it('has no name while it is open, so that a crash leaves nothing', async (t) => {
-    if (process.platform === 'win32') {
-      t.skip('Windows cannot delete an open file');
-      return;
-    }
-    const own = join(folder, 'own');
-    mkdirSync(own);
-    await using store = await HiddenStates.create(sizes, 0, own);
-    await store.write(2, block(2));
-    assert.deepEqual(readdirSync(own), []);
-  });
-
-  it('is gone after disposal, which may be done twice', async () => {
-    const own = join(folder, 'disposed');
-    mkdirSync(own);
-    const store = await HiddenStates.create(sizes, 0, own);
-    await store.write(0, block(0));
-    await store[Symbol.asyncDispose]();
-    await store[Symbol.asyncDispose]();
-    assert.deepEqual(readdirSync(own), []);
-  });
-
-  it('read before it was written is an error, not zeros', async () => {
-    await using store = await HiddenStates.create(sizes, 0, folder);
-    await assert.rejects(store.read(0), /batch 0 .*before/);
-    await store.write(0, block(0));
-    await assert.rejects(store.read(2), /batch 2 .*before/);
-  });
-
-  it('that cannot be made is explained', async () => {
-    await assert.rejects(HiddenStates.create(sizes, 0, join(folder, 'missing')), LoamError);
-  });
-});
 
 it('stores together keep to the budget of memory', async () => {
   const bytes = 4 * sizes.reduce((sum, n) => sum + n, 0);

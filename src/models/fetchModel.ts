@@ -147,7 +147,7 @@ async function findPresent(
   const here = { name: entry.name, path, bytes, source: record?.source ?? null, alreadyThere: true };
   if (record !== undefined && (entry.sha256 ?? record.sha256) === record.sha256)
     return { ...here, sha256: record.sha256 };
-  const sha256 = await hashFile(path, signal).each((done) => emit({ type: 'checking', done, total: bytes }));
+  const sha256 = await hashFile(path, signal).each((at) => emit({ type: 'checking', ...at }));
   if (entry.sha256 !== undefined && sha256 !== entry.sha256) return null;
   await updateRegister(folder, (models) => {
     models[entry.name] = { file: entry.file, bytes, sha256, source: 'found on disk', added: new Date().toISOString() };

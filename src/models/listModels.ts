@@ -1,8 +1,9 @@
 import { existsSync } from 'node:fs';
-import { open, stat } from 'node:fs/promises';
+import { stat } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { LoamError, UsageError } from '../base/errors.js';
 import { count } from '../base/format.js';
+import { readStart } from '../base/io.js';
 import { CATALOG, DEFAULT_MODEL, type ModelEntry, nearestNames } from './catalogue.js';
 import { type ModelRecord, modelsFolder, readRegister } from './register.js';
 
@@ -91,13 +92,7 @@ export async function requireGguf(path: string): Promise<{ size: number }> {
   if (found === null) throw new LoamError({ code: 'not-found', found: 'there is no such file', where: path });
   if (!found.isFile())
     throw new LoamError({ code: 'wrong-format', found: 'this is not a file', expected: 'a GGUF file', where: path });
-  const file = await open(path, 'r');
-  try {
-    const { bytesRead, buffer } = await file.read(Buffer.alloc(4), 0, 4, 0);
-    if (bytesRead === 4 && buffer.toString('latin1') === 'GGUF') return found;
-  } finally {
-    await file.close();
-  }
+  if ((await readStart(path, 4)).toString('latin1') === 'GGUF') return found;
   throw new LoamError({
     code: 'wrong-format',
     found: 'the file does not begin with "GGUF"',

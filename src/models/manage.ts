@@ -75,7 +75,7 @@ export function addModel(reference: string, name?: string, options: FetchOptions
     }
     if (source !== null) return await fetchModel(fetchable(chosen, source), { ...options, signal }).each(emit);
     const { size: total } = await requireGguf(file);
-    const sha256 = await hashFile(file, signal).each((done) => emit({ type: 'checking', done, total }));
+    const sha256 = await hashFile(file, signal).each((at) => emit({ type: 'checking', ...at }));
     await updateRegister(folder, (models) => {
       const added = new Date().toISOString();
       models[chosen] = { path: file, bytes: total, sha256, source: 'a file of the user', added };

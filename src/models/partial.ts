@@ -1,14 +1,12 @@
 import { createHash, type Hash } from 'node:crypto';
 import { type FileHandle, mkdir, open, readFile, rename, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { isDiskFull, LoamError, systemCode, throwIfStopped } from '../base/errors.js';
+import { isDiskFull, LoamError, systemCode } from '../base/errors.js';
 import { bytes } from '../base/format.js';
-import { explainWriteError, writeFileAtomic } from '../base/io.js';
+import { explainWriteError, readChunks, writeAll, writeFileAtomic } from '../base/io.js';
 import { type Expected, SourceError } from './download.js';
 
 /** A file on its way, and the checks that it has to pass before it takes its name. */
-
-const CHUNK = 4 * 1024 * 1024;
 
 /** What is known of a partial file, kept beside it as FILE.partial.json. */
 export interface Known extends Expected {
@@ -58,12 +56,8 @@ export class PartialFile {
 
   /** Hashes what is on disk; yields the bytes done. */
   async *readExisting(signal?: AbortSignal): AsyncGenerator<number> {
-    const buffer = Buffer.allocUnsafe(CHUNK);
-    for (;;) {
-      throwIfStopped(signal);
-      const { bytesRead } = await this.file.read(buffer, 0, CHUNK, this.length);
-      if (bytesRead === 0) return;
-      this.take(buffer.subarray(0, bytesRead));
+    for await (const chunk of readChunks(this.file, this.length, signal)) {
+      this.take(chunk);
       yield this.length;
     }
   }
@@ -76,12 +70,8 @@ export class PartialFile {
 
   /** Appends, and refuses what does not begin as a GGUF file. LoamError when the disk is full; the bytes before stay. */
   async append(chunk: Buffer, host: string): Promise<void> {
-    let written = 0;
     try {
-      while (written < chunk.length) {
-        const rest = chunk.length - written;
-        written += (await this.file.write(chunk, written, rest, this.length + written)).bytesWritten;
-      }
+      await writeAll(this.file, chunk, this.length);
     } catch (error) {
       if (!isDiskFull(error)) {
         const known = explainWriteError(error, this.path);

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { setImmediate } from 'node:timers/promises';
 import { Decrypter, Encrypter, generateX25519Identity, identityToRecipient } from 'age-encryption';
 import { systemCode } from '../base/errors.js';
-import { explainWriteError, syncFolder } from '../base/io.js';
+import { explainWriteError, syncFolder, writeAll } from '../base/io.js';
 
 /** Bytes encrypted before other work has its turn: some milliseconds on a laptop. */
 const PIECE_BYTES = 128 * 1024;
@@ -158,8 +158,4 @@ function fileStream(file: FileHandle): ReadableStream<Uint8Array> {
       else controller.enqueue(buffer.subarray(0, bytesRead));
     },
   });
-}
-
-async function writeAll(file: FileHandle, bytes: Uint8Array): Promise<void> {
-  for (let done = 0; done < bytes.length; ) done += (await file.write(bytes, done)).bytesWritten;
 }

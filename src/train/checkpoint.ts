@@ -1,8 +1,8 @@
 import { createHash } from 'node:crypto';
-import { type FileHandle, rm } from 'node:fs/promises';
+import { rm } from 'node:fs/promises';
 import { applyStream, newIv } from '../base/crypto.js';
 import { LoamError, systemCode } from '../base/errors.js';
-import { syncFolder, writeFileAtomic } from '../base/io.js';
+import { type Positioned, syncFolder, writeAll, writeFileAtomic } from '../base/io.js';
 import {
   CHUNK_BYTES,
   type CheckpointHeader,
@@ -10,8 +10,7 @@ import {
   encodePreamble,
   HASH_BYTES,
   openCheckpoint,
-  type Positioned,
-  readFully,
+  readExactly,
   readPreamble,
   SEAL,
   SEAL_BYTES,
@@ -84,14 +83,14 @@ async function readWhole(file: Positioned, size: number): Promise<Omit<Checkpoin
     const target = new Uint8Array(array.buffer);
     for (let at = 0; at < target.length; at += CHUNK_BYTES) {
       const chunk = target.subarray(at, at + CHUNK_BYTES);
-      await readFully(file, chunk, position);
+      await readExactly(file, chunk, position);
       hash.update(chunk);
       position += chunk.length;
     }
     arrays.set(name, array);
   }
   const stored = Buffer.alloc(HASH_BYTES);
-  await readFully(file, stored, position);
+  await readExactly(file, stored, position);
   if (!hash.digest().equals(stored)) throw new DamagedCheckpoint('its SHA-256 does not match');
   return { header: preamble.header, arrays, sequence: preamble.sequence };
 }
@@ -99,10 +98,7 @@ async function readWhole(file: Positioned, size: number): Promise<Omit<Checkpoin
 /** Why a file is of no use; undefined for one that is not there. Throws what is neither damage nor the disk's fault. */
 function reasonOf(error: unknown): string | undefined {
   if (error instanceof DamagedCheckpoint) return error.message;
-  // Raised by openRegularFile, in words; the cause is the system's error.
-  if (error instanceof LoamError) {
-    return (error.cause as NodeJS.ErrnoException | undefined)?.code === 'ENOENT' ? undefined : error.fault.found;
-  }
+  if (error instanceof LoamError) return error.code === 'not-found' ? undefined : error.fault.found;
   const code = systemCode(error);
   if (typeof code === 'string') return `it cannot be read (${code})`;
   if (error instanceof RangeError) return 'it does not fit in memory';
@@ -196,11 +192,6 @@ function olderSlot([first, second]: readonly (number | undefined)[]): Slot {
   if (first === undefined) return 0;
   if (second === undefined) return 1;
   return first < second ? 0 : 1;
-}
-
-async function writeAll(file: FileHandle, data: Uint8Array): Promise<void> {
-  let done = 0;
-  while (done < data.length) done += (await file.write(data, done, data.length - done)).bytesWritten;
 }
 
 /** Removes every checkpoint of a folder for good: none comes back after a power cut. */

@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import { applyStream, IV_BYTES } from '../base/crypto.js';
-import { openRegularFile } from '../base/io.js';
+import { openRegularFile, type Positioned, readFully } from '../base/io.js';
 
 /** The layout of a checkpoint file, and what stands before its data: written here, and read as from a stranger. */
 
@@ -29,11 +29,6 @@ export function slotPath(folder: string, slot: Slot): string {
 
 /** Any plain object: what JSON can hold. */
 export type CheckpointHeader = Record<string, unknown>;
-
-/** What can be read at any place: a file handle, or one that decrypts. */
-export interface Positioned {
-  read(buffer: Uint8Array, offset: number, length: number, position: number): Promise<{ bytesRead: number }>;
-}
 
 interface Preamble {
   /** Grows by one with each checkpoint of a run: the newest has the highest. */
@@ -74,7 +69,7 @@ export function encodePreamble(preamble: Preamble): Buffer {
 export async function readPreamble(file: Positioned, size: number): Promise<{ preamble: Preamble; bytes: Buffer }> {
   if (size < PREFIX_BYTES + HASH_BYTES) throw new DamagedCheckpoint(`the file ends after ${size} bytes`);
   const prefix = Buffer.alloc(PREFIX_BYTES);
-  await readFully(file, prefix, 0);
+  await readExactly(file, prefix, 0);
   if (!prefix.subarray(0, MAGIC.length).equals(MAGIC)) throw new DamagedCheckpoint('it does not begin as a checkpoint');
   const version = prefix.readUInt32LE(8);
   if (version !== VERSION) throw new DamagedCheckpoint(`version ${version}, expected ${VERSION}`);
@@ -82,7 +77,7 @@ export async function readPreamble(file: Positioned, size: number): Promise<{ pr
   const room = Math.min(MAX_JSON_BYTES, size - PREFIX_BYTES - HASH_BYTES);
   if (length > room) throw new DamagedCheckpoint(`a header of ${length} bytes, expected at most ${room}`);
   const body = Buffer.alloc(length);
-  await readFully(file, body, PREFIX_BYTES);
+  await readExactly(file, body, PREFIX_BYTES);
   const preamble = parse(body);
   const values = preamble.arrays.reduce((sum, array) => sum + array.length, 0);
   const expected = PREFIX_BYTES + length + 4 * values + HASH_BYTES;
@@ -117,14 +112,10 @@ function parse(body: Buffer): Preamble {
   return { sequence: sequence!, header, arrays };
 }
 
-/** Fills `target` from `position` on. Throws DamagedCheckpoint where the file ends before. */
-export async function readFully(file: Positioned, target: Uint8Array, position: number): Promise<void> {
-  let done = 0;
-  while (done < target.length) {
-    const { bytesRead } = await file.read(target, done, target.length - done, position + done);
-    if (bytesRead === 0) throw new DamagedCheckpoint(`the file ends after ${position + done} bytes`);
-    done += bytesRead;
-  }
+/** Fills `target` from `position` on. Throws DamagedCheckpoint if the file ends before. */
+export async function readExactly(file: Positioned, target: Uint8Array, position: number): Promise<void> {
+  const read = await readFully(file, target, position);
+  if (read < target.length) throw new DamagedCheckpoint(`the file ends after ${position + read} bytes`);
 }
 
 /** A sealed checkpoint begins with this and the initialisation vector; the rest is a checkpoint, encrypted. */
@@ -145,7 +136,7 @@ export async function openCheckpoint(path: string, key: Uint8Array | undefined):
   if (key === undefined) return { file, size, close };
   try {
     const start = Buffer.alloc(SEAL_BYTES);
-    await readFully(file, start, 0);
+    await readExactly(file, start, 0);
     if (!start.subarray(0, SEAL.length).equals(SEAL)) throw new DamagedCheckpoint('it is not a sealed checkpoint');
     const iv = start.subarray(SEAL.length);
     return {

@@ -1,3 +1,4 @@
+import { hashFile } from '../base/io.js';
 import { readMemory } from '../base/memory.js';
 import { Engine } from '../engine/engine.js';
 import type { NamedBytes } from '../examples/example.js';
@@ -8,7 +9,6 @@ import { Corrections } from './corrections.js';
 import type { Quote, TuneEvent } from './events.js';
 import type { TuneOptions } from './options.js';
 import { prepareData } from './prepare.js';
-import { hashOrKnown } from './progress.js';
 import { type LayerCosts, measureCosts } from './qlora/price.js';
 import { qloraSettings } from './settings.js';
 import { choose } from './tuneQlora.js';
@@ -67,7 +67,7 @@ export async function quoteRun(
   const ridge = ridgeSeconds(costs, layers * tokens, options);
   if (options.method !== 'ridge') {
     const corrections = await Corrections.open();
-    const key = `${options.method} ${(await hashOrKnown(source, signal)).slice(0, 12)}`;
+    const key = `${options.method} ${(source.sha256 ?? (await hashFile(source.path, signal).result)).slice(0, 12)}`;
     choose(
       model,
       costs,

@@ -1,4 +1,3 @@
-import { stat } from 'node:fs/promises';
 import { hashFile } from '../base/io.js';
 import type { TuneEvent } from './events.js';
 
@@ -29,16 +28,5 @@ export async function hashWithProgress(
   emit: (event: Extract<TuneEvent, { type: 'progress' }>) => void,
   signal: AbortSignal,
 ): Promise<string> {
-  const { size } = await stat(path);
-  const hashing = hashFile(path, signal);
-  for await (const done of hashing) emit({ type: 'progress', stage: 'hash', done, total: size });
-  return await hashing.result;
-}
-
-/** The recorded SHA-256 of a model, or that of its file. */
-export async function hashOrKnown(
-  { path, sha256 }: { path: string; sha256: string | null },
-  signal?: AbortSignal,
-): Promise<string> {
-  return sha256 ?? (await hashFile(path, signal).result);
+  return await hashFile(path, signal).each((at) => emit({ type: 'progress', stage: 'hash', ...at }));
 }

@@ -1,8 +1,8 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { appFiles, contentSecurityPolicy } from '../../app/appFiles.js';
-import { framesOf, UsageError } from '../../base/errors.js';
-import { loamHome } from '../../base/process.js';
+import { UsageError } from '../../base/errors.js';
+import { framesOf, loamHome } from '../../base/process.js';
 import { isLoopback, startServer } from '../../serve/startServer.js';
 import { Vault } from '../../store/Vault.js';
 import { command, jsonOption, vaultOptions } from '../command.js';

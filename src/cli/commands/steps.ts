@@ -1,6 +1,6 @@
-import { open } from 'node:fs/promises';
 import { UsageError } from '../../base/errors.js';
 import { bytes, count, duration, bytes as size } from '../../base/format.js';
+import { readStart } from '../../base/io.js';
 import { flagOf } from '../../base/options.js';
 import { embed, embedStep } from '../../train/steps/embed.js';
 import { embedOptions, packOptions, solveOptions } from '../../train/steps/options.js';
@@ -53,16 +53,8 @@ export const embedCommand = command({
 });
 
 async function isZip(path: string): Promise<boolean> {
-  const file = await open(path).catch(() => undefined);
-  if (!file) return false;
-  try {
-    const { buffer, bytesRead } = await file.read(Buffer.alloc(4), 0, 4, 0);
-    return bytesRead === 4 && buffer.readUInt32LE(0) === 0x04034b50;
-  } catch {
-    return false;
-  } finally {
-    await file.close();
-  }
+  const start = await readStart(path, 4).catch(() => undefined);
+  return start?.toString('latin1') === 'PK\x03\x04';
 }
 
 export const solveCommand = command({

@@ -57,8 +57,7 @@ const routes = [
     response: Type.Object({}),
     handler: async ({ params }) => {
       if (params.how === 'bug') throw new TypeError(`cannot read ${secret}`);
-      if (params.how === 'full')
-        throw new LoamError({ found: 'the disk is full' }, { cause: Object.assign(new Error(), { code: 'ENOSPC' }) });
+      if (params.how === 'full') throw new LoamError({ code: 'disk-full', found: 'the disk is full' });
       if (params.how === 'usage')
         throw new UsageError({ found: 'a wrong value', where: 'options, rank', fix: 'use another' });
       throw new LoamError({ found: 'the data is bad', expected: 'good data' });

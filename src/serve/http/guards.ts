@@ -134,8 +134,7 @@ export function answerError(error: unknown): {
 function statusOf(error: LoamError): number {
   const known = byName[error.name]?.status;
   if (known !== undefined) return known;
-  const code = (error.cause as NodeJS.ErrnoException | undefined)?.code;
-  if (code === 'ENOSPC' || code === 'EDQUOT') return 507;
+  if (error.code === 'disk-full') return 507;
   if (error instanceof StoppedError) return 503;
   return error instanceof UsageError ? 400 : 422;
 }

@@ -1,7 +1,8 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
-import { LoamError, type SentError, StoppedError, throwIfStopped, unpackError } from '../../base/errors.js';
+import { LoamError, StoppedError, throwIfStopped } from '../../base/errors.js';
 import { Mutex } from '../../base/lock.js';
+import { type SentError, unpackError } from '../../base/process.js';
 import type { Example } from '../../examples/example.js';
 import type { ChatEvent, Sampling } from '../../llama/ChatSession.js';
 import type { ChatMessage } from '../../model/chatTemplate.js';

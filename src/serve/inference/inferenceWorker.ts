@@ -1,5 +1,5 @@
-import { packError, StoppedError } from '../../base/errors.js';
-import { lowerPriority } from '../../base/process.js';
+import { StoppedError } from '../../base/errors.js';
+import { lowerPriority, packError } from '../../base/process.js';
 import { memoryFile } from '../../engine/memory.js';
 import { ChatSession } from '../../llama/ChatSession.js';
 import type { FromInference, InferenceRequest, ToInference } from './InferenceProcess.js';

@@ -1,6 +1,6 @@
 import { writeFileSync } from 'node:fs';
-import { packError, StoppedError, unpackError } from '../../base/errors.js';
-import { lowerPriority } from '../../base/process.js';
+import { StoppedError } from '../../base/errors.js';
+import { lowerPriority, packError, unpackError } from '../../base/process.js';
 import { type MemoryFile, memoryFile } from '../../engine/memory.js';
 import type { Example } from '../../examples/example.js';
 import { loadDataset } from '../../examples/loadDataset.js';

@@ -1,8 +1,4 @@
-import { type FileHandle, open, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { BlockCipher } from '../../base/crypto.js';
-import { explainWriteError } from '../../base/io.js';
+import { SpillFile } from '../../base/spillFile.js';
 import type { Workspace } from '../../engine/graph.js';
 import { toHalf } from '../../engine/rows.js';
 import { type Batch, groupSequences, sharedBlock, streamInputs, tokenIndex } from '../../model/batch.js';
@@ -14,30 +10,17 @@ import { ownLengths, type TrainSequence } from './trainStep.js';
 const memoryBudget = 128 << 20;
 
 /**
- * Activations that enter the first trained layer, f16, one block a sequence: computed once, read in every epoch. In memory up to a
- * budget, else in a temporary file without a name, encrypted with a key that only this object has, so that nothing of the user's can be
- * read from the disk (on Windows it has a name until it is closed).
+ * Activations that enter the first trained layer, f16, one block per sequence: computed once, read in every epoch. In memory up to a
+ * budget, else in a `SpillFile`.
  */
 export class ActivationCache implements AsyncDisposable {
   private readonly memory: Uint16Array[] = [];
-  private readonly offsets: number[];
-  private file: FileHandle | undefined;
-  private readonly cipher = new BlockCipher();
-  private readonly written = new Set<number>();
-  private path: string | undefined;
 
   private constructor(
     private readonly tokens: readonly number[],
     private readonly width: number,
-    private readonly folder: string,
-  ) {
-    let at = 0;
-    this.offsets = tokens.map((n) => {
-      const offset = at;
-      at += 2 * n * width;
-      return offset;
-    });
-  }
+    private readonly spill: SpillFile | undefined,
+  ) {}
 
   /** Bytes of a cache for sequences of these lengths. */
   static bytes(tokens: readonly number[], width: number): number {
@@ -53,20 +36,11 @@ export class ActivationCache implements AsyncDisposable {
     tokens: readonly number[],
     width: number,
     budget = memoryBudget,
-    folder = tmpdir(),
+    folder?: string,
   ): Promise<ActivationCache> {
-    const cache = new ActivationCache(tokens, width, folder);
-    if (!ActivationCache.usesDisk(ActivationCache.bytes(tokens, width), budget)) return cache;
-    const path = join(folder, `loam-${process.pid}-${Math.random().toString(36).slice(2)}.tmp`);
-    try {
-      cache.file = await open(path, 'wx+', 0o600);
-    } catch (error) {
-      throw explainWriteError(error, path);
-    }
-    await rm(path).catch(() => {
-      cache.path = path;
-    });
-    return cache;
+    const spills = ActivationCache.usesDisk(ActivationCache.bytes(tokens, width), budget);
+    const blocks = tokens.map((n) => 2 * n * width);
+    return new ActivationCache(tokens, width, spills ? await SpillFile.create(blocks, folder) : undefined);
   }
 
   private shared: Uint16Array | undefined;
@@ -85,20 +59,8 @@ export class ActivationCache implements AsyncDisposable {
     if (block.length !== this.tokens[sequence]! * this.width) {
       throw new RangeError(`${block.length} values for sequence ${sequence}`);
     }
-    this.written.add(sequence);
-    if (!this.file) {
-      this.memory[sequence] = block;
-      return;
-    }
-    const bytes = this.cipher.encrypt(sequence, new Uint8Array(block.buffer, block.byteOffset, block.byteLength));
-    try {
-      let done = 0;
-      while (done < bytes.length) {
-        done += (await this.file.write(bytes, done, bytes.length - done, this.offsets[sequence]! + done)).bytesWritten;
-      }
-    } catch (error) {
-      throw explainWriteError(error, this.folder);
-    }
+    if (this.spill) await this.spill.write(sequence, block);
+    else this.memory[sequence] = block;
   }
 
   /** Sequences one after the other, each padded with zeros to `length` tokens: [width, length·members]. */
@@ -109,23 +71,9 @@ export class ActivationCache implements AsyncDisposable {
         const at = i * length * this.width;
         const into = out.subarray(at, at + this.tokens[sequence]! * this.width);
         const block = this.memory[sequence];
-        if (block) {
-          into.set(block);
-          return;
-        }
-        if (!this.file || !this.written.has(sequence)) {
-          throw new Error(`activations of sequence ${sequence} were read before they were written`);
-        }
-        const bytes = new Uint8Array(into.buffer, into.byteOffset, into.byteLength);
-        let done = 0;
-        while (done < bytes.length) {
-          const position = this.offsets[sequence]! + done;
-          const { bytesRead } = await this.file.read(bytes, done, bytes.length - done, position);
-          if (bytesRead === 0)
-            throw new Error(`activations of sequence ${sequence} were read before they were written`);
-          done += bytesRead;
-        }
-        this.cipher.decrypt(sequence, bytes);
+        if (this.spill) await this.spill.read(sequence, into);
+        else if (block) into.set(block);
+        else throw new Error(`block ${sequence} was read before it was written`);
       }),
     );
     return out;
@@ -133,9 +81,7 @@ export class ActivationCache implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.memory.length = 0;
-    await this.file?.close();
-    this.file = undefined;
-    if (this.path) await rm(this.path, { force: true });
+    await this.spill?.[Symbol.asyncDispose]();
   }
 }
 

@@ -1,14 +1,15 @@
 import assert from 'node:assert/strict';
 import { it } from 'node:test';
-import { LoamError, packError, StoppedError, UsageError, unpackError } from './errors.js';
+import { LoamError, StoppedError, UsageError } from './errors.js';
+import { packError, unpackError } from './process.js';
 
 const through = (error: unknown) => unpackError(structuredClone(packError(error)));
 
-it('a stated failure arrives as one of its class, with its fault and the code behind it', () => {
-  const fault = { found: 'the disk is full', where: '/x', fix: 'free some' };
-  const full = through(new LoamError(fault, { cause: Object.assign(new Error(), { code: 'ENOSPC' }) }));
+it('a stated failure arrives as one of its class, with its fault and code', () => {
+  const fault = { code: 'disk-full', found: 'the disk is full', where: '/x', fix: 'free some' } as const;
+  const full = through(new LoamError(fault));
   assert.ok(full instanceof LoamError);
-  assert.deepEqual([full.fault, (full.cause as NodeJS.ErrnoException).code], [fault, 'ENOSPC']);
+  assert.deepEqual([full.fault, full.code], [fault, 'disk-full']);
   assert.ok(through(new UsageError(fault)) instanceof UsageError);
   assert.ok(through(new StoppedError()) instanceof StoppedError);
   class SpecialError extends LoamError {
@@ -22,6 +23,6 @@ it('a bug arrives with its place and without its words', () => {
   const error = new TypeError(`cannot read ${secret}\n    and ${secret}`);
   const arrived = through(error);
   assert.equal(arrived instanceof LoamError, false);
-  assert.match(arrived.stack!, /errors\.test/);
+  assert.match(arrived.stack!, /process\.test/);
   assert.doesNotMatch(JSON.stringify(packError(error)) + arrived.message + arrived.stack, /words of/);
 });

@@ -1,0 +1,87 @@
+import { createCipheriv, randomBytes } from 'node:crypto';
+import { type FileHandle, open, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { explainWriteError, readFully, writeAll } from './io.js';
+
+/**
+ * Blocks of bytes that do not fit into memory, in a temporary file that has no name (deleted while open) and is encrypted with a key
+ * that only this object has, so that nothing of the user's can be read from the disk. Windows can't delete an open file: there it has
+ * a name until it is closed, and a crash leaves it behind.
+ */
+export class SpillFile implements AsyncDisposable {
+  private readonly key = randomBytes(32);
+  /** How often each block was written. */
+  private readonly written = new Map<number, number>();
+  private readonly offsets: number[] = [];
+  private named = false;
+
+  private constructor(
+    private readonly file: FileHandle,
+    private readonly path: string,
+    private readonly sizes: readonly number[],
+  ) {
+    let at = 0;
+    for (const size of sizes) {
+      this.offsets.push(at);
+      at += size;
+    }
+  }
+
+  /** A file for blocks of these sizes in bytes. Throws LoamError if the folder takes none. */
+  static async create(sizes: readonly number[], folder = tmpdir()): Promise<SpillFile> {
+    const path = join(folder, `loam-${process.pid}-${randomBytes(8).toString('hex')}.tmp`);
+    try {
+      const spill = new SpillFile(await open(path, 'wx+', 0o600), path, sizes);
+      await rm(path).catch(() => {
+        spill.named = true;
+      });
+      return spill;
+    } catch (error) {
+      throw explainWriteError(error, path);
+    }
+  }
+
+  /** Writes a whole block, any number of times. Throws LoamError when the disk is full. */
+  async write(block: number, values: ArrayBufferView): Promise<void> {
+    const bytes = this.sized(block, values);
+    const times = (this.written.get(block) ?? 0) + 1;
+    this.written.set(block, times);
+    try {
+      await writeAll(this.file, this.encrypted(block, times, bytes), this.offsets[block]!);
+    } catch (error) {
+      throw explainWriteError(error, this.path);
+    }
+  }
+
+  /** Fills `values` with a block as it was last written. */
+  async read(block: number, values: ArrayBufferView): Promise<void> {
+    const bytes = this.sized(block, values);
+    const times = this.written.get(block);
+    const read = times === undefined ? 0 : await readFully(this.file, bytes, this.offsets[block]!);
+    if (times === undefined || read < bytes.length) throw new Error(`block ${block} was read before it was written`);
+    bytes.set(this.encrypted(block, times, bytes));
+  }
+
+  private sized(block: number, values: ArrayBufferView): Uint8Array {
+    const { buffer, byteOffset, byteLength } = values;
+    if (byteLength !== this.sizes[block]) throw new RangeError(`${byteLength} bytes for block ${block}`);
+    return new Uint8Array(buffer, byteOffset, byteLength);
+  }
+
+  /**
+   * AES-256-CTR, which decrypts too. Each writing of a block has a keystream of its own: the number of the block and how often it was
+   * written begin the counter.
+   */
+  private encrypted(block: number, times: number, bytes: Uint8Array): Buffer {
+    const counter = Buffer.alloc(16);
+    counter.writeUInt32BE(block, 0);
+    counter.writeUInt32BE(times, 4);
+    return createCipheriv('aes-256-ctr', this.key, counter).update(bytes);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.file.close();
+    if (this.named) await rm(this.path, { force: true });
+  }
+}
