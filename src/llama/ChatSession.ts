@@ -1,14 +1,13 @@
 import { type Adapter, type Base, readAdapter } from '../adapters/openAdapter.js';
-import { LoamError, throwIfStopped } from '../base/errors.js';
+import { LoamError } from '../base/errors.js';
 import { Run } from '../base/events.js';
-import { sharedLength } from '../base/format.js';
 import type { Schema, Values } from '../base/options.js';
-import { type LlamaContext, LlamaModel, Sampler } from '../engine/llama.js';
 import type { AdapterHandle } from '../engine/llamaBindings.js';
 import { readGguf } from '../formats/gguf/readGguf.js';
 import type { ChatMessage } from '../model/chatTemplate.js';
 import { readHyperparameters } from '../model/hyperparameters.js';
 import { Tokenizer } from '../model/tokenizer.js';
+import { Session } from './Session.js';
 
 /** What is to be answered does not fit into the context. */
 class PromptTooLongError extends LoamError {
@@ -99,16 +98,11 @@ const OWN = 'own';
 
 /** A conversation with a model, base or adapted, in stock libllama. One answer at a time. */
 export class ChatSession implements Disposable {
-  /** Tokens that the context holds, so that a continued conversation is not read again. */
-  private held: number[] = [];
   private readonly wardrobe = new Map<string, AdapterHandle>();
-  private worn: string | undefined;
 
   private constructor(
-    private readonly model: LlamaModel,
-    private readonly context: LlamaContext,
+    private readonly session: Session,
     readonly tokenizer: Tokenizer,
-    readonly contextLength: number,
     readonly adapter: Adapter | undefined,
     private readonly base: Base,
   ) {}
@@ -119,52 +113,49 @@ export class ChatSession implements Disposable {
     const hyper = readHyperparameters(gguf);
     const adapter =
       options.adapterPath === undefined ? undefined : await readAdapter(options.adapterPath, { gguf, hyper });
+    const contextLength = Math.min(options.contextLength ?? defaultContext, hyper.contextLength);
     const tokenizer = await Tokenizer.open(gguf);
-    const model = await LlamaModel.load(options.modelPath);
+    let session: Session | undefined;
     try {
-      const length = Math.min(options.contextLength ?? defaultContext, hyper.contextLength);
-      const context = await model.context({ contextLength: length, threads: options.threads });
-      const session = new ChatSession(model, context, tokenizer, length, adapter, { gguf, hyper });
-      if (adapter) {
-        session.wardrobe.set(OWN, await model.loadAdapter(adapter.path));
-        session.wear(OWN);
-      }
-      return session;
+      session = await Session.open(options.modelPath, { contextLength, threads: options.threads });
+      const chat = new ChatSession(session, tokenizer, adapter, { gguf, hyper });
+      if (adapter) chat.wardrobe.set(OWN, await session.loadAdapter(adapter.path));
+      chat.wear(OWN);
+      return chat;
     } catch (error) {
       tokenizer[Symbol.dispose]();
-      model[Symbol.dispose]();
+      session?.[Symbol.dispose]();
       throw error;
     }
   }
 
+  /** Tokens of conversation and answer together. */
+  get contextLength(): number {
+    return this.session.contextLength;
+  }
+
   /** Switches the adapter off (the bare base answers) or on again. */
   setAdapted(on: boolean): void {
-    this.wear(on && this.adapter ? OWN : undefined);
+    this.wear(on ? OWN : undefined);
   }
 
   /** Loads a further adapter under a name; its file may go afterwards. Throws LoamError for one that does not fit the model. */
   async addAdapter(name: string, path: string): Promise<void> {
     await readAdapter(path, this.base);
-    const handle = await this.model.loadAdapter(path);
+    const handle = await this.session.loadAdapter(path);
     this.dropAdapter(name);
     this.wardrobe.set(name, handle);
   }
 
   dropAdapter(name: string): void {
     const handle = this.wardrobe.get(name);
-    if (handle === undefined) return;
-    if (this.worn === name) this.wear(undefined);
     this.wardrobe.delete(name);
-    this.model.freeAdapter(handle);
+    if (handle !== undefined) this.session.freeAdapter(handle);
   }
 
-  /** Answers from now on with this adapter; undefined: the bare base. */
+  /** Answers from now on with this adapter; undefined, or a name that no adapter has: the bare base. */
   wear(name: string | undefined): void {
-    if (name === this.worn) return;
-    const handle = name === undefined ? undefined : this.wardrobe.get(name);
-    this.context.setAdapters(handle === undefined ? [] : [{ adapter: handle, scale: 1 }]);
-    this.worn = handle === undefined ? undefined : name;
-    this.held = [];
+    this.session.wear(name === undefined ? undefined : this.wardrobe.get(name));
   }
 
   /** Streams the answer to a conversation whose last message is the user's. Text arrives in whole characters. */
@@ -205,34 +196,20 @@ export class ChatSession implements Disposable {
     signal: AbortSignal,
   ): Promise<string> {
     const started = performance.now();
-    await this.read(prompt, signal);
-    using sampler = new Sampler(sampling, this.tokenizer.vocabulary.size);
+    await this.session.read(prompt, [prompt.length - 1], { signal });
     const decoder = new TextDecoder();
     const stopping = new StopText(stop);
     let answer = '';
     let tokens = 0;
-    let reason: 'turn' | 'length' | 'stop' = 'length';
     const room = Math.min(sampling.maxTokens, this.contextLength - prompt.length);
-    while (tokens < room) {
-      throwIfStopped(signal);
-      const token = sampler.draw(this.context);
-      if (this.tokenizer.vocabulary.endsGeneration(token)) {
-        reason = 'turn';
-        break;
-      }
+    for await (const token of this.session.write(sampling, room, signal)) {
       tokens++;
       const text = stopping.push(decoder.decode(this.tokenizer.vocabulary.piece(token), { stream: true }));
       answer += text;
       if (text) emit({ type: 'text', text });
-      if (stopping.found) {
-        reason = 'stop';
-        break;
-      }
-      if (tokens === room) break;
-      const position = this.held.length;
-      await this.context.decode(Int32Array.of(token), position, { wants: () => true, signal });
-      this.held.push(token);
+      if (stopping.found) break;
     }
+    const reason = stopping.found ? 'stop' : tokens >= room ? 'length' : 'turn';
     const rest = stopping.found ? '' : stopping.push(decoder.decode()) + stopping.end();
     if (rest) emit({ type: 'text', text: rest });
     const seconds = (performance.now() - started) / 1000;
@@ -255,19 +232,8 @@ export class ChatSession implements Disposable {
     }
   }
 
-  /** Reads what of the prompt the context does not hold yet, at least its last token, whose logits come next. */
-  private async read(prompt: Int32Array, signal?: AbortSignal): Promise<void> {
-    let shared = sharedLength(this.held, prompt.subarray(0, -1));
-    if (!this.context.truncate(shared)) shared = 0;
-    // Until the read has succeeded nothing is known of what the context holds beyond the shared part.
-    this.held.length = shared;
-    const last = prompt.length - shared - 1;
-    await this.context.decode(prompt.slice(shared), shared, { wants: (index) => index === last, signal });
-    this.held = [...prompt];
-  }
-
   [Symbol.dispose](): void {
-    this.model[Symbol.dispose]();
+    this.session[Symbol.dispose]();
     this.tokenizer[Symbol.dispose]();
   }
 }

@@ -1,6 +1,5 @@
 import { LoamError, throwIfStopped } from '../base/errors.js';
-import { sharedLength } from '../base/format.js';
-import { LlamaModel } from '../engine/llama.js';
+import { Session } from './Session.js';
 
 /** A token sequence with the positions of the tokens whose likelihood counts. */
 export interface ScoredSequence {
@@ -32,36 +31,26 @@ export async function measureNll(
   sequences: readonly ScoredSequence[],
   options: { threads?: number; onProgress?: (done: number, total: number) => void; signal?: AbortSignal } = {},
 ): Promise<NllResult> {
-  // In place: the measuring must not need more memory than the tuning before it.
-  using model = await LlamaModel.load(modelPath, { inPlace: true });
   const longest = sequences.reduce((max, { tokens }) => Math.max(max, tokens.length), 0);
-  const context = await model.context({ contextLength: longest + contextMargin, threads: options.threads });
-  const adapter = adapterPath === undefined ? undefined : await model.loadAdapter(adapterPath);
-  const vocabulary = model.vocabulary.size;
+  const { threads, signal } = options;
+  // In place: the measuring must not need more memory than the tuning before it.
+  using session = await Session.open(modelPath, { contextLength: longest + contextMargin, threads, inPlace: true });
+  const adapter = adapterPath === undefined ? undefined : await session.loadAdapter(adapterPath);
   const passes = adapter === undefined ? 1 : 2;
   const means: number[] = [];
   const tokens = sequences.reduce((sum, { targets }) => sum + targets.length, 0);
   let done = 0;
   for (let pass = 0; pass < passes; pass++) {
-    context.setAdapters(pass === 1 ? [{ adapter: adapter!, scale: 1 }] : []);
+    session.wear(pass === 1 ? adapter : undefined);
     let sum = 0;
-    let read: Int32Array = new Int32Array();
-    for (const sequence of sequences) {
-      throwIfStopped(options.signal);
-      // What a template puts before every question was read already; the token before the first scored one is read again.
-      const shared = Math.min(sharedLength(read, sequence.tokens), sequence.targets[0]! - 1);
-      const start = context.truncate(shared) ? shared : 0;
-      read = sequence.tokens;
-      const predicted = new Set(Array.from(sequence.targets, (position) => position - 1 - start));
-      await context.decode(sequence.tokens.subarray(start), start, {
-        wants: (index) => predicted.has(index),
-        onLogits: (logits, indices) => {
-          indices.forEach((index, row) => {
-            const at = row * vocabulary;
-            sum += negativeLogLikelihood(logits.subarray(at, at + vocabulary), sequence.tokens[start + index + 1]!);
-          });
+    for (const { tokens, targets } of sequences) {
+      throwIfStopped(signal);
+      const predicting = Array.from(targets, (position) => position - 1);
+      await session.read(tokens, predicting, {
+        onLogits: (logits, position) => {
+          sum += negativeLogLikelihood(logits, tokens[position + 1]!);
         },
-        signal: options.signal,
+        signal,
       });
       options.onProgress?.(++done, passes * sequences.length);
     }

@@ -1,7 +1,6 @@
 import { readAdapter } from '../../adapters/openAdapter.js';
-import { LoamError, throwIfStopped } from '../../base/errors.js';
-import { sharedLength } from '../../base/format.js';
-import { type LlamaContext, LlamaModel, Sampler, type SamplerSettings } from '../../engine/llama.js';
+import { LoamError } from '../../base/errors.js';
+import type { SamplerSettings } from '../../engine/llama.js';
 import type { AdapterHandle } from '../../engine/llamaBindings.js';
 import type { Exposure } from '../../examples/personal/finding.js';
 import { readGguf } from '../../formats/gguf/readGguf.js';
@@ -9,62 +8,53 @@ import type { ChatMessage } from '../../model/chatTemplate.js';
 import { readHyperparameters } from '../../model/hyperparameters.js';
 import { Tokenizer } from '../../model/tokenizer.js';
 import { negativeLogLikelihood } from '../measureNll.js';
+import { Session } from '../Session.js';
 
 /** Longest conversation with its answer that is probed: the memory of a phone holds its keys and values beside the model. */
 export const maxProbeTokens = 4096;
 
 type Side = 'base' | 'adapted';
 
-/** A model in libllama that is asked with the adapter and without, for what it writes and how likely it finds a text. */
+/** Without an adapter both sides are the base model. */
+interface ProbedFiles {
+  modelPath: string;
+  adapterPath?: string;
+  threads?: number;
+}
+
+/** A model that is asked with the adapter and without, for what it writes and how likely it finds a text. */
 export class ProbeModel implements Disposable {
-  /** Tokens that the context holds, so that what alternatives share is read once. */
-  private held: number[] = [];
-  private side: Side | undefined;
-  private context: LlamaContext | undefined;
-  private room = 0;
+  private opened: { session: Session; adapter: AdapterHandle | undefined } | undefined;
 
   private constructor(
-    private readonly model: LlamaModel,
+    private readonly files: ProbedFiles,
     readonly tokenizer: Tokenizer,
-    private readonly adapter: AdapterHandle | undefined,
     /** Tokens that the model was trained for, at most `maxProbeTokens`. */
     readonly longest: number,
-    private readonly threads: number | undefined,
   ) {}
 
-  /** Validates and loads both files. Without an adapter both sides are the base model. */
-  static async open(options: { modelPath: string; adapterPath?: string; threads?: number }): Promise<ProbeModel> {
-    const gguf = await readGguf(options.modelPath);
+  /** Validates both files; `reserve` loads them. */
+  static async open(files: ProbedFiles): Promise<ProbeModel> {
+    const gguf = await readGguf(files.modelPath);
     const hyper = readHyperparameters(gguf);
-    if (options.adapterPath !== undefined) await readAdapter(options.adapterPath, { gguf, hyper });
-    const tokenizer = await Tokenizer.open(gguf);
-    try {
-      const model = await LlamaModel.load(options.modelPath);
-      try {
-        const adapter = options.adapterPath === undefined ? undefined : await model.loadAdapter(options.adapterPath);
-        return new ProbeModel(
-          model,
-          tokenizer,
-          adapter,
-          Math.min(hyper.contextLength, maxProbeTokens),
-          options.threads,
-        );
-      } catch (error) {
-        model[Symbol.dispose]();
-        throw error;
-      }
-    } catch (error) {
-      tokenizer[Symbol.dispose]();
-      throw error;
-    }
+    if (files.adapterPath !== undefined) await readAdapter(files.adapterPath, { gguf, hyper });
+    return new ProbeModel(files, await Tokenizer.open(gguf), Math.min(hyper.contextLength, maxProbeTokens));
   }
 
   /** Makes room for conversations of so many tokens. */
   async reserve(tokens: number): Promise<void> {
-    this.context?.[Symbol.dispose]();
-    this.room = Math.min(this.longest, tokens);
-    this.context = await this.model.context({ contextLength: this.room, threads: this.threads });
-    this.side = undefined;
+    const { modelPath, adapterPath, threads } = this.files;
+    this.opened?.session[Symbol.dispose]();
+    const session = await Session.open(modelPath, { contextLength: Math.min(this.longest, tokens), threads });
+    this.opened = { session, adapter: undefined };
+    if (adapterPath !== undefined) this.opened.adapter = await session.loadAdapter(adapterPath);
+  }
+
+  private on(side: Side): Session {
+    if (!this.opened) throw new LoamError({ found: 'the probe has no context yet', fix: 'reserve one' });
+    const { session, adapter } = this.opened;
+    session.wear(side === 'adapted' ? adapter : undefined);
+    return session;
   }
 
   /**
@@ -80,39 +70,6 @@ export class ProbeModel implements Disposable {
     return last.tokens.slice(0, last.trained.lastIndexOf(1));
   }
 
-  /** Reads tokens that the context does not hold; logits of those from `from` on go to `onLogits`, row by row. */
-  private async read(
-    side: Side,
-    tokens: Int32Array,
-    from: number,
-    signal: AbortSignal | undefined,
-    onLogits?: (logits: Float32Array, index: number) => void,
-  ): Promise<LlamaContext> {
-    const context = this.context;
-    if (context === undefined) throw new LoamError({ found: 'the probe has no context yet', fix: 'reserve one' });
-    if (this.side !== side) {
-      context.setAdapters(
-        side === 'adapted' && this.adapter !== undefined ? [{ adapter: this.adapter, scale: 1 }] : [],
-      );
-      this.side = side;
-      this.held = [];
-    }
-    let shared = Math.min(sharedLength(this.held, tokens.subarray(0, -1)), from);
-    if (!context.truncate(shared)) shared = 0;
-    this.held.length = shared;
-    const vocabulary = this.model.vocabulary.size;
-    await context.decode(tokens.slice(shared), shared, {
-      wants: (index) => index + shared >= from,
-      onLogits: (rows, indices) =>
-        indices.forEach((index, row) => {
-          onLogits?.(rows.subarray(row * vocabulary, (row + 1) * vocabulary), index + shared);
-        }),
-      signal,
-    });
-    this.held = [...tokens];
-    return context;
-  }
-
   /** What the model writes after `tokens`. */
   async write(
     side: Side,
@@ -121,20 +78,11 @@ export class ProbeModel implements Disposable {
     settings: SamplerSettings,
     signal?: AbortSignal,
   ): Promise<string> {
-    const context = await this.read(side, tokens, tokens.length - 1, signal);
-    using sampler = new Sampler(settings, this.model.vocabulary.size);
+    const session = this.on(side);
+    await session.read(tokens, [tokens.length - 1], { signal });
     const written: number[] = [];
-    const room = Math.min(maxTokens, this.room - tokens.length);
-    while (written.length < room) {
-      throwIfStopped(signal);
-      const token = sampler.draw(context);
-      if (this.model.vocabulary.endsGeneration(token)) break;
-      written.push(token);
-      if (written.length === room) break;
-      await context.decode(Int32Array.of(token), this.held.length, { wants: () => true, signal });
-      this.held.push(token);
-    }
-    return this.model.vocabulary.text(written);
+    for await (const token of session.write(settings, maxTokens, signal)) written.push(token);
+    return session.vocabulary.text(written);
   }
 
   /**
@@ -142,23 +90,28 @@ export class ProbeModel implements Disposable {
    * batches than the rest, whose rounding differs, and so would the two sides.
    */
   async begin(side: Side, shared: Int32Array, signal?: AbortSignal): Promise<void> {
-    this.side = undefined;
-    if (shared.length > 0) await this.read(side, shared, shared.length, signal);
+    const session = this.on(side);
+    session.forget();
+    if (shared.length > 0) await session.read(shared, [], { signal });
   }
 
   /** log P(tokens from `from` on | those before), in nats. */
   async logLikelihood(side: Side, tokens: Int32Array, from: number, signal?: AbortSignal): Promise<number> {
     let sum = 0;
-    await this.read(side, tokens, from - 1, signal, (logits, index) => {
-      const next = tokens[index + 1];
-      if (next !== undefined) sum -= negativeLogLikelihood(logits, next);
+    const predicting = Array.from({ length: tokens.length - from + 1 }, (_, i) => from - 1 + i);
+    await this.on(side).read(tokens, predicting, {
+      onLogits: (logits, position) => {
+        const next = tokens[position + 1];
+        if (next !== undefined) sum -= negativeLogLikelihood(logits, next);
+      },
+      signal,
     });
     if (!Number.isFinite(sum)) throw new LoamError({ found: 'the likelihoods are not finite numbers' });
     return sum;
   }
 
   [Symbol.dispose](): void {
-    this.model[Symbol.dispose]();
+    this.opened?.session[Symbol.dispose]();
     this.tokenizer[Symbol.dispose]();
   }
 }

@@ -1,0 +1,118 @@
+import { throwIfStopped } from '../base/errors.js';
+import { sharedLength } from '../base/format.js';
+import { type LlamaContext, LlamaModel, Sampler, type SamplerSettings } from '../engine/llama.js';
+import type { AdapterHandle } from '../engine/llamaBindings.js';
+import type { Vocabulary } from '../engine/vocabulary.js';
+
+interface SessionOptions {
+  /** Tokens that are held at most: those read and those written after them. */
+  contextLength: number;
+  threads?: number;
+  /** Leaves the weights in the mapped file (see `LlamaModel.load`): the least memory, somewhat slower. */
+  inPlace?: boolean;
+}
+
+/**
+ * A model in stock libllama that reads one sequence of tokens at a time, with an adapter or without, and can write on. Chat, measuring
+ * and probing all work with it. The keys and values of what was read stay, so that of the next sequence only what differs is read.
+ */
+export class Session implements Disposable {
+  /** The tokens whose keys and values the context holds. */
+  private held: number[] = [];
+  private worn: AdapterHandle | undefined;
+  private scale = 1;
+
+  private constructor(
+    private readonly model: LlamaModel,
+    private readonly context: LlamaContext,
+    readonly contextLength: number,
+  ) {}
+
+  /** Loads a model file, which must have passed `readGguf`. */
+  static async open(modelPath: string, { contextLength, threads, inPlace }: SessionOptions): Promise<Session> {
+    const model = await LlamaModel.load(modelPath, { inPlace });
+    try {
+      return new Session(model, await model.context({ contextLength, threads }), contextLength);
+    } catch (error) {
+      model[Symbol.dispose]();
+      throw error;
+    }
+  }
+
+  get vocabulary(): Vocabulary {
+    return this.model.vocabulary;
+  }
+
+  /** Loads an adapter file, which must have passed `openAdapter`, without putting it on. It is freed with the session at the latest. */
+  async loadAdapter(path: string): Promise<AdapterHandle> {
+    return await this.model.loadAdapter(path);
+  }
+
+  freeAdapter(adapter: AdapterHandle): void {
+    if (this.worn === adapter) this.wear(undefined);
+    this.model.freeAdapter(adapter);
+  }
+
+  /** Computes from now on with this adapter, its correction times `scale`; undefined: the bare base. A change forgets what is held. */
+  wear(adapter: AdapterHandle | undefined, scale = 1): void {
+    if (adapter === this.worn && scale === this.scale) return;
+    this.context.setAdapters(adapter === undefined ? [] : [{ adapter, scale }]);
+    this.worn = adapter;
+    this.scale = scale;
+    this.held = [];
+  }
+
+  /** Reads the next sequence from its first token on. */
+  forget(): void {
+    this.context.clear();
+    this.held = [];
+  }
+
+  /**
+   * Reads a sequence: all of its tokens but those that the one before began with too. A token whose logits are wanted is read again.
+   * @param wanted positions, ascending, whose logits [vocabulary] go to `onLogits`, in this order; a view valid during the call
+   */
+  async read(
+    tokens: Int32Array,
+    wanted: readonly number[],
+    { onLogits, signal }: { onLogits?: (logits: Float32Array, position: number) => void; signal?: AbortSignal } = {},
+  ): Promise<void> {
+    const kept = Math.min(sharedLength(this.held, tokens), wanted[0] ?? tokens.length);
+    const start = this.context.truncate(kept) ? kept : 0;
+    // Until the read has succeeded nothing is known of what the context holds beyond the shared part.
+    this.held.length = start;
+    const positions = new Set(wanted);
+    const width = this.vocabulary.size;
+    await this.context.decode(tokens.subarray(start), start, {
+      wants: (index) => positions.has(start + index),
+      onLogits: (rows, indices) =>
+        indices.forEach((index, row) => {
+          onLogits?.(rows.subarray(row * width, (row + 1) * width), start + index);
+        }),
+      signal,
+    });
+    this.held = [...tokens];
+  }
+
+  /**
+   * Draws tokens that follow the sequence, whose last token's logits must have been wanted, until the model ends its turn, `most` are
+   * drawn, or the context is full.
+   */
+  async *write(sampling: SamplerSettings, most: number, signal?: AbortSignal): AsyncGenerator<number, void, undefined> {
+    using sampler = new Sampler(sampling, this.vocabulary.size);
+    const room = Math.min(most, this.contextLength - this.held.length);
+    for (let drawn = 1; drawn <= room; drawn++) {
+      throwIfStopped(signal);
+      const token = sampler.draw(this.context);
+      if (this.vocabulary.endsGeneration(token)) return;
+      yield token;
+      if (drawn === room) return;
+      await this.context.decode(Int32Array.of(token), this.held.length, { wants: () => true, signal });
+      this.held.push(token);
+    }
+  }
+
+  [Symbol.dispose](): void {
+    this.model[Symbol.dispose]();
+  }
+}
