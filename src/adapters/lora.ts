@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { stat } from 'node:fs/promises';
 import { LoamError } from '../base/errors.js';
+import { listFirst } from '../base/format.js';
 import type { LayerLinear } from '../families/family.js';
 import { type Gguf, type GgufValue, openTensors } from '../formats/gguf/Gguf.js';
 import { readGguf } from '../formats/gguf/readGguf.js';
@@ -62,9 +63,8 @@ export const keys = {
 /** Throws the mismatches between an adapter and its base as one error; nothing where there are none. */
 export function throwProblems(path: string, problems: readonly string[]): void {
   if (problems.length === 0) return;
-  const more = problems.length > 5 ? `; and ${problems.length - 5} more` : '';
   throw new LoamError({
-    found: `this adapter does not fit the base model: ${problems.slice(0, 5).join('; ')}${more}`,
+    found: `this adapter does not fit the base model: ${listFirst(problems)}`,
     where: path,
     fix: 'choose the base model it was made for with --model, or fetch the adapter again',
   });

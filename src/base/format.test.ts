@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { bytes, count, duration } from './format.js';
+import { bytes, count, duration, listFirst } from './format.js';
 
 describe('numbers for people', () => {
   it('count groups digits by three, of numbers and bigints', () => {
@@ -48,4 +48,11 @@ describe('numbers for people', () => {
       '2 h 03 min',
     ]);
   });
+});
+
+it('lists the first of several things, and how many more there are', () => {
+  assert.equal(listFirst(['a', 'b']), 'a; b');
+  assert.equal(listFirst(['a', 'b', 'c'], 3, ', '), 'a, b, c');
+  assert.equal(listFirst(['a', 'b', 'c', 'd'], 3, ', '), 'a, b, c, and 1 more');
+  assert.equal(listFirst(Array.from({ length: 1234 }, (_, i) => String(i))), '0; 1; 2; 3; 4; and 1,229 more');
 });

@@ -18,6 +18,12 @@ export function bytes(n: number | bigint): string {
   return unit === 0 ? `${count(value)} bytes` : `${value.toFixed(value < 10 ? 2 : 1)} ${units[unit]}`;
 }
 
+/** The first `most` of several things, and how many more there are: "a; b; and 3 more". */
+export function listFirst(things: readonly string[], most = 5, separator = '; '): string {
+  const rest = things.length - most;
+  return [...things.slice(0, most), ...(rest > 0 ? [`and ${count(rest)} more`] : [])].join(separator);
+}
+
 /** Seconds as "4.2 s", "1 min 05 s", "2 h 03 min". */
 export function duration(seconds: number): string {
   const whole = Math.round(seconds);

@@ -4,7 +4,7 @@ import { type FileHandle, mkdir, open, rename, rm, stat, statfs } from 'node:fs/
 import { basename, dirname, join, resolve } from 'node:path';
 import { type Fault, LoamError, systemCode, throwIfStopped, UsageError } from './errors.js';
 import { Run } from './events.js';
-import { bytes } from './format.js';
+import { bytes as asBytes } from './format.js';
 
 /** Files: read to the byte, written to the end and only under their name when complete, hashed; the system's errors in words. */
 
@@ -78,6 +78,49 @@ export async function readStart(path: string, bytes: number): Promise<Buffer> {
   await using file = await open(path, 'r');
   const start = Buffer.alloc(bytes);
   return start.subarray(0, await readFully(file, start, 0));
+}
+
+/** A whole file. @throws LoamError if it cannot be read or has more than `most` bytes (too-large) */
+export async function readBounded(path: string, most: number): Promise<Buffer> {
+  const { file, size } = await openRegularFile(path);
+  await using _ = file;
+  if (size > most) {
+    throw new LoamError({
+      code: 'too-large',
+      found: `a file of ${asBytes(size)}`,
+      expected: `at most ${asBytes(most)}`,
+      where: path,
+    });
+  }
+  const bytes = Buffer.alloc(size);
+  try {
+    return bytes.subarray(0, await readFully(file, bytes, 0));
+  } catch (error) {
+    throw explainReadError(error, path);
+  }
+}
+
+/** The same as text. @throws LoamError for bytes that are not UTF-8 */
+export async function readText(path: string, most: number): Promise<string> {
+  const bytes = await readBounded(path, most);
+  try {
+    return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes);
+  } catch (cause) {
+    throw new LoamError(
+      { code: 'damaged', found: 'bytes that are not UTF-8', expected: 'text', where: path },
+      { cause },
+    );
+  }
+}
+
+/** What a read gives, or undefined if there is no such file. */
+export async function ifPresent<T>(read: Promise<T>): Promise<T | undefined> {
+  try {
+    return await read;
+  } catch (error) {
+    if (error instanceof LoamError && error.code === 'not-found') return undefined;
+    throw error;
+  }
 }
 
 /** Large reads keep flash storage near its sequential speed. */
@@ -261,8 +304,8 @@ export async function requireFreeSpace(
   if (have === null || have >= need + RESERVE) return;
   throw new LoamError({
     code: 'disk-full',
-    found: `${what.name} needs ${bytes(need)} and the disk has ${bytes(have)} free`,
-    expected: `at least ${bytes(need + RESERVE)}`,
+    found: `${what.name} needs ${asBytes(need)} and the disk has ${asBytes(have)} free`,
+    expected: `at least ${asBytes(need + RESERVE)}`,
     where: folder,
     fix: what.fix,
   });

@@ -1,9 +1,9 @@
-import { access, readFile, stat } from 'node:fs/promises';
+import { access } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { LoamError, quote, UnsupportedError } from '../base/errors.js';
-import { count } from '../base/format.js';
-import { explainReadError, writeFileAtomic } from '../base/io.js';
-import { type JsonValue, parseJson } from '../base/json.js';
+import { count, listFirst } from '../base/format.js';
+import { writeFileAtomic } from '../base/io.js';
+import { isObject, readJsonObject } from '../base/jsonAccess.js';
 import { arrayBytes, MAX_INDEX_BYTES, MAX_SHARDS, type NamedArrayToWrite, type NdArray } from './arrays.js';
 import {
   openSafetensors,
@@ -102,9 +102,8 @@ async function openShards(folder: string, path: string): Promise<TensorSource> {
     }
     const missing = [...map].filter(([tensor, file]) => !byName.get(file)!.tensors.has(tensor));
     if (missing.length > 0) {
-      const [tensor, file] = missing[0]!;
-      const more = missing.length > 1 ? `, and ${count(missing.length - 1)} more are missing` : '';
-      throw new LoamError({ found: `${quote(tensor)} is not in ${quote(file)}${more}`, where: path });
+      const lacking = missing.map(([tensor, file]) => `${quote(tensor)} is not in ${quote(file)}`);
+      throw new LoamError({ code: 'damaged', found: listFirst(lacking), where: path });
     }
     return new SafetensorsFolder(
       folder,
@@ -119,20 +118,12 @@ async function openShards(folder: string, path: string): Promise<TensorSource> {
 
 /** Which file holds which tensor. */
 async function readIndex(path: string): Promise<Map<string, string>> {
-  let text: string;
-  try {
-    const { size } = await stat(path);
-    if (size > MAX_INDEX_BYTES) throw new LoamError({ found: `an index of ${count(size)} bytes`, where: path });
-    text = await readFile(path, 'utf8');
-  } catch (error) {
-    throw explainReadError(error, path);
+  const map = (await readJsonObject(path, MAX_INDEX_BYTES)).get('weight_map');
+  if (!isObject(map)) {
+    throw new LoamError({ code: 'damaged', found: 'no weight_map', expected: 'tensors with their files', where: path });
   }
-  const index = parseJson(text, path);
-  const map = index instanceof Map ? (index as ReadonlyMap<string, JsonValue>).get('weight_map') : undefined;
-  if (!(map instanceof Map))
-    throw new LoamError({ found: 'no weight_map', expected: 'tensors with their files', where: path });
   const result = new Map<string, string>();
-  for (const [tensor, file] of map as ReadonlyMap<string, JsonValue>) {
+  for (const [tensor, file] of map) {
     // Nothing outside the folder is opened on a file's word.
     if (typeof file !== 'string' || !/^[\w.-]+\.safetensors$/.test(file)) {
       throw new LoamError({

@@ -1,4 +1,5 @@
 import { LoamError, UnsupportedError } from '../base/errors.js';
+import { listFirst } from '../base/format.js';
 import type { RopeParameters } from '../engine/operations.js';
 import {
   type Architecture,
@@ -233,10 +234,9 @@ function checkTensors(gguf: Gguf, h: Hyperparameters): void {
   }
   refuseUnknown(gguf, architecture, known);
   if (problems.length > 0) {
-    const shown = problems.slice(0, 5).join('; ');
-    const more = problems.length > 5 ? ` and ${problems.length - 5} more` : '';
     throw new LoamError({
-      found: `tensors that do not fit the file's own sizes: ${shown}${more}`,
+      code: 'damaged',
+      found: `tensors that do not fit the file's own sizes: ${listFirst(problems)}`,
       where: gguf.path,
       fix: 'fetch the model again, or use a file made by llama.cpp',
     });
@@ -247,9 +247,8 @@ function checkTensors(gguf: Gguf, h: Hyperparameters): void {
 function refuseUnknown(gguf: Gguf, a: Architecture, known: ReadonlySet<string>): void {
   const unknown = [...gguf.tensors.keys()].filter((name) => !known.has(name));
   if (unknown.length === 0) return;
-  const more = unknown.length > 3 ? ` and ${unknown.length - 3} more` : '';
   throw new UnsupportedError({
-    found: `tensors that Loam has no use for: ${unknown.slice(0, 3).join(', ')}${more}`,
+    found: `tensors that Loam has no use for: ${listFirst(unknown, 3, ', ')}`,
     expected: `those of a dense ${a.title} model`,
     where: gguf.path,
     fix: 'choose a model that `loam models list` does not mark as unsupported',

@@ -1,4 +1,5 @@
 import { LoamError, UsageError } from '../base/errors.js';
+import { listFirst } from '../base/format.js';
 import { type MemoryFile, memoryFile } from '../engine/memory.js';
 import type { VaultContext } from './indexImage.js';
 import {
@@ -314,11 +315,10 @@ export function referenceTo(adapter: { name: string }, version: { number: number
 }
 
 function unknown(what: string, wanted: string, all: readonly { name: string }[]): LoamError {
-  const names = all.slice(0, 10).map(({ name }) => `"${name}"`);
-  const more = all.length > names.length ? ` and ${all.length - names.length} more` : '';
+  const names = all.map(({ name }) => `"${name}"`);
   return new LoamError({
     found: `there is no ${what} "${wanted}" in the vault`,
-    expected: names.length === 0 ? undefined : `one of ${names.join(', ')}${more}`,
+    expected: names.length === 0 ? undefined : `one of ${listFirst(names, 10, ', ')}`,
     fix: names.length === 0 ? `there are no ${what}s yet` : undefined,
   });
 }

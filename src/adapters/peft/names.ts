@@ -1,8 +1,7 @@
-import { readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { LoamError, quote, UnsupportedError } from '../../base/errors.js';
-import { explainReadError } from '../../base/io.js';
-import { type JsonObject, type JsonValue, parseJson } from '../../base/json.js';
+import type { JsonObject, JsonValue } from '../../base/json.js';
+import { readJsonObject } from '../../base/jsonAccess.js';
 import { type LayerLinear, layerLinears } from '../../families/family.js';
 import type { Factors } from '../../model/factors.js';
 import type { LoraBase } from '../lora.js';
@@ -117,17 +116,7 @@ const architectureOf: Readonly<Record<string, string>> = {
 
 /** Reads a JSON object out of a file of Hugging Face's. @throws LoamError */
 export async function readJsonFile(path: string): Promise<JsonObject> {
-  let text: string;
-  try {
-    const { size } = await stat(path);
-    if (size > maxConfigBytes) throw new LoamError({ found: `${size} bytes of settings`, where: path });
-    text = await readFile(path, 'utf8');
-  } catch (error) {
-    throw explainReadError(error, path);
-  }
-  const value = parseJson(text, path, { bigIntegers: 'round' });
-  if (value instanceof Map) return value as JsonObject;
-  throw new LoamError({ found: 'no object', expected: 'settings as a JSON object', where: path });
+  return await readJsonObject(path, maxConfigBytes, { bigIntegers: 'round' });
 }
 
 /**

@@ -1,5 +1,5 @@
 import { LoamError } from '../../base/errors.js';
-import { count } from '../../base/format.js';
+import { count, listFirst } from '../../base/format.js';
 import type { ByteReader } from './bytes.js';
 import {
   ARRAY_ID,
@@ -180,8 +180,6 @@ export async function readValue(reader: ByteReader, budget: ArrayBudget, what: s
 /** Several problems as the one thing found: the first ten and how many more there are. */
 export function describeProblems(problems: readonly string[], place: string): string {
   if (problems.length === 1) return problems[0]!;
-  const shown = problems.slice(0, MAX_REPORTED_PROBLEMS).map((problem, i) => `(${i + 1}) ${problem}`);
-  const more = problems.length - shown.length;
-  if (more > 0) shown.push(`and ${count(more)} more`);
-  return `${count(problems.length)} problems in ${place}: ${shown.join('; ')}`;
+  const numbered = problems.map((problem, i) => `(${i + 1}) ${problem}`);
+  return `${count(problems.length)} problems in ${place}: ${listFirst(numbered, MAX_REPORTED_PROBLEMS)}`;
 }

@@ -1,7 +1,7 @@
 import { rm, stat } from 'node:fs/promises';
 import { LoamError, throwIfStopped, UsageError } from '../../base/errors.js';
 import { Run } from '../../base/events.js';
-import { count } from '../../base/format.js';
+import { listFirst } from '../../base/format.js';
 import { requireWritable } from '../../base/io.js';
 import { fileTypes, type QuantizedType, quantizeModel } from '../../engine/quantize.js';
 import { rowBytes, tensorTypes } from '../../engine/tensorTypes.js';
@@ -30,12 +30,8 @@ export class Problems {
   /** @throws LoamError with every problem so far */
   throwIfAny(where: string): void {
     if (this.found.length === 0) return;
-    const shown = this.found.slice(0, SHOWN).join('; ');
-    const rest = this.found.length - SHOWN;
-    throw new LoamError({
-      found: `this model cannot be converted: ${shown}${rest > 0 ? `; and ${count(rest)} more` : ''}`,
-      where,
-    });
+    const found = `this model cannot be converted: ${listFirst(this.found, SHOWN)}`;
+    throw new LoamError({ code: 'invalid-data', found, where });
   }
 }
 

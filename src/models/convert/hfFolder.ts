@@ -1,44 +1,10 @@
 import { readdir, stat } from 'node:fs/promises';
 import { basename, join, resolve } from 'node:path';
 import { LoamError, quote } from '../../base/errors.js';
-import { bytes as asBytes } from '../../base/format.js';
-import { openRegularFile, readFully } from '../../base/io.js';
-import { type JsonObject, type JsonValue, parseJson } from '../../base/json.js';
+import { ifPresent, readBounded, readText } from '../../base/io.js';
+import type { JsonObject, JsonValue } from '../../base/json.js';
+import { isObject, readJsonObject } from '../../base/jsonAccess.js';
 import type { Problems } from './convertModel.js';
-
-/** Looks into parsed JSON (objects are maps), forgiving where a value has another kind: then it is absent. */
-
-export const isObject = (value: JsonValue | undefined): value is JsonObject => value instanceof Map;
-
-export const isList = (value: JsonValue | undefined): value is readonly JsonValue[] => Array.isArray(value);
-
-/** The value at a path of keys. */
-export function at(value: JsonValue | undefined, ...keys: readonly string[]): JsonValue | undefined {
-  let here = value;
-  for (const key of keys) here = isObject(here) ? here.get(key) : undefined;
-  return here;
-}
-
-export function textAt(value: JsonValue | undefined, ...keys: readonly string[]): string | undefined {
-  const found = at(value, ...keys);
-  return typeof found === 'string' ? found : undefined;
-}
-
-export function listAt(value: JsonValue | undefined, ...keys: readonly string[]): readonly JsonValue[] {
-  const found = at(value, ...keys);
-  return isList(found) ? found : [];
-}
-
-export function flagAt(value: JsonValue | undefined, ...keys: readonly string[]): boolean | undefined {
-  const found = at(value, ...keys);
-  return typeof found === 'boolean' ? found : undefined;
-}
-
-/** A whole number from 0 up. */
-export function idAt(value: JsonValue | undefined, ...keys: readonly string[]): number | undefined {
-  const found = at(value, ...keys);
-  return typeof found === 'number' && Number.isSafeInteger(found) && found >= 0 ? found : undefined;
-}
 
 /** Limits of what a folder of Hugging Face may hold, each with its reason. */
 
@@ -88,38 +54,9 @@ export interface HfFolder {
   readonly modelCard?: string;
 }
 
-async function readBytes(path: string, most: number): Promise<Buffer | undefined> {
-  const found = await stat(path).catch(() => undefined);
-  if (!found) return undefined;
-  const { file, size } = await openRegularFile(path);
-  try {
-    if (size > most) {
-      throw new LoamError({ found: `a file of ${asBytes(size)}`, expected: `at most ${asBytes(most)}`, where: path });
-    }
-    const target = Buffer.alloc(size);
-    return target.subarray(0, await readFully(file, target, 0));
-  } finally {
-    await file.close();
-  }
-}
-
-async function readText(path: string, most: number): Promise<string | undefined> {
-  const bytes = await readBytes(path, most);
-  if (!bytes) return undefined;
-  try {
-    return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes);
-  } catch (cause) {
-    throw new LoamError({ found: 'bytes that are not UTF-8', expected: 'text', where: path }, { cause });
-  }
-}
-
 async function readObject(path: string, most: number): Promise<JsonObject | undefined> {
-  const text = await readText(path, most);
-  if (text === undefined) return undefined;
   // tokenizer_config.json has 10^30 for "no limit".
-  const value = parseJson(text, path, { bigIntegers: 'round' });
-  if (isObject(value)) return value;
-  throw new LoamError({ found: 'no object', expected: 'a JSON object', where: path });
+  return await ifPresent(readJsonObject(path, most, { bigIntegers: 'round' }));
 }
 
 /** A wrong generation_config.json is no reason to fail: only suggestions for sampling are in it. */
@@ -132,8 +69,7 @@ async function readTemplates(folder: string): Promise<Map<string, string>> {
   const templates = names.filter((name) => name.endsWith('.jinja')).sort();
   const found = new Map<string, string>();
   for (const name of templates.slice(0, MAX_CHAT_TEMPLATES)) {
-    const text = await readText(join(folder, name), MAX_TEXT_BYTES);
-    if (text !== undefined) found.set(name.slice(0, -'.jinja'.length), text);
+    found.set(name.slice(0, -'.jinja'.length), await readText(join(folder, name), MAX_TEXT_BYTES));
   }
   return found;
 }
@@ -153,6 +89,7 @@ export async function readHfFolder(path: string): Promise<HfFolder> {
     });
   }
   const inside = (name: string) => join(path, name);
+  const text = (name: string, most: number) => ifPresent(readText(inside(name), most));
   const config = await readObject(inside('config.json'), MAX_CONFIG_BYTES);
   if (!config) {
     throw new LoamError({
@@ -170,12 +107,12 @@ export async function readHfFolder(path: string): Promise<HfFolder> {
     tokenizer: await readObject(inside('tokenizer.json'), MAX_TOKENIZER_BYTES),
     tokenizerConfig: await readObject(inside('tokenizer_config.json'), MAX_CONFIG_BYTES),
     addedTokens: await readObject(inside('added_tokens.json'), MAX_CONFIG_BYTES),
-    sentencePiece: await readBytes(inside('tokenizer.model'), MAX_SENTENCEPIECE_BYTES),
-    mergesText: await readText(inside('merges.txt'), MAX_TOKENIZER_BYTES),
-    chatTemplate: await readText(inside('chat_template.jinja'), MAX_TEXT_BYTES),
+    sentencePiece: await ifPresent(readBounded(inside('tokenizer.model'), MAX_SENTENCEPIECE_BYTES)),
+    mergesText: await text('merges.txt', MAX_TOKENIZER_BYTES),
+    chatTemplate: await text('chat_template.jinja', MAX_TEXT_BYTES),
     moreChatTemplates: await readTemplates(inside('additional_chat_templates')),
     chatTemplateJson: await readObject(inside('chat_template.json'), MAX_TEXT_BYTES),
-    modelCard: await readText(inside('README.md'), MAX_TEXT_BYTES),
+    modelCard: await text('README.md', MAX_TEXT_BYTES),
   };
 }
 

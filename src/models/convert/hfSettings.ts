@@ -1,19 +1,9 @@
 import { quote, UnsupportedError } from '../../base/errors.js';
 import type { JsonObject } from '../../base/json.js';
+import { isObject, listAt, textAt } from '../../base/jsonAccess.js';
 import type { Problems } from './convertModel.js';
 import { type Family, families } from './families.js';
-import {
-  Config,
-  type HfFolder,
-  isObject,
-  listAt,
-  MAX_CONTEXT,
-  MAX_HEADS,
-  MAX_LAYERS,
-  MAX_VOCABULARY,
-  MAX_WIDTH,
-  textAt,
-} from './hfFolder.js';
+import { Config, type HfFolder, MAX_CONTEXT, MAX_HEADS, MAX_LAYERS, MAX_VOCABULARY, MAX_WIDTH } from './hfFolder.js';
 
 /** Rotary embeddings: the base, and how a longer context than the trained one is reached. */
 export interface Rope {

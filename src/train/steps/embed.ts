@@ -2,6 +2,7 @@ import { stat } from 'node:fs/promises';
 import { readAdapter } from '../../adapters/openAdapter.js';
 import { LoamError } from '../../base/errors.js';
 import { Run } from '../../base/events.js';
+import { listFirst } from '../../base/format.js';
 import { requireFree, requireWritable } from '../../base/io.js';
 import { peakRss } from '../../base/memory.js';
 import { version } from '../../base/process.js';
@@ -306,9 +307,9 @@ async function runEmbed(
 /** Each linear is solved from what the corrections below it do, so these must be there. */
 function requireBelow(missing: readonly EmbeddedLinear[], target: EmbeddedLinear, folder: string): void {
   if (missing.length === 0) return;
-  const names = missing.slice(0, 3).map(({ layer, module }) => `blk.${layer}.${module}`);
+  const names = missing.map(({ layer, module }) => `blk.${layer}.${module}`);
   throw new LoamError({
-    found: `no correction of ${names.join(', ')}${missing.length > 3 ? ` and ${missing.length - 3} more` : ''}`,
+    found: `no correction of ${listFirst(names, 3, ', ')}`,
     expected: `those of all linears before blk.${target.layer}.${target.module}`,
     where: folder,
     fix: 'solve the linears in order; a correction of rank 0 leaves one as it is',

@@ -1,8 +1,8 @@
 import { LoamError, UnsupportedError } from '../../base/errors.js';
+import { Fields } from '../../base/jsonAccess.js';
 import { type NamedArrayToWrite, ndArray } from '../../formats/arrays.js';
 import { type CorrectedLinear, correctedLinears } from '../ridge/correctLayer.js';
 import { groupExamples, type Part, type RidgeExample } from '../ridge/examples.js';
-import { Fields } from './factorsFolder.js';
 import { type ModelReference, readModelReference } from './options.js';
 
 /** What `format` says in the header of a file of activations. */

@@ -1,4 +1,5 @@
 import { LoamError, quote } from '../../base/errors.js';
+import { listFirst } from '../../base/format.js';
 import { type Dtype, type NamedArrayToWrite, ndArray, toFloat32, toFloat64 } from '../../formats/arrays.js';
 import { type NpzFile, openNpz } from '../../formats/npz.js';
 import type { LinearToSolve } from '../ridge/correctLayer.js';
@@ -186,9 +187,9 @@ function checkArrays(file: NpzFile, header: ActivationsHeader, examples: readonl
     }
   }
   if (problems.length === 0) return;
-  const more = problems.length > 5 ? `; and ${problems.length - 5} more` : '';
   throw new LoamError({
-    found: `arrays that do not fit its header: ${problems.slice(0, 5).join('; ')}${more}`,
+    code: 'damaged',
+    found: `arrays that do not fit its header: ${listFirst(problems)}`,
     where: path,
     fix: 'make the file again with `loam embed`',
   });

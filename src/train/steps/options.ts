@@ -1,13 +1,13 @@
 import { dirname, resolve } from 'node:path';
 import { LoamError, quote, UsageError } from '../../base/errors.js';
 import { freeBytes, requireFreeSpace } from '../../base/io.js';
+import type { Fields } from '../../base/jsonAccess.js';
 import type { Schema, Values } from '../../base/options.js';
 import { type ResolvedModel, resolveModel } from '../../models/listModels.js';
 import type { TuneEvent } from '../events.js';
 import { recipeOptions, runOptions } from '../options.js';
 import { hashWithProgress } from '../progress.js';
 import type { LearntPart, Part } from '../ridge/examples.js';
-import type { Fields } from './factorsFolder.js';
 import type { ActivationsHeader } from './header.js';
 
 const { layers, shots, maxTokens, seed, rank, lambda, sweeps, alpha } = recipeOptions;

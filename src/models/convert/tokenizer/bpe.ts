@@ -1,5 +1,6 @@
+import { at, isList, isObject, listAt, textAt } from '../../../base/jsonAccess.js';
 import type { Problems } from '../convertModel.js';
-import { at, type HfFolder, isList, isObject, listAt, textAt } from '../hfFolder.js';
+import type { HfFolder } from '../hfFolder.js';
 import { mergeRanks } from './encodeText.js';
 import { type PreTokenizer, recognisePreTokenizer } from './preTokenizer.js';
 import {

@@ -1,6 +1,7 @@
 import { createContext, Script } from 'node:vm';
 import type { JsonValue } from '../../../base/json.js';
-import { at, flagAt, type HfFolder, isList, isObject, listAt, textAt } from '../hfFolder.js';
+import { at, flagAt, isList, isObject, listAt, textAt } from '../../../base/jsonAccess.js';
+import type { HfFolder } from '../hfFolder.js';
 import { type AddedToken, mergePieces, toByteCharacters } from './vocabulary.js';
 
 /** Escapes and properties of Oniguruma that mean the same in JavaScript, as far as published tokenisers use them. */

@@ -1,7 +1,8 @@
 import { createHash } from 'node:crypto';
 import { UnsupportedError } from '../../../base/errors.js';
 import type { JsonValue } from '../../../base/json.js';
-import { at, flagAt, type HfFolder, listAt, textAt } from '../hfFolder.js';
+import { at, flagAt, listAt, textAt } from '../../../base/jsonAccess.js';
+import type { HfFolder } from '../hfFolder.js';
 import { boundedRun, encodeText } from './encodeText.js';
 import type { AddedToken } from './vocabulary.js';
 

@@ -1,8 +1,9 @@
 import { LoamError } from '../../../base/errors.js';
+import { at, flagAt, listAt, textAt } from '../../../base/jsonAccess.js';
 import type { GgufValue } from '../../../formats/gguf/Gguf.js';
 import { bool, f32s, i32s, str, strings, u32 } from '../../../formats/gguf/writeGguf.js';
 import type { Problems } from '../convertModel.js';
-import { at, flagAt, type HfFolder, listAt, textAt } from '../hfFolder.js';
+import type { HfFolder } from '../hfFolder.js';
 import type { HfSettings } from '../hfSettings.js';
 import { bpeVocabulary, mergesVocabulary } from './bpe.js';
 import { sentencePieceVocabulary } from './sentencePiece.js';

@@ -1,6 +1,7 @@
 import { LoamError } from '../../../base/errors.js';
 import { count } from '../../../base/format.js';
-import { at, flagAt, type HfFolder, isObject, MAX_VOCABULARY, textAt } from '../hfFolder.js';
+import { at, flagAt, isObject, textAt } from '../../../base/jsonAccess.js';
+import { type HfFolder, MAX_VOCABULARY } from '../hfFolder.js';
 import { looksSpecial, spaceMark, tokenType, type Vocabulary } from './vocabulary.js';
 
 /** Values of SentencePiece's `Type` (sentencepiece_model.proto): the same numbers as GGUF's token types. */

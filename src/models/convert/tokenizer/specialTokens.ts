@@ -1,5 +1,6 @@
 import type { JsonObject, JsonValue } from '../../../base/json.js';
-import { at, type HfFolder, isList, isObject, listAt, textAt } from '../hfFolder.js';
+import { at, isList, isObject, listAt, textAt } from '../../../base/jsonAccess.js';
+import type { HfFolder } from '../hfFolder.js';
 import { toMerges } from './bpe.js';
 
 export interface NamedTemplate {

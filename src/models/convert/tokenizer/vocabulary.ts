@@ -1,6 +1,7 @@
 import type { JsonObject, JsonValue } from '../../../base/json.js';
+import { at, flagAt, idAt, isObject, listAt, textAt } from '../../../base/jsonAccess.js';
 import type { Problems } from '../convertModel.js';
-import { at, flagAt, type HfFolder, idAt, isObject, listAt, textAt } from '../hfFolder.js';
+import type { HfFolder } from '../hfFolder.js';
 
 /** A vocabulary as GGUF stores it. */
 export interface Vocabulary {
