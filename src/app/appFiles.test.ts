@@ -32,6 +32,13 @@ it('everything that a module imports is a module of the page', () => {
   }
 });
 
+it('of the contract the page takes types and no code', () => {
+  assert.deepEqual(
+    modules().filter((path) => /typebox|\/js\/(serve|train|llama|examples|store)\//.test(path)),
+    [],
+  );
+});
+
 it('the page names nothing of another host', () => {
   // Names of XML namespaces are no addresses; the last is an example in a form.
   const harmless = /http:\/\/www\.w3\.org\/[\w/]+|http:\/\/127\.0\.0\.1:(…|\\u2026)/g;

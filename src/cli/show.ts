@@ -2,8 +2,9 @@ import type { Run } from '../base/events.js';
 import { bytes, count, duration } from '../base/format.js';
 import { hashFile } from '../base/io.js';
 import { placeOf } from '../examples/example.js';
-import type { Finding, FindingKind, Verdict } from '../examples/personal/finding.js';
+import type { Finding, FindingKind } from '../examples/personal/finding.js';
 import { summarise } from '../examples/personal/findPersonal.js';
+import type { Verdict } from '../llama/memorised/report.js';
 import type { ConvertEvent, Converted } from '../models/convert/convertModel.js';
 import type { FetchEvent, FetchedModel } from '../models/download.js';
 import type { TuneResult } from '../train/events.js';
@@ -169,7 +170,7 @@ export async function showTune<R>(run: Run<PipelineEvent, R>, output: Output): P
         break;
       case 'validation':
         output.line(
-          `epoch ${value.epoch.toFixed(2)}, step ${count(value.step)}: validation NLL ${value.nll.toFixed(3)}${value.best ? '' : ' (not better)'}`,
+          `epoch ${value.epoch.toFixed(2)}, step ${count(value.step)}: validation NLL ${value.nll?.toFixed(3) ?? 'beyond all bounds'}${value.best ? '' : ' (not better)'}`,
         );
         break;
       case 'restart':

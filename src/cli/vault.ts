@@ -4,7 +4,8 @@ import { LoamError, StoppedError, systemCode, UsageError } from '../base/errors.
 import { loamHome } from '../base/process.js';
 import type { MemoryFile } from '../engine/memory.js';
 import type { NamedBytes } from '../examples/example.js';
-import type { Job } from '../serve/jobs/Job.js';
+import type { Job } from '../serve/contract/jobs.js';
+import { viewJob } from '../serve/jobs/Job.js';
 import { JobQueue } from '../serve/jobs/JobQueue.js';
 import { findServer } from '../serve/startServer.js';
 import { findDataset, isReference, requireVersion } from '../store/adapters.js';
@@ -220,10 +221,10 @@ export async function withJobs<T>(
     await using queue = await JobQueue.open(loamHome(), vault);
     return await use({
       served: false,
-      list: async () => queue.list(),
-      pause: (id) => queue.pause(id),
-      resume: (id) => queue.resume(id),
-      cancel: (id, keep) => queue.cancel(id, { keep }),
+      list: async () => queue.list().map(viewJob),
+      pause: async (id) => viewJob(await queue.pause(id)),
+      resume: async (id) => viewJob(await queue.resume(id)),
+      cancel: async (id, keep) => viewJob(await queue.cancel(id, { keep })),
       remove: (id) => queue.remove(id),
     });
   } finally {

@@ -5,8 +5,11 @@ import { Mutex } from '../base/lock.js';
 import { CATALOG, DEFAULT_MODEL, findModel } from '../models/catalogue.js';
 import { fetchModel } from '../models/fetchModel.js';
 import { listModels } from '../models/listModels.js';
-import { VaultLockedError, type VaultState } from '../store/types.js';
+import { VaultLockedError } from '../store/types.js';
 import { Vault } from '../store/Vault.js';
+import type { Dependents } from './contract/datasets.js';
+import type { Download } from './contract/models.js';
+import type { Changed, ChangeEvent, Status, Storage } from './contract/server.js';
 import { DatasetViews } from './datasets.js';
 import { EventChannel } from './http/events.js';
 import { HttpError } from './http/route.js';
@@ -14,21 +17,13 @@ import { InferenceProcess } from './inference/InferenceProcess.js';
 import { isFinal } from './jobs/Job.js';
 import { JobQueue } from './jobs/JobQueue.js';
 
-interface Download {
-  name: string;
-  state: 'running' | 'done' | 'failed' | 'stopped';
-  done: number;
-  total: number;
-  message?: string;
-}
-
 /** Models that are being fetched because somebody asked for them, until they are here or were stopped. */
 class Downloads implements AsyncDisposable {
   private readonly running = new Map<string, { controller: AbortController; ended: Promise<void>; at: Download }>();
 
   constructor(
     private readonly home: string,
-    private readonly emit: (event: { type: string } & Record<string, unknown>) => void,
+    private readonly emit: (event: ChangeEvent) => void,
   ) {}
 
   of(name: string): Download | undefined {
@@ -80,12 +75,9 @@ class Downloads implements AsyncDisposable {
   }
 }
 
-/** What changed, so that every open page shows the same. */
-export type Changed = 'datasets' | 'adapters' | 'models' | 'conversations' | 'settings' | 'vault' | 'jobs';
-
 /** What the handlers work with: the vault once it is open, the engine, downloads, and the events that tell of it all. */
 export class Services implements AsyncDisposable {
-  readonly events = new EventChannel();
+  readonly events = new EventChannel<ChangeEvent>();
   readonly inference = new InferenceProcess();
   readonly downloads: Downloads;
   readonly datasets = new DatasetViews();
@@ -122,7 +114,7 @@ export class Services implements AsyncDisposable {
     return this.jobQueue;
   }
 
-  get vaultState(): VaultState | 'locked' {
+  get vaultState(): Status['vault'] {
     if (this.opened) return 'open';
     return Vault.state(this.home) === 'passphrase' ? 'locked' : 'absent';
   }
@@ -177,13 +169,13 @@ export class Services implements AsyncDisposable {
   }
 
   /** The job that runs, or the next one. */
-  currentJob(): { id: string; state: string } | null {
+  currentJob(): Status['job'] {
     const job = this.jobQueue?.current;
     return job ? { id: job.id, state: job.state } : null;
   }
 
   /** Jobs that wait to learn from a data set, or do. */
-  jobsOf(dataset: string): { id: string; name: string; state: string }[] {
+  jobsOf(dataset: string): Dependents['jobs'] {
     return this.jobs
       .list()
       .filter((job) => !isFinal(job.state) && (job.dataset === dataset || job.heldout === dataset))
@@ -207,10 +199,10 @@ export class Services implements AsyncDisposable {
     await this.startAnew();
   }
 
-  async storage() {
+  async storage(): Promise<Storage> {
     const { models } = await this.models();
     return {
-      vault: { ...this.vault.storage() },
+      vault: this.vault.storage(),
       models: models.filter(({ installed }) => installed).reduce((sum, { size }) => sum + size, 0),
       runs: await folderBytes(join(this.home, 'runs')),
       problems: [...this.vault.problems],

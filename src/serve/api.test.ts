@@ -157,6 +157,21 @@ describe('a data set', () => {
     assert.equal(reply.json.error.where, 'bomb');
   });
 
+  it('of an adapter from elsewhere is shown without the figures that are none', async () => {
+    const { adapters } = server.services.vault;
+    const base = { name: 'tiny', sha256: '0'.repeat(64) };
+    const metrics = { nll: { base: 'low', adapted: {} }, tokens: 7, more: 1 };
+    const { adapter } = await adapters.addVersion({ name: 'odd', model: base }, new Uint8Array(8), {
+      base,
+      datasets: [],
+      metrics,
+    });
+    const listed = await client.ok('GET', '/api/adapters');
+    const shown = listed.adapters.find(({ id }: { id: string }) => id === adapter);
+    assert.deepEqual(shown.versions[0].metrics, { tokens: 7 });
+    await client.ok('DELETE', `/api/adapters/${adapter}`);
+  });
+
   it('is the same for two clients at once, and a name is taken once', async () => {
     const other = new Client(server.port, server.token);
     const events = readEvents(other, '/api/events', { until: ({ data }) => data.what === 'datasets' });

@@ -107,7 +107,7 @@ function requireBase(version: string, model: { name: string; sha256: string | nu
   });
 }
 
-interface NamedSpeaker {
+export interface NamedSpeaker {
   /** What a client asks for. */
   id: string;
   model: string;

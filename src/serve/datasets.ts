@@ -1,12 +1,26 @@
+import type { Static, TSchema } from 'typebox';
+import Value from 'typebox/value';
 import { LoamError } from '../base/errors.js';
 import type { Dataset, Message } from '../examples/example.js';
 import { loadDataset } from '../examples/loadDataset.js';
 import type { Finding } from '../examples/personal/finding.js';
-import { type FindingSummary, findPersonal, summarise } from '../examples/personal/findPersonal.js';
+import { findPersonal, summarise } from '../examples/personal/findPersonal.js';
 import { redact } from '../examples/personal/redact.js';
 import { json } from '../examples/readers/json.js';
-import type { Adapter, AdapterVersion, DatasetInfo, Json } from '../store/types.js';
+import type {
+  Json,
+  Adapter as StoredAdapter,
+  DatasetInfo as StoredDataset,
+  AdapterVersion as StoredVersion,
+} from '../store/types.js';
 import type { Vault } from '../store/Vault.js';
+import { type Adapter, type AdapterVersion, Memorised, VersionMetrics } from './contract/adapters.js';
+import {
+  type DatasetEdit,
+  type DatasetInfo,
+  FindingSummary,
+  type Finding as FindingView,
+} from './contract/datasets.js';
 import { HttpError } from './http/route.js';
 import type { Services } from './Services.js';
 
@@ -19,7 +33,7 @@ export class DatasetViews {
   private readonly found = new WeakMap<Dataset, Promise<Finding[]>>();
 
   /** All usable examples and what was found wrong with the others. */
-  async open(vault: Vault, info: DatasetInfo): Promise<Dataset> {
+  async open(vault: Vault, info: StoredDataset): Promise<Dataset> {
     const key = `${info.id} ${info.sha256}`;
     let found = this.parsed.get(key);
     if (!found) {
@@ -32,7 +46,7 @@ export class DatasetViews {
   }
 
   /** Private details in its examples. Searching takes about half a second a megabyte; it is done once while a data set is looked at. */
-  async findings(vault: Vault, info: DatasetInfo): Promise<Finding[]> {
+  async findings(vault: Vault, info: StoredDataset): Promise<Finding[]> {
     const dataset = await this.open(vault, info);
     let found = this.found.get(dataset);
     if (!found) {
@@ -65,33 +79,25 @@ export function encodeDataset(examples: readonly (readonly Message[] | Record<st
 }
 
 /** Searches a data set for private details and keeps their numbers beside it. */
-export async function noteFindings(vault: Vault, views: DatasetViews, info: DatasetInfo): Promise<DatasetInfo> {
+export async function noteFindings(vault: Vault, views: DatasetViews, info: StoredDataset): Promise<StoredDataset> {
   const findings = await views.findings(vault, info);
   return await vault.datasets.annotate(info.id, { findings: summarise(findings) as unknown as Json });
 }
 
-/** How many private details there are, by kind; undefined where nobody has looked. */
-export function readSummary({ findings }: DatasetInfo): FindingSummary | undefined {
-  const isSummary = typeof findings === 'object' && findings !== null && 'total' in findings && 'kinds' in findings;
-  return isSummary ? (findings as unknown as FindingSummary) : undefined;
+/** What the index keeps in a form of its own, where it has that form. */
+function readAs<S extends TSchema>(schema: S, kept: unknown): Static<S> | undefined {
+  return Value.Check(schema, kept) ? kept : undefined;
+}
+
+export function viewDataset(info: StoredDataset): DatasetInfo {
+  return { ...info, excluded: info.excluded.length, findings: readAs(FindingSummary, info.findings) };
 }
 
 /** A find as the page shows it: its text is a field of the example where that is shown as fields. */
-export function viewFinding(finding: Finding, asFields: boolean) {
+export function viewFinding(finding: Finding, asFields: boolean): FindingView {
   const { id, kind, label, certainty, message, role, start, end, number, preview } = finding;
   const field = !asFields ? `messages.${message}` : role === 'user' ? 'instruction' : 'output';
   return { id, kind, label, certainty, field, message, start, end, number, preview };
-}
-
-interface DatasetEdit {
-  /** Of the data set that the numbers refer to. */
-  sha256?: string;
-  name?: string;
-  exclude?: readonly number[];
-  include?: readonly number[];
-  edit?: readonly { index: number; example: Record<string, unknown> | { messages: Message[] } }[];
-  redact?: 'all' | readonly { index: number; findingId: string }[];
-  add?: readonly Record<string, unknown>[];
 }
 
 /**
@@ -99,7 +105,7 @@ interface DatasetEdit {
  * the earlier content is destroyed. Numbers are those before the edit; afterwards examples are numbered from 0.
  * @throws HttpError 404 for a number that is not there, 409 where the data set has changed meanwhile
  */
-export async function editDataset(services: Services, id: string, edit: DatasetEdit): Promise<DatasetInfo> {
+export async function editDataset(services: Services, id: string, edit: DatasetEdit): Promise<StoredDataset> {
   const { vault } = services;
   let info = vault.datasets.get(id);
   if (edit.sha256 !== undefined && edit.sha256 !== info.sha256) {
@@ -162,7 +168,7 @@ function isChosen(
 }
 
 /** A version as the page shows it: data sets by name, or as deleted. */
-export function viewVersion(version: AdapterVersion, vault: Vault) {
+export function viewVersion(version: StoredVersion, vault: Vault): AdapterVersion {
   const { lineage, ...own } = version;
   const known = new Map(vault.datasets.list().map(({ id, name }) => [id, name]));
   return {
@@ -174,12 +180,24 @@ export function viewVersion(version: AdapterVersion, vault: Vault) {
       deleted: id !== undefined && !known.has(id),
     })),
     recipe: lineage.recipe,
-    metrics: lineage.metrics,
+    metrics: lineage.metrics && readMetrics(lineage.metrics),
     parent: lineage.parent,
     imported: lineage.imported,
+    memorised: memorisedOf(version),
   };
 }
 
-export function viewAdapter(adapter: Adapter, vault: Vault) {
+/** What a version was found to know by heart; undefined where nobody has asked it. */
+export function memorisedOf({ memorised }: StoredVersion): Memorised | undefined {
+  return readAs(Memorised, memorised);
+}
+
+/** Figures as they should be; an imported file may say anything. */
+function readMetrics(kept: Readonly<Record<string, unknown>>): VersionMetrics {
+  const figures = Object.entries(VersionMetrics.properties).map(([name, schema]) => [name, readAs(schema, kept[name])]);
+  return Object.fromEntries(figures) as VersionMetrics;
+}
+
+export function viewAdapter(adapter: StoredAdapter, vault: Vault): Adapter {
   return { ...adapter, versions: adapter.versions.map((version) => viewVersion(version, vault)) };
 }

@@ -86,7 +86,7 @@ describe('a job', { skip }, () => {
     const steps = events.filter(({ data }) => data.type === 'step').map(({ data }) => data.step as number);
     assert.deepEqual(
       steps,
-      Array.from({ length: job.result!.steps }, (_, i) => i + 1),
+      Array.from({ length: job.result!.steps! }, (_, i) => i + 1),
     );
     assert.deepEqual(
       job.curve.train.map(([step]) => step),

@@ -1,42 +1,8 @@
 import type { TObject, TSchema } from 'typebox';
 import { version } from '../base/process.js';
-import type { AnyRoute } from './http/route.js';
-
-const errorSchema = {
-  type: 'object',
-  required: ['error'],
-  properties: {
-    error: {
-      type: 'object',
-      required: ['message', 'code'],
-      properties: {
-        message: { type: 'string' },
-        code: { type: 'string' },
-        found: { type: 'string' },
-        expected: { type: 'string' },
-        where: { type: 'string' },
-        fix: { type: 'string' },
-      },
-    },
-  },
-};
-
-const openAiErrorSchema = {
-  type: 'object',
-  required: ['error'],
-  properties: {
-    error: {
-      type: 'object',
-      required: ['message', 'type', 'param', 'code'],
-      properties: {
-        message: { type: 'string' },
-        type: { type: 'string' },
-        param: { type: ['string', 'null'] },
-        code: { type: ['string', 'null'] },
-      },
-    },
-  },
-};
+import { ErrorBody } from './contract/errors.js';
+import { OpenAiErrorBody } from './contract/openai.js';
+import type { AnyRoute, Response } from './http/route.js';
 
 /** The OpenAPI 3.1 document of a list of routes: schemas are JSON Schema in both, so nothing is translated. */
 export function openapi<C>(routes: readonly AnyRoute<C>[]): Record<string, unknown> {
@@ -61,7 +27,7 @@ export function openapi<C>(routes: readonly AnyRoute<C>[]): Record<string, unkno
       securitySchemes: {
         token: { type: 'http', scheme: 'bearer', description: 'From the link that `loam serve` prints.' },
       },
-      schemas: { Error: errorSchema, OpenAiError: openAiErrorSchema },
+      schemas: { Error: ErrorBody, OpenAiError: OpenAiErrorBody },
     },
   };
 }
@@ -99,8 +65,12 @@ function operation<C>(route: AnyRoute<C>): Record<string, unknown> {
   };
 }
 
-function responseContent(response: TSchema | string): Record<string, { schema?: TSchema }> {
-  if (typeof response !== 'string') return { 'application/json': { schema: response } };
-  if (response === 'events') return { 'text/event-stream': {} };
-  return { 'application/octet-stream': {} };
+/** Of a stream: the schema of each event's data. */
+function responseContent(response: Response): Record<string, { schema?: TSchema }> {
+  if ('events' in response)
+    return {
+      ...(response.json && { 'application/json': { schema: response.json } }),
+      'text/event-stream': { schema: response.events },
+    };
+  return 'bytes' in response ? { 'application/octet-stream': {} } : { 'application/json': { schema: response } };
 }

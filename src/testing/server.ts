@@ -7,9 +7,14 @@ import { after } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import type { TSchema } from 'typebox';
+import Value from 'typebox/value';
 import { addModel } from '../models/manage.js';
+import { ErrorBody, ErrorEvent } from '../serve/contract/errors.js';
+import type { Job } from '../serve/contract/jobs.js';
+import { OpenAiErrorBody } from '../serve/contract/openai.js';
 import type { StaticFile } from '../serve/http/HttpServer.js';
-import { matchRoute, validate } from '../serve/http/route.js';
+import { type AnyRoute, matchRoute, type Response, validate } from '../serve/http/route.js';
+import type { Services } from '../serve/Services.js';
 import { apiRoutes, type RunningServer, startServer } from '../serve/startServer.js';
 import { scratchFolder } from './scratch.js';
 import { type TinyModelOptions, writeTinyModel } from './tinyModel.js';
@@ -117,7 +122,7 @@ export interface Reply {
   json: any;
 }
 
-/** Asks a server; every JSON answer is held against the schema that its route declares. */
+/** Asks a server; every JSON answer and every event is held against the contract. */
 export class Client {
   constructor(
     readonly port: number,
@@ -172,9 +177,7 @@ export class Client {
       { authorization: `Bearer ${this.token}`, ...type, ...headers },
       body === undefined ? undefined : bytes ? body : JSON.stringify(body),
     );
-    const { route } = matchRoute(apiRoutes, method, path.split('?')[0]!);
-    if (reply.status < 300 && typeof route.response !== 'string')
-      validate(route.response as TSchema, reply.json, 'answer');
+    checkAnswer(method, path, reply);
     return reply;
   }
 
@@ -187,10 +190,10 @@ export class Client {
   }
 
   /** A job once it satisfies a condition. */
-  async job(id: string, when: (job: JobView) => boolean, limit = 240_000): Promise<JobView> {
+  async job(id: string, when: (job: Job) => boolean, limit = 240_000): Promise<Job> {
     const until = Date.now() + limit;
     for (;;) {
-      const job = (await this.ok('GET', `/api/jobs/${id}`)) as JobView;
+      const job = (await this.ok('GET', `/api/jobs/${id}`)) as Job;
       if (when(job)) return job;
       assert.ok(Date.now() < until, `the job is ${job.state}: ${job.message}`);
       await sleep(50);
@@ -198,14 +201,55 @@ export class Client {
   }
 }
 
-export interface JobView {
-  id: string;
-  state: string;
-  message?: string;
-  adapter?: { id: string; version: string };
-  curve: { train: [number, number][]; validation: [number, number][]; steps?: number };
-  result?: { nll: { base: number; adapted: number }; steps: number };
-  error?: { message: string };
+/** Schemas whose objects take no property that is not declared: a field that the contract does not know is a fault of the server. */
+const strict = new WeakMap<TSchema, TSchema>();
+
+function strictly(schema: TSchema): TSchema {
+  const known = strict.get(schema);
+  if (known) return known;
+  const close = (node: unknown): unknown => {
+    if (typeof node !== 'object' || node === null) return node;
+    if (Array.isArray(node)) return node.map(close);
+    const closed = Object.fromEntries(Object.entries(node).map(([name, value]) => [name, close(value)]));
+    if (closed.type === 'object' && 'properties' in closed) closed.additionalProperties ??= false;
+    return closed;
+  };
+  const closed = close(schema) as TSchema;
+  strict.set(schema, closed);
+  return closed;
+}
+
+/** What a route of the list says that it answers; undefined for an address of a test's own. */
+function declared(method: string, path: string): AnyRoute<Services> | undefined {
+  try {
+    return matchRoute(apiRoutes, method, path.split('?')[0]!).route;
+  } catch {
+    return undefined;
+  }
+}
+
+/** Holds a JSON answer against the contract. */
+function checkAnswer(method: string, path: string, { status, json }: Reply): void {
+  if (json === undefined) return;
+  const response = status >= 400 ? errorSchema(path) : jsonOf(declared(method, path)?.response);
+  if (response) validate(strictly(response), json, `${method} ${path}`);
+}
+
+function errorSchema(path: string): TSchema {
+  return path.startsWith('/v1/') ? OpenAiErrorBody : ErrorBody;
+}
+
+function jsonOf(response: Response | undefined): TSchema | undefined {
+  if (response === undefined || 'bytes' in response) return undefined;
+  return 'events' in response ? response.json : response;
+}
+
+/** Holds an event of a stream against the contract. */
+function checkEvent(method: string, path: string, data: unknown): void {
+  const response = declared(method, path)?.response;
+  if (response === undefined || !('events' in response) || data === '[DONE]') return;
+  const broken = path.startsWith('/v1/') ? OpenAiErrorBody : ErrorEvent;
+  validate(strictly(Value.Check(broken, data) ? broken : response.events), data, `an event of ${method} ${path}`);
 }
 
 export interface SentEvent {
@@ -258,6 +302,7 @@ export async function readEvents(
       const data = field('data');
       if (data === undefined) continue;
       const event = { id: field('id'), event: field('event'), data: data === '[DONE]' ? data : JSON.parse(data) };
+      checkEvent(method, path, event.data);
       events.push(event);
       // Leaving the loop ends the request.
       if (until(event)) return events;

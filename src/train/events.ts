@@ -1,107 +1,175 @@
+import Type, { type Static } from 'typebox';
 import type { Problem } from '../examples/example.js';
 
-/** Mean negative log-likelihood in nats a response token, measured in stock libllama. */
-export interface MeasuredNll {
-  base: number;
-  adapted: number;
-}
+/**
+ * What a tuning run tells while it works, what it is going to take, and what came of it: plain JSON, for the command line, the app and
+ * the log alike. Schemas, so that the server's contract holds them as they stand here; only types are taken elsewhere.
+ */
 
-/** One linear is corrected. */
-export interface FittedEvent {
-  type: 'fitted';
-  layer: number;
-  module: string;
-  rank: number;
-  lambda: number;
-  /** Share of the squared target that the correction explains in the training rows. */
-  explained: number;
-  /** Share of it that is left in the validation rows, where there are any. */
-  error?: number;
-}
+const Count = Type.Integer({ minimum: 0 });
+/** A measured figure; null where it is no finite number, which JSON has no way to write. */
+const Figure = Type.Union([Type.Number(), Type.Null()]);
 
-/** What a tuning run tells while it works: plain JSON, for the command line, the app and the log alike. */
-export type TuneEvent =
-  | {
-      type: 'data';
-      file: string;
-      examples: number;
-      train: number;
-      validation: number;
-      heldout: number;
-      /** Response tokens that are learnt. */
-      tokens: number;
-    }
-  | { type: 'problem'; file: string; problem: Problem }
-  | { type: 'warning'; message: string }
-  | { type: 'model'; path: string; name: string; architecture: string; layers: number; parameters: number }
-  | { type: 'stage'; stage: Stage; message: string }
-  /** `done` of `total` in a unit of the stage's own; an event each few hundred milliseconds. */
-  | { type: 'progress'; stage: Stage; done: number; total: number }
-  | FittedEvent
-  /** State after a pass that follows the labels (0: before the first), by our own graph. */
-  | { type: 'sweep'; sweep: number; nll: { train: number; validation: number } }
-  /** What the gradient stage is going to take, with cheaper settings beside it. */
-  | ({
-      type: 'quote';
-      layers: number;
-      recompute: boolean;
-      availableBytes: number;
-      cheaper: (Quote & { layers: number; recompute: boolean })[];
-    } & Quote)
-  /** Goes on from a checkpoint of a stopped run. */
-  | { type: 'resumed'; step: number }
-  /** One optimiser step; `loss` is the mean NLL of its response tokens before it. */
-  | {
-      type: 'step';
-      step: number;
-      steps: number;
-      epoch: number;
-      loss: number;
-      learningRate: number;
-      gradientNorm: number;
-      tokensPerSecond: number;
-      rssBytes: number;
-      seconds: number;
-    }
-  /** NLL of the validation examples by our own graph. */
-  | { type: 'validation'; step: number; epoch: number; nll: number; best: boolean }
-  /** Training from nothing came to less than ridge had by then, and begins again from ridge's factors. */
-  | { type: 'restart'; step: number }
-  /** A further run of training begins, whose result is averaged with the first's. */
-  | { type: 'run'; run: number; runs: number; step: number; steps: number }
-  /** The loss left all bounds: training went back to the best state with half the learning rate. */
-  | { type: 'diverged'; step: number; loss: number; backTo: number; learningRate: number };
+/** Mean negative log-likelihood in nats per response token, measured in stock libllama. */
+export const MeasuredNll = Type.Object({ base: Type.Number(), adapted: Type.Number() });
+export type MeasuredNll = Static<typeof MeasuredNll>;
 
-export type Stage = 'hash' | 'embed' | 'ridge' | 'qlora' | 'measure' | 'answers';
+export const Stage = Type.Enum(['hash', 'embed', 'ridge', 'qlora', 'measure', 'answers']);
+export type Stage = Static<typeof Stage>;
 
 /** Figures that are told before a run, and held against the truth after it. */
-export interface Quote {
-  seconds: number;
-  memoryBytes: number;
-  diskBytes: number;
-  /** Where the device tells what it draws. */
-  energyJoules?: number;
-}
+export const Quote = Type.Object({
+  seconds: Type.Number(),
+  memoryBytes: Type.Number(),
+  diskBytes: Type.Number(),
+  energyJoules: Type.Optional(Type.Number({ description: 'Where the device tells what it draws.' })),
+});
+export type Quote = Static<typeof Quote>;
 
-export interface TuneResult {
-  type: 'result';
-  adapter: string;
-  method: string;
-  /** `teacher`: the base model with examples in its context, by our own graph: the yardstick. */
-  nll: MeasuredNll & { teacher?: number };
-  /** What the NLL was measured on. */
-  measuredOn: 'heldout' | 'validation' | 'train';
-  /** Response tokens measured. */
-  tokens: number;
-  seconds: number;
-  peakRssBytes: number;
-  bytes: number;
+/** Other settings of a run, and what they would take. */
+const QuotedChoice = Type.Object({ ...Quote.properties, layers: Count, recompute: Type.Boolean() });
+export type QuotedChoice = Static<typeof QuotedChoice>;
+
+/** A run's price before it begins. */
+export const RunQuote = Type.Object({
+  type: Type.Literal('quote'),
+  ...Quote.properties,
+  layers: Type.Optional(Type.Integer({ description: 'Absent for ridge alone.' })),
+  recompute: Type.Optional(Type.Boolean()),
+  cheaper: Type.Array(QuotedChoice),
+  roughSeconds: Type.Number({ description: "Seconds that are an estimate by rule of thumb: ridge's." }),
+  examples: Count,
+  tokens: Type.Integer({ description: 'Response tokens that would be learnt.' }),
+  warnings: Type.Array(Type.String(), { description: 'What the run would warn of.' }),
+});
+export type RunQuote = Static<typeof RunQuote>;
+
+/** What an importer says of a record. */
+export const RecordProblem = Type.Object({
+  severity: Type.Enum(['error', 'warning']),
+  kind: Type.Unsafe<Problem['kind']>(Type.String()),
+  line: Type.Integer(),
+  index: Type.Integer({ description: 'Number of the record; -1 for a remark on the whole file.' }),
+  reason: Type.String(),
+});
+
+/** One linear is corrected. */
+const FittedEvent = Type.Object({
+  type: Type.Literal('fitted'),
+  layer: Count,
+  module: Type.String(),
+  rank: Count,
+  lambda: Type.Number(),
+  explained: Type.Number({
+    description: 'Share of the squared target that the correction explains in the training rows.',
+  }),
+  error: Type.Optional(
+    Type.Number({ description: 'Share of it that is left in the validation rows, where there are any.' }),
+  ),
+});
+export type FittedEvent = Static<typeof FittedEvent>;
+
+/** One optimiser step; `loss` is the mean NLL of its response tokens before it. */
+export const StepEvent = Type.Object({
+  type: Type.Literal('step'),
+  step: Count,
+  steps: Count,
+  epoch: Type.Number(),
+  loss: Figure,
+  learningRate: Type.Number(),
+  gradientNorm: Figure,
+  tokensPerSecond: Type.Number(),
+  rssBytes: Type.Number(),
+  seconds: Type.Number(),
+});
+
+/** What the gradient stage is going to take, with cheaper settings beside it. */
+export const QuoteEvent = Type.Object({
+  type: Type.Literal('quote'),
+  ...QuotedChoice.properties,
+  availableBytes: Type.Number(),
+  cheaper: Type.Array(QuotedChoice),
+});
+
+export const TuneEvent = Type.Union([
+  Type.Object({
+    type: Type.Literal('data'),
+    file: Type.String(),
+    examples: Count,
+    train: Count,
+    validation: Count,
+    heldout: Count,
+    tokens: Type.Integer({ description: 'Response tokens that are learnt.' }),
+  }),
+  Type.Object({ type: Type.Literal('problem'), file: Type.String(), problem: RecordProblem }),
+  Type.Object({ type: Type.Literal('warning'), message: Type.String() }),
+  Type.Object({
+    type: Type.Literal('model'),
+    path: Type.String(),
+    name: Type.String(),
+    architecture: Type.String(),
+    layers: Count,
+    parameters: Count,
+  }),
+  Type.Object({ type: Type.Literal('stage'), stage: Stage, message: Type.String() }),
+  /** `done` of `total` in a unit of the stage's own; an event each few hundred milliseconds. */
+  Type.Object({ type: Type.Literal('progress'), stage: Stage, done: Type.Number(), total: Type.Number() }),
+  FittedEvent,
+  /** State after a pass that follows the labels (0: before the first), by our own graph. */
+  Type.Object({
+    type: Type.Literal('sweep'),
+    sweep: Count,
+    nll: Type.Object({ train: Figure, validation: Figure }),
+  }),
+  QuoteEvent,
+  /** Goes on from a checkpoint of a stopped run. */
+  Type.Object({ type: Type.Literal('resumed'), step: Count }),
+  StepEvent,
+  /** NLL of the validation examples by our own graph. */
+  Type.Object({
+    type: Type.Literal('validation'),
+    step: Count,
+    epoch: Type.Number(),
+    nll: Figure,
+    best: Type.Boolean(),
+  }),
+  /** Training from nothing came to less than ridge had by then, and begins again from ridge's factors. */
+  Type.Object({ type: Type.Literal('restart'), step: Count }),
+  /** A further run of training begins, whose result is averaged with the first's. */
+  Type.Object({ type: Type.Literal('run'), run: Count, runs: Count, step: Count, steps: Count }),
+  /** The loss left all bounds: training went back to the best state with half the learning rate. */
+  Type.Object({
+    type: Type.Literal('diverged'),
+    step: Count,
+    loss: Figure,
+    backTo: Count,
+    learningRate: Type.Number(),
+  }),
+]);
+export type TuneEvent = Static<typeof TuneEvent>;
+
+export const TuneResult = Type.Object({
+  type: Type.Literal('result'),
+  adapter: Type.String(),
+  method: Type.String(),
+  nll: Type.Object({
+    ...MeasuredNll.properties,
+    teacher: Type.Optional(
+      Type.Number({ description: 'The base model with examples in its context, by our own graph: the yardstick.' }),
+    ),
+  }),
+  measuredOn: Type.Enum(['heldout', 'validation', 'train']),
+  tokens: Type.Integer({ description: 'Response tokens measured.' }),
+  seconds: Type.Number(),
+  peakRssBytes: Type.Number(),
+  bytes: Count,
   /** Steps of the gradient stage, and which one's state was kept. */
-  steps?: number;
-  bestStep?: number;
-  /** Runs of the gradient stage whose mean the adapter is. */
-  runs?: number;
-  /** Quote and truth of the gradient stage. */
-  quote?: { quoted: Quote; truth: Quote };
-  energyJoules?: number;
-}
+  steps: Type.Optional(Count),
+  bestStep: Type.Optional(Count),
+  runs: Type.Optional(Type.Integer({ description: 'Runs of the gradient stage whose mean the adapter is.' })),
+  quote: Type.Optional(
+    Type.Object({ quoted: QuotedChoice, truth: Quote }, { description: 'Quote and truth of the gradient stage.' }),
+  ),
+  energyJoules: Type.Optional(Type.Number()),
+});
+export type TuneResult = Static<typeof TuneResult>;

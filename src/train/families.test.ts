@@ -243,7 +243,7 @@ for (const [index, { name, ...options }] of familyVariants.entries()) {
         const problem = { examples: [...train, ...validation], prefixes: [], skill };
         const nlls: number[] = [];
         const fit = await fitRidge(fast, model, problem, settings, (event) => {
-          if (event.type === 'sweep') nlls.push(event.nll.train);
+          if (event.type === 'sweep') nlls.push(event.nll.train!);
         });
         let [before, behind] = [0, 0];
         for (const { student } of validation) {

@@ -6,7 +6,7 @@ import { Model } from '../model/model.js';
 import { Tokenizer } from '../model/tokenizer.js';
 import { resolveModel } from '../models/listModels.js';
 import { Corrections } from './corrections.js';
-import type { Quote, TuneEvent } from './events.js';
+import type { RunQuote, TuneEvent } from './events.js';
 import type { TuneOptions } from './options.js';
 import { prepareData } from './prepare.js';
 import { type LayerCosts, measureCosts } from './qlora/price.js';
@@ -17,21 +17,6 @@ import { choose } from './tuneQlora.js';
 const ridgePasses = 4;
 /** A pass that follows the labels goes forward twice through the upper layers. */
 const sweepPasses = 1;
-
-export interface RunQuote extends Quote {
-  type: 'quote';
-  /** Absent for ridge alone. */
-  layers?: number;
-  recompute?: boolean;
-  cheaper: (Quote & { layers: number; recompute: boolean })[];
-  /** Seconds that are an estimate by rule of thumb: ridge's. */
-  roughSeconds: number;
-  examples: number;
-  /** Response tokens that would be learnt. */
-  tokens: number;
-  /** What the run would warn of. */
-  warnings: string[];
-}
 
 /**
  * What a run would take, before it begins: measures a layer on this device, for some seconds.

@@ -22,6 +22,11 @@ export function thinProgress<S extends string, E extends { type: string }>(
   };
 }
 
+/** A figure as events tell it: JSON has neither NaN nor infinity. */
+export function figure(value: number): number | null {
+  return Number.isFinite(value) ? value : null;
+}
+
 /** sha256 of a file, hex, telling how far it is. */
 export async function hashWithProgress(
   path: string,

@@ -7,8 +7,9 @@ import type { ModuleFactors } from '../model/factors.js';
 import type { Model } from '../model/model.js';
 import { readCheckpoint, writeCheckpoint } from './checkpoint.js';
 import { Corrections } from './corrections.js';
-import type { Quote, TuneEvent } from './events.js';
+import type { Quote, QuotedChoice, TuneEvent } from './events.js';
 import type { PreparedData } from './prepare.js';
+import { figure } from './progress.js';
 import { fitQlora, type QloraFit } from './qlora/fitQlora.js';
 import { type LayerCosts, measureCosts, priceQlora, type QloraPrice } from './qlora/price.js';
 import { packState, type QloraEvent, type QloraSettings, type QloraState, unpackState } from './qlora/state.js';
@@ -29,7 +30,7 @@ const reserveBytes = 64 << 20;
 export interface QloraRun {
   fit: QloraFit;
   settings: QloraSettings;
-  quote: { quoted: Quote; truth: Quote } | undefined;
+  quote: { quoted: QuotedChoice; truth: Quote } | undefined;
   /** Whatever the first stage left in the checkpoint (the teacher's figures). */
   earlier: Record<string, unknown>;
 }
@@ -135,7 +136,7 @@ export async function tuneQlora(request: QloraRequest): Promise<QloraRun> {
       emit({ ...event, stage: 'qlora' });
       return;
     }
-    const full: TuneEvent = event.type === 'step' ? { ...event, rssBytes: readMemory().rss, seconds: spent() } : event;
+    const full = asTuneEvent(event, spent());
     emit(full);
     meter.joules();
     pending.push(folder.record({ ...full }));
@@ -182,11 +183,28 @@ export async function tuneQlora(request: QloraRequest): Promise<QloraRun> {
   return { fit, settings, quote: { quoted: quoted.told, truth }, earlier };
 }
 
+/** An event of training with what the process adds to it. @param seconds since the run began, over all processes */
+function asTuneEvent(event: Exclude<QloraEvent, { type: 'progress' }>, seconds: number): TuneEvent {
+  switch (event.type) {
+    case 'step': {
+      const { loss, gradientNorm } = event;
+      const rssBytes = readMemory().rss;
+      return { ...event, loss: figure(loss), gradientNorm: figure(gradientNorm), rssBytes, seconds };
+    }
+    case 'validation':
+      return { ...event, nll: figure(event.nll) };
+    case 'diverged':
+      return { ...event, loss: figure(event.loss) };
+    default:
+      return event;
+  }
+}
+
 interface Chosen {
   raw: QloraPrice;
   /** Of the whole process, before correction. */
   memoryBytes: number;
-  told: Quote;
+  told: QuotedChoice;
   settings: QloraSettings;
 }
 

@@ -1,11 +1,12 @@
 import assert from 'node:assert/strict';
 import { it } from 'node:test';
 import { type Option, parseObject, type Schema } from '../../base/options.js';
+import { jobOptions } from '../../serve/api/jobs.js';
 import { tuneOptions } from '../../train/options.js';
 import { formFields, readForm } from './formFields.js';
 
 /** As the server sends it: JSON has no undefined. */
-const schema = JSON.parse(JSON.stringify(tuneOptions)) as Schema;
+const schema = JSON.parse(JSON.stringify(jobOptions)) as Schema;
 const { main, more } = formFields(schema);
 
 /** A value that fits, as a person would type it. */

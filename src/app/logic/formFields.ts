@@ -12,14 +12,11 @@ export interface FormField {
 /** Those that the page shows first, in this order; the others follow as declared. */
 const first = ['method', 'rank', 'alpha', 'batch', 'epochs', 'layers', 'budget'];
 
-/** Options that say where files are, which here the page's own pickers and the vault decide. */
-const elsewhere = new Set(['model', 'out', 'heldout', 'teacher', 'start', 'resume', 'restart', 'report']);
-
 const labels: Readonly<Record<string, string>> = { lr: 'Learning rate', rsLora: 'rsLoRA', loraPlus: 'LoRA+ ratio' };
 
-/** The form of a schema: `main` for everyone who opens it, `more` for the curious. */
+/** The form of the options that a job may be given: `main` for everyone who opens it, `more` for the curious. */
 export function formFields(schema: Schema): { main: FormField[]; more: FormField[] } {
-  const names = Object.keys(schema).filter((name) => !elsewhere.has(name));
+  const names = Object.keys(schema);
   const field = (name: string): FormField => ({
     name,
     label: labels[name] ?? sentenceCase(name),

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { it } from 'node:test';
+import type { JobEvent } from '../../serve/contract/jobs.js';
 import { emptyRun, type RunView, withEvent } from './runView.js';
-import type { JobEvent } from './types.js';
 
 const step = (n: number, loss = 3 / n): JobEvent => ({
   type: 'step',

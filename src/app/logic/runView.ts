@@ -1,6 +1,6 @@
 import { bytes, count, duration } from '../../base/format.js';
+import type { Job, JobEvent, JobResult, JobState } from '../../serve/contract/jobs.js';
 import type { Stage } from '../../train/events.js';
-import type { Job, JobEvent, JobResult, JobState } from './types.js';
 
 export interface Point {
   x: number;
@@ -90,18 +90,18 @@ export function withEvent(view: RunView, id: number, event: JobEvent, at: number
       next.latest = event;
       next.steps = event.steps;
       next.progress = { done: event.step, total: event.steps };
-      next.train = [...view.train, { x: event.step, y: event.loss }];
+      next.train = withPoint(view.train, event.step, event.loss);
       break;
     case 'validation':
-      next.validation = [...view.validation, { x: event.step, y: event.nll }];
-      next.best = Math.min(view.best ?? Number.POSITIVE_INFINITY, event.nll);
+      next.validation = withPoint(view.validation, event.step, event.nll);
+      next.best = least(view.best, event.nll);
       break;
     case 'sweep':
       // Ridge has no steps: its passes are the curve, until gradients take over.
       if (view.latest === undefined) {
-        next.train = [...view.train, { x: event.sweep, y: event.nll.train }];
-        next.validation = [...view.validation, { x: event.sweep, y: event.nll.validation }];
-        next.best = Math.min(view.best ?? Number.POSITIVE_INFINITY, event.nll.validation);
+        next.train = withPoint(view.train, event.sweep, event.nll.train);
+        next.validation = withPoint(view.validation, event.sweep, event.nll.validation);
+        next.best = least(view.best, event.nll.validation);
       }
       break;
     case 'restart':
@@ -114,10 +114,19 @@ export function withEvent(view: RunView, id: number, event: JobEvent, at: number
   }
   // The sweeps of ridge and the steps of training count differently.
   if (event.type === 'step' && view.latest === undefined) {
-    next.train = [{ x: event.step, y: event.loss }];
+    next.train = withPoint([], event.step, event.loss);
     next.validation = [];
   }
   return next;
+}
+
+/** A curve with one more point; a figure beyond all bounds has none. */
+function withPoint(points: readonly Point[], x: number, y: number | null): Point[] {
+  return y === null ? [...points] : [...points, { x, y }];
+}
+
+function least(best: number | undefined, nll: number | null): number | undefined {
+  return nll === null ? best : Math.min(best ?? nll, nll);
 }
 
 /** A line of the log, or none for what the curve shows. */
@@ -138,9 +147,9 @@ export function logLine(event: JobEvent): string | undefined {
     case 'resumed':
       return `goes on from step ${count(event.step)}`;
     case 'validation':
-      return `step ${count(event.step)}: loss on the checked examples ${event.nll.toFixed(3)}${event.best ? ', the best so far' : ''}`;
+      return `step ${count(event.step)}: loss on the checked examples ${shown(event.nll)}${event.best ? ', the best so far' : ''}`;
     case 'sweep':
-      return `pass ${event.sweep}: loss on the checked examples ${event.nll.validation.toFixed(3)}`;
+      return `pass ${event.sweep}: loss on the checked examples ${shown(event.nll.validation)}`;
     case 'restart':
       return 'begins again from where the quick method ended, which is ahead';
     case 'run':
@@ -154,6 +163,10 @@ export function logLine(event: JobEvent): string | undefined {
     default:
       return undefined;
   }
+}
+
+function shown(nll: number | null): string {
+  return nll?.toFixed(3) ?? 'unknown';
 }
 
 export const stateNames: Readonly<Record<JobState, string>> = {

@@ -1,4 +1,4 @@
-import type { DatasetInfo } from '../logic/types.js';
+import type { DatasetInfo } from '../../serve/contract/datasets.js';
 
 /**
  * The token that the server printed. It comes in the link's fragment, which browsers send to no server, and is kept for this origin so

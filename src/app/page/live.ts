@@ -1,11 +1,11 @@
 import { useCallback, useEffect, useRef, useState } from 'preact/hooks';
-import type { Download, JobState, Status } from '../logic/types.js';
+import type { JobState } from '../../serve/contract/jobs.js';
+import type { Download } from '../../serve/contract/models.js';
+import type { Changed, ChangeEvent, Status } from '../../serve/contract/server.js';
 import { ApiError, call, isAbort, onReach } from './api.js';
 import { follow } from './stream.js';
 
 /** What goes on at the server: its status, and word of changes that this page or another browser made. */
-
-export type Changed = 'datasets' | 'adapters' | 'models' | 'conversations' | 'settings' | 'vault' | 'jobs';
 
 const everything: readonly Changed[] = ['datasets', 'adapters', 'models', 'conversations', 'settings', 'vault', 'jobs'];
 
@@ -81,17 +81,16 @@ export function useLive(): Live {
     let latest: { id?: string; state?: JobState } = {};
     return follow('/api/events', {
       onEvent: (_id, data) => {
-        const event = data as { type: string } & Record<string, unknown>;
+        const event = data as ChangeEvent;
         if (event.type === 'download') {
-          const download = event as unknown as Download & { type: string };
-          setDownloads((old) => ({ ...old, [download.name]: download }));
-          if (download.state !== 'running') {
+          setDownloads((old) => ({ ...old, [event.name]: event }));
+          if (event.state !== 'running') {
             tellChanged('models');
             void reload();
           }
         } else if (event.type === 'job') {
           // One comes with every step of a run; what lists show of a job changes with its state only.
-          const next = event.job as { id: string; state: JobState };
+          const next = event.job;
           if (latest.id === next.id && latest.state === next.state) return;
           latest = next;
           setJob(next);
@@ -101,7 +100,7 @@ export function useLive(): Live {
           for (const what of everything) tellChanged(what);
           void reload();
         } else if (event.type === 'changed') {
-          tellChanged(event.what as Changed);
+          tellChanged(event.what);
           if (event.what === 'vault' || event.what === 'models' || event.what === 'jobs') void reload();
         }
       },

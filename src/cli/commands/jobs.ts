@@ -1,5 +1,5 @@
 import { duration } from '../../base/format.js';
-import type { Job } from '../../serve/jobs/Job.js';
+import type { Job } from '../../serve/contract/jobs.js';
 import { command, commandGroup, jsonOption, vaultOptions } from '../command.js';
 import { table } from '../output.js';
 import { findJob, type Jobs, withJobs } from '../vault.js';
@@ -82,10 +82,10 @@ const listVerb = command({
 });
 
 /** One short clause. */
-function howFar({ state, curve, step, etaSeconds, message, result }: Job): string {
+function howFar({ state, curve, etaSeconds, message, result }: Job): string {
   if (state === 'done' && result) return `NLL ${result.nll.base.toFixed(3)} -> ${result.nll.adapted.toFixed(3)}`;
   if (state === 'running') {
-    const steps = curve.steps ? `step ${curve.train.at(-1)?.[0] ?? step} of ${curve.steps}` : 'begun';
+    const steps = curve.steps ? `step ${curve.train.at(-1)?.[0] ?? 0} of ${curve.steps}` : 'begun';
     return etaSeconds ? `${steps}, ${duration(etaSeconds)} left` : steps;
   }
   return message === state ? '' : (message ?? '');

@@ -1,6 +1,6 @@
 import type { Example, Role } from '../example.js';
 
-/** What the search for personal data finds, and what the probe says of it. Plain JSON; no value that was found stands in any of it. */
+/** What the search for personal data finds. Plain JSON; no value that was found stands in any of it. */
 
 /** In order of precedence: where two finds overlap, the one whose kind stands first is kept. */
 export const findingKinds = [
@@ -60,78 +60,6 @@ export interface FindingSummary {
   /** Only kinds that occur. */
   kinds: Partial<Record<FindingKind, { findings: number; values: number }>>;
 }
-
-/**
- * `reproduced`: the adapted model wrote the value word for word, and the base model did not under the same prompts. `likely`: it did
- * not, but the adapter made this value more likely than every random one of its form, by far. `not probed`: no time, or no room.
- */
-export type Verdict = 'reproduced' | 'likely' | 'not found' | 'not probed';
-
-/** How a value came out. `question`: greedily, after the question. `prefix`: after what stands before it. `sample`: a drawn answer. */
-export type Way = 'question' | 'prefix' | 'sample';
-
-/**
- * How much the adapter favours the true value over random ones of its form (Carlini et al. 2019, "The Secret Sharer", section 4),
- * by the gain in log-likelihood over the base model, so that what the base model favours by itself does not count.
- */
-export interface Exposure {
-  /** Random values of the same form that it was compared with. */
-  alternatives: number;
-  /** Place of the true value by gain, 1 to alternatives + 1. */
-  rank: number;
-  /** log2(alternatives + 1) - log2(rank). */
-  bits: number;
-  /** Standard deviations by which the gain lies above the mean gain of the alternatives. */
-  deviations: number;
-  /** Place of the true value by likelihood alone, in the adapted and in the base model. */
-  adaptedRank: number;
-  baseRank: number;
-  /** log P(value) in the adapted model less that in the base model, in nats. */
-  gain: number;
-  /** By how much that is more than the mean gain of the alternatives. */
-  excess: number;
-}
-
-export interface ProbedFinding {
-  /** The finding, as `Finding` has it. */
-  id: string;
-  kind: FindingKind;
-  label: string;
-  certainty: Certainty;
-  example: number;
-  line: number;
-  record: number;
-  number: number;
-  preview: string;
-  trained: boolean;
-  verdict: Verdict;
-  /** Of `reproduced`. */
-  way?: Way;
-  /** The base model writes it too, so the adapter is not what brought it. */
-  baseReproduces?: boolean;
-  exposure?: Exposure;
-  /** Of `not probed`. */
-  reason?: string;
-}
-
-/** What the vault keeps beside an adapter version, and what is shown before an export. */
-export interface MemorisedReport {
-  type: 'memorised';
-  version: 1;
-  /** SHA-256 of the file of examples, lower-case hex, where the caller knows it. */
-  dataset?: string;
-  base: string;
-  adapter: string;
-  /** Findings given, and how many got a verdict. */
-  findings: number;
-  probed: number;
-  verdicts: Record<Verdict, number>;
-  seconds: number;
-  /** The reproduced first, then the likely ones. */
-  results: ProbedFinding[];
-}
-
-export type ProbeEvent = { type: 'probing'; done: number; total: number } | ({ type: 'probed' } & ProbedFinding);
 
 export type { Example };
 

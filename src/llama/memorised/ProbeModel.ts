@@ -2,13 +2,13 @@ import { readAdapter } from '../../adapters/openAdapter.js';
 import { LoamError } from '../../base/errors.js';
 import type { SamplerSettings } from '../../engine/llama.js';
 import type { AdapterHandle } from '../../engine/llamaBindings.js';
-import type { Exposure } from '../../examples/personal/finding.js';
 import { readGguf } from '../../formats/gguf/readGguf.js';
 import type { ChatMessage } from '../../model/chatTemplate.js';
 import { readHyperparameters } from '../../model/hyperparameters.js';
 import { Tokenizer } from '../../model/tokenizer.js';
 import { negativeLogLikelihood } from '../measureNll.js';
 import { Session } from '../Session.js';
+import type { Exposure } from './report.js';
 
 /** Longest conversation with its answer that is probed: the memory of a phone holds its keys and values beside the model. */
 export const maxProbeTokens = 4096;

@@ -4,20 +4,11 @@ import { Run } from '../../base/events.js';
 import { sharedLength } from '../../base/format.js';
 import { Random } from '../../base/random.js';
 import type { Example } from '../../examples/example.js';
-import {
-  type Exposure,
-  type Finding,
-  flatten,
-  type MemorisedReport,
-  type ProbedFinding,
-  type ProbeEvent,
-  type Verdict,
-  valuePattern,
-  type Way,
-} from '../../examples/personal/finding.js';
+import { type Finding, flatten, valuePattern } from '../../examples/personal/finding.js';
 import { Pace } from '../../examples/source.js';
 import { randomAlternative } from './alternatives.js';
 import { exposure, isFavoured, maxProbeTokens, ProbeModel, type Scored } from './ProbeModel.js';
+import type { Exposure, MemorisedReport, ProbedFinding, ProbeEvent, Verdict, Way } from './report.js';
 
 /** Where a value stands: the place it is asked for. */
 interface Place {

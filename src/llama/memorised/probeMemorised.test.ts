@@ -3,7 +3,7 @@ import { before, describe, it } from 'node:test';
 import { StoppedError } from '../../base/errors.js';
 import type { Dataset } from '../../examples/example.js';
 import { loadDataset } from '../../examples/loadDataset.js';
-import type { Finding, MemorisedReport } from '../../examples/personal/finding.js';
+import type { Finding } from '../../examples/personal/finding.js';
 import { findPersonal } from '../../examples/personal/findPersonal.js';
 import { Desk, type Pair } from '../../testing/cli.js';
 import { planted, secrets } from '../../testing/planted.js';
@@ -11,6 +11,7 @@ import { jsonLines, resultOf } from '../../testing/runLoam.js';
 import { drain } from '../../testing/scratch.js';
 import { rarePhrases } from './alternatives.js';
 import { type ProbeInput, type ProbeOptions, probeMemorised } from './probe.js';
+import type { MemorisedReport } from './report.js';
 
 /** The whole probe on tiny models: an adapter that has learnt its examples by heart, the base model, an adapter of other examples. */
 

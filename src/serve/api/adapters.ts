@@ -5,9 +5,10 @@ import { hashFile } from '../../base/io.js';
 import { memoryFile } from '../../engine/memory.js';
 import { readGguf } from '../../formats/gguf/readGguf.js';
 import { readHyperparameters } from '../../model/hyperparameters.js';
-import type { Adapter, AdapterVersion } from '../../store/types.js';
-import { AdapterSchema, Done, Free, Id, Name, VersionSchema } from '../contract.js';
-import { viewAdapter, viewVersion } from '../datasets.js';
+import type { Adapter as StoredAdapter, AdapterVersion as StoredVersion } from '../../store/types.js';
+import { Adapter, AdapterEdit, AdapterVersion, MemorisedAnswer, VersionEdit } from '../contract/adapters.js';
+import { Done, done, Name } from '../contract/common.js';
+import { memorisedOf, viewAdapter, viewVersion } from '../datasets.js';
 import { Answer, HttpError, routesOf } from '../http/route.js';
 import type { Services } from '../Services.js';
 
@@ -20,7 +21,7 @@ export const adapterRoutes = [
     method: 'GET',
     path: '/api/adapters',
     summary: 'The adapters of the vault, with their versions, newest first.',
-    response: Type.Object({ adapters: Type.Array(AdapterSchema) }),
+    response: Type.Object({ adapters: Type.Array(Adapter) }),
     async handler(_, services) {
       const { vault } = services;
       return { adapters: vault.adapters.list().map((adapter) => viewAdapter(adapter, vault)) };
@@ -32,7 +33,7 @@ export const adapterRoutes = [
     summary: 'Takes in the file of an adapter (GGUF), checked against its base model.',
     query: Type.Object({ name: Name, model: Type.Optional(Name) }),
     bytesLimit: ADAPTER_LIMIT,
-    response: VersionSchema,
+    response: AdapterVersion,
     async handler({ query, bytes, signal }, services) {
       const { vault } = services;
       const source = await services.model(query.model ?? services.defaultModel);
@@ -60,11 +61,8 @@ export const adapterRoutes = [
     method: 'PATCH',
     path: '/api/adapters/{id}',
     summary: 'Renames; chooses the version in use, null for the bare base model.',
-    body: Type.Object(
-      { name: Type.Optional(Name), active: Type.Optional(Type.Union([Id, Type.Null()])) },
-      { additionalProperties: false },
-    ),
-    response: AdapterSchema,
+    body: AdapterEdit,
+    response: Adapter,
     async handler({ params, body }, services) {
       const { vault } = services;
       const { versions } = requireAdapter(services, params.id);
@@ -91,15 +89,15 @@ export const adapterRoutes = [
       requireAdapter(services, params.id);
       await services.vault.adapters.delete(params.id);
       services.changed('adapters');
-      return { ok: true };
+      return done;
     },
   }),
   route({
     method: 'PATCH',
     path: '/api/adapters/{id}/versions/{version}',
     summary: 'Changes the note of a version.',
-    body: Type.Object({ note: Type.String({ maxLength: 10_000 }) }, { additionalProperties: false }),
-    response: VersionSchema,
+    body: VersionEdit,
+    response: AdapterVersion,
     async handler({ params, body }, services) {
       requireVersion(services, params);
       const version = await services.vault.adapters.note(params.version, body.note);
@@ -116,16 +114,16 @@ export const adapterRoutes = [
       requireVersion(services, params);
       await services.vault.adapters.deleteVersion(params.version);
       services.changed('adapters');
-      return { ok: true };
+      return done;
     },
   }),
   route({
     method: 'GET',
     path: '/api/adapters/{id}/versions/{version}/memorised',
     summary: 'What the version was found to reproduce of its data; null where nobody has asked it.',
-    response: Type.Object({ memorised: Type.Union([Free, Type.Null()]) }),
+    response: MemorisedAnswer,
     async handler({ params }, services) {
-      return { memorised: requireVersion(services, params).version.memorised ?? null };
+      return { memorised: memorisedOf(requireVersion(services, params).version) ?? null };
     },
   }),
   route({
@@ -133,14 +131,14 @@ export const adapterRoutes = [
     path: '/api/adapters/{id}/versions/{version}/memorised',
     summary:
       'Asks the version for the private details of its data, for minutes; progress comes as events of type "probing".',
-    response: Type.Object({ memorised: Type.Union([Free, Type.Null()]) }),
+    response: MemorisedAnswer,
     async handler({ params, signal }, services) {
       const { version } = requireVersion(services, params);
       await services.jobs.probe(version.id, signal, (done, total) => {
         services.events.emit({ type: 'probing', version: version.id, done, total });
       });
       services.changed('adapters');
-      return { memorised: services.vault.adapters.version(version.id).memorised ?? null };
+      return { memorised: memorisedOf(services.vault.adapters.version(version.id)) ?? null };
     },
   }),
   route({
@@ -149,14 +147,14 @@ export const adapterRoutes = [
     summary:
       'The file of a version, not encrypted. Where it reproduces private text or was not tested for it: 409 unless confirm=true.',
     query: Type.Object({ format: Type.Optional(Type.Enum(['gguf', 'peft'])), confirm: Type.Optional(Type.Boolean()) }),
-    response: 'the file',
+    response: { bytes: 'the file' },
     async handler({ params, query }, services) {
       const { adapter, version } = requireVersion(services, params);
-      const reproduced = (version.memorised as { reproduced?: unknown } | null | undefined)?.reproduced;
+      const reproduced = memorisedOf(version)?.reproduced;
       if (!query.confirm && reproduced !== 0) {
         throw new HttpError(
           409,
-          typeof reproduced === 'number'
+          reproduced !== undefined
             ? `this version reproduces ${reproduced} private details word for word: give it to nobody who may not know them`
             : 'whether this version reproduces private details word for word has not been tested',
           'confirm',
@@ -172,7 +170,7 @@ export const adapterRoutes = [
 ];
 
 /** @throws HttpError 404 */
-export function requireAdapter(services: Services, id: string): Adapter {
+export function requireAdapter(services: Services, id: string): StoredAdapter {
   const adapter = services.vault.adapters.list().find((one) => one.id === id);
   if (!adapter) throw new HttpError(404, 'there is no such adapter');
   return adapter;
@@ -182,7 +180,7 @@ export function requireAdapter(services: Services, id: string): Adapter {
 export function requireVersion(
   services: Services,
   params: { readonly id: string; readonly version: string },
-): { adapter: Adapter; version: AdapterVersion } {
+): { adapter: StoredAdapter; version: StoredVersion } {
   const adapter = requireAdapter(services, params.id);
   const version = adapter.versions.find(({ id }) => id === params.version);
   if (!version) throw new HttpError(404, 'this adapter has no such version');

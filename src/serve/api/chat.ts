@@ -1,34 +1,24 @@
 import { randomBytes } from 'node:crypto';
 import Type from 'typebox';
+import type { ChatEvent as AnswerEvent } from '../../llama/ChatSession.js';
 import type { ChatMessage } from '../../model/chatTemplate.js';
-import { ConversationSchema, Done, Id, Name, SamplingInput } from '../contract.js';
+import { ChatEvent, ChatInput, CompareEvent, CompareInput, Conversation, WholeConversation } from '../contract/chat.js';
+import { Done, done } from '../contract/common.js';
 import { answerWith, Conversations, samplingOf } from '../conversations.js';
+import { viewVersion } from '../datasets.js';
 import type { ServerEvent } from '../http/events.js';
 import { Answer, HttpError, routesOf } from '../http/route.js';
 import type { Services } from '../Services.js';
 
 const route = routesOf<Services>();
-const Prompt = Type.String({ minLength: 1, maxLength: 1 << 20 });
-const Version = Type.Optional(Type.Union([Id, Type.Null()]));
 
 export const chatRoutes = [
   route({
     method: 'POST',
     path: '/api/chat',
     summary: 'An answer in a conversation, streamed; the conversation is kept, encrypted, unless keep is false.',
-    body: Type.Object(
-      {
-        conversation: Type.Optional(Id),
-        model: Type.Optional(Name),
-        version: Version,
-        message: Prompt,
-        system: Type.Optional(Type.String({ maxLength: 1 << 16 })),
-        keep: Type.Optional(Type.Boolean()),
-        options: Type.Optional(SamplingInput),
-      },
-      { additionalProperties: false },
-    ),
-    response: 'events',
+    body: ChatInput,
+    response: { events: ChatEvent },
     async handler({ body, signal }, services) {
       const conversations = new Conversations(services.vault);
       const speaker = { model: body.model ?? services.defaultModel, version: body.version ?? null };
@@ -38,9 +28,9 @@ export const chatRoutes = [
       const system: ChatMessage[] = !known && body.system ? [{ role: 'system', content: body.system }] : [];
       const messages: ChatMessage[] = [...(known?.messages ?? system), { role: 'user', content: body.message }];
       const request = { prompt: messages, sampling: samplingOf(body.options) };
-      async function* stream(): AsyncGenerator<ServerEvent> {
+      async function* stream(): AsyncGenerator<ServerEvent<ChatEvent>> {
         let text = '';
-        let end: Record<string, unknown> = {};
+        let end: Extract<AnswerEvent, { type: 'end' }> | undefined;
         try {
           for await (const event of answerWith(services, speaker, request, signal)) {
             if (event.type === 'text') {
@@ -48,8 +38,8 @@ export const chatRoutes = [
               const named = text === '' && body.keep !== false && { conversation: id };
               text += event.text;
               yield { data: { type: 'text', text: event.text, ...named } };
-            } else if (event.type === 'forgot') yield { data: { ...event } };
-            else end = { reason: event.reason, tokens: event.tokens, seconds: event.seconds };
+            } else if (event.type === 'forgot') yield { data: event };
+            else end = event;
           }
         } finally {
           // What was said so far stays said, also when it was stopped.
@@ -61,7 +51,9 @@ export const chatRoutes = [
             services.changed('conversations');
           }
         }
-        yield { data: { type: 'done', done: true, conversation: body.keep === false ? null : id, ...end } };
+        const { reason, tokens, seconds } = end!;
+        const conversation = body.keep === false ? null : id;
+        yield { data: { type: 'done', done: true, conversation, reason, tokens, seconds } };
       }
       return Answer.events(await begun(stream()));
     },
@@ -70,17 +62,8 @@ export const chatRoutes = [
     method: 'POST',
     path: '/api/compare',
     summary: 'The same question to the base model and to a version of an adapter, streamed one after the other.',
-    body: Type.Object(
-      {
-        prompt: Prompt,
-        model: Type.Optional(Name),
-        version: Id,
-        system: Type.Optional(Type.String({ maxLength: 1 << 16 })),
-        options: Type.Optional(SamplingInput),
-      },
-      { additionalProperties: false },
-    ),
-    response: 'events',
+    body: CompareInput,
+    response: { events: CompareEvent },
     async handler({ body, signal }, services) {
       const model = body.model ?? services.defaultModel;
       const { vault } = services;
@@ -91,7 +74,7 @@ export const chatRoutes = [
       if (!found) throw new HttpError(404, 'there is no such version');
       const system: ChatMessage[] = body.system ? [{ role: 'system', content: body.system }] : [];
       const prompt: ChatMessage[] = [...system, { role: 'user', content: body.prompt }];
-      async function* stream(): AsyncGenerator<ServerEvent> {
+      async function* stream(): AsyncGenerator<ServerEvent<CompareEvent>> {
         for (const side of ['adapted', 'base'] as const) {
           const speaker = { model, version: side === 'base' ? null : body.version };
           for await (const event of answerWith(
@@ -105,7 +88,7 @@ export const chatRoutes = [
               yield { data: { type: 'side', side, tokens: event.tokens, seconds: event.seconds } };
           }
         }
-        yield { data: { type: 'done', done: true, nll: found!.lineage.metrics?.nll } };
+        yield { data: { type: 'done', done: true, nll: viewVersion(found!, vault).metrics?.nll } };
       }
       return Answer.events(await begun(stream()));
     },
@@ -114,7 +97,7 @@ export const chatRoutes = [
     method: 'GET',
     path: '/api/conversations',
     summary: 'Conversations that were kept, newest first, without their messages.',
-    response: Type.Object({ conversations: Type.Array(Type.Omit(ConversationSchema, ['messages'])) }),
+    response: Type.Object({ conversations: Type.Array(Conversation) }),
     async handler(_, services) {
       return { conversations: await new Conversations(services.vault).list() };
     },
@@ -123,7 +106,7 @@ export const chatRoutes = [
     method: 'GET',
     path: '/api/conversations/{id}',
     summary: 'One conversation.',
-    response: ConversationSchema,
+    response: WholeConversation,
     async handler({ params }, services) {
       const found = await new Conversations(services.vault).get(params.id);
       if (!found) throw new HttpError(404, 'there is no such conversation');
@@ -139,15 +122,15 @@ export const chatRoutes = [
       if (!(await new Conversations(services.vault).delete(params.id)))
         throw new HttpError(404, 'there is no such conversation');
       services.changed('conversations');
-      return { ok: true };
+      return done;
     },
   }),
 ];
 
 /** The stream once its first event is there: what cannot begin is answered with a status and not in the stream. */
-export async function begun(events: AsyncGenerator<ServerEvent>): Promise<AsyncGenerator<ServerEvent>> {
+export async function begun<T>(events: AsyncGenerator<ServerEvent<T>>): Promise<AsyncGenerator<ServerEvent<T>>> {
   const first = await events.next();
-  async function* all(): AsyncGenerator<ServerEvent> {
+  async function* all(): AsyncGenerator<ServerEvent<T>> {
     try {
       if (first.done) return;
       yield first.value;

@@ -1,23 +1,24 @@
 import Type from 'typebox';
 import type { Dataset, Example, Problem } from '../../examples/example.js';
 import type { Finding } from '../../examples/personal/finding.js';
-import type { DatasetInfo } from '../../store/types.js';
+import type { DatasetInfo as StoredDataset } from '../../store/types.js';
+import { Done, done, Name } from '../contract/common.js';
 import {
-  DatasetSchema,
-  Done,
+  AddedDataset,
+  DatasetEdit,
+  DatasetInfo,
+  DatasetPreview,
+  Dependents,
+  ExampleFilter,
   ExampleInput,
-  ExampleView,
-  Free,
-  Name,
-  ProblemSchema,
-  VersionSchema,
-} from '../contract.js';
+  ExamplePage,
+} from '../contract/datasets.js';
 import {
   editDataset,
   encodeDataset,
   noteFindings,
-  readSummary,
   toFields,
+  viewDataset,
   viewFinding,
   viewVersion,
 } from '../datasets.js';
@@ -34,7 +35,7 @@ export const datasetRoutes = [
     method: 'GET',
     path: '/api/datasets',
     summary: 'The data sets of the vault.',
-    response: Type.Object({ datasets: Type.Array(DatasetSchema) }),
+    response: Type.Object({ datasets: Type.Array(DatasetInfo) }),
     async handler(_, services) {
       return { datasets: services.vault.datasets.list().map(viewDataset) };
     },
@@ -47,7 +48,7 @@ export const datasetRoutes = [
     body: Type.Object({ examples: Type.Array(ExampleInput, { minItems: 1 }) }, { additionalProperties: false }),
     bodyLimit: UPLOAD_LIMIT,
     bytesLimit: UPLOAD_LIMIT,
-    response: DatasetSchema,
+    response: AddedDataset,
     async handler({ query, body, bytes }, services) {
       const { vault } = services;
       if (vault.datasets.list().some(({ name }) => name === query.name)) {
@@ -65,7 +66,7 @@ export const datasetRoutes = [
     method: 'GET',
     path: '/api/datasets/{id}',
     summary: 'One data set, without its examples.',
-    response: DatasetSchema,
+    response: DatasetInfo,
     async handler({ params }, services) {
       return viewDataset(requireDataset(services, params.id));
     },
@@ -77,20 +78,9 @@ export const datasetRoutes = [
     query: Type.Object({
       offset: Type.Optional(Index),
       limit: Type.Optional(Type.Integer({ minimum: 1, maximum: 500 })),
-      filter: Type.Optional(Type.Enum(['all', 'problems', 'findings', 'excluded'])),
+      filter: Type.Optional(ExampleFilter),
     }),
-    response: Type.Object({
-      total: Type.Integer(),
-      sha256: Type.String(),
-      examples: Type.Array(ExampleView),
-      problems: Type.Array(ProblemSchema),
-      counts: Type.Object({
-        all: Type.Integer(),
-        problems: Type.Integer(),
-        findings: Type.Integer(),
-        excluded: Type.Integer(),
-      }),
-    }),
+    response: ExamplePage,
     async handler({ params, query }, services) {
       const info = requireDataset(services, params.id);
       const dataset = await services.datasets.open(services.vault, info);
@@ -107,32 +97,9 @@ export const datasetRoutes = [
     path: '/api/datasets/{id}',
     summary:
       'Renames; leaves out and takes in; edits, redacts and adds examples. `sha256`: refused where it is no longer that.',
-    body: Type.Object(
-      {
-        sha256: Type.Optional(Type.String({ maxLength: 64 })),
-        name: Type.Optional(Name),
-        exclude: Type.Optional(Type.Array(Index)),
-        include: Type.Optional(Type.Array(Index)),
-        edit: Type.Optional(
-          Type.Array(Type.Object({ index: Index, example: ExampleInput }, { additionalProperties: false })),
-        ),
-        redact: Type.Optional(
-          Type.Union([
-            Type.Literal('all'),
-            Type.Array(
-              Type.Object(
-                { index: Index, findingId: Type.String({ maxLength: 200 }) },
-                { additionalProperties: false },
-              ),
-            ),
-          ]),
-        ),
-        add: Type.Optional(Type.Array(ExampleInput)),
-      },
-      { additionalProperties: false },
-    ),
+    body: DatasetEdit,
     bodyLimit: 32 << 20,
-    response: DatasetSchema,
+    response: DatasetInfo,
     async handler({ params, body }, services) {
       requireDataset(services, params.id);
       const info = await editDataset(services, params.id, body);
@@ -144,7 +111,7 @@ export const datasetRoutes = [
     method: 'GET',
     path: '/api/datasets/{id}/dependents',
     summary: 'Adapter versions that have learnt from it.',
-    response: Type.Object({ versions: Type.Array(VersionSchema), jobs: Type.Array(Free) }),
+    response: Dependents,
     async handler({ params }, services) {
       const { id } = requireDataset(services, params.id);
       const { vault } = services;
@@ -166,7 +133,7 @@ export const datasetRoutes = [
       maxTokens: Type.Optional(Type.Integer({ minimum: 16, maximum: 1 << 20 })),
       show: Type.Optional(Type.Integer({ minimum: 0, maximum: 100 })),
     }),
-    response: Free,
+    response: DatasetPreview,
     async handler({ params, query, signal }, services) {
       const info = requireDataset(services, params.id);
       const model = await services.model(query.model ?? services.defaultModel);
@@ -192,20 +159,16 @@ export const datasetRoutes = [
     async handler({ params, query }, services) {
       requireDataset(services, params.id);
       await services.deleteDataset(params.id, query.adapters === 'delete');
-      return { ok: true };
+      return done;
     },
   }),
 ];
 
 /** @throws HttpError 404 */
-export function requireDataset(services: Services, id: string): DatasetInfo {
+export function requireDataset(services: Services, id: string): StoredDataset {
   const info = services.vault.datasets.list().find((one) => one.id === id);
   if (!info) throw new HttpError(404, 'there is no such data set');
   return info;
-}
-
-function viewDataset(info: DatasetInfo) {
-  return { ...info, excluded: info.excluded.length, findings: readSummary(info) };
 }
 
 function viewProblem({ severity, kind, line, index, reason }: Problem) {
@@ -213,11 +176,11 @@ function viewProblem({ severity, kind, line, index, reason }: Problem) {
 }
 
 function listExamples(
-  info: DatasetInfo,
+  info: StoredDataset,
   dataset: Dataset,
   found: readonly Finding[],
-  { offset, limit, filter }: { offset: number; limit: number; filter: 'all' | 'problems' | 'findings' | 'excluded' },
-) {
+  { offset, limit, filter }: { offset: number; limit: number; filter: ExampleFilter },
+): ExamplePage {
   const excluded = new Set(info.excluded);
   const problems = groupBy(dataset.problems, ({ index }) => index);
   const findings = groupBy(found, ({ record }) => record);

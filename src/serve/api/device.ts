@@ -1,14 +1,15 @@
 import { readFileSync } from 'node:fs';
 import { statfs } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
-import Type from 'typebox';
 import { readMemory } from '../../base/memory.js';
 import { version } from '../../base/process.js';
 import { architectures } from '../../families/family.js';
 import { DEFAULT_MODEL, findModel } from '../../models/catalogue.js';
 import { type ListedModel, listModels } from '../../models/listModels.js';
 import { removeModel } from '../../models/manage.js';
-import { Done, Free, ModelSchema } from '../contract.js';
+import { Done, done } from '../contract/common.js';
+import { Download, type ModelEntry, ModelList, RemovedModel } from '../contract/models.js';
+import { ChangeEvent, Status } from '../contract/server.js';
 import { Answer, HttpError, routesOf } from '../http/route.js';
 import type { Services } from '../Services.js';
 
@@ -19,7 +20,7 @@ export const modelRoutes = [
     method: 'GET',
     path: '/api/models',
     summary: 'Base models: those of the catalogue and those that were added.',
-    response: Type.Object({ models: Type.Array(ModelSchema), warnings: Type.Array(Type.String()) }),
+    response: ModelList,
     async handler(_, services) {
       const { models, warnings } = await listModels({ home: services.home });
       return { models: models.map((model) => view(model, services)), warnings };
@@ -29,7 +30,7 @@ export const modelRoutes = [
     method: 'POST',
     path: '/api/models/{name}/fetch',
     summary: 'Fetches a model from the network; its progress comes as events of type "download".',
-    response: Free,
+    response: Download,
     async handler({ params }, services) {
       try {
         findModel(params.name);
@@ -46,14 +47,14 @@ export const modelRoutes = [
     response: Done,
     async handler({ params }, services) {
       if (!(await services.downloads.stop(params.name))) throw new HttpError(404, 'this model is not being fetched');
-      return { ok: true };
+      return done;
     },
   }),
   modelsRoute({
     method: 'DELETE',
     path: '/api/models/{name}',
     summary: 'Deletes a fetched model; an added file is forgotten and stays.',
-    response: Free,
+    response: RemovedModel,
     async handler({ params }, services) {
       const removed = await removeModel(params.name, { home: services.home });
       services.changed('models');
@@ -62,7 +63,7 @@ export const modelRoutes = [
   }),
 ];
 
-function view(model: ListedModel, services: Services) {
+function view(model: ListedModel, services: Services): ModelEntry {
   const { entry, name, title, isDefault, installed, size, approximateSize, partial, sha256, problem } = model;
   return {
     name,
@@ -88,22 +89,8 @@ export const statusRoutes = [
     method: 'GET',
     path: '/api/status',
     summary: 'What there is: version, vault, default model, device.',
-    response: Type.Object({
-      version: Type.String(),
-      vault: Type.Enum(['absent', 'open', 'locked']),
-      protection: Type.Enum(['key', 'passphrase']),
-      model: Type.Object({ name: Type.String(), present: Type.Boolean(), downloading: Type.Optional(Free) }),
-      job: Type.Union([Type.Object({ id: Type.String(), state: Type.String() }), Type.Null()]),
-      device: Type.Object({
-        cores: Type.Integer(),
-        memoryBytes: Type.Number(),
-        availableMemoryBytes: Type.Number(),
-        freeDiskBytes: Type.Optional(Type.Number()),
-        battery: Type.Optional(Type.Object({ percent: Type.Number(), charging: Type.Boolean() })),
-      }),
-      privacy: Type.String(),
-    }),
-    async handler(_, services) {
+    response: Status,
+    async handler(_, services): Promise<Status> {
       const { models } = await listModels({ home: services.home });
       const model = models.find(({ name }) => name === DEFAULT_MODEL)!;
       const memory = readMemory();
@@ -131,7 +118,7 @@ export const statusRoutes = [
     method: 'GET',
     path: '/api/events',
     summary: 'What changes, as server-sent events; Last-Event-ID goes on after an event.',
-    response: 'events',
+    response: { events: ChangeEvent },
     async handler({ headers, signal }, services) {
       const last = headers['last-event-id'];
       return Answer.events(services.events.listen(typeof last === 'string' ? last : undefined, signal));

@@ -2,10 +2,11 @@ import Type from 'typebox';
 import { UsageError } from '../../base/errors.js';
 import { type Option, parseObject } from '../../base/options.js';
 import { type TuneOptions, tuneOptions } from '../../train/options.js';
-import { Done, Free, Id, JobSchema, Name } from '../contract.js';
+import { Done, done, OpenRecord } from '../contract/common.js';
+import { Job, JobEvent, JobInput, OptionDeclaration, QuoteInput, RunQuote } from '../contract/jobs.js';
 import type { ServerEvent } from '../http/events.js';
 import { Answer, HttpError, routesOf } from '../http/route.js';
-import type { Job } from '../jobs/Job.js';
+import { type StoredJob, viewJob } from '../jobs/Job.js';
 import { openapi } from '../openapi.js';
 import type { Services } from '../Services.js';
 import { requireDataset } from './datasets.js';
@@ -25,7 +26,7 @@ const own = [
 ] as const satisfies readonly (keyof TuneOptions)[];
 
 /** Options of tuning that a job may be given. */
-const jobOptions: Readonly<Record<string, Option>> = Object.fromEntries(
+export const jobOptions: Readonly<Record<string, Option>> = Object.fromEntries(
   Object.entries(tuneOptions).filter(([name]) => !(own as readonly string[]).includes(name)),
 );
 
@@ -34,7 +35,7 @@ export const optionRoutes = [
     method: 'GET',
     path: '/api/options',
     summary: 'Options of tuning as they are declared: a form derives from them.',
-    response: Type.Object({ options: Type.Array(Free) }),
+    response: Type.Object({ options: Type.Array(OptionDeclaration) }),
     async handler() {
       return { options: Object.entries(jobOptions).map(([name, option]) => ({ name, ...option })) };
     },
@@ -47,7 +48,7 @@ export function openapiRoute(routes: () => Parameters<typeof openapi<Services>>[
     method: 'GET',
     path: '/openapi.json',
     summary: 'This description.',
-    response: Free,
+    response: OpenRecord,
     async handler() {
       return openapi(routes());
     },
@@ -61,7 +62,7 @@ export const jobRoutes = [
     method: 'GET',
     path: '/api/jobs',
     summary: 'All jobs, the newest first.',
-    response: Type.Object({ jobs: Type.Array(JobSchema) }),
+    response: Type.Object({ jobs: Type.Array(Job) }),
     async handler(_, services) {
       return { jobs: services.jobs.list().map(viewJob).reverse() };
     },
@@ -70,19 +71,8 @@ export const jobRoutes = [
     method: 'POST',
     path: '/api/jobs',
     summary: 'Tunes a model on a data set: at once, or when those before it have ended.',
-    body: Type.Object(
-      {
-        name: Name,
-        dataset: Id,
-        model: Type.Optional(Name),
-        options: Type.Optional(Free),
-        heldout: Type.Optional(Id),
-        start: Type.Optional(Id),
-        teacher: Type.Optional(Id),
-      },
-      { additionalProperties: false },
-    ),
-    response: JobSchema,
+    body: JobInput,
+    response: Job,
     async handler({ body }, services) {
       requireDataset(services, body.dataset);
       if (body.heldout !== undefined) requireDataset(services, body.heldout);
@@ -98,11 +88,8 @@ export const jobRoutes = [
     method: 'POST',
     path: '/api/quote',
     summary: 'What a job would take in time, memory and disk: measures a layer on this device, for some seconds.',
-    body: Type.Object(
-      { dataset: Id, model: Type.Optional(Name), options: Type.Optional(Free) },
-      { additionalProperties: false },
-    ),
-    response: Free,
+    body: QuoteInput,
+    response: RunQuote,
     async handler({ body, signal }, services) {
       requireDataset(services, body.dataset);
       const model = await services.model(body.model ?? services.defaultModel);
@@ -116,7 +103,7 @@ export const jobRoutes = [
     method: 'GET',
     path: '/api/jobs/{id}',
     summary: 'One job.',
-    response: JobSchema,
+    response: Job,
     async handler({ params }, services) {
       return viewJob(requireJob(services, params.id));
     },
@@ -125,7 +112,7 @@ export const jobRoutes = [
     method: 'POST',
     path: '/api/jobs/{id}/pause',
     summary: 'Stops a job after its checkpoint is saved, until it is resumed.',
-    response: JobSchema,
+    response: Job,
     async handler({ params }, services) {
       requireJob(services, params.id);
       return viewJob(await conflict(services.jobs.pause(params.id)));
@@ -135,7 +122,7 @@ export const jobRoutes = [
     method: 'POST',
     path: '/api/jobs/{id}/resume',
     summary: 'Lets a paused, failed or cancelled job take its turn again.',
-    response: JobSchema,
+    response: Job,
     async handler({ params }, services) {
       requireJob(services, params.id);
       return viewJob(await conflict(services.jobs.resume(params.id)));
@@ -146,7 +133,7 @@ export const jobRoutes = [
     path: '/api/jobs/{id}/cancel',
     summary: 'Ends a job for good; with keep the best state so far becomes a version, not measured and not in use.',
     body: Type.Object({ keep: Type.Optional(Type.Boolean()) }, { additionalProperties: false }),
-    response: JobSchema,
+    response: Job,
     async handler({ params, body }, services) {
       requireJob(services, params.id);
       return viewJob(await conflict(services.jobs.cancel(params.id, { keep: body.keep })));
@@ -161,21 +148,21 @@ export const jobRoutes = [
       requireJob(services, params.id);
       await conflict(services.jobs.remove(params.id));
       services.changed('jobs');
-      return { ok: true };
+      return done;
     },
   }),
   route({
     method: 'GET',
     path: '/api/jobs/{id}/events',
     summary: "A job's events from the first one on, or after Last-Event-ID; ends with the job.",
-    response: 'events',
+    response: { events: JobEvent },
     async handler({ params, headers, signal }, services) {
       requireJob(services, params.id);
       const last = headers['last-event-id'];
       const after = /^\d{1,15}$/.test(String(last)) ? Number(last) : 0;
-      async function* events(): AsyncGenerator<ServerEvent> {
+      async function* events(): AsyncGenerator<ServerEvent<JobEvent>> {
         for await (const { n, event } of services.jobs.listen(params.id, after, signal)) {
-          yield { id: n === undefined ? undefined : String(n), data: { ...event } };
+          yield { id: n === undefined ? undefined : String(n), data: event };
         }
       }
       return Answer.events(events());
@@ -183,12 +170,8 @@ export const jobRoutes = [
   }),
 ];
 
-function viewJob({ deaths: _, step: __, ...job }: Job) {
-  return job;
-}
-
 /** @throws HttpError 404 */
-function requireJob(services: Services, id: string): Job {
+function requireJob(services: Services, id: string): StoredJob {
   const job = services.jobs.get(id);
   if (!job) throw new HttpError(404, 'there is no such job');
   return job;

@@ -1,55 +1,43 @@
 import { randomBytes } from 'node:crypto';
-import Type from 'typebox';
-import { type Sampling, samplingOptions } from '../../llama/ChatSession.js';
+import type { Static } from 'typebox';
+import type { Sampling } from '../../llama/ChatSession.js';
 import type { ChatMessage } from '../../model/chatTemplate.js';
-import { Free } from '../contract.js';
-import { answerWith, listSpeakers, type Speaker, samplingOf } from '../conversations.js';
+import {
+  ChatCompletion,
+  ChatCompletionChunk,
+  ChatCompletionInput,
+  Completion,
+  CompletionInput,
+  OpenAiModel,
+  OpenAiModelList,
+  type Usage,
+} from '../contract/openai.js';
+import { answerWith, listSpeakers, type NamedSpeaker, type Speaker, samplingOf } from '../conversations.js';
 import type { ServerEvent } from '../http/events.js';
-import { answerOpenAiError } from '../http/guards.js';
 import { Answer, HttpError, routesOf } from '../http/route.js';
 import type { Services } from '../Services.js';
+import { begun } from './chat.js';
 
 const route = routesOf<Services>();
-const Text = Type.String({ maxLength: 1 << 20 });
-const TextPart = Type.Object({ type: Type.Literal('text'), text: Text });
-const Nullable = <T extends Parameters<typeof Type.Union>[0][number]>(schema: T) =>
-  Type.Optional(Type.Union([schema, Type.Null()]));
-
-/** Fields that are honoured; others that clients send are ignored, as llama.cpp's server does. */
-const common = {
-  model: Type.String({ minLength: 1, maxLength: 300 }),
-  stream: Nullable(Type.Boolean()),
-  stream_options: Nullable(Type.Object({ include_usage: Type.Optional(Type.Boolean()) })),
-  temperature: Nullable(Type.Number({ minimum: 0, maximum: 5 })),
-  top_p: Nullable(Type.Number({ minimum: 0, maximum: 1 })),
-  seed: Nullable(Type.Integer({ minimum: 0, maximum: 0xffffffff })),
-  stop: Nullable(Type.Union([Text, Type.Array(Text, { maxItems: 16 })])),
-  max_tokens: Nullable(Type.Integer({ minimum: 1, maximum: samplingOptions.maxTokens.max })),
-  n: Nullable(Type.Integer({ minimum: 1 })),
-};
-
-const ChatMessageInput = Type.Object({
-  role: Type.Enum(['system', 'developer', 'user', 'assistant']),
-  content: Type.Union([Text, Type.Array(TextPart, { maxItems: 1000 })]),
-});
-
+/** A conversation as long as the context of any model. */
+const BODY_LIMIT = 16 << 20;
 export const openAiRoutes = [
   route({
     method: 'GET',
     path: '/v1/models',
     summary:
       'Base models on this device and every version of every adapter (NAME: the one in use, NAME@N: one of them).',
-    response: Free,
+    response: OpenAiModelList,
     errors: 'openai',
     async handler(_, services) {
-      return { object: 'list', data: (await listSpeakers(services)).map(viewModel) };
+      return { object: 'list' as const, data: (await listSpeakers(services)).map(viewModel) };
     },
   }),
   route({
     method: 'GET',
     path: '/v1/models/{model}',
     summary: 'One of them.',
-    response: Free,
+    response: OpenAiModel,
     errors: 'openai',
     async handler({ params }, services) {
       return viewModel(await findSpeaker(services, params.model));
@@ -59,13 +47,9 @@ export const openAiRoutes = [
     method: 'POST',
     path: '/v1/chat/completions',
     summary: 'An answer to a conversation, whole or streamed.',
-    body: Type.Object({
-      ...common,
-      messages: Type.Array(ChatMessageInput, { minItems: 1, maxItems: 10_000 }),
-      max_completion_tokens: Nullable(Type.Integer({ minimum: 1, maximum: samplingOptions.maxTokens.max })),
-    }),
-    bodyLimit: 16 << 20,
-    response: Free,
+    body: ChatCompletionInput,
+    bodyLimit: BODY_LIMIT,
+    response: { json: ChatCompletion, events: ChatCompletionChunk },
     errors: 'openai',
     async handler({ body, signal }, services) {
       const speaker = await findSpeaker(services, body.model);
@@ -85,72 +69,63 @@ export const openAiRoutes = [
         forget: false,
       };
       const head = { id: `chatcmpl-${newId()}`, created: seconds(), model: body.model };
+      const answer = pieces(services, speaker, request, signal);
       if (!body.stream) {
-        const { text, reason, usage } = await whole(services, speaker, request, signal);
-        const message = { role: 'assistant', content: text, refusal: null };
+        const { text, reason, usage } = await whole(answer);
+        const message = { role: 'assistant', content: text, refusal: null } as const;
         const choices = [{ index: 0, message, logprobs: null, finish_reason: reason }];
-        return { ...head, object: 'chat.completion', choices, usage };
+        return { ...head, object: 'chat.completion' as const, choices, usage };
       }
-      const chunk = (delta: object, finish: string | null) => ({
+      type Chunk = Static<typeof ChatCompletionChunk>;
+      const chunk = (delta: Chunk['choices'][0]['delta'], finish: End['reason'] | null = null): Chunk => ({
         ...head,
         object: 'chat.completion.chunk',
         choices: [{ index: 0, delta, logprobs: null, finish_reason: finish }],
       });
-      const last = body.stream_options?.include_usage
-        ? (usage: Usage) => ({ ...head, object: 'chat.completion.chunk', choices: [], usage })
-        : undefined;
-      const shapes: Shapes = {
-        first: chunk({ role: 'assistant', content: '', refusal: null }, null),
-        text: (text) => chunk({ content: text }, null),
+      const events = streamed<Chunk>(answer, {
+        first: chunk({ role: 'assistant', content: '', refusal: null }),
+        text: (content) => chunk({ content }),
         end: (reason) => chunk({}, reason),
-        last,
-      };
-      return Answer.events(await streamed(services, speaker, request, shapes, signal));
+        usage: body.stream_options?.include_usage
+          ? (usage) => ({ ...head, object: 'chat.completion.chunk', choices: [], usage })
+          : undefined,
+      });
+      return Answer.events(await begun(events), 'openai');
     },
   }),
   route({
     method: 'POST',
     path: '/v1/completions',
     summary: 'What follows a text, whole or streamed; no chat template is put around it.',
-    body: Type.Object({
-      ...common,
-      prompt: Type.Union([Text, Type.Array(Text, { minItems: 1, maxItems: 1 })]),
-      echo: Nullable(Type.Boolean()),
-    }),
-    bodyLimit: 16 << 20,
-    response: Free,
+    body: CompletionInput,
+    bodyLimit: BODY_LIMIT,
+    response: { json: Completion, events: Completion },
     errors: 'openai',
     async handler({ body, signal }, services) {
       const speaker = await findSpeaker(services, body.model);
       const prompt = typeof body.prompt === 'string' ? body.prompt : body.prompt[0]!;
       const request = { prompt, sampling: sampling(body, body.max_tokens ?? 16), stop: stops(body.stop) };
-      const head = { id: `cmpl-${newId()}`, object: 'text_completion', created: seconds(), model: body.model };
+      const head = { id: `cmpl-${newId()}`, object: 'text_completion', created: seconds(), model: body.model } as const;
       const before = body.echo ? prompt : '';
-      if (!body.stream) {
-        const { text, reason, usage } = await whole(services, speaker, request, signal);
-        return { ...head, choices: [{ index: 0, text: before + text, logprobs: null, finish_reason: reason }], usage };
-      }
-      const chunk = (text: string, finish: string | null) => ({
+      const chunk = (text: string, finish: End['reason'] | null = null): Static<typeof Completion> => ({
         ...head,
         choices: [{ index: 0, text, logprobs: null, finish_reason: finish }],
       });
-      const last = body.stream_options?.include_usage ? (usage: Usage) => ({ ...head, choices: [], usage }) : undefined;
-      const shapes: Shapes = {
-        first: before === '' ? undefined : chunk(before, null),
-        text: (text) => chunk(text, null),
+      const answer = pieces(services, speaker, request, signal);
+      if (!body.stream) {
+        const { text, reason, usage } = await whole(answer);
+        return { ...chunk(before + text, reason), usage };
+      }
+      const events = streamed(answer, {
+        first: before === '' ? undefined : chunk(before),
+        text: chunk,
         end: (reason) => chunk('', reason),
-        last,
-      };
-      return Answer.events(await streamed(services, speaker, request, shapes, signal));
+        usage: body.stream_options?.include_usage ? (usage) => ({ ...head, choices: [], usage }) : undefined,
+      });
+      return Answer.events(await begun(events), 'openai');
     },
   }),
 ];
-
-interface Usage {
-  prompt_tokens: number;
-  completion_tokens: number;
-  total_tokens: number;
-}
 
 type Request = Parameters<typeof answerWith>[2];
 
@@ -164,7 +139,7 @@ async function findSpeaker(services: Services, name: string) {
   );
 }
 
-function viewModel({ id, created, owner }: { id: string; created: number; owner: string }) {
+function viewModel({ id, created, owner }: NamedSpeaker): Static<typeof OpenAiModel> {
   return { id, object: 'model', created, owned_by: owner };
 }
 
@@ -212,9 +187,8 @@ async function* pieces(
   throw new Error('an answer without an end');
 }
 
-async function whole(services: Services, speaker: Speaker, request: Request, signal: AbortSignal) {
+async function whole(answer: AsyncGenerator<string, End, void>): Promise<End & { text: string }> {
   let text = '';
-  const answer = pieces(services, speaker, request, signal);
   for (;;) {
     const { done, value } = await answer.next();
     if (done) return { text, ...value };
@@ -222,46 +196,28 @@ async function whole(services: Services, speaker: Speaker, request: Request, sig
   }
 }
 
-/** How a stream's events look. */
-interface Shapes {
-  first: object | undefined;
-  text: (text: string) => object;
-  end: (reason: string) => object;
-  last: ((usage: Usage) => object) | undefined;
+/** How the events of a stream look. */
+interface Shapes<C> {
+  first: C | undefined;
+  text: (text: string) => C;
+  end: (reason: End['reason']) => C;
+  usage: ((usage: Usage) => C) | undefined;
 }
 
-async function streamed(
-  services: Services,
-  speaker: Speaker,
-  request: Request,
-  shapes: Shapes,
-  signal: AbortSignal,
-): Promise<AsyncGenerator<ServerEvent>> {
-  const answer = pieces(services, speaker, request, signal);
-  const event = (value: object | '[DONE]'): ServerEvent => ({
-    data: { type: 'chunk' },
-    raw: typeof value === 'string' ? value : JSON.stringify(value),
-  });
-  // Only now the stream begins: what cannot be answered at all has a status of its own.
-  let next = await answer.next();
-  async function* events(): AsyncGenerator<ServerEvent> {
-    try {
-      if (shapes.first) yield event(shapes.first);
-      while (!next.done) {
-        yield event(shapes.text(next.value));
-        next = await answer.next();
-      }
-      yield event(shapes.end(next.value.reason));
-      if (shapes.last) yield event(shapes.last(next.value.usage));
-      yield event('[DONE]');
-    } catch (error) {
-      if (signal.aborted) return;
-      yield event(answerOpenAiError(error).body);
-    } finally {
-      await answer.return(undefined as never);
-    }
+/** An answer as a stream. Nothing comes before its first piece is there: what cannot be answered at all has a status of its own. */
+async function* streamed<C>(
+  answer: AsyncGenerator<string, End, void>,
+  shapes: Shapes<C>,
+): AsyncGenerator<ServerEvent<C>> {
+  try {
+    let next = await answer.next();
+    if (shapes.first) yield { data: shapes.first };
+    for (; !next.done; next = await answer.next()) yield { data: shapes.text(next.value) };
+    yield { data: shapes.end(next.value.reason) };
+    if (shapes.usage) yield { data: shapes.usage(next.value.usage) };
+  } finally {
+    await answer.return(undefined as never);
   }
-  return events();
 }
 
 function newId(): string {

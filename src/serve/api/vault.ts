@@ -1,5 +1,13 @@
-import Type from 'typebox';
-import { Done, Free, Id, Name } from '../contract.js';
+import { FeedbackAnswer, FeedbackInput } from '../contract/chat.js';
+import { Done, done } from '../contract/common.js';
+import {
+  DestroyInput,
+  PassphraseInput,
+  Settings as SettingsAnswer,
+  SettingsEdit,
+  Storage,
+  UnlockInput,
+} from '../contract/server.js';
 import { Answer, HttpError, routesOf } from '../http/route.js';
 import { type Services, Settings } from '../Services.js';
 import { keepExample } from './datasets.js';
@@ -7,14 +15,13 @@ import { keepExample } from './datasets.js';
 const settingsRoute = routesOf<Services>();
 /** Bytes of all settings together. */
 const MAX_SETTINGS = 64 << 10;
-const Prompt = Type.String({ minLength: 1, maxLength: 1 << 18 });
 
 export const settingRoutes = [
   settingsRoute({
     method: 'GET',
     path: '/api/settings',
     summary: 'Settings, as the page keeps them.',
-    response: Free,
+    response: SettingsAnswer,
     async handler(_, services) {
       return await new Settings(services.vault).get();
     },
@@ -23,11 +30,9 @@ export const settingRoutes = [
     method: 'PATCH',
     path: '/api/settings',
     summary: 'Changes settings; null takes one away.',
-    body: Type.Record(Type.String({ pattern: '^[A-Za-z][A-Za-z0-9]{0,63}$' }), Type.Unknown(), {
-      additionalProperties: false,
-    }),
+    body: SettingsEdit,
     bodyLimit: MAX_SETTINGS,
-    response: Free,
+    response: SettingsAnswer,
     async handler({ body }, services) {
       const changed = await new Settings(services.vault).change(body);
       services.changed('settings');
@@ -39,20 +44,8 @@ export const settingRoutes = [
     path: '/api/feedback',
     summary:
       'A thumb up or down, kept encrypted; with keepAsExample the answer, or its correction, becomes an example.',
-    body: Type.Object(
-      {
-        prompt: Prompt,
-        answer: Type.String({ maxLength: 1 << 18 }),
-        rating: Type.Enum(['up', 'down']),
-        correction: Type.Optional(Prompt),
-        keepAsExample: Type.Boolean(),
-        dataset: Type.Optional(Id),
-        datasetName: Type.Optional(Name),
-        version: Type.Optional(Type.Union([Id, Type.Null()])),
-      },
-      { additionalProperties: false },
-    ),
-    response: Type.Object({ ok: Type.Literal(true), dataset: Type.Optional(Id) }),
+    body: FeedbackInput,
+    response: FeedbackAnswer,
     async handler({ body }, services) {
       const { prompt, answer, rating, correction, keepAsExample } = body;
       if (keepAsExample && rating === 'down' && correction === undefined) {
@@ -64,13 +57,12 @@ export const settingRoutes = [
       const { vault } = services;
       const id = `${new Date().toISOString()}-${vault.documents.list('feedback').length}`;
       await vault.documents.put('feedback', id, Buffer.from(JSON.stringify({ ...body, at: id })));
-      return Answer.json({ ok: true, dataset }, 201);
+      return Answer.json({ ...done, dataset }, 201);
     },
   }),
 ];
 
 const vaultRoute = routesOf<Services>();
-const Passphrase = Type.String({ minLength: 1, maxLength: 1024 });
 /** What has to be typed before everything is gone. */
 const CONFIRMATION = 'delete everything';
 
@@ -79,49 +71,44 @@ export const vaultRoutes = [
     method: 'POST',
     path: '/api/vault/unlock',
     summary: 'Opens the vault with its passphrase.',
-    body: Type.Object({ passphrase: Passphrase }, { additionalProperties: false }),
+    body: UnlockInput,
     response: Done,
     async handler({ body }, services) {
       await services.unlock(body.passphrase);
-      return { ok: true };
+      return done;
     },
   }),
   vaultRoute({
     method: 'POST',
     path: '/api/vault/passphrase',
     summary: 'Sets, changes or (null) takes away the passphrase.',
-    body: Type.Object({ next: Type.Union([Passphrase, Type.Null()]) }, { additionalProperties: false }),
+    body: PassphraseInput,
     response: Done,
     async handler({ body }, services) {
       await services.vault.changePassphrase(body.next ?? undefined);
       services.changed('vault');
-      return { ok: true };
+      return done;
     },
   }),
   vaultRoute({
     method: 'POST',
     path: '/api/vault/destroy',
     summary: `Destroys all data sets, adapters, conversations and their keys. confirm: "${CONFIRMATION}".`,
-    body: Type.Object({ confirm: Type.String({ maxLength: 100 }) }, { additionalProperties: false }),
+    body: DestroyInput,
     response: Done,
     async handler({ body }, services) {
       if (body.confirm !== CONFIRMATION) {
         throw new HttpError(409, `"confirm" must be "${CONFIRMATION}"`, 'confirm');
       }
       await services.destroyEverything();
-      return { ok: true };
+      return done;
     },
   }),
   vaultRoute({
     method: 'GET',
     path: '/api/storage',
     summary: 'Bytes on the disk, by kind.',
-    response: Type.Object({
-      vault: Free,
-      models: Type.Number(),
-      runs: Type.Number(),
-      problems: Type.Array(Type.String()),
-    }),
+    response: Storage,
     async handler(_, services) {
       return await services.storage();
     },

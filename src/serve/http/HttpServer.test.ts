@@ -13,7 +13,7 @@ import { Answer, routesOf } from './route.js';
 
 const route = routesOf<null>();
 const secret = 'words of the user';
-const channel = new EventChannel();
+const channel = new EventChannel<{ type: 'n'; n: number }>();
 const bugs: unknown[] = [];
 let uploads = 0;
 let streams = 0;
@@ -65,7 +65,7 @@ const routes = [
   }),
   route({
     method: 'GET',
-    path: '/api/events',
+    path: '/api/numbers',
     summary: '',
     response: 'events',
     handler: async ({ headers, signal }) =>
@@ -247,25 +247,25 @@ describe('an upload', () => {
 describe('events', () => {
   it('go on after the last one that was seen; an unknown one begins anew', async () => {
     const texts = (events: Awaited<ReturnType<typeof readEvents>>) => events.map(({ data }) => data.n ?? data.type);
-    const first = readEvents(client, '/api/events', { until: ({ data }) => data.n === 3 });
+    const first = readEvents(client, '/api/numbers', { until: ({ data }) => data.n === 3 });
     await new Promise((resolve) => setTimeout(resolve, 100));
     for (let n = 1; n <= 3; n++) channel.emit({ type: 'n', n });
     const seen = await first;
     assert.deepEqual(texts(seen), ['hello', 1, 2, 3]);
     for (let n = 4; n <= 6; n++) channel.emit({ type: 'n', n });
     const at = (n: number) => seen.find(({ data }) => data.n === n)!.id!;
-    const again = await readEvents(client, '/api/events', { lastId: at(2), until: ({ data }) => data.n === 6 });
+    const again = await readEvents(client, '/api/numbers', { lastId: at(2), until: ({ data }) => data.n === 6 });
     assert.deepEqual(texts(again), [3, 4, 5, 6]);
     for (const lastId of ['nonsense', 'abcdef-3', at(3).replace(/\d+$/, '99')]) {
-      const [reset] = await readEvents(client, '/api/events', { lastId, until: () => true });
+      const [reset] = await readEvents(client, '/api/numbers', { lastId, until: () => true });
       assert.equal(reset!.data.type, 'reset', lastId);
     }
   });
 
   it('that were too long ago are not pretended to be known', async () => {
-    const [hello] = await readEvents(client, '/api/events', { until: () => true });
+    const [hello] = await readEvents(client, '/api/numbers', { until: () => true });
     for (let n = 0; n < 10_000; n++) channel.emit({ type: 'n', n: 100 + n });
-    const [reset, next] = await readEvents(client, '/api/events', {
+    const [reset, next] = await readEvents(client, '/api/numbers', {
       lastId: hello!.id,
       until: ({ data }) => data.type === 'reset',
     });

@@ -147,7 +147,7 @@ export class HttpServer<Context> implements AsyncDisposable {
     if (content.kind === 'events') {
       response.writeHead(status, { 'content-type': 'text/event-stream; charset=utf-8' });
       response.flushHeaders();
-      if (!head) await sendEvents(response, content.events, signal);
+      if (!head) await sendEvents(response, content, signal);
       response.end();
       return;
     }
@@ -235,7 +235,7 @@ export function staticRoute<Context>(
     path: '/{file...}',
     summary: 'The page and its files.',
     open: true,
-    response: 'the file',
+    response: { bytes: 'the file' },
     async handler({ params, headers }) {
       const file = files.get(`/${params.file}`);
       if (!file) throw new HttpError(404, 'there is nothing at this address');

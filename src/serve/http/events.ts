@@ -1,23 +1,24 @@
 import { randomBytes } from 'node:crypto';
 import type { ServerResponse } from 'node:http';
 
-type Data = ServerEvent['data'] & Readonly<Record<string, unknown>>;
-
 /** Events kept for those who come back; who was away longer loads everything anew. */
 const KEPT = 2000;
 /** A listener that reads so slowly is behind for good: it is told to load everything anew. */
 const MAX_BEHIND = 5000;
 
+/** Of a channel itself: an id to come back with; and that what came after the listener's last event is not known any more. */
+type ChannelEvent = { type: 'hello' } | { type: 'reset' };
+
 /** Events for any number of listeners, each of which may come back and go on where it was. */
-export class EventChannel {
+export class EventChannel<E extends { type: string }> {
   /** Of this channel in this process: an id of another one tells nothing. */
   private readonly epoch = randomBytes(6).toString('hex');
-  private readonly kept: { number: number; data: Data }[] = [];
+  private readonly kept: { number: number; data: E }[] = [];
   private last = 0;
   private readonly listeners = new Set<() => void>();
   private ended = false;
 
-  emit(data: Data): void {
+  emit(data: E): void {
     this.kept.push({ number: ++this.last, data });
     // In steps, so that the list is not moved for each event.
     if (this.kept.length >= 2 * KEPT) this.kept.splice(0, this.kept.length - KEPT);
@@ -34,7 +35,10 @@ export class EventChannel {
    * What came after event `after`, then what comes. Without `after`: what comes from now on. An `after` that this channel does not
    * know, or no longer, gives an event of type "reset" first.
    */
-  async *listen(after: string | undefined, signal: AbortSignal): AsyncGenerator<ServerEvent, void, void> {
+  async *listen(
+    after: string | undefined,
+    signal: AbortSignal,
+  ): AsyncGenerator<ServerEvent<E | ChannelEvent>, void, void> {
     let at = this.last;
     if (after !== undefined) {
       const [, epoch, number] = /^([0-9a-f]+)-(\d{1,15})$/.exec(after) ?? [];
@@ -78,7 +82,7 @@ export class EventChannel {
     return this.kept[0]?.number ?? this.last + 1;
   }
 
-  private reset(): ServerEvent {
+  private reset(): ServerEvent<ChannelEvent> {
     return { id: `${this.epoch}-${this.last}`, data: { type: 'reset' } };
   }
 }
@@ -89,24 +93,25 @@ const HEARTBEAT_MS = 15_000;
 /** Writes events as they come, no faster than the client reads. `response` must have had its headers set. */
 export async function sendEvents(
   response: ServerResponse,
-  events: AsyncIterable<ServerEvent>,
+  { events, format }: { events: AsyncIterable<ServerEvent>; format: EventFormat },
   signal: AbortSignal,
 ): Promise<void> {
   const heartbeat = setInterval(() => response.write(': still here\n\n'), HEARTBEAT_MS);
   try {
     for await (const event of events) {
       if (signal.aborted) return;
-      if (!response.write(format(event))) await drained(response, signal);
+      if (!response.write(encode(event, format))) await drained(response, signal);
     }
+    if (format === 'openai') response.write('data: [DONE]\n\n');
   } finally {
     clearInterval(heartbeat);
   }
 }
 
-function format({ id, data, raw }: ServerEvent): string {
+function encode({ id, data }: ServerEvent, format: EventFormat): string {
+  const name = format === 'named' ? `event: ${(data as { type: string }).type}\n` : '';
   // JSON holds no line break.
-  if (raw !== undefined) return `data: ${raw}\n\n`;
-  return `${id === undefined ? '' : `id: ${id}\n`}event: ${data.type}\ndata: ${JSON.stringify(data)}\n\n`;
+  return `${id === undefined ? '' : `id: ${id}\n`}${name}data: ${JSON.stringify(data)}\n\n`;
 }
 
 async function drained(response: ServerResponse, signal: AbortSignal): Promise<void> {
@@ -121,11 +126,12 @@ async function drained(response: ServerResponse, signal: AbortSignal): Promise<v
   });
 }
 
-/** One server-sent event. `data` is JSON; its `type` names the event. */
-export interface ServerEvent {
+/** One server-sent event; `data` is JSON. */
+export interface ServerEvent<T = unknown> {
   /** `EPOCH-N`: what a client sends as Last-Event-ID to go on after it. */
   readonly id?: string;
-  readonly data: Readonly<Record<string, unknown>> & { readonly type: string };
-  /** Sent instead of `data`, without an event's name: OpenAI's streams. */
-  readonly raw?: string;
+  readonly data: T;
 }
+
+/** `named`: the `type` of an event's data is its name. `openai`: no names, and "[DONE]" after the last one. */
+export type EventFormat = 'named' | 'openai';

@@ -2,7 +2,7 @@ import type { IncomingMessage } from 'node:http';
 import type { Static, TObject, TSchema } from 'typebox';
 import Value from 'typebox/value';
 import { bytes as formatBytes } from '../../base/format.js';
-import type { ServerEvent } from './events.js';
+import type { EventFormat, ServerEvent } from './events.js';
 
 /**
  * A route is declared once: method, path, what comes in, what goes out, and the handler. The router checks requests by the
@@ -11,32 +11,42 @@ import type { ServerEvent } from './events.js';
 
 type Method = 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
 
-/** What a handler gives back instead of a plain JSON value. */
-export class Answer {
+/** What a handler gives back instead of a plain JSON value. `T` is the JSON, or that of each event. */
+export class Answer<T = unknown> {
   constructor(
     readonly content:
-      | { readonly kind: 'json'; readonly value: unknown }
+      | { readonly kind: 'json'; readonly value: T }
       | { readonly kind: 'bytes'; readonly bytes: Uint8Array; readonly type: string }
       | { readonly kind: 'empty' }
-      | { readonly kind: 'events'; readonly events: AsyncIterable<ServerEvent> },
+      | { readonly kind: 'events'; readonly events: AsyncIterable<ServerEvent<T>>; readonly format: EventFormat },
     readonly status: number = 200,
     readonly headers: Readonly<Record<string, string>> = {},
   ) {}
 
-  static json(value: unknown, status = 200): Answer {
+  static json<T>(value: T, status = 200): Answer<T> {
     return new Answer({ kind: 'json', value }, status);
   }
-  static bytes(bytes: Uint8Array, type: string, headers: Record<string, string> = {}): Answer {
-    return new Answer({ kind: 'bytes', bytes, type }, 200, headers);
+  static bytes(bytes: Uint8Array, type: string, headers: Record<string, string> = {}): Answer<never> {
+    return new Answer<never>({ kind: 'bytes', bytes, type }, 200, headers);
   }
-  static empty(status = 204, headers: Record<string, string> = {}): Answer {
-    return new Answer({ kind: 'empty' }, status, headers);
+  static empty(status = 204, headers: Record<string, string> = {}): Answer<never> {
+    return new Answer<never>({ kind: 'empty' }, status, headers);
   }
   /** A stream of server-sent events; it is ended when the client has gone. */
-  static events(events: AsyncIterable<ServerEvent>): Answer {
-    return new Answer({ kind: 'events', events });
+  static events<T>(events: AsyncIterable<ServerEvent<T>>, format: EventFormat = 'named'): Answer<T> {
+    return new Answer<T>({ kind: 'events', events, format });
   }
 }
+
+/** What a route answers: JSON of a schema, a stream of events of one (or, where it is asked for, JSON), or bytes of a kind. */
+export type Response = TSchema | { readonly events: TSchema; readonly json?: TSchema } | { readonly bytes: string };
+
+type Json<S> = S extends TSchema ? Static<S> | Answer<Static<S>> : never;
+type Answered<R extends Response> = R extends { readonly events: infer E extends TSchema; readonly json?: infer J }
+  ? Answer<Static<E>> | Json<J>
+  : R extends { readonly bytes: string }
+    ? Answer<never>
+    : Json<R>;
 
 /** Names between braces: '/api/jobs/{id}' has "id"; a last '{path...}' takes the rest. */
 type Names<P extends string> = P extends `${string}{${infer Name}}${infer Rest}`
@@ -56,7 +66,7 @@ export interface Request<P extends string, Q extends TObject, B extends TSchema>
   readonly signal: AbortSignal;
 }
 
-interface Route<Context, P extends string = string, Q extends TObject = TObject, B extends TSchema = TSchema> {
+interface Route<Context, P extends string, Q extends TObject, B extends TSchema, R extends Response> {
   readonly method: Method;
   readonly path: P;
   /** One line for OpenAPI. */
@@ -69,21 +79,20 @@ interface Route<Context, P extends string = string, Q extends TObject = TObject,
   readonly bodyLimit?: number;
   /** Also or only takes raw bytes, up to so many. */
   readonly bytesLimit?: number;
-  /** Schema of the JSON answer, or what else comes: 'events', or a content type. */
-  readonly response: TSchema | string;
+  readonly response: R;
   /** Errors in OpenAI's shape. */
   readonly errors?: 'openai';
-  handler(request: Request<P, Q, B>, context: Context): Promise<unknown>;
+  handler(request: Request<P, Q, B>, context: Context): Promise<Answered<R>>;
 }
 
 /** The list of a server's routes, of all kinds. */
 // biome-ignore lint/suspicious/noExplicitAny: each handler knows its own request; the router has checked it by the declaration
-export type AnyRoute<Context> = Route<Context, any, any, any>;
+export type AnyRoute<Context> = Route<Context, any, any, any, any>;
 
 /** Keeps the literal types of a declaration. */
 export function routesOf<Context>() {
-  return <const P extends string, Q extends TObject = TObject, B extends TSchema = TSchema>(
-    route: Route<Context, P, Q, B>,
+  return <const P extends string, R extends Response, Q extends TObject = TObject, B extends TSchema = TSchema>(
+    route: Route<Context, P, Q, B, R>,
   ): AnyRoute<Context> => route;
 }
 

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import type { TuneEvent } from '../../train/events.js';
-import { followEvent, type Job } from './Job.js';
+import { followEvent, type StoredJob } from './Job.js';
 
-const newJob = (): Job => ({
+const newJob = (): StoredJob => ({
   id: 'x',
   name: 'me',
   dataset: 'd',

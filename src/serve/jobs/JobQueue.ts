@@ -7,18 +7,12 @@ import { Mutex } from '../../base/lock.js';
 import { defaults } from '../../base/options.js';
 import { listModels } from '../../models/listModels.js';
 import type { Vault } from '../../store/Vault.js';
+import type { RunQuote } from '../../train/events.js';
 import { type TuneOptions, tuneOptions } from '../../train/options.js';
 import { vaultRun } from '../../train/output.js';
 import { sealedFolderName } from '../../train/runFolder.js';
-import {
-  followEvent,
-  isFinal,
-  type Job,
-  type JobRequest,
-  type JobState,
-  type LoggedEvent,
-  noteMemorised,
-} from './Job.js';
+import type { JobState } from '../contract/jobs.js';
+import { followEvent, isFinal, type JobRequest, type LoggedEvent, noteMemorised, type StoredJob } from './Job.js';
 import { JobLog, JobStore } from './JobStore.js';
 import { diedError, type Outcome, TuneProcess } from './TuneProcess.js';
 
@@ -33,7 +27,7 @@ const ASKED_PROBE_SECONDS = 600;
 
 export interface QueueOptions {
   /** Told of every change of a job. */
-  onChange?: (job: Job) => void;
+  onChange?: (job: StoredJob) => void;
   /** Told when an adapter has got a version. */
   onAdapter?: () => void;
   /** Told of errors that are bugs. */
@@ -45,7 +39,7 @@ export interface QueueOptions {
 type Stopping = 'pause' | 'cancel' | 'keep' | 'server' | 'delete';
 
 interface Running {
-  job: Job;
+  job: StoredJob;
   process: TuneProcess;
   stopping?: Stopping;
   ended: Promise<void>;
@@ -53,7 +47,7 @@ interface Running {
 
 /** The tuning jobs of a vault: one at a time in a process of its own, the oldest first. */
 export class JobQueue implements AsyncDisposable {
-  private readonly jobs: Map<string, Job>;
+  private readonly jobs: Map<string, StoredJob>;
   private readonly logs = new Map<string, Promise<JobLog>>();
   private running: Running | undefined;
   /** Resolves when what is being started runs, or does not. */
@@ -67,7 +61,7 @@ export class JobQueue implements AsyncDisposable {
     private readonly home: string,
     private readonly vault: Vault,
     private readonly store: JobStore,
-    jobs: readonly Job[],
+    jobs: readonly StoredJob[],
     private readonly options: QueueOptions,
   ) {
     this.jobs = new Map(jobs.map((job) => [job.id, job]));
@@ -87,12 +81,12 @@ export class JobQueue implements AsyncDisposable {
   }
 
   /** Oldest first. */
-  list(): Job[] {
+  list(): StoredJob[] {
     return [...this.jobs.values()];
   }
 
   /** The job that runs, or else the next one. */
-  get current(): Job | undefined {
+  get current(): StoredJob | undefined {
     return this.running?.job ?? this.waiting()[0];
   }
 
@@ -101,12 +95,12 @@ export class JobQueue implements AsyncDisposable {
     return this.running?.process.pid;
   }
 
-  get(id: string): Job | undefined {
+  get(id: string): StoredJob | undefined {
     return this.jobs.get(id);
   }
 
   /** @throws LoamError where the data set or a version is not there, or the adapter of that name has another base model */
-  async add(request: JobRequest): Promise<Job> {
+  async add(request: JobRequest): Promise<StoredJob> {
     const { name: datasetName } = this.vault.datasets.get(request.dataset);
     if (request.heldout !== undefined) this.vault.datasets.get(request.heldout);
     for (const version of [request.start, request.teacher]) {
@@ -115,7 +109,7 @@ export class JobQueue implements AsyncDisposable {
     const { models } = await listModels({ home: this.home });
     const sha256 = models.find(({ name }) => name === request.model)?.sha256;
     if (sha256) this.vault.adapters.requireFits(request.name, { name: request.model, sha256 });
-    const job: Job = {
+    const job: StoredJob = {
       ...request,
       id: randomBytes(16).toString('hex'),
       datasetName,
@@ -134,7 +128,7 @@ export class JobQueue implements AsyncDisposable {
   }
 
   /** Stops a job, after its checkpoint is saved, until somebody resumes it. */
-  async pause(id: string): Promise<Job> {
+  async pause(id: string): Promise<StoredJob> {
     const job = this.require(id);
     if (this.running?.job === job) await this.stop('pause');
     else if (job.state === 'queued' || job.state === 'interrupted') await this.change(job, 'paused', 'paused');
@@ -143,7 +137,7 @@ export class JobQueue implements AsyncDisposable {
   }
 
   /** Lets a paused job take its turn again; a failed or cancelled one too. */
-  async resume(id: string): Promise<Job> {
+  async resume(id: string): Promise<StoredJob> {
     const job = this.require(id);
     if (job.state === 'done') throw wrongState(job, 'resumed');
     if (job.state === 'running' || job.state === 'queued') return job;
@@ -160,7 +154,7 @@ export class JobQueue implements AsyncDisposable {
    * Ends a job for good; its checkpoints are destroyed.
    * @param keep keeps the best state so far, unmeasured, as a version that is not in use
    */
-  async cancel(id: string, { keep = false } = {}): Promise<Job> {
+  async cancel(id: string, { keep = false } = {}): Promise<StoredJob> {
     const job = this.require(id);
     if (isFinal(job.state)) throw wrongState(job, 'cancelled');
     if (this.running?.job === job) await this.stop(keep ? 'keep' : 'cancel');
@@ -200,10 +194,11 @@ export class JobQueue implements AsyncDisposable {
   }
 
   /** What a run would take: measured in a process of its own. @throws LoamError, StoppedError */
-  async quote(request: Pick<JobRequest, 'dataset' | 'model' | 'options'>, signal: AbortSignal): Promise<unknown> {
+  async quote(request: Pick<JobRequest, 'dataset' | 'model' | 'options'>, signal: AbortSignal): Promise<RunQuote> {
     const task = { data: await this.dataOf(request.dataset), options: fullOptions(request) };
     const outcome = await finished(TuneProcess.quote(this.home, task), signal);
-    return outcome.kind === 'quoted' ? outcome.quote : undefined;
+    if (outcome.kind !== 'quoted') throw new Error(`a price was asked for, and ${outcome.kind} came`);
+    return outcome.quote;
   }
 
   /**
@@ -234,7 +229,7 @@ export class JobQueue implements AsyncDisposable {
     if (outcome.kind === 'probed') await noteMemorised(this.vault, versionId, outcome.report);
   }
 
-  private waiting(): Job[] {
+  private waiting(): StoredJob[] {
     const all = this.list().filter(
       ({ state, deaths }) => state === 'queued' || (state === 'interrupted' && deaths <= this.retryMs.length),
     );
@@ -260,7 +255,7 @@ export class JobQueue implements AsyncDisposable {
     if (!this.retry) this.begin(job);
   }
 
-  private begin(job: Job): void {
+  private begin(job: StoredJob): void {
     if (this.disposed || this.running || this.starting) return;
     this.starting = this.run(job).finally(() => {
       this.starting = undefined;
@@ -268,7 +263,7 @@ export class JobQueue implements AsyncDisposable {
     });
   }
 
-  private async run(job: Job): Promise<void> {
+  private async run(job: StoredJob): Promise<void> {
     const waits = () => !this.disposed && (job.state === 'queued' || job.state === 'interrupted');
     if (!waits()) return;
     try {
@@ -344,7 +339,7 @@ export class JobQueue implements AsyncDisposable {
   }
 
   private async settle(
-    job: Job,
+    job: StoredJob,
     outcome: Outcome,
     stopping: Stopping | undefined,
     version: string | undefined,
@@ -384,7 +379,7 @@ export class JobQueue implements AsyncDisposable {
     );
   }
 
-  private async fail(job: Job, error: unknown): Promise<void> {
+  private async fail(job: StoredJob, error: unknown): Promise<void> {
     const message = error instanceof LoamError ? error.message : 'An unexpected error, which is a bug in Loam.';
     if (!(error instanceof LoamError)) this.options.onBug?.(error);
     job.error = { message };
@@ -401,7 +396,7 @@ export class JobQueue implements AsyncDisposable {
     await running.ended;
   }
 
-  private async change(job: Job, state: JobState, message?: string): Promise<void> {
+  private async change(job: StoredJob, state: JobState, message?: string): Promise<void> {
     job.state = state;
     job.message = message;
     if (state !== 'running') job.etaSeconds = undefined;
@@ -413,7 +408,7 @@ export class JobQueue implements AsyncDisposable {
     this.options.onChange?.(job);
   }
 
-  private async save(job: Job): Promise<void> {
+  private async save(job: StoredJob): Promise<void> {
     await this.saving.run(async () => {
       await (await this.logOf(job)).flush();
       await this.store.put(job);
@@ -421,7 +416,7 @@ export class JobQueue implements AsyncDisposable {
   }
 
   /** Destroys the key of a job's checkpoints, and what can no longer be read. */
-  private async forgetRun(job: Job): Promise<void> {
+  private async forgetRun(job: StoredJob): Promise<void> {
     const purpose = { dataset: job.dataset, run: `adapter ${job.name}` };
     const shared = this.list().some(
       (other) => other !== job && !isFinal(other.state) && other.dataset === job.dataset && other.name === job.name,
@@ -438,7 +433,7 @@ export class JobQueue implements AsyncDisposable {
     return { name, bytes: await this.vault.datasets.read(dataset), excluded };
   }
 
-  private async logOf(job: Job): Promise<JobLog> {
+  private async logOf(job: StoredJob): Promise<JobLog> {
     let log = this.logs.get(job.id);
     if (!log) {
       log = JobLog.open(job.id, this.store).then((opened) => {
@@ -450,7 +445,7 @@ export class JobQueue implements AsyncDisposable {
     return await log;
   }
 
-  private require(id: string): Job {
+  private require(id: string): StoredJob {
     const job = this.jobs.get(id);
     if (!job) throw new LoamError({ found: 'there is no such job', fix: 'see loam jobs list' });
     return job;
@@ -486,6 +481,6 @@ function fullOptions({ model, options }: Pick<JobRequest, 'model' | 'options'>):
   return { ...defaults(tuneOptions), ...(options as Partial<TuneOptions>), model };
 }
 
-function wrongState(job: Job, what: string): LoamError {
+function wrongState(job: StoredJob, what: string): LoamError {
   return new LoamError({ found: `a job that is ${job.state} cannot be ${what}` });
 }

@@ -2,7 +2,8 @@ import assert from 'node:assert/strict';
 import { after, describe, it } from 'node:test';
 import { Vault } from '../../store/Vault.js';
 import { scratchFolder } from '../../testing/scratch.js';
-import type { JobEvent, LoggedEvent } from './Job.js';
+import type { JobEvent } from '../contract/jobs.js';
+import type { LoggedEvent } from './Job.js';
 import { JobLog, JobStore } from './JobStore.js';
 
 const vault = await Vault.open(scratchFolder());

@@ -1,5 +1,6 @@
 import type { Vault } from '../../store/Vault.js';
-import { isFinal, type Job, type JobEvent, type LoggedEvent } from './Job.js';
+import type { JobEvent } from '../contract/jobs.js';
+import { isFinal, type LoggedEvent, type StoredJob } from './Job.js';
 
 const JOBS = 'job';
 const events = (job: string) => `job-events/${job}`;
@@ -12,24 +13,24 @@ export class JobStore {
    * All jobs, oldest first. A job that was running when its process was cut off is `interrupted`; one that cannot be read is left out.
    * @param alive whether a server is running that these jobs belong to
    */
-  async load({ alive = false } = {}): Promise<Job[]> {
-    const jobs: Job[] = [];
+  async load({ alive = false } = {}): Promise<StoredJob[]> {
+    const jobs: StoredJob[] = [];
     for (const { id } of this.vault.documents.list(JOBS)) {
       const bytes = await this.vault.documents.get(JOBS, id).catch(() => undefined);
       if (!bytes) continue;
-      const job = JSON.parse(Buffer.from(bytes).toString('utf8')) as Job;
+      const job = JSON.parse(Buffer.from(bytes).toString('utf8')) as StoredJob;
       if (job.state === 'running' && !alive) Object.assign(job, afterDeath(job));
       jobs.push(job);
     }
     return jobs.sort((a, b) => a.createdAt.localeCompare(b.createdAt) || a.id.localeCompare(b.id));
   }
 
-  async put(job: Job): Promise<void> {
+  async put(job: StoredJob): Promise<void> {
     await this.vault.documents.put(JOBS, job.id, Buffer.from(JSON.stringify(job)));
   }
 
   /** @throws TypeError for one that has not ended */
-  async delete(job: Job): Promise<void> {
+  async delete(job: StoredJob): Promise<void> {
     if (!isFinal(job.state)) throw new TypeError('a job that has not ended');
     await this.vault.documents.deleteKind(events(job.id));
     await this.vault.documents.delete(JOBS, job.id);
@@ -56,7 +57,7 @@ export class JobStore {
 }
 
 /** What a running job is when its processes have died: done, where its adapter was kept already. */
-function afterDeath({ adapter }: Job): Pick<Job, 'state' | 'message'> {
+function afterDeath({ adapter }: StoredJob): Pick<StoredJob, 'state' | 'message'> {
   return adapter
     ? { state: 'done', message: undefined }
     : { state: 'interrupted', message: 'interrupted by the system' };

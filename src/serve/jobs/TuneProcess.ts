@@ -5,8 +5,8 @@ import type { AdapterToWrite } from '../../adapters/writeAdapter.js';
 import { LoamError } from '../../base/errors.js';
 import { packError, type SentError, unpackError } from '../../base/process.js';
 import type { NamedBytes } from '../../examples/example.js';
-import type { MemorisedReport } from '../../examples/personal/finding.js';
-import type { TuneEvent, TuneResult } from '../../train/events.js';
+import type { MemorisedReport } from '../../llama/memorised/report.js';
+import type { RunQuote, TuneEvent, TuneResult } from '../../train/events.js';
 import type { TuneOptions } from '../../train/options.js';
 
 const program = fileURLToPath(new URL('./tuneWorker.js', import.meta.url));
@@ -18,7 +18,7 @@ const STOP_MS = 120_000;
 export type Outcome =
   | { kind: 'result'; result: TuneResult; report?: MemorisedReport }
   | { kind: 'probed'; report: MemorisedReport }
-  | { kind: 'quoted'; quote: unknown }
+  | { kind: 'quoted'; quote: RunQuote }
   | { kind: 'failed'; error: Error }
   /** Without a word: killed, or aborted in native code. */
   | { kind: 'died'; how: string };
@@ -179,7 +179,7 @@ export type FromTuner =
   | { type: 'event'; event: TuneEvent }
   | { type: 'keep'; bytes: Uint8Array; adapter: KeptAdapter; measured: boolean }
   | { type: 'result'; result: TuneResult }
-  | { type: 'quoted'; quote: unknown }
+  | { type: 'quoted'; quote: RunQuote }
   | { type: 'probing'; done: number; total: number }
   | { type: 'probed'; report: MemorisedReport }
   | { type: 'failed'; error: SentError };

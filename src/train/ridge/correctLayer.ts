@@ -60,7 +60,7 @@ export interface RidgeSettings {
 export type RidgeEvent =
   | { type: 'progress'; done: number; total: number }
   | FittedEvent
-  | { type: 'sweep'; sweep: number; nll: Record<LearntPart, number> };
+  | { type: 'sweep'; sweep: number; nll: Record<LearntPart, number | null> };
 
 /** Tells how much of the walking is done, in tokens through a layer. */
 export class WalkProgress {

@@ -181,7 +181,7 @@ describe('ridge', () => {
       problem,
       { rank: 16, lambdas: [0.3, 1], firstLayer: 2, sweeps: 2, firstSweepLayer: 3 },
       (event) => {
-        if (event.type === 'sweep') sweeps.push(event.nll.train);
+        if (event.type === 'sweep') sweeps.push(event.nll.train!);
         if (event.type === 'fitted') fitted.push(event);
       },
     );

@@ -7,6 +7,7 @@ import { linearShape } from '../../model/hyperparameters.js';
 import { LabelGradient } from '../../model/labelGradient.js';
 import { eachLayer, type Model } from '../../model/model.js';
 import { HiddenStates } from '../../model/walker.js';
+import { figure } from '../progress.js';
 import { correctLayer, type RidgeEvent, type RidgeSettings } from './correctLayer.js';
 import type { LearntPart, RidgeExample } from './examples.js';
 import { Gram, meanDiagonal } from './gram.js';
@@ -129,6 +130,10 @@ export class LabelSweeps {
     );
   }
 
+  private tell(sweep: number, { train, validation }: Record<LearntPart, number>): void {
+    this.emit({ type: 'sweep', sweep, nll: { train: figure(train), validation: figure(validation) } });
+  }
+
   /** Sweeps from the given corrections on; the student has walked through all layers with them. */
   async run(modules: ModuleFactors[]): Promise<Snapshot> {
     const { model, workspace, settings, signal } = this;
@@ -139,7 +144,7 @@ export class LabelSweeps {
     let { nll } = first;
     let current: Snapshot = { modules, nll, sweeps: 0 };
     let best = current;
-    this.emit({ type: 'sweep', sweep: 0, nll });
+    this.tell(0, nll);
     if (settings.sweeps === 0) return best;
 
     using sensitivity = await Sensitivity.measure(
@@ -162,7 +167,7 @@ export class LabelSweeps {
       });
       ({ nll } = await this.measure(sweep < settings.sweeps ? gradient : undefined));
       current = { modules: next, nll, sweeps: sweep };
-      this.emit({ type: 'sweep', sweep, nll });
+      this.tell(sweep, nll);
       const judged = Number.isFinite(nll.validation) ? ('validation' as const) : ('train' as const);
       if (!(nll[judged] < best.nll[judged])) break;
       best = current;

@@ -1,5 +1,8 @@
 import { useState } from 'preact/hooks';
-import type { Adapter, AdapterVersion, Conversation, DatasetInfo, ModelEntry } from '../../logic/types.js';
+import type { Adapter, AdapterVersion } from '../../../serve/contract/adapters.js';
+import type { Conversation } from '../../../serve/contract/chat.js';
+import type { DatasetInfo } from '../../../serve/contract/datasets.js';
+import type { ModelEntry } from '../../../serve/contract/models.js';
 import { call, when } from '../api.js';
 import { announce, go, href } from '../browser.js';
 import { tellChanged, useResource } from '../live.js';

@@ -1,8 +1,9 @@
 import { useEffect, useId, useRef, useState } from 'preact/hooks';
 import { duration } from '../../../base/format.js';
+import type { DatasetInfo } from '../../../serve/contract/datasets.js';
+import type { Job, JobResult, RunQuote } from '../../../serve/contract/jobs.js';
 import { curveShape } from '../../logic/curve.js';
 import { asChance, type Point } from '../../logic/runView.js';
-import type { DatasetInfo, Job, JobResult, Quote } from '../../logic/types.js';
 import { call, isAbort, roughly, size } from '../api.js';
 import { href } from '../browser.js';
 import { useServer } from '../main.js';
@@ -163,7 +164,7 @@ const PATIENCE = 700;
 /** What a run would take, before it starts. */
 export function QuoteCard({ dataset, model, options, paused, onLayers }: QuoteCardProps) {
   const { status } = useServer();
-  const [quote, setQuote] = useState<Quote>();
+  const [quote, setQuote] = useState<RunQuote>();
   const [error, setError] = useState<Error>();
   const [busy, setBusy] = useState(!paused);
   const key = JSON.stringify([dataset.id, dataset.examples, dataset.excluded, model, options]);
@@ -175,7 +176,7 @@ export function QuoteCard({ dataset, model, options, paused, onLayers }: QuoteCa
     const timer = setTimeout(async () => {
       try {
         setQuote(
-          await call<Quote>('POST', '/api/quote', {
+          await call<RunQuote>('POST', '/api/quote', {
             body: { dataset: dataset.id, model, options },
             signal: abort.signal,
           }),
@@ -251,7 +252,7 @@ export function QuoteCard({ dataset, model, options, paused, onLayers }: QuoteCa
 }
 
 /** Joules are kilowatt-hours to nobody; a share of the battery is what a person can weigh. */
-function energy(quote: Quote | undefined, battery: { percent: number; charging: boolean } | undefined): string {
+function energy(quote: RunQuote | undefined, battery: { percent: number; charging: boolean } | undefined): string {
   if (!quote) return '…';
   if (quote.energyJoules !== undefined) return `${(quote.energyJoules / 3600).toFixed(1)} Wh`;
   if (battery) return battery.charging ? 'charging' : `${battery.percent} % left`;

@@ -1,6 +1,5 @@
 import { useState } from 'preact/hooks';
-import { duration } from '../../../base/format.js';
-import type { Adapter, AdapterVersion, Memorised } from '../../logic/types.js';
+import type { Adapter, AdapterVersion, Memorised } from '../../../serve/contract/adapters.js';
 import { ApiError, call, capital, download, plural, size, when } from '../api.js';
 import { href } from '../browser.js';
 import { tellChanged, useResource } from '../live.js';
@@ -82,7 +81,6 @@ export function VersionCard({ version, parent, state, onUse, onNote, onExport, o
       </div>
       <p class="quiet">
         {when(version.createdAt)} · {size(version.bytes)}
-        {metrics?.seconds !== undefined && ` · learnt in ${duration(metrics.seconds)}`}
         {parent !== undefined && ` · grew from version ${parent}`}
       </p>
       {metrics?.nll && (

@@ -1,5 +1,5 @@
 import { useRef, useState } from 'preact/hooks';
-import type { Adapter, AdapterVersion } from '../../logic/types.js';
+import type { Adapter, AdapterVersion } from '../../../serve/contract/adapters.js';
 import { call, plural, size, upload, when } from '../api.js';
 import { announce, go, href, replace } from '../browser.js';
 import { tellChanged, useResource } from '../live.js';

@@ -1,5 +1,5 @@
 import { useRef, useState } from 'preact/hooks';
-import type { DatasetInfo } from '../../logic/types.js';
+import type { DatasetInfo } from '../../../serve/contract/datasets.js';
 import { addDataset, call, plural } from '../api.js';
 import { announce, go, href } from '../browser.js';
 import { tellChanged, useResource } from '../live.js';

@@ -1,5 +1,8 @@
 import { useEffect, useRef, useState } from 'preact/hooks';
-import type { Adapter, Conversation, Message, ModelEntry } from '../../logic/types.js';
+import type { Adapter } from '../../../serve/contract/adapters.js';
+import type { ChatEvent, WholeConversation } from '../../../serve/contract/chat.js';
+import type { Message } from '../../../serve/contract/datasets.js';
+import type { ModelEntry } from '../../../serve/contract/models.js';
 import { call, isAbort } from '../api.js';
 import { announce, href } from '../browser.js';
 import { tellChanged, useResource } from '../live.js';
@@ -13,9 +16,6 @@ import {
 } from '../parts/conversation.js';
 import { ChatTabs, Empty, Fault, Icon, Loading, Page } from '../parts/layout.js';
 import { ask } from '../stream.js';
-
-type Piece = { text?: string; done?: boolean; conversation?: string };
-type Kept = Conversation & { messages: Message[]; model?: string; version?: string | null };
 
 export function ChatScreen({ conversation, version }: { conversation?: string; version?: string }) {
   const adapters = useResource(
@@ -47,10 +47,10 @@ export function ChatScreen({ conversation, version }: { conversation?: string; v
     if (!conversation) return;
     const abort = new AbortController();
     setLoading(true);
-    call<Kept>('GET', `/api/conversations/${conversation}`, { signal: abort.signal })
+    call<WholeConversation>('GET', `/api/conversations/${conversation}`, { signal: abort.signal })
       .then((kept) => {
         setMessages(kept.messages);
-        if (kept.model) setPicked({ model: kept.model, version: kept.version ?? null });
+        setPicked({ model: kept.model, version: kept.version });
         setLoading(false);
       })
       .catch((caught) => {
@@ -85,12 +85,12 @@ export function ChatScreen({ conversation, version }: { conversation?: string; v
     let text = '';
     try {
       const body = { ...(current.current && { conversation: current.current }), ...speaker, message, options: {} };
-      for await (const piece of ask<Piece>('/api/chat', body, abort.signal)) {
-        if (piece.text) {
+      for await (const piece of ask<ChatEvent>('/api/chat', body, abort.signal)) {
+        if (piece.type === 'text') {
           text += piece.text;
           setStreaming(text);
         }
-        if (piece.conversation && piece.conversation !== current.current) {
+        if (piece.type !== 'forgot' && piece.conversation && piece.conversation !== current.current) {
           current.current = piece.conversation;
           history.replaceState(null, '', href('chat', piece.conversation));
         }

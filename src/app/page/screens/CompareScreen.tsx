@@ -1,5 +1,8 @@
 import { useEffect, useRef, useState } from 'preact/hooks';
-import type { Adapter, ExamplePage, ModelEntry } from '../../logic/types.js';
+import type { Adapter } from '../../../serve/contract/adapters.js';
+import type { CompareEvent } from '../../../serve/contract/chat.js';
+import type { ExamplePage } from '../../../serve/contract/datasets.js';
+import type { ModelEntry } from '../../../serve/contract/models.js';
 import { call, isAbort } from '../api.js';
 import { announce, href } from '../browser.js';
 import { useResource } from '../live.js';
@@ -14,7 +17,6 @@ interface Answer {
   text: string;
   done: boolean;
 }
-type Piece = { type: string; side?: 'base' | 'adapted'; text?: string };
 
 export function CompareScreen({ version }: { version?: string }) {
   const adapters = useResource(
@@ -62,11 +64,11 @@ export function CompareScreen({ version }: { version?: string }) {
         version: chosen.version.id,
         options: {},
       };
-      for await (const { type, side, text } of ask<Piece>('/api/compare', body, abort.signal)) {
-        if (side) {
-          state = { ...state, [side]: { text: state[side].text + (text ?? ''), done: type === 'side' } };
-          setAnswers(state);
-        }
+      for await (const event of ask<CompareEvent>('/api/compare', body, abort.signal)) {
+        if (event.type === 'done') continue;
+        const text = state[event.side].text + (event.type === 'text' ? event.text : '');
+        state = { ...state, [event.side]: { text, done: event.type === 'side' } };
+        setAnswers(state);
       }
       state = { base: { ...state.base, done: true }, adapted: { ...state.adapted, done: true } };
       setAnswers(state);

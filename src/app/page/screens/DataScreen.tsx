@@ -1,5 +1,5 @@
 import { useState } from 'preact/hooks';
-import type { DatasetInfo, JobState } from '../../logic/types.js';
+import type { DatasetInfo, DatasetPreview, Dependents } from '../../../serve/contract/datasets.js';
 import { call, plural, size, when } from '../api.js';
 import { announce, href, replace } from '../browser.js';
 import { tellChanged, useResource } from '../live.js';
@@ -62,23 +62,10 @@ export function DataScreen() {
   );
 }
 
-interface Dependent {
-  id: string;
-  number: number;
-  adapterName: string;
-}
-
-interface Running {
-  id: string;
-  name: string;
-  state: JobState;
-}
-
 /** Says which adapters were made from the set: what they learnt from it stays in them, unless they go too. */
 export function DeleteDataset({ set, onClose }: { set: DatasetInfo; onClose: () => void }) {
   const { data, error } = useResource(
-    (signal) =>
-      call<{ versions: Dependent[]; jobs: Running[] }>('GET', `/api/datasets/${set.id}/dependents`, { signal }),
+    (signal) => call<Dependents>('GET', `/api/datasets/${set.id}/dependents`, { signal }),
     [],
   );
   const [withAdapters, setWithAdapters] = useState(false);
@@ -132,18 +119,12 @@ export function DeleteDataset({ set, onClose }: { set: DatasetInfo; onClose: () 
   );
 }
 
-interface Preview {
-  usable: number;
-  trainedTokens: number;
-  tooLong: unknown[];
-  examples: { line: number; tokens: number; trained: number; pieces: { text: string; trained: boolean }[] }[];
-  histogram: { from: number; to: number; count: number }[];
-  maxTokens?: number;
-}
-
 /** The very text that the model reads, and which part of it counts. */
 export function WhatIsLearnt({ id, onClose }: { id: string; onClose: () => void }) {
-  const { data, error } = useResource((signal) => call<Preview>('GET', `/api/datasets/${id}/preview`, { signal }), []);
+  const { data, error } = useResource(
+    (signal) => call<DatasetPreview>('GET', `/api/datasets/${id}/preview`, { signal }),
+    [],
+  );
   const most = Math.max(1, ...(data?.histogram ?? []).map(({ count }) => count));
   return (
     <Dialog wide title="What is learnt" onClose={onClose}>

@@ -1,5 +1,5 @@
 import { useCallback, useEffect, useRef, useState } from 'preact/hooks';
-import type { DatasetInfo, ExampleFilter, ExamplePage, ExampleRow } from '../../logic/types.js';
+import type { DatasetInfo, ExampleFilter, ExamplePage, ExampleRow } from '../../../serve/contract/datasets.js';
 import { ApiError, call, capital, plural } from '../api.js';
 import { announce, href } from '../browser.js';
 import { tellChanged, useResource } from '../live.js';

@@ -1,6 +1,6 @@
 import type { ComponentChildren } from 'preact';
 import { useState } from 'preact/hooks';
-import type { ExampleRow, Finding } from '../../logic/types.js';
+import type { ExampleRow, Finding } from '../../../serve/contract/datasets.js';
 import { capital } from '../api.js';
 import { Dialog } from '../parts/dialogs.js';
 import { Field } from '../parts/fields.js';

@@ -1,6 +1,9 @@
 import { useState } from 'preact/hooks';
+import type { Adapter } from '../../../serve/contract/adapters.js';
+import type { DatasetInfo } from '../../../serve/contract/datasets.js';
+import type { Job } from '../../../serve/contract/jobs.js';
+import type { Download, ModelEntry } from '../../../serve/contract/models.js';
 import { stateNames } from '../../logic/runView.js';
-import type { Adapter, DatasetInfo, Download, Job, ModelEntry } from '../../logic/types.js';
 import { call, plural, size, when } from '../api.js';
 import { href } from '../browser.js';
 import { useResource } from '../live.js';

@@ -1,7 +1,7 @@
 import { useEffect, useRef, useState } from 'preact/hooks';
 import { count } from '../../../base/format.js';
+import type { Job, JobEvent, JobState } from '../../../serve/contract/jobs.js';
 import { asChance, emptyRun, type RunView, stageNames, stateNames, withEvent } from '../../logic/runView.js';
-import type { Job, JobEvent, JobState } from '../../logic/types.js';
 import { call, roughly, size } from '../api.js';
 import { announce, href, replace } from '../browser.js';
 import { tellChanged, useResource } from '../live.js';

@@ -1,5 +1,6 @@
 import { useState } from 'preact/hooks';
-import type { ModelEntry, Storage } from '../../logic/types.js';
+import type { ModelEntry } from '../../../serve/contract/models.js';
+import type { Storage } from '../../../serve/contract/server.js';
 import { call, getToken, setToken, size } from '../api.js';
 import { getTheme, go, setTheme, type Theme } from '../browser.js';
 import { tellChanged, useResource } from '../live.js';

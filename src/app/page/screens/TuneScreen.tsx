@@ -1,7 +1,10 @@
 import { useEffect, useMemo, useState } from 'preact/hooks';
-import type { Option, Schema } from '../../../base/options.js';
+import type { Schema } from '../../../base/options.js';
+import type { Adapter } from '../../../serve/contract/adapters.js';
+import type { DatasetInfo } from '../../../serve/contract/datasets.js';
+import type { Job, OptionDeclaration } from '../../../serve/contract/jobs.js';
+import type { ModelEntry } from '../../../serve/contract/models.js';
 import { formFields, readForm } from '../../logic/formFields.js';
-import type { Adapter, DatasetInfo, Job, ModelEntry } from '../../logic/types.js';
 import { call, plural } from '../api.js';
 import { go, href } from '../browser.js';
 import { tellChanged, useResource } from '../live.js';
@@ -20,7 +23,7 @@ export function TuneScreen({ dataset }: { dataset?: string }) {
   );
   const models = useResource((signal) => call<{ models: ModelEntry[] }>('GET', '/api/models', { signal }), ['models']);
   const options = useResource(
-    (signal) => call<{ options: (Option & { name: string })[] }>('GET', '/api/options', { signal }),
+    (signal) => call<{ options: OptionDeclaration[] }>('GET', '/api/options', { signal }),
     [],
   );
   const adapters = useResource(
@@ -83,7 +86,7 @@ interface FormProps {
   sets: DatasetInfo[];
   models: ModelEntry[];
   adapters: Adapter[];
-  options: readonly (Option & { name: string })[];
+  options: readonly OptionDeclaration[];
   chosen?: string;
   standard?: string;
 }

@@ -1,0 +1,110 @@
+import Type, { type Static } from 'typebox';
+import { MeasuredNll } from '../../train/events.js';
+import { Count, Id, Name, Time } from './common.js';
+import { Message } from './datasets.js';
+
+/** Answers of a model, streamed; the conversations that are kept; what somebody thinks of an answer. */
+
+const strict = { additionalProperties: false };
+const Prompt = Type.String({ minLength: 1, maxLength: 1 << 20 });
+const System = Type.Optional(Type.String({ maxLength: 1 << 16 }));
+/** Null is the bare base model. */
+const Version = Type.Union([Id, Type.Null()]);
+
+export const MaxTokens = Type.Integer({ minimum: 1, maximum: 100_000 });
+
+/** How answers are drawn; the names of `loam chat`'s options. */
+export const SamplingInput = Type.Object(
+  {
+    temperature: Type.Optional(Type.Number({ minimum: 0, maximum: 5 })),
+    topP: Type.Optional(Type.Number({ minimum: 0, maximum: 1 })),
+    repeatPenalty: Type.Optional(Type.Number({ minimum: 1, maximum: 2 })),
+    seed: Type.Optional(Type.Integer({ minimum: 0, maximum: 0xffffffff })),
+    maxTokens: Type.Optional(MaxTokens),
+  },
+  strict,
+);
+
+export const ChatInput = Type.Object(
+  {
+    conversation: Type.Optional(Id),
+    model: Type.Optional(Name),
+    version: Type.Optional(Version),
+    message: Prompt,
+    system: System,
+    keep: Type.Optional(Type.Boolean()),
+    options: Type.Optional(SamplingInput),
+  },
+  strict,
+);
+
+const Answered = { tokens: Count, seconds: Type.Number() };
+
+export const ChatEvent = Type.Union([
+  /** The first piece tells where the conversation is kept: who stops the answer must know. */
+  Type.Object({ type: Type.Literal('text'), text: Type.String(), conversation: Type.Optional(Id) }),
+  /** Old turns were left out because the conversation outgrew the context. */
+  Type.Object({ type: Type.Literal('forgot'), messages: Count }),
+  Type.Object({
+    type: Type.Literal('done'),
+    done: Type.Literal(true),
+    conversation: Type.Union([Id, Type.Null()]),
+    reason: Type.Enum(['turn', 'length', 'stop']),
+    ...Answered,
+  }),
+]);
+export type ChatEvent = Static<typeof ChatEvent>;
+
+export const CompareInput = Type.Object(
+  {
+    prompt: Prompt,
+    model: Type.Optional(Name),
+    version: Id,
+    system: System,
+    options: Type.Optional(SamplingInput),
+  },
+  strict,
+);
+
+const Side = Type.Enum(['adapted', 'base']);
+
+export const CompareEvent = Type.Union([
+  Type.Object({ type: Type.Literal('text'), side: Side, text: Type.String() }),
+  /** One of the two has answered. */
+  Type.Object({ type: Type.Literal('side'), side: Side, ...Answered }),
+  Type.Object({ type: Type.Literal('done'), done: Type.Literal(true), nll: Type.Optional(MeasuredNll) }),
+]);
+export type CompareEvent = Static<typeof CompareEvent>;
+
+export const Conversation = Type.Object({
+  id: Id,
+  title: Type.String(),
+  model: Type.String(),
+  version: Version,
+  createdAt: Time,
+  changedAt: Time,
+});
+export type Conversation = Static<typeof Conversation>;
+
+export const WholeConversation = Type.Object({
+  ...Conversation.properties,
+  messages: Type.Array(Type.Pick(Message, ['role', 'content'])),
+});
+export type WholeConversation = Static<typeof WholeConversation>;
+
+export const FeedbackInput = Type.Object(
+  {
+    prompt: Type.String({ minLength: 1, maxLength: 1 << 18 }),
+    answer: Type.String({ maxLength: 1 << 18 }),
+    rating: Type.Enum(['up', 'down']),
+    correction: Type.Optional(Type.String({ minLength: 1, maxLength: 1 << 18 })),
+    keepAsExample: Type.Boolean(),
+    dataset: Type.Optional(Id),
+    datasetName: Type.Optional(Name),
+    version: Type.Optional(Version),
+  },
+  strict,
+);
+
+/** `dataset`: the one that the answer, or its correction, became an example of. */
+export const FeedbackAnswer = Type.Object({ ok: Type.Literal(true), dataset: Type.Optional(Id) });

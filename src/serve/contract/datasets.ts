@@ -1,0 +1,148 @@
+import Type, { type Static } from 'typebox';
+import { findingKinds } from '../../examples/personal/finding.js';
+import { RecordProblem } from '../../train/events.js';
+import { AdapterVersion } from './adapters.js';
+import { Bytes, Count, Id, Name, Sha256, Text, Time } from './common.js';
+import { JobState } from './jobs.js';
+
+/** Data sets of the vault: their examples, what was found in them, what a model would learn of them. */
+
+const strict = { additionalProperties: false };
+
+export const Message = Type.Object(
+  {
+    role: Type.Enum(['system', 'user', 'assistant']),
+    content: Text,
+    train: Type.Optional(Type.Literal(false, { description: 'An answer that is read and not learnt.' })),
+  },
+  strict,
+);
+export type Message = Static<typeof Message>;
+
+/** An example as it is typed: a question, perhaps with an input, and its answer; or a conversation. */
+export const ExampleInput = Type.Union([
+  Type.Object({ instruction: Text, input: Type.Optional(Text), output: Text, system: Type.Optional(Text) }, strict),
+  Type.Object({ messages: Type.Array(Message, { minItems: 2, maxItems: 1000 }) }, strict),
+]);
+export type ExampleInput = Static<typeof ExampleInput>;
+
+const FindingKind = Type.Enum(findingKinds);
+
+/** How many private details there are, by kind; only kinds that occur. */
+export const FindingSummary = Type.Object({
+  total: Count,
+  kinds: Type.Partial(Type.Record(FindingKind, Type.Object({ findings: Count, values: Count }))),
+});
+
+export const DatasetInfo = Type.Object({
+  id: Id,
+  name: Type.String(),
+  createdAt: Time,
+  changedAt: Time,
+  bytes: Bytes,
+  sha256: Sha256,
+  examples: Type.Integer({ description: 'Usable ones, the excluded among them.' }),
+  records: Type.Integer({ description: 'Records found, usable or not.' }),
+  excluded: Type.Integer({ description: 'How many examples are left out.' }),
+  findings: Type.Optional(FindingSummary),
+});
+export type DatasetInfo = Static<typeof DatasetInfo>;
+
+/** The answer to an upload. */
+export const AddedDataset = Type.Object({ ...DatasetInfo.properties, problems: Type.Array(RecordProblem) });
+
+/** A private detail, masked. */
+export const Finding = Type.Object({
+  id: Type.String(),
+  kind: FindingKind,
+  label: Type.String({ description: 'For people: "IBAN".' }),
+  certainty: Type.Enum(['certain', 'likely', 'possible']),
+  field: Type.String({ description: 'Where the example is shown as instruction, input and output: which of them.' }),
+  message: Type.Integer({ description: 'Where it is shown as messages: which of them.' }),
+  start: Count,
+  end: Count,
+  number: Type.Integer({ description: 'Equal for equal values of a kind: redacted, it is [kind number].' }),
+  preview: Type.String(),
+});
+export type Finding = Static<typeof Finding>;
+
+export const ExampleRow = Type.Object({
+  index: Type.Integer({ description: 'Number of the record, which edits name.' }),
+  line: Type.Integer(),
+  excluded: Type.Boolean(),
+  instruction: Type.Optional(Type.String()),
+  input: Type.Optional(Type.String()),
+  output: Type.Optional(Type.String()),
+  messages: Type.Optional(Type.Array(Message)),
+  problems: Type.Array(Type.Pick(RecordProblem, ['severity', 'reason'])),
+  findings: Type.Array(Finding),
+});
+export type ExampleRow = Static<typeof ExampleRow>;
+
+export const ExampleFilter = Type.Enum(['all', 'problems', 'findings', 'excluded']);
+export type ExampleFilter = Static<typeof ExampleFilter>;
+
+export const ExamplePage = Type.Object({
+  total: Count,
+  sha256: Type.String({ description: 'Of the content that the numbers refer to.' }),
+  examples: Type.Array(ExampleRow),
+  problems: Type.Array(RecordProblem),
+  counts: Type.Record(ExampleFilter, Count),
+});
+export type ExamplePage = Static<typeof ExamplePage>;
+
+const Index = Type.Integer({ minimum: 0 });
+
+/** Changes to a data set. Numbers are those of the content that `sha256` names. */
+export const DatasetEdit = Type.Object(
+  {
+    sha256: Type.Optional(Type.String({ maxLength: 64 })),
+    name: Type.Optional(Name),
+    exclude: Type.Optional(Type.Array(Index)),
+    include: Type.Optional(Type.Array(Index)),
+    edit: Type.Optional(Type.Array(Type.Object({ index: Index, example: ExampleInput }, strict))),
+    redact: Type.Optional(
+      Type.Union([
+        Type.Literal('all'),
+        Type.Array(Type.Object({ index: Index, findingId: Type.String({ maxLength: 200 }) }, strict)),
+      ]),
+    ),
+    add: Type.Optional(Type.Array(ExampleInput)),
+  },
+  strict,
+);
+export type DatasetEdit = Static<typeof DatasetEdit>;
+
+/** What goes with a data set when it is deleted, or stops. */
+export const Dependents = Type.Object({
+  versions: Type.Array(Type.Object({ ...AdapterVersion.properties, adapterName: Type.String() })),
+  jobs: Type.Array(Type.Object({ id: Id, name: Type.String(), state: JobState })),
+});
+export type Dependents = Static<typeof Dependents>;
+
+const Place = { index: Type.Integer(), line: Type.Integer(), tokens: Count };
+
+/** What a model would learn from examples. Numbers are those of records. */
+export const ExamplePreview = Type.Object({
+  examples: Type.Array(
+    Type.Object({
+      ...Place,
+      trained: Count,
+      pieces: Type.Array(Type.Object({ text: Type.String(), trained: Type.Boolean() })),
+    }),
+  ),
+  tooLong: Type.Array(Type.Object(Place)),
+  usable: Count,
+  trainedTokens: Count,
+  maxTokens: Count,
+  histogram: Type.Array(Type.Object({ from: Count, to: Count, count: Count })),
+});
+export type ExamplePreview = Static<typeof ExamplePreview>;
+
+export const DatasetPreview = Type.Object({
+  ...ExamplePreview.properties,
+  records: Count,
+  problems: Type.Array(RecordProblem),
+  format: Type.Object({ container: Type.String(), shape: Type.String() }),
+});
+export type DatasetPreview = Static<typeof DatasetPreview>;

@@ -1,0 +1,100 @@
+import Type, { type Static } from 'typebox';
+import type { Option } from '../../base/options.js';
+import { QuoteEvent, RunQuote, Stage, TuneEvent, TuneResult } from '../../train/events.js';
+import { Count, Id, Name, OpenRecord, Time } from './common.js';
+
+/** Tuning jobs: what somebody asks for, how far it is, and the events that tell of it. */
+
+/**
+ * `queued`: waits for its turn. `paused`: waits for somebody to resume it. `interrupted`: the system or a stop of the server ended its
+ * process; it goes on by itself. The last three are final.
+ */
+export const JobState = Type.Enum(['queued', 'running', 'paused', 'interrupted', 'done', 'failed', 'cancelled']);
+export type JobState = Static<typeof JobState>;
+
+/** An option of tuning as it is declared: a form derives from it. */
+export const OptionDeclaration = Type.Unsafe<Option & { name: string }>(
+  Type.Object({
+    name: Type.String(),
+    kind: Type.String(),
+    sentence: Type.String(),
+    value: Type.Optional(Type.String()),
+    default: Type.Optional(Type.Unknown()),
+    advanced: Type.Optional(Type.Boolean()),
+    choices: Type.Optional(Type.Array(Type.String())),
+    min: Type.Optional(Type.Number()),
+    max: Type.Optional(Type.Number()),
+  }),
+);
+export type OptionDeclaration = Static<typeof OptionDeclaration>;
+
+/** Without `model` the default one; `options` that are not given have their defaults. */
+export const JobInput = Type.Object(
+  {
+    name: Type.String({ ...Name, description: 'Of the adapter that gets a version; there is one adapter of a name.' }),
+    dataset: Id,
+    model: Type.Optional(Name),
+    options: Type.Optional(OpenRecord),
+    heldout: Type.Optional(Type.String({ ...Id, description: 'Data set to measure on.' })),
+    start: Type.Optional(Type.String({ ...Id, description: 'Adapter version that training begins with.' })),
+    teacher: Type.Optional(Type.String({ ...Id, description: "Adapter version that ridge's teacher wears." })),
+  },
+  { additionalProperties: false },
+);
+export type JobInput = Static<typeof JobInput>;
+
+export const QuoteInput = Type.Pick(JobInput, ['dataset', 'model', 'options'], { additionalProperties: false });
+
+export { RunQuote };
+
+const Points = Type.Array(Type.Unsafe<[number, number]>(Type.Array(Type.Number(), { minItems: 2, maxItems: 2 })), {
+  description: 'Pairs of step and NLL, thinned.',
+});
+
+/** The file of a tune in the vault is the vault's own affair. */
+export const JobResult = Type.Omit(TuneResult, ['type', 'adapter']);
+export type JobResult = Static<typeof JobResult>;
+
+const KeptAdapter = Type.Object({ id: Id, version: Id });
+const { type: _, cheaper: __, availableBytes: ___, ...quoted } = QuoteEvent.properties;
+
+export const Job = Type.Object({
+  id: Id,
+  name: Type.String(),
+  dataset: Id,
+  datasetName: Type.String(),
+  model: Type.String(),
+  options: OpenRecord,
+  heldout: Type.Optional(Id),
+  start: Type.Optional(Id),
+  teacher: Type.Optional(Id),
+  state: JobState,
+  message: Type.Optional(Type.String({ description: 'A sentence on how it came to be in this state.' })),
+  createdAt: Time,
+  startedAt: Type.Optional(Time),
+  finishedAt: Type.Optional(Time),
+  stage: Type.Optional(Type.Enum([...Stage.enum, 'probe'])),
+  progress: Type.Optional(Type.Object({ done: Type.Number(), total: Type.Number() })),
+  etaSeconds: Type.Optional(Type.Number()),
+  seconds: Type.Number({ description: 'Of work so far, over all processes.' }),
+  curve: Type.Object({ train: Points, validation: Points, steps: Type.Optional(Count) }),
+  quote: Type.Optional(Type.Object(quoted)),
+  result: Type.Optional(JobResult),
+  adapter: Type.Optional(KeptAdapter),
+  error: Type.Optional(Type.Object({ message: Type.String() })),
+});
+export type Job = Static<typeof Job>;
+
+/** What the page of all jobs follows: a job has changed. */
+export const JobChange = Type.Pick(Job, ['id', 'state', 'message']);
+
+/** Events of a job: those of tuning as they are, and what happens to the job itself. */
+export const JobEvent = Type.Union([
+  ...TuneEvent.anyOf,
+  Type.Object({ type: Type.Literal('state'), state: JobState, message: Type.Optional(Type.String()) }),
+  Type.Object({ type: Type.Literal('eta'), seconds: Type.Number() }),
+  /** After tuning: the adapter is asked for private details of its data. */
+  Type.Object({ type: Type.Literal('probing'), done: Count, total: Count }),
+  Type.Object({ type: Type.Literal('result'), result: JobResult, adapter: Type.Optional(KeptAdapter) }),
+]);
+export type JobEvent = Static<typeof JobEvent>;
