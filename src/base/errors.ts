@@ -50,10 +50,16 @@ export interface Fault {
   fix?: string;
 }
 
-function sentence({ found, expected, where, fix }: Fault): string {
+/** The parts of a fault in one clause, to stand in a longer sentence: it ends without a full stop, as each part does. */
+function clause({ found, expected, where, fix }: Fault): string {
   const head = expected === undefined ? found : `${found}, expected ${expected}`;
   const place = where === undefined ? head : `${where}: ${head}`;
-  return fix === undefined ? `${place}.` : `${place}; ${fix}.`;
+  return fix === undefined ? place : `${place}; ${fix}`;
+}
+
+/** Ends a clause with one full stop, and whole sentences from elsewhere with the one that they have. */
+export function sentence(text: string): string {
+  return /[.!?]$/.test(text) ? text : `${text}.`;
 }
 
 /** A stated failure: exit code 1, shown without a stack trace. */
@@ -63,9 +69,14 @@ export class LoamError extends Error {
   readonly fault: Fault;
   readonly code: ErrorCode;
   constructor(fault: Fault, options?: ErrorOptions) {
-    super(sentence(fault), options);
+    super(sentence(clause(fault)), options);
     this.fault = fault;
     this.code = fault.code ?? 'failed';
+  }
+
+  /** The message as a part of a longer sentence, without a full stop. */
+  get clause(): string {
+    return clause(this.fault);
   }
 }
 

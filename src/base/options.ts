@@ -152,7 +152,7 @@ export function parseObject<S extends Schema>(schema: S, object: unknown, where:
 
 /** How a value is written on the command line. */
 export function formatValue(option: Option, value: unknown): string {
-  if (value === undefined) return 'chosen by itself';
+  if (value === undefined) return 'automatic';
   if (option.kind === 'layers') return value === 'all' ? 'all' : `top:${(value as { top: number }).top}`;
   if (option.kind === 'duration') return `${value}s`;
   return String(value);

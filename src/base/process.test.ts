@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { it } from 'node:test';
-import { LoamError, StoppedError, UsageError } from './errors.js';
+import { LoamError, StoppedError, sentence, UsageError } from './errors.js';
 import { packError, unpackError } from './process.js';
 
 const through = (error: unknown) => unpackError(structuredClone(packError(error)));
@@ -25,4 +25,12 @@ it('a bug arrives with its place and without its words', () => {
   assert.equal(arrived instanceof LoamError, false);
   assert.match(arrived.stack!, /process\.test/);
   assert.doesNotMatch(JSON.stringify(packError(error)) + arrived.message + arrived.stack, /words of/);
+});
+
+it('a message is one sentence with one full stop, and a clause of a longer one without', () => {
+  const error = new LoamError({ found: 'the file has 3 bytes', expected: '4', where: 'a.bin', fix: 'copy it again' });
+  assert.equal(error.message, 'a.bin: the file has 3 bytes, expected 4; copy it again.');
+  assert.equal(new LoamError({ found: `a list (${error.clause})` }).message, `a list (${error.clause}).`);
+  assert.equal(error.clause, 'a.bin: the file has 3 bytes, expected 4; copy it again');
+  assert.equal(sentence(error.message), error.message);
 });

@@ -118,7 +118,7 @@ describe('training by gradients', () => {
     assert.match(wrong.stderr, /--targets: "mlp", expected all, or some of attn_q/);
     const nothing = await tune(out, ['--resume']);
     assert.equal(nothing.code, 1);
-    assert.match(nothing.stderr, /no stopped run of this output to go on with; leave out --resume/);
+    assert.match(nothing.stderr, /no stopped run of this output to resume; leave out --resume/);
     assert.equal(existsSync(out), false);
   });
 });
@@ -162,7 +162,11 @@ describe('a run that was interrupted', { skip }, () => {
     const before = contents(runFolder(out));
     const refused = await tune(out, ['--resume', '--dropout', '0.1']);
     assert.equal(refused.code, 1);
-    assert.match(refused.stderr, /dropout: found 0\.1, expected 0/);
+    // One sentence: no full stop where its parts meet.
+    assert.match(
+      refused.stderr,
+      /the stopped run had other inputs or settings: options\.dropout: found 0\.1, expected 0; use what it had, or leave out --resume to start over\.\n/,
+    );
     const kept = contents(runFolder(out));
     for (const [path, hash] of before) if (path.includes('checkpoint-')) assert.equal(kept.get(path), hash);
     const anew = await tune(out, ['--dropout', '0.1']);

@@ -211,14 +211,15 @@ async function findUnfinished({ options, folder, identity, emit }: FitRequest): 
   const differences = await folder.resume(identity);
   const found = differences === undefined ? undefined : await findCheckpoint(folder);
   if (found && differences!.length === 0) return found;
-  const stated = differences?.join(' ') ?? '';
+  const stated = differences?.join('; ') ?? '';
   if (options.resume) {
     throw new LoamError({
+      code: found ? 'conflict' : 'not-found',
       found: found
-        ? `the stopped run had other inputs or settings: ${stated.replace(/\\.$/, '')}`
-        : 'there is no stopped run of this output to go on with',
+        ? `the stopped run had other inputs or settings: ${stated}`
+        : 'there is no stopped run of this output to resume',
       where: folder.path,
-      fix: found ? 'use what it had, or leave out --resume to begin anew' : 'leave out --resume',
+      fix: found ? 'use what it had, or leave out --resume to start over' : 'leave out --resume',
     });
   }
   if (found) {

@@ -1,12 +1,12 @@
 import type { Schema, Values } from '../base/options.js';
 
-/** Everything that decides what an adapter becomes. Stored as its recipe, so that a run can be repeated. */
+/** Everything that decides the adapter. Stored as its recipe, so that a run can be repeated. */
 export const recipeOptions = {
   method: {
     kind: 'choice',
     choices: ['auto', 'ridge', 'qlora'],
     default: 'auto',
-    sentence: 'How to tune: ridge needs forward passes only, qlora follows gradients, auto does one after the other.',
+    sentence: 'How to tune: ridge needs only forward passes, qlora trains by gradients, auto runs one after the other.',
   },
   rank: {
     kind: 'integer',
@@ -14,7 +14,7 @@ export const recipeOptions = {
     max: 512,
     default: undefined,
     value: 'N',
-    sentence: 'Largest rank of a correction (default 64 for ridge, 16 for qlora and auto).',
+    sentence: 'Maximum rank of a correction (default 64 for ridge, 16 for qlora and auto).',
   },
   alpha: {
     kind: 'number',
@@ -22,14 +22,14 @@ export const recipeOptions = {
     max: 1e6,
     default: undefined,
     value: 'N',
-    sentence: 'LoRA alpha (default twice the rank for qlora and auto; for ridge the rank, and it changes no effect).',
+    sentence: 'LoRA alpha (default: twice the rank for qlora and auto; the rank for ridge, where it has no effect).',
     advanced: true,
   },
   layers: {
     kind: 'layers',
     default: undefined,
     value: 'top:N|all',
-    sentence: 'Layers to adapt (default the upper half).',
+    sentence: 'Layers to adapt (default: the upper half for ridge, all for qlora and auto).',
   },
   shots: {
     kind: 'integer',
@@ -37,7 +37,7 @@ export const recipeOptions = {
     max: 512,
     default: undefined,
     value: 'N',
-    sentence: "Examples that the teacher reads before each question (default by the data's size and the context).",
+    sentence: 'Examples that the teacher reads before each question (default: depends on the data and the context).',
   },
   lambda: {
     kind: 'number',
@@ -45,7 +45,7 @@ export const recipeOptions = {
     max: 100,
     default: undefined,
     value: 'X',
-    sentence: 'Ridge penalty relative to the mean squared activation (default chosen on validation examples).',
+    sentence: 'Ridge penalty relative to the mean squared activation (default: chosen on validation examples).',
     advanced: true,
   },
   sweeps: {
@@ -55,7 +55,7 @@ export const recipeOptions = {
     default: undefined,
     value: 'N',
     sentence:
-      'Passes of ridge that follow the labels after the teacher, at most; validation may end them earlier (default 3; 0 for auto, whose gradients do that).',
+      'Maximum number of ridge passes that fit the labels after the teacher; validation may end them earlier (default 3; 0 for auto, where gradients do that).',
   },
   epochs: {
     kind: 'number',
@@ -63,7 +63,8 @@ export const recipeOptions = {
     max: 1000,
     default: undefined,
     value: 'N',
-    sentence: 'Passes of qlora over the data, at most; validation may end them earlier (default by the data).',
+    sentence:
+      'Maximum number of qlora passes over the data; validation may end them earlier (default: depends on the data).',
   },
   batch: {
     kind: 'integer',
@@ -71,7 +72,7 @@ export const recipeOptions = {
     max: 4096,
     default: 4,
     value: 'N',
-    sentence: 'Examples a step of qlora.',
+    sentence: 'Examples per qlora step.',
   },
   lr: {
     kind: 'number',
@@ -79,19 +80,20 @@ export const recipeOptions = {
     max: 1,
     default: undefined,
     value: 'X',
-    sentence: 'Peak learning rate of qlora (default 1.4e-3; half of it where it starts from known factors).',
+    sentence: 'Peak learning rate of qlora (default 1.4e-3; half of that when it starts from existing factors).',
   },
   targets: {
     kind: 'text',
     default: 'all',
     value: 'LIST',
-    sentence: 'Linears that qlora adapts: all, or some of attn_q,attn_k,attn_v,attn_output,ffn_gate,ffn_up,ffn_down.',
+    sentence:
+      'Linear layers that qlora adapts: all, or some of attn_q,attn_k,attn_v,attn_output,ffn_gate,ffn_up,ffn_down.',
     advanced: true,
   },
   rsLora: {
     kind: 'flag',
     default: false,
-    sentence: 'Scales by alpha/sqrt(rank) instead of alpha/rank.',
+    sentence: 'Scale by alpha/sqrt(rank) instead of alpha/rank.',
     advanced: true,
   },
   loraPlus: {
@@ -109,7 +111,7 @@ export const recipeOptions = {
     max: 0.9,
     default: 0,
     value: 'X',
-    sentence: 'Share of the inputs of a correction that is left out at random while training.',
+    sentence: 'Fraction of the inputs of a correction dropped at random during training.',
     advanced: true,
   },
   weightDecay: {
@@ -127,7 +129,7 @@ export const recipeOptions = {
     max: 1,
     default: 0.05,
     value: 'X',
-    sentence: 'Share of the steps in which the learning rate rises.',
+    sentence: 'Fraction of the steps over which the learning rate rises.',
     advanced: true,
   },
   clip: {
@@ -136,7 +138,7 @@ export const recipeOptions = {
     max: 1e6,
     default: 1,
     value: 'X',
-    sentence: 'Largest norm of the gradient.',
+    sentence: 'Maximum norm of the gradient.',
     advanced: true,
   },
   averaging: {
@@ -145,7 +147,7 @@ export const recipeOptions = {
     max: 0.9999,
     default: 0.97,
     value: 'X',
-    sentence: 'Weight of the past in the mean over the steps that is validated and kept; 0 keeps the newest values.',
+    sentence: 'Decay of the moving average of the factors that is validated and kept; 0 keeps the latest values.',
     advanced: true,
   },
   runs: {
@@ -155,7 +157,7 @@ export const recipeOptions = {
     default: 3,
     value: 'N',
     sentence:
-      'Runs of qlora, at most, of which the mean is kept: those after the first are as long as that took to its best state.',
+      'Maximum number of qlora runs whose mean is kept; each run after the first is as long as the first took to reach its best state.',
     advanced: true,
   },
   patience: {
@@ -164,7 +166,7 @@ export const recipeOptions = {
     max: 1000,
     default: 1,
     value: 'N',
-    sentence: 'Validations in a row (two an epoch) without a new best that are borne; one more ends qlora.',
+    sentence: 'Stop qlora after more than this many validations in a row (two per epoch) without improvement.',
     advanced: true,
   },
   maxTokens: {
@@ -173,7 +175,7 @@ export const recipeOptions = {
     max: 1 << 20,
     default: 2048,
     value: 'N',
-    sentence: 'Examples longer than this many tokens are left out, and counted.',
+    sentence: 'Leave out examples longer than this many tokens (they are counted).',
     advanced: true,
   },
   seed: {
@@ -182,7 +184,7 @@ export const recipeOptions = {
     max: 0xffffffff,
     default: 1,
     value: 'N',
-    sentence: 'Decides the split and every random choice.',
+    sentence: 'Seed of the split and of every random choice.',
   },
 } as const satisfies Schema;
 
@@ -200,47 +202,47 @@ export const runOptions = {
     kind: 'text',
     default: undefined,
     value: 'FILE',
-    sentence: 'Adapter file to write (default: beside the data, its name with -lora.gguf).',
+    sentence: 'Adapter file to write (default: next to the data, named NAME-lora.gguf).',
   },
   heldout: {
     kind: 'text',
     default: undefined,
     value: 'FILE',
-    sentence: 'Examples to measure on; without it a tenth of the data is held out.',
+    sentence: 'Examples to measure on (default: a tenth of the data is held out).',
   },
   teacher: {
     kind: 'text',
     default: undefined,
     value: 'ADAPTER',
-    sentence: "Skill adapter that ridge's teacher wears.",
+    sentence: "Skill adapter applied to ridge's teacher.",
   },
   start: {
     kind: 'text',
     default: undefined,
     value: 'ADAPTER',
-    sentence: 'Adapter that qlora begins with (of the same base model), such as a skill adapter.',
+    sentence: 'Adapter of the same base model that qlora starts from, such as a skill adapter.',
   },
   budget: {
     kind: 'duration',
     default: undefined,
     value: 'TIME',
-    sentence: 'Time that tuning may take, such as 90s, 10m or 2h: the best adapter by then is kept.',
+    sentence: 'Time limit for tuning, such as 90s, 10m or 2h; the best adapter by then is kept.',
   },
   resume: {
     kind: 'flag',
     default: false,
-    sentence: 'Insists on going on from a stopped run of this output; refuses, naming what, where something changed.',
+    sentence: 'Resume the stopped run of this output, or fail and say what has changed.',
   },
   restart: {
     kind: 'flag',
     default: false,
-    sentence: 'Begins anew where a stopped run of the same settings would be gone on with.',
+    sentence: 'Start over even if a stopped run with the same settings could be resumed.',
   },
   report: {
     kind: 'text',
     default: undefined,
     value: 'FILE',
-    sentence: 'Writes an HTML page with the curves, the figures, and answers before and after.',
+    sentence: 'Write an HTML page with the curves, the figures, and answers before and after.',
   },
   threads: {
     kind: 'integer',
@@ -256,7 +258,7 @@ export const runOptions = {
 export const tuneOptions = { ...recipeOptions, ...runOptions } as const satisfies Schema;
 export type TuneOptions = Values<typeof tuneOptions>;
 
-/** What helps against examples that are too long: the limit is the user's, or what the model was trained to read. */
+/** What to do about examples that are too long: the limit is the user's, or the model's context. */
 export function limitAdvice(maxTokens: number, contextLength: number): string {
   return maxTokens < contextLength ? 'raise --max-tokens' : 'use a model with a longer context';
 }

@@ -40,13 +40,13 @@ describe('compareIdentity', () => {
       options: { rank: 16, layers: 'all', modules: ['attn_v', 'attn_q'], name: null, seed: 1 },
     };
     assert.deepEqual(compareIdentity(found, comparedIdentity), [
-      'data.sha256: found "cc", expected "aa".',
-      'options.rank: found 16, expected 8.',
-      'options.dropout: found nothing, expected 0.',
-      'options.layers.top: found nothing, expected 4.',
-      'options.modules: found ["attn_v","attn_q"], expected ["attn_q","attn_v"].',
-      'options.layers: found "all", expected nothing.',
-      'options.seed: found 1, expected nothing.',
+      'data.sha256: found "cc", expected "aa"',
+      'options.rank: found 16, expected 8',
+      'options.dropout: found nothing, expected 0',
+      'options.layers.top: found nothing, expected 4',
+      'options.modules: found ["attn_v","attn_q"], expected ["attn_q","attn_v"]',
+      'options.layers: found "all", expected nothing',
+      'options.seed: found 1, expected nothing',
     ]);
   });
 
@@ -140,7 +140,7 @@ describe('a run', () => {
     assert.equal(await run.resume(identity), undefined);
     await run.start(identity);
     assert.deepEqual(await run.resume(structuredClone(identity)), []);
-    assert.deepEqual(await run.resume({ data: 'bb', options: { rank: 8 } }), ['data: found "bb", expected "aa".']);
+    assert.deepEqual(await run.resume({ data: 'bb', options: { rank: 8 } }), ['data: found "bb", expected "aa"']);
     const stored = JSON.parse(readFileSync(join(run.path, 'run.json'), 'utf8'));
     assert.deepEqual([stored.version, stored.identity], [1, identity]);
     assert.ok(Math.abs(Date.parse(stored.startedAt) - Date.now()) < 60_000);

@@ -12,7 +12,7 @@ import { removeCheckpoints } from './checkpoint.js';
 const SHOWN = 80;
 
 /**
- * What differs between two plain JSON objects, key by key, nested keys joined by dots: one sentence a difference, in the order of
+ * What differs between two plain JSON objects, key by key, nested keys joined by dots: one clause per difference, in the order of
  * `expected`, then keys only `found` has. Keys that are undefined count as absent; lists are compared as a whole.
  *
  * @param found as it is now
@@ -22,7 +22,7 @@ export function compareIdentity(found: Record<string, unknown>, expected: Record
   const [now, then] = [flatten(found), flatten(expected)];
   return [...new Set([...then.keys(), ...now.keys()])]
     .filter((key) => now.get(key) !== then.get(key))
-    .map((key) => `${key}: found ${show(now.get(key))}, expected ${show(then.get(key))}.`);
+    .map((key) => `${key}: found ${show(now.get(key))}, expected ${show(then.get(key))}`);
 }
 
 /** Leaves by their path, as JSON text. */
@@ -137,7 +137,7 @@ export class RunFolder implements AsyncDisposable {
 
   /**
    * Holds an identity against the one the run began with.
-   * @returns a sentence for each difference, none when the run may go on; undefined when no run has begun here
+   * @returns a clause for each difference, none when the run may go on; undefined when no run has begun here
    */
   async resume(identity: RunIdentity): Promise<string[] | undefined> {
     let text: string;
@@ -145,16 +145,16 @@ export class RunFolder implements AsyncDisposable {
       text = await readFile(this.runPath, 'utf8');
     } catch (error) {
       const code = systemCode(error);
-      return code === 'ENOENT' ? undefined : [`run.json: it cannot be read (${code}).`];
+      return code === 'ENOENT' ? undefined : [`run.json: it cannot be read (${code})`];
     }
     let run: unknown;
     try {
       run = JSON.parse(text);
     } catch {
-      return ['run.json: it is damaged, expected JSON.'];
+      return ['run.json: it is damaged, expected JSON'];
     }
     const began = !isObject(run) ? undefined : this.key ? this.unseal(run.sealed) : run.identity;
-    if (!isObject(run) || !isObject(began)) return ['run.json: it lacks the identity of the run.'];
+    if (!isObject(run) || !isObject(began)) return ['run.json: it lacks the identity of the run'];
     if (run.version !== VERSION) return compareIdentity({ version: run.version }, { version: VERSION });
     return compareIdentity(identity, began);
   }

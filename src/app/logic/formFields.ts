@@ -5,8 +5,8 @@ export interface FormField {
   name: string;
   label: string;
   option: Option;
-  /** How the default reads, for the placeholder: "64", "chosen by itself". */
-  fallback: string;
+  /** How the default reads, for the placeholder: "64"; undefined for one that Loam chooses when it sees data and model. */
+  fallback: string | undefined;
 }
 
 /** Those that the page shows first, in this order; the others follow as declared. */
@@ -21,7 +21,7 @@ export function formFields(schema: Schema): { main: FormField[]; more: FormField
     name,
     label: labels[name] ?? sentenceCase(name),
     option: schema[name]!,
-    fallback: formatValue(schema[name]!, schema[name]!.default ?? undefined),
+    fallback: schema[name]!.default === undefined ? undefined : formatValue(schema[name]!, schema[name]!.default),
   });
   return {
     main: first.filter((name) => names.includes(name)).map(field),

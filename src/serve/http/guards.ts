@@ -2,7 +2,7 @@ import { createHash, randomBytes, timingSafeEqual } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import type { IncomingMessage } from 'node:http';
 import { join } from 'node:path';
-import { type Fault, LoamError, StoppedError, UsageError } from '../../base/errors.js';
+import { type Fault, LoamError, StoppedError, sentence, UsageError } from '../../base/errors.js';
 import { writeFileAtomic } from '../../base/io.js';
 import { HttpError } from './route.js';
 
@@ -115,7 +115,7 @@ export function answerError(error: unknown): {
     const { status, message, code, headers } = error;
     return {
       status,
-      body: { error: { message: `${message.replace(/\.$/, '')}.`, code: code ?? words[status] ?? 'error' } },
+      body: { error: { message: sentence(message), code: code ?? words[status] ?? 'error' } },
       headers,
     };
   }

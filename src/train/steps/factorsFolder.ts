@@ -125,7 +125,7 @@ export async function readFactors(
     } catch (error) {
       if (!(error instanceof LoamError) || error instanceof UnsupportedError) throw error;
       // The path stands before all of them.
-      problems.push(error.message.replace(`${path}, `, '').replace(/\.$/, ''));
+      problems.push(error.clause.replace(`${path}, `, ''));
     }
   }
   if (problems.length > 0) {

@@ -14,17 +14,22 @@ const { layers, shots, maxTokens, seed, rank, lambda, sweeps, alpha } = recipeOp
 const { model, heldout, teacher, threads } = runOptions;
 
 /** Decides what a file of activations holds; the defaults are those of `loam tune --method ridge`. */
-export const embedSettings = { layers, shots, maxTokens, seed } as const satisfies Schema;
+export const embedSettings = {
+  layers: { ...layers, sentence: 'Layers to adapt (default: the upper half).' },
+  shots,
+  maxTokens,
+  seed,
+} as const satisfies Schema;
 
 const f16 = {
   kind: 'flag',
   default: false,
-  sentence: 'Stores activations in half precision: half the size, and no longer the same bits as `loam tune`.',
+  sentence: 'Store activations in half precision: half the size, but no longer the same bits as `loam tune`.',
 } as const;
 const modelOfFile = {
   ...model,
   default: undefined,
-  sentence: 'Base model, if not the one that the file names: it must be the same file at another place.',
+  sentence: 'Base model, if the one that the file names has moved: it must be the same file.',
 } as const;
 
 export const embedOptions = {
@@ -33,7 +38,7 @@ export const embedOptions = {
   heldout: {
     ...heldout,
     sentence:
-      'Examples that `tune` would measure on: those that ask the same are left out, and the teacher is measured.',
+      'Examples that `tune` would measure on: those that ask the same are left out, and the teacher is measured on these.',
   },
   teacher,
   ...embedSettings,
@@ -41,7 +46,7 @@ export const embedOptions = {
     kind: 'flag',
     default: false,
     sentence:
-      "Leaves the student's activations out, which solving layer by layer does not need: a fraction of the size.",
+      "Leave out the student's activations, which solving layer by layer does not need: a fraction of the size.",
   },
   f16,
   with: {
@@ -49,13 +54,14 @@ export const embedOptions = {
     default: undefined,
     value: 'DIR',
     sentence:
-      'Of a file of activations: writes those of one linear anew, of the student that wears the corrections in DIR.',
+      'From a file of activations: write those of one linear layer, of the student with the corrections in DIR applied.',
   },
   linear: {
     kind: 'text',
     default: undefined,
     value: 'NAME',
-    sentence: 'With --with: which linear, such as blk.15.ffn_down (default: the first that has no correction in DIR).',
+    sentence:
+      'With --with: which linear layer, such as blk.15.ffn_down (default: the first without a correction in DIR).',
   },
   threads,
 } as const satisfies Schema;
@@ -68,19 +74,20 @@ export const solveOptions = {
     choices: ['layers', 'together'],
     default: 'layers',
     sentence:
-      'layers: the model walks along, so that each layer sees what the corrections below it do, as in `tune`. together: all layers from the bare activations, without the model; predicts far worse.',
+      'layers: solve layer by layer with the model, each from what the corrections below it do, as in `tune`. together: solve all layers from the bare activations, without the model; predicts far worse.',
   },
   rank,
   lambda,
   sweeps: {
     ...sweeps,
-    sentence: 'Passes that follow the labels afterwards, as in `tune`; only with the order layers (default 3).',
+    sentence:
+      'Maximum number of passes that fit the labels afterwards, as in `tune`; only with --order layers (default 3).',
   },
   with: {
     kind: 'text',
     default: undefined,
     value: 'DIR',
-    sentence: 'Folder of factors that are worn as they are; what it lacks is solved.',
+    sentence: 'Folder of factors that are applied as they are; only what it lacks is solved.',
   },
   model: modelOfFile,
   threads,
@@ -93,13 +100,13 @@ export const packOptions = {
     kind: 'text',
     default: undefined,
     value: 'DIR',
-    sentence: 'Folder for the adapter as PEFT reads it (default: the name of --out with -peft instead of .gguf).',
+    sentence: 'Folder for the adapter in the form that PEFT reads (default: --out with -peft instead of .gguf).',
   },
   alpha,
   model: {
     ...model,
     default: undefined,
-    sentence: 'Base model, if not the one that factors.json names.',
+    sentence: 'Base model (default: the one that factors.json names).',
   },
 } as const satisfies Schema;
 export type PackOptions = Values<typeof packOptions>;

@@ -118,7 +118,7 @@ export function OptionField({ field: { name, label, option, fallback }, value, f
             inputMode={option.kind === 'integer' ? 'numeric' : numeric ? 'decimal' : undefined}
             value={text}
             placeholder={
-              fallback === 'chosen by itself'
+              fallback === undefined
                 ? `chosen for you${option.value && !numeric ? `, or ${option.value}` : ''}`
                 : fallback
             }
