@@ -256,7 +256,7 @@ function allFailed(entry: Fetchable, failures: readonly { source: string; error:
     const sentence = `${entry.title} could not be fetched from ${first.source}: ${place}${found}`;
     return new LoamError({ ...rest, found: sentence }, { cause: first.error });
   }
-  const list = failures.map(({ source, error }) => `From ${source}: ${error.message.replace(/\.$/, '')}.`);
+  const list = failures.map(({ source, error }) => `From ${source}: ${error.message}`);
   return new LoamError(
     {
       code: others.every(({ error }) => error.code === first?.error.code) ? first!.error.code : 'network',

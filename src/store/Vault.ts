@@ -106,7 +106,7 @@ export class Vault implements AsyncDisposable {
         await read();
       } catch (error) {
         if (!(error instanceof VaultDamagedError)) throw error;
-        problems.push(error.message.replace(/\.$/, ''));
+        problems.push(error.clause);
       }
     };
     for (const { id } of this.datasets.list()) await attempt(() => this.datasets.read(id));
