@@ -1,3 +1,23 @@
+/** Lets a loop sleep until something has happened: what happens while it is awake ends its next sleep at once. */
+export class Wakeup {
+  private pending = false;
+  private resume = () => {};
+
+  readonly wake = (): void => {
+    this.pending = true;
+    this.resume();
+  };
+
+  async sleep(): Promise<void> {
+    if (!this.pending) {
+      await new Promise<void>((resolve) => {
+        this.resume = resolve;
+      });
+    }
+    this.pending = false;
+  }
+}
+
 /**
  * A long operation: plain JSON events while it works, then its result.
  *
@@ -16,7 +36,7 @@ export class Run<E, R> implements AsyncIterable<E, void, undefined> {
   private reader: AsyncGenerator<E, void, undefined> | undefined;
   private running: Promise<R> | undefined;
   private ended = false;
-  private wake = () => {};
+  private readonly wakeup = new Wakeup();
 
   /** @param work throws StoppedError when the signal that it is given fires, which follows `outer` */
   constructor(
@@ -53,14 +73,14 @@ export class Run<E, R> implements AsyncIterable<E, void, undefined> {
     outer?.addEventListener('abort', stop, { once: true });
     const emit = (event: E) => {
       if (this.reader) this.unread.push(event);
-      this.wake();
+      this.wakeup.wake();
     };
     try {
       return await this.work(emit, controller.signal);
     } finally {
       outer?.removeEventListener('abort', stop);
       this.ended = true;
-      this.wake();
+      this.wakeup.wake();
     }
   }
 
@@ -70,9 +90,7 @@ export class Run<E, R> implements AsyncIterable<E, void, undefined> {
       for (;;) {
         while (this.unread.length > 0) yield this.unread.shift()!;
         if (this.ended) break;
-        await new Promise<void>((resolve) => {
-          this.wake = resolve;
-        });
+        await this.wakeup.sleep();
       }
       await result;
     } finally {

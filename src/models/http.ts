@@ -1,6 +1,7 @@
 import http, { type IncomingHttpHeaders, type IncomingMessage, type RequestOptions } from 'node:http';
 import https from 'node:https';
 import { LoamError, StoppedError } from '../base/errors.js';
+import { Wakeup } from '../base/events.js';
 import { type Remedy, SourceError } from './download.js';
 
 /** A GET whose body keeps what arrived before a connection broke, and the errors of sockets in words. */
@@ -32,7 +33,7 @@ class AnswerBody {
   private queued = 0;
   private ended = false;
   private failure: unknown = null;
-  private wake = () => {};
+  private readonly wakeup = new Wakeup();
 
   constructor(
     private readonly response: IncomingMessage,
@@ -41,13 +42,13 @@ class AnswerBody {
     const finish = (error: unknown) => {
       this.failure ??= error;
       this.ended = true;
-      this.wake();
+      this.wakeup.wake();
     };
     response.on('data', (chunk: Buffer) => {
       this.queue.push(chunk);
       this.queued += chunk.length;
       if (this.queued > QUEUE) response.pause();
-      this.wake();
+      this.wakeup.wake();
     });
     response.once('end', () => finish(null));
     response.on('error', finish);
@@ -73,9 +74,7 @@ class AnswerBody {
           return;
         } else {
           const timer = setTimeout(() => response.destroy(stalled(host, stallMs)), stallMs);
-          await new Promise<void>((resolve) => {
-            this.wake = resolve;
-          });
+          await this.wakeup.sleep();
           clearTimeout(timer);
         }
       }

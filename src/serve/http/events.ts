@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import type { ServerResponse } from 'node:http';
+import { Wakeup } from '../../base/events.js';
 
 /** Events kept for those who come back; who was away longer loads everything anew. */
 const KEPT = 2000;
@@ -49,10 +50,10 @@ export class EventChannel<E extends { type: string }> {
       // Gives the client an id before the first event.
       yield { id: `${this.epoch}-${at}`, data: { type: 'hello' } };
     }
-    let wake = () => {};
-    const listener = () => wake();
-    this.listeners.add(listener);
-    signal.addEventListener('abort', listener);
+    const wakeup = new Wakeup();
+    const { wake } = wakeup;
+    this.listeners.add(wake);
+    signal.addEventListener('abort', wake);
     try {
       for (;;) {
         if (signal.aborted) return;
@@ -68,13 +69,11 @@ export class EventChannel<E extends { type: string }> {
           continue;
         }
         if (this.ended) return;
-        await new Promise<void>((resolve) => {
-          wake = resolve;
-        });
+        await wakeup.sleep();
       }
     } finally {
-      this.listeners.delete(listener);
-      signal.removeEventListener('abort', listener);
+      this.listeners.delete(wake);
+      signal.removeEventListener('abort', wake);
     }
   }
 

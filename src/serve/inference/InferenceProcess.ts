@@ -1,6 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { LoamError, StoppedError, throwIfStopped } from '../../base/errors.js';
+import { Wakeup } from '../../base/events.js';
 import { Mutex } from '../../base/lock.js';
 import { type SentError, unpackError } from '../../base/process.js';
 import type { Example } from '../../examples/example.js';
@@ -115,15 +116,15 @@ export class InferenceProcess implements AsyncDisposable {
     const id = ++this.count;
     const queue: FromInference[] = [];
     let died: string | undefined;
-    let wake = () => {};
+    const wakeup = new Wakeup();
     const onMessage = (message: FromInference) => {
       if (message.id !== id) return;
       queue.push(message);
-      wake();
+      wakeup.wake();
     };
     const onExit = (code: number | null, killed: NodeJS.Signals | null) => {
       died = killed ?? `exit code ${code}`;
-      wake();
+      wakeup.wake();
     };
     child.on('message', onMessage);
     child.on('exit', onExit);
@@ -136,12 +137,7 @@ export class InferenceProcess implements AsyncDisposable {
     let over = false;
     /** The next message; undefined when the process has died. */
     const next = async (): Promise<FromInference | undefined> => {
-      while (queue.length === 0 && died === undefined) {
-        await new Promise<void>((resolve) => {
-          wake = resolve;
-          if (queue.length > 0 || died !== undefined) resolve();
-        });
-      }
+      while (queue.length === 0 && died === undefined) await wakeup.sleep();
       const message = queue.shift();
       over = message === undefined || message.type === 'done' || message.type === 'failed';
       return message;

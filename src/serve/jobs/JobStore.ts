@@ -1,3 +1,4 @@
+import { Wakeup } from '../../base/events.js';
 import type { Vault } from '../../store/Vault.js';
 import type { JobEvent } from '../contract/jobs.js';
 import { isFinal, type LoggedEvent, type StoredJob } from './Job.js';
@@ -142,14 +143,13 @@ export class JobLog {
   /** The kept events after number `after`, then what comes. Ends with the job. */
   async *listen(after: number, signal: AbortSignal): AsyncGenerator<LoggedEvent, void, void> {
     const queue: LoggedEvent[] = this.batches.flatMap(({ logged }) => logged).filter(({ n }) => n! > after);
-    let wake = () => {};
+    const wakeup = new Wakeup();
     const listener = (logged: LoggedEvent) => {
       queue.push(logged);
-      wake();
+      wakeup.wake();
     };
-    const stop = () => wake();
     this.listeners.add(listener);
-    signal.addEventListener('abort', stop);
+    signal.addEventListener('abort', wakeup.wake);
     try {
       while (!signal.aborted) {
         const next = queue.shift();
@@ -158,13 +158,11 @@ export class JobLog {
           continue;
         }
         if (this.ended) return;
-        await new Promise<void>((resolve) => {
-          wake = resolve;
-        });
+        await wakeup.sleep();
       }
     } finally {
       this.listeners.delete(listener);
-      signal.removeEventListener('abort', stop);
+      signal.removeEventListener('abort', wakeup.wake);
     }
   }
 }
