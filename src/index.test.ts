@@ -25,22 +25,20 @@ describe('the library', () => {
     const out = join(folder, 'me.gguf');
     const result = await loam.tune(data, { model, out }).result;
     assert.ok(result.nll.adapted < result.nll.base);
-    const gguf = await loam.readGguf(model);
-    const adapter = await loam.readAdapter(out, { gguf, hyper: loam.readHyperparameters(gguf) });
+    const base = await loam.openBase(model);
+    const adapter = await loam.openAdapter(out, base);
     assert.equal(adapter.recipe?.rank, loam.tuneOptions.rank.default);
     await assert.rejects(loam.readGguf(data), loam.LoamError);
 
     // To PEFT and back: the same factors, bit for bit.
-    const base = await loam.openLoraBase(model);
-    const lora = await loam.readAnyLora(out, base);
-    await loam.writePeft(join(folder, 'peft'), lora, base);
-    const back = await loam.readPeft(join(folder, 'peft'), base);
+    await loam.writePeft(join(folder, 'peft'), adapter, base);
+    const back = await loam.openAdapter(join(folder, 'peft'), base);
     assert.deepEqual(
       back.modules.map(({ factors }) => factors.a),
-      lora.modules.map(({ factors }) => factors.a),
+      adapter.modules.map(({ factors }) => factors.a),
     );
     await using file = await loam.openSafetensors(join(folder, 'peft', 'adapter_model.safetensors'));
-    assert.equal([...file.tensors.keys()].length, 2 * lora.modules.length);
+    assert.equal([...file.tensors.keys()].length, 2 * adapter.modules.length);
   });
 
   it('runs the first example of README.md as it stands there, which is the one of index.ts', async () => {

@@ -16,12 +16,13 @@ import type { TuneEvent, TuneResult } from './train/events.js';
 import { type TuneOptions, tuneOptions } from './train/options.js';
 import { tune as tuneWith } from './train/tune.js';
 
+export { type Base, type GgufBase, openAnyBase, openBase } from './adapters/base.js';
 export { type CombinedLora, type CombineOptions, combineLoras, scaleLora } from './adapters/combine.js';
-export { type Lora, type LoraBase, type LoraModule, type OpenedBase, openLoraBase } from './adapters/lora.js';
+export { corrections, type Lora, type LoraModule } from './adapters/lora.js';
+export { type AdapterToWrite, writeAdapter, writeLora } from './adapters/loraGguf.js';
 export { type Merged, type MergeOptions, mergeGguf, mergeHf } from './adapters/merge.js';
-export { type Adapter, type Base, readAdapter, readAnyLora } from './adapters/openAdapter.js';
-export { readPeft, writePeft } from './adapters/peft/peft.js';
-export { type AdapterToWrite, writeAdapter, writeLora } from './adapters/writeAdapter.js';
+export { type Adapter, openAdapter } from './adapters/openAdapter.js';
+export { writePeft } from './adapters/peft/peft.js';
 export { type ErrorCode, LoamError, StoppedError, UsageError } from './base/errors.js';
 export { Run } from './base/events.js';
 export { version } from './base/process.js';

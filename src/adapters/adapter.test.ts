@@ -17,9 +17,10 @@ import { forwardNodes, sequenceLogits } from '../testing/forward.js';
 import { meanKl } from '../testing/kl.js';
 import { scratchFolder } from '../testing/scratch.js';
 import { encode, writeTinyModel } from '../testing/tinyModel.js';
-import { baseFingerprint } from './lora.js';
-import { type Base, readAdapter } from './openAdapter.js';
-import { writeAdapter } from './writeAdapter.js';
+import { baseFingerprint, type GgufBase, ggufBase } from './base.js';
+import { corrections } from './lora.js';
+import { writeAdapter } from './loraGguf.js';
+import { openAdapter } from './openAdapter.js';
 
 const folder = scratchFolder();
 // libllama's own kernels and f16 keys and values, so that only the adapter can differ.
@@ -70,20 +71,20 @@ async function write(name: string, modules: ModuleFactors[], alpha = 16): Promis
   return path;
 }
 
-async function withBase<T>(path: string, use: (base: Base, model: Model) => Promise<T>): Promise<T> {
+async function withBase<T>(path: string, use: (base: GgufBase, model: Model) => Promise<T>): Promise<T> {
   await using model = await Model.open(engine, path);
-  return await use({ gguf: model.gguf, hyper: model.hyper }, model);
+  return await use(ggufBase(model), model);
 }
 
 describe('adapter files', () => {
   it('keep factors, ranks and what they are for', async () => {
     const modules = someModules();
     const path = await write('a.gguf', modules);
-    const read = await withBase(basePath, (base) => readAdapter(path, base));
+    const read = await withBase(basePath, (base) => openAdapter(path, base));
     assert.equal(read.modules.length, 2);
     assert.deepEqual(read.recipe, { rank: 5 });
     assert.equal(read.base.name, 'tiny');
-    for (const [i, { layer, module, factors }] of read.modules.entries()) {
+    for (const [i, { layer, module, factors }] of corrections(read).entries()) {
       const original = modules[i]!;
       assert.deepEqual([layer, module, factors.rank], [original.layer, original.module, original.factors.rank]);
       // B·A is what an adapter is; how its scale is shared between A and B is not.
@@ -173,7 +174,7 @@ describe('adapters from outside are refused before native code sees them', () =>
     });
     return path;
   }
-  const read = (path: string, base = basePath) => withBase(base, (b) => readAdapter(path, b));
+  const read = (path: string, base = basePath) => withBase(base, (b) => openAdapter(path, b));
 
   it('a sound one of another tool is read', async () => {
     const { modules } = await read(await foreign(good()));
@@ -259,7 +260,7 @@ describe('adapters of other tools', () => {
           : []),
       ],
     });
-    return await withBase(basePath, async (base) => (await readAdapter(path, base)).modules[0]!.factors);
+    return await withBase(basePath, async (base) => corrections(await openAdapter(path, base))[0]!.factors);
   }
 
   it('are read in halves and quantised, as libllama reads them', async () => {

@@ -3,7 +3,8 @@ import { type LayerLinear, layerLinears } from '../families/family.js';
 import type { GgufValue } from '../formats/gguf/Gguf.js';
 import { str } from '../formats/gguf/writeGguf.js';
 import { type Factors, sumFactors, type Truncated, type TruncateTo, truncateFactors } from '../model/factors.js';
-import { foldAlpha, keys, type Lora, type LoraModule, scaled } from './lora.js';
+import { scaled } from './alpha.js';
+import { foldAlpha, keys, type Lora, type LoraModule, textNote } from './lora.js';
 
 export interface CombinedLora {
   lora: Omit<Lora, 'path'>;
@@ -77,10 +78,6 @@ export async function combineLoras(
 
 /** What holds for the sum of adapters: their base and its template, not what was measured or how one of them was trained. */
 function combinedNotes(terms: readonly { lora: Lora; weight: number }[]): Map<string, GgufValue> {
-  const text = (lora: Lora, key: string) => {
-    const note = lora.notes.get(key);
-    return note?.type === 'string' ? note.value : undefined;
-  };
   const [first] = terms;
   const notes = new Map<string, GgufValue>();
   for (const key of [
@@ -94,7 +91,7 @@ function combinedNotes(terms: readonly { lora: Lora; weight: number }[]): Map<st
     const note = first!.lora.notes.get(key);
     if (note !== undefined) notes.set(key, note);
   }
-  const parts = terms.map(({ lora, weight }) => ({ name: text(lora, 'general.name') ?? '', weight }));
+  const parts = terms.map(({ lora, weight }) => ({ name: textNote(lora.notes, 'general.name') ?? '', weight }));
   notes.set('general.name', str(parts.map(({ name, weight }) => `${weight} x ${name || 'adapter'}`).join(' + ')));
   notes.set(keys.recipe, str(JSON.stringify({ combined: parts })));
   return notes;

@@ -12,14 +12,14 @@ import { readTensorBytes } from '../formats/gguf/Gguf.js';
 import { readGguf } from '../formats/gguf/readGguf.js';
 import { openSafetensorsFolder, writeSafetensorsFolder } from '../formats/safetensorsFolder.js';
 import { byLayer, PlacedLora } from '../model/factors.js';
-import { readHyperparameters } from '../model/hyperparameters.js';
 import { Model } from '../model/model.js';
 import { forwardNodes, sequenceLogits } from '../testing/forward.js';
 import { meanKl } from '../testing/kl.js';
 import { hfName, tinyBase } from '../testing/peft.js';
 import { scratchFolder } from '../testing/scratch.js';
 import { writeTinyModel } from '../testing/tinyModel.js';
-import { foldAlpha, ggufBase, type Lora } from './lora.js';
+import { openBase } from './base.js';
+import { foldAlpha, type Lora } from './lora.js';
 import { mergeGguf, mergeHf } from './merge.js';
 import { permuteRows } from './peft/names.js';
 
@@ -32,7 +32,7 @@ const random = new Random(9);
 const normal = (n: number, scale: number) => new Float32Array(n).map(() => scale * random.normal());
 
 async function someLora(path: string): Promise<Lora> {
-  const base = ggufBase(path, readHyperparameters(await readGguf(path)));
+  const base = await openBase(path);
   const modules = [0, 1].flatMap((layer) =>
     layerLinears
       .filter((_, i) => (i + layer) % 2 === 0)

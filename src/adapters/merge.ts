@@ -18,8 +18,9 @@ import { str, type TensorToWrite, writeGguf } from '../formats/gguf/writeGguf.js
 import type { TensorSource } from '../formats/safetensors.js';
 import { openSafetensorsFolder, writeSafetensorsFolder } from '../formats/safetensorsFolder.js';
 import type { Factors } from '../model/factors.js';
+import type { LoraBase } from './base.js';
 import { correctRows } from './combine.js';
-import { foldAlpha, type Lora, type LoraBase } from './lora.js';
+import { foldAlpha, type Lora } from './lora.js';
 import { moduleName, permuteFactors } from './peft/names.js';
 
 /** Values converted at once: 4 MB as f32. */

@@ -2,9 +2,10 @@ import assert from 'node:assert/strict';
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { before, describe, it } from 'node:test';
-import { baseFingerprint } from '../adapters/lora.js';
-import { readAdapter } from '../adapters/openAdapter.js';
-import { writeAdapter } from '../adapters/writeAdapter.js';
+import { baseFingerprint, openBase } from '../adapters/base.js';
+import { corrections } from '../adapters/lora.js';
+import { writeAdapter } from '../adapters/loraGguf.js';
+import { openAdapter } from '../adapters/openAdapter.js';
 import { Random } from '../base/random.js';
 import { readTensorBytes } from '../formats/gguf/Gguf.js';
 import { readGguf } from '../formats/gguf/readGguf.js';
@@ -46,8 +47,7 @@ async function makeAdapter(name: string, seed: number, model = 'base.gguf'): Pro
 }
 
 async function read(name: string) {
-  const gguf = await readGguf(at('base.gguf'));
-  return (await readAdapter(at(name), { gguf, hyper: readHyperparameters(gguf) })).modules;
+  return corrections(await openAdapter(at(name), await openBase(at('base.gguf'))));
 }
 
 async function refused(args: string[], code: number, pattern: RegExp): Promise<void> {

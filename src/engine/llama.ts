@@ -187,7 +187,7 @@ export class LlamaModel implements Disposable {
     return new LlamaModel(handle, path);
   }
 
-  /** Loads a LoRA adapter file, which must have passed `readAdapter`. Freed with the model. */
+  /** Loads a LoRA adapter file, which must have passed `openAdapter`. Freed with the model. */
   async loadAdapter(path: string): Promise<AdapterHandle> {
     const adapter = await callAsync(native().llama.adapterLoad, this.handle, path);
     if (!adapter) {

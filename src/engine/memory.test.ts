@@ -3,10 +3,9 @@ import { spawnSync } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
-import { readAdapter } from '../adapters/openAdapter.js';
-import { encodeAdapter, writeAdapter } from '../adapters/writeAdapter.js';
-import { readGguf } from '../formats/gguf/readGguf.js';
-import { readHyperparameters } from '../model/hyperparameters.js';
+import { openBase } from '../adapters/base.js';
+import { encodeAdapter, writeAdapter } from '../adapters/loraGguf.js';
+import { openAdapter } from '../adapters/openAdapter.js';
 import { scratchFolder } from '../testing/scratch.js';
 import { writeTinyModel } from '../testing/tinyModel.js';
 import { LlamaModel } from './llama.js';
@@ -33,8 +32,6 @@ async function logitsWith(modelPath: string, adapterPath?: string): Promise<Floa
 describe('memoryFile', () => {
   it('gives libllama an adapter as a file would', async () => {
     const modelPath = await writeTinyModel(join(root, 'tiny.gguf'));
-    const gguf = await readGguf(modelPath);
-    const hyper = readHyperparameters(gguf);
     const factors = {
       inputs: 96,
       outputs: 64,
@@ -60,7 +57,7 @@ describe('memoryFile', () => {
     assert.notDeepEqual(expected, await logitsWith(modelPath));
     await using file = await memoryFile(bytes);
     assert.equal(file.anonymous, linux);
-    assert.deepEqual((await readAdapter(file.path, { gguf, hyper })).modules.length, 1);
+    assert.deepEqual((await openAdapter(file.path, await openBase(modelPath))).modules.length, 1);
     assert.deepEqual(await logitsWith(modelPath, file.path), expected);
   });
 

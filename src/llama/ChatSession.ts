@@ -1,11 +1,10 @@
-import { type Adapter, type Base, readAdapter } from '../adapters/openAdapter.js';
+import { type Base, openBase } from '../adapters/base.js';
+import { type Adapter, openAdapter } from '../adapters/openAdapter.js';
 import { LoamError } from '../base/errors.js';
 import { Run } from '../base/events.js';
 import type { Schema, Values } from '../base/options.js';
 import type { AdapterHandle } from '../engine/llamaBindings.js';
-import { readGguf } from '../formats/gguf/readGguf.js';
 import type { ChatMessage } from '../model/chatTemplate.js';
-import { readHyperparameters } from '../model/hyperparameters.js';
 import { Tokenizer } from '../model/tokenizer.js';
 import { Session } from './Session.js';
 
@@ -109,16 +108,15 @@ export class ChatSession implements Disposable {
 
   /** Validates and loads both files. */
   static async open(options: ChatSessionOptions): Promise<ChatSession> {
-    const gguf = await readGguf(options.modelPath);
-    const hyper = readHyperparameters(gguf);
+    const base = await openBase(options.modelPath);
     const adapter =
-      options.adapterPath === undefined ? undefined : await readAdapter(options.adapterPath, { gguf, hyper });
-    const contextLength = Math.min(options.contextLength ?? defaultContext, hyper.contextLength);
-    const tokenizer = await Tokenizer.open(gguf);
+      options.adapterPath === undefined ? undefined : await openAdapter(options.adapterPath, base, { only: 'gguf' });
+    const contextLength = Math.min(options.contextLength ?? defaultContext, base.hyper.contextLength);
+    const tokenizer = await Tokenizer.open(base.gguf);
     let session: Session | undefined;
     try {
       session = await Session.open(options.modelPath, { contextLength, threads: options.threads });
-      const chat = new ChatSession(session, tokenizer, adapter, { gguf, hyper });
+      const chat = new ChatSession(session, tokenizer, adapter, base);
       if (adapter) chat.wardrobe.set(OWN, await session.loadAdapter(adapter.path));
       chat.wear(OWN);
       return chat;
@@ -141,7 +139,7 @@ export class ChatSession implements Disposable {
 
   /** Loads a further adapter under a name; its file may go afterwards. Throws LoamError for one that does not fit the model. */
   async addAdapter(name: string, path: string): Promise<void> {
-    await readAdapter(path, this.base);
+    await openAdapter(path, this.base, { only: 'gguf' });
     const handle = await this.session.loadAdapter(path);
     this.dropAdapter(name);
     this.wardrobe.set(name, handle);

@@ -22,7 +22,7 @@ const contextMargin = 16;
 
 /**
  * Measures sequences in stock libllama, the bare base and the adapter file: what other programs will see, not what our own graph
- * computes. The files must have passed `readGguf` and `readAdapter`.
+ * computes. The files must have passed `readGguf` and `openAdapter`.
  * @throws LoamError when a likelihood is not a finite number
  */
 export async function measureNll(

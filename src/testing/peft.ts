@@ -1,6 +1,6 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import type { LoraBase } from '../adapters/lora.js';
+import type { LoraBase } from '../adapters/base.js';
 import { Random } from '../base/random.js';
 import { type LayerLinear, layerLinears } from '../families/family.js';
 import { fromFloat32 } from '../formats/arrays.js';

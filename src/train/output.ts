@@ -1,6 +1,6 @@
 import { readdir, rename, rm, stat } from 'node:fs/promises';
 import { basename, dirname, extname, join } from 'node:path';
-import { type AdapterToWrite, encodeAdapter, writeAdapter } from '../adapters/writeAdapter.js';
+import { type AdapterToWrite, encodeAdapter, writeAdapter } from '../adapters/loraGguf.js';
 import { explainWriteError, writeFileAtomic } from '../base/io.js';
 import { loamHome } from '../base/process.js';
 import { memoryFile } from '../engine/memory.js';

@@ -3,7 +3,9 @@ import { readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { describe, it } from 'node:test';
 import { fileURLToPath } from 'node:url';
-import { readAdapter } from '../adapters/openAdapter.js';
+import { ggufBase, openBase } from '../adapters/base.js';
+import { corrections } from '../adapters/lora.js';
+import { openAdapter } from '../adapters/openAdapter.js';
 import { Engine, type Kernels } from '../engine/engine.js';
 import { LlamaModel } from '../engine/llama.js';
 import { quantizeModel } from '../engine/quantize.js';
@@ -75,7 +77,7 @@ async function ownLogits(file: string, tokens: Int32Array, kernels: Kernels, ada
   using engine = new Engine({ kernels });
   await using model = await Model.open(engine, file);
   using workspace = engine.workspace(2 * forwardNodes(model));
-  const modules = adapter ? (await readAdapter(adapter, { gguf: model.gguf, hyper: model.hyper })).modules : [];
+  const modules = adapter ? corrections(await openAdapter(adapter, ggufBase(model))) : [];
   const placed = byLayer(modules, model.hyper.layers).map((list) => new PlacedLora(engine, list));
   try {
     const lora = placed.map((p) => p.lora);
@@ -150,9 +152,7 @@ describe('tuning', () => {
     assert.ok(Math.abs(measured.base - nll!.base) < 1e-4);
     assert.ok(Math.abs(measured.adapted - nll!.adapted) < 1e-4);
     const stored = await (async () => {
-      using engine = new Engine();
-      await using model = await Model.open(engine, path);
-      return (await readAdapter(adapter, { gguf: model.gguf, hyper: model.hyper })).metrics!;
+      return (await openAdapter(adapter, await openBase(path))).metrics!;
     })();
     assert.deepEqual(stored.nll, { base: nll!.base, adapted: nll!.adapted });
     assert.equal(stored.tokens, result.tokens);

@@ -1,7 +1,8 @@
 import { basename, dirname, extname, join, resolve } from 'node:path';
-import { describeBase } from '../adapters/lora.js';
-import { readAdapter } from '../adapters/openAdapter.js';
-import type { AdapterToWrite } from '../adapters/writeAdapter.js';
+import { describeBase, ggufBase } from '../adapters/base.js';
+import { corrections } from '../adapters/lora.js';
+import type { AdapterToWrite } from '../adapters/loraGguf.js';
+import { openAdapter } from '../adapters/openAdapter.js';
 import { LoamError, UsageError } from '../base/errors.js';
 import { Run } from '../base/events.js';
 import { requireFree, requireWritable } from '../base/io.js';
@@ -94,7 +95,7 @@ async function run(
     signal,
   );
   const read = async (path: string | undefined) =>
-    path === undefined ? undefined : (await readAdapter(path, { gguf: model.gguf, hyper: model.hyper })).modules;
+    path === undefined ? undefined : corrections(await openAdapter(path, ggufBase(model), { only: 'gguf' }));
   const [skill, start] = [await read(options.teacher), await read(options.start)];
   const identity: Identity = {
     data: prepared.hashes.data,

@@ -4,7 +4,7 @@ import type { JsonObject, JsonValue } from '../../base/json.js';
 import { readJsonObject } from '../../base/jsonAccess.js';
 import { type LayerLinear, layerLinears } from '../../families/family.js';
 import type { Factors } from '../../model/factors.js';
-import type { LoraBase } from '../lora.js';
+import type { LoraBase } from '../base.js';
 
 /** Modules of a layer as transformers names them, the same for every family that Loam supports. */
 const hfNames: Readonly<Record<LayerLinear, string>> = {

@@ -10,8 +10,7 @@ import type { Factors } from '../../model/factors.js';
 import { everywhere, hfName, type PeftModule, tinyBase, type Weights, writePeftFolder } from '../../testing/peft.js';
 import { scratchFolder } from '../../testing/scratch.js';
 import { foldAlpha } from '../lora.js';
-import { openLora, readLora } from '../openAdapter.js';
-import { writeLora } from '../writeAdapter.js';
+import { readLora, writeLora } from '../loraGguf.js';
 import { permuteRows } from './names.js';
 import { readPeft, writePeft } from './peft.js';
 
@@ -138,7 +137,7 @@ async function throughGguf(from: string, architecture = 'llama') {
   const lora = await readPeft(from, base);
   const gguf = fresh('.gguf');
   const done = await writeLora(gguf, lora);
-  return { base, done, read: await readLora(await openLora(gguf), base) };
+  return { base, done, read: await readLora(gguf, base) };
 }
 
 async function tensorsOf(at: string): Promise<Weights> {
@@ -242,7 +241,7 @@ describe('GGUF to PEFT', () => {
     const gguf = fresh('.gguf');
     await writeLora(gguf, { architecture: 'llama', modules, notes: new Map() });
     const at = fresh();
-    const read = await readLora(await openLora(gguf), base);
+    const read = await readLora(gguf, base);
     await writePeft(at, read, base);
     const settings = settingsOf(at);
     assert.deepEqual([settings.r, settings.lora_alpha, settings.alpha_pattern], [3, 16, {}]);

@@ -7,16 +7,9 @@ import { type LayerLinear, layerLinears } from '../../families/family.js';
 import { describeArray, fromFloat32, toFloat32 } from '../../formats/arrays.js';
 import { type StoredTensor, type TensorSource, writeSafetensors } from '../../formats/safetensors.js';
 import { openSafetensorsFolder } from '../../formats/safetensorsFolder.js';
-import {
-  type Lora,
-  type LoraBase,
-  type LoraModule,
-  maxRank,
-  scaled,
-  snapped,
-  throwProblems,
-  unpadded,
-} from '../lora.js';
+import { scaled, snapped, unpadded } from '../alpha.js';
+import type { LoraBase } from '../base.js';
+import { type Lora, type LoraModule, maxRank, throwProblems } from '../lora.js';
 import {
   decodeNotes,
   encodeNotes,

@@ -15,9 +15,8 @@ import { findPython } from '../../testing/python.js';
 import { makeReference, runPeft } from '../../testing/reference.js';
 import { scratchFolder } from '../../testing/scratch.js';
 import { foldAlpha, type Lora } from '../lora.js';
+import { readLora, writeLora } from '../loraGguf.js';
 import { mergeHf } from '../merge.js';
-import { openLora, readLora } from '../openAdapter.js';
-import { writeLora } from '../writeAdapter.js';
 import { hfBase } from './names.js';
 import { readPeft, writePeft } from './peft.js';
 
@@ -111,7 +110,7 @@ describe('against transformers, PEFT and the converters of llama.cpp', { skip },
     it(`${family}: the GGUF has the factors that llama.cpp's own converter writes`, async () => {
       const base = await hfBase(at('model'));
       const ours = await readPeft(at('plain'), base);
-      const theirs = await readLora(await openLora(at('theirs.gguf')), base);
+      const theirs = await readLora(at('theirs.gguf'), base);
       const sorted = (lora: Lora) =>
         [...lora.modules].sort(
           (x, y) => x.layer - y.layer || layerLinears.indexOf(x.module) - layerLinears.indexOf(y.module),
@@ -151,7 +150,7 @@ describe('against transformers, PEFT and the converters of llama.cpp', { skip },
       const got = await logits(await readPeft(at(name), base));
       assert.ok(largest(got, await npy('llama', `${name}.npy`)) < 1e-3);
     }
-    const loam = await readLora(await openLora(at('loam.gguf')), base);
+    const loam = await readLora(at('loam.gguf'), base);
     assert.ok(largest(await logits(loam), await npy('llama', 'loam.npy')) < 1e-3);
   });
 });

@@ -1,12 +1,11 @@
 import { readFile } from 'node:fs/promises';
 import { basename, extname } from 'node:path';
+import { openBase } from '../../adapters/base.js';
 import { bytes, count } from '../../base/format.js';
 import { encodeExamples, histogram, type Sequence } from '../../examples/encode.js';
 import { type Example, placeOf } from '../../examples/example.js';
 import { loadDataset } from '../../examples/loadDataset.js';
 import { findPersonal, summarise } from '../../examples/personal/findPersonal.js';
-import { readGguf } from '../../formats/gguf/readGguf.js';
-import { readHyperparameters } from '../../model/hyperparameters.js';
 import { Tokenizer } from '../../model/tokenizer.js';
 import { resolveModel } from '../../models/listModels.js';
 import { findDataset } from '../../store/adapters.js';
@@ -150,8 +149,8 @@ export const dataCommand = command({
     await using vault = new VaultArguments(options, output);
     const data = await vault.data(positionals[0]!);
     const { path } = await resolveModel(options.model);
-    const gguf = await readGguf(path);
-    const { contextLength } = readHyperparameters(gguf);
+    const { gguf, hyper } = await openBase(path);
+    const { contextLength } = hyper;
     const maxTokens = Math.min(options.maxTokens, contextLength);
     using tokenizer = await Tokenizer.open(gguf);
     const dataset = await loadDataset(data, { signal });

@@ -1,11 +1,10 @@
-import { readAdapter } from '../../adapters/openAdapter.js';
+import { openBase } from '../../adapters/base.js';
+import { openAdapter } from '../../adapters/openAdapter.js';
 import { LoamError } from '../../base/errors.js';
 import { count } from '../../base/format.js';
 import { encodeExamples } from '../../examples/encode.js';
 import { loadDataset } from '../../examples/loadDataset.js';
-import { readGguf } from '../../formats/gguf/readGguf.js';
 import { measureNll } from '../../llama/measureNll.js';
-import { readHyperparameters } from '../../model/hyperparameters.js';
 import { Tokenizer } from '../../model/tokenizer.js';
 import { resolveModel } from '../../models/listModels.js';
 import { limitAdvice, recipeOptions, runOptions } from '../../train/options.js';
@@ -37,13 +36,12 @@ export const evalCommand = command({
     const data = await vault.data(file);
     const adapterPath = await vault.adapterPath(options.adapter);
     const { path } = await resolveModel(options.model);
-    const gguf = await readGguf(path);
-    const hyper = readHyperparameters(gguf);
-    if (adapterPath !== undefined) await readAdapter(adapterPath, { gguf, hyper });
-    using tokenizer = await Tokenizer.open(gguf);
+    const model = await openBase(path);
+    if (adapterPath !== undefined) await openAdapter(adapterPath, model, { only: 'gguf' });
+    using tokenizer = await Tokenizer.open(model.gguf);
     const { examples, problems } = await loadDataset(data, { signal });
     for (const { line, reason } of problems) output.line(`note: ${file}, line ${count(line)}: ${reason}`);
-    const maxTokens = Math.min(options.maxTokens, hyper.contextLength);
+    const maxTokens = Math.min(options.maxTokens, model.hyper.contextLength);
     const { sequences, tooLong } = await encodeExamples(tokenizer, examples, { maxTokens, signal });
     if (tooLong.length > 0) {
       output.line(
@@ -54,7 +52,7 @@ export const evalCommand = command({
       throw new LoamError({
         found: `no example fits into ${count(maxTokens)} tokens`,
         where: file,
-        fix: `shorten the examples or ${limitAdvice(maxTokens, hyper.contextLength)}`,
+        fix: `shorten the examples or ${limitAdvice(maxTokens, model.hyper.contextLength)}`,
       });
     }
     const { tokens, base, adapted } = await measureNll(path, adapterPath, sequences, {

@@ -1,8 +1,7 @@
+import { openBase } from '../../adapters/base.js';
 import { UsageError } from '../../base/errors.js';
 import { bytes } from '../../base/format.js';
 import { architectures } from '../../families/family.js';
-import { readGguf } from '../../formats/gguf/readGguf.js';
-import { readHyperparameters } from '../../model/hyperparameters.js';
 import { findModel } from '../../models/catalogue.js';
 import { fetchModel } from '../../models/fetchModel.js';
 import { listModels } from '../../models/listModels.js';
@@ -52,8 +51,7 @@ export const modelsCommand = command({
       case 'add': {
         const added = await showFetch(addModel(need('FILE'), options.name, { signal }), output);
         // Said now rather than at the first tune: the file stays registered either way.
-        const gguf = await readGguf(added.path);
-        readHyperparameters(gguf);
+        await openBase(added.path);
         output.line(`added as ${added.name}: ${added.path}`);
         output.event({ ...added, type: 'result' });
         return;

@@ -1,10 +1,9 @@
-import { readAdapter } from '../../adapters/openAdapter.js';
+import { openBase } from '../../adapters/base.js';
+import { openAdapter } from '../../adapters/openAdapter.js';
 import { LoamError } from '../../base/errors.js';
 import type { SamplerSettings } from '../../engine/llama.js';
 import type { AdapterHandle } from '../../engine/llamaBindings.js';
-import { readGguf } from '../../formats/gguf/readGguf.js';
 import type { ChatMessage } from '../../model/chatTemplate.js';
-import { readHyperparameters } from '../../model/hyperparameters.js';
 import { Tokenizer } from '../../model/tokenizer.js';
 import { negativeLogLikelihood } from '../measureNll.js';
 import { Session } from '../Session.js';
@@ -35,10 +34,9 @@ export class ProbeModel implements Disposable {
 
   /** Validates both files; `reserve` loads them. */
   static async open(files: ProbedFiles): Promise<ProbeModel> {
-    const gguf = await readGguf(files.modelPath);
-    const hyper = readHyperparameters(gguf);
-    if (files.adapterPath !== undefined) await readAdapter(files.adapterPath, { gguf, hyper });
-    return new ProbeModel(files, await Tokenizer.open(gguf), Math.min(hyper.contextLength, maxProbeTokens));
+    const base = await openBase(files.modelPath);
+    if (files.adapterPath !== undefined) await openAdapter(files.adapterPath, base, { only: 'gguf' });
+    return new ProbeModel(files, await Tokenizer.open(base.gguf), Math.min(base.hyper.contextLength, maxProbeTokens));
   }
 
   /** Makes room for conversations of so many tokens. */

@@ -1,10 +1,9 @@
 import Type from 'typebox';
-import { readAdapter } from '../../adapters/openAdapter.js';
+import { openBase } from '../../adapters/base.js';
+import { openAdapter } from '../../adapters/openAdapter.js';
 import { underName } from '../../base/errors.js';
 import { hashFile } from '../../base/io.js';
 import { memoryFile } from '../../engine/memory.js';
-import { readGguf } from '../../formats/gguf/readGguf.js';
-import { readHyperparameters } from '../../model/hyperparameters.js';
 import type { Adapter as StoredAdapter, AdapterVersion as StoredVersion } from '../../store/types.js';
 import { Adapter, AdapterEdit, AdapterVersion, MemorisedAnswer, VersionEdit } from '../contract/adapters.js';
 import { Done, done, Name } from '../contract/common.js';
@@ -37,17 +36,15 @@ export const adapterRoutes = [
     async handler({ query, bytes, signal }, services) {
       const { vault } = services;
       const source = await services.model(query.model ?? services.defaultModel);
-      const gguf = await readGguf(source.path);
+      const base = await openBase(source.path);
       await using file = await memoryFile(bytes!);
-      const adapter = await readAdapter(file.path, { gguf, hyper: readHyperparameters(gguf) }).catch(
-        (error: unknown) => {
-          throw underName(error, file.path, query.name);
-        },
-      );
+      const adapter = await openAdapter(file.path, base, { only: 'gguf' }).catch((error: unknown) => {
+        throw underName(error, file.path, query.name);
+      });
       const sha256 = source.sha256 ?? (await hashFile(source.path, signal).result);
-      const base = { name: gguf.string('general.name', '') || source.name, sha256 };
-      const version = await vault.adapters.addVersion({ name: query.name, model: base }, bytes!, {
-        base,
+      const model = { name: base.gguf.string('general.name', '') || source.name, sha256 };
+      const version = await vault.adapters.addVersion({ name: query.name, model }, bytes!, {
+        base: model,
         datasets: [],
         recipe: adapter.recipe,
         metrics: adapter.metrics,

@@ -1,6 +1,5 @@
+import { openBase } from '../../adapters/base.js';
 import { encodeExamples, histogram, type Sequence } from '../../examples/encode.js';
-import { readGguf } from '../../formats/gguf/readGguf.js';
-import { readHyperparameters } from '../../model/hyperparameters.js';
 import { Tokenizer } from '../../model/tokenizer.js';
 import type { PreviewRequest } from './InferenceProcess.js';
 
@@ -22,9 +21,8 @@ export interface ExamplePreview {
 
 /** Renders and encodes examples as tuning would. */
 export async function previewExamples(request: PreviewRequest, signal?: AbortSignal): Promise<ExamplePreview> {
-  const gguf = await readGguf(request.model);
-  const { contextLength } = readHyperparameters(gguf);
-  const maxTokens = Math.min(request.maxTokens, contextLength);
+  const { gguf, hyper } = await openBase(request.model);
+  const maxTokens = Math.min(request.maxTokens, hyper.contextLength);
   using tokenizer = await Tokenizer.open(gguf);
   const { examples } = request;
   const { sequences, tooLong } = await encodeExamples(tokenizer, examples, { maxTokens, signal });

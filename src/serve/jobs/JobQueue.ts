@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { AdapterToWrite } from '../../adapters/writeAdapter.js';
+import type { AdapterToWrite } from '../../adapters/loraGguf.js';
 import { LoamError, StoppedError } from '../../base/errors.js';
 import { Mutex } from '../../base/lock.js';
 import { defaults } from '../../base/options.js';

@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { constants, setPriority } from 'node:os';
 import { fileURLToPath } from 'node:url';
-import type { AdapterToWrite } from '../../adapters/writeAdapter.js';
+import type { AdapterToWrite } from '../../adapters/loraGguf.js';
 import { LoamError } from '../../base/errors.js';
 import { packError, type SentError, unpackError } from '../../base/process.js';
 import type { NamedBytes } from '../../examples/example.js';

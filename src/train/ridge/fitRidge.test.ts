@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { after, describe, it } from 'node:test';
-import { baseFingerprint } from '../../adapters/lora.js';
-import { writeAdapter } from '../../adapters/writeAdapter.js';
+import { baseFingerprint } from '../../adapters/base.js';
+import { writeAdapter } from '../../adapters/loraGguf.js';
 import { Random } from '../../base/random.js';
 import { Engine } from '../../engine/engine.js';
 import { measureNll } from '../../llama/measureNll.js';

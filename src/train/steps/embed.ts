@@ -1,5 +1,7 @@
 import { stat } from 'node:fs/promises';
-import { readAdapter } from '../../adapters/openAdapter.js';
+import { ggufBase } from '../../adapters/base.js';
+import { corrections } from '../../adapters/lora.js';
+import { openAdapter } from '../../adapters/openAdapter.js';
 import { LoamError } from '../../base/errors.js';
 import { Run } from '../../base/events.js';
 import { listFirst } from '../../base/format.js';
@@ -79,7 +81,9 @@ async function run(data: string, options: EmbedOptions, emit: Emit, signal: Abor
     signal,
   );
   const skill =
-    options.teacher === undefined ? undefined : (await readAdapter(options.teacher, { gguf, hyper })).modules;
+    options.teacher === undefined
+      ? undefined
+      : corrections(await openAdapter(options.teacher, ggufBase(model), { only: 'gguf' }));
   const plan = await planExamples(model, tokenizer, prepared, options, ridgePreset);
   const records = [...prepared.records.train, ...prepared.records.validation];
   const walked = plan.examples.filter(({ part }) => part !== 'heldout');

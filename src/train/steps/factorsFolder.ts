@@ -21,7 +21,7 @@ const version = 1;
 const maxLinears = 1024 * layerLinears.length;
 /** A thousand bytes a linear. */
 const maxMapBytes = 8 << 20;
-/** As `readAdapter`: an adapter of a higher rank is no longer small. */
+/** As `openAdapter`: an adapter of a higher rank is no longer small. */
 const maxRank = 1024;
 /** Values of a factor: a row of each rank, as wide as the widest models. */
 const maxValues = maxRank * (1 << 17);

@@ -1,16 +1,15 @@
 import { stat } from 'node:fs/promises';
 import { basename, dirname, extname, join, resolve } from 'node:path';
-import { describeBase, ggufBase } from '../../adapters/lora.js';
-import { readCheckedLora } from '../../adapters/openAdapter.js';
+import { describeBase, type GgufBase, openBase } from '../../adapters/base.js';
+import { writeAdapter } from '../../adapters/loraGguf.js';
+import { openAdapter } from '../../adapters/openAdapter.js';
 import { writePeft } from '../../adapters/peft/peft.js';
-import { writeAdapter } from '../../adapters/writeAdapter.js';
 import { LoamError, UsageError } from '../../base/errors.js';
 import { Run } from '../../base/events.js';
 import { requireFree, requireWritable } from '../../base/io.js';
 import { version } from '../../base/process.js';
-import { readGguf } from '../../formats/gguf/readGguf.js';
 import type { ModuleFactors } from '../../model/factors.js';
-import { type Hyperparameters, linearShape, readHyperparameters } from '../../model/hyperparameters.js';
+import { type Hyperparameters, linearShape } from '../../model/hyperparameters.js';
 import { Tokenizer } from '../../model/tokenizer.js';
 import { correctedLinears } from '../ridge/correctLayer.js';
 import { layerMapName, readFactors } from './factorsFolder.js';
@@ -39,13 +38,15 @@ async function run(
   const peft = resolve(options.peft ?? `${join(dirname(out), basename(out, extname(out)))}-peft`);
   await requireWritable(out);
   await requireWritable(join(peft, 'adapter_config.json'));
-  let base: Awaited<ReturnType<typeof openBase>> | undefined;
+  let base: GgufBase | undefined;
+  let sha256 = '';
   const { linears, recipe } = await readFactors(folder, async (named) => {
-    base = await openBase(options.model, named ?? {}, join(folder, layerMapName), emit, signal);
-    await requireFree(out, [base.path]);
+    const source = await resolveBase(options.model, named ?? {}, join(folder, layerMapName), emit, signal);
+    await requireFree(out, [source.path]);
+    sha256 = source.sha256;
+    base = await openBase(source.path);
     return base.hyper;
   });
-  const { gguf, hyper, sha256, path } = base!;
   if (!linears.some(({ factors }) => factors.rank > 0)) {
     throw new LoamError({
       found: 'no correction of a rank above 0',
@@ -53,11 +54,11 @@ async function run(
       fix: 'solve with other examples or another --lambda',
     });
   }
-  using tokenizer = await Tokenizer.open(gguf);
+  using tokenizer = await Tokenizer.open(base!.gguf);
   const rank = Math.max(...linears.map(({ factors }) => factors.rank));
   const alpha = options.alpha ?? rank;
   await writeAdapter(out, {
-    ...(await describeBase(gguf, tokenizer, sha256)),
+    ...(await describeBase(base!.gguf, tokenizer, sha256)),
     modules: linears,
     alpha,
     name: basename(out, extname(out)),
@@ -66,8 +67,7 @@ async function run(
     version,
   });
   // Out of the file as written: both hold the same values, bit for bit.
-  const { lora } = await readCheckedLora(out, { gguf, hyper });
-  await writePeft(peft, lora, ggufBase(path, hyper));
+  await writePeft(peft, await openAdapter(out, base!), base!);
   return {
     type: 'result',
     adapter: out,
@@ -77,12 +77,6 @@ async function run(
     alpha,
     bytes: (await stat(out)).size,
   };
-}
-
-async function openBase(...request: Parameters<typeof resolveBase>) {
-  const source = await resolveBase(...request);
-  const gguf = await readGguf(source.path);
-  return { ...source, gguf, hyper: readHyperparameters(gguf) };
 }
 
 /**

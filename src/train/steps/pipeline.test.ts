@@ -1,12 +1,11 @@
 import assert from 'node:assert/strict';
 import { existsSync, readFileSync, statSync } from 'node:fs';
 import { describe, it } from 'node:test';
-import { readAdapter } from '../../adapters/openAdapter.js';
+import { openBase } from '../../adapters/base.js';
+import { openAdapter } from '../../adapters/openAdapter.js';
 import { defaults } from '../../base/options.js';
 import { toFloat32, toFloat64 } from '../../formats/arrays.js';
-import { readGguf } from '../../formats/gguf/readGguf.js';
 import { openNpz } from '../../formats/npz.js';
-import { readHyperparameters } from '../../model/hyperparameters.js';
 import { Bench, threads } from '../../testing/pipeline.js';
 import { tuneOptions } from '../options.js';
 import { tune } from '../tune.js';
@@ -58,12 +57,8 @@ describe('the three steps', () => {
     await bench.solve('other.npz', 'other', { rank: 5, lambda: 0.2, sweeps: 1 });
     await bench.pack('other', 'other-packed.gguf', { alpha: 3 });
     assert.deepEqual(await bench.tensors('other-packed.gguf'), expected);
-    const gguf = await readGguf(model);
-    const { recipe, alpha } = await readAdapter(bench.path('other-packed.gguf'), {
-      gguf,
-      hyper: readHyperparameters(gguf),
-    });
-    assert.equal(alpha, 3);
+    const { recipe, modules } = await openAdapter(bench.path('other-packed.gguf'), await openBase(model));
+    assert.deepEqual([...new Set(modules.map(({ alpha }) => alpha))], [3]);
     const { shots, seed, rank, lambda } = recipe!;
     assert.deepEqual({ shots, seed, rank, lambda }, { shots: 3, seed: 7, rank: 5, lambda: 0.2 });
   });

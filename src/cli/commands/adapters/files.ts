@@ -1,11 +1,12 @@
 import { stat } from 'node:fs/promises';
 import { dirname, isAbsolute, join, relative, resolve } from 'node:path';
+import { type Base, openAnyBase } from '../../../adapters/base.js';
 import { type CombinedLora, combineLoras, scaleLora } from '../../../adapters/combine.js';
-import { type Lora, maxRank, type OpenedBase, openLoraBase } from '../../../adapters/lora.js';
+import { type Lora, maxRank } from '../../../adapters/lora.js';
+import { writeLora } from '../../../adapters/loraGguf.js';
 import { mergeGguf, mergeHf } from '../../../adapters/merge.js';
-import { isPeft, readAnyLora } from '../../../adapters/openAdapter.js';
+import { openAdapter } from '../../../adapters/openAdapter.js';
 import { writePeft } from '../../../adapters/peft/peft.js';
-import { writeLora } from '../../../adapters/writeAdapter.js';
 import { LoamError, UsageError } from '../../../base/errors.js';
 import { count } from '../../../base/format.js';
 import { requireWritable } from '../../../base/io.js';
@@ -17,9 +18,9 @@ import { command, jsonOption } from '../../command.js';
 import type { Output } from '../../output.js';
 
 /** The base that --model names: also a Hugging Face folder. */
-async function openBase(model: string): Promise<OpenedBase> {
+async function openBase(model: string): Promise<Base> {
   const folder = await stat(model).catch(() => undefined);
-  return await openLoraBase(folder?.isDirectory() ? resolve(model) : (await resolveModel(model)).path);
+  return await openAnyBase(folder?.isDirectory() ? resolve(model) : (await resolveModel(model)).path);
 }
 
 const isGgufPath = (path: string): boolean => path.toLowerCase().endsWith('.gguf');
@@ -59,7 +60,7 @@ async function checkOut(out: string | undefined, usage: string, inputs: readonly
 }
 
 /** Writes an adapter in the form that the path asks for, and says what had to be done to its factors. */
-async function writeAny(out: string, lora: Lora | Omit<Lora, 'path'>, base: OpenedBase, output: Output): Promise<void> {
+async function writeAny(out: string, lora: Lora | Omit<Lora, 'path'>, base: Base, output: Output): Promise<void> {
   if (!isGgufPath(out)) {
     await writePeft(out, { path: out, ...lora }, base);
     return;
@@ -124,7 +125,7 @@ export const combineVerb = command({
     const out = await checkOut(options.out, `loam adapters combine ${combineUsage}`, paths);
     const base = await openBase(options.model);
     const read: { lora: Lora; weight: number }[] = [];
-    for (const { path, weight } of terms) read.push({ lora: await readAnyLora(path, base), weight });
+    for (const { path, weight } of terms) read.push({ lora: await openAdapter(path, base), weight });
     if (read.length === 1 && options.rank === undefined) {
       await writeAny(out, scaleLora(read[0]!.lora, read[0]!.weight), base, output);
       output.line(`${out}: ${read[0]!.weight} times ${paths[0]}`);
@@ -171,7 +172,9 @@ export const convertVerb = command({
   async run({ options, positionals, output }) {
     const input = positionals[0]!;
     const out = await checkOut(options.out, `loam adapters convert ${convertUsage}`, [input]);
-    const peft = await isPeft(input);
+    const base = await openBase(options.model);
+    const lora = await openAdapter(input, base);
+    const peft = lora.format === 'peft';
     if (peft !== isGgufPath(out)) {
       throw new UsageError({
         found: peft ? 'an --out that does not end in .gguf' : 'an --out that ends in .gguf',
@@ -181,8 +184,6 @@ export const convertVerb = command({
         where: out,
       });
     }
-    const base = await openBase(options.model);
-    const lora = await readAnyLora(input, base);
     await writeAny(out, lora, base, output);
     output.line(`${out}: ${count(lora.modules.length)} modules, ${peft ? 'LoRA GGUF' : 'an adapter of PEFT'}`);
     output.event({ type: 'result', adapter: out, format: peft ? 'gguf' : 'peft', modules: lora.modules.length });
@@ -229,7 +230,7 @@ export const mergeVerb = command({
         expected: 'none: each matrix keeps its type',
       });
     }
-    const lora = await readAnyLora(adapter, base);
+    const lora = await openAdapter(adapter, base);
     const type = options.type === 'own' ? undefined : (options.type as TensorTypeName);
     const onProgress = (done: number, total: number) => output.progress('merging', done, total);
     const { changed, noise } = base.gguf
@@ -273,7 +274,7 @@ export const shrinkVerb = command({
     }
     const out = await checkOut(options.out, `loam adapters shrink ${shrinkUsage}`, [input]);
     const base = await openBase(options.model);
-    const lora = await readAnyLora(input, base);
+    const lora = await openAdapter(input, base);
     const cut = await combineLoras([{ lora, weight: 1 }], {
       to: rank === undefined ? { energy: energy! } : { rank },
       onProgress: (done, total) => output.progress('shrinking', done, total),

@@ -1,11 +1,10 @@
 import { readFile } from 'node:fs/promises';
 import { basename, extname, resolve } from 'node:path';
-import { readAdapter } from '../../../adapters/openAdapter.js';
+import { openBase } from '../../../adapters/base.js';
+import { openAdapter } from '../../../adapters/openAdapter.js';
 import { LoamError, UsageError } from '../../../base/errors.js';
 import { bytes, count } from '../../../base/format.js';
 import { requireWritable, writeFileAtomic } from '../../../base/io.js';
-import { readGguf } from '../../../formats/gguf/readGguf.js';
-import { readHyperparameters } from '../../../model/hyperparameters.js';
 import { resolveModel } from '../../../models/listModels.js';
 import { findVersion, referenceTo, requireVersion } from '../../../store/adapters.js';
 import type { Adapter, AdapterVersion } from '../../../store/types.js';
@@ -214,11 +213,11 @@ export const importVerb = command({
   async run({ options, positionals, output, signal }) {
     const file = positionals[0]!;
     const source = await resolveModel(options.model);
-    const gguf = await readGguf(source.path);
-    const adapter = await readAdapter(file, { gguf, hyper: readHyperparameters(gguf) });
+    const base = await openBase(source.path);
+    const adapter = await openAdapter(file, base, { only: 'gguf' });
     const sha256 = source.sha256 ?? (await hashModel(source.path, output, signal));
     await using vault = await openVault(options, output);
-    const model = { name: gguf.string('general.name', '') || options.model, sha256 };
+    const model = { name: base.gguf.string('general.name', '') || options.model, sha256 };
     const name = options.name ?? basename(file, extname(file)).replaceAll('@', '-');
     const version = await vault.adapters.addVersion({ name, model }, await readFile(file), {
       base: model,

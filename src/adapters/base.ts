@@ -1,0 +1,131 @@
+import { createHash } from 'node:crypto';
+import { stat } from 'node:fs/promises';
+import { LoamError } from '../base/errors.js';
+import type { LayerLinear } from '../families/family.js';
+import { type Gguf, openTensors } from '../formats/gguf/Gguf.js';
+import { readGguf } from '../formats/gguf/readGguf.js';
+import { type Hyperparameters, linearShape, readHyperparameters } from '../model/hyperparameters.js';
+import type { Tokenizer } from '../model/tokenizer.js';
+import { keys, type Notes, textNote } from './lora.js';
+import { hfBase } from './peft/names.js';
+
+/** The base model of an adapter: what must be known of it, without its weights, to read, check and convert an adapter of it. */
+export interface LoraBase {
+  /** Where this is known from, for errors. */
+  readonly path: string;
+  readonly architecture: string;
+  readonly layers: number;
+  readonly heads: number;
+  readonly kvHeads: number;
+  /** ggml order: [inputs, outputs]. */
+  shape(module: LayerLinear): readonly [number, number];
+}
+
+/** A base in a GGUF file, or in a Hugging Face folder, of which only config.json is read. */
+export interface Base extends LoraBase {
+  /** Of a GGUF file. */
+  readonly gguf?: Gguf;
+}
+
+/** A base in a GGUF file, which is the only kind that computes. */
+export interface GgufBase extends LoraBase {
+  readonly gguf: Gguf;
+  readonly hyper: Hyperparameters;
+}
+
+/** Reads and checks what a GGUF file says of its model. @throws LoamError, UnsupportedError for a family that Loam does not know */
+export async function openBase(path: string): Promise<GgufBase> {
+  const gguf = await readGguf(path);
+  return ggufBase({ gguf, hyper: readHyperparameters(gguf) });
+}
+
+/** The same, also for a Hugging Face folder. */
+export async function openAnyBase(path: string): Promise<Base> {
+  const found = await stat(path).catch(() => undefined);
+  return found?.isDirectory() ? await hfBase(path) : await openBase(path);
+}
+
+/** The base that an opened `Model` is. */
+export function ggufBase({ gguf, hyper }: { gguf: Gguf; hyper: Hyperparameters }): GgufBase {
+  return {
+    path: gguf.path,
+    architecture: hyper.architecture.name,
+    layers: hyper.layers,
+    heads: hyper.heads,
+    kvHeads: hyper.kvHeads,
+    shape: (module) => linearShape(hyper, module),
+    gguf,
+    hyper,
+  };
+}
+
+/** What an adapter says about its base model. Empty strings where the file does not say. */
+export interface BaseIdentity {
+  architecture: string;
+  name: string;
+  /** sha256 of the model file, hex. */
+  sha256: string;
+  /** `baseFingerprint`, hex. */
+  fingerprint: string;
+  /** sha256 of the chat template the adapter learnt under, hex. */
+  templateSha256: string;
+}
+
+/**
+ * Identity of a base model that survives quantisation: sha256 over its architecture, its tokens, and its norm weights, which every
+ * quantiser leaves in f32. Two quantisations of one model agree, a fine-tune of it does not.
+ * @returns hex
+ */
+export async function baseFingerprint(gguf: Gguf): Promise<string> {
+  const hash = createHash('sha256');
+  hash.update(`${gguf.string('general.architecture')}\n`);
+  for (const token of gguf.strings('tokenizer.ggml.tokens', [])) hash.update(`${token}\n`);
+  await using file = await openTensors(gguf);
+  // By name, because writers order tensors differently.
+  for (const name of [...gguf.tensors.keys()].sort()) {
+    const tensor = gguf.tensors.get(name)!;
+    if (!name.endsWith('norm.weight') || tensor.shape.length !== 1 || tensor.type.name !== 'f32') continue;
+    hash.update(`${name}\n`);
+    hash.update(await file.read(name));
+  }
+  return hash.digest('hex');
+}
+
+/** @throws LoamError where an adapter's notes say that it was made for another model */
+export async function requireMadeFor(path: string, notes: Notes, { gguf }: Base): Promise<void> {
+  const fingerprint = textNote(notes, keys.baseFingerprint);
+  if (!fingerprint || !gguf || fingerprint === (await baseFingerprint(gguf))) return;
+  const name = textNote(notes, keys.baseName);
+  throw new LoamError({
+    code: 'mismatch',
+    found: `an adapter made for another base model${name ? ` (${name})` : ''}`,
+    expected: `one for ${gguf.path}`,
+    where: path,
+    fix: 'choose the base model it was made for with --model',
+  });
+}
+
+/** What an adapter file says about its base model. @param sha256 of the model's file, hex */
+export async function describeBase(
+  gguf: Gguf,
+  tokenizer: Tokenizer,
+  sha256: string,
+): Promise<{ base: BaseIdentity; stopTokens: number[] }> {
+  return {
+    base: {
+      architecture: gguf.string('general.architecture'),
+      name: gguf.string('general.name', ''),
+      sha256,
+      fingerprint: await baseFingerprint(gguf),
+      templateSha256: tokenizer.template.hash,
+    },
+    stopTokens: stopTokens(tokenizer),
+  };
+}
+
+/** Every token at which generation ends: what a program that uses the adapter should stop at. */
+function stopTokens({ vocabulary }: Tokenizer): number[] {
+  const tokens: number[] = [];
+  for (let token = 0; token < vocabulary.size; token++) if (vocabulary.endsGeneration(token)) tokens.push(token);
+  return tokens;
+}

@@ -1,0 +1,267 @@
+import { LoamError, quote, UnsupportedError } from '../base/errors.js';
+import { dequantize } from '../engine/rows.js';
+import { tensorTypes } from '../engine/tensorTypes.js';
+import { type LayerLinear, layerLinears } from '../families/family.js';
+import { type Gguf, type GgufValue, openTensors } from '../formats/gguf/Gguf.js';
+import { readGguf } from '../formats/gguf/readGguf.js';
+import {
+  encodeGguf,
+  f32,
+  type GgufToWrite,
+  i32s,
+  str,
+  type TensorToWrite,
+  writeGguf,
+} from '../formats/gguf/writeGguf.js';
+import type { ModuleFactors } from '../model/factors.js';
+import { type OneAlpha, oneAlpha } from './alpha.js';
+import { type Base, type BaseIdentity, type LoraBase, requireMadeFor } from './base.js';
+import { keys, type Lora, type LoraModule, maxRank, throwProblems } from './lora.js';
+
+/**
+ * LoRA adapters in GGUF, as stock llama.cpp has them (src/llama-adapter.cpp): for each linear `<weight>.lora_a` [inputs, rank] and
+ * `<weight>.lora_b` [rank, outputs]; llama.cpp adds alpha/rank · B·A·x, with one alpha for all. Ranks may differ between modules.
+ */
+
+/** Keys that say what the file is rather than what the adapter is about. */
+const structural =
+  /^(general\.(type|architecture|alignment|file_type|quantization_version)|adapter\..*|GGUF\..*|split\..*)$/;
+
+/**
+ * Reads a LoRA GGUF from anywhere, in any type that ggml turns into f32, and checks it against its base, before native code sees it:
+ * architecture, which model it was made for, names, shapes, ranks, and that every value is finite. Norms beside the factors (mergekit)
+ * are left out, as llama.cpp leaves them out.
+ * @throws LoamError that lists every mismatch, UnsupportedError for what corrects in another way
+ */
+export async function readLora(path: string, base: Base): Promise<Lora> {
+  const gguf = await openLora(path);
+  const architecture = gguf.string('general.architecture');
+  if (architecture !== base.architecture) {
+    throw new LoamError({
+      code: 'mismatch',
+      found: `an adapter for the architecture ${quote(architecture)}`,
+      expected: `"${base.architecture}", that of the base model`,
+      where: path,
+      fix: 'choose the base model it was made for with --model',
+    });
+  }
+  const notes = new Map([...gguf.metadata].filter(([key]) => !structural.test(key)));
+  // Before the shapes: "made for another base" says more than a list of them.
+  await requireMadeFor(path, notes, base);
+  // llama.cpp reads an absent alpha as 0, and 0 as: no scale at all (llama-adapter.h, get_scale).
+  const alpha = gguf.number('adapter.lora.alpha', 0);
+  if (!Number.isFinite(alpha)) {
+    throw new LoamError({
+      code: 'damaged',
+      found: `adapter.lora.alpha is ${alpha}`,
+      expected: 'a finite number',
+      where: path,
+    });
+  }
+  return { path, architecture, modules: await readModules(gguf, base, alpha), notes };
+}
+
+/** Opens a GGUF file that says that it is a LoRA adapter. */
+async function openLora(path: string): Promise<Gguf> {
+  const gguf = await readGguf(path);
+  const kind = gguf.string('general.type', '');
+  if (kind !== 'adapter' || gguf.string('adapter.type', '') !== 'lora') {
+    throw new LoamError({
+      code: 'wrong-format',
+      found: kind === 'adapter' ? 'an adapter of another kind than LoRA' : 'a GGUF file that is not an adapter',
+      expected: 'a LoRA adapter',
+      where: path,
+      fix: kind === 'adapter' ? undefined : 'pass base models with --model',
+    });
+  }
+  if (gguf.has('adapter.alora.invocation_tokens')) {
+    throw new UnsupportedError({
+      found: 'an activated LoRA, which corrects only what follows certain tokens',
+      expected: 'a LoRA that corrects everything',
+      where: path,
+    });
+  }
+  return gguf;
+}
+
+interface Pair {
+  layer: number;
+  module: LayerLinear;
+  weight: string;
+}
+
+async function readModules(gguf: Gguf, base: LoraBase, alpha: number): Promise<LoraModule[]> {
+  const problems: string[] = [];
+  const pairs: Pair[] = [];
+  for (const name of gguf.tensors.keys()) {
+    if (name.endsWith('_norm.weight')) continue;
+    const match = /^(blk\.(\d+)\.([a-z_]+)\.weight)\.lora_([ab])$/.exec(name);
+    const module = layerLinears.find((linear) => linear === match?.[3]);
+    if (/^(token_embd|output)\.weight\./.test(name)) {
+      problems.push(`${name} corrects the embeddings or the output head, which Loam does not adapt`);
+    } else if (!match || !module || Number(match[2]) >= base.layers) {
+      problems.push(`${quote(name).slice(1, -1)} corrects nothing that the base model has and Loam adapts`);
+    } else if (match[4] === 'a') {
+      pairs.push({ layer: Number(match[2]), module, weight: match[1]! });
+    } else if (!gguf.tensors.has(`${match[1]}.lora_a`)) {
+      problems.push(`${name} has no lora_a beside it`);
+    }
+  }
+  for (const { module, weight } of pairs) checkPair(gguf, base, module, weight, problems);
+  if (pairs.length === 0 && problems.length === 0) problems.push('it holds no lora_a and lora_b tensors');
+  throwProblems(gguf.path, problems);
+
+  const modules: LoraModule[] = [];
+  await using file = await openTensors(gguf);
+  for (const { layer, module, weight } of pairs) {
+    const read = async (part: string) => {
+      const name = `${weight}.${part}`;
+      const values = dequantize(gguf.tensor(name).type, await file.read(name));
+      if (!values.every(Number.isFinite)) problems.push(`${name} holds values that are not finite`);
+      return values;
+    };
+    const a = await read('lora_a');
+    const b = await read('lora_b');
+    const [inputs = 1, rank = 1] = gguf.tensor(`${weight}.lora_a`).shape;
+    const outputs = gguf.tensor(`${weight}.lora_b`).shape[1] ?? 1;
+    modules.push({ layer, module, factors: { inputs, outputs, rank, a, b }, alpha: alpha === 0 ? rank : alpha });
+  }
+  throwProblems(gguf.path, problems);
+  return modules;
+}
+
+function checkPair(gguf: Gguf, base: LoraBase, module: LayerLinear, weight: string, problems: string[]): void {
+  const a = gguf.tensors.get(`${weight}.lora_a`)!;
+  const b = gguf.tensors.get(`${weight}.lora_b`);
+  if (!b) {
+    problems.push(`${weight}.lora_a has no lora_b beside it`);
+    return;
+  }
+  const [inputs, outputs] = base.shape(module);
+  const shape = (t: { shape: readonly number[] }) => `[${t.shape.join(', ')}]`;
+  const two = (t: { shape: readonly number[] }) => [t.shape[0] ?? 1, t.shape[1] ?? 1, ...t.shape.slice(2)] as number[];
+  const [sa, sb] = [two(a), two(b)];
+  if (sa.length > 2 || sa[0] !== inputs) problems.push(`${a.name} is ${shape(a)}, expected [${inputs}, rank]`);
+  if (sb.length > 2 || sb[1] !== outputs) problems.push(`${b.name} is ${shape(b)}, expected [rank, ${outputs}]`);
+  if (sa[1] !== sb[0]) problems.push(`${weight}: rank ${sa[1]} in lora_a and ${sb[0]} in lora_b`);
+  if (sa[1]! > maxRank) problems.push(`${a.name} has rank ${sa[1]}, expected at most ${maxRank}`);
+  for (const { name, type } of [a, b]) {
+    if (/^([iu]\d|f64$|i8$)/.test(type.name) && !type.quantised) {
+      problems.push(`${name} is stored as ${type.name}, expected floats or quantised values`);
+    }
+  }
+}
+
+export interface AdapterToWrite {
+  base: BaseIdentity;
+  modules: readonly ModuleFactors[];
+  /** LoRA's alpha. Only alpha/rank matters to what the adapter does, and that is folded into B. */
+  alpha: number;
+  /** Name shown by tools that list adapters. */
+  name: string;
+  stopTokens: readonly number[];
+  /** Plain JSON: the options the adapter was made with. */
+  recipe: Record<string, unknown>;
+  /** Plain JSON: what was measured. */
+  metrics: Record<string, unknown>;
+  /** Version of Loam. */
+  version: string;
+}
+
+/**
+ * Writes a LoRA adapter as GGUF for stock llama.cpp (src/llama-adapter.cpp): for each linear `<weight>.lora_a` f32 [inputs, rank] and
+ * `<weight>.lora_b` f32 [rank, outputs]; llama.cpp adds alpha/rank · B·A·x. Ranks may differ between modules.
+ *
+ * f32, because llama.cpp would round the activations to the type of A, and the inputs of `ffn_down` can exceed what f16 holds.
+ * @throws LoamError for factors that are not finite, before anything is written
+ */
+export async function writeAdapter(path: string, adapter: AdapterToWrite): Promise<void> {
+  await writeGguf(path, content(path, adapter));
+}
+
+/** The same file in memory. @param where stands for the path in messages */
+export async function encodeAdapter(where: string, adapter: AdapterToWrite): Promise<Uint8Array> {
+  return await encodeGguf(where, content(where, adapter));
+}
+
+function content(path: string, adapter: AdapterToWrite): GgufToWrite {
+  const { base, alpha } = adapter;
+  if (!(alpha > 0) || !Number.isFinite(alpha)) {
+    throw new LoamError({ found: `an alpha of ${alpha}`, expected: 'a number above 0' });
+  }
+  const metadata: [string, GgufValue][] = [
+    ['general.type', str('adapter')],
+    ['general.architecture', str(base.architecture)],
+    ['general.name', str(adapter.name)],
+    ['adapter.type', str('lora')],
+    ['adapter.lora.alpha', f32(alpha)],
+    [keys.version, str(adapter.version)],
+    [keys.baseName, str(base.name)],
+    [keys.baseSha256, str(base.sha256)],
+    [keys.baseFingerprint, str(base.fingerprint)],
+    [keys.templateSha256, str(base.templateSha256)],
+    [keys.stopTokens, i32s(adapter.stopTokens)],
+    [keys.recipe, str(JSON.stringify(adapter.recipe))],
+    [keys.metrics, str(JSON.stringify(adapter.metrics))],
+  ];
+  const tensors: TensorToWrite[] = [];
+  for (const { layer, module, factors } of adapter.modules) {
+    const { inputs, outputs, rank } = factors;
+    if (rank === 0) continue;
+    const name = `blk.${layer}.${module}.weight`;
+    const { a, b } = balance(factors, rank / alpha, name);
+    tensors.push(
+      { name: `${name}.lora_a`, type: tensorTypes.f32, shape: [inputs, rank], data: bytesOf(a) },
+      { name: `${name}.lora_b`, type: tensorTypes.f32, shape: [rank, outputs], data: bytesOf(b) },
+    );
+  }
+  if (tensors.length === 0) throw new LoamError({ found: 'an adapter that corrects nothing', where: path });
+  return { metadata, tensors };
+}
+
+/** A and B times `scale` in all, shared so that both have the same largest value: neither loses bits if converted to f16 later. */
+function balance({ a, b }: { a: Float32Array; b: Float32Array }, scale: number, name: string) {
+  const largest = (values: Float32Array) => values.reduce((max, x) => Math.max(max, Math.abs(x)), 0);
+  const [sizeA, sizeB] = [largest(a), largest(b)];
+  if (![...[sizeA, sizeB]].every(Number.isFinite) || a.some(Number.isNaN) || b.some(Number.isNaN)) {
+    throw new LoamError({
+      found: 'factors that are not finite numbers',
+      where: name,
+      fix: 'use fewer or other examples',
+    });
+  }
+  const shift = sizeA > 0 && sizeB > 0 ? Math.sqrt((scale * sizeB) / sizeA) : Math.sqrt(scale);
+  return { a: a.map((x) => x * shift), b: b.map((x) => (x * scale) / shift) };
+}
+
+function bytesOf(values: Float32Array): Uint8Array {
+  return new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
+}
+
+/**
+ * Writes an adapter as LoRA GGUF without changing a bit of its factors where one alpha for all modules can say what they are scaled by;
+ * see `oneAlpha` for what happens otherwise, and the result for how often it did.
+ * @throws LoamError for an adapter without modules
+ */
+export async function writeLora(path: string, lora: Omit<Lora, 'path'>): Promise<Omit<OneAlpha, 'modules'>> {
+  if (lora.modules.length === 0) throw new LoamError({ found: 'an adapter that corrects nothing', where: path });
+  const { alpha, modules, shifted, padded, rounded } = oneAlpha(lora.modules);
+  const metadata = new Map<string, GgufValue>([
+    ['general.type', str('adapter')],
+    ['general.architecture', str(lora.architecture)],
+    ['adapter.type', str('lora')],
+    ['adapter.lora.alpha', f32(alpha)],
+  ]);
+  for (const [key, value] of lora.notes) if (!metadata.has(key)) metadata.set(key, value);
+  const bytes = (values: Float32Array) => new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
+  const tensors = modules.flatMap(({ layer, module, factors }): TensorToWrite[] => {
+    const { inputs, outputs, rank, a, b } = factors;
+    const name = `blk.${layer}.${module}.weight`;
+    return [
+      { name: `${name}.lora_a`, type: tensorTypes.f32, shape: [inputs, rank], data: bytes(a) },
+      { name: `${name}.lora_b`, type: tensorTypes.f32, shape: [rank, outputs], data: bytes(b) },
+    ];
+  });
+  await writeGguf(path, { metadata, tensors });
+  return { alpha, shifted, padded, rounded };
+}
