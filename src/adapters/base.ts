@@ -1,24 +1,19 @@
 import { createHash } from 'node:crypto';
 import { stat } from 'node:fs/promises';
 import { LoamError } from '../base/errors.js';
-import type { LayerLinear } from '../families/family.js';
+import type { Family, Sizes } from '../families/family.js';
 import { type Gguf, openTensors } from '../formats/gguf/Gguf.js';
 import { readGguf } from '../formats/gguf/readGguf.js';
-import { type Hyperparameters, linearShape, readHyperparameters } from '../model/hyperparameters.js';
+import { type Hyperparameters, readHyperparameters } from '../model/hyperparameters.js';
 import type { Tokenizer } from '../model/tokenizer.js';
 import { keys, type Notes, textNote } from './lora.js';
 import { hfBase } from './peft/names.js';
 
 /** The base model of an adapter: what must be known of it, without its weights, to read, check and convert an adapter of it. */
-export interface LoraBase {
+export interface LoraBase extends Sizes {
   /** Where this is known from, for errors. */
   readonly path: string;
-  readonly architecture: string;
-  readonly layers: number;
-  readonly heads: number;
-  readonly kvHeads: number;
-  /** ggml order: [inputs, outputs]. */
-  shape(module: LayerLinear): readonly [number, number];
+  readonly family: Family;
 }
 
 /** A base in a GGUF file, or in a Hugging Face folder, of which only config.json is read. */
@@ -47,16 +42,7 @@ export async function openAnyBase(path: string): Promise<Base> {
 
 /** The base that an opened `Model` is. */
 export function ggufBase({ gguf, hyper }: { gguf: Gguf; hyper: Hyperparameters }): GgufBase {
-  return {
-    path: gguf.path,
-    architecture: hyper.architecture.name,
-    layers: hyper.layers,
-    heads: hyper.heads,
-    kvHeads: hyper.kvHeads,
-    shape: (module) => linearShape(hyper, module),
-    gguf,
-    hyper,
-  };
+  return { ...hyper, path: gguf.path, gguf, hyper };
 }
 
 /** What an adapter says about its base model. Empty strings where the file does not say. */

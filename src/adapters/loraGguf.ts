@@ -1,7 +1,7 @@
 import { LoamError, quote, UnsupportedError } from '../base/errors.js';
 import { dequantize } from '../engine/rows.js';
 import { tensorTypes } from '../engine/tensorTypes.js';
-import { type LayerLinear, layerLinears } from '../families/family.js';
+import { type LayerLinear, linearsOf } from '../families/family.js';
 import { type Gguf, type GgufValue, openTensors } from '../formats/gguf/Gguf.js';
 import { readGguf } from '../formats/gguf/readGguf.js';
 import {
@@ -14,6 +14,7 @@ import {
   writeGguf,
 } from '../formats/gguf/writeGguf.js';
 import type { ModuleFactors } from '../model/factors.js';
+import { linearShape } from '../model/hyperparameters.js';
 import { type OneAlpha, oneAlpha } from './alpha.js';
 import { type Base, type BaseIdentity, type LoraBase, requireMadeFor } from './base.js';
 import { keys, type Lora, type LoraModule, maxRank, throwProblems } from './lora.js';
@@ -36,11 +37,11 @@ const structural =
 export async function readLora(path: string, base: Base): Promise<Lora> {
   const gguf = await openLora(path);
   const architecture = gguf.string('general.architecture');
-  if (architecture !== base.architecture) {
+  if (architecture !== base.family.name) {
     throw new LoamError({
       code: 'mismatch',
       found: `an adapter for the architecture ${quote(architecture)}`,
-      expected: `"${base.architecture}", that of the base model`,
+      expected: `"${base.family.name}", that of the base model`,
       where: path,
       fix: 'choose the base model it was made for with --model',
     });
@@ -96,7 +97,7 @@ async function readModules(gguf: Gguf, base: LoraBase, alpha: number): Promise<L
   for (const name of gguf.tensors.keys()) {
     if (name.endsWith('_norm.weight')) continue;
     const match = /^(blk\.(\d+)\.([a-z_]+)\.weight)\.lora_([ab])$/.exec(name);
-    const module = layerLinears.find((linear) => linear === match?.[3]);
+    const module = linearsOf(base.family).find((linear) => linear === match?.[3]);
     if (/^(token_embd|output)\.weight\./.test(name)) {
       problems.push(`${name} corrects the embeddings or the output head, which Loam does not adapt`);
     } else if (!match || !module || Number(match[2]) >= base.layers) {
@@ -137,7 +138,7 @@ function checkPair(gguf: Gguf, base: LoraBase, module: LayerLinear, weight: stri
     problems.push(`${weight}.lora_a has no lora_b beside it`);
     return;
   }
-  const [inputs, outputs] = base.shape(module);
+  const [inputs, outputs] = linearShape(base, module);
   const shape = (t: { shape: readonly number[] }) => `[${t.shape.join(', ')}]`;
   const two = (t: { shape: readonly number[] }) => [t.shape[0] ?? 1, t.shape[1] ?? 1, ...t.shape.slice(2)] as number[];
   const [sa, sb] = [two(a), two(b)];

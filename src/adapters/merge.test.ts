@@ -12,6 +12,7 @@ import { readTensorBytes } from '../formats/gguf/Gguf.js';
 import { readGguf } from '../formats/gguf/readGguf.js';
 import { openSafetensorsFolder, writeSafetensorsFolder } from '../formats/safetensorsFolder.js';
 import { byLayer, PlacedLora } from '../model/factors.js';
+import { linearShape } from '../model/hyperparameters.js';
 import { Model } from '../model/model.js';
 import { forwardNodes, sequenceLogits } from '../testing/forward.js';
 import { meanKl } from '../testing/kl.js';
@@ -37,7 +38,7 @@ async function someLora(path: string): Promise<Lora> {
     layerLinears
       .filter((_, i) => (i + layer) % 2 === 0)
       .map((module) => {
-        const [inputs, outputs] = base.shape(module);
+        const [inputs, outputs] = linearShape(base, module);
         const factors = { inputs, outputs, rank: 3, a: normal(3 * inputs, 0.2), b: normal(3 * outputs, 0.2) };
         return { layer, module, factors, alpha: 6 };
       }),
@@ -129,11 +130,11 @@ describe('an adapter merged into a Hugging Face folder', () => {
   const weights = new Map<string, Float32Array>();
   for (const layer of [0, 1]) {
     for (const module of layerLinears) {
-      const [inputs, outputs] = base.shape(module);
+      const [inputs, outputs] = linearShape(base, module);
       weights.set(`${hfName(layer, module)}.weight`, normal(inputs * outputs, 0.2));
     }
   }
-  const [inputs, outputs] = base.shape('attn_q');
+  const [inputs, outputs] = linearShape(base, 'attn_q');
   const factors = { inputs, outputs, rank: 2, a: normal(2 * inputs, 0.3), b: normal(2 * outputs, 0.3) };
   const lora: Lora = {
     path: 'adapter',

@@ -151,7 +151,7 @@ export async function mergeHf(
   await using source = await openSafetensorsFolder(folder);
   const corrections = new Map<string, Factors>();
   for (const module of lora.modules) {
-    const name = weightName(source, module.layer, moduleName(module.layer, module.module));
+    const name = weightName(source, module.layer, moduleName(base.family, module.layer, module.module));
     corrections.set(name, permuteFactors(foldAlpha(module), base, module.module, 'toHf'));
   }
   const sums = { noise: 0, correction: 0 };

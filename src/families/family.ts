@@ -1,4 +1,71 @@
 import type { RopeParameters } from '../engine/operations.js';
+import type { HuggingFace } from './huggingFace.js';
+
+/**
+ * What distinguishes one model family from another, as data: one row that the forward graph, the tables of tensors, conversion and
+ * PEFT follow. A family is one file beside this one, and a line in `index.ts`; nothing else names it.
+ */
+export interface Family {
+  /** `general.architecture` in the file. */
+  readonly name: string;
+  readonly title: string;
+  /** What a layer holds, in the order data flows through it. */
+  readonly layer: readonly LayerRow[];
+  readonly block: Block;
+  /** Chat template of the family's instruct models, for files without one; `marker` is a token that they then have. */
+  readonly template?: { readonly marker: string; readonly source: string };
+  readonly huggingFace: HuggingFace;
+}
+
+/** How the forward graph (`model/block.ts`) computes with them. */
+export interface Block {
+  /** How rotary embeddings pair the dimensions of a head (llama-model.cpp, llama_model_rope_type). */
+  readonly rope: RopeParameters['mode'];
+  /** Tensors that may hold factors of the rotation's frequencies, `<name>.weight`; the first is what Loam computes with. */
+  readonly ropeFactors?: readonly string[];
+  readonly activation: 'swiglu' | 'geglu';
+  /** llama.cpp scales queries, instead of the scores: the same but for rounding. */
+  readonly scaledQueries?: boolean;
+  readonly local?: LocalAttention;
+  /** @param read a number of the file, by its key behind the family's name */
+  readonly scales?: (sizes: Sizes, read: (key: string, fallback: number) => number) => Scales;
+}
+
+/** Layers that see only the last tokens, with a rotation of their own, between layers that see everything. */
+export interface LocalAttention {
+  /** Of so many layers the last one sees everything. */
+  readonly period: number;
+  /** Base of the rotation in the layers that see the last tokens only, where the file does not say. */
+  readonly ropeBase: number;
+}
+
+/** Constants of the graph; without one: 1, and for attention 1/√headDim. */
+export interface Scales {
+  /** Factor of the embeddings that enter the residual stream. The output head reads them as they are. */
+  readonly embedding?: number;
+  /** Factor of the scores of attention. */
+  readonly attention?: number;
+}
+
+/** Sizes of a model that its layers' tensors are made of. */
+export interface Sizes {
+  readonly layers: number;
+  /** Width of the residual stream. */
+  readonly embedding: number;
+  readonly heads: number;
+  /** Heads of keys and values; each serves heads / kvHeads query heads (Ainslie et al. 2023). */
+  readonly kvHeads: number;
+  readonly headDim: number;
+  readonly feedForward: number;
+}
+
+/** Of all queries, or all keys, of a token; the others are sizes themselves. */
+type Width = 'query' | 'keyValue' | 'embedding' | 'headDim' | 'feedForward';
+
+function widthOf(sizes: Sizes, width: Width): number {
+  if (width === 'query') return sizes.heads * sizes.headDim;
+  return width === 'keyValue' ? sizes.kvHeads * sizes.headDim : sizes[width];
+}
 
 /** A weight of a layer as its file names it: `blk.<l>.<name>.weight` (and `.bias` where the family has one). */
 export type LayerLinear = 'attn_q' | 'attn_k' | 'attn_v' | 'attn_output' | 'ffn_gate' | 'ffn_up' | 'ffn_down';
@@ -10,108 +77,40 @@ export type HeadNorm = 'attn_q_norm' | 'attn_k_norm';
 export type PostNorm = 'post_attention_norm' | 'post_ffw_norm';
 export type LayerNorm = InputNorm | HeadNorm | PostNorm;
 
-/** Layers that see only the last tokens, with a rotation of their own, between layers that see everything. */
-export interface LocalAttention {
-  /** Of so many layers the last one sees everything. */
-  readonly period: number;
-  /** Base of the rotation in the layers that see the last tokens only, where the file does not say. */
-  readonly ropeBase: number;
-}
-
-/** What distinguishes one model family from another: a description that the one forward graph follows. */
-export interface Architecture {
-  /** `general.architecture` in the file. */
-  readonly name: string;
-  readonly title: string;
-  /** How rotary embeddings pair the dimensions of a head (llama-model.cpp, llama_model_rope_type). */
-  readonly rope: RopeParameters['mode'];
-  /** The file may hold factors of the rotation's frequencies (Llama 3). */
-  readonly ropeFactors: boolean;
-  readonly activation: 'swiglu' | 'geglu';
-  /** Linears that may have a bias. */
-  readonly biases: readonly LayerLinear[];
-  readonly headNorms: boolean;
-  readonly postNorms: boolean;
-  /** Embeddings enter the residual stream multiplied by the root of their width. The output head reads them as they are. */
-  readonly scaledEmbedding: boolean;
-  /** llama.cpp scales queries, instead of the scores: the same but for rounding. */
-  readonly scaledQueries: boolean;
-  readonly localAttention?: LocalAttention;
+/** A linear, which LoRA may adapt. */
+export interface LinearRow {
+  readonly name: LayerLinear;
+  /** Its module in a layer of transformers' model, which PEFT adapts: `model.layers.<l>.<module>`. */
+  readonly module: string;
+  readonly inputs: Width;
+  readonly outputs: Width;
   /**
-   * The largest models of the family: where there are so many layers, attention scores are divided by the root of
-   * embedding / heads instead of the head's width.
+   * GGUF has the rows of each head in another order than Hugging Face, whose rotation pairs dimension k of a head with k + headDim/2,
+   * llama.cpp's 2k with 2k + 1 (conversion/llama.py, `permute`).
    */
-  readonly wideAttentionScaleAt?: number;
-  /** Chat template of the family's instruct models, for files without one; `marker` is a token that they then have. */
-  readonly template?: { readonly marker: string; readonly source: string };
+  readonly interleaved?: 'heads' | 'kvHeads';
+  /** Published models have a bias there, or a file may hold one. */
+  readonly bias?: 'usual' | 'possible';
 }
 
-const attention = ['attn_q', 'attn_k', 'attn_v'] as const;
-/** The turns of Gemma (https://ai.google.dev/gemma/docs/core/prompt-structure): a system message opens the user's first turn. */
-const gemmaTurns =
-  "{{ bos_token }}{% set system = messages[0].content + '\\n\\n' if messages[0].role == 'system' else '' %}" +
-  "{% set turns = messages[1:] if messages[0].role == 'system' else messages %}" +
-  "{% for message in turns %}{{ '<start_of_turn>' + ('model' if message.role == 'assistant' else 'user') + '\\n' }}" +
-  "{{ (system if loop.first else '') + message.content | trim }}{{ '<end_of_turn>\\n' }}{% endfor %}" +
-  "{% if add_generation_prompt %}{{ '<start_of_turn>model\\n' }}{% endif %}";
+export interface NormRow {
+  readonly name: LayerNorm;
+  readonly module: string;
+  readonly width: 'embedding' | 'headDim';
+}
 
-/** Every family Loam can run, by `general.architecture`. Each follows the file of that name in llama.cpp's src/models. */
-export const architectures: Readonly<Record<string, Architecture>> = {
-  llama: {
-    name: 'llama',
-    title: 'Llama (TinyLlama, SmolLM2, Llama 3)',
-    rope: 'norm',
-    ropeFactors: true,
-    activation: 'swiglu',
-    biases: [...attention, 'attn_output', 'ffn_gate', 'ffn_up', 'ffn_down'],
-    headNorms: false,
-    postNorms: false,
-    scaledEmbedding: false,
-    scaledQueries: false,
-  },
-  qwen2: {
-    name: 'qwen2',
-    title: 'Qwen2 and Qwen2.5',
-    rope: 'neox',
-    ropeFactors: false,
-    activation: 'swiglu',
-    biases: attention,
-    headNorms: false,
-    postNorms: false,
-    scaledEmbedding: false,
-    scaledQueries: false,
-  },
-  qwen3: {
-    name: 'qwen3',
-    title: 'Qwen3',
-    rope: 'neox',
-    ropeFactors: false,
-    activation: 'swiglu',
-    biases: attention,
-    headNorms: true,
-    postNorms: false,
-    scaledEmbedding: false,
-    scaledQueries: false,
-  },
-  gemma3: {
-    name: 'gemma3',
-    title: 'Gemma 3 (text)',
-    rope: 'neox',
-    ropeFactors: false,
-    activation: 'geglu',
-    biases: attention,
-    headNorms: true,
-    postNorms: true,
-    scaledEmbedding: true,
-    scaledQueries: true,
-    localAttention: { period: 6, ropeBase: 10000 },
-    // The 27B model.
-    wideAttentionScaleAt: 62,
-    template: { marker: '<start_of_turn>', source: gemmaTurns },
-  },
-};
+export type LayerRow = LinearRow | NormRow;
 
-/** The linears of a layer that LoRA may adapt, in the order data flows through them. */
+const isLinear = (row: LayerRow): row is LinearRow => 'inputs' in row;
+
+/** The rows of a family's linears, in the order data flows through them. */
+export const linearRows = ({ layer }: Family): LinearRow[] => layer.filter(isLinear);
+export const normRows = ({ layer }: Family): NormRow[] => layer.filter((row): row is NormRow => !isLinear(row));
+
+/** The linears that LoRA may adapt in a family, in the order data flows through them. */
+export const linearsOf = (family: Family): LayerLinear[] => linearRows(family).map(({ name }) => name);
+
+/** Those of all families, in that order. */
 export const layerLinears: readonly LayerLinear[] = [
   'attn_q',
   'attn_k',
@@ -122,17 +121,56 @@ export const layerLinears: readonly LayerLinear[] = [
   'ffn_down',
 ];
 
-/** Norms of a layer of a family. */
-export function layerNorms({ headNorms, postNorms }: Architecture): LayerNorm[] {
-  return [
-    'attn_norm',
-    'ffn_norm',
-    ...(headNorms ? (['attn_q_norm', 'attn_k_norm'] as const) : []),
-    ...(postNorms ? (['post_attention_norm', 'post_ffw_norm'] as const) : []),
-  ];
+/** @throws RangeError for a linear that the family does not have */
+export function linearRow(family: Family, linear: LayerLinear): LinearRow {
+  const row = linearRows(family).find(({ name }) => name === linear);
+  if (!row) throw new RangeError(`${family.title} has no ${linear}`);
+  return row;
+}
+
+/** ggml-order shape [inputs, outputs] of a linear. */
+export function rowShape(sizes: Sizes, { inputs, outputs }: LinearRow): [number, number] {
+  return [widthOf(sizes, inputs), widthOf(sizes, outputs)];
 }
 
 /** The norm that stands between a linear and the residual stream, where the family has one. */
 export function postNormOf(linear: 'attn_output' | 'ffn_down'): PostNorm {
   return linear === 'attn_output' ? 'post_attention_norm' : 'post_ffw_norm';
+}
+
+/** Whether layers norm what they write before it is added to the residual stream. */
+export const hasPostNorms = (family: Family): boolean => normRows(family).some(({ name }) => name.startsWith('post_'));
+
+interface UsualLayer {
+  /** Rows of queries and keys stand head by head in another order than in Hugging Face's folder. */
+  interleaved?: boolean;
+  /** Of queries, keys and values. */
+  biases?: LinearRow['bias'];
+  /** Of all other linears. */
+  moreBiases?: LinearRow['bias'];
+  headNorms?: boolean;
+}
+
+/** The layer of Llama (Touvron et al. 2023), which most families have kept but for a few points. */
+export function usualLayer(own: UsualLayer): LayerRow[] {
+  const { interleaved, biases: bias, moreBiases } = own;
+  const headNorms: LayerRow[] = [
+    { name: 'attn_q_norm', module: 'self_attn.q_norm', width: 'headDim' },
+    { name: 'attn_k_norm', module: 'self_attn.k_norm', width: 'headDim' },
+  ];
+  const heads = (which: LinearRow['interleaved']) => ({ bias, interleaved: interleaved ? which : undefined });
+  const [from, to] = [{ inputs: 'embedding' }, { outputs: 'embedding', bias: moreBiases }] as const;
+  const forward = { ...from, outputs: 'feedForward', bias: moreBiases } as const;
+  return [
+    { name: 'attn_norm', module: 'input_layernorm', width: 'embedding' },
+    { name: 'attn_q', module: 'self_attn.q_proj', ...from, outputs: 'query', ...heads('heads') },
+    { name: 'attn_k', module: 'self_attn.k_proj', ...from, outputs: 'keyValue', ...heads('kvHeads') },
+    { name: 'attn_v', module: 'self_attn.v_proj', ...from, outputs: 'keyValue', bias },
+    ...(own.headNorms ? headNorms : []),
+    { name: 'attn_output', module: 'self_attn.o_proj', inputs: 'query', ...to },
+    { name: 'ffn_norm', module: 'post_attention_layernorm', width: 'embedding' },
+    { name: 'ffn_gate', module: 'mlp.gate_proj', ...forward },
+    { name: 'ffn_up', module: 'mlp.up_proj', ...forward },
+    { name: 'ffn_down', module: 'mlp.down_proj', inputs: 'feedForward', ...to },
+  ];
 }

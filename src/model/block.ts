@@ -2,13 +2,14 @@ import type { Operations } from '../engine/operations.js';
 import type { Linear } from '../engine/placement.js';
 import type { Tensor } from '../engine/tensor.js';
 import {
-  type Architecture,
+  type Family,
   type HeadNorm,
   type InputNorm,
   type LayerLinear,
   type LayerNorm,
-  layerLinears,
-  layerNorms,
+  linearRows,
+  linearsOf,
+  normRows,
   postNormOf,
 } from '../families/family.js';
 import type { Hyperparameters } from './hyperparameters.js';
@@ -63,7 +64,7 @@ export type Attending = Omit<BatchInputs, keyof Positions>;
 
 /** y = W·x (+ bias) (+ LoRA); x [inputs, n] -> [outputs, n]. */
 export function project(ops: Operations, layer: BlockWeights, part: LayerLinear, x: Tensor, lora?: LayerLora): Tensor {
-  let y = layer.linears[part].apply(ops, x);
+  let y = layer.linears[part]!.apply(ops, x);
   const bias = layer.biases[part];
   if (bias) y = ops.add(y, bias);
   const low = lora?.[part];
@@ -137,7 +138,7 @@ export function attention(
   const { length: T, sequences: B } = batch;
   const { headDim, heads, kvHeads } = h;
   // Where keys are f16, flash attention rounds queries to it too: scaled before or after, as llama.cpp does for the family.
-  const scaled = batch.halfKeys && h.architecture.scaledQueries;
+  const scaled = batch.halfKeys && h.family.block.scaledQueries;
   const asked = scaled ? ops.scale(queries, h.attentionScale) : queries;
   // Keys of a prefix are the same for all sequences, so these attend as one long sequence whose mask keeps them apart: the queries
   // share the prefix instead of each having a copy of it, and fill the kernel's tiles (64 queries), which short sequences don't.
@@ -199,7 +200,7 @@ export function feedForward(
   const input = normed(ops, h, x, layer.norms.ffn_norm);
   const gate = project(ops, layer, 'ffn_gate', input, lora);
   const up = project(ops, layer, 'ffn_up', input, lora);
-  return h.architecture.activation === 'geglu' ? ops.geglu(gate, up) : ops.swiglu(gate, up);
+  return h.family.block.activation === 'geglu' ? ops.geglu(gate, up) : ops.swiglu(gate, up);
 }
 
 /** Residual stream after the block: x + ffn_down(inner), normed before it is added where the family does so. */
@@ -259,6 +260,8 @@ export function block(
   return rest(ops, h, layer, x, context, lora, rows);
 }
 
+/** Weights of the linears that the family has. */
+export type Linears = Readonly<Partial<Record<LayerLinear, Linear>>>;
 /** Weights of a layer's norms, f32: [headDim] for those of heads, else [embedding]. */
 type LayerNorms = Readonly<Record<InputNorm, Tensor> & Partial<Record<LayerNorm, Tensor>>>;
 
@@ -266,7 +269,7 @@ type LayerNorms = Readonly<Record<InputNorm, Tensor> & Partial<Record<LayerNorm,
 export class Layer implements Disposable {
   private constructor(
     readonly index: number,
-    readonly linears: Readonly<Record<LayerLinear, Linear>>,
+    readonly linears: Linears,
     readonly norms: LayerNorms,
     readonly biases: Readonly<Partial<Record<LayerLinear, Tensor>>>,
     private readonly owned: Disposable[],
@@ -275,7 +278,7 @@ export class Layer implements Disposable {
 
   static async load(
     weights: Weights,
-    architecture: Architecture,
+    family: Family,
     index: number,
     place: (name: string) => Promise<Linear> = (tensor) => weights.linear(tensor),
   ): Promise<Layer> {
@@ -289,19 +292,16 @@ export class Layer implements Disposable {
     try {
       const linears: Partial<Record<LayerLinear, Linear>> = {};
       const biases: Partial<Record<LayerLinear, Tensor>> = {};
-      for (const part of layerLinears) {
+      for (const { name: part, bias } of linearRows(family)) {
         const linear = await place(name(part));
         owned.push(linear);
         linears[part] = linear;
-        if (architecture.biases.includes(part) && weights.has(name(part, 'bias')))
-          biases[part] = await plain(name(part, 'bias'));
+        if (bias && weights.has(name(part, 'bias'))) biases[part] = await plain(name(part, 'bias'));
       }
       const norms: Partial<Record<LayerNorm, Tensor>> = {};
-      for (const norm of layerNorms(architecture)) norms[norm] = await plain(name(norm));
-      const names = layerLinears.map((part) => name(part));
-      return new Layer(index, linears as Record<LayerLinear, Linear>, norms as LayerNorms, biases, owned, () =>
-        weights.release(names),
-      );
+      for (const { name: norm } of normRows(family)) norms[norm] = await plain(name(norm));
+      const names = linearsOf(family).map((part) => name(part));
+      return new Layer(index, linears, norms as LayerNorms, biases, owned, () => weights.release(names));
     } catch (error) {
       for (const item of owned) item[Symbol.dispose]();
       throw error;

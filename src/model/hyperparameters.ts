@@ -2,26 +2,21 @@ import { LoamError, UnsupportedError } from '../base/errors.js';
 import { listFirst } from '../base/format.js';
 import type { RopeParameters } from '../engine/operations.js';
 import {
-  type Architecture,
-  architectures,
+  type Family,
   type LayerLinear,
-  type LayerNorm,
-  layerLinears,
-  layerNorms,
+  linearRow,
+  linearRows,
+  normRows,
+  rowShape,
+  type Sizes,
 } from '../families/family.js';
+import { limits } from '../families/huggingFace.js';
+import { families } from '../families/index.js';
 import type { Gguf } from '../formats/gguf/Gguf.js';
 
 /** Sizes and constants of a model, read from its file. */
-export interface Hyperparameters {
-  readonly architecture: Architecture;
-  readonly layers: number;
-  /** Width of the residual stream. */
-  readonly embedding: number;
-  readonly heads: number;
-  /** Heads of keys and values; each serves heads / kvHeads query heads (Ainslie et al. 2023). */
-  readonly kvHeads: number;
-  readonly headDim: number;
-  readonly feedForward: number;
+export interface Hyperparameters extends Sizes {
+  readonly family: Family;
   readonly vocabulary: number;
   /** Tokens the model was trained to read. */
   readonly contextLength: number;
@@ -41,9 +36,6 @@ export interface Hyperparameters {
     readonly layers: readonly boolean[];
   };
 }
-
-/** Bounds far above every published model of these families; beyond them a file is damaged or hostile. */
-const limits = { layers: 1024, width: 1 << 17, heads: 4096, vocabulary: 1 << 21, context: 1 << 27 } as const;
 
 function whole(gguf: Gguf, key: string, max: number, fallback?: number): number {
   const value = fallback === undefined ? gguf.number(key) : gguf.number(key, fallback);
@@ -67,8 +59,8 @@ function finite(gguf: Gguf, key: string, fallback: number): number {
 }
 
 /** RoPE scaling as llama.cpp derives it (llama-context.cpp, llama_context constructor). */
-function readRope(gguf: Gguf, a: Architecture, headDim: number, contextLength: number): RopeParameters {
-  const key = (name: string) => `${a.name}.rope.${name}`;
+function readRope(gguf: Gguf, { name, block }: Family, headDim: number, contextLength: number): RopeParameters {
+  const key = (part: string) => `${name}.rope.${part}`;
   const type = gguf.string(key('scaling.type'), 'linear');
   if (!['none', 'linear', 'yarn'].includes(type)) {
     throw new UnsupportedError({
@@ -80,7 +72,7 @@ function readRope(gguf: Gguf, a: Architecture, headDim: number, contextLength: n
   const factor = finite(gguf, key('scaling.factor'), finite(gguf, key('scale_linear'), 0));
   return {
     dimensions: whole(gguf, key('dimension_count'), headDim, headDim),
-    mode: a.rope,
+    mode: block.rope,
     contextOriginal: whole(gguf, key('scaling.original_context_length'), limits.context, contextLength),
     base: finite(gguf, key('freq_base'), 10000),
     scale: type === 'none' || factor === 0 ? 1 : 1 / factor,
@@ -92,12 +84,18 @@ function readRope(gguf: Gguf, a: Architecture, headDim: number, contextLength: n
 }
 
 /** Which layers see the last tokens only, and how they rotate (llama.cpp, src/models/gemma3.cpp, load_arch_hparams). */
-function readLocal(gguf: Gguf, a: Architecture, layers: number, rope: RopeParameters): Hyperparameters['local'] {
-  const key = (name: string) => `${a.name}.${name}`;
+function readLocal(
+  gguf: Gguf,
+  { name, block }: Family,
+  layers: number,
+  rope: RopeParameters,
+): Hyperparameters['local'] {
+  const key = (part: string) => `${name}.${part}`;
+  const { local } = block;
   const window = gguf.number(key('attention.sliding_window'), 0);
-  if (!a.localAttention || window === 0) return undefined;
-  const period = whole(gguf, key('attention.sliding_window_pattern'), limits.layers, a.localAttention.period);
-  const base = finite(gguf, key('rope.freq_base_swa'), a.localAttention.ropeBase);
+  if (!local || window === 0) return undefined;
+  const period = whole(gguf, key('attention.sliding_window_pattern'), limits.layers, local.period);
+  const base = finite(gguf, key('rope.freq_base_swa'), local.ropeBase);
   return {
     window: whole(gguf, key('attention.sliding_window'), limits.context),
     rope: { ...rope, base, scale: 1 },
@@ -106,8 +104,8 @@ function readLocal(gguf: Gguf, a: Architecture, layers: number, rope: RopeParame
 }
 
 /** Refuses what a file of a known family may ask for and the graph does not compute. */
-function refuseVariants(gguf: Gguf, a: Architecture, headDim: number): void {
-  const key = (part: string) => `${a.name}.${part}`;
+function refuseVariants(gguf: Gguf, { name, title }: Family, headDim: number): void {
+  const key = (part: string) => `${name}.${part}`;
   const same = (part: string) => gguf.number(key(part), headDim) === headDim;
   const problems: string[] = [];
   if (gguf.number(key('expert_count'), 0) > 0) problems.push('a mixture-of-experts model');
@@ -118,7 +116,7 @@ function refuseVariants(gguf: Gguf, a: Architecture, headDim: number): void {
   if (problems.length === 0) return;
   throw new UnsupportedError({
     found: problems.join(', '),
-    expected: `a dense ${a.title} model as first published`,
+    expected: `a dense ${title} model as first published`,
     where: gguf.path,
     fix: 'choose a model that `loam models list` does not mark as unsupported',
   });
@@ -130,7 +128,7 @@ function refuseVariants(gguf: Gguf, a: Architecture, headDim: number): void {
  */
 export function readHyperparameters(gguf: Gguf): Hyperparameters {
   const name = gguf.string('general.architecture');
-  const architecture = Object.hasOwn(architectures, name) ? architectures[name] : undefined;
+  const family = families.get(name);
   const kind = gguf.string('general.type', 'model');
   if (kind !== 'model') {
     throw new LoamError({
@@ -140,66 +138,50 @@ export function readHyperparameters(gguf: Gguf): Hyperparameters {
       fix: kind === 'adapter' ? 'pass it with --adapter or --teacher, and the base model with --model' : undefined,
     });
   }
-  if (!architecture) {
+  if (!family) {
     throw new UnsupportedError({
       found: `a model of the architecture "${name}"`,
-      expected: `one of ${Object.keys(architectures).join(', ')}`,
+      expected: `one of ${[...families.keys()].join(', ')}`,
       where: gguf.path,
       fix: 'choose a model that `loam models list` does not mark as unsupported',
     });
   }
   const key = (part: string) => `${name}.${part}`;
   const embedding = whole(gguf, key('embedding_length'), limits.width);
-  const layers = whole(gguf, key('block_count'), limits.layers);
   const heads = whole(gguf, key('attention.head_count'), limits.heads);
-  const kvHeads = whole(gguf, key('attention.head_count_kv'), limits.heads, heads);
-  const headDim = whole(gguf, key('attention.key_length'), limits.width, Math.floor(embedding / heads));
-  refuseVariants(gguf, architecture, headDim);
-  const contextLength = whole(gguf, key('context_length'), limits.context);
-  const rope = readRope(gguf, architecture, headDim, contextLength);
-  const hyper: Hyperparameters = {
-    architecture,
-    layers,
+  const sizes: Sizes = {
+    layers: whole(gguf, key('block_count'), limits.layers),
     embedding,
     heads,
-    kvHeads,
-    headDim,
+    kvHeads: whole(gguf, key('attention.head_count_kv'), limits.heads, heads),
+    headDim: whole(gguf, key('attention.key_length'), limits.width, Math.floor(embedding / heads)),
     feedForward: whole(gguf, key('feed_forward_length'), limits.width),
+  };
+  refuseVariants(gguf, family, sizes.headDim);
+  const contextLength = whole(gguf, key('context_length'), limits.context);
+  const rope = readRope(gguf, family, sizes.headDim, contextLength);
+  const scales = family.block.scales?.(sizes, (part, fallback) => finite(gguf, key(part), fallback));
+  const hyper: Hyperparameters = {
+    family,
+    ...sizes,
     vocabulary: gguf.tensor('token_embd.weight').shape[1] ?? 1,
     contextLength,
     normEpsilon: finite(gguf, key('attention.layer_norm_rms_epsilon'), 1e-5),
     rope,
-    attentionScale: 1 / Math.sqrt(layers === architecture.wideAttentionScaleAt ? embedding / heads : headDim),
-    embeddingScale: architecture.scaledEmbedding ? Math.fround(Math.sqrt(embedding)) : 1,
-    local: readLocal(gguf, architecture, layers, rope),
+    attentionScale: scales?.attention ?? 1 / Math.sqrt(sizes.headDim),
+    embeddingScale: scales?.embedding ?? 1,
+    local: readLocal(gguf, family, sizes.layers, rope),
   };
   checkTensors(gguf, hyper);
   return hyper;
 }
 
-/** ggml-order shape [inputs, outputs] of a layer's linear. */
-export function linearShape(h: Hyperparameters, linear: LayerLinear): [number, number] {
-  const attention = h.heads * h.headDim;
-  const kv = h.kvHeads * h.headDim;
-  switch (linear) {
-    case 'attn_q':
-      return [h.embedding, attention];
-    case 'attn_k':
-    case 'attn_v':
-      return [h.embedding, kv];
-    case 'attn_output':
-      return [attention, h.embedding];
-    case 'ffn_gate':
-    case 'ffn_up':
-      return [h.embedding, h.feedForward];
-    case 'ffn_down':
-      return [h.feedForward, h.embedding];
-  }
-}
-
-/** Values of a layer's norm. */
-function normLength(h: Hyperparameters, norm: LayerNorm): number {
-  return norm === 'attn_q_norm' || norm === 'attn_k_norm' ? h.headDim : h.embedding;
+/**
+ * ggml-order shape [inputs, outputs] of a layer's linear.
+ * @throws RangeError for a linear that the family does not have
+ */
+export function linearShape(h: Sizes & { family: Family }, linear: LayerLinear): [number, number] {
+  return rowShape(h, linearRow(h.family, linear));
 }
 
 function checkTensors(gguf: Gguf, h: Hyperparameters): void {
@@ -222,17 +204,17 @@ function checkTensors(gguf: Gguf, h: Hyperparameters): void {
   expect('token_embd.weight', [h.embedding, h.vocabulary]);
   expect('output_norm.weight', [h.embedding]);
   expect('output.weight', [h.embedding, h.vocabulary], false);
-  const { architecture } = h;
-  if (architecture.ropeFactors) expect('rope_freqs.weight', [h.rope.dimensions / 2], false);
+  const { family } = h;
+  for (const name of family.block.ropeFactors ?? []) expect(`${name}.weight`, [h.rope.dimensions / 2], false);
   for (let l = 0; l < h.layers; l++) {
-    for (const norm of layerNorms(architecture)) expect(`blk.${l}.${norm}.weight`, [normLength(h, norm)]);
-    for (const linear of layerLinears) {
-      const shape = linearShape(h, linear);
-      expect(`blk.${l}.${linear}.weight`, shape);
-      if (architecture.biases.includes(linear)) expect(`blk.${l}.${linear}.bias`, [shape[1]], false);
+    for (const { name, width } of normRows(family)) expect(`blk.${l}.${name}.weight`, [h[width]]);
+    for (const row of linearRows(family)) {
+      const shape = rowShape(h, row);
+      expect(`blk.${l}.${row.name}.weight`, shape);
+      if (row.bias) expect(`blk.${l}.${row.name}.bias`, [shape[1]], false);
     }
   }
-  refuseUnknown(gguf, architecture, known);
+  refuseUnknown(gguf, family, known);
   if (problems.length > 0) {
     throw new LoamError({
       code: 'damaged',
@@ -244,12 +226,12 @@ function checkTensors(gguf: Gguf, h: Hyperparameters): void {
 }
 
 /** Tensors that the graph does not read would be missing from what it computes: llama.cpp uses every tensor of a file. */
-function refuseUnknown(gguf: Gguf, a: Architecture, known: ReadonlySet<string>): void {
+function refuseUnknown(gguf: Gguf, { title }: Family, known: ReadonlySet<string>): void {
   const unknown = [...gguf.tensors.keys()].filter((name) => !known.has(name));
   if (unknown.length === 0) return;
   throw new UnsupportedError({
     found: `tensors that Loam has no use for: ${listFirst(unknown, 3, ', ')}`,
-    expected: `those of a dense ${a.title} model`,
+    expected: `those of a dense ${title} model`,
     where: gguf.path,
     fix: 'choose a model that `loam models list` does not mark as unsupported',
   });

@@ -4,10 +4,10 @@ import { type MappedFile, mapFile } from '../engine/memory.js';
 import type { Operations } from '../engine/operations.js';
 import { type Linear, placeComputed, placeLinear, placePlain, type WeightSource } from '../engine/placement.js';
 import type { Tensor } from '../engine/tensor.js';
-import { type LayerLinear, layerLinears } from '../families/family.js';
+import { type LayerLinear, linearsOf } from '../families/family.js';
 import { type Gguf, type GgufFile, openTensors } from '../formats/gguf/Gguf.js';
 import { readGguf } from '../formats/gguf/readGguf.js';
-import { Layer } from './block.js';
+import { Layer, type Linears } from './block.js';
 import { type Hyperparameters, linearShape, readHyperparameters } from './hyperparameters.js';
 
 /** Types that keep a transposed matrix close enough for gradients. */
@@ -150,7 +150,8 @@ export class Model implements AsyncDisposable {
         return tensor;
       };
       const embedding = await plain('token_embd.weight');
-      const ropeFactors = weights.has('rope_freqs.weight') ? await plain('rope_freqs.weight') : null;
+      const factors = `${hyper.family.block.ropeFactors?.[0]}.weight`;
+      const ropeFactors = weights.has(factors) ? await plain(factors) : null;
       return new Model(engine, gguf, hyper, weights, embedding, ropeFactors, owned);
     } catch (error) {
       for (const item of owned) item[Symbol.dispose]();
@@ -161,7 +162,7 @@ export class Model implements AsyncDisposable {
 
   /** Loads the weights of layer `index`; the caller disposes them. */
   layer(index: number): Promise<Layer> {
-    return Layer.load(this.weights, this.hyper.architecture, index);
+    return Layer.load(this.weights, this.hyper.family, index);
   }
 
   /**
@@ -169,7 +170,7 @@ export class Model implements AsyncDisposable {
    * fastest where both are plain. For twice the memory a tenth less time.
    */
   layerToTrain(index: number, workspace: Workspace, signal?: AbortSignal): Promise<Layer> {
-    return Layer.load(this.weights, this.hyper.architecture, index, (name) =>
+    return Layer.load(this.weights, this.hyper.family, index, (name) =>
       this.slowToTrain(name) ? this.weights.converted(name, 'q8_0', workspace, signal) : this.weights.linear(name),
     );
   }
@@ -191,18 +192,19 @@ export class Model implements AsyncDisposable {
     type: TransposedType,
     workspace: Workspace,
     signal?: AbortSignal,
-  ): Promise<Record<LayerLinear, Linear>> {
+  ): Promise<Linears> {
+    const linears = linearsOf(this.hyper.family);
     const made: Partial<Record<LayerLinear, Linear>> = {};
     try {
-      for (const part of layerLinears) {
+      for (const part of linears) {
         made[part] = await this.weights.transposed(`blk.${index}.${part}.weight`, type, workspace, signal);
       }
-      return made as Record<LayerLinear, Linear>;
+      return made;
     } catch (error) {
       for (const linear of Object.values(made)) linear[Symbol.dispose]();
       throw error;
     } finally {
-      this.weights.release(layerLinears.map((part) => `blk.${index}.${part}.weight`));
+      this.weights.release(linears.map((part) => `blk.${index}.${part}.weight`));
     }
   }
 

@@ -1,7 +1,7 @@
 import { LoamError } from '../base/errors.js';
 import { LlamaModel } from '../engine/llama.js';
 import type { Vocabulary } from '../engine/vocabulary.js';
-import { architectures } from '../families/family.js';
+import { families } from '../families/index.js';
 import type { Gguf } from '../formats/gguf/Gguf.js';
 import { type ChatMessage, ChatTemplate, fallbackTemplate } from './chatTemplate.js';
 
@@ -40,8 +40,7 @@ export class Tokenizer implements Disposable {
 
   /** The template that the family's instruct models use, where the vocabulary has its tokens. */
   private familyTemplate(gguf: Gguf): string | undefined {
-    const name = gguf.string('general.architecture', '');
-    const template = Object.hasOwn(architectures, name) ? architectures[name]!.template : undefined;
+    const template = families.get(gguf.string('general.architecture', ''))?.template;
     if (!template) return undefined;
     const tokens = this.vocabulary.tokenize(template.marker, { special: true });
     return tokens.length === 1 && this.vocabulary.isControl(tokens[0]!) ? template.source : undefined;

@@ -1,4 +1,5 @@
 import { UsageError } from '../base/errors.js';
+import type { FamilyName } from '../families/index.js';
 
 /** The base models that Loam knows by name, where each can be fetched, and what a download has to know of a file. */
 
@@ -57,7 +58,7 @@ export interface Fetchable {
 export interface ModelEntry extends Fetchable {
   /** Weights counted once (tied embeddings are one tensor). */
   parameters: number;
-  architecture: 'llama' | 'qwen2' | 'qwen3' | 'gemma3';
+  architecture: FamilyName;
   quantisation: string;
   /** Tokens the model was trained to read. */
   contextLength: number;

@@ -1,6 +1,6 @@
 import { LoamError } from '../base/errors.js';
 import { defaults } from '../base/options.js';
-import { architectures } from '../families/family.js';
+import { families } from '../families/index.js';
 import { type ChatEvent, type Sampling, samplingOptions } from '../llama/ChatSession.js';
 import type { ChatMessage } from '../model/chatTemplate.js';
 import type { Vault } from '../store/Vault.js';
@@ -124,7 +124,7 @@ export interface NamedSpeaker {
 export async function listSpeakers(services: Services): Promise<NamedSpeaker[]> {
   const { models } = await services.models();
   const usable = models.filter(
-    ({ installed, entry }) => installed && (entry === null || entry.architecture in architectures),
+    ({ installed, entry }) => installed && (entry === null || families.has(entry.architecture)),
   );
   const speakers = new Map<string, NamedSpeaker>();
   const add = (speaker: NamedSpeaker) => {

@@ -1,3 +1,4 @@
+import type { FamilyName } from '../families/index.js';
 import { f32 } from '../formats/gguf/writeGguf.js';
 import type { TinyModelOptions } from './tinyModel.js';
 
@@ -26,3 +27,8 @@ export const familyVariants: readonly (TinyModelOptions & { name: string })[] = 
   },
   { name: 'gemma3, no window', family: 'gemma3', layers: 2 },
 ];
+
+/** What config.json of a family's tiny folder says beside what that of all says. */
+export const familyConfigs: Partial<Record<FamilyName, object>> = {
+  gemma3: { sliding_window: 32, query_pre_attn_scalar: 16 },
+};

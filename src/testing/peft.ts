@@ -2,23 +2,15 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { LoraBase } from '../adapters/base.js';
 import { Random } from '../base/random.js';
-import { type LayerLinear, layerLinears } from '../families/family.js';
+import { type LayerLinear, linearRow, linearsOf } from '../families/family.js';
+import { families } from '../families/index.js';
 import { fromFloat32 } from '../formats/arrays.js';
 import { writeSafetensors } from '../formats/safetensors.js';
-
-const [embedding, heads, kvHeads, headDim, feedForward] = [32, 4, 2, 8, 48];
-const shapes: Record<LayerLinear, [number, number]> = {
-  attn_q: [embedding, heads * headDim],
-  attn_k: [embedding, kvHeads * headDim],
-  attn_v: [embedding, kvHeads * headDim],
-  attn_output: [heads * headDim, embedding],
-  ffn_gate: [embedding, feedForward],
-  ffn_up: [embedding, feedForward],
-  ffn_down: [feedForward, embedding],
-};
+import { linearShape } from '../model/hyperparameters.js';
 
 export function tinyBase(architecture = 'llama'): LoraBase {
-  return { path: 'tiny', architecture, layers: 2, heads, kvHeads, shape: (module) => shapes[module] };
+  const sizes = { layers: 2, embedding: 32, heads: 4, kvHeads: 2, headDim: 8, feedForward: 48 };
+  return { path: 'tiny', family: families.get(architecture)!, ...sizes };
 }
 
 export interface PeftModule {
@@ -27,20 +19,14 @@ export interface PeftModule {
   rank: number;
 }
 
-const names = {
-  attn_q: 'self_attn.q_proj',
-  attn_k: 'self_attn.k_proj',
-  attn_v: 'self_attn.v_proj',
-  attn_output: 'self_attn.o_proj',
-  ffn_gate: 'mlp.gate_proj',
-  ffn_up: 'mlp.up_proj',
-  ffn_down: 'mlp.down_proj',
-} as const;
-export const hfName = (layer: number, module: LayerLinear) => `model.layers.${layer}.${names[module]}`;
+export const hfName = (layer: number, module: LayerLinear) =>
+  `model.layers.${layer}.${linearRow(tinyBase().family, module).module}`;
 
 /** Every linear of two layers. */
 export const everywhere = (rank: (module: LayerLinear, layer: number) => number): PeftModule[] =>
-  [0, 1].flatMap((layer) => layerLinears.map((module) => ({ layer, module, rank: rank(module, layer) })));
+  [0, 1].flatMap((layer) =>
+    linearsOf(tinyBase().family).map((module) => ({ layer, module, rank: rank(module, layer) })),
+  );
 
 export type Weights = Map<string, Float32Array>;
 
@@ -55,7 +41,7 @@ export async function writePeftFolder(
   const { dtype = 'f32', rename = (name: string) => name } = options;
   const weights: Weights = new Map();
   const tensors = modules.flatMap(({ layer, module, rank }) => {
-    const [inputs, outputs] = shapes[module];
+    const [inputs, outputs] = linearShape(tinyBase(), module);
     const one = (part: 'A' | 'B', rows: number, columns: number) => {
       const values = new Float32Array(rows * columns).map(() => 0.3 * random.normal());
       const name = `base_model.model.${hfName(layer, module)}.lora_${part}.weight`;

@@ -1,14 +1,17 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Random } from '../base/random.js';
+import { type LayerRow, linearRows, normRows, rowShape } from '../families/family.js';
+import { type FamilyName, families } from '../families/index.js';
 import { fromFloat32, type NamedArrayToWrite } from '../formats/arrays.js';
 import { writeSafetensorsFolder } from '../formats/safetensorsFolder.js';
 import { byteCharacters } from '../models/convert/tokenizer/vocabulary.js';
+import { familyConfigs } from './familyVariants.js';
 
 /** A tiny Hugging Face folder of each family, written without Python. */
 
 export interface TinyFolder {
-  family?: 'llama' | 'qwen2' | 'qwen3' | 'gemma3';
+  family?: FamilyName;
   dtype?: 'f32' | 'f16' | 'bf16';
   seed?: number;
   /** Added to, or with undefined taken from, config.json. */
@@ -21,15 +24,8 @@ export interface TinyFolder {
   shardBytes?: number;
 }
 
-const classes = {
-  llama: 'LlamaForCausalLM',
-  qwen2: 'Qwen2ForCausalLM',
-  qwen3: 'Qwen3ForCausalLM',
-  gemma3: 'Gemma3ForCausalLM',
-} as const;
-
 export const sizes = {
-  hidden: 64,
+  embedding: 64,
   feedForward: 96,
   layers: 2,
   heads: 4,
@@ -70,50 +66,44 @@ export async function writeTinyFolder(
   path: string,
   options: TinyFolder = {},
 ): Promise<{ path: string; tensors: Map<string, { shape: number[]; values: Float32Array }> }> {
-  const { family = 'llama', dtype = 'f32' } = options;
-  const { hidden, feedForward, layers, heads, kvHeads, headDim, vocabulary } = sizes;
+  const { family: name = 'llama', dtype = 'f32' } = options;
+  const family = families.get(name)!;
+  const { classes, modelTypes, tensors: changes, defaults } = family.huggingFace;
+  const { embedding, vocabulary, ...others } = sizes;
   const random = new Random(options.seed ?? 1);
   const tensors = new Map<string, { shape: number[]; values: Float32Array }>();
   const add = (name: string, shape: number[], mean = 0) => {
     const size = shape.reduce((a, b) => a * b, 1);
     tensors.set(name, { shape, values: new Float32Array(size).map(() => mean + 0.1 * random.normal()) });
   };
-  const gemma = family === 'gemma3';
-  const norm = gemma ? 0 : 1;
-  add('model.embed_tokens.weight', [vocabulary, hidden]);
-  add('model.norm.weight', [hidden], norm);
-  for (let l = 0; l < layers; l++) {
-    const at = (part: string) => `model.layers.${l}.${part}.weight`;
-    add(at('input_layernorm'), [hidden], norm);
-    add(at('post_attention_layernorm'), [hidden], norm);
-    if (gemma) for (const part of ['pre', 'post']) add(at(`${part}_feedforward_layernorm`), [hidden], norm);
-    if (gemma || family === 'qwen3') for (const part of ['q', 'k']) add(at(`self_attn.${part}_norm`), [headDim], norm);
-    add(at('self_attn.q_proj'), [heads * headDim, hidden]);
-    for (const part of ['k', 'v']) add(at(`self_attn.${part}_proj`), [kvHeads * headDim, hidden]);
-    add(at('self_attn.o_proj'), [hidden, heads * headDim]);
-    for (const part of ['gate', 'up']) add(at(`mlp.${part}_proj`), [feedForward, hidden]);
-    add(at('mlp.down_proj'), [hidden, feedForward]);
-    if (family === 'qwen2') {
-      for (const part of ['q', 'k', 'v']) {
-        add(`model.layers.${l}.self_attn.${part}_proj.bias`, [(part === 'q' ? heads : kvHeads) * headDim]);
-      }
+  const norm = 1 - (changes?.normShift ?? 0);
+  add('model.embed_tokens.weight', [vocabulary, embedding]);
+  add('model.norm.weight', [embedding], norm);
+  for (let l = 0; l < sizes.layers; l++) {
+    const at = ({ module }: LayerRow, kind = 'weight') => `model.layers.${l}.${module}.${kind}`;
+    for (const row of normRows(family)) add(at(row), [sizes[row.width]], norm);
+    for (const row of linearRows(family)) {
+      const [inputs, outputs] = rowShape(sizes, row);
+      add(at(row), [outputs, inputs]);
+      if (row.bias === 'usual') add(at(row, 'bias'), [outputs]);
     }
   }
   options.tensors?.(tensors);
   const config: Record<string, unknown> = {
-    architectures: [classes[family]],
-    model_type: gemma ? 'gemma3_text' : family,
-    hidden_size: hidden,
-    intermediate_size: feedForward,
-    num_hidden_layers: layers,
-    num_attention_heads: heads,
-    num_key_value_heads: kvHeads,
-    head_dim: headDim,
+    architectures: [classes[0]],
+    model_type: modelTypes.at(-1),
+    hidden_size: embedding,
+    intermediate_size: others.feedForward,
+    num_hidden_layers: others.layers,
+    num_attention_heads: others.heads,
+    num_key_value_heads: others.kvHeads,
+    head_dim: others.headDim,
     vocab_size: vocabulary,
     max_position_embeddings: 512,
     rms_norm_eps: 1e-5,
     tie_word_embeddings: true,
-    ...(gemma ? { sliding_window: 32, query_pre_attn_scalar: headDim, hidden_activation: 'gelu_pytorch_tanh' } : {}),
+    hidden_act: defaults.activation ?? 'silu',
+    ...familyConfigs[name],
     ...options.config,
   };
   const files: Record<string, string | undefined> = {

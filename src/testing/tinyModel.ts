@@ -1,23 +1,15 @@
 import { Random } from '../base/random.js';
 import { native } from '../engine/native.js';
 import { rowBytes, type TensorTypeName, tensorTypes } from '../engine/tensorTypes.js';
+import { type LinearRow, rowShape } from '../families/family.js';
+import { type FamilyName, families } from '../families/index.js';
 import type { GgufValue } from '../formats/gguf/Gguf.js';
 import { bool, f32, i32s, str, strings, type TensorToWrite, u32, writeGguf } from '../formats/gguf/writeGguf.js';
 
 /** A random model small enough for unit tests, as a complete GGUF file that stock libllama loads too. */
 
-export type Family = 'llama' | 'qwen2' | 'qwen3' | 'gemma3';
-
-/** What the files of a family hold beside what all do, told independently of src/model. */
-const families: Record<Family, { biases: readonly string[]; headNorms: boolean; postNorms: boolean }> = {
-  llama: { biases: [], headNorms: false, postNorms: false },
-  qwen2: { biases: ['attn_q', 'attn_k', 'attn_v'], headNorms: false, postNorms: false },
-  qwen3: { biases: [], headNorms: true, postNorms: false },
-  gemma3: { biases: [], headNorms: true, postNorms: true },
-};
-
 export interface TinyModelOptions {
-  family?: Family;
+  family?: FamilyName;
   seed?: number;
   layers?: number;
   embedding?: number;
@@ -28,12 +20,12 @@ export interface TinyModelOptions {
   /** Type of the matrices; norms are f32. */
   type?: TensorTypeName;
   tied?: boolean;
-  /** On all linears of attention, where the family has none or fewer. */
+  /** On all linears of attention, where the published models of the family have none or fewer. */
   biases?: boolean;
   /** Tokens that local layers see (gemma3); of `period` layers the last one sees all. */
   window?: number;
   period?: number;
-  /** Llama 3's frequency factors. */
+  /** Factors of the rotation's frequencies. */
   ropeFactors?: boolean;
   /** Extra or replaced metadata. */
   metadata?: Record<string, GgufValue>;
@@ -74,7 +66,7 @@ function vocabulary(): { tokens: string[]; types: number[]; merges: string[] } {
 /** Writes the model; returns its path. */
 export async function writeTinyModel(path: string, options: TinyModelOptions = {}): Promise<string> {
   const {
-    family = 'llama',
+    family: name = 'llama',
     seed = 1,
     layers = 2,
     heads = 4,
@@ -86,6 +78,8 @@ export async function writeTinyModel(path: string, options: TinyModelOptions = {
     tied = true,
     template = chatml,
   } = options;
+  const family = families.get(name)!;
+  const sizes = { layers, embedding, heads, kvHeads, headDim, feedForward };
   const random = new Random(seed);
   const { tokens, types, merges } = vocabulary();
   for (let i = tokens.length; i < (options.tokens ?? 0); i++) {
@@ -93,21 +87,21 @@ export async function writeTinyModel(path: string, options: TinyModelOptions = {
     types.push(normal);
   }
   const metadata = new Map<string, GgufValue>([
-    ['general.architecture', str(family)],
+    ['general.architecture', str(name)],
     ['general.type', str('model')],
     ['general.name', str('tiny')],
-    [`${family}.block_count`, u32(layers)],
-    [`${family}.context_length`, u32(512)],
-    [`${family}.embedding_length`, u32(embedding)],
-    [`${family}.feed_forward_length`, u32(feedForward)],
-    [`${family}.attention.head_count`, u32(heads)],
-    [`${family}.attention.head_count_kv`, u32(kvHeads)],
-    [`${family}.attention.key_length`, u32(headDim)],
-    [`${family}.attention.value_length`, u32(headDim)],
-    [`${family}.attention.layer_norm_rms_epsilon`, f32(1e-5)],
-    [`${family}.rope.dimension_count`, u32(headDim)],
-    [`${family}.rope.freq_base`, f32(10000)],
-    [`${family}.vocab_size`, u32(tokens.length)],
+    [`${name}.block_count`, u32(layers)],
+    [`${name}.context_length`, u32(512)],
+    [`${name}.embedding_length`, u32(embedding)],
+    [`${name}.feed_forward_length`, u32(feedForward)],
+    [`${name}.attention.head_count`, u32(heads)],
+    [`${name}.attention.head_count_kv`, u32(kvHeads)],
+    [`${name}.attention.key_length`, u32(headDim)],
+    [`${name}.attention.value_length`, u32(headDim)],
+    [`${name}.attention.layer_norm_rms_epsilon`, f32(1e-5)],
+    [`${name}.rope.dimension_count`, u32(headDim)],
+    [`${name}.rope.freq_base`, f32(10000)],
+    [`${name}.vocab_size`, u32(tokens.length)],
     ['tokenizer.ggml.model', str('gpt2')],
     ['tokenizer.ggml.pre', str('smollm')],
     ['tokenizer.ggml.tokens', strings(tokens)],
@@ -116,8 +110,8 @@ export async function writeTinyModel(path: string, options: TinyModelOptions = {
     ['tokenizer.ggml.bos_token_id', u32(1)],
     ['tokenizer.ggml.eos_token_id', u32(2)],
     ['tokenizer.ggml.add_bos_token', bool(false)],
-    ...(options.window ? [[`${family}.attention.sliding_window`, u32(options.window)] as const] : []),
-    ...(options.period ? [[`${family}.attention.sliding_window_pattern`, u32(options.period)] as const] : []),
+    ...(options.window ? [[`${name}.attention.sliding_window`, u32(options.window)] as const] : []),
+    ...(options.period ? [[`${name}.attention.sliding_window_pattern`, u32(options.period)] as const] : []),
     ...(template === null ? [] : [['tokenizer.chat_template', str(template)] as const]),
     ...Object.entries(options.metadata ?? {}),
   ]);
@@ -130,9 +124,9 @@ export async function writeTinyModel(path: string, options: TinyModelOptions = {
     const values = new Float32Array(length).map(() => mean + spread * random.normal());
     tensors.push({ name, type: tensorTypes.f32, shape: [length], data: encode('f32', values, length) });
   };
-  // Gemma multiplies what it looks up by the root of the width.
-  const { embeddingSize = 1 } = options;
-  const spread = embeddingSize * (family === 'gemma3' ? 4 / Math.sqrt(embedding) : 1);
+  // Where what is looked up is multiplied, embeddings are smaller, as in published models.
+  const scale = family.block.scales?.(sizes, (_, fallback) => fallback).embedding;
+  const spread = (options.embeddingSize ?? 1) * (scale === undefined ? 1 : 4 / scale);
   matrix('token_embd.weight', embedding, tokens.length, spread);
   vector('output_norm.weight', embedding, 1);
   if (!tied) matrix('output.weight', embedding, tokens.length);
@@ -145,26 +139,20 @@ export async function writeTinyModel(path: string, options: TinyModelOptions = {
       data: encode('f32', factors, headDim / 2),
     });
   }
-  const { headNorms, postNorms, biases: own } = families[family];
-  const biases = options.biases ? ['attn_q', 'attn_k', 'attn_v', 'attn_output'] : own;
+  const biased = ({ name, bias }: LinearRow) => (options.biases ? name.startsWith('attn_') : bias === 'usual');
   for (let l = 0; l < layers; l++) {
-    const linear = (part: string, inputs: number, outputs: number) => {
-      matrix(`blk.${l}.${part}.weight`, inputs, outputs);
-      if (biases.includes(part)) vector(`blk.${l}.${part}.bias`, outputs, 0, 0.3);
-    };
-    vector(`blk.${l}.attn_norm.weight`, embedding, 1);
-    linear('attn_q', embedding, heads * headDim);
-    linear('attn_k', embedding, kvHeads * headDim);
-    linear('attn_v', embedding, kvHeads * headDim);
-    if (headNorms) for (const part of ['attn_q_norm', 'attn_k_norm']) vector(`blk.${l}.${part}.weight`, headDim, 1.5);
-    linear('attn_output', heads * headDim, embedding);
-    // Of the size of the stream.
-    if (postNorms) vector(`blk.${l}.post_attention_norm.weight`, embedding, 3, 1);
-    vector(`blk.${l}.ffn_norm.weight`, embedding, 1);
-    linear('ffn_gate', embedding, feedForward);
-    linear('ffn_up', embedding, feedForward);
-    linear('ffn_down', feedForward, embedding);
-    if (postNorms) vector(`blk.${l}.post_ffw_norm.weight`, embedding, 3, 1);
+    for (const row of family.layer) {
+      const at = `blk.${l}.${row.name}`;
+      if ('inputs' in row) {
+        const [inputs, outputs] = rowShape(sizes, row);
+        matrix(`${at}.weight`, inputs, outputs);
+        if (biased(row)) vector(`${at}.bias`, outputs, 0, 0.3);
+        continue;
+      }
+      // Those behind a linear are of the size of the stream.
+      const [mean, deviation] = row.name.startsWith('post_') ? [3, 1] : [row.width === 'headDim' ? 1.5 : 1, 0.1];
+      vector(`${at}.weight`, sizes[row.width], mean, deviation);
+    }
   }
   await writeGguf(path, { metadata, tensors });
   return path;

@@ -207,7 +207,7 @@ for (const [index, { name, ...options }] of familyVariants.entries()) {
         const file = join(folder, `${index}-adapter.gguf`);
         await writeAdapter(file, {
           base: {
-            architecture: hyper.architecture.name,
+            architecture: hyper.family.name,
             name: 'tiny',
             sha256: 'a'.repeat(64),
             fingerprint: await baseFingerprint(gguf),

@@ -123,7 +123,7 @@ export async function fitModel(request: FitRequest, onStopped: (best: Fitted) =>
   const startRank = Math.max(0, ...(start ?? []).map(({ factors }) => factors.rank));
   const settings = qloraSettings(options, {
     startRank,
-    layers: model.hyper.layers,
+    hyper: model.hyper,
     examples: prepared.examples.train,
     started: start !== undefined,
   });

@@ -1,4 +1,5 @@
 import type { Schema, Values } from '../base/options.js';
+import { layerLinears } from '../families/family.js';
 
 /** Everything that decides the adapter. Stored as its recipe, so that a run can be repeated. */
 export const recipeOptions = {
@@ -86,8 +87,7 @@ export const recipeOptions = {
     kind: 'text',
     default: 'all',
     value: 'LIST',
-    sentence:
-      'Linear layers that qlora adapts: all, or some of attn_q,attn_k,attn_v,attn_output,ffn_gate,ffn_up,ffn_down.',
+    sentence: `Linear layers that qlora adapts: all, or some of ${layerLinears.join(',')}.`,
     advanced: true,
   },
   rsLora: {

@@ -41,7 +41,7 @@ export async function quoteRun(
   const maxTokens = Math.min(options.maxTokens, contextLength);
   const prepared = await prepareData(tokenizer, { data, maxTokens, contextLength, seed: options.seed }, emit, signal);
   const settings = qloraSettings(options, {
-    layers,
+    hyper: model.hyper,
     examples: prepared.examples.train,
     started: options.start !== undefined,
     startRank: 0,

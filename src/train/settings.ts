@@ -1,5 +1,6 @@
 import { UsageError } from '../base/errors.js';
-import { type LayerLinear, layerLinears } from '../families/family.js';
+import { type LayerLinear, linearsOf } from '../families/family.js';
+import type { Hyperparameters } from '../model/hyperparameters.js';
 import type { TuneOptions } from './options.js';
 import type { QloraSettings } from './qlora/state.js';
 import type { RidgeSettings } from './ridge/correctLayer.js';
@@ -55,7 +56,12 @@ const epochBudget = { examples: 1000, least: 1, most: 4 } as const;
 /** The gradient stage's settings from the options, with what depends on model and data filled in. */
 export function qloraSettings(
   options: TuneOptions,
-  { layers, examples, started, startRank }: { layers: number; examples: number; started: boolean; startRank: number },
+  {
+    hyper,
+    examples,
+    started,
+    startRank,
+  }: { hyper: Hyperparameters; examples: number; started: boolean; startRank: number },
 ): QloraSettings {
   const rank = options.rank ?? Math.max(defaultRank, startRank);
   if (rank < startRank) {
@@ -68,8 +74,8 @@ export function qloraSettings(
   }
   const byData = Math.round(epochBudget.examples / Math.max(1, examples));
   return {
-    firstLayer: firstAdapted(options.layers, layers, layers),
-    modules: readTargets(options.targets),
+    firstLayer: firstAdapted(options.layers, hyper.layers, hyper.layers),
+    modules: readTargets(options.targets, linearsOf(hyper.family)),
     rank,
     alpha: options.alpha ?? 2 * rank,
     rsLora: options.rsLora,
@@ -96,19 +102,19 @@ export function qloraSettings(
   };
 }
 
-function readTargets(text: string): readonly LayerLinear[] {
-  if (text === 'all') return layerLinears;
+function readTargets(text: string, linears: readonly LayerLinear[]): readonly LayerLinear[] {
+  if (text === 'all') return linears;
   const names = text.split(',').map((name) => name.trim());
-  const wrong = names.filter((name) => !(layerLinears as readonly string[]).includes(name));
+  const wrong = names.filter((name) => !(linears as readonly string[]).includes(name));
   if (wrong.length > 0) {
     throw new UsageError({
       found: `"${wrong.join('", "')}"`,
-      expected: `all, or some of ${layerLinears.join(',')}`,
+      expected: `all, or some of ${linears.join(',')}`,
       where: '--targets',
       fix: 'see loam tune --help',
     });
   }
-  return layerLinears.filter((name) => names.includes(name));
+  return linears.filter((name) => names.includes(name));
 }
 
 /** What may be given up to end in time. */

@@ -83,7 +83,7 @@ async function run(
     type: 'model',
     path: source.path,
     name: model.gguf.string('general.name', ''),
-    architecture: model.hyper.architecture.name,
+    architecture: model.hyper.family.name,
     layers: model.hyper.layers,
     parameters: [...model.gguf.tensors.values()].reduce((sum, t) => sum + t.shape.reduce((p, n) => p * n, 1), 0),
   });

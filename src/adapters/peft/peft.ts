@@ -7,6 +7,7 @@ import { type LayerLinear, layerLinears } from '../../families/family.js';
 import { describeArray, fromFloat32, toFloat32 } from '../../formats/arrays.js';
 import { type StoredTensor, type TensorSource, writeSafetensors } from '../../formats/safetensors.js';
 import { openSafetensorsFolder } from '../../formats/safetensorsFolder.js';
+import { linearShape } from '../../model/hyperparameters.js';
 import { scaled, snapped, unpadded } from '../alpha.js';
 import type { LoraBase } from '../base.js';
 import { type Lora, type LoraModule, maxRank, throwProblems } from '../lora.js';
@@ -20,7 +21,7 @@ import {
   peftSettingsOf,
   readPeftConfig,
 } from './config.js';
-import { moduleName, parseTensorName, permuteFactors, readJsonFile, shortName, tensorName } from './names.js';
+import { moduleName, parseTensorName, permuteFactors, readJsonFile, tensorName } from './names.js';
 
 interface Found {
   layer: number;
@@ -41,21 +42,21 @@ export async function readPeft(folder: string, base: LoraBase): Promise<Lora> {
   const modules = await readModules(source, config, base);
   const notes = decodeNotes(source.metadata.get('loam'));
   notes.set(...peftSettingsNote(config));
-  return { path: folder, architecture: base.architecture, modules, notes };
+  return { path: folder, architecture: base.family.name, modules, notes };
 }
 
 async function readModules(source: TensorSource, config: PeftConfig, base: LoraBase): Promise<LoraModule[]> {
   const problems: string[] = [];
   const found = new Map<string, Found>();
   for (const [name, tensor] of source.tensors) {
-    const parsed = parseTensorName(name);
+    const parsed = parseTensorName(base.family, name);
     if (!parsed || parsed.layer >= base.layers) {
       problems.push(`${quote(name)} corrects nothing that the base model has and Loam adapts`);
       continue;
     }
     if (!['f32', 'f16', 'bf16'].includes(tensor.dtype)) problems.push(`${quote(name)} is stored as ${tensor.dtype}`);
     const { layer, module, part } = parsed;
-    const key = moduleName(layer, module);
+    const key = moduleName(base.family, layer, module);
     const pair = found.get(key) ?? { layer, module };
     found.set(key, pair);
     const side = part === 'A' ? 'a' : 'b';
@@ -70,7 +71,7 @@ async function readModules(source: TensorSource, config: PeftConfig, base: LoraB
   const modules: LoraModule[] = [];
   for (const pair of [...found.values()].sort((x, y) => order(x) - order(y))) {
     const { layer, module } = pair;
-    const [inputs, outputs] = base.shape(module);
+    const [inputs, outputs] = linearShape(base, module);
     const a = toFloat32(await source.read(pair.a!));
     const b = toFloat32(await source.read(pair.b!));
     for (const [name, values] of [
@@ -79,7 +80,7 @@ async function readModules(source: TensorSource, config: PeftConfig, base: LoraB
     ] as const) {
       if (!values.every(Number.isFinite)) problems.push(`${quote(name)} holds values that are not finite`);
     }
-    const { rank, alpha } = moduleSettings(config, moduleName(layer, module));
+    const { rank, alpha } = moduleSettings(config, moduleName(base.family, layer, module));
     const factors = permuteFactors({ inputs, outputs, rank, a, b }, base, module, 'toGguf');
     modules.push({ layer, module, factors, alpha });
   }
@@ -100,7 +101,7 @@ function checkPair(
     return;
   }
   const [a, b] = [tensors.get(pair.a)!, tensors.get(pair.b)!];
-  const [inputs, outputs] = base.shape(pair.module);
+  const [inputs, outputs] = linearShape(base, pair.module);
   const { rank } = moduleSettings(config, key);
   if (rank > maxRank) problems.push(`${key} has rank ${rank}, expected at most ${maxRank}`);
   if (a.shape.join() !== `${rank},${inputs}`) {
@@ -119,12 +120,15 @@ function checkPair(
  */
 export async function writePeft(folder: string, lora: Lora, base: LoraBase, baseName?: string): Promise<void> {
   if (lora.modules.length === 0) throw new LoamError({ found: 'an adapter that corrects nothing', where: folder });
-  const { modules, settings } = restored(lora) ?? { modules: lora.modules, settings: derived(lora.modules, base) };
+  const { modules, settings } = restored(lora, base) ?? {
+    modules: lora.modules,
+    settings: derived(lora.modules, base),
+  };
   const tensors = modules.flatMap(({ layer, module, factors }) => {
     const { inputs, outputs, rank, a, b } = permuteFactors(factors, base, module, 'toHf');
     return [
-      { name: tensorName(layer, module, 'A'), ...fromFloat32(a, [rank, inputs], 'f32') },
-      { name: tensorName(layer, module, 'B'), ...fromFloat32(b, [outputs, rank], 'f32') },
+      { name: tensorName(base.family, layer, module, 'A'), ...fromFloat32(a, [rank, inputs], 'f32') },
+      { name: tensorName(base.family, layer, module, 'B'), ...fromFloat32(b, [outputs, rank], 'f32') },
     ];
   });
   const config = new Map<string, JsonValue>([
@@ -153,12 +157,12 @@ export async function writePeft(folder: string, lora: Lora, base: LoraBase, base
 }
 
 /** The modules as they were in PEFT, where the GGUF says how that was: without ranks of zeros and with the factors that B then had. */
-function restored(lora: Lora): { modules: LoraModule[]; settings: [string, JsonValue][] } | undefined {
+function restored(lora: Lora, base: LoraBase): { modules: LoraModule[]; settings: [string, JsonValue][] } | undefined {
   const config: PeftConfig | undefined = peftSettingsOf(lora.notes, lora.path);
   if (!config) return undefined;
   const modules: LoraModule[] = [];
   for (const module of lora.modules) {
-    const wanted = moduleSettings(config, moduleName(module.layer, module.module));
+    const wanted = moduleSettings(config, moduleName(base.family, module.layer, module.module));
     const factors = unpadded(module.factors, wanted.rank);
     if (!factors) return undefined;
     const by = snapped(module.alpha / module.factors.rank / (wanted.alpha / wanted.rank));
@@ -177,7 +181,9 @@ function derived(modules: readonly LoraModule[], base: LoraBase): [string, JsonV
     new Map(
       modules.flatMap((module): [string, number][] => {
         const value = differs(module);
-        return value === undefined ? [] : [[moduleName(module.layer, module.module).replaceAll('.', '\\.'), value]];
+        return value === undefined
+          ? []
+          : [[moduleName(base.family, module.layer, module.module).replaceAll('.', '\\.'), value]];
       }),
     );
   return [
@@ -192,8 +198,9 @@ function derived(modules: readonly LoraModule[], base: LoraBase): [string, JsonV
 /** Short names where each layer has the same modules; else all names, because a short one would adapt all layers. */
 function targets(modules: readonly LoraModule[], base: LoraBase): string[] {
   const used = layerLinears.filter((linear) => modules.some(({ module }) => module === linear));
-  if (modules.length === used.length * base.layers) return used.map(shortName);
-  return modules.map(({ layer, module }) => moduleName(layer, module));
+  if (modules.length === used.length * base.layers)
+    return used.map((linear) => moduleName(base.family, 0, linear).split('.').at(-1)!);
+  return modules.map(({ layer, module }) => moduleName(base.family, layer, module));
 }
 
 function mostFrequent(values: readonly number[]): number {

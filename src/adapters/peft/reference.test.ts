@@ -9,6 +9,7 @@ import { layerLinears } from '../../families/family.js';
 import { toFloat32 } from '../../formats/arrays.js';
 import { readNpy } from '../../formats/npy.js';
 import { byLayer, PlacedLora } from '../../model/factors.js';
+import { linearShape } from '../../model/hyperparameters.js';
 import { Model } from '../../model/model.js';
 import { forwardNodes, sequenceLogits } from '../../testing/forward.js';
 import { findPython } from '../../testing/python.js';
@@ -66,7 +67,7 @@ async function writeLoamAdapter(at: string, family: string): Promise<void> {
     [1, 'attn_output', 4],
   ] as const;
   const modules = adapted.map(([layer, module, rank]) => {
-    const [inputs, outputs] = base.shape(module);
+    const [inputs, outputs] = linearShape(base, module);
     const factors = { inputs, outputs, rank, a: values(rank * inputs), b: values(rank * outputs) };
     return { layer, module, alpha: 16, factors };
   });

@@ -1,6 +1,7 @@
 import { UsageError } from '../../base/errors.js';
 import { bytes } from '../../base/format.js';
 import { fileTypes, type QuantizedType } from '../../engine/quantize.js';
+import { families } from '../../families/index.js';
 import { convertModel } from '../../models/convert/convertModel.js';
 import { command, jsonOption } from '../command.js';
 import { showConvert } from '../show.js';
@@ -42,7 +43,8 @@ export const convertCommand = command({
   },
   positionals: [1, 1],
   more: [
-    'Reads config.json, tokenizer.json or tokenizer.model, and safetensors in bf16, f16 or f32 of Llama, Qwen2, Qwen3 and Gemma 3.',
+    'Reads config.json, tokenizer.json or tokenizer.model, and safetensors in bf16, f16 or f32.',
+    `Families: ${[...families.values()].map(({ title }) => title).join(', ')}.`,
     `Types: ${types.join(', ')}.`,
     'Other than f32, f16, bf16 and q8_0, a folder is first written unquantised beside the result, which takes that room for a while.',
   ].join('\n'),

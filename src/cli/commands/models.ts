@@ -1,7 +1,7 @@
 import { openBase } from '../../adapters/base.js';
 import { UsageError } from '../../base/errors.js';
 import { bytes } from '../../base/format.js';
-import { architectures } from '../../families/family.js';
+import { families } from '../../families/index.js';
 import { findModel } from '../../models/catalogue.js';
 import { fetchModel } from '../../models/fetchModel.js';
 import { listModels } from '../../models/listModels.js';
@@ -78,7 +78,7 @@ async function list(output: Output): Promise<void> {
   const rows = models.map((m) => [
     `${m.name}${m.isDefault ? ' (default)' : ''}`,
     m.installed ? 'here' : m.partial ? 'partly here' : m.problem ? 'damaged' : '',
-    m.entry && !(m.entry.architecture in architectures) ? 'unsupported' : '',
+    m.entry && !families.has(m.entry.architecture) ? 'unsupported' : '',
     `${m.approximateSize ? '~' : ''}${bytes(m.size)}`,
     m.entry ? `${m.entry.title}, ${m.entry.licence.name}` : m.path,
   ]);

@@ -50,7 +50,7 @@ describe('what is changed on the way', () => {
   it('Llama: rows of queries and keys change places within their head, so that pairs are neighbours', async () => {
     const { path, tensors } = await folder();
     const out = await convert(path, { type: 'f32' });
-    const { headDim, hidden } = sizes;
+    const { headDim, embedding: hidden } = sizes;
     for (const [hf, gguf] of [
       ['q_proj', 'attn_q'],
       ['k_proj', 'attn_k'],
@@ -113,8 +113,8 @@ describe('what is changed on the way', () => {
     const { path, tensors } = await folder({
       config: { vocab_size: vocabulary },
       tensors: (all) => {
-        const values = new Float32Array(vocabulary * sizes.hidden).map((_, i) => (i % 977) - 488);
-        all.set('model.embed_tokens.weight', { shape: [vocabulary, sizes.hidden], values });
+        const values = new Float32Array(vocabulary * sizes.embedding).map((_, i) => (i % 977) - 488);
+        all.set('model.embed_tokens.weight', { shape: [vocabulary, sizes.embedding], values });
       },
     });
     const out = await convert(path, { type: 'f32' });
@@ -160,7 +160,7 @@ describe('quantising', () => {
     const raw = (values: Float32Array) => new Uint8Array(values.buffer);
     for (let l = 0; l < sizes.layers; l++) {
       for (const name of matrices) {
-        const width = name === 'ffn_down' ? sizes.feedForward : sizes.hidden;
+        const width = name === 'ffn_down' ? sizes.feedForward : sizes.embedding;
         const sums = new Float32Array(width).map((_, i) => 4 * (1 + ((i * 13) % 50)));
         const full = `blk.${l}.${name}.weight`;
         means.set(

@@ -9,10 +9,9 @@ import type { GgufValue } from '../../formats/gguf/Gguf.js';
 import { readGguf } from '../../formats/gguf/readGguf.js';
 import { str, type TensorToWrite, writeGguf } from '../../formats/gguf/writeGguf.js';
 import { openSafetensorsFolder } from '../../formats/safetensorsFolder.js';
-import { hyperparameterMetadata } from './families.js';
 import { generalMetadata } from './general.js';
 import { readHfFolder } from './hfFolder.js';
-import { readHfSettings, ropeFactors } from './hfSettings.js';
+import { hyperparameterMetadata, readHfSettings } from './hfSettings.js';
 import { type DirectType, planTensors, readImportance, storedType, tensorPieces } from './tensors.js';
 import { readTokenizer } from './tokenizer/readTokenizer.js';
 
@@ -55,7 +54,7 @@ async function writeConverted(
 ): Promise<{ architecture: string; weights: number; type: DirectType; bytes: number }> {
   const folder = await readHfFolder(folderPath);
   const problems = new Problems();
-  const settings = readHfSettings(folder, problems);
+  const { settings, own } = readHfSettings(folder, problems);
   // Sizes that make no sense would only make more of the same problems.
   problems.throwIfAny(folderPath);
   throwIfStopped(signal);
@@ -81,24 +80,22 @@ async function writeConverted(
       }
     },
   }));
-  const { scaling, base } = settings.rope;
-  if (scaling?.type === 'llama3') {
-    const factors = ropeFactors(scaling, base, settings.headDim);
-    const data = new Uint8Array(factors.buffer);
-    tensors.unshift({ name: 'rope_freqs.weight', type: tensorTypes.f32, shape: [factors.length], data });
+  for (const { name, values } of own.tensors ?? []) {
+    const data = new Uint8Array(values.buffer);
+    tensors.unshift({ name: `${name}.weight`, type: tensorTypes.f32, shape: [values.length], data });
   }
   const weights = tensors.reduce((sum, tensor) => sum + elementsOf(tensor), 0);
   total = planned.reduce((sum, plan) => sum + bytesOf(plan), 0);
   const metadata = new Map<string, GgufValue>([
-    ['general.architecture', str(settings.family.architecture)],
+    ['general.architecture', str(settings.family.name)],
     ['general.type', str('model')],
     ...generalMetadata(folder, weights),
-    ...hyperparameterMetadata(settings, fileTypes[type]),
+    ...hyperparameterMetadata(settings, own, fileTypes[type]),
     ...tokenizer.metadata,
   ]);
   emit({
     type: 'model',
-    architecture: settings.family.architecture,
+    architecture: settings.family.name,
     layers: settings.layers,
     weights,
     vocabulary: tokenizer.size,
@@ -106,7 +103,7 @@ async function writeConverted(
     to: type,
   });
   await writeGguf(out, { metadata, tensors });
-  return { architecture: settings.family.architecture, weights, type, bytes: total };
+  return { architecture: settings.family.name, weights, type, bytes: total };
 }
 
 export interface ConvertOptions {

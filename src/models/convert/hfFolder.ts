@@ -1,10 +1,9 @@
 import { readdir, stat } from 'node:fs/promises';
 import { basename, join, resolve } from 'node:path';
-import { LoamError, quote } from '../../base/errors.js';
+import { LoamError } from '../../base/errors.js';
 import { ifPresent, readBounded, readText } from '../../base/io.js';
-import type { JsonObject, JsonValue } from '../../base/json.js';
-import { isObject, readJsonObject } from '../../base/jsonAccess.js';
-import type { Problems } from './convertModel.js';
+import type { JsonObject } from '../../base/json.js';
+import { readJsonObject } from '../../base/jsonAccess.js';
 
 /** Limits of what a folder of Hugging Face may hold, each with its reason. */
 
@@ -22,13 +21,6 @@ const MAX_TEXT_BYTES = 4 * 1024 * 1024;
 
 /** Templates in additional_chat_templates/. */
 const MAX_CHAT_TEMPLATES = 64;
-
-/** Far above every published model; the same bounds as those of `src/model/hyperparameters.ts`. */
-export const MAX_LAYERS = 1024;
-export const MAX_WIDTH = 1 << 17;
-export const MAX_HEADS = 4096;
-export const MAX_VOCABULARY = 1 << 21;
-export const MAX_CONTEXT = 1 << 27;
 
 /** What a Hugging Face folder holds beside its weights. */
 export interface HfFolder {
@@ -114,70 +106,4 @@ export async function readHfFolder(path: string): Promise<HfFolder> {
     chatTemplateJson: await readObject(inside('chat_template.json'), MAX_TEXT_BYTES),
     modelCard: await text('README.md', MAX_TEXT_BYTES),
   };
-}
-
-/** Typed access to config.json: what is of another kind than it should be is a problem, null counts as absent. */
-export class Config {
-  constructor(
-    private readonly values: JsonObject,
-    private readonly problems: Problems,
-  ) {}
-
-  has(key: string): boolean {
-    return (this.values.get(key) ?? null) !== null;
-  }
-
-  raw(key: string): JsonValue | undefined {
-    return this.values.get(key) ?? undefined;
-  }
-
-  /** A whole number from 1 to `most`. */
-  whole(key: string, most: number, fallback: number): number {
-    const value = this.raw(key);
-    if (value === undefined) return fallback;
-    if (typeof value === 'number' && Number.isInteger(value) && value >= 1 && value <= most) return value;
-    this.wrong(key, value, `a whole number from 1 to ${most}`);
-    return fallback;
-  }
-
-  /** A positive number, not beyond what f32 can hold. */
-  positive(key: string, fallback: number): number;
-  positive(key: string): number | undefined;
-  positive(key: string, fallback?: number): number | undefined {
-    const value = this.raw(key);
-    if (value === undefined) return fallback;
-    if (typeof value === 'number' && value > 0 && Math.fround(value) > 0 && Number.isFinite(Math.fround(value))) {
-      return value;
-    }
-    this.wrong(key, value, 'a positive number');
-    return fallback;
-  }
-
-  text(key: string): string | undefined {
-    const value = this.raw(key);
-    if (value === undefined || typeof value === 'string') return value;
-    this.wrong(key, value, 'a text');
-    return undefined;
-  }
-
-  flag(key: string, fallback: boolean): boolean {
-    const value = this.raw(key);
-    if (value === undefined) return fallback;
-    if (typeof value === 'boolean') return value;
-    this.wrong(key, value, 'true or false');
-    return fallback;
-  }
-
-  object(key: string): Config | undefined {
-    const value = this.raw(key);
-    if (value === undefined) return undefined;
-    if (isObject(value)) return new Config(value, this.problems);
-    this.wrong(key, value, 'an object');
-    return undefined;
-  }
-
-  private wrong(key: string, value: JsonValue, expected: string): void {
-    const shown = typeof value === 'string' ? quote(value) : typeof value === 'object' ? 'another kind' : String(value);
-    this.problems.add(`${key} is ${shown}, expected ${expected}`);
-  }
 }

@@ -3,12 +3,12 @@ import { bfloatsToFloats, floatsToBfloats, floatsToHalves, halvesToFloats } from
 import type { ImportanceMatrix } from '../../engine/quantize.js';
 import { quantizeRows } from '../../engine/rows.js';
 import { type TensorType, tensorTypes } from '../../engine/tensorTypes.js';
+import { linearRows, normRows, rowShape } from '../../families/family.js';
+import type { HfSettings } from '../../families/huggingFace.js';
 import { openTensors } from '../../formats/gguf/Gguf.js';
 import { readGguf } from '../../formats/gguf/readGguf.js';
 import type { StoredTensor, TensorSource } from '../../formats/safetensors.js';
 import type { Problems } from './convertModel.js';
-import type { Part, Shape, Size } from './families.js';
-import type { HfSettings } from './hfSettings.js';
 
 /** Types that are written without libllama's quantiser. */
 export type DirectType = 'f32' | 'f16' | 'bf16' | 'q8_0';
@@ -57,47 +57,39 @@ export function storedType(tensors: ReadonlyMap<string, StoredTensor>): 'f16' | 
 interface Target {
   readonly name: string;
   readonly shape: readonly number[];
-  readonly part?: Part;
-}
-
-function sizes(settings: HfSettings): Record<Size | 'headDim', number> {
-  return {
-    hidden: settings.hidden,
-    query: settings.heads * settings.headDim,
-    keyValue: settings.kvHeads * settings.headDim,
-    feedForward: settings.feedForward,
-    vocabulary: settings.vocabulary,
-    headDim: settings.headDim,
-  };
+  readonly interleaved?: 'heads' | 'kvHeads';
+  readonly shift?: number;
 }
 
 /** Every tensor that may be in the folder, by its name there; and those that must be. */
 function targets(settings: HfSettings): { all: Map<string, Target>; required: Set<string> } {
-  const length = sizes(settings);
-  const shapeOf = (shape: Shape): number[] =>
-    typeof shape === 'string' ? [length[shape]] : shape.map((size) => length[size]);
+  const { family, embedding, headDim } = settings;
+  const shift = family.huggingFace.tensors?.normShift;
   const all = new Map<string, Target>();
   const required = new Set<string>();
-  const add = (hf: string, target: Target, must: boolean) => {
+  const add = (hf: string, target: Target, must = true) => {
     all.set(hf, target);
     if (must) required.add(hf);
   };
-  const table = [length.vocabulary, length.hidden];
-  add('model.embed_tokens.weight', { name: 'token_embd.weight', shape: table }, true);
-  add('model.norm.weight', { name: 'output_norm.weight', shape: [length.hidden] }, true);
+  const table = [settings.vocabulary, embedding];
+  add('model.embed_tokens.weight', { name: 'token_embd.weight', shape: table });
+  add('model.norm.weight', { name: 'output_norm.weight', shape: [embedding], shift });
   add('lm_head.weight', { name: 'output.weight', shape: table }, !settings.tied);
   for (let l = 0; l < settings.layers; l++) {
-    for (const part of settings.family.layer) {
-      const shape = shapeOf(part.shape);
-      const names = [`model.layers.${l}.${part.hf}`, `blk.${l}.${part.gguf}`] as const;
-      add(`${names[0]}.weight`, { name: `${names[1]}.weight`, shape, part }, true);
-      if (shape.length === 2) add(`${names[0]}.bias`, { name: `${names[1]}.bias`, shape: [shape[0]!], part }, false);
+    for (const { name, module, width } of normRows(family)) {
+      const shape = [width === 'headDim' ? headDim : embedding];
+      add(`model.layers.${l}.${module}.weight`, { name: `blk.${l}.${name}.weight`, shape, shift });
+    }
+    for (const row of linearRows(family)) {
+      const [hf, gguf] = [`model.layers.${l}.${row.module}`, `blk.${l}.${row.name}`];
+      const [inputs, outputs] = rowShape(settings, row);
+      const { interleaved } = row;
+      add(`${hf}.weight`, { name: `${gguf}.weight`, shape: [outputs, inputs], interleaved });
+      if (row.bias) add(`${hf}.bias`, { name: `${gguf}.bias`, shape: [outputs], interleaved }, false);
     }
   }
   return { all, required };
 }
-
-const isNorm = (name: string): boolean => name.endsWith('norm.weight') || name.endsWith('layernorm.weight');
 
 /** The type that llama.cpp's converter gives a tensor (base.py, prepare_tensors). */
 function typeOf(name: string, shape: readonly number[], wanted: DirectType): TensorType {
@@ -133,7 +125,7 @@ export function planTensors(
     required.delete(plain);
     if (planned.has(target.name)) problems.add(`two tensors for ${target.name}`);
     let shape = stored.shape;
-    const cuts = settings.family.architecture === 'gemma3' && target.name === 'token_embd.weight';
+    const cuts = settings.family.huggingFace.tensors?.cutsEmbeddings && target.name === 'token_embd.weight';
     const expected = target.shape;
     if (cuts && shape.length === 2 && shape[0]! >= tokens) shape = [tokens, shape[1]!];
     const wantedShape = cuts ? [tokens, expected[1]!] : expected;
@@ -147,15 +139,14 @@ export function planTensors(
         expected: 'bf16, f16 or f32: the folder of the model before it was quantised',
       });
     }
-    const { permuted } = target.part ?? {};
     planned.set(target.name, {
       name: target.name,
       type: typeOf(target.name, shape, wanted),
       shape: [...shape].reverse(),
       source,
       stored,
-      shift: isNorm(plain) ? settings.family.normShift : 0,
-      interleavedHeads: permuted && settings[permuted],
+      shift: target.shift ?? 0,
+      interleavedHeads: target.interleaved && settings[target.interleaved],
     });
   }
   for (const missing of required) problems.add(`${quote(missing)} is missing`);

@@ -3,7 +3,7 @@ import { statfs } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
 import { readMemory } from '../../base/memory.js';
 import { version } from '../../base/process.js';
-import { architectures } from '../../families/family.js';
+import { families } from '../../families/index.js';
 import { DEFAULT_MODEL, findModel } from '../../models/catalogue.js';
 import { type ListedModel, listModels } from '../../models/listModels.js';
 import { removeModel } from '../../models/manage.js';
@@ -70,7 +70,7 @@ function view(model: ListedModel, services: Services): ModelEntry {
     title,
     isDefault,
     installed,
-    supported: entry === null || entry.architecture in architectures,
+    supported: entry === null || families.has(entry.architecture),
     size,
     approximateSize,
     partial,

@@ -1,5 +1,5 @@
 import type { Engine } from '../../engine/engine.js';
-import { layerLinears } from '../../families/family.js';
+import { linearsOf } from '../../families/family.js';
 import { groupSequences, sharedOpening } from '../../model/batch.js';
 import { linearShape } from '../../model/hyperparameters.js';
 import { LabelGradient, transposedHead } from '../../model/labelGradient.js';
@@ -146,9 +146,10 @@ export function priceQlora(
     // The head forward alone is about a third of it with its gradient.
     evaluations *
       ((trained - 1) * costs.forward * tokens(problem.validation) + (costs.head / 3) * targets(problem.validation));
-  const shapes = layerLinears.map((linear) => linearShape(model.hyper, linear));
+  const linears = linearsOf(model.hyper.family);
+  const shapes = linears.map((linear) => linearShape(model.hyper, linear));
   const weights = shapes.reduce((sum, [inputs, outputs]) => sum + inputs * outputs, 0);
-  const stored = layerLinears.reduce((sum, part) => sum + model.bytesToTrain(0, part), 0);
+  const stored = linears.reduce((sum, part) => sum + model.bytesToTrain(0, part), 0);
   const values = settings.modules.reduce((sum, module) => {
     const [inputs, outputs] = linearShape(model.hyper, module);
     return sum + (inputs + outputs) * Math.ceil(settings.rank / 16) * 16;

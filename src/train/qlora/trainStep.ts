@@ -2,9 +2,8 @@ import type { Graph, Workspace } from '../../engine/graph.js';
 import type { Operations } from '../../engine/operations.js';
 import type { Linear } from '../../engine/placement.js';
 import type { Tensor } from '../../engine/tensor.js';
-import { type LayerLinear, layerLinears } from '../../families/family.js';
 import { type Batch, sharedBlock, streamInputs, tokenIndex } from '../../model/batch.js';
-import type { BlockWeights, Layer, LayerLora } from '../../model/block.js';
+import type { BlockWeights, Layer, LayerLora, Linears } from '../../model/block.js';
 import type { LabelGradient } from '../../model/labelGradient.js';
 import { headChunk, type Model, type TransposedType } from '../../model/model.js';
 import type { LoraParameters } from './parameters.js';
@@ -251,7 +250,7 @@ class TwoWayLinear implements Linear {
 export class TrainableLayer implements BlockWeights, Disposable {
   private constructor(
     private readonly layer: Layer,
-    readonly linears: Readonly<Record<LayerLinear, Linear>>,
+    readonly linears: Linears,
   ) {}
 
   get index(): number {
@@ -274,9 +273,12 @@ export class TrainableLayer implements BlockWeights, Disposable {
     const layer = await model.layerToTrain(index, workspace, signal);
     try {
       const transposed = await model.transposedLinears(index, type, workspace, signal);
-      const linears = Object.fromEntries(
-        layerLinears.map((part) => [part, new TwoWayLinear(layer.linears[part], transposed[part])]),
-      ) as unknown as Record<LayerLinear, Linear>;
+      const linears: Linears = Object.fromEntries(
+        Object.entries(layer.linears).map(([part, forward]) => [
+          part,
+          new TwoWayLinear(forward, transposed[part as keyof Linears]!),
+        ]),
+      );
       return new TrainableLayer(layer, linears);
     } catch (error) {
       layer[Symbol.dispose]();

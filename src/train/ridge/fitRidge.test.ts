@@ -209,7 +209,7 @@ describe('ridge', () => {
       const adapter = `${folder}/${files++}.gguf`;
       await writeAdapter(adapter, {
         base: {
-          architecture: model.hyper.architecture.name,
+          architecture: model.hyper.family.name,
           name: 'tiny',
           sha256: 'a'.repeat(64),
           fingerprint: await baseFingerprint(model.gguf),

@@ -1,6 +1,6 @@
 import type { Graph } from '../../engine/graph.js';
 import type { Tensor } from '../../engine/tensor.js';
-import { postNormOf } from '../../families/family.js';
+import { hasPostNorms, postNormOf } from '../../families/family.js';
 import type { Layer, LayerLora } from '../../model/block.js';
 import type { Factors } from '../../model/factors.js';
 import type { Model } from '../../model/model.js';
@@ -94,7 +94,7 @@ const scaleFloor = 0.01;
  * @returns a positive factor for each dimension of the stream; undefined where it counts as it is
  */
 export async function streamMetric(model: Model): Promise<Float32Array | undefined> {
-  if (!model.hyper.architecture.postNorms) return undefined;
+  if (!hasPostNorms(model.hyper.family)) return undefined;
   return raise((await model.vector('output_norm.weight')).map(Math.abs));
 }
 

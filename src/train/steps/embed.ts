@@ -10,6 +10,7 @@ import { peakRss } from '../../base/memory.js';
 import { version } from '../../base/process.js';
 import { Engine } from '../../engine/engine.js';
 import type { Workspace } from '../../engine/graph.js';
+import { hasPostNorms } from '../../families/family.js';
 import { type NamedArrayToWrite, ndArray } from '../../formats/arrays.js';
 import { writeNpz } from '../../formats/npz.js';
 import { linearShape } from '../../model/hyperparameters.js';
@@ -96,7 +97,7 @@ async function run(data: string, options: EmbedOptions, emit: Emit, signal: Abor
     model: {
       source: source.name ?? source.path,
       sha256: source.sha256 ?? (await hashWithProgress(source.path, emit, signal)),
-      architecture: hyper.architecture.name,
+      architecture: hyper.family.name,
       name: gguf.string('general.name', ''),
     },
     layers,
@@ -106,7 +107,7 @@ async function run(data: string, options: EmbedOptions, emit: Emit, signal: Abor
       layer,
       module,
       inputs: linearShape(hyper, module)[0],
-      normed: hyper.architecture.postNorms,
+      normed: hasPostNorms(hyper.family),
     })),
     dtype: options.f16 ? 'f16' : 'f32',
     teacherOnly: options.teacherOnly,

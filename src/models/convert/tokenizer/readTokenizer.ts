@@ -1,10 +1,10 @@
 import { LoamError } from '../../../base/errors.js';
 import { at, flagAt, listAt, textAt } from '../../../base/jsonAccess.js';
+import type { HfSettings } from '../../../families/huggingFace.js';
 import type { GgufValue } from '../../../formats/gguf/Gguf.js';
 import { bool, f32s, i32s, str, strings, u32 } from '../../../formats/gguf/writeGguf.js';
 import type { Problems } from '../convertModel.js';
 import type { HfFolder } from '../hfFolder.js';
-import type { HfSettings } from '../hfSettings.js';
 import { bpeVocabulary, mergesVocabulary } from './bpe.js';
 import { sentencePieceVocabulary } from './sentencePiece.js';
 import { type NamedTemplate, readSpecialTokens, type SpecialTokens } from './specialTokens.js';
@@ -93,10 +93,10 @@ export function readTokenizer(folder: HfFolder, settings: HfSettings, problems: 
   const notes: string[] = [];
   const before: [string, GgufValue][] = [];
   const after: [string, GgufValue][] = [];
-  const llama = family.architecture === 'llama';
-  const gemma = family.architecture === 'gemma3';
+  const hints = family.huggingFace.tokenizer;
+  const stated = hints?.spacePrefix === 'stated';
   const spacePrefix = flagAt(folder.tokenizerConfig, 'add_prefix_space');
-  if (llama && spacePrefix !== undefined) before.push(['tokenizer.ggml.add_space_prefix', bool(spacePrefix)]);
+  if (stated && spacePrefix !== undefined) before.push(['tokenizer.ggml.add_space_prefix', bool(spacePrefix)]);
   let vocabulary: Vocabulary;
   if (folder.sentencePiece) {
     vocabulary = sentencePieceVocabulary(folder, folder.sentencePiece, size);
@@ -115,7 +115,7 @@ export function readTokenizer(folder: HfFolder, settings: HfSettings, problems: 
     });
   } else if (flagAt(folder.tokenizer, 'model', 'byte_fallback')) {
     vocabulary = mergesVocabulary(folder, size, problems);
-    if (llama && spacePrefix === undefined) after.push(['tokenizer.ggml.add_space_prefix', bool(addsSpace(folder))]);
+    if (stated && spacePrefix === undefined) after.push(['tokenizer.ggml.add_space_prefix', bool(addsSpace(folder))]);
     notes.push('there is no tokenizer.model: the scores of tokens are taken from the merges in tokenizer.json');
   } else {
     const { vocabulary: bpe, pre } = bpeVocabulary(folder, size, problems);
@@ -124,9 +124,8 @@ export function readTokenizer(folder: HfFolder, settings: HfSettings, problems: 
   }
   const bpe = vocabulary.model === 'gpt2';
   const special = readSpecialTokens(folder, bpe, bpe ? undefined : size);
-  if (gemma) after.push(['tokenizer.ggml.add_space_prefix', bool(false)]);
-  // granite's and SmolLM's vocabulary (conversion/llama.py, set_vocab).
-  if (llama && size === 49152) after.push(['tokenizer.ggml.add_bos_token', bool(false)]);
+  if (hints?.spacePrefix === 'never') after.push(['tokenizer.ggml.add_space_prefix', bool(false)]);
+  if (size === hints?.startlessVocabulary) after.push(['tokenizer.ggml.add_bos_token', bool(false)]);
   return {
     metadata: [...before, ...vocabularyMetadata(vocabulary), ...specialMetadata(special), ...after],
     size: vocabulary.tokens.length,

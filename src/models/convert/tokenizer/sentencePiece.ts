@@ -1,7 +1,8 @@
 import { LoamError } from '../../../base/errors.js';
 import { count } from '../../../base/format.js';
 import { at, flagAt, isObject, textAt } from '../../../base/jsonAccess.js';
-import { type HfFolder, MAX_VOCABULARY } from '../hfFolder.js';
+import { limits } from '../../../families/huggingFace.js';
+import type { HfFolder } from '../hfFolder.js';
 import { looksSpecial, spaceMark, tokenType, type Vocabulary } from './vocabulary.js';
 
 /** Values of SentencePiece's `Type` (sentencepiece_model.proto): the same numbers as GGUF's token types. */
@@ -91,8 +92,8 @@ export function readSentencePiece(bytes: Uint8Array, where: string): Piece[] {
   try {
     for (const field of readFields(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength))) {
       if (field.number !== fields.pieces || field.wire !== wire.bytes) continue;
-      if (pieces.length >= MAX_VOCABULARY) {
-        throw new LoamError({ found: `more than ${count(MAX_VOCABULARY)} pieces`, where });
+      if (pieces.length >= limits.vocabulary) {
+        throw new LoamError({ found: `more than ${count(limits.vocabulary)} pieces`, where });
       }
       pieces.push(readPiece(field.bytes));
     }

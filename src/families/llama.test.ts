@@ -1,15 +1,14 @@
 import assert from 'node:assert/strict';
 import { it } from 'node:test';
-import { ropeFactors } from './hfSettings.js';
+import { ropeFactors } from './llama.js';
 
 it('short waves stay, long ones are slowed by the factor, between them it rises', () => {
   const scaling = {
-    type: 'llama3',
     factor: 32,
     lowFrequencyFactor: 1,
     highFrequencyFactor: 4,
     originalContext: 8192,
-  } as const;
+  };
   const factors = ropeFactors(scaling, 500_000, 64);
   assert.equal(factors.length, 32);
   for (const [i, factor] of factors.entries()) {

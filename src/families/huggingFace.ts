@@ -1,0 +1,188 @@
+import { quote } from '../base/errors.js';
+import type { JsonObject, JsonValue } from '../base/json.js';
+import type { GgufValue } from '../formats/gguf/Gguf.js';
+import type { Family, Sizes } from './family.js';
+
+/**
+ * What a family says of its Hugging Face folders: names, what config.json leaves unsaid, what changes on the way to GGUF. After
+ * llama.cpp's conversion/*.py, and the defaults of transformers' configuration classes.
+ */
+export interface HuggingFace {
+  /** Classes that config.json names under `architectures`. */
+  readonly classes: readonly string[];
+  /** What it names as `model_type`. */
+  readonly modelTypes: readonly string[];
+  readonly defaults: Defaults;
+  readonly tensors?: TensorChanges;
+  /** RoPE scalings beside linear and YaRN, which `own` turns into tensors of factors. */
+  readonly ropeScalings?: readonly string[];
+  /** Whether key and value length are written even where config.json does not give a head's size. */
+  readonly writesHeadDim: boolean;
+  readonly tokenizer?: TokenizerHints;
+  /**
+   * What the family's converter writes beside what all do.
+   * @throws UnsupportedError for a variant that llama.cpp does not compute
+   */
+  readonly own?: (config: HfConfig, settings: HfSettings) => Own;
+}
+
+export interface Own {
+  /** After that of all, without the family's name before the keys. */
+  readonly metadata: readonly Entry[];
+  /** Vectors in f32, which come first in the file: `<name>.weight`. */
+  readonly tensors?: readonly { readonly name: string; readonly values: Float32Array }[];
+}
+
+/** What transformers assumes where config.json does not say. */
+export interface Defaults extends Omit<Sizes, 'kvHeads' | 'headDim'> {
+  /** Absent: as many as heads. */
+  readonly kvHeads?: number;
+  /** Absent: embedding / heads. */
+  readonly headDim?: number;
+  readonly vocabulary: number;
+  readonly context: number;
+  readonly tied: boolean;
+  /** The activation, as config.json names it; absent: silu, also called swish. */
+  readonly activation?: string;
+  /** Absent: 10,000 (RotaryEmbeddingConfigMixin.default_theta). */
+  readonly ropeBase?: number;
+}
+
+interface TensorChanges {
+  /** Added to every norm's weight. */
+  readonly normShift?: number;
+  /** Rows of the embeddings beyond the vocabulary of the tokeniser are left out. */
+  readonly cutsEmbeddings?: boolean;
+}
+
+interface TokenizerHints {
+  /** Whether a space is put before a text: as tokenizer_config.json says, or never. */
+  readonly spacePrefix: 'stated' | 'never';
+  /** A vocabulary of this size gets no token at the beginning. */
+  readonly startlessVocabulary?: number;
+}
+
+export type Entry = [key: string, value: GgufValue];
+
+/** Far above every published model; beyond them a file is damaged or hostile. */
+export const limits = { layers: 1024, width: 1 << 17, heads: 4096, vocabulary: 1 << 21, context: 1 << 27 } as const;
+
+/** A model's sizes and constants out of config.json, what it leaves unsaid filled in. */
+export interface HfSettings extends Sizes {
+  readonly family: Family;
+  /** Whether `headDim` is written as key and value length. */
+  readonly headDimStated: boolean;
+  readonly vocabulary: number;
+  readonly context: number;
+  readonly normEpsilon: number;
+  readonly tied: boolean;
+  readonly rope: Rope;
+  /** `config.json`, for errors. */
+  readonly where: string;
+}
+
+/** Rotary embeddings: the base, and how a longer context than the trained one is reached. */
+export interface Rope {
+  readonly base: number;
+  /** Of layers that see the last tokens only. */
+  readonly localBase?: number;
+  /** Metadata of linear and YaRN scaling. */
+  readonly scaling: readonly Entry[];
+  /** One of the family's `ropeScalings`, with its options. */
+  readonly own?: { readonly type: string; readonly options: HfConfig };
+}
+
+/** config.json, of a model with images that of its text model: what is of another kind than it should be is a problem, null counts as absent. */
+export class HfConfig {
+  private readonly values: JsonObject;
+
+  constructor(
+    values: JsonObject,
+    private readonly problems: { add(problem: string): void },
+  ) {
+    const inner = values.get('text_config');
+    this.values = inner instanceof Map ? new Map([...values, ...(inner as JsonObject)]) : values;
+  }
+
+  problem(text: string): void {
+    this.problems.add(text);
+  }
+
+  has(key: string): boolean {
+    return this.raw(key) !== undefined;
+  }
+
+  raw(key: string): JsonValue | undefined {
+    return this.values.get(key) ?? undefined;
+  }
+
+  /** Whether it is there and says `null`. */
+  isNull(key: string): boolean {
+    return this.values.get(key) === null;
+  }
+
+  /** A whole number from 1 to `most`. */
+  whole(key: string, most: number, fallback: number): number {
+    const fits = (value: JsonValue): value is number =>
+      typeof value === 'number' && Number.isInteger(value) && value >= 1 && value <= most;
+    return this.read(key, fits, `a whole number from 1 to ${most}`) ?? fallback;
+  }
+
+  /** A positive number, not beyond what f32 can hold. */
+  positive(key: string, fallback: number): number;
+  positive(key: string): number | undefined;
+  positive(key: string, fallback?: number): number | undefined {
+    const fits = (value: JsonValue): value is number =>
+      typeof value === 'number' && value > 0 && Math.fround(value) > 0 && Number.isFinite(Math.fround(value));
+    return this.read(key, fits, 'a positive number') ?? fallback;
+  }
+
+  text(key: string): string | undefined {
+    return this.read(key, (value) => typeof value === 'string', 'a text');
+  }
+
+  flag(key: string, fallback: boolean): boolean {
+    return this.read(key, (value) => typeof value === 'boolean', 'true or false') ?? fallback;
+  }
+
+  object(key: string): HfConfig | undefined {
+    const found = this.read(key, (value): value is JsonObject => value instanceof Map, 'an object');
+    return found && new HfConfig(found, this.problems);
+  }
+
+  private read<T extends JsonValue>(
+    key: string,
+    fits: (value: JsonValue) => value is T,
+    expected: string,
+  ): T | undefined {
+    const value = this.raw(key);
+    if (value === undefined || fits(value)) return value;
+    const shown = typeof value === 'string' ? quote(value) : typeof value === 'object' ? 'another kind' : String(value);
+    this.problem(`${key} is ${shown}, expected ${expected}`);
+    return undefined;
+  }
+}
+
+/** A model's sizes as config.json has them. */
+export function readSizes(config: HfConfig, { huggingFace }: Family): Sizes {
+  const { defaults } = huggingFace;
+  const embedding = config.whole('hidden_size', limits.width, defaults.embedding);
+  const heads = config.whole('num_attention_heads', limits.heads, defaults.heads);
+  const usualKvHeads = config.isNull('num_key_value_heads') ? heads : (defaults.kvHeads ?? heads);
+  const kvHeads = config.whole('num_key_value_heads', limits.heads, usualKvHeads);
+  if (heads % kvHeads !== 0) config.problem(`${heads} heads do not divide by ${kvHeads} key/value heads`);
+  if (!config.has('head_dim') && defaults.headDim === undefined && embedding % heads !== 0) {
+    config.problem(`hidden_size ${embedding} does not divide by ${heads} heads`);
+  }
+  const usual = defaults.headDim ?? Math.max(1, Math.floor(embedding / heads));
+  const headDim = config.whole('head_dim', limits.width, usual);
+  if (headDim % 2 !== 0) config.problem(`heads of ${headDim} values, expected an even number`);
+  return {
+    layers: config.whole('num_hidden_layers', limits.layers, defaults.layers),
+    embedding,
+    heads,
+    kvHeads,
+    headDim,
+    feedForward: config.whole('intermediate_size', limits.width, defaults.feedForward),
+  };
+}
