@@ -8,7 +8,6 @@ import { openAdapter } from '../adapters/openAdapter.js';
 import { Random } from '../base/random.js';
 import { Engine } from '../engine/engine.js';
 import { LlamaModel } from '../engine/llama.js';
-import { layerLinears } from '../families/family.js';
 import { negativeLogLikelihood } from '../llama/measureNll.js';
 import { batchInputs } from '../model/batch.js';
 import { block } from '../model/block.js';
@@ -23,8 +22,9 @@ import { plainNll } from '../testing/plainNll.js';
 import { scratchFolder } from '../testing/scratch.js';
 import { writeTinyModel } from '../testing/tinyModel.js';
 import { assertSame, checkDifferences, draw, rounding, step, withExactGelu, withRig } from '../testing/trainRig.js';
-import { type Part, Prefix, type RidgeExample } from './ridge/examples.js';
-import { fitRidge } from './ridge/fitRidge.js';
+import { type Part, Prefix, type RidgeExample } from '../train/ridge/examples.js';
+import { fitRidge } from '../train/ridge/fitRidge.js';
+import { layerLinears } from './family.js';
 
 /** One suite over every model family: what holds for one must hold for all. Its members are listed in testing/familyVariants.ts. */
 
