@@ -27,7 +27,8 @@ const sameScale = 2 ** -22;
  */
 export function oneAlpha(modules: readonly LoraModule[]): OneAlpha {
   const wrong = modules.find(({ alpha }) => !(alpha > 0) || !Number.isFinite(alpha));
-  if (wrong) throw new LoamError({ found: `an alpha of ${wrong.alpha}`, expected: 'a number above 0' });
+  if (wrong)
+    throw new LoamError({ code: 'damaged', found: `an alpha of ${wrong.alpha}`, expected: 'a number above 0' });
   // The largest, so that the others are at most it and their ranks can be stretched.
   const alpha = modules.reduce((max, module) => Math.max(max, module.alpha), 0);
   const result: OneAlpha = { alpha, modules: [], shifted: 0, padded: 0, rounded: 0 };

@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers/promises';
 import { throwIfStopped } from '../base/errors.js';
 import { type LayerLinear, layerLinears } from '../families/family.js';
 import type { GgufValue } from '../formats/gguf/Gguf.js';
@@ -59,7 +60,7 @@ export async function combineLoras(
     modules.push({ layer, module, factors: cut.factors, alpha: cut.factors.rank });
     options.onProgress?.(modules.length, entries.length);
     // Each takes up to seconds: let the event loop see a Ctrl-C.
-    await new Promise((resolve) => setImmediate(resolve));
+    await setImmediate();
   }
   const ranks = modules.map(({ factors }) => factors.rank);
   const alpha = Math.max(...ranks);
@@ -76,51 +77,24 @@ export async function combineLoras(
   };
 }
 
+const ofTheBase: ReadonlySet<string> = new Set([
+  keys.version,
+  keys.baseName,
+  keys.baseSha256,
+  keys.baseFingerprint,
+  keys.templateSha256,
+  keys.stopTokens,
+]);
+
 /** What holds for the sum of adapters: their base and its template, not what was measured or how one of them was trained. */
 function combinedNotes(terms: readonly { lora: Lora; weight: number }[]): Map<string, GgufValue> {
   const [first] = terms;
   const notes = new Map<string, GgufValue>();
-  for (const key of [
-    keys.version,
-    keys.baseName,
-    keys.baseSha256,
-    keys.baseFingerprint,
-    keys.templateSha256,
-    keys.stopTokens,
-  ]) {
-    const note = first!.lora.notes.get(key);
-    if (note !== undefined) notes.set(key, note);
-  }
+  for (const [key, note] of first!.lora.notes) if (ofTheBase.has(key)) notes.set(key, note);
   const parts = terms.map(({ lora, weight }) => ({ name: textNote(lora.notes, 'general.name') ?? '', weight }));
   notes.set('general.name', str(parts.map(({ name, weight }) => `${weight} x ${name || 'adapter'}`).join(' + ')));
   notes.set(keys.recipe, str(JSON.stringify({ combined: parts })));
   return notes;
-}
-
-/**
- * Adds rows of ΔW = B·A to rows of a weight, in f32 as a LoRA is computed beside its weight.
- * @param rows `count` rows of the weight, from row `from` on; changed in place
- * @returns Σ of the squares that were added
- */
-export function correctRows(rows: Float32Array, from: number, count: number, { inputs, rank, a, b }: Factors): number {
-  const delta = new Float32Array(inputs);
-  let squares = 0;
-  for (let o = 0; o < count; o++) {
-    delta.fill(0);
-    for (let r = 0; r < rank; r++) {
-      const factor = b[(from + o) * rank + r]!;
-      if (factor === 0) continue;
-      const at = r * inputs;
-      for (let i = 0; i < inputs; i++) delta[i]! += factor * a[at + i]!;
-    }
-    const row = o * inputs;
-    for (let i = 0; i < inputs; i++) {
-      const x = delta[i]!;
-      rows[row + i]! += x;
-      squares += x * x;
-    }
-  }
-  return squares;
 }
 
 /** An adapter times a number other than 0, by its alpha alone: no value of its factors is rounded, only the sign of B may change. */

@@ -13,7 +13,7 @@ import {
   type TensorToWrite,
   writeGguf,
 } from '../formats/gguf/writeGguf.js';
-import type { ModuleFactors } from '../model/factors.js';
+import type { Factors, ModuleFactors } from '../model/factors.js';
 import { linearShape } from '../model/hyperparameters.js';
 import { type OneAlpha, oneAlpha } from './alpha.js';
 import { type Base, type BaseIdentity, type LoraBase, requireMadeFor } from './base.js';
@@ -170,32 +170,25 @@ export interface AdapterToWrite {
 }
 
 /**
- * Writes a LoRA adapter as GGUF for stock llama.cpp (src/llama-adapter.cpp): for each linear `<weight>.lora_a` f32 [inputs, rank] and
- * `<weight>.lora_b` f32 [rank, outputs]; llama.cpp adds alpha/rank · B·A·x. Ranks may differ between modules.
- *
- * f32, because llama.cpp would round the activations to the type of A, and the inputs of `ffn_down` can exceed what f16 holds.
+ * Writes an adapter that was trained, in f32, because llama.cpp would round the activations to the type of A, and the inputs of
+ * `ffn_down` can exceed what f16 holds.
  * @throws LoamError for factors that are not finite, before anything is written
  */
 export async function writeAdapter(path: string, adapter: AdapterToWrite): Promise<void> {
-  await writeGguf(path, content(path, adapter));
+  await writeGguf(path, trained(path, adapter));
 }
 
 /** The same file in memory. @param where stands for the path in messages */
 export async function encodeAdapter(where: string, adapter: AdapterToWrite): Promise<Uint8Array> {
-  return await encodeGguf(where, content(where, adapter));
+  return await encodeGguf(where, trained(where, adapter));
 }
 
-function content(path: string, adapter: AdapterToWrite): GgufToWrite {
-  const { base, alpha } = adapter;
+function trained(path: string, { base, alpha, ...adapter }: AdapterToWrite): GgufToWrite {
   if (!(alpha > 0) || !Number.isFinite(alpha)) {
-    throw new LoamError({ found: `an alpha of ${alpha}`, expected: 'a number above 0' });
+    throw new LoamError({ code: 'usage', found: `an alpha of ${alpha}`, expected: 'a number above 0' });
   }
-  const metadata: [string, GgufValue][] = [
-    ['general.type', str('adapter')],
-    ['general.architecture', str(base.architecture)],
+  const notes: [string, GgufValue][] = [
     ['general.name', str(adapter.name)],
-    ['adapter.type', str('lora')],
-    ['adapter.lora.alpha', f32(alpha)],
     [keys.version, str(adapter.version)],
     [keys.baseName, str(base.name)],
     [keys.baseSha256, str(base.sha256)],
@@ -205,64 +198,68 @@ function content(path: string, adapter: AdapterToWrite): GgufToWrite {
     [keys.recipe, str(JSON.stringify(adapter.recipe))],
     [keys.metrics, str(JSON.stringify(adapter.metrics))],
   ];
-  const tensors: TensorToWrite[] = [];
-  for (const { layer, module, factors } of adapter.modules) {
-    const { inputs, outputs, rank } = factors;
-    if (rank === 0) continue;
-    const name = `blk.${layer}.${module}.weight`;
-    const { a, b } = balance(factors, rank / alpha, name);
-    tensors.push(
-      { name: `${name}.lora_a`, type: tensorTypes.f32, shape: [inputs, rank], data: bytesOf(a) },
-      { name: `${name}.lora_b`, type: tensorTypes.f32, shape: [rank, outputs], data: bytesOf(b) },
-    );
-  }
-  if (tensors.length === 0) throw new LoamError({ found: 'an adapter that corrects nothing', where: path });
-  return { metadata, tensors };
+  const modules = adapter.modules
+    .filter(({ factors }) => factors.rank > 0)
+    .map((module) => ({ ...module, factors: balanced(module, alpha) }));
+  return content(path, { architecture: base.architecture, alpha, notes }, modules);
 }
 
-/** A and B times `scale` in all, shared so that both have the same largest value: neither loses bits if converted to f16 later. */
-function balance({ a, b }: { a: Float32Array; b: Float32Array }, scale: number, name: string) {
+/** With 1/scale in the factors, shared so that A and B have the same largest value: neither loses bits if converted to f16 later. */
+function balanced({ layer, module, factors }: ModuleFactors, alpha: number): Factors {
+  const { a, b } = factors;
+  const scale = factors.rank / alpha;
   const largest = (values: Float32Array) => values.reduce((max, x) => Math.max(max, Math.abs(x)), 0);
   const [sizeA, sizeB] = [largest(a), largest(b)];
-  if (![...[sizeA, sizeB]].every(Number.isFinite) || a.some(Number.isNaN) || b.some(Number.isNaN)) {
+  if (![sizeA, sizeB].every(Number.isFinite) || a.some(Number.isNaN) || b.some(Number.isNaN)) {
     throw new LoamError({
+      code: 'diverged',
       found: 'factors that are not finite numbers',
-      where: name,
+      where: weightOf(layer, module),
       fix: 'use fewer or other examples',
     });
   }
   const shift = sizeA > 0 && sizeB > 0 ? Math.sqrt((scale * sizeB) / sizeA) : Math.sqrt(scale);
-  return { a: a.map((x) => x * shift), b: b.map((x) => (x * scale) / shift) };
-}
-
-function bytesOf(values: Float32Array): Uint8Array {
-  return new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
+  return { ...factors, a: a.map((x) => x * shift), b: b.map((x) => (x * scale) / shift) };
 }
 
 /**
- * Writes an adapter as LoRA GGUF without changing a bit of its factors where one alpha for all modules can say what they are scaled by;
+ * Writes an adapter that was read, without changing a bit of its factors if one alpha for all modules can say what they are scaled by;
  * see `oneAlpha` for what happens otherwise, and the result for how often it did.
  * @throws LoamError for an adapter without modules
  */
 export async function writeLora(path: string, lora: Omit<Lora, 'path'>): Promise<Omit<OneAlpha, 'modules'>> {
-  if (lora.modules.length === 0) throw new LoamError({ found: 'an adapter that corrects nothing', where: path });
-  const { alpha, modules, shifted, padded, rounded } = oneAlpha(lora.modules);
-  const metadata = new Map<string, GgufValue>([
-    ['general.type', str('adapter')],
-    ['general.architecture', str(lora.architecture)],
-    ['adapter.type', str('lora')],
-    ['adapter.lora.alpha', f32(alpha)],
-  ]);
-  for (const [key, value] of lora.notes) if (!metadata.has(key)) metadata.set(key, value);
-  const bytes = (values: Float32Array) => new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
+  const { modules, ...changes } = oneAlpha(lora.modules);
+  const { architecture, notes } = lora;
+  await writeGguf(path, content(path, { architecture, alpha: changes.alpha, notes }, modules));
+  return changes;
+}
+
+function weightOf(layer: number, module: LayerLinear): string {
+  return `blk.${layer}.${module}.weight`;
+}
+
+function content(
+  path: string,
+  about: { architecture: string; alpha: number; notes: Iterable<readonly [string, GgufValue]> },
+  modules: readonly ModuleFactors[],
+): GgufToWrite {
+  if (modules.length === 0) {
+    throw new LoamError({ code: 'invalid-data', found: 'an adapter that corrects nothing', where: path });
+  }
   const tensors = modules.flatMap(({ layer, module, factors }): TensorToWrite[] => {
     const { inputs, outputs, rank, a, b } = factors;
-    const name = `blk.${layer}.${module}.weight`;
+    const name = weightOf(layer, module);
+    const bytes = (values: Float32Array) => new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
     return [
       { name: `${name}.lora_a`, type: tensorTypes.f32, shape: [inputs, rank], data: bytes(a) },
       { name: `${name}.lora_b`, type: tensorTypes.f32, shape: [rank, outputs], data: bytes(b) },
     ];
   });
-  await writeGguf(path, { metadata, tensors });
-  return { alpha, shifted, padded, rounded };
+  const own: [string, GgufValue][] = [
+    ['general.type', str('adapter')],
+    ['general.architecture', str(about.architecture)],
+    ['adapter.type', str('lora')],
+    ['adapter.lora.alpha', f32(about.alpha)],
+  ];
+  return { metadata: new Map([...own, ...[...about.notes].filter(([key]) => !own.some(([k]) => k === key))]), tensors };
 }

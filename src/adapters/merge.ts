@@ -1,5 +1,6 @@
 import { copyFile, mkdir, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
+import { setImmediate } from 'node:timers/promises';
 import { LoamError, quote, throwIfStopped, UnsupportedError } from '../base/errors.js';
 import { callAsync } from '../engine/ffi.js';
 import { native } from '../engine/native.js';
@@ -13,22 +14,22 @@ import {
   type NamedArrayToWrite,
   toFloat32,
 } from '../formats/arrays.js';
-import { type Gguf, type GgufFile, type GgufTensor, type GgufValue, openTensors } from '../formats/gguf/Gguf.js';
+import { type Gguf, type GgufTensor, type GgufValue, openTensors } from '../formats/gguf/Gguf.js';
 import { str, type TensorToWrite, writeGguf } from '../formats/gguf/writeGguf.js';
 import type { TensorSource } from '../formats/safetensors.js';
 import { openSafetensorsFolder, writeSafetensorsFolder } from '../formats/safetensorsFolder.js';
 import type { Factors } from '../model/factors.js';
 import type { LoraBase } from './base.js';
-import { correctRows } from './combine.js';
-import { foldAlpha, type Lora } from './lora.js';
+import { corrections, type Lora, textNote } from './lora.js';
 import { moduleName, permuteFactors } from './peft/names.js';
+
+/**
+ * A base model with an adapter in its weights: each corrected matrix becomes f32, some rows at a time, is corrected and rounded into its
+ * own type (or another) again; everything else is copied.
+ */
 
 /** Values converted at once: 4 MB as f32. */
 const chunkValues = 1 << 20;
-
-/** Types that ggml quantises only with an importance matrix (ggml_quantize_requires_imatrix), or never stores weights in. */
-const needsMatrix: ReadonlySet<TensorTypeName> = new Set(['iq2_xxs', 'iq2_xs', 'iq1_s', 'iq1_m']);
-const notWritten: ReadonlySet<TensorTypeName> = new Set(['q8_1', 'q8_k', 'i8', 'i16', 'i32', 'i64', 'f64']);
 
 export interface MergeOptions {
   /** Type of the matrices that change; each keeps its own if absent. */
@@ -47,36 +48,114 @@ export interface Merged {
   noise: number;
 }
 
+/** How a container stores rows of one of its matrices. */
+interface RowFormat {
+  read(from: number, count: number): Promise<Float32Array>;
+  encode(rows: Float32Array, count: number): Promise<Uint8Array> | Uint8Array;
+  decode(bytes: Uint8Array, count: number): Float32Array;
+}
+
+/** The matrices that an adapter corrects, by the names that the container has for them, and what correcting them has come to. */
+class Merging {
+  private noise = 0;
+  private squares = 0;
+  private done = 0;
+
+  constructor(
+    readonly factors: ReadonlyMap<string, Factors>,
+    /** All that are written. */
+    private readonly tensors: number,
+    private readonly options: MergeOptions,
+  ) {}
+
+  /** The bytes of a tensor: corrected, or as they are. */
+  async *bytes(name: string, format: RowFormat, copy: () => AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+    throwIfStopped(this.options.signal);
+    const factors = this.factors.get(name);
+    yield* factors ? this.corrected(factors, format) : copy();
+    this.options.onProgress?.(++this.done, this.tensors);
+  }
+
+  private async *corrected(factors: Factors, format: RowFormat): AsyncGenerator<Uint8Array> {
+    const { inputs, outputs } = factors;
+    const step = Math.max(1, Math.floor(chunkValues / inputs));
+    for (let from = 0; from < outputs; from += step) {
+      throwIfStopped(this.options.signal);
+      const count = Math.min(step, outputs - from);
+      const rows = await format.read(from, count);
+      this.squares += correctRows(rows, from, count, factors);
+      const bytes = await format.encode(rows, count);
+      const written = format.decode(bytes, count);
+      for (let i = 0; i < rows.length; i++) this.noise += (written[i]! - rows[i]!) ** 2;
+      yield bytes;
+      // Some conversions are JavaScript: let the event loop see a Ctrl-C.
+      await setImmediate();
+    }
+  }
+
+  get result(): Merged {
+    return { changed: this.factors.size, noise: Math.sqrt(this.noise / (this.squares || 1)) };
+  }
+}
+
 /**
- * Writes a base model with an adapter in its weights, as a GGUF file that stands alone. Tensors without correction and all metadata are
- * copied as they are; the others become f32, are corrected and rounded into their own type (or `type`) again, by ggml's own functions.
+ * Adds rows of ΔW = B·A to rows of a weight, in f32 as a LoRA is computed beside its weight.
+ * @param rows `count` rows of the weight, from row `from` on; changed in place
+ * @returns Σ of the squares that were added
+ */
+export function correctRows(rows: Float32Array, from: number, count: number, { inputs, rank, a, b }: Factors): number {
+  const delta = new Float32Array(inputs);
+  let squares = 0;
+  for (let o = 0; o < count; o++) {
+    delta.fill(0);
+    for (let r = 0; r < rank; r++) {
+      const factor = b[(from + o) * rank + r]!;
+      if (factor === 0) continue;
+      const at = r * inputs;
+      for (let i = 0; i < inputs; i++) delta[i]! += factor * a[at + i]!;
+    }
+    const row = o * inputs;
+    for (let i = 0; i < inputs; i++) {
+      const x = delta[i]!;
+      rows[row + i]! += x;
+      squares += x * x;
+    }
+  }
+  return squares;
+}
+
+/** Types that ggml quantises only with an importance matrix (ggml_quantize_requires_imatrix), or never stores weights in. */
+const needsMatrix: ReadonlySet<TensorTypeName> = new Set(['iq2_xxs', 'iq2_xs', 'iq1_s', 'iq1_m']);
+const notWritten: ReadonlySet<TensorTypeName> = new Set(['q8_1', 'q8_k', 'i8', 'i16', 'i32', 'i64', 'f64']);
+
+/**
+ * Writes a GGUF model with an adapter in its weights, as a file that stands alone. All metadata are copied; rounding is ggml's own.
  * @throws UnsupportedError for types that cannot be written
  */
 export async function mergeGguf(base: Gguf, lora: Lora, path: string, options: MergeOptions = {}): Promise<Merged> {
-  const corrections = new Map<string, Factors>();
-  for (const module of lora.modules) corrections.set(`blk.${module.layer}.${module.module}.weight`, foldAlpha(module));
   const wanted = options.type && tensorTypes[options.type];
-  for (const name of corrections.keys()) requireWritableType(base.tensor(name), wanted, base.path);
+  const factors = corrections(lora).map((c) => [`blk.${c.layer}.${c.module}.weight`, c.factors] as const);
+  const merging = new Merging(new Map(factors), base.tensors.size, options);
+  for (const name of merging.factors.keys()) requireWritableType(base.tensor(name), wanted, base.path);
 
   await using file = await openTensors(base);
-  const sums = { noise: 0, correction: 0 };
-  let done = 0;
-  const tensors: TensorToWrite[] = [...base.tensors.values()].map((tensor) => {
-    const factors = corrections.get(tensor.name);
-    const type = factors ? (wanted ?? tensor.type) : tensor.type;
-    const data = async function* () {
-      throwIfStopped(options.signal);
-      if (factors) yield* corrected(file, tensor, type, factors, sums, options.signal);
-      else yield* file.stream(tensor.name);
-      options.onProgress?.(++done, base.tensors.size);
+  const tensors = [...base.tensors.values()].map((tensor): TensorToWrite => {
+    const { name, shape } = tensor;
+    const type = merging.factors.has(name) ? (wanted ?? tensor.type) : tensor.type;
+    const [inputs = 1] = shape;
+    const stored = rowBytes(tensor.type, inputs);
+    const format: RowFormat = {
+      read: async (from, count) => dequantize(tensor.type, await file.readPart(name, from * stored, count * stored)),
+      encode: (rows, count) => encodeRows(type, rows, count, inputs),
+      decode: (bytes) => dequantize(type, bytes),
     };
-    return { name: tensor.name, type, shape: tensor.shape, data };
+    return { name, type, shape, data: () => merging.bytes(name, format, () => file.stream(name)) };
   });
   const metadata = new Map<string, GgufValue>(base.metadata);
-  const name = lora.notes.get('general.name');
-  if (name?.type === 'string') metadata.set('loam.merged.adapter', str(name.value));
+  const name = textNote(lora.notes, 'general.name');
+  if (name !== undefined) metadata.set('loam.merged.adapter', str(name));
   await writeGguf(path, { metadata, tensors, alignment: base.alignment });
-  return { changed: corrections.size, noise: Math.sqrt(sums.noise / (sums.correction || 1)) };
+  return merging.result;
 }
 
 function requireWritableType(
@@ -100,38 +179,12 @@ function requireWritableType(
   });
 }
 
-async function* corrected(
-  file: GgufFile,
-  tensor: GgufTensor,
-  type: TensorType,
-  factors: Factors,
-  sums: { noise: number; correction: number },
-  signal: AbortSignal | undefined,
-): AsyncGenerator<Uint8Array, void, undefined> {
-  const [inputs = 1, outputs = 1] = tensor.shape;
-  const stored = rowBytes(tensor.type, inputs);
-  const step = Math.max(1, Math.floor(chunkValues / inputs));
-  for (let from = 0; from < outputs; from += step) {
-    throwIfStopped(signal);
-    const count = Math.min(step, outputs - from);
-    const rows = dequantize(tensor.type, await file.readPart(tensor.name, from * stored, count * stored));
-    sums.correction += correctRows(rows, from, count, factors);
-    const bytes = await encodeRows(type, rows, count, inputs);
-    const written = dequantize(type, bytes);
-    for (let i = 0; i < rows.length; i++) sums.noise += (written[i]! - rows[i]!) ** 2;
-    yield bytes;
-  }
-}
-
 async function encodeRows(type: TensorType, rows: Float32Array, count: number, inputs: number): Promise<Uint8Array> {
   if (type.name === 'f32') return new Uint8Array(rows.buffer, rows.byteOffset, rows.byteLength);
   const bytes = new Uint8Array(count * rowBytes(type, inputs));
   await callAsync(native().ggml.quantizeChunk, type.id, rows, bytes, 0, count, inputs, null);
   return bytes;
 }
-
-/** Values converted at once: 4 MB as f32. */
-const hfChunkValues = 1 << 20;
 
 /** What stands beside the weights of a model: settings, tokeniser, template, licence. Nothing that runs. */
 const beside = /^(.*\.(json|txt|model|jinja|md)|LICENSE.*|NOTICE.*|USE_POLICY.*)$/i;
@@ -149,23 +202,24 @@ export async function mergeHf(
   options: Omit<MergeOptions, 'type'> = {},
 ): Promise<Merged> {
   await using source = await openSafetensorsFolder(folder);
-  const corrections = new Map<string, Factors>();
-  for (const module of lora.modules) {
-    const name = weightName(source, module.layer, moduleName(base.family, module.layer, module.module));
-    corrections.set(name, permuteFactors(foldAlpha(module), base, module.module, 'toHf'));
-  }
-  const sums = { noise: 0, correction: 0 };
-  let done = 0;
+  const factors = corrections(lora).map(({ layer, module, factors }) => {
+    const name = weightName(source, layer, moduleName(base.family, layer, module));
+    return [name, permuteFactors(factors, base, module, 'toHf')] as const;
+  });
+  const merging = new Merging(new Map(factors), source.tensors.size, options);
   const tensors = [...source.tensors].map(([name, info]): NamedArrayToWrite => {
-    const factors = corrections.get(name);
-    if (factors) checkWeight(source.path, name, info, factors);
-    const data = async function* () {
-      throwIfStopped(options.signal);
-      if (factors) yield* correctedHf(source, name, info, factors, sums, options.signal);
-      else yield* source.stream(name);
-      options.onProgress?.(++done, source.tensors.size);
+    const { dtype, shape } = info;
+    const corrected = merging.factors.get(name);
+    if (corrected) checkWeight(source.path, name, info, corrected);
+    const inputs = shape[1] ?? 1;
+    const stored = inputs * dtypes[dtype].bytes;
+    const decode = (data: Uint8Array, count: number) => toFloat32({ dtype, shape: [count, inputs], data });
+    const format: RowFormat = {
+      read: async (from, count) => decode(await source.readPart(name, from * stored, count * stored), count),
+      encode: (rows, count) => fromFloat32(rows, [count, inputs], dtype as FloatDtype).data,
+      decode,
     };
-    return { name, dtype: info.dtype, shape: info.shape, data };
+    return { name, dtype, shape, data: () => merging.bytes(name, format, () => source.stream(name)) };
   });
   await mkdir(out, { recursive: true });
   await writeSafetensorsFolder(out, tensors);
@@ -174,7 +228,7 @@ export async function mergeHf(
     if (entry.isFile() && beside.test(entry.name) && !weights)
       await copyFile(join(folder, entry.name), join(out, entry.name));
   }
-  return { changed: corrections.size, noise: Math.sqrt(sums.noise / (sums.correction || 1)) };
+  return merging.result;
 }
 
 /** The name a weight has in this folder: Gemma 3 with images keeps its text model under a prefix. */
@@ -184,38 +238,13 @@ function weightName(source: TensorSource, layer: number, module: string): string
     .map((prefix) => prefix + inner)
     .find((name) => source.tensors.has(name));
   if (found !== undefined) return found;
-  throw new LoamError({ found: `there is no weight ${module}.weight of layer ${layer}`, where: source.path });
+  const missing = `there is no weight ${module}.weight of layer ${layer}`;
+  throw new LoamError({ code: 'mismatch', found: missing, where: source.path });
 }
 
 function checkWeight(path: string, name: string, { dtype, shape }: ArrayInfo, { inputs, outputs }: Factors): void {
   const fits = shape.join() === `${outputs},${inputs}` && ['f32', 'f16', 'bf16', 'f64'].includes(dtype);
   if (fits) return;
   const found = `${quote(name)} is ${dtype} [${shape.join(', ')}]`;
-  throw new LoamError({ found, expected: `floats [${outputs}, ${inputs}]`, where: path });
-}
-
-async function* correctedHf(
-  source: TensorSource,
-  name: string,
-  { dtype }: ArrayInfo,
-  factors: Factors,
-  sums: { noise: number; correction: number },
-  signal: AbortSignal | undefined,
-): AsyncGenerator<Uint8Array, void, undefined> {
-  const { inputs, outputs } = factors;
-  const rowBytes = inputs * dtypes[dtype].bytes;
-  const step = Math.max(1, Math.floor(hfChunkValues / inputs));
-  for (let from = 0; from < outputs; from += step) {
-    throwIfStopped(signal);
-    const count = Math.min(step, outputs - from);
-    const data = await source.readPart(name, from * rowBytes, count * rowBytes);
-    const rows = toFloat32({ dtype, shape: [count, inputs], data });
-    sums.correction += correctRows(rows, from, count, factors);
-    const written = fromFloat32(rows, [count, inputs], dtype as FloatDtype);
-    const back = toFloat32(written);
-    for (let i = 0; i < rows.length; i++) sums.noise += (back[i]! - rows[i]!) ** 2;
-    yield written.data;
-    // Conversions in JavaScript: let the event loop see a Ctrl-C.
-    await new Promise((resolve) => setImmediate(resolve));
-  }
+  throw new LoamError({ code: 'mismatch', found, expected: `floats [${outputs}, ${inputs}]`, where: path });
 }
