@@ -65,8 +65,10 @@ export function parseValue(option: Option, raw: unknown, where: string): unknown
   switch (option.kind) {
     case 'text':
       return typeof raw === 'string' && raw !== '' ? raw : wrong(where, shown, 'some text');
-    case 'choice':
-      return option.choices.includes(raw as string) ? raw : wrong(where, shown, `one of ${option.choices.join(', ')}`);
+    case 'choice': {
+      const chosen = String(raw).toLowerCase();
+      return option.choices.includes(chosen) ? chosen : wrong(where, shown, `one of ${option.choices.join(', ')}`);
+    }
     case 'flag':
       return typeof raw === 'boolean' ? raw : wrong(where, shown, 'true or false');
     case 'integer':

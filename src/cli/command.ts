@@ -3,7 +3,7 @@ import type { Schema, Values } from '../base/options.js';
 import type { Output } from './output.js';
 
 /** What a command gets to work with. */
-interface Invocation<S extends Schema> {
+export interface Invocation<S extends Schema> {
   options: Values<S>;
   /** Names of the options that were given, not defaulted. */
   given: ReadonlySet<string>;
@@ -11,6 +11,8 @@ interface Invocation<S extends Schema> {
   output: Output;
   /** Fires on Ctrl-C. */
   signal: AbortSignal;
+  /** How the command is called: for messages on what is missing. */
+  usage: string;
 }
 
 /** One command of the command line: `loam <name> ...`. */
@@ -57,12 +59,28 @@ export function commandGroup(
   };
 }
 
+/** The value of an option that a command cannot do without. */
+export function required(value: string | undefined, flag: string, usage: string): string {
+  if (value === undefined) throw new UsageError({ found: `no ${flag}`, expected: usage });
+  return value;
+}
+
 /** On every command that programs may call. */
 export const jsonOption = {
   json: {
     kind: 'flag',
     default: false,
-    sentence: 'Prints one JSON object a line on stdout; the last one is the result.',
+    sentence: 'Prints one JSON object per line on stdout; the last one is the result.',
+  },
+} as const satisfies Schema;
+
+/** On every command that works with one adapter. */
+export const adapterOption = {
+  adapter: {
+    kind: 'text',
+    default: undefined,
+    value: 'ADAPTER',
+    sentence: 'LoRA adapter: a GGUF file, or vault:NAME[@N].',
   },
 } as const satisfies Schema;
 

@@ -94,15 +94,16 @@ async function runCommand(command: Command, args: string[], output: Output, sign
     return;
   }
   const [least, most] = command.positionals;
+  const called = `loam ${command.name} ${command.usage}`.trim();
   if (positionals.length < least || positionals.length > most) {
     throw new UsageError({
       found: positionals.length < least ? 'too few arguments' : `${positionals.length} arguments`,
-      expected: `loam ${command.name} ${command.usage}`.trim(),
+      expected: called,
       fix: `see loam ${command.name} --help`,
     });
   }
   const options = { ...defaults(command.options), ...values };
-  await command.run({ options, given: new Set(Object.keys(values)), positionals, output, signal });
+  await command.run({ options, given: new Set(Object.keys(values)), positionals, output, signal, usage: called });
 }
 
 /** One sentence for people, one object for programs. Only what is not a stated failure shows a stack: that is a bug of ours. */

@@ -49,6 +49,11 @@ export async function encodeExamples(
   return { sequences, tooLong };
 }
 
+/** What helps against examples that are too long: the limit is the user's, or what the model was trained to read. */
+export function limitAdvice(maxTokens: number, contextLength: number): string {
+  return maxTokens < contextLength ? 'raise --max-tokens' : 'use a model with a longer context';
+}
+
 interface Bucket {
   /** First integer of the bucket. */
   from: number;

@@ -1,4 +1,3 @@
-import { readFile } from 'node:fs/promises';
 import { networkInterfaces } from 'node:os';
 import { join } from 'node:path';
 import { LoamError, UsageError } from '../base/errors.js';
@@ -36,17 +35,21 @@ interface ServerOptions {
   home: string;
   /** 0: any that is free. */
   port: number;
-  /** Address to listen on; anything but loopback must be meant. */
+  /** Address to listen on. */
   host?: string;
+  /** Whether other devices may reach it. */
+  expose?: boolean;
   newToken?: boolean;
-  /** Already opened: with the passphrase that the terminal was asked for. */
-  vault?: Vault;
+  /** Opens the vault with a passphrase that was given; called once the server may start. Without it the page asks. */
+  openVault?: () => Promise<Vault>;
   files: ReadonlyMap<string, StaticFile>;
   contentSecurityPolicy: string;
   onBug?: (error: unknown) => void;
 }
 
 export interface RunningServer extends AsyncDisposable {
+  /** Whether other devices can reach it. */
+  exposed: boolean;
   port: number;
   token: string;
   /** Opens the page: the token stands after the #, which browsers send nowhere. */
@@ -57,20 +60,30 @@ export interface RunningServer extends AsyncDisposable {
 const loopback = ['127.0.0.1', 'localhost', '[::1]'];
 
 /** Whether an address can be reached from this device only. */
-export function isLoopback(host: string): boolean {
+function isLoopback(host: string): boolean {
   return host === 'localhost' || host === '::1' || /^127(\.\d{1,3}){3}$/.test(host);
 }
 
 /**
  * Starts the server; one process at a time serves a LOAM_HOME.
- * @throws LoamError where another one does, or the port is taken
+ * @throws UsageError for an address that others can reach, unless `expose` is set; LoamError where another process serves this folder,
+ * or the port is taken
  */
 export async function startServer(options: ServerOptions): Promise<RunningServer> {
   const { home, host = '127.0.0.1' } = options;
+  if (!isLoopback(host) && !options.expose) {
+    throw new UsageError({
+      found: `${host} can be reached from other devices`,
+      expected: 'an address of this device alone, such as 127.0.0.1',
+      where: '--host',
+      fix: 'add --expose if you mean it',
+    });
+  }
   const lockPath = join(serverFolder(home), 'server.lock');
   const lock = await tryLock(lockPath);
   if ('heldBy' in lock) {
     throw new LoamError({
+      code: 'busy',
       found: `process ${lock.heldBy} is already serving this folder`,
       where: home,
       fix: 'use the page it printed the link of, or stop it first',
@@ -81,7 +94,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   try {
     stack.defer(() => lock.release());
     const token = await accessToken(home, options.newToken);
-    const services = await Services.open(home, options.vault, options.onBug);
+    const services = await Services.open(home, await options.openVault?.(), options.onBug);
     stack.defer(() => services[Symbol.asyncDispose]());
     const http = new HttpServer({
       routes: [...apiRoutes, staticRoute<Services>(options.files, options.contentSecurityPolicy)],
@@ -99,6 +112,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     services.start();
     const shown = isLoopback(host) ? '127.0.0.1' : namesOf(host)[0]!;
     return {
+      exposed: !isLoopback(host),
       port,
       token,
       link: `http://${shown}:${port}/#token=${token}`,
@@ -152,72 +166,5 @@ class AsyncDisposableStackLike {
       });
     }
     if (failed) throw failed.error;
-  }
-}
-
-/** Milliseconds that a server on this device may take to say that it is there. */
-const ANSWER_MS = 5000;
-
-/** Asks the server of the same user: its vault is open, its passphrase typed. */
-interface ServerClient {
-  /** @throws LoamError with what the server said */
-  request<T>(method: 'GET' | 'POST' | 'DELETE', path: string, body?: unknown): Promise<T>;
-}
-
-/**
- * The server that serves this folder; where none runs, its lock, which keeps one from starting until it is released.
- * @throws LoamError where there is a server that cannot be reached
- */
-export async function findServer(home: string): Promise<ServerClient | { release: () => Promise<void> }> {
-  const lock = await tryLock(join(serverFolder(home), 'server.lock'));
-  if ('release' in lock) return lock;
-  const silent = new LoamError({
-    found: `process ${lock.heldBy} serves this folder and does not answer`,
-    where: home,
-    fix: 'try again in a moment, or stop it first',
-  });
-  const text = await readFile(join(serverFolder(home), 'server.json'), 'utf8').catch(() => '');
-  // The token goes to the process that holds the lock and to no other.
-  const port = readPort(text, lock.heldBy);
-  if (port === undefined) throw silent;
-  const token = await accessToken(home);
-  const base = `http://127.0.0.1:${port}`;
-  const send = async (method: string, path: string, body: unknown, signal?: AbortSignal) =>
-    await fetch(`${base}${path}`, {
-      method,
-      headers: { authorization: `Bearer ${token}`, ...(body !== undefined && { 'content-type': 'application/json' }) },
-      body: body === undefined ? undefined : JSON.stringify(body),
-      signal,
-      redirect: 'error',
-    });
-  try {
-    await (await send('GET', '/api/status', undefined, AbortSignal.timeout(ANSWER_MS))).arrayBuffer();
-  } catch {
-    throw silent;
-  }
-  return {
-    async request<T>(method: string, path: string, body?: unknown): Promise<T> {
-      const answer = await send(method, path, body);
-      const value = (await answer.json()) as T & {
-        error?: { message?: string; found?: string; fix?: string; where?: string };
-      };
-      if (answer.ok) return value;
-      const { found, message, fix, where } = value.error ?? {};
-      throw new LoamError({
-        found: found ?? message?.replace(/\.$/, '') ?? `the server answered ${answer.status}`,
-        fix,
-        where,
-      });
-    },
-  };
-}
-
-function readPort(text: string, holder: number): number | undefined {
-  try {
-    const { port, pid } = JSON.parse(text) as { port?: unknown; pid?: unknown };
-    if (pid !== holder) return undefined;
-    return Number.isInteger(port) && (port as number) > 0 && (port as number) < 65536 ? (port as number) : undefined;
-  } catch {
-    return undefined;
   }
 }

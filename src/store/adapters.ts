@@ -309,6 +309,25 @@ export function requireVersion(vault: Vault, argument: string): { adapter: Adapt
   });
 }
 
+/** The version before the one in use; null, the bare base model, before the first. Throws LoamError if the bare base model is in use. */
+export function versionBefore({ name, versions, active }: Adapter): AdapterVersion | null {
+  const current = versions.find(({ id }) => id === active);
+  if (!current) {
+    throw new LoamError({
+      code: 'conflict',
+      found: `"${name}" is already at the bare base model`,
+      fix: `loam adapters use ${name}@${versions[0]!.number} goes forward again`,
+    });
+  }
+  return versions.find(({ number }) => number < current.number) ?? null;
+}
+
+/** "me@1, me@3" */
+export function namesOfVersions(vault: Vault, versions: readonly AdapterVersion[]): string {
+  const names = new Map(vault.adapters.list().map(({ id, name }) => [id, name]));
+  return versions.map(({ adapter, number }) => `${names.get(adapter) ?? '?'}@${number}`).join(', ');
+}
+
 /** How a version is named on the command line. */
 export function referenceTo(adapter: { name: string }, version: { number: number }): string {
   return `${PREFIX}${adapter.name}@${version.number}`;

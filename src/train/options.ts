@@ -258,7 +258,25 @@ export const runOptions = {
 export const tuneOptions = { ...recipeOptions, ...runOptions } as const satisfies Schema;
 export type TuneOptions = Values<typeof tuneOptions>;
 
-/** What to do about examples that are too long: the limit is the user's, or the model's context. */
-export function limitAdvice(maxTokens: number, contextLength: number): string {
-  return maxTokens < contextLength ? 'raise --max-tokens' : 'use a model with a longer context';
+/** A skill is learnt once and used often, and must not overfit the phrasing of its examples: one pass, a calmer learning rate. */
+const {
+  method: _method,
+  teacher: _teacher,
+  shots: _shots,
+  lambda: _lambda,
+  sweeps: _sweeps,
+  ...qloraOptions
+} = tuneOptions;
+
+/** Options of a general skill adapter, which qlora alone trains. */
+export const skillOptions = {
+  ...qloraOptions,
+  epochs: { ...qloraOptions.epochs, default: 1 },
+  lr: { ...qloraOptions.lr, default: 5e-4, sentence: 'Peak learning rate.' },
+  batch: { ...qloraOptions.batch, default: 8 },
+} as const satisfies Schema;
+
+/** The run that they mean. */
+export function skillRun(options: Values<typeof skillOptions>): TuneOptions {
+  return { ...options, method: 'qlora', teacher: undefined, shots: undefined, lambda: undefined, sweeps: undefined };
 }

@@ -1,6 +1,6 @@
 import { LoamError } from '../base/errors.js';
 import { count } from '../base/format.js';
-import { type EncodedExamples, encodeExamples, type Sequence } from '../examples/encode.js';
+import { type EncodedExamples, encodeExamples, limitAdvice, type Sequence } from '../examples/encode.js';
 import type { Dataset, Example, NamedBytes } from '../examples/example.js';
 import { loadDataset } from '../examples/loadDataset.js';
 import { removeOverlap, splitExamples } from '../examples/split.js';
@@ -8,7 +8,7 @@ import { fallbackTemplate } from '../model/chatTemplate.js';
 import type { Model } from '../model/model.js';
 import type { Tokenizer } from '../model/tokenizer.js';
 import type { TuneEvent } from './events.js';
-import { limitAdvice, type TuneOptions } from './options.js';
+import type { TuneOptions } from './options.js';
 import { buildExamples, planShots, type RidgeExample } from './ridge/examples.js';
 
 /** The user's examples as token sequences, by what they are used for. */

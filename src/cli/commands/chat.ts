@@ -5,7 +5,7 @@ import { ChatSession, type Sampling, samplingOptions } from '../../llama/ChatSes
 import type { ChatMessage } from '../../model/chatTemplate.js';
 import { resolveModel } from '../../models/listModels.js';
 import { runOptions } from '../../train/options.js';
-import { command, jsonOption, vaultOptions } from '../command.js';
+import { adapterOption, command, jsonOption, vaultOptions } from '../command.js';
 import type { Output } from '../output.js';
 import { VaultArguments } from '../vault.js';
 
@@ -15,12 +15,7 @@ export const chatCommand = command({
   usage: '[PROMPT] [options]',
   options: {
     model: runOptions.model,
-    adapter: {
-      kind: 'text',
-      default: undefined,
-      value: 'ADAPTER',
-      sentence: 'LoRA adapter to wear: a GGUF file, or vault:NAME[@N].',
-    },
+    ...adapterOption,
     system: { kind: 'text', default: undefined, value: 'TEXT', sentence: 'System message.' },
     context: {
       kind: 'integer',
@@ -28,7 +23,8 @@ export const chatCommand = command({
       max: 1 << 20,
       default: undefined,
       value: 'N',
-      sentence: 'Tokens of conversation the model keeps in mind (default 4096, or what it was trained for).',
+      sentence:
+        'Tokens of the conversation that the model sees (default 4096, or what it was trained for if that is less).',
     },
     ...samplingOptions,
     threads: runOptions.threads,
@@ -53,7 +49,7 @@ export const chatCommand = command({
     await using vault = new VaultArguments(options, output);
     using session = await ChatSession.open({
       modelPath: path,
-      adapterPath: await vault.adapterPath(options.adapter),
+      adapterPath: (await vault.adapter(options.adapter)).path,
       contextLength: options.context,
       threads: options.threads,
     });
@@ -118,7 +114,9 @@ async function converse(
     answering?.abort();
     reader.close();
   });
-  output.line(session.adapter ? `wearing ${session.adapter.name || session.adapter.path}` : 'the bare base model');
+  output.line(
+    session.adapter ? `with the adapter ${session.adapter.name || session.adapter.path}` : 'the bare base model',
+  );
   output.line('/quit ends, /new starts over' + (session.adapter ? ', /base and /adapted switch the adapter' : ''));
   reader.prompt();
   for await (const line of reader) {
@@ -129,7 +127,7 @@ async function converse(
       output.line('(a new conversation)');
     } else if ((text === '/base' || text === '/adapted') && session.adapter) {
       session.setAdapted(text === '/adapted');
-      output.line(text === '/adapted' ? '(wearing the adapter)' : '(the bare base model)');
+      output.line(text === '/adapted' ? '(with the adapter)' : '(the bare base model)');
     } else if (text !== '') {
       answering = new AbortController();
       const question: ChatMessage = { role: 'user', content: text };

@@ -1,9 +1,9 @@
-import { UsageError } from '../../base/errors.js';
 import { bytes } from '../../base/format.js';
 import { fileTypes, type QuantizedType } from '../../engine/quantize.js';
 import { families } from '../../families/index.js';
 import { convertModel } from '../../models/convert/convertModel.js';
-import { command, jsonOption } from '../command.js';
+import { runOptions } from '../../train/options.js';
+import { command, jsonOption, required } from '../command.js';
 import { showConvert } from '../show.js';
 
 const types = ['auto', ...Object.keys(fileTypes)];
@@ -15,7 +15,8 @@ export const convertCommand = command({
   options: {
     out: { kind: 'text', default: undefined, value: 'FILE', sentence: 'GGUF file to write.' },
     type: {
-      kind: 'text',
+      kind: 'choice',
+      choices: types,
       default: 'auto',
       value: 'TYPE',
       sentence: 'Type of the matrices: f32, f16, bf16, q8_0, q4_0, q4_k_m, ...; auto keeps that of the folder.',
@@ -31,14 +32,7 @@ export const convertCommand = command({
       value: 'FILE',
       sentence: 'Importance matrix (GGUF, of llama-imatrix) for quantising.',
     },
-    threads: {
-      kind: 'integer',
-      default: undefined,
-      min: 1,
-      max: 512,
-      value: 'N',
-      sentence: 'Threads for quantising (default: the fast cores).',
-    },
+    threads: runOptions.threads,
     ...jsonOption,
   },
   positionals: [1, 1],
@@ -48,20 +42,10 @@ export const convertCommand = command({
     `Types: ${types.join(', ')}.`,
     'Other than f32, f16, bf16 and q8_0, a folder is first written unquantised beside the result, which takes that room for a while.',
   ].join('\n'),
-  async run({ options, positionals, output, signal }) {
-    if (options.out === undefined) {
-      throw new UsageError({ found: 'no --out', expected: 'loam convert FOLDER --out M.gguf' });
-    }
-    const type = options.type.toLowerCase();
-    if (!types.includes(type)) {
-      throw new UsageError({
-        found: `the type "${options.type}"`,
-        expected: `one of ${types.join(', ')}`,
-        where: '--type',
-      });
-    }
-    const { out, pure, imatrix, threads } = options;
-    const settings = { type: type as QuantizedType | 'auto', pure, imatrix, threads, signal };
+  async run({ options, positionals, output, signal, usage }) {
+    const out = required(options.out, '--out', usage);
+    const { pure, imatrix, threads } = options;
+    const settings = { type: options.type as QuantizedType | 'auto', pure, imatrix, threads, signal };
     const converted = await showConvert(convertModel(positionals[0]!, out, settings), output);
     output.line(`${converted.path} (${converted.matrices}, ${bytes(converted.bytes)})`);
     output.event({ type: 'result', ...converted });

@@ -1,19 +1,19 @@
 import { readFile } from 'node:fs/promises';
-import { basename, extname } from 'node:path';
-import { openBase } from '../../adapters/base.js';
 import { bytes, count } from '../../base/format.js';
-import { encodeExamples, histogram, type Sequence } from '../../examples/encode.js';
-import { type Example, placeOf } from '../../examples/example.js';
+import { limitAdvice } from '../../examples/encode.js';
+import { placeOf } from '../../examples/example.js';
 import { loadDataset } from '../../examples/loadDataset.js';
 import { findPersonal, summarise } from '../../examples/personal/findPersonal.js';
-import { Tokenizer } from '../../model/tokenizer.js';
+import { type ExamplePreview, previewExamples } from '../../examples/preview.js';
 import { resolveModel } from '../../models/listModels.js';
-import { findDataset } from '../../store/adapters.js';
-import { limitAdvice, recipeOptions, runOptions } from '../../train/options.js';
+import { nameOfFile } from '../../store/adapterFiles.js';
+import { findDataset, namesOfVersions } from '../../store/adapters.js';
+import { recipeOptions, runOptions } from '../../train/options.js';
 import { type Command, command, jsonOption, vaultOptions } from '../command.js';
 import { type Output, table } from '../output.js';
 import { showFindings } from '../show.js';
-import { confirm, namesOf, openVault, VaultArguments } from '../vault.js';
+import { confirm } from '../terminal.js';
+import { openVault, VaultArguments, vaultVerb, yesOption } from '../vault.js';
 
 const addVerb = command({
   name: 'add',
@@ -32,7 +32,7 @@ const addVerb = command({
     const { problems } = await loadDataset(file, { signal });
     const refused = problems.filter(({ severity }) => severity === 'error').length;
     await using vault = await openVault(options, output);
-    const name = options.name ?? basename(file, extname(file)).replaceAll('@', '-').trim();
+    const name = options.name ?? nameOfFile(file);
     const info = await vault.datasets.add(name, await readFile(file));
     if (refused > 0) output.line(`note: ${count(refused)} records cannot be used; loam data ${file} names them`);
     output.line(
@@ -43,7 +43,7 @@ const addVerb = command({
   },
 });
 
-const deleteVerb = command({
+const deleteVerb = vaultVerb({
   name: 'delete',
   summary: 'deletes a data set; with --with-adapters what was made from it too',
   usage: 'NAME [--with-adapters] [--yes]',
@@ -53,16 +53,13 @@ const deleteVerb = command({
       default: false,
       sentence: 'Deletes every adapter version that has learnt from it, or that began with one that had.',
     },
-    yes: { kind: 'flag', default: false, sentence: 'Does not ask.' },
-    ...vaultOptions,
-    ...jsonOption,
+    ...yesOption,
   },
   positionals: [1, 1],
-  async run({ options, positionals, output, signal }) {
-    await using vault = await openVault(options, output, { mustExist: true });
+  async run(vault, { options, positionals, output, signal }) {
     const info = findDataset(vault, positionals[0]!);
     const dependents = vault.datasets.dependents(info.id);
-    const names = namesOf(vault, dependents);
+    const names = namesOfVersions(vault, dependents);
     const both = options.withAdapters && dependents.length > 0;
     if (dependents.length > 0 && !options.withAdapters) {
       output.line(`made from it, and holding what they learnt: ${names}; --with-adapters deletes them too`);
@@ -79,14 +76,12 @@ const deleteVerb = command({
   },
 });
 
-const listVerb = command({
+const listVerb = vaultVerb({
   name: 'list',
   summary: 'the data sets in the vault',
   usage: '',
-  options: { ...vaultOptions, ...jsonOption },
   positionals: [0, 0],
-  async run({ options, output }) {
-    await using vault = await openVault(options, output, { mustExist: true });
+  async run(vault, { output }) {
     const datasets = vault.datasets.list();
     if (datasets.length === 0) output.line('no data sets yet; loam data add FILE takes one in');
     table(
@@ -102,14 +97,12 @@ const listVerb = command({
   },
 });
 
-const showVerb = command({
+const showVerb = vaultVerb({
   name: 'show',
   summary: 'what is known about a data set, and which adapters were made from it',
   usage: 'NAME',
-  options: { ...vaultOptions, ...jsonOption },
   positionals: [1, 1],
-  async run({ options, positionals, output }) {
-    await using vault = await openVault(options, output, { mustExist: true });
+  async run(vault, { positionals, output }) {
     const info = findDataset(vault, positionals[0]!);
     const dependents = vault.datasets.dependents(info.id);
     output.line(
@@ -117,7 +110,7 @@ const showVerb = command({
     );
     output.line(`  added ${info.createdAt}, changed ${info.changedAt}`);
     output.line(`  sha256 ${info.sha256}`);
-    output.line(`  adapters made from it: ${namesOf(vault, dependents) || 'none'}`);
+    output.line(`  adapters made from it: ${namesOfVersions(vault, dependents) || 'none'}`);
     output.line(`its text: loam data "vault:${info.name}"`);
     output.event({ type: 'result', dataset: info, dependents });
   },
@@ -148,91 +141,51 @@ export const dataCommand = command({
   async run({ options, positionals, output, signal }) {
     await using vault = new VaultArguments(options, output);
     const data = await vault.data(positionals[0]!);
-    const { path } = await resolveModel(options.model);
-    const { gguf, hyper } = await openBase(path);
-    const { contextLength } = hyper;
-    const maxTokens = Math.min(options.maxTokens, contextLength);
-    using tokenizer = await Tokenizer.open(gguf);
-    const dataset = await loadDataset(data, { signal });
-    const { sequences, tooLong } = await encodeExamples(tokenizer, dataset.examples, { maxTokens, signal });
-
-    for (const sequence of sequences.slice(0, options.show)) showExample(tokenizer, sequence, dataset.examples, output);
-    showLengths(sequences, output);
-    const refused = dataset.problems.filter((problem) => problem.severity === 'error');
-    if (dataset.problems.length > 0) output.line('\nremarks on records:');
-    for (const problem of dataset.problems) {
+    const { path: model } = await resolveModel(options.model);
+    const { examples, problems, ...dataset } = await loadDataset(data, { signal });
+    const { show, maxTokens } = options;
+    const preview = await previewExamples({ model, examples, show, maxTokens }, signal);
+    for (const example of preview.examples) showExample(example, output);
+    showLengths(preview, output);
+    const refused = problems.filter(({ severity }) => severity === 'error');
+    if (problems.length > 0) output.line('\nremarks on records:');
+    for (const problem of problems) {
       output.line(`  ${placeOf(problem)}: ${problem.severity === 'error' ? 'left out: ' : ''}${problem.reason}`);
     }
     for (const { name, records } of dataset.unusedFields) {
       output.line(`  the field "${name}" of ${count(records)} records is not used`);
     }
+    const { tooLong, usable, trainedTokens } = preview;
     if (tooLong.length > 0) {
       output.line(
-        `\nlonger than ${count(maxTokens)} tokens, left out whole; shorten them or ${limitAdvice(maxTokens, contextLength)}:`,
+        `\nlonger than ${count(preview.maxTokens)} tokens, left out whole; shorten them or ${limitAdvice(preview.maxTokens, preview.contextLength)}:`,
       );
-      for (const { example, tokens } of tooLong) {
-        output.line(`  ${placeOf(dataset.examples[example]!.source)}: ${count(tokens)} tokens`);
-      }
+      for (const example of tooLong) output.line(`  ${placeOf(example)}: ${count(example.tokens)} tokens`);
     }
-    const findings = await findPersonal(dataset.examples, { signal });
+    const findings = await findPersonal(examples, { signal });
     showFindings(findings, options.findings, output);
-    const { container, shape } = dataset.format;
-    const trained = sequences.reduce((sum, { targets }) => sum + targets.length, 0);
+    const { records, format } = dataset;
     output.line(
-      `\n${count(dataset.records)} records (${shape}, ${container}): ${count(dataset.examples.length - tooLong.length)} will be learnt from, ` +
-        `${count(refused.length)} left out as unusable, ${count(tooLong.length)} as too long; ${count(trained)} trained-on tokens`,
+      `\n${count(records)} records (${format.shape}, ${format.container}): ${count(usable)} will be learnt from, ` +
+        `${count(refused.length)} left out as unusable, ${count(tooLong.length)} as too long; ${count(trainedTokens)} trained-on tokens`,
     );
-    output.event({
-      type: 'result',
-      records: dataset.records,
-      usable: dataset.examples.length - tooLong.length,
-      problems: dataset.problems,
-      tooLong: tooLong.map(({ example, tokens }) => {
-        const { line, index } = dataset.examples[example]!.source;
-        return { line, index, tokens };
-      }),
-      trainedTokens: trained,
-      format: dataset.format,
-      findings: summarise(findings),
-    });
+    const personal = summarise(findings);
+    output.event({ type: 'result', records, usable, problems, tooLong, trainedTokens, format, findings: personal });
   },
 });
 
-function showExample(tokenizer: Tokenizer, sequence: Sequence, examples: readonly Example[], output: Output): void {
-  const trained = new Set(sequence.targets);
+function showExample(example: ExamplePreview['examples'][number], output: Output): void {
   const [open, close] = process.stderr.isTTY ? ['\x1b[32m', '\x1b[39m'] : ['[[', ']]'];
-  const pieces: { text: string; trained: boolean }[] = [];
-  // Runs of tokens are decoded together, because a character may span tokens.
-  let run: number[] = [];
-  const flush = (isTrained: boolean) => {
-    if (run.length > 0) pieces.push({ text: tokenizer.vocabulary.text(run, true), trained: isTrained });
-    run = [];
-  };
-  sequence.tokens.forEach((token, i) => {
-    if (i > 0 && trained.has(i) !== trained.has(i - 1)) flush(trained.has(i - 1));
-    run.push(token);
-  });
-  flush(trained.has(sequence.tokens.length - 1));
-  const { source } = examples[sequence.example]!;
-  output.line(
-    `--- ${placeOf(source)}: ${count(sequence.tokens.length)} tokens, ${count(sequence.targets.length)} trained on`,
-  );
+  const { pieces, tokens, trained } = example;
+  output.line(`--- ${placeOf(example)}: ${count(tokens)} tokens, ${count(trained)} trained on`);
   output.line(pieces.map((piece) => (piece.trained ? `${open}${piece.text}${close}` : piece.text)).join(''));
-  output.event({
-    type: 'example',
-    line: source.line,
-    index: source.index,
-    tokens: sequence.tokens.length,
-    trained: sequence.targets.length,
-    pieces,
-  });
+  output.event({ type: 'example', ...example });
 }
 
-function showLengths(sequences: readonly Sequence[], output: Output): void {
-  const buckets = histogram(sequences.map(({ tokens }) => tokens.length));
-  const most = Math.max(1, ...buckets.map((bucket) => bucket.count));
-  output.line('\ntokens an example:');
-  for (const bucket of buckets) {
+function showLengths({ histogram }: ExamplePreview, output: Output): void {
+  const most = Math.max(1, ...histogram.map((bucket) => bucket.count));
+  output.line('\ntokens per example:');
+  for (const bucket of histogram) {
     const range = `${count(bucket.from)}-${count(bucket.to)}`.padStart(15);
     output.line(`${range}  ${'#'.repeat(Math.ceil((40 * bucket.count) / most))} ${count(bucket.count)}`);
   }

@@ -1,13 +1,12 @@
 import { openBase } from '../../adapters/base.js';
 import { UsageError } from '../../base/errors.js';
 import { bytes } from '../../base/format.js';
-import { families } from '../../families/index.js';
 import { findModel } from '../../models/catalogue.js';
 import { fetchModel } from '../../models/fetchModel.js';
 import { listModels } from '../../models/listModels.js';
 import { addModel, removeModel } from '../../models/manage.js';
 import { command, jsonOption } from '../command.js';
-import type { Output } from '../output.js';
+import { type Output, table } from '../output.js';
 import { showFetch } from '../show.js';
 
 export const modelsCommand = command({
@@ -78,13 +77,9 @@ async function list(output: Output): Promise<void> {
   const rows = models.map((m) => [
     `${m.name}${m.isDefault ? ' (default)' : ''}`,
     m.installed ? 'here' : m.partial ? 'partly here' : m.problem ? 'damaged' : '',
-    m.entry && !families.has(m.entry.architecture) ? 'unsupported' : '',
     `${m.approximateSize ? '~' : ''}${bytes(m.size)}`,
     m.entry ? `${m.entry.title}, ${m.entry.licence.name}` : m.path,
   ]);
-  const widths = [0, 1, 2, 3].map((i) => Math.max(...rows.map((row) => row[i]!.length)));
-  for (const row of rows) {
-    output.line(row.map((cell, i) => (i < 4 ? cell.padEnd(widths[i]!) : cell)).join('  '));
-  }
+  table(rows, output);
   output.event({ type: 'result', models });
 }

@@ -10,8 +10,8 @@ import { rarePhrases } from '../../llama/memorised/alternatives.js';
 import { type ProbeOptions, probeMemorised } from '../../llama/memorised/probe.js';
 import type { MemorisedReport } from '../../llama/memorised/report.js';
 import { resolveModel } from '../../models/listModels.js';
-import { runOptions } from '../../train/options.js';
-import { command, jsonOption, vaultOptions } from '../command.js';
+import { recipeOptions, runOptions } from '../../train/options.js';
+import { adapterOption, command, jsonOption, required, vaultOptions } from '../command.js';
 import type { Output } from '../output.js';
 import { countKinds, VERDICTS } from '../show.js';
 import { VaultArguments } from '../vault.js';
@@ -22,12 +22,7 @@ export const probeCommand = command({
   usage: 'DATA --adapter ADAPTER [options]',
   options: {
     model: runOptions.model,
-    adapter: {
-      kind: 'text',
-      default: undefined,
-      value: 'ADAPTER',
-      sentence: 'LoRA adapter to ask: a GGUF file, or vault:NAME[@N].',
-    },
+    ...adapterOption,
     budget: {
       kind: 'duration',
       default: 600,
@@ -59,37 +54,24 @@ export const probeCommand = command({
       sentence: 'Random values of the same form that each is compared with.',
       advanced: true,
     },
-    seed: {
-      kind: 'integer',
-      min: 0,
-      max: 0xffffffff,
-      default: 1,
-      value: 'N',
-      sentence: 'Decides every random choice.',
-    },
+    seed: { ...recipeOptions.seed, sentence: 'Decides every random choice.' },
     threads: runOptions.threads,
     ...vaultOptions,
     ...jsonOption,
   },
   positionals: [1, 1],
   more: 'DATA is what the adapter was tuned on. A value that the base model writes too, or that stands in the question, does not count.',
-  async run({ options, positionals, output, signal }) {
-    if (options.adapter === undefined) {
-      throw new UsageError({
-        found: 'no --adapter',
-        expected: 'the adapter to ask',
-        fix: 'give one with --adapter FILE',
-      });
-    }
+  async run({ options, positionals, output, signal, usage }) {
+    const adapter = required(options.adapter, '--adapter', usage);
     await using vault = new VaultArguments(options, output);
     const data = await vault.data(positionals[0]!);
-    const adapterPath = await vault.adapterPath(options.adapter);
+    const { path: adapterPath } = await vault.adapter(adapter);
     const { path: modelPath } = await resolveModel(options.model);
     const { examples, sha256 } = await loadDataset(data, { signal });
     const findings = await findPersonal(examples, { signal });
     if (options.phrases > 0) findings.push(...(await rarePhrases(examples, options.phrases, { signal })));
     const settings: ProbeOptions = options;
-    const names = { base: options.model, adapter: options.adapter, dataset: sha256 };
+    const names = { base: options.model, adapter, dataset: sha256 };
     const run = probeMemorised({ modelPath, adapterPath, examples, findings, ...names }, settings, signal);
     for await (const event of run) {
       output.event(event);
@@ -171,23 +153,21 @@ export const redactCommand = command({
     'DATA is a file, or vault:NAME. The same value gets the same placeholder everywhere: [email 1], [phone 2].',
     'What the search misses stays: `loam data DATA` shows what it finds, docs/privacy.md says what it cannot.',
   ].join('\n'),
-  async run({ options, positionals, output, signal }) {
-    if (options.out === undefined) {
-      throw new UsageError({ found: 'no --out', expected: 'the file to write', fix: 'give one with --out FILE' });
-    }
+  async run({ options, positionals, output, signal, usage }) {
+    const out = required(options.out, '--out', usage);
     const kinds = readKinds(options.kinds);
     await using vault = new VaultArguments(options, output);
     const data = await vault.data(positionals[0]!);
-    if (typeof data === 'string' && resolve(data) === resolve(options.out)) {
+    if (typeof data === 'string' && resolve(data) === resolve(out)) {
       throw new UsageError({
         found: '--out is the file of examples itself',
         expected: 'another file',
         fix: 'choose another name: the original is what you compare the copy with',
       });
     }
-    await requireWritable(options.out);
+    await requireWritable(out);
     const result = await redactDataset(data, { takes: ({ kind }) => kinds.has(kind), signal });
-    await writeFileAtomic(options.out, result.bytes);
+    await writeFileAtomic(out, result.bytes);
     const { findings, replaced, leftOut, dataset } = result;
     output.line(findings.length === 0 ? 'nothing personal was found' : `replaced: ${countKinds(findings)}`);
     if (replaced > findings.length) {
@@ -196,7 +176,7 @@ export const redactCommand = command({
     if (leftOut > 0) {
       output.line(`${count(leftOut)} records are not in the copy, because they are unusable or repeat another`);
     }
-    output.line(`${count(dataset.examples.length)} records written to ${options.out}`);
-    output.event({ type: 'result', out: options.out, records: dataset.examples.length, replaced, leftOut });
+    output.line(`${count(dataset.examples.length)} records written to ${out}`);
+    output.event({ type: 'result', out, records: dataset.examples.length, replaced, leftOut });
   },
 });

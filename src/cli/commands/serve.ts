@@ -1,9 +1,8 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { appFiles, contentSecurityPolicy } from '../../app/appFiles.js';
-import { UsageError } from '../../base/errors.js';
 import { framesOf, loamHome } from '../../base/process.js';
-import { isLoopback, startServer } from '../../serve/startServer.js';
+import { startServer } from '../../serve/startServer.js';
 import { Vault } from '../../store/Vault.js';
 import { command, jsonOption, vaultOptions } from '../command.js';
 import { openVault } from '../vault.js';
@@ -49,25 +48,18 @@ export const serveCommand = command({
     'with http://127.0.0.1:PORT/v1 as base URL. A vault with a passphrase is unlocked on the page, or by --passphrase-file.',
   ].join('\n'),
   async run({ options, output, signal }) {
-    const { host, expose } = options;
-    if (!isLoopback(host) && !expose) {
-      throw new UsageError({
-        found: `${host} can be reached from other devices`,
-        expected: 'an address of this device alone, such as 127.0.0.1',
-        where: '--host',
-        fix: 'add --expose if you mean it',
-      });
-    }
+    const { port, host, expose, newToken } = options;
     const home = loamHome();
     // Asked for on the page rather than on the terminal, unless it was given.
     const given = options.passphraseFile !== undefined || process.env.LOAM_PASSPHRASE !== undefined;
-    const vault = Vault.state(home) !== 'passphrase' || given ? await openVault(options, output) : undefined;
+    const ask = Vault.state(home) === 'passphrase' && !given;
     await using server = await startServer({
       home,
-      port: options.port,
+      port,
       host,
-      newToken: options.newToken,
-      vault,
+      expose,
+      newToken,
+      openVault: ask ? undefined : () => openVault(options, output),
       files: await appFiles(),
       contentSecurityPolicy,
       onBug: (error) =>
@@ -75,7 +67,7 @@ export const serveCommand = command({
           `an unexpected ${error instanceof Error ? error.name : 'error'}, which is a bug in Loam; please report it:\n${framesOf(error)}`,
         ),
     });
-    if (!isLoopback(host))
+    if (server.exposed)
       output.line('WARNING: other devices can reach this; the link and all that it shows travel unencrypted.');
     output.line(`Loam is here: ${server.link}`);
     output.line('Ctrl-C ends it; a job that is running goes on the next time.');

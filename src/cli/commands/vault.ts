@@ -4,16 +4,14 @@ import { loamHome } from '../../base/process.js';
 import { VaultDamagedError } from '../../store/types.js';
 import { Vault } from '../../store/Vault.js';
 import { command, commandGroup, jsonOption, vaultOptions } from '../command.js';
-import { confirm, openVault, readPassphraseFile, readSecret } from '../vault.js';
+import { confirm, readPassphraseFile, readSecret, requireTerminal } from '../terminal.js';
+import { openVault, yesOption } from '../vault.js';
 
 const destroyVerb = command({
   name: 'destroy',
   summary: 'deletes everything in the vault, its keys first; needs no passphrase',
   usage: '[--yes]',
-  options: {
-    yes: { kind: 'flag', default: false, sentence: 'Does not ask.' },
-    ...jsonOption,
-  },
+  options: { ...yesOption, ...jsonOption },
   positionals: [0, 0],
   async run({ options, output, signal }) {
     const existed = Vault.state(loamHome()) !== 'absent';
@@ -66,9 +64,7 @@ async function newPassphrase(file: string | undefined): Promise<string> {
   const given = file === undefined ? process.env.LOAM_NEW_PASSPHRASE : await readPassphraseFile(file);
   let next = given;
   if (next === undefined) {
-    if (!process.stdin.isTTY || !process.stderr.isTTY) {
-      throw new UsageError({ found: 'no terminal to ask on', expected: '--new-file, LOAM_NEW_PASSPHRASE or --remove' });
-    }
+    requireTerminal('--new-file, LOAM_NEW_PASSPHRASE or --remove');
     next = await readSecret('new passphrase: ');
     if (next !== (await readSecret('the same again: '))) {
       throw new UsageError({ found: 'two different passphrases', expected: 'the same twice' });

@@ -135,6 +135,7 @@ export const ExamplePreview = Type.Object({
   usable: Count,
   trainedTokens: Count,
   maxTokens: Count,
+  contextLength: Count,
   histogram: Type.Array(Type.Object({ from: Count, to: Count, count: Count })),
 });
 export type ExamplePreview = Static<typeof ExamplePreview>;

@@ -4,10 +4,9 @@ import { LoamError, StoppedError, throwIfStopped } from '../../base/errors.js';
 import { Wakeup } from '../../base/events.js';
 import { Mutex } from '../../base/lock.js';
 import { type SentError, unpackError } from '../../base/process.js';
-import type { Example } from '../../examples/example.js';
+import type { ExamplePreview, PreviewRequest } from '../../examples/preview.js';
 import type { ChatEvent, Sampling } from '../../llama/ChatSession.js';
 import type { ChatMessage } from '../../model/chatTemplate.js';
-import type { ExamplePreview } from './previewExamples.js';
 
 const program = fileURLToPath(new URL('./inferenceWorker.js', import.meta.url));
 
@@ -235,14 +234,6 @@ export interface InferenceRequest {
   sampling: Sampling;
   stop?: readonly string[];
   forget?: boolean;
-}
-
-export interface PreviewRequest {
-  model: string;
-  examples: readonly Example[];
-  /** Examples shown in full. */
-  show: number;
-  maxTokens: number;
 }
 
 export type ToInference =

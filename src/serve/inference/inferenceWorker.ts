@@ -1,9 +1,9 @@
 import { StoppedError } from '../../base/errors.js';
 import { lowerPriority, packError } from '../../base/process.js';
 import { memoryFile } from '../../engine/memory.js';
+import { previewExamples } from '../../examples/preview.js';
 import { ChatSession } from '../../llama/ChatSession.js';
 import type { FromInference, InferenceRequest, ToInference } from './InferenceProcess.js';
-import { previewExamples } from './previewExamples.js';
 
 /** Entry of the inference process: native code that aborts ends this process and not the one that serves. */
 

@@ -1,28 +1,26 @@
 import { readFile } from 'node:fs/promises';
-import { basename, extname, resolve } from 'node:path';
-import { openBase } from '../../../adapters/base.js';
-import { openAdapter } from '../../../adapters/openAdapter.js';
-import { LoamError, UsageError } from '../../../base/errors.js';
+import { UsageError } from '../../../base/errors.js';
 import { bytes, count } from '../../../base/format.js';
-import { requireWritable, writeFileAtomic } from '../../../base/io.js';
 import { resolveModel } from '../../../models/listModels.js';
-import { findVersion, referenceTo, requireVersion } from '../../../store/adapters.js';
-import type { Adapter, AdapterVersion } from '../../../store/types.js';
+import { exportVersion, importedLineage, nameOfFile } from '../../../store/adapterFiles.js';
+import { findVersion, referenceTo, requireVersion, versionBefore } from '../../../store/adapters.js';
+import type { AdapterVersion } from '../../../store/types.js';
 import type { Vault } from '../../../store/Vault.js';
 import { runOptions } from '../../../train/options.js';
 import { command, jsonOption, vaultOptions } from '../../command.js';
 import { type Output, table } from '../../output.js';
 import { hashModel } from '../../show.js';
-import { confirm, openVault } from '../../vault.js';
+import { confirm } from '../../terminal.js';
+import { openVault, vaultVerb, yesOption } from '../../vault.js';
 
-export const listVerb = command({
+/** The verbs of `loam adapters` on adapters that lie in the vault, with their versions. */
+
+export const listVerb = vaultVerb({
   name: 'list',
   summary: 'names, base models, versions',
   usage: '',
-  options: { ...vaultOptions, ...jsonOption },
   positionals: [0, 0],
-  async run({ options, output }) {
-    await using vault = await openVault(options, output, { mustExist: true });
+  async run(vault, { output }) {
     const adapters = vault.adapters.list();
     if (adapters.length === 0) output.line('no adapters yet; loam tune DATA --keep NAME makes one');
     table(
@@ -39,14 +37,12 @@ export const listVerb = command({
   },
 });
 
-export const showVerb = command({
+export const showVerb = vaultVerb({
   name: 'show',
   summary: 'its versions, and what each was made of',
   usage: 'NAME[@N]',
-  options: { ...vaultOptions, ...jsonOption },
   positionals: [1, 1],
-  async run({ options, positionals, output }) {
-    await using vault = await openVault(options, output, { mustExist: true });
+  async run(vault, { positionals, output }) {
     const { adapter, version, explicit } = findVersion(vault, positionals[0]!);
     output.line(`${adapter.name}, for ${adapter.model.name}`);
     const shown = explicit && version ? [version] : adapter.versions;
@@ -84,14 +80,12 @@ function showVersion(vault: Vault, version: AdapterVersion, inUse: boolean, outp
   }
 }
 
-export const useVerb = command({
+export const useVerb = vaultVerb({
   name: 'use',
   summary: 'chooses the version in use; NAME@base is the bare base model',
   usage: 'NAME@N',
-  options: { ...vaultOptions, ...jsonOption },
   positionals: [1, 1],
-  async run({ options, positionals, output }) {
-    await using vault = await openVault(options, output, { mustExist: true });
+  async run(vault, { positionals, output }) {
     const { adapter, version, explicit } = findVersion(vault, positionals[0]!);
     if (!explicit) {
       const numbers = adapter.versions.map(({ number }) => `${adapter.name}@${number}`);
@@ -105,44 +99,28 @@ export const useVerb = command({
   },
 });
 
-export const rollbackVerb = command({
+export const rollbackVerb = vaultVerb({
   name: 'rollback',
   summary: 'goes back to the version before, or to NAME@N or NAME@base',
   usage: 'NAME[@N]',
-  options: { ...vaultOptions, ...jsonOption },
   positionals: [1, 1],
   more: 'Nothing is lost by it: loam adapters use NAME@N goes forward again.',
-  async run({ options, positionals, output }) {
-    await using vault = await openVault(options, output, { mustExist: true });
+  async run(vault, { positionals, output }) {
     const found = findVersion(vault, positionals[0]!);
     const { adapter } = found;
-    const version = found.explicit ? found.version : before(adapter);
+    const version = found.explicit ? found.version : versionBefore(adapter);
     await vault.adapters.use(adapter.id, version?.id ?? null);
     output.line(version ? `back to ${adapter.name}@${version.number}` : `${adapter.name}: back to the bare base model`);
     output.event({ type: 'result', adapter: adapter.id, active: version?.id ?? null, number: version?.number ?? null });
   },
 });
 
-/** The version before the one in use; null, the bare base model, before the first. */
-function before({ name, versions, active }: Adapter): AdapterVersion | null {
-  const current = versions.find(({ id }) => id === active);
-  if (!current) {
-    throw new LoamError({
-      found: `"${name}" is already at the bare base model`,
-      fix: `loam adapters use ${name}@${versions[0]!.number} goes forward again`,
-    });
-  }
-  return versions.find(({ number }) => number < current.number) ?? null;
-}
-
-export const noteVerb = command({
+export const noteVerb = vaultVerb({
   name: 'note',
   summary: 'writes a note to a version',
   usage: 'NAME[@N] TEXT',
-  options: { ...vaultOptions, ...jsonOption },
   positionals: [2, 2],
-  async run({ options, positionals, output }) {
-    await using vault = await openVault(options, output, { mustExist: true });
+  async run(vault, { positionals, output }) {
     const { adapter, version } = requireVersion(vault, positionals[0]!);
     const noted = await vault.adapters.note(version.id, positionals[1]!);
     output.line(`noted beside ${adapter.name}@${version.number}`);
@@ -150,48 +128,29 @@ export const noteVerb = command({
   },
 });
 
-export const exportVerb = command({
+export const exportVerb = vaultVerb({
   name: 'export',
   summary: 'writes a version as a plain file (GGUF) that llama.cpp loads',
   usage: 'NAME[@N] [--out FILE]',
   options: {
     out: { kind: 'text', default: undefined, value: 'FILE', sentence: 'File to write (default NAME-vN.gguf here).' },
-    yes: { kind: 'flag', default: false, sentence: 'Exports even what was found to reproduce private text.' },
-    ...vaultOptions,
-    ...jsonOption,
+    yes: {
+      kind: 'flag',
+      default: false,
+      sentence: 'Exports even an adapter that was found to reproduce private text.',
+    },
   },
   positionals: [1, 1],
   more: 'An adapter can give away what it has learnt: treat the file as you treat your examples.',
-  async run({ options, positionals, output }) {
-    await using vault = await openVault(options, output, { mustExist: true });
-    const { adapter, version } = requireVersion(vault, positionals[0]!);
-    const found = reproduced(version);
-    if (found === undefined)
+  async run(vault, { options, positionals, output }) {
+    const { out, yes: anyway } = options;
+    const { path, version, tested } = await exportVersion(vault, positionals[0]!, { out, anyway });
+    if (!tested)
       output.line('note: whether it reproduces private details of your examples word for word has not been tested');
-    if (found !== undefined && found > 0 && !options.yes) {
-      throw new LoamError({
-        found: `${adapter.name}@${version.number} was found to reproduce ${found} private details word for word, so it was not exported`,
-        fix: 'give it to nobody who may not know them; --yes exports it all the same',
-      });
-    }
-    const out = resolve(options.out ?? `${fileName(adapter.name)}-v${version.number}.gguf`);
-    await requireWritable(out);
-    await writeFileAtomic(out, await vault.adapters.read(version.id));
-    output.line(`${out} (${bytes(version.bytes)}, not encrypted)`);
-    output.event({ type: 'result', path: out, bytes: version.bytes, version: version.id });
+    output.line(`${path} (${bytes(version.bytes)}, not encrypted)`);
+    output.event({ type: 'result', path, bytes: version.bytes, version: version.id });
   },
 });
-
-/** How many details the probe (`src/privacy`) saw reproduced; undefined where it has not been asked. */
-function reproduced({ memorised }: AdapterVersion): number | undefined {
-  const count = (memorised as { verdicts?: { reproduced?: unknown } } | null | undefined)?.verdicts?.reproduced;
-  return typeof count === 'number' ? count : undefined;
-}
-
-/** A name as part of a file's: what file systems refuse becomes a dash. */
-function fileName(name: string): string {
-  return name.replace(/[<>:"/\\|?*]/g, '-').replace(/^\.+/, '');
-}
 
 export const importVerb = command({
   name: 'import',
@@ -212,20 +171,11 @@ export const importVerb = command({
   more: 'It is checked against the base model first. The file stays where it is: delete it if it is private.',
   async run({ options, positionals, output, signal }) {
     const file = positionals[0]!;
-    const source = await resolveModel(options.model);
-    const base = await openBase(source.path);
-    const adapter = await openAdapter(file, base, { only: 'gguf' });
-    const sha256 = source.sha256 ?? (await hashModel(source.path, output, signal));
+    const source = { ...(await resolveModel(options.model)), called: options.model };
+    const lineage = await importedLineage(file, source, (path) => hashModel(path, output, signal));
     await using vault = await openVault(options, output);
-    const model = { name: base.gguf.string('general.name', '') || options.model, sha256 };
-    const name = options.name ?? basename(file, extname(file)).replaceAll('@', '-');
-    const version = await vault.adapters.addVersion({ name, model }, await readFile(file), {
-      base: model,
-      datasets: [],
-      recipe: adapter.recipe,
-      metrics: adapter.metrics,
-      imported: adapter.name,
-    });
+    const name = options.name ?? nameOfFile(file);
+    const version = await vault.adapters.addVersion({ name, model: lineage.base }, await readFile(file), lineage);
     const reference = referenceTo({ name }, version);
     output.line(`in the vault as ${name}@${version.number}; the file is still at ${file}, not encrypted`);
     output.line(`try it: loam chat --adapter "${reference}"`);
@@ -233,18 +183,13 @@ export const importVerb = command({
   },
 });
 
-export const deleteVerb = command({
+export const deleteVerb = vaultVerb({
   name: 'delete',
   summary: 'deletes an adapter with all its versions, or one version (NAME@N)',
   usage: 'NAME[@N] [--yes]',
-  options: {
-    yes: { kind: 'flag', default: false, sentence: 'Does not ask.' },
-    ...vaultOptions,
-    ...jsonOption,
-  },
+  options: yesOption,
   positionals: [1, 1],
-  async run({ options, positionals, output, signal }) {
-    await using vault = await openVault(options, output, { mustExist: true });
+  async run(vault, { options, positionals, output, signal }) {
     const { adapter, version, explicit } = findVersion(vault, positionals[0]!);
     if (explicit && !version)
       throw new UsageError({ found: 'the bare base model', expected: 'an adapter or a version' });

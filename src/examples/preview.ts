@@ -1,7 +1,17 @@
-import { openBase } from '../../adapters/base.js';
-import { encodeExamples, histogram, type Sequence } from '../../examples/encode.js';
-import { Tokenizer } from '../../model/tokenizer.js';
-import type { PreviewRequest } from './InferenceProcess.js';
+import { readGguf } from '../formats/gguf/readGguf.js';
+import { readHyperparameters } from '../model/hyperparameters.js';
+import { Tokenizer } from '../model/tokenizer.js';
+import { encodeExamples, histogram, type Sequence } from './encode.js';
+import type { Example } from './example.js';
+
+export interface PreviewRequest {
+  /** Path of the model file. */
+  model: string;
+  examples: readonly Example[];
+  /** Examples shown in full. */
+  show: number;
+  maxTokens: number;
+}
 
 /** What a model would learn from examples. Numbers are those of records. */
 export interface ExamplePreview {
@@ -15,14 +25,17 @@ export interface ExamplePreview {
   tooLong: { index: number; line: number; tokens: number }[];
   usable: number;
   trainedTokens: number;
+  /** The limit that holds: what was asked for, or what the model was trained to read. */
   maxTokens: number;
+  contextLength: number;
   histogram: { from: number; to: number; count: number }[];
 }
 
 /** Renders and encodes examples as tuning would. */
 export async function previewExamples(request: PreviewRequest, signal?: AbortSignal): Promise<ExamplePreview> {
-  const { gguf, hyper } = await openBase(request.model);
-  const maxTokens = Math.min(request.maxTokens, hyper.contextLength);
+  const gguf = await readGguf(request.model);
+  const { contextLength } = readHyperparameters(gguf);
+  const maxTokens = Math.min(request.maxTokens, contextLength);
   using tokenizer = await Tokenizer.open(gguf);
   const { examples } = request;
   const { sequences, tooLong } = await encodeExamples(tokenizer, examples, { maxTokens, signal });
@@ -41,12 +54,13 @@ export async function previewExamples(request: PreviewRequest, signal?: AbortSig
     usable: examples.length - tooLong.length,
     trainedTokens: sequences.reduce((sum, { targets }) => sum + targets.length, 0),
     maxTokens,
+    contextLength,
     histogram: histogram(sequences.map(({ tokens }) => tokens.length)),
   };
 }
 
 /** The text in runs that are learnt or not: tokens of a run are decoded together, because a character may span tokens. */
-export function piecesOf(tokenizer: Tokenizer, sequence: Sequence): { text: string; trained: boolean }[] {
+function piecesOf(tokenizer: Tokenizer, sequence: Sequence): { text: string; trained: boolean }[] {
   const trained = new Set(sequence.targets);
   const pieces: { text: string; trained: boolean }[] = [];
   let run: number[] = [];

@@ -1,0 +1,79 @@
+import { openBase } from '../adapters/base.js';
+import { openAdapter } from '../adapters/openAdapter.js';
+import { LoamError } from '../base/errors.js';
+import { Run } from '../base/events.js';
+import { count } from '../base/format.js';
+import { encodeExamples, limitAdvice } from '../examples/encode.js';
+import type { NamedBytes, Problem } from '../examples/example.js';
+import { loadDataset } from '../examples/loadDataset.js';
+import { Tokenizer } from '../model/tokenizer.js';
+import { resolveModel } from '../models/listModels.js';
+import { measureNll } from './measureNll.js';
+
+export interface EvaluateOptions {
+  /** A name from the catalogue or the path of a GGUF file. */
+  model: string;
+  /** LoRA adapter (GGUF). */
+  adapter?: string;
+  /** Longer examples are left out. */
+  maxTokens: number;
+  threads?: number;
+}
+
+export type EvaluateEvent =
+  | { type: 'problem'; file: string; problem: Problem }
+  | { type: 'warning'; message: string }
+  | { type: 'progress'; stage: 'measure'; done: number; total: number };
+
+export interface Evaluation {
+  examples: number;
+  /** Response tokens, the end-of-turn tokens included. */
+  tokens: number;
+  /** Examples that were left out. */
+  tooLong: number;
+  /** Mean in nats per response token; `adapted` without an adapter is undefined. */
+  nll: { base: number; adapted: number | undefined };
+}
+
+/**
+ * Measures in llama.cpp how well a model predicts the answers of examples, without and with an adapter.
+ * @throws LoamError for an adapter of another base model, and where no example fits
+ */
+export function evaluate(
+  data: string | NamedBytes,
+  options: EvaluateOptions,
+  signal?: AbortSignal,
+): Run<EvaluateEvent, Evaluation> {
+  return new Run(async (emit, inner) => {
+    const { path } = await resolveModel(options.model);
+    const model = await openBase(path);
+    if (options.adapter !== undefined) await openAdapter(options.adapter, model, { only: 'gguf' });
+    using tokenizer = await Tokenizer.open(model.gguf);
+    const { contextLength } = model.hyper;
+    const file = typeof data === 'string' ? data : data.name;
+    const { examples, problems } = await loadDataset(data, { signal: inner });
+    for (const problem of problems) emit({ type: 'problem', file, problem });
+    const maxTokens = Math.min(options.maxTokens, contextLength);
+    const { sequences, tooLong } = await encodeExamples(tokenizer, examples, { maxTokens, signal: inner });
+    if (tooLong.length > 0) {
+      emit({
+        type: 'warning',
+        message: `${count(tooLong.length)} of ${count(examples.length)} examples are longer than ${count(maxTokens)} tokens and are left out`,
+      });
+    }
+    if (sequences.length === 0) {
+      throw new LoamError({
+        code: 'no-examples',
+        found: `no example fits into ${count(maxTokens)} tokens`,
+        where: file,
+        fix: `shorten the examples or ${limitAdvice(maxTokens, contextLength)}`,
+      });
+    }
+    const { tokens, base, adapted } = await measureNll(path, options.adapter, sequences, {
+      threads: options.threads,
+      signal: inner,
+      onProgress: (done, total) => emit({ type: 'progress', stage: 'measure', done, total }),
+    });
+    return { examples: sequences.length, tokens, tooLong: tooLong.length, nll: { base, adapted } };
+  }, signal);
+}

@@ -1,0 +1,141 @@
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { LoamError } from '../base/errors.js';
+import { tryLock } from '../base/lock.js';
+import { loamHome } from '../base/process.js';
+import type { Vault } from '../store/Vault.js';
+import type { Job } from './contract/jobs.js';
+import { accessToken, serverFolder } from './http/guards.js';
+import { isFinal, viewJob } from './jobs/Job.js';
+import { JobQueue } from './jobs/JobQueue.js';
+
+/** The jobs of the vault for programs that are not the server: through it where it runs, because it holds the vault and works on them. */
+
+/** The jobs of the vault: the server's where one runs, else as they were left. */
+export interface Jobs {
+  /** Whether a server runs, which works on them. */
+  served: boolean;
+  /** Oldest first. */
+  list(): Promise<Job[]>;
+  pause(id: string): Promise<Job>;
+  resume(id: string): Promise<Job>;
+  cancel(id: string, keep: boolean): Promise<Job>;
+  remove(id: string): Promise<void>;
+}
+
+/** @param openVault called only where no server has it open */
+export async function withJobs<T>(openVault: () => Promise<Vault>, use: (jobs: Jobs) => Promise<T>): Promise<T> {
+  const server = await findServer(loamHome());
+  if ('request' in server) {
+    const post = (id: string, what: string, body: object) =>
+      server.request<Job>('POST', `/api/jobs/${id}/${what}`, body);
+    return await use({
+      served: true,
+      list: async () => (await server.request<{ jobs: Job[] }>('GET', '/api/jobs')).jobs.reverse(),
+      pause: (id) => post(id, 'pause', {}),
+      resume: (id) => post(id, 'resume', {}),
+      cancel: (id, keep) => post(id, 'cancel', { keep }),
+      remove: async (id) => {
+        await server.request('DELETE', `/api/jobs/${id}`);
+      },
+    });
+  }
+  try {
+    await using vault = await openVault();
+    await using queue = await JobQueue.open(loamHome(), vault);
+    return await use({
+      served: false,
+      list: async () => queue.list().map(viewJob),
+      pause: async (id) => viewJob(await queue.pause(id)),
+      resume: async (id) => viewJob(await queue.resume(id)),
+      cancel: async (id, keep) => viewJob(await queue.cancel(id, { keep })),
+      remove: (id) => queue.remove(id),
+    });
+  } finally {
+    await server.release();
+  }
+}
+
+/** The job that an argument names: its id, the beginning of it, or the name of its adapter if that is one job's. Throws LoamError. */
+export async function findJob(jobs: Jobs, argument: string): Promise<Job> {
+  const all = await jobs.list();
+  const found = all.filter(({ id }) => id === argument || (argument.length >= 4 && id.startsWith(argument)));
+  const named = all.filter(({ name }) => name === argument);
+  const open = named.filter(({ state }) => !isFinal(state));
+  const fits = found.length > 0 ? found : named.length > 1 && open.length === 1 ? open : named;
+  if (fits.length === 1) return fits[0]!;
+  throw new LoamError({
+    code: fits.length === 0 ? 'not-found' : 'usage',
+    found: fits.length === 0 ? `there is no job "${argument}"` : `"${argument}" means ${fits.length} jobs`,
+    expected: fits.length === 0 ? undefined : `one of ${fits.map(({ id }) => id.slice(0, 8)).join(', ')}`,
+    fix: 'see loam jobs list',
+  });
+}
+
+/** Milliseconds that a server on this device may take to say that it is there. */
+const ANSWER_MS = 5000;
+
+/** Asks the server of the same user: its vault is open, its passphrase typed. */
+interface ServerClient {
+  /** @throws LoamError with what the server said */
+  request<T>(method: 'GET' | 'POST' | 'DELETE', path: string, body?: unknown): Promise<T>;
+}
+
+/**
+ * The server that serves this folder; where none runs, its lock, which keeps one from starting until it is released.
+ * @throws LoamError where there is a server that cannot be reached
+ */
+async function findServer(home: string): Promise<ServerClient | { release: () => Promise<void> }> {
+  const lock = await tryLock(join(serverFolder(home), 'server.lock'));
+  if ('release' in lock) return lock;
+  const silent = new LoamError({
+    code: 'busy',
+    found: `process ${lock.heldBy} serves this folder and does not answer`,
+    where: home,
+    fix: 'try again in a moment, or stop it first',
+  });
+  const text = await readFile(join(serverFolder(home), 'server.json'), 'utf8').catch(() => '');
+  // The token goes to the process that holds the lock and to no other.
+  const port = readPort(text, lock.heldBy);
+  if (port === undefined) throw silent;
+  const token = await accessToken(home);
+  const base = `http://127.0.0.1:${port}`;
+  const send = async (method: string, path: string, body: unknown, signal?: AbortSignal) =>
+    await fetch(`${base}${path}`, {
+      method,
+      headers: { authorization: `Bearer ${token}`, ...(body !== undefined && { 'content-type': 'application/json' }) },
+      body: body === undefined ? undefined : JSON.stringify(body),
+      signal,
+      redirect: 'error',
+    });
+  try {
+    await (await send('GET', '/api/status', undefined, AbortSignal.timeout(ANSWER_MS))).arrayBuffer();
+  } catch {
+    throw silent;
+  }
+  return {
+    async request<T>(method: string, path: string, body?: unknown): Promise<T> {
+      const answer = await send(method, path, body);
+      const value = (await answer.json()) as T & {
+        error?: { message?: string; found?: string; fix?: string; where?: string };
+      };
+      if (answer.ok) return value;
+      const { found, message, fix, where } = value.error ?? {};
+      throw new LoamError({
+        found: found ?? message?.replace(/\.$/, '') ?? `the server answered ${answer.status}`,
+        fix,
+        where,
+      });
+    },
+  };
+}
+
+function readPort(text: string, holder: number): number | undefined {
+  try {
+    const { port, pid } = JSON.parse(text) as { port?: unknown; pid?: unknown };
+    if (pid !== holder) return undefined;
+    return Number.isInteger(port) && (port as number) > 0 && (port as number) < 65536 ? (port as number) : undefined;
+  } catch {
+    return undefined;
+  }
+}
