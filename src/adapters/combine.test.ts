@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { it } from 'node:test';
 import { Random } from '../base/random.js';
 import type { LayerLinear } from '../families/family.js';
-import { str } from '../formats/gguf/writeGguf.js';
+import { str } from '../formats/gguf/values.js';
 import { combineLoras, scaleLora } from './combine.js';
 import { foldAlpha, keys, type Lora } from './lora.js';
 

@@ -1,8 +1,7 @@
 import { setImmediate } from 'node:timers/promises';
 import { throwIfStopped } from '../base/errors.js';
 import { type LayerLinear, layerLinears } from '../families/family.js';
-import type { GgufValue } from '../formats/gguf/Gguf.js';
-import { str } from '../formats/gguf/writeGguf.js';
+import { type GgufValue, str } from '../formats/gguf/values.js';
 import { type Factors, sumFactors, type Truncated, type TruncateTo, truncateFactors } from '../model/factors.js';
 import { scaled } from './alpha.js';
 import { foldAlpha, keys, type Lora, type LoraModule, textNote } from './lora.js';

@@ -1,6 +1,6 @@
 import { LoamError } from '../base/errors.js';
 import { listFirst } from '../base/format.js';
-import type { GgufValue } from '../formats/gguf/Gguf.js';
+import type { GgufValue } from '../formats/gguf/values.js';
 import type { Factors, ModuleFactors } from '../model/factors.js';
 
 /** The correction of one linear as a file holds it: ΔW = alpha/rank · B·A, rows of B in the order of the GGUF model's outputs. */

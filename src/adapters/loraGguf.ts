@@ -2,17 +2,10 @@ import { LoamError, quote, UnsupportedError } from '../base/errors.js';
 import { dequantize } from '../engine/rows.js';
 import { tensorTypes } from '../engine/tensorTypes.js';
 import { type LayerLinear, linearsOf } from '../families/family.js';
-import { type Gguf, type GgufValue, openTensors } from '../formats/gguf/Gguf.js';
+import { type Gguf, openTensors } from '../formats/gguf/Gguf.js';
 import { readGguf } from '../formats/gguf/readGguf.js';
-import {
-  encodeGguf,
-  f32,
-  type GgufToWrite,
-  i32s,
-  str,
-  type TensorToWrite,
-  writeGguf,
-} from '../formats/gguf/writeGguf.js';
+import { f32, type GgufValue, i32s, str } from '../formats/gguf/values.js';
+import { encodeGguf, type GgufToWrite, type TensorToWrite, writeGguf } from '../formats/gguf/writeGguf.js';
 import type { Factors, ModuleFactors } from '../model/factors.js';
 import { linearShape } from '../model/hyperparameters.js';
 import { type OneAlpha, oneAlpha } from './alpha.js';

@@ -14,8 +14,9 @@ import {
   type NamedArrayToWrite,
   toFloat32,
 } from '../formats/arrays.js';
-import { type Gguf, type GgufTensor, type GgufValue, openTensors } from '../formats/gguf/Gguf.js';
-import { str, type TensorToWrite, writeGguf } from '../formats/gguf/writeGguf.js';
+import { type Gguf, type GgufTensor, openTensors } from '../formats/gguf/Gguf.js';
+import { type GgufValue, str } from '../formats/gguf/values.js';
+import { type TensorToWrite, writeGguf } from '../formats/gguf/writeGguf.js';
 import type { TensorSource } from '../formats/safetensors.js';
 import { openSafetensorsFolder, writeSafetensorsFolder } from '../formats/safetensorsFolder.js';
 import type { Factors } from '../model/factors.js';

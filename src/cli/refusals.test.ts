@@ -5,7 +5,8 @@ import { chmodSync, linkSync, readFileSync, symlinkSync, writeFileSync } from 'n
 import { join } from 'node:path';
 import { describe, it, type TestContext } from 'node:test';
 import { tensorTypes } from '../engine/tensorTypes.js';
-import { f32, str, writeGguf } from '../formats/gguf/writeGguf.js';
+import { f32, str } from '../formats/gguf/values.js';
+import { writeGguf } from '../formats/gguf/writeGguf.js';
 import { contents, Desk, sayings } from '../testing/cli.js';
 import { le32, le64 } from '../testing/rawGguf.js';
 import { jsonLines, type LoamRun, resultOf } from '../testing/runLoam.js';

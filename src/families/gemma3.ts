@@ -1,5 +1,5 @@
 import { UnsupportedError } from '../base/errors.js';
-import { f32, u32 } from '../formats/gguf/writeGguf.js';
+import { f32, u32 } from '../formats/gguf/values.js';
 import { type Family, type LayerRow, type Sizes, usualLayer } from './family.js';
 import { type Entry, type HfConfig, type HfSettings, limits, type Own } from './huggingFace.js';
 

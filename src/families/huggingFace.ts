@@ -1,6 +1,6 @@
 import { quote } from '../base/errors.js';
 import type { JsonObject, JsonValue } from '../base/json.js';
-import type { GgufValue } from '../formats/gguf/Gguf.js';
+import type { GgufValue } from '../formats/gguf/values.js';
 import type { Family, Sizes } from './family.js';
 
 /**

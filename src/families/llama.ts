@@ -1,4 +1,4 @@
-import { u32 } from '../formats/gguf/writeGguf.js';
+import { u32 } from '../formats/gguf/values.js';
 import { type Family, usualLayer } from './family.js';
 import { type Entry, type HfConfig, type HfSettings, limits, type Own } from './huggingFace.js';
 

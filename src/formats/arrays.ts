@@ -1,8 +1,8 @@
 import { LoamError } from '../base/errors.js';
 import { bfloatsToFloats, floatsToBfloats, floatsToHalves, halvesToFloats } from '../base/floats.js';
-import type { NpyHeader } from './npy.js';
+import { exactly, type TensorData } from './dataFile.js';
 
-/** Element types of the formats, by one name each: what npy and safetensors call them, and how long an element is. */
+/** Arrays in memory and their element types, by one name each: what npy and safetensors call them, and how long an element is. */
 
 interface DtypeInfo {
   /** Bytes an element. */
@@ -43,12 +43,9 @@ export interface NdArray extends ArrayInfo {
   readonly data: Uint8Array;
 }
 
-/** Bytes of an array, at hand or produced when their turn comes, whole or in pieces of any size. */
-type ArrayData = Uint8Array | (() => Uint8Array | Promise<Uint8Array> | AsyncIterable<Uint8Array>);
-
 export interface ArrayToWrite extends ArrayInfo {
   /** Called once, when its turn comes, where it is a function. */
-  readonly data: ArrayData;
+  readonly data: TensorData;
 }
 
 export interface NamedArrayToWrite extends ArrayToWrite {
@@ -56,7 +53,7 @@ export interface NamedArrayToWrite extends ArrayToWrite {
 }
 
 /** Elements of an array of this shape; beyond 2^53 imprecise, but then larger still. */
-function elementCount(shape: readonly number[]): number {
+export function elementCount(shape: readonly number[]): number {
   return shape.reduce((product, length) => product * length, 1);
 }
 
@@ -70,37 +67,8 @@ export function describeArray({ dtype, shape }: ArrayInfo): string {
   return `${dtype} [${shape.join(', ')}]`;
 }
 
-/** Limits of the readers of arrays, each with its reason. */
-
 /** NPY_MAXDIMS of numpy 2 is 64, of numpy 1 32; no tensor of a model has more than 5. */
 const MAX_DIMENSIONS = 64;
-
-/** numpy.lib.format reads no longer header than this unless told to trust the file. */
-export const MAX_NPY_HEADER = 10_000;
-
-/** Layers times kinds of arrays, or examples one by one: a hundred thousand members is more than any of these. */
-export const MAX_NPZ_MEMBERS = 100_000;
-
-/**
- * An archive may unpack to this many times its size, or to MIN_UNPACKED_LIMIT where that is more. Deflate reaches 1032:1 on zeros;
- * activations, weights and indices stay below 20:1.
- */
-export const MAX_UNPACK_RATIO = 100;
-
-/** A small archive of mostly zeros is no danger up to here. */
-export const MIN_UNPACKED_LIMIT = 256 * 1024 * 1024;
-
-/** The safetensors library itself reads no longer header (MAX_HEADER_SIZE of tensor.rs). */
-export const MAX_SAFETENSORS_HEADER = 100_000_000;
-
-/** The index of the largest models (90,000 tensors) takes 10 MB. */
-export const MAX_INDEX_BYTES = 64 * 1024 * 1024;
-
-/** The largest mixture-of-experts models are published in 200 to 1,000 shards. */
-export const MAX_SHARDS = 10_000;
-
-/** Bytes a piece of streamed data, unless told otherwise: large enough for the disk, small beside a phone's memory. */
-export const PIECE_BYTES = 4 * 1024 * 1024;
 
 /** What is wrong with a shape, or undefined: its lengths must be whole numbers from 0, not too many, and the array's bytes countable. */
 export function checkShape(array: ArrayInfo): string | undefined {
@@ -210,7 +178,12 @@ export function toFloat64(array: NdArray): Float64Array {
   if (!(values instanceof BigInt64Array || values instanceof BigUint64Array)) return Float64Array.from(values);
   return Float64Array.from(values, (value) => {
     if (Number.isSafeInteger(Number(value))) return Number(value);
-    throw new LoamError({ found: `the integer ${value}`, expected: 'one within 2^53', fix: 'store it as a float' });
+    throw new LoamError({
+      code: 'invalid-data',
+      found: `the integer ${value}`,
+      expected: 'one within 2^53',
+      fix: 'store it as a float',
+    });
   });
 }
 
@@ -230,64 +203,7 @@ export function fromFloat32(values: Float32Array, shape: readonly number[], dtyp
   }
 }
 
-/** An array as it lies in a npy file, changed to little endian and C order where it is otherwise; `data` may be overwritten. */
-export function toCOrder({ dtype, shape, fortran, bigEndian }: NpyHeader, data: Uint8Array): NdArray {
-  const { bytes } = dtypes[dtype];
-  if (bigEndian && bytes > 1) {
-    const view = Buffer.from(data.buffer, data.byteOffset, data.byteLength);
-    if (bytes === 2) view.swap16();
-    else if (bytes === 4) view.swap32();
-    else view.swap64();
-  }
-  if (!fortran || shape.length < 2) return { dtype, shape, data };
-  const out = new Uint8Array(arrayBytes({ dtype, shape }));
-  const strides = shape.map((_, axis) => elementCount(shape.slice(0, axis)));
-  const index = shape.map(() => 0);
-  let from = 0;
-  const total = elementCount(shape);
-  for (let to = 0; to < total; to++) {
-    for (let k = 0; k < bytes; k++) out[to * bytes + k] = data[from * bytes + k]!;
-    for (let axis = shape.length - 1; axis >= 0; axis--) {
-      index[axis]!++;
-      from += strides[axis]!;
-      if (index[axis]! < shape[axis]!) break;
-      from -= strides[axis]! * shape[axis]!;
-      index[axis] = 0;
-    }
-  }
-  return { dtype, shape, data: out };
-}
-
-/**
- * Cuts a stream of an array's bytes into arrays of `rows` entries of the first axis (the last may have fewer), each in fresh memory.
- * @throws RangeError for a scalar, which has no rows
- */
-export async function* joinRows(
-  info: ArrayInfo,
-  rows: number,
-  bytes: AsyncIterable<Uint8Array>,
-): AsyncGenerator<NdArray, void, undefined> {
-  const { dtype, shape } = info;
-  if (shape.length === 0) throw new RangeError('a scalar has no rows');
-  if (!Number.isSafeInteger(rows) || rows < 1) throw new RangeError(`pieces of ${rows} rows`);
-  const rest = shape.slice(1);
-  const rowBytes = arrayBytes({ dtype, shape: rest });
-  let left = shape[0]!;
-  const next = () => new Uint8Array(Math.min(rows, left) * rowBytes);
-  let piece = next();
-  let filled = 0;
-  for await (const chunk of bytes) {
-    for (let at = 0; at < chunk.length && left > 0; ) {
-      const length = Math.min(chunk.length - at, piece.length - filled);
-      piece.set(chunk.subarray(at, at + length), filled);
-      at += length;
-      filled += length;
-      if (filled < piece.length) continue;
-      const taken = piece.length / rowBytes;
-      left -= taken;
-      yield { dtype, shape: [taken, ...rest], data: piece };
-      piece = next();
-      filled = 0;
-    }
-  }
+/** The bytes of an array to be written, as many as its type and shape say. Throws LoamError if there are more or fewer. */
+export function arrayPieces(array: ArrayToWrite, where: string): AsyncGenerator<Uint8Array, void, undefined> {
+  return exactly(array.data, arrayBytes(array), describeArray(array), where);
 }

@@ -3,16 +3,15 @@ import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { it } from 'node:test';
 import { constants, deflateRawSync } from 'node:zlib';
-import { crc32 } from '../base/crc32.js';
 import { LoamError } from '../base/errors.js';
 import { Random } from '../base/random.js';
+import { buildZip, type Member } from '../testing/buildZip.js';
 import { scratchFolder } from '../testing/scratch.js';
 import { ndArray } from './arrays.js';
 import { encodeNpyHeader, readNpy } from './npy.js';
 import { openNpz, writeNpz } from './npz.js';
 import { openSafetensors, writeSafetensors } from './safetensors.js';
 import { openSafetensorsFolder } from './safetensorsFolder.js';
-import { type DirectoryEntry, encodeDirectory, encodeLocalHeader } from './zip.js';
 
 /** Files that lie: each is refused with a sentence, before anything of the size it claims is allocated. */
 
@@ -67,41 +66,10 @@ it('npy: lengths that lie, objects, texts, records and code are refused', async 
   for (const [file, message] of cases) await refuses(readNpy, file, message);
 });
 
-interface Member {
-  name: string;
-  packed: Uint8Array;
-  size: number;
-  crc: number;
-  deflated?: boolean;
-  /** Lies of the directory. */
-  directory?: Partial<DirectoryEntry>;
-}
-
-function zip(members: readonly Member[]): Buffer {
-  const parts: Buffer[] = [];
-  const entries: DirectoryEntry[] = [];
-  let at = 0;
-  for (const { name, packed, size, crc, deflated = false, directory } of members) {
-    const entry = { name, deflated, offset: at, end: 0, packed: packed.length, size, crc32: crc, zip64: false };
-    const local = encodeLocalHeader(entry);
-    parts.push(local, Buffer.from(packed));
-    at += local.length + packed.length;
-    entries.push({ ...entry, ...directory });
-  }
-  return Buffer.concat([...parts, encodeDirectory(entries, at, 0xf0000000)]);
-}
-
 const array = ndArray(Float32Array.of(1, 2, 3, 4), [4]);
 const content = Buffer.concat([encodeNpyHeader(array), array.data]);
-const member = (changes: Partial<Member> = {}): Member => ({
-  name: 'x.npy',
-  packed: content,
-  size: content.length,
-  crc: crc32(content),
-  ...changes,
-});
-const packed = (changes: Partial<Member> = {}) =>
-  member({ packed: deflateRawSync(content), deflated: true, ...changes });
+const member = (changes: Partial<Member> = {}): Member => ({ name: 'x.npy', data: content, ...changes });
+const packed = (changes: Partial<Member> = {}) => member({ method: 8, ...changes });
 
 async function readAll(path: string): Promise<void> {
   await using file = await openNpz(path);
@@ -110,15 +78,15 @@ async function readAll(path: string): Promise<void> {
 
 it('npz: the builder of these tests makes archives that are read', async () => {
   const path = join(folder, 'good.npz');
-  writeFileSync(path, zip([member(), packed({ name: 'y.npy' })]));
+  writeFileSync(path, buildZip([member(), packed({ name: 'y.npy' })]));
   await readAll(path);
 });
 
 it('npz: damaged, overlapping, doubled and encrypted members are refused', async () => {
   const flipped = Buffer.from(content);
   flipped[content.length - 1]! ^= 1;
-  const good = zip([member(), packed({ name: 'y.npy' })]);
-  const encrypted = zip([packed()]);
+  const good = buildZip([member(), packed({ name: 'y.npy' })]);
+  const encrypted = buildZip([packed()]);
   for (let at = encrypted.indexOf('PK\x01\x02'); at >= 0; at = encrypted.indexOf('PK\x01\x02', at + 1))
     encrypted[at + 8]! |= 1;
   const cases: [Buffer, RegExp][] = [
@@ -126,41 +94,34 @@ it('npz: damaged, overlapping, doubled and encrypted members are refused', async
     [good.subarray(0, good.length - 10), /archive cannot be read/],
     [good.subarray(100), /archive cannot be read|no header/],
     [encrypted, /encrypted/],
-    [zip([member({ packed: flipped })]), /CRC-32/],
-    [zip([packed({ crc: 1 })]), /CRC-32/],
-    [zip([packed({ packed: content })]), /damaged|unpacks|no npy/],
-    [zip([packed({ size: content.length - 4 })]), /expected 144|more than it states/],
-    [zip([packed({ size: content.length + 4 })]), /expected 144|less than it states/],
-    [zip([member({ name: 'readme.txt' })]), /no array/],
-    [zip([member({ name: '../x.npy' })]), /archive cannot be read/],
-    [zip([member(), member()]), /two members/],
-    [zip([member(), member({ name: 'y.npy', directory: { offset: 0 } })]), /another name/],
-    [zip([member({ directory: { offset: 7 } })]), /no header/],
-    [zip([member({ directory: { packed: 1_000_000, size: 1_000_000 } })]), /beyond the end/],
-    [zip([member({ directory: { size: 12 } })]), /archive cannot be read|differ/],
-    [zip([packed({ directory: { size: 1e9 } })]), /cannot unpack to|unpack to more than/],
+    [buildZip([member({ packed: flipped })]), /CRC-32/],
+    [buildZip([packed({ crc: 1 })]), /CRC-32/],
+    [buildZip([packed({ packed: content })]), /damaged|unpacks|no npy/],
+    [buildZip([packed({ size: content.length - 4 })]), /expected 144|more than it states/],
+    [buildZip([packed({ size: content.length + 4 })]), /expected 144|less than it states/],
+    [buildZip([member({ name: 'readme.txt' })]), /no array/],
+    [buildZip([member({ name: '../x.npy' })]), /archive cannot be read/],
+    [buildZip([member(), member()]), /two members/],
+    [buildZip([member(), member({ name: 'y.npy', directory: { offset: 0 } })]), /another name/],
+    [buildZip([member({ directory: { offset: 7 } })]), /no header/],
+    [buildZip([member({ directory: { packed: 1_000_000, size: 1_000_000 } })]), /beyond the end/],
+    [buildZip([member({ directory: { size: 12 } })]), /archive cannot be read|differ/],
+    [buildZip([packed({ directory: { size: 1e9 } })]), /cannot unpack to|unpack to more than/],
   ];
   for (const [file, message] of cases) await refuses(readAll, file, message);
 });
 
 it('npz: one piece of data under two names is refused as overlap', async () => {
   // The second local header lies inside the first member's data, as a quine bomb nests them.
-  const inner = Buffer.concat([encodeLocalHeader(innerEntry()), content]);
-  const outer = member({ name: 'a.npy', packed: inner, size: inner.length, crc: crc32(inner) });
-  const offset = encodeLocalHeader({ ...innerEntry(), name: 'a.npy' }).length;
-  const entries = [
-    { ...innerEntry(), name: 'a.npy', packed: inner.length, size: inner.length, crc32: outer.crc },
-    { ...innerEntry(), offset },
-  ];
-  const local = encodeLocalHeader(entries[0]!);
-  const at = local.length + inner.length;
-  await refuses(openNpz, Buffer.concat([local, inner, encodeDirectory(entries, at, 0xf0000000)]), /overlap/);
+  const [outer, inner] = ['a.npy', 'b.npy'];
+  const headerBytes = 30 + inner.length;
+  const nested = buildZip([member({ name: inner })]).subarray(0, headerBytes + content.length);
+  const file = buildZip([
+    member({ name: outer, data: nested }),
+    member({ name: inner, directory: { offset: headerBytes } }),
+  ]);
+  await refuses(openNpz, file, /overlap/);
 });
-
-function innerEntry(): DirectoryEntry {
-  const size = content.length;
-  return { name: 'b.npy', deflated: false, offset: 0, end: 0, packed: size, size, crc32: crc32(content), zip64: false };
-}
 
 it('npz: a bomb is refused before it is unpacked', async () => {
   // True deflated data of 300 MB of zeros, a thousand times the file.
@@ -168,7 +129,7 @@ it('npz: a bomb is refused before it is unpacked', async () => {
   const shape = [(300e6 - content.length) / 4];
   const head = deflateRawSync(encodeNpyHeader({ dtype: 'f32', shape }), { finishFlush: constants.Z_FULL_FLUSH });
   const zeros = Buffer.concat([head, ...Array<Buffer>(300).fill(piece), deflateRawSync('')]);
-  await refuses(openNpz, zip([packed({ packed: zeros, size: 300e6 })]), /would unpack to more than 300\.0 MB/);
+  await refuses(openNpz, buildZip([packed({ packed: zeros, size: 300e6 })]), /would unpack to more than 300\.0 MB/);
 });
 
 const safetensors = (header: string, data = Buffer.alloc(0), length = Buffer.byteLength(header)) => {

@@ -1,33 +1,33 @@
 import { LoamError, quote, UnsupportedError } from '../base/errors.js';
 import { count } from '../base/format.js';
-import { openRegularFile, readFully, writeAll, writeFileAtomic } from '../base/io.js';
-import { ArrayFile, arrayPieces, rowRange } from './arrayFile.js';
+import { writeAll, writeFileAtomic } from '../base/io.js';
 import {
   type ArrayInfo,
   type ArrayToWrite,
   arrayBytes,
+  arrayPieces,
   checkShape,
   type Dtype,
   describeArray,
   dtypeNames,
   dtypes,
-  MAX_NPY_HEADER,
   type NdArray,
-  PIECE_BYTES,
-  toCOrder,
 } from './arrays.js';
+import { DataFile } from './dataFile.js';
+import { StoredArray, type StoredInfo } from './storedArray.js';
 
-export interface NpyHeader extends ArrayInfo {
-  /** The first index runs fastest, as Fortran and R lay arrays out. */
-  readonly fortran: boolean;
-  /** Elements are big endian. */
-  readonly bigEndian: boolean;
+/** The npy format of numpy.save (numpy.lib.format). */
+
+export interface NpyHeader extends StoredInfo {
   /** Bytes before the data. */
   readonly length: number;
 }
 
+/** numpy.lib.format reads no longer header than this unless told to trust the file. */
+const MAX_HEADER = 10_000;
+
 /** The most bytes a header may take with what stands before it. */
-export const MAX_NPY_PREFIX = 12 + MAX_NPY_HEADER;
+export const MAX_NPY_PREFIX = 12 + MAX_HEADER;
 
 const magic = Buffer.from('\x93NUMPY', 'latin1');
 /** Header and what stands before it fill a multiple of this (numpy.lib.format, ARRAY_ALIGN). */
@@ -58,24 +58,31 @@ export function encodeNpyHeader({ dtype, shape }: ArrayInfo): Buffer {
 export function decodeNpyHeader(start: Uint8Array, where: string): NpyHeader {
   const head = Buffer.from(start.buffer, start.byteOffset, start.byteLength);
   if (head.length < 10 || !head.subarray(0, 6).equals(magic)) {
-    throw new LoamError({ found: 'this is no npy file', expected: 'one written by numpy.save', where });
+    throw new LoamError({
+      code: 'wrong-format',
+      found: 'this is no npy file',
+      expected: 'one written by numpy.save',
+      where,
+    });
   }
   const major = head.readUInt8(6);
   if (major < 1 || major > 3) {
     throw new UnsupportedError({ found: `version ${major} of npy`, expected: '1 to 3', where });
   }
   const from = major === 1 ? 10 : 12;
-  if (head.length < from) throw new LoamError({ found: 'the file ends inside its header', where });
+  const cut = () => new LoamError({ code: 'damaged', found: 'the file ends inside its header', where });
+  if (head.length < from) throw cut();
   const length = major === 1 ? head.readUInt16LE(8) : head.readUInt32LE(8);
-  if (length > MAX_NPY_HEADER) {
-    throw new LoamError({ found: `a header of ${length} bytes`, expected: `at most ${MAX_NPY_HEADER}`, where });
+  if (length > MAX_HEADER) {
+    const found = `a header of ${length} bytes`;
+    throw new LoamError({ code: 'too-large', found, expected: `at most ${MAX_HEADER}`, where });
   }
-  if (from + length > head.length) throw new LoamError({ found: 'the file ends inside its header', where });
+  if (from + length > head.length) throw cut();
   const text = head.toString(major === 3 ? 'utf8' : 'latin1', from, from + length);
   const { descr, fortran, shape } = new HeaderParser(text, where).whole();
   const { dtype, bigEndian } = dtypeOf(descr, where);
   const problem = checkShape({ dtype, shape });
-  if (problem !== undefined) throw new LoamError({ found: `a shape with ${problem}`, where });
+  if (problem !== undefined) throw new LoamError({ code: 'damaged', found: `a shape with ${problem}`, where });
   return { dtype, shape, fortran, bigEndian, length: from + length };
 }
 
@@ -170,50 +177,24 @@ class HeaderParser {
   }
 
   private fail(found: string, expected?: string): never {
-    throw new LoamError({ found, expected, where: this.where, fix: 'write the file again with numpy.save' });
+    const fix = 'write the file again with numpy.save';
+    throw new LoamError({ code: 'damaged', found, expected, where: this.where, fix });
   }
 }
 
 /** An open npy file. `await using file = await openNpy(path)`. */
-export class NpyFile implements ArrayInfo, AsyncDisposable {
-  readonly dtype: Dtype;
-  readonly shape: readonly number[];
-
+export class NpyFile extends StoredArray implements AsyncDisposable {
   /** Use `openNpy`. */
   constructor(
-    private readonly header: NpyHeader,
-    private readonly file: ArrayFile,
+    header: NpyHeader,
+    private readonly file: DataFile,
   ) {
-    this.dtype = header.dtype;
-    this.shape = header.shape;
-  }
-
-  /** The whole array, in C order and little endian however it is stored. */
-  async read(): Promise<NdArray> {
-    return toCOrder(this.header, await this.file.read(this.header.length, arrayBytes(this.header), 'its array'));
-  }
-
-  /** `rows` entries of the first axis, from entry `from` on. Where the array lies in Fortran's order all of it is read for them. */
-  async readRows(from: number, rows: number): Promise<NdArray> {
-    const range = rowRange(this.header, from, rows);
-    if (this.header.fortran && this.shape.length > 1) {
-      const { data } = await this.read();
-      return { dtype: this.dtype, shape: range.shape, data: data.slice(range.from, range.from + range.bytes) };
-    }
-    const data = await this.file.read(this.header.length + range.from, range.bytes, 'its array');
-    return toCOrder({ ...this.header, shape: range.shape }, data);
-  }
-
-  /** All of it, `rows` entries of the first axis at a time (the last time perhaps fewer). */
-  async *rows(rows: number): AsyncGenerator<NdArray, void, undefined> {
-    if (!Number.isSafeInteger(rows) || rows < 1) throw new RangeError(`pieces of ${rows} rows`);
-    const total = rowRange(this.header, 0, 0).total;
-    for (let from = 0; from < total; from += rows) yield await this.readRows(from, Math.min(rows, total - from));
-  }
-
-  /** The bytes of the array as they lie in the file, in pieces. */
-  stream(pieceBytes = PIECE_BYTES): AsyncGenerator<Uint8Array, void> {
-    return this.file.stream(this.header.length, arrayBytes(this.header), pieceBytes, 'its array');
+    const extent = { offset: header.length, bytes: arrayBytes(header) };
+    super(header, {
+      all: () => file.stream(extent, 'its array'),
+      part: (from, bytes) => file.bytes({ offset: extent.offset + from, bytes }, 'its array'),
+      where: file.path,
+    });
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -226,25 +207,19 @@ export class NpyFile implements ArrayInfo, AsyncDisposable {
  * @throws LoamError for a file that is not as it should be, UnsupportedError for arrays of other things than numbers
  */
 export async function openNpy(path: string): Promise<NpyFile> {
-  const { file, size } = await openRegularFile(path);
-  try {
-    const start = new Uint8Array(Math.min(size, MAX_NPY_PREFIX));
-    const got = await readFully(file, start, 0);
-    const header = decodeNpyHeader(start.subarray(0, got), path);
+  return await DataFile.open(path, async (file) => {
+    const start = await file.bytes({ offset: 0, bytes: Math.min(file.size, MAX_NPY_PREFIX) }, 'the header');
+    const header = decodeNpyHeader(start, path);
     const expected = header.length + arrayBytes(header);
-    if (size !== expected) {
-      throw new LoamError({
-        found: `the file has ${count(size)} bytes`,
-        expected: `${count(expected)} for ${describeArray(header)} and its header`,
-        where: path,
-        fix: size < expected ? 'it is truncated: copy or write it again' : undefined,
-      });
-    }
-    return new NpyFile(header, new ArrayFile(path, size, file));
-  } catch (error) {
-    await file.close();
-    throw error;
-  }
+    if (file.size === expected) return new NpyFile(header, file);
+    throw new LoamError({
+      code: 'damaged',
+      found: `the file has ${count(file.size)} bytes`,
+      expected: `${count(expected)} for ${describeArray(header)} and its header`,
+      where: path,
+      fix: file.size < expected ? 'it is truncated: copy or write it again' : undefined,
+    });
+  });
 }
 
 /** The array of a npy file. Throws as `openNpy`. */
@@ -260,7 +235,8 @@ export async function readNpy(path: string): Promise<NdArray> {
  */
 export async function writeNpy(path: string, array: ArrayToWrite): Promise<void> {
   const problem = checkShape(array);
-  if (problem !== undefined) throw new LoamError({ found: `a shape with ${problem}`, where: path });
+  if (problem !== undefined)
+    throw new LoamError({ code: 'invalid-data', found: `a shape with ${problem}`, where: path });
   await writeFileAtomic(path, async (file) => {
     await writeAll(file, encodeNpyHeader(array));
     for await (const piece of arrayPieces(array, path)) await writeAll(file, piece);

@@ -1,26 +1,28 @@
 import { LoamError, quote, UnsupportedError } from '../base/errors.js';
 import { count } from '../base/format.js';
-import { openRegularFile, writeAll, writeFileAtomic } from '../base/io.js';
+import { writeAll, writeFileAtomic } from '../base/io.js';
 import { type JsonValue, parseJson } from '../base/json.js';
-import { ArrayFile, arrayPieces } from './arrayFile.js';
+import { isList, isObject } from '../base/jsonAccess.js';
 import {
   type ArrayInfo,
   arrayBytes,
+  arrayPieces,
   checkShape,
   describeArray,
   dtypeNames,
   dtypes,
-  MAX_SAFETENSORS_HEADER,
   type NamedArrayToWrite,
   type NdArray,
-  PIECE_BYTES,
 } from './arrays.js';
+import { DataFile, type Extent, TensorFile } from './dataFile.js';
 
-interface SafetensorsEntry extends ArrayInfo {
+/** The safetensors format (https://github.com/huggingface/safetensors#format): the length of a JSON header, the header, the data. */
+
+/** The safetensors library itself reads no longer header (MAX_HEADER_SIZE of tensor.rs). */
+const MAX_HEADER = 100_000_000;
+
+interface SafetensorsEntry extends ArrayInfo, Extent {
   readonly name: string;
-  /** From the start of the data. */
-  readonly offset: number;
-  readonly bytes: number;
 }
 
 interface SafetensorsHeader {
@@ -30,66 +32,59 @@ interface SafetensorsHeader {
 }
 
 /**
- * Reads the JSON header of a safetensors file and holds it against the `dataBytes` that follow it: tensors must fill them without holes and
- * without overlaps, as the format asks (safetensors/src/tensor.rs, Metadata::validate).
+ * Reads the JSON header of a safetensors file of `size` bytes: tensors must fill what follows it without holes and without overlaps, as the
+ * format asks (safetensors/src/tensor.rs, Metadata::validate).
  * @throws LoamError; UnsupportedError for element types that Loam does not know
  */
-function decodeSafetensorsHeader(bytes: Uint8Array, dataBytes: number, path: string): SafetensorsHeader {
+function readHeader(bytes: Uint8Array, size: number, path: string): SafetensorsHeader {
+  const bad = (found: string, expected?: string, fix?: string) =>
+    new LoamError({ code: 'damaged', found, expected, where: path, fix });
   let text: string;
   try {
     text = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes);
-  } catch (cause) {
-    throw new LoamError(
-      { found: 'a header that is not UTF-8', expected: 'a safetensors file', where: path },
-      { cause },
-    );
+  } catch {
+    throw bad('a header that is not UTF-8', 'a safetensors file');
   }
-  if (text[0] !== '{')
-    throw new LoamError({ found: 'a header that is no object', expected: 'it to begin with {', where: path });
+  if (text[0] !== '{') throw bad('a header that is no object', 'it to begin with {');
   const header = parseJson(text, `${path}, header`);
-  if (!(header instanceof Map)) throw new LoamError({ found: 'a header that is no object', where: path });
+  if (!isObject(header)) throw bad('a header that is no object');
   let metadata: ReadonlyMap<string, string> = new Map();
   const tensors: SafetensorsEntry[] = [];
-  for (const [name, value] of header as ReadonlyMap<string, JsonValue>) {
-    if (name === '__metadata__') metadata = readMetadata(value, path);
-    else tensors.push(readEntry(name, value, path));
+  for (const [name, value] of header) {
+    if (name !== '__metadata__') tensors.push(readEntry(name, value, path));
+    else if (isTexts(value)) metadata = value;
+    else throw bad('__metadata__ of another kind', 'an object of texts');
   }
-  // Empty tensors first where they share a place with others.
+  // Empty tensors first if they share a place with others.
   tensors.sort((a, b) => a.offset - b.offset || a.bytes - b.bytes);
   let end = 0;
   for (const { name, offset, bytes } of tensors) {
     if (offset !== end) {
-      throw new LoamError({
-        found: `tensor ${quote(name)} begins at ${count(offset)}${offset < end ? ', within another' : ', after a hole'}`,
-        expected: `${count(end)}, where the one before it ends`,
-        where: path,
-      });
+      const place = offset < end ? 'within another' : 'after a hole';
+      throw bad(
+        `tensor ${quote(name)} begins at ${count(offset)}, ${place}`,
+        `${count(end)}, where the one before it ends`,
+      );
     }
     end += bytes;
   }
+  const dataStart = 8 + bytes.length;
+  const dataBytes = size - dataStart;
   if (end !== dataBytes) {
-    throw new LoamError({
-      found: `${count(dataBytes)} bytes of data`,
-      expected: `${count(end)}, as the header says`,
-      where: path,
-      fix: dataBytes < end ? 'it is truncated: download or copy it again' : undefined,
-    });
+    const fix = dataBytes < end ? 'it is truncated: download or copy it again' : undefined;
+    throw bad(`${count(dataBytes)} bytes of data`, `${count(end)}, as the header says`, fix);
   }
-  return { metadata, tensors };
+  return { metadata, tensors: tensors.map((tensor) => ({ ...tensor, offset: dataStart + tensor.offset })) };
 }
 
-function readMetadata(value: JsonValue, path: string): ReadonlyMap<string, string> {
-  const texts = value instanceof Map && [...value.values()].every((text) => typeof text === 'string');
-  if (!texts)
-    throw new LoamError({ found: '__metadata__ of another kind', expected: 'an object of texts', where: path });
-  return value as ReadonlyMap<string, string>;
-}
+const isTexts = (value: JsonValue): value is ReadonlyMap<string, string> =>
+  isObject(value) && [...value.values()].every((text) => typeof text === 'string');
 
-function readEntry(name: string, value: JsonValue, path: string): SafetensorsEntry {
+/** One entry of the header; its offset counts from the beginning of the data. */
+function readEntry(name: string, entry: JsonValue, path: string): SafetensorsEntry {
   const where = `${path}, tensor ${quote(name)}`;
-  const bad = (found: string, expected?: string) => new LoamError({ found, expected, where });
-  if (!(value instanceof Map)) throw bad('no object', '{"dtype", "shape", "data_offsets"}');
-  const entry = value as ReadonlyMap<string, JsonValue>;
+  const bad = (found: string, expected?: string) => new LoamError({ code: 'damaged', found, expected, where });
+  if (!isObject(entry)) throw bad('no object', '{"dtype", "shape", "data_offsets"}');
   const unknown = [...entry.keys()].find((key) => !['dtype', 'shape', 'data_offsets'].includes(key));
   if (unknown !== undefined) throw bad(`an unknown key ${quote(unknown)}`);
   const kind = entry.get('dtype');
@@ -119,7 +114,7 @@ function readEntry(name: string, value: JsonValue, path: string): SafetensorsEnt
 }
 
 function isNumbers(value: JsonValue | undefined): value is readonly number[] {
-  return Array.isArray(value) && value.every((x) => typeof x === 'number');
+  return isList(value) && value.every((x) => typeof x === 'number');
 }
 
 /** The length, the header, and spaces so that the data begin at a multiple of 8. */
@@ -162,50 +157,20 @@ export interface TensorSource extends AsyncDisposable {
 }
 
 /** An open safetensors file: tensors are read one by one. `await using file = await openSafetensors(path)`. */
-export class SafetensorsFile implements TensorSource {
-  readonly path: string;
-
-  /** Use `openSafetensors`. */
+export class SafetensorsFile extends TensorFile<SafetensorsEntry> implements TensorSource {
+  /** Use `openSafetensors`; `tensors` by name, in the order of their data. */
   constructor(
-    /** By name, in the order of their data. */
-    readonly tensors: ReadonlyMap<string, SafetensorsEntry>,
+    file: DataFile,
+    tensors: ReadonlyMap<string, SafetensorsEntry>,
     readonly metadata: ReadonlyMap<string, string>,
-    private readonly dataStart: number,
-    private readonly file: ArrayFile,
   ) {
-    this.path = file.path;
-  }
-
-  private find(name: string): SafetensorsEntry {
-    const tensor = this.tensors.get(name);
-    if (tensor) return tensor;
-    throw new LoamError({
-      found: `there is no tensor ${quote(name)} among its ${count(this.tensors.size)}`,
-      where: this.path,
-    });
+    super(file, tensors);
   }
 
   async read(name: string): Promise<NdArray> {
-    const { dtype, shape, bytes } = this.find(name);
-    return { dtype, shape, data: await this.readPart(name, 0, bytes) };
-  }
-
-  async readPart(name: string, from: number, bytes: number): Promise<Uint8Array> {
-    const tensor = this.find(name);
-    const whole = Number.isSafeInteger(from) && Number.isSafeInteger(bytes) && from >= 0 && bytes >= 0;
-    if (!whole || from + bytes > tensor.bytes) {
-      throw new RangeError(`${bytes} bytes from ${from} are not within tensor ${quote(name)} of ${tensor.bytes}`);
-    }
-    return await this.file.read(this.dataStart + tensor.offset + from, bytes, `tensor ${quote(name)}`);
-  }
-
-  stream(name: string, pieceBytes = PIECE_BYTES): AsyncGenerator<Uint8Array, void> {
-    const { offset, bytes } = this.find(name);
-    return this.file.stream(this.dataStart + offset, bytes, pieceBytes, `tensor ${quote(name)}`);
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.file[Symbol.asyncDispose]();
+    const data = await this.readBytes(name);
+    const { dtype, shape } = this.tensors.get(name)!;
+    return { dtype, shape, data };
   }
 }
 
@@ -214,23 +179,19 @@ export class SafetensorsFile implements TensorSource {
  * @throws LoamError for a file that is not as it should be, UnsupportedError for element types that Loam does not know
  */
 export async function openSafetensors(path: string): Promise<SafetensorsFile> {
-  const { file, size } = await openRegularFile(path);
-  const source = new ArrayFile(path, size, file);
-  try {
-    const notOne = (found: string) => new LoamError({ found, expected: 'a safetensors file', where: path });
+  return await DataFile.open(path, async (file) => {
+    const { size } = file;
+    const notOne = (found: string) =>
+      new LoamError({ code: 'wrong-format', found, expected: 'a safetensors file', where: path });
     if (size < 10) throw notOne(`the file has only ${size} bytes`);
-    const start = Buffer.from(await source.read(0, 8, 'the header'));
+    const start = Buffer.from(await file.bytes({ offset: 0, bytes: 8 }, 'the header'));
     // Rounded beyond 2^53, which is past the limit.
     const length = start.readUInt32LE(0) + start.readUInt32LE(4) * 2 ** 32;
-    if (length > MAX_SAFETENSORS_HEADER || length < 2) throw notOne(`a header of ${count(length)} bytes`);
+    if (length > MAX_HEADER || length < 2) throw notOne(`a header of ${count(length)} bytes`);
     if (8 + length > size) throw notOne(`a header of ${count(length)} bytes in a file of ${count(size)}`);
-    const header = decodeSafetensorsHeader(await source.read(8, length, 'the header'), size - 8 - length, path);
-    const tensors = new Map(header.tensors.map((tensor) => [tensor.name, tensor]));
-    return new SafetensorsFile(tensors, header.metadata, 8 + length, source);
-  } catch (error) {
-    await file.close();
-    throw error;
-  }
+    const { metadata, tensors } = readHeader(await file.bytes({ offset: 8, bytes: length }, 'the header'), size, path);
+    return new SafetensorsFile(file, new Map(tensors.map((tensor) => [tensor.name, tensor])), metadata);
+  });
 }
 
 /**
@@ -248,19 +209,29 @@ export async function writeSafetensors(
   let offset = 0;
   const entries = list.map((tensor): SafetensorsEntry => {
     const { name, dtype, shape } = tensor;
-    const where = `${path}, tensor ${quote(name)}`;
-    if (name === '__metadata__') throw new LoamError({ found: 'a name that the format keeps for itself', where });
-    if (names.has(name)) throw new LoamError({ found: 'the same name twice', where });
+    const shapeProblem = checkShape(tensor);
+    const problem =
+      name === '__metadata__'
+        ? 'a name that the format keeps for itself'
+        : names.has(name)
+          ? 'the same name twice'
+          : shapeProblem && `a shape with ${shapeProblem}`;
+    if (problem !== undefined) {
+      throw new LoamError({ code: 'invalid-data', found: problem, where: `${path}, tensor ${quote(name)}` });
+    }
     names.add(name);
-    const problem = checkShape(tensor);
-    if (problem !== undefined) throw new LoamError({ found: `a shape with ${problem}`, where });
     const entry = { name, dtype, shape, offset, bytes: arrayBytes(tensor) };
     offset += entry.bytes;
     return entry;
   });
   const header = encodeSafetensorsHeader(entries, new Map(metadata));
-  if (header.length - 8 > MAX_SAFETENSORS_HEADER) {
-    throw new LoamError({ found: 'more names than a header takes', expected: 'at most 100 MB', where: path });
+  if (header.length - 8 > MAX_HEADER) {
+    throw new LoamError({
+      code: 'too-large',
+      found: 'more names than a header takes',
+      expected: 'at most 100 MB',
+      where: path,
+    });
   }
   await writeFileAtomic(path, async (file) => {
     await writeAll(file, header);

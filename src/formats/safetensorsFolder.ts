@@ -4,7 +4,8 @@ import { LoamError, quote, UnsupportedError } from '../base/errors.js';
 import { count, listFirst } from '../base/format.js';
 import { writeFileAtomic } from '../base/io.js';
 import { isObject, readJsonObject } from '../base/jsonAccess.js';
-import { arrayBytes, MAX_INDEX_BYTES, MAX_SHARDS, type NamedArrayToWrite, type NdArray } from './arrays.js';
+import { arrayBytes, type NamedArrayToWrite, type NdArray } from './arrays.js';
+import { findTensor } from './dataFile.js';
 import {
   openSafetensors,
   type SafetensorsFile,
@@ -12,6 +13,12 @@ import {
   type TensorSource,
   writeSafetensors,
 } from './safetensors.js';
+
+/** The index of the largest models (90,000 tensors) takes 10 MB. */
+const MAX_INDEX_BYTES = 64 * 1024 * 1024;
+
+/** The largest mixture-of-experts models are published in 200 to 1,000 shards. */
+const MAX_SHARDS = 10_000;
 
 /** The files of a model that was saved in several, as one. */
 class SafetensorsFolder implements TensorSource {
@@ -30,12 +37,7 @@ class SafetensorsFolder implements TensorSource {
   }
 
   private find(name: string): SafetensorsFile {
-    const shard = this.shardOf.get(name);
-    if (shard) return shard;
-    throw new LoamError({
-      found: `there is no tensor ${quote(name)} among its ${count(this.tensors.size)}`,
-      where: this.path,
-    });
+    return findTensor(this.shardOf, name, this.path);
   }
 
   async read(name: string): Promise<NdArray> {
@@ -82,6 +84,7 @@ export async function openSafetensorsFolder(folder: string, stem = 'model'): Pro
     });
   }
   throw new LoamError({
+    code: 'not-found',
     found: 'no weights',
     expected: `${stem}.safetensors or ${stem}.safetensors.index.json`,
     where: folder,
@@ -91,7 +94,10 @@ export async function openSafetensorsFolder(folder: string, stem = 'model'): Pro
 async function openShards(folder: string, path: string): Promise<TensorSource> {
   const map = await readIndex(path);
   const names = [...new Set(map.values())];
-  if (names.length > MAX_SHARDS) throw new LoamError({ found: `${count(names.length)} files`, where: path });
+  if (names.length > MAX_SHARDS) {
+    const expected = `at most ${count(MAX_SHARDS)}`;
+    throw new LoamError({ code: 'too-large', found: `${count(names.length)} files`, expected, where: path });
+  }
   const shards: SafetensorsFile[] = [];
   try {
     const byName = new Map<string, SafetensorsFile>();
@@ -127,6 +133,7 @@ async function readIndex(path: string): Promise<Map<string, string>> {
     // Nothing outside the folder is opened on a file's word.
     if (typeof file !== 'string' || !/^[\w.-]+\.safetensors$/.test(file)) {
       throw new LoamError({
+        code: 'damaged',
         found: `${quote(tensor)} in ${typeof file === 'string' ? quote(file) : 'no file'}`,
         expected: 'the name of a .safetensors file in the same folder',
         where: path,
@@ -160,7 +167,8 @@ export async function writeSafetensorsFolder(
   const names = new Set<string>();
   for (const tensor of tensors) {
     if (names.has(tensor.name)) {
-      throw new LoamError({ found: 'the same name twice', where: `${folder}, tensor ${quote(tensor.name)}` });
+      const where = `${folder}, tensor ${quote(tensor.name)}`;
+      throw new LoamError({ code: 'invalid-data', found: 'the same name twice', where });
     }
     names.add(tensor.name);
     const bytes = arrayBytes(tensor);

@@ -6,7 +6,7 @@ import { Engine } from '../engine/engine.js';
 import { LlamaModel } from '../engine/llama.js';
 import type { TensorTypeName } from '../engine/tensorTypes.js';
 import { readGguf } from '../formats/gguf/readGguf.js';
-import { f32, str, u32 } from '../formats/gguf/writeGguf.js';
+import { f32, str, u32 } from '../formats/gguf/values.js';
 import { forward, forwardNodes, sequenceLogits } from '../testing/forward.js';
 import { meanKl } from '../testing/kl.js';
 import { scratchFolder } from '../testing/scratch.js';

@@ -117,7 +117,7 @@ export class Weights implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.mapped?.[Symbol.dispose]();
-    await this.file.close();
+    await this.file[Symbol.asyncDispose]();
   }
 }
 

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { readGguf } from '../formats/gguf/readGguf.js';
-import { bool, strings, u32 } from '../formats/gguf/writeGguf.js';
+import { bool, strings, u32 } from '../formats/gguf/values.js';
 import { scratchFolder } from '../testing/scratch.js';
 import { chatml, type TinyModelOptions, writeTinyModel } from '../testing/tinyModel.js';
 import { ChatTemplate } from './chatTemplate.js';

@@ -6,10 +6,14 @@ export interface Member {
   data: Uint8Array;
   /** 0 stored (default), 8 deflate; anything else is written as told, with the bytes stored. */
   method?: number;
-  /** Lies, for tests. */
+  /** The data as they are to be stored, where that is not what `method` says. */
+  packed?: Uint8Array;
+  /** Lies, of both headers. */
   crc?: number;
   size?: number;
   flags?: number;
+  /** Lies of the directory alone. */
+  directory?: { offset?: number; packed?: number; size?: number };
 }
 
 /** A zip file with the given members (APPNOTE 4.3): local headers and data, central directory, end record. */
@@ -17,8 +21,9 @@ export function buildZip(members: readonly Member[]): Buffer {
   const parts: Buffer[] = [];
   const directory: Buffer[] = [];
   let at = 0;
-  for (const { name, data, method = 0, crc = crc32Plain(data), size = data.length, flags = 0 } of members) {
-    const packed = method === 8 ? deflateRawSync(data) : Buffer.from(data);
+  for (const member of members) {
+    const { name, data, method = 0, crc = crc32Plain(data), size = data.length, flags = 0, directory: lies } = member;
+    const packed = Buffer.from(member.packed ?? (method === 8 ? deflateRawSync(data) : data));
     const title = Buffer.from(name);
     const common = Buffer.alloc(26);
     common.writeUInt16LE(20, 0); // version needed
@@ -33,7 +38,9 @@ export function buildZip(members: readonly Member[]): Buffer {
     central.write('PK\x01\x02', 'latin1');
     central.writeUInt16LE(20, 4);
     common.copy(central, 6);
-    central.writeUInt32LE(at, 42);
+    central.writeUInt32LE(lies?.packed ?? packed.length, 20);
+    central.writeUInt32LE(lies?.size ?? size, 24);
+    central.writeUInt32LE(lies?.offset ?? at, 42);
     directory.push(central, title);
     parts.push(local);
     at += local.length;

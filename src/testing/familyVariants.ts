@@ -1,5 +1,5 @@
 import type { FamilyName } from '../families/index.js';
-import { f32 } from '../formats/gguf/writeGguf.js';
+import { f32 } from '../formats/gguf/values.js';
 import type { TinyModelOptions } from './tinyModel.js';
 
 /**

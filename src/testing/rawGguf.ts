@@ -78,12 +78,12 @@ export class MemorySource implements ByteSource {
     readonly size = bytes.length,
   ) {}
 
-  async read(into: Uint8Array, position: number): Promise<number> {
-    const length = Math.min(into.length, this.size - position);
-    into.fill(0, 0, length);
-    into.set(this.bytes.subarray(position, position + length));
-    this.bytesRead += length;
-    return length;
+  async read(into: Uint8Array, offset: number, length: number, position: number): Promise<{ bytesRead: number }> {
+    const bytesRead = Math.min(length, this.size - position);
+    into.fill(0, offset, offset + bytesRead);
+    into.set(this.bytes.subarray(position, position + bytesRead), offset);
+    this.bytesRead += bytesRead;
+    return { bytesRead };
   }
 }
 

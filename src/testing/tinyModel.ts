@@ -3,8 +3,8 @@ import { native } from '../engine/native.js';
 import { rowBytes, type TensorTypeName, tensorTypes } from '../engine/tensorTypes.js';
 import { type LinearRow, rowShape } from '../families/family.js';
 import { type FamilyName, families } from '../families/index.js';
-import type { GgufValue } from '../formats/gguf/Gguf.js';
-import { bool, f32, i32s, str, strings, type TensorToWrite, u32, writeGguf } from '../formats/gguf/writeGguf.js';
+import { bool, f32, type GgufValue, i32s, str, strings, u32 } from '../formats/gguf/values.js';
+import { type TensorToWrite, writeGguf } from '../formats/gguf/writeGguf.js';
 
 /** A random model small enough for unit tests, as a complete GGUF file that stock libllama loads too. */
 

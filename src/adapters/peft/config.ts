@@ -1,7 +1,6 @@
 import { LoamError, quote, UnsupportedError } from '../../base/errors.js';
 import { type JsonObject, type JsonValue, parseJson } from '../../base/json.js';
-import type { GgufValue } from '../../formats/gguf/Gguf.js';
-import { i32s, str } from '../../formats/gguf/writeGguf.js';
+import { type GgufValue, i32s, str } from '../../formats/gguf/values.js';
 
 /** Names of modules have 40 characters; patterns over all layers a few more. */
 const maxLength = 200;

@@ -1,13 +1,12 @@
 import { LoamError } from '../../base/errors.js';
 import { count } from '../../base/format.js';
-import type { GgufText } from './Gguf.js';
+import { type Positioned, readFully } from '../../base/io.js';
+import type { GgufText } from './values.js';
 
 /** Where bytes come from: a file, or memory in tests. */
-export interface ByteSource {
+export interface ByteSource extends Positioned {
   /** Bytes in all. */
   readonly size: number;
-  /** Reads up to `into.length` bytes at `position`; returns how many, 0 at the end. */
-  read(into: Uint8Array, position: number): Promise<number>;
 }
 
 /** Bytes read ahead: 20 reads for the header of a 150,000-token vocabulary, and small enough not to matter on a phone. */
@@ -62,10 +61,11 @@ export class ByteReader {
     const wanted = this.position + bytes;
     if (wanted > this.limit.position) {
       const found = `${this.limit.what} takes more than ${count(this.limit.bytes)} bytes (at ${what})`;
-      throw new LoamError({ found, expected: 'at most that', where: this.path });
+      throw new LoamError({ code: 'too-large', found, expected: 'at most that', where: this.path });
     }
     if (wanted > this.size) {
       throw new LoamError({
+        code: 'damaged',
         found: `the file ends after ${count(this.size)} bytes, inside ${what}`,
         expected: `at least ${count(wanted)} bytes (${count(wanted - this.size)} missing)`,
         where: this.path,
@@ -110,20 +110,33 @@ export class ByteReader {
   }
 
   private async fill(target: Uint8Array, position: number): Promise<void> {
-    let done = 0;
-    while (done < target.length) {
-      const got = await this.source.read(target.subarray(done), position + done);
-      if (got === 0) {
-        const found = `the file ended at ${count(position + done)} bytes while being read`;
-        throw new LoamError({ found, expected: `the ${count(this.size)} bytes it had at first`, where: this.path });
-      }
-      done += got;
-    }
+    const read = await readFully(this.source, target, position);
+    if (read === target.length) return;
+    throw new LoamError({
+      code: 'conflict',
+      found: `the file ended at ${count(position + read)} bytes while being read`,
+      expected: `the ${count(this.size)} bytes it had at first`,
+      where: this.path,
+    });
   }
 
   /** The next bytes without taking them; valid until the next `need`. */
   peek(bytes: number): Uint8Array {
     return this.window.subarray(this.at, this.at + bytes);
+  }
+
+  /** Throws the error that `what` has been found to be wrong. */
+  fail(what: string, found: string, expected: string, code: 'damaged' | 'too-large' = 'damaged'): never {
+    throw new LoamError({ code, found: `${what} ${found}`, expected, where: this.path });
+  }
+
+  /** A string: u64 length, then that many bytes. `what` names it in errors. Throws LoamError past `most` bytes. */
+  async string(most: number, what: string): Promise<GgufText> {
+    if (!this.has(8)) await this.need(8, what);
+    const length = this.length();
+    if (length > most) this.fail(what, `is ${count(length)} bytes long`, `at most ${count(most)}`, 'too-large');
+    if (!this.has(length)) await this.need(length, what);
+    return this.text(length);
   }
 
   u8(): number {

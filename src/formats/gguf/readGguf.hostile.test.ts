@@ -13,7 +13,7 @@ import {
   rawText,
   refusal,
 } from '../../testing/rawGguf.js';
-import * as limits from './readValue.js';
+import * as limits from './rules.js';
 
 /** Files made to mislead: each limit and each rule of the tensor table, with the words of its refusal. */
 
@@ -210,7 +210,7 @@ it('a file that shrinks while being read', async () => {
   const bytes = rawGguf({ keys: [rawKey('k', 8, rawText('x'.repeat(400_000)))] });
   const source = {
     size: bytes.length,
-    read: (into: Uint8Array, at: number) => new MemorySource(bytes.subarray(0, 300_000)).read(into, at),
+    read: (...args: Parameters<MemorySource['read']>) => new MemorySource(bytes.subarray(0, 300_000)).read(...args),
   };
   assert.match((await refusal(source)).message, /ended at 300,000 bytes while being read/);
 });

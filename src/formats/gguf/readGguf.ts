@@ -1,65 +1,163 @@
 import { LoamError, quote, UnsupportedError } from '../../base/errors.js';
 import { count } from '../../base/format.js';
-import { explainReadError, openRegularFile } from '../../base/io.js';
+import { DataFile } from '../dataFile.js';
 import { ByteReader, type ByteSource } from './bytes.js';
 import { describeForeign } from './describeForeign.js';
-import { Gguf, type GgufText, type GgufValue } from './Gguf.js';
+import { Gguf } from './Gguf.js';
 import {
-  DEFAULT_ALIGNMENT,
+  alignmentOf,
+  keyProblem,
+  MAX_ARRAY_ELEMENTS,
   MAX_KEY_BYTES,
   MAX_METADATA_BYTES,
   MAX_METADATA_KEYS,
+  MAX_RAW_STRINGS,
+  MAX_STRING_BYTES,
+  MAX_TOTAL_ARRAY_ELEMENTS,
   READABLE_VERSIONS,
-  readText,
-  readValue,
-} from './readValue.js';
-import { checkAlignment, readTensorTable } from './tensorTable.js';
+} from './rules.js';
+import { readTensorTable } from './tensorTable.js';
+import {
+  ARRAY_ID,
+  elementTypeById,
+  type GgufElementType,
+  type GgufNumericArray,
+  type GgufNumericType,
+  type GgufValue,
+  numericTypes,
+} from './values.js';
+
+/** Reads and checks all of a GGUF file but its weights. */
+
+/** What the arrays of one file have taken so far. */
+interface ArrayBudget {
+  elements: number;
+  /** Strings that are not UTF-8. */
+  raw: number;
+}
+
+/** A loop of its own, without an await per element: vocabularies have 150,000 of them. */
+async function readStrings(
+  reader: ByteReader,
+  elements: number,
+  budget: ArrayBudget,
+  what: string,
+): Promise<GgufValue> {
+  const value: string[] = [];
+  const raw = new Map<number, Uint8Array>();
+  for (let i = 0; i < elements; i++) {
+    if (!reader.has(8)) await reader.need(8, what);
+    const length = reader.length();
+    if (length > MAX_STRING_BYTES) {
+      reader.fail(what, `has an element ${count(i)} of ${count(length)} bytes`, `at most ${count(MAX_STRING_BYTES)}`);
+    }
+    if (!reader.has(length)) await reader.need(length, what);
+    const text = reader.text(length);
+    value.push(text.value);
+    if (text.raw === undefined) continue;
+    raw.set(i, text.raw);
+    if (++budget.raw > MAX_RAW_STRINGS) {
+      reader.fail(what, 'brings the strings that are not UTF-8 beyond the limit', `at most ${count(MAX_RAW_STRINGS)}`);
+    }
+  }
+  return raw.size === 0 ? { type: 'array', of: 'string', value } : { type: 'array', of: 'string', value, raw };
+}
+
+/** The specification has 0 and 1 only; llama.cpp takes the rest as true, which could not be written back. */
+function asBool(reader: ByteReader, what: string, byte: number): boolean {
+  if (byte > 1) reader.fail(what, `has a boolean stored as ${byte}`, '0 or 1');
+  return byte === 1;
+}
+
+function knownElementType(reader: ByteReader, id: number, what: string): GgufElementType {
+  const type = elementTypeById(id);
+  if (type !== undefined) return type;
+  if (id === ARRAY_ID) reader.fail(what, 'is an array of arrays', 'an array of numbers, booleans or strings');
+  return reader.fail(what, `has value type ${id}`, 'a type from 0 to 12');
+}
+
+async function readArray(reader: ByteReader, budget: ArrayBudget, what: string): Promise<GgufValue> {
+  await reader.need(12, what);
+  const of = knownElementType(reader, reader.u32(), what);
+  const elements = reader.length();
+  if (elements > MAX_ARRAY_ELEMENTS) {
+    reader.fail(what, `has ${count(elements)} elements`, `at most ${count(MAX_ARRAY_ELEMENTS)}`);
+  }
+  budget.elements += elements;
+  if (budget.elements > MAX_TOTAL_ARRAY_ELEMENTS) {
+    const found = `brings the elements of all arrays to ${count(budget.elements)}`;
+    reader.fail(what, found, `at most ${count(MAX_TOTAL_ARRAY_ELEMENTS)}`);
+  }
+  if (of === 'string') {
+    reader.require(elements * 8, what); // each has at least its length
+    return readStrings(reader, elements, budget, what);
+  }
+  const { Elements } = numericTypes[of === 'bool' ? 'u8' : of];
+  const size = elements * Elements.BYTES_PER_ELEMENT;
+  reader.require(size, what); // before anything of that size is allocated
+  const bytes = new Uint8Array(size);
+  await reader.readInto(bytes, what);
+  if (of === 'bool') return { type: 'array', of, value: Array.from(bytes, (byte) => asBool(reader, what, byte)) };
+  return { type: 'array', of, value: new Elements(bytes.buffer) } as GgufNumericArray;
+}
+
+/** NaN as this machine writes it. */
+function encodeNaN(type: GgufNumericType): Uint8Array {
+  return new Uint8Array((type === 'f32' ? Float32Array.of(Number.NaN) : Float64Array.of(Number.NaN)).buffer);
+}
+
+/** Reads one value with its type id in front. `what` names it in errors: `key "general.name"`. Throws LoamError. */
+export async function readValue(reader: ByteReader, budget: ArrayBudget, what: string): Promise<GgufValue> {
+  await reader.need(4, what);
+  const id = reader.u32();
+  if (id === ARRAY_ID) return readArray(reader, budget, what);
+  const type = knownElementType(reader, id, what);
+  if (type === 'string') return { type, ...(await reader.string(MAX_STRING_BYTES, what)) };
+  if (type === 'bool') {
+    await reader.need(1, what);
+    return { type, value: asBool(reader, what, reader.u8()) };
+  }
+  // A scalar is read as an array of one, so that one table serves both.
+  const { Elements } = numericTypes[type];
+  const bytes = new Uint8Array(Elements.BYTES_PER_ELEMENT);
+  await reader.readInto(bytes, what);
+  const value = new Elements(bytes.buffer)[0];
+  const known = !Number.isNaN(value) || Buffer.from(encodeNaN(type)).equals(bytes);
+  return (known ? { type, value } : { type, value, raw: bytes }) as GgufValue;
+}
 
 /** Key length, one byte of key, type, one byte of value. */
 const SMALLEST_ENTRY = 8 + 1 + 4 + 1;
-
-/** What is wrong with a key, or undefined. llama.cpp compares keys as C strings, so a NUL would make two keys one. */
-export function keyProblem({ value, raw }: GgufText): string | undefined {
-  if (value === '') return 'is empty';
-  if (raw !== undefined) return 'is not UTF-8';
-  if (value.includes('\0')) return 'contains a NUL';
-  return undefined;
-}
 
 /** Reads `keys` key-value pairs in file order. Throws LoamError for duplicates, malformed keys or values, and past the limits. */
 async function readMetadata(reader: ByteReader, keys: bigint): Promise<Map<string, GgufValue>> {
   const where = reader.path;
   if (keys > MAX_METADATA_KEYS) {
     const expected = `at most ${count(MAX_METADATA_KEYS)}`;
-    throw new LoamError({ found: `the header declares ${count(keys)} metadata keys`, expected, where });
+    throw new LoamError({
+      code: 'too-large',
+      found: `the header declares ${count(keys)} metadata keys`,
+      expected,
+      where,
+    });
   }
   reader.startLimit(MAX_METADATA_BYTES, 'the metadata');
   reader.require(Number(keys) * SMALLEST_ENTRY, `the metadata of ${count(keys)} keys`);
   const metadata = new Map<string, GgufValue>();
   const budget = { elements: 0, raw: 0 };
   for (let i = 0; i < Number(keys); i++) {
-    const key = await readText(reader, MAX_KEY_BYTES, `metadata key ${i}`);
+    const key = await reader.string(MAX_KEY_BYTES, `metadata key ${i}`);
     const problem = keyProblem(key);
     if (problem !== undefined) {
-      const found = `metadata key ${i}, ${quote(key.value)}, ${problem}`;
-      throw new LoamError({ found, expected: 'UTF-8 text', where });
+      reader.fail(`metadata key ${i}, ${quote(key.value)},`, problem, 'UTF-8 text');
     }
     if (metadata.has(key.value)) {
-      throw new LoamError({ found: `metadata key ${quote(key.value)} is there twice`, expected: 'once', where });
+      reader.fail(`metadata key ${quote(key.value)}`, 'is there twice', 'once');
     }
     metadata.set(key.value, await readValue(reader, budget, `key ${quote(key.value)}`));
   }
   reader.endLimit();
   return metadata;
-}
-
-/** Bytes that tensor data is aligned to: `general.alignment`, or 32. Throws LoamError for a value that ggml or a memory map cannot use. */
-export function alignmentOf(metadata: ReadonlyMap<string, GgufValue>, path: string): number {
-  const stored = metadata.get('general.alignment');
-  if (stored === undefined) return DEFAULT_ALIGNMENT;
-  const where = `${path}, key "general.alignment"`;
-  if (stored.type !== 'u32') throw new LoamError({ found: `stored as ${stored.type}`, expected: 'u32', where });
-  return checkAlignment(stored.value, where);
 }
 
 /** Throws UnsupportedError for one part of a model split over several files (`split.count` above 1, u16 in llama.cpp). */
@@ -103,7 +201,13 @@ function checkVersion(version: number, where: string): void {
 export async function parseGguf(source: ByteSource, path: string): Promise<Gguf> {
   const where = path;
   if (source.size === 0) {
-    throw new LoamError({ found: 'the file is empty', expected: 'a GGUF file', where, fix: 'download it again' });
+    throw new LoamError({
+      code: 'damaged',
+      found: 'the file is empty',
+      expected: 'a GGUF file',
+      where,
+      fix: 'download it again',
+    });
   }
   const reader = new ByteReader(source, path);
   const headBytes = Math.min(HEAD_BYTES, source.size);
@@ -111,7 +215,8 @@ export async function parseGguf(source: ByteSource, path: string): Promise<Gguf>
   const head = reader.peek(headBytes);
   // A file cut within the magic is truncated, not foreign.
   const magic = Buffer.from('GGUF').subarray(0, headBytes);
-  if (!magic.equals(head.subarray(0, magic.length))) throw new LoamError({ ...describeForeign(head), where });
+  if (!magic.equals(head.subarray(0, magic.length)))
+    throw new LoamError({ code: 'wrong-format', ...describeForeign(head), where });
   await reader.need(24, 'the header');
   reader.u32(); // the magic
   const version = reader.u32();
@@ -131,17 +236,12 @@ export async function parseGguf(source: ByteSource, path: string): Promise<Gguf>
  * Throws LoamError for a file that is malformed, foreign or truncated, UnsupportedError for one that Loam does not read.
  */
 export async function readGguf(path: string): Promise<Gguf> {
-  const { file, size } = await openRegularFile(path);
-  try {
-    if (!Number.isSafeInteger(size)) {
-      throw new UnsupportedError({ found: `a file of ${count(size)} bytes`, expected: 'less than 2^53', where: path });
+  return await DataFile.open(path, async (file) => {
+    await using _ = file;
+    if (!Number.isSafeInteger(file.size)) {
+      const found = `a file of ${count(file.size)} bytes`;
+      throw new UnsupportedError({ found, expected: 'less than 2^53', where: path });
     }
-    const read = async (into: Uint8Array, position: number): Promise<number> =>
-      (await file.read(into, 0, into.length, position)).bytesRead;
-    return await parseGguf({ size, read }, path);
-  } catch (error) {
-    throw explainReadError(error, path);
-  } finally {
-    await file.close();
-  }
+    return await parseGguf(file, path);
+  });
 }

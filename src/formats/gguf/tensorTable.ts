@@ -2,24 +2,19 @@ import { LoamError, quote } from '../../base/errors.js';
 import { count } from '../../base/format.js';
 import { type TensorType, tensorTypeById, tensorTypes } from '../../engine/tensorTypes.js';
 import type { ByteReader } from './bytes.js';
-import type { GgufTensor, GgufText } from './Gguf.js';
+import type { GgufTensor } from './Gguf.js';
 import {
+  alignUp,
   describeProblems,
-  MAX_ALIGNMENT,
   MAX_DIMS,
   MAX_KEY_BYTES,
-  MAX_TENSOR_NAME_BYTES,
   MAX_TENSOR_TABLE_BYTES,
   MAX_TENSORS,
-  MIN_ALIGNMENT,
-  readText,
-} from './readValue.js';
+  nameProblem,
+  tensorBytes,
+} from './rules.js';
 
-/** `position` rounded up to a multiple of `alignment` (`GGML_PAD` of ggml.h), for whole numbers below 2^53. */
-export function alignUp(position: number, alignment: number): number {
-  const past = position % alignment;
-  return past === 0 ? position : position + alignment - past;
-}
+/** The table of tensors: every entry is checked for itself, then their places against one another and the file. */
 
 /** A tensor as its table entry places it. */
 interface PlacedTensor {
@@ -91,41 +86,6 @@ export function checkLayout(
 
 /** What a tensor's entry must satisfy, for reader and writer alike. Each rule returns the problem as words to follow the tensor's name. */
 
-/** ggml keeps names as C strings in 64 bytes, so a NUL or a longer name would make two names one. */
-export function nameProblem(name: GgufText): string | undefined {
-  const bytes = name.raw?.length ?? Buffer.byteLength(name.value);
-  if (bytes === 0) return 'has an empty name';
-  if (name.raw !== undefined) return 'has a name that is not UTF-8';
-  if (name.value.includes('\0')) return 'has a NUL in its name';
-  if (bytes > MAX_TENSOR_NAME_BYTES) {
-    return `has a name of ${count(bytes)} bytes, expected at most ${MAX_TENSOR_NAME_BYTES}`;
-  }
-  return undefined;
-}
-
-const LARGEST = BigInt(Number.MAX_SAFE_INTEGER);
-
-/**
- * Bytes of a tensor of this type and shape (ggml order, ne0 first), or the problem. Counted in bigint, so that no product
- * of dimensions can wrap; both the elements and the bytes must stay below 2^53, the largest file and index Loam handles.
- */
-export function tensorBytes(type: TensorType, shape: readonly bigint[]): number | string {
-  if (shape.length < 1 || shape.length > MAX_DIMS) {
-    return `has ${count(shape.length)} dimensions, expected 1 to ${MAX_DIMS}`;
-  }
-  const zero = shape.findIndex((length) => length <= 0n);
-  if (zero >= 0) return `has dimension ${zero} of ${shape[zero]}, expected at least 1`;
-  const elements = shape.reduce((product, length) => product * length, 1n);
-  const sizes = shape.map((length) => count(length)).join(' x ');
-  if (elements > LARGEST) return `has ${sizes} elements, expected less than 2^53`;
-  if (shape[0]! % BigInt(type.blockSize) !== 0n) {
-    return `has rows of ${count(shape[0]!)} values, expected a multiple of ${type.blockSize} (the block of ${type.name})`;
-  }
-  const bytes = (elements / BigInt(type.blockSize)) * BigInt(type.typeSize);
-  if (bytes > LARGEST) return `takes ${count(bytes)} bytes, expected less than 2^53`;
-  return Number(bytes);
-}
-
 /** Name length, one byte of name, number of dimensions, one dimension, type, offset. */
 const SMALLEST_ENTRY = 8 + 1 + 4 + 8 + 4 + 8;
 
@@ -147,7 +107,7 @@ async function readEntry(
   index: number,
   names: Set<string>,
 ): Promise<{ tensor?: PlacedTensor; problems: string[] }> {
-  const text = await readText(reader, MAX_KEY_BYTES, `the name of tensor ${index}`);
+  const text = await reader.string(MAX_KEY_BYTES, `the name of tensor ${index}`);
   const name = text.value;
   const subject = `tensor ${quote(name)}`;
   const problems: string[] = [];
@@ -199,7 +159,7 @@ export async function readTensorTable(
   const where = reader.path;
   if (tensors > MAX_TENSORS) {
     const expected = `at most ${count(MAX_TENSORS)}`;
-    throw new LoamError({ found: `the header declares ${count(tensors)} tensors`, expected, where });
+    throw new LoamError({ code: 'too-large', found: `the header declares ${count(tensors)} tensors`, expected, where });
   }
   reader.startLimit(MAX_TENSOR_TABLE_BYTES, 'the tensor table');
   reader.require(Number(tensors) * SMALLEST_ENTRY, `the table of ${count(tensors)} tensors`);
@@ -231,13 +191,10 @@ function fail(reader: ByteReader, problems: readonly string[], truncated: boolea
   const fix = truncated
     ? 'it is truncated or damaged: download or copy it again'
     : 'it is damaged or was written by faulty software: download or convert it again';
-  throw new LoamError({ found: describeProblems(problems, 'the tensor table'), where: reader.path, fix });
-}
-
-/** Returns the alignment in bytes if it is a power of two within the limits; throws LoamError naming `where` otherwise. */
-export function checkAlignment(bytes: number, where: string): number {
-  // The bounds come first: & works on 32-bit integers only.
-  if (bytes >= MIN_ALIGNMENT && bytes <= MAX_ALIGNMENT && (bytes & (bytes - 1)) === 0) return bytes;
-  const expected = `a power of two from ${MIN_ALIGNMENT} to ${count(MAX_ALIGNMENT)}`;
-  throw new LoamError({ found: `an alignment of ${count(bytes)} bytes`, expected, where });
+  throw new LoamError({
+    code: 'damaged',
+    found: describeProblems(problems, 'the tensor table'),
+    where: reader.path,
+    fix,
+  });
 }

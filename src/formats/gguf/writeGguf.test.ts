@@ -4,11 +4,12 @@ import { dirname, join } from 'node:path';
 import { it } from 'node:test';
 import { LoamError } from '../../base/errors.js';
 import { tensorTypes } from '../../engine/tensorTypes.js';
+import * as build from '../../testing/ggufValues.js';
 import { le32, le64, rawGguf, rawKey, rawText, withFile, withFolder } from '../../testing/rawGguf.js';
-import { type GgufValue, openTensors } from './Gguf.js';
+import { openTensors } from './Gguf.js';
 import { readGguf } from './readGguf.js';
-import { MAX_ARRAY_ELEMENTS } from './readValue.js';
-import * as build from './writeGguf.js';
+import { MAX_ARRAY_ELEMENTS } from './rules.js';
+import type { GgufValue } from './values.js';
 import { type GgufToWrite, type TensorToWrite, writeGguf } from './writeGguf.js';
 
 const { str, u32, f32, strings } = build;
@@ -125,7 +126,7 @@ for (const alignment of [undefined, 8, 32, 4096]) {
         data: () => file.stream(tensor.name, 7),
       }));
       await writeGguf(second, { metadata: gguf.metadata, tensors: again });
-      await file.close();
+      await file[Symbol.asyncDispose]();
       assert.ok((await readFile(first)).equals(await readFile(second)));
     });
   });
@@ -164,7 +165,7 @@ it('a file may replace the one that it is read from', async () => {
       .slice(1)
       .map((tensor) => ({ ...tensor, data: () => file.read(tensor.name) }));
     await writeGguf(path, { metadata: gguf.metadata, tensors: kept });
-    await file.close();
+    await file[Symbol.asyncDispose]();
     assert.deepEqual([...(await readGguf(path)).tensors.keys()], ['promised', 'streamed']);
     assert.deepEqual(await readdir(folder), ['m.gguf']);
   });

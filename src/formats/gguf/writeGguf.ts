@@ -2,22 +2,14 @@ import { LoamError, quote } from '../../base/errors.js';
 import { count } from '../../base/format.js';
 import { writeAll, writeFileAtomic } from '../../base/io.js';
 import type { TensorType } from '../../engine/tensorTypes.js';
+import { exactly, type TensorData, wrongLength } from '../dataFile.js';
 import { ByteWriter } from './bytes.js';
 import {
-  ARRAY_ID,
-  elementTypeId,
-  type GgufArray,
-  type GgufElements,
-  type GgufNumber,
-  type GgufNumericType,
-  type GgufScalar,
-  type GgufText,
-  type GgufValue,
-  numericTypes,
-} from './Gguf.js';
-import { alignmentOf, keyProblem } from './readGguf.js';
-import {
+  alignmentOf,
+  alignUp,
+  checkAlignment,
   describeProblems,
+  keyProblem,
   MAX_ARRAY_ELEMENTS,
   MAX_KEY_BYTES,
   MAX_METADATA_BYTES,
@@ -25,61 +17,23 @@ import {
   MAX_STRING_BYTES,
   MAX_TENSORS,
   MAX_TOTAL_ARRAY_ELEMENTS,
+  nameProblem,
+  tensorBytes,
   WRITTEN_VERSION,
-} from './readValue.js';
-import { alignUp, checkAlignment, nameProblem, tensorBytes } from './tensorTable.js';
+} from './rules.js';
+import {
+  ARRAY_ID,
+  elementTypeId,
+  type GgufElements,
+  type GgufNumber,
+  type GgufNumericType,
+  type GgufText,
+  type GgufValue,
+  numericTypes,
+  u32,
+} from './values.js';
 
-/** Builders of metadata values, for writers: `new Map([['general.name', str('x')], ['llama.block_count', u32(22)]])`. */
-
-export const u8 = (value: number): GgufScalar => ({ type: 'u8', value });
-export const i8 = (value: number): GgufScalar => ({ type: 'i8', value });
-export const u16 = (value: number): GgufScalar => ({ type: 'u16', value });
-export const i16 = (value: number): GgufScalar => ({ type: 'i16', value });
-export const u32 = (value: number): GgufScalar => ({ type: 'u32', value });
-export const i32 = (value: number): GgufScalar => ({ type: 'i32', value });
-export const u64 = (value: number | bigint): GgufScalar => ({ type: 'u64', value: BigInt(value) });
-export const i64 = (value: number | bigint): GgufScalar => ({ type: 'i64', value: BigInt(value) });
-/** Rounded to single precision here, so that what is built equals what is read back. */
-export const f32 = (value: number): GgufScalar => ({ type: 'f32', value: Math.fround(value) });
-export const f64 = (value: number): GgufScalar => ({ type: 'f64', value });
-export const bool = (value: boolean): GgufScalar => ({ type: 'bool', value });
-export const str = (value: string): GgufScalar => ({ type: 'string', value });
-
-export const strings = (value: readonly string[]): GgufArray => ({ type: 'array', of: 'string', value });
-export const bools = (value: readonly boolean[]): GgufArray => ({ type: 'array', of: 'bool', value });
-
-const builder =
-  <T extends Exclude<GgufNumericType, 'u64' | 'i64'>>(of: T) =>
-  (value: ArrayLike<number>): GgufArray => {
-    const { Elements } = numericTypes[of];
-    const elements = value instanceof Elements ? value : Elements.from(value);
-    // Typed arrays wrap or cut what does not fit, which would store other numbers than were given.
-    for (let i = 0; i < elements.length; i++) {
-      const wanted = of === 'f32' ? Math.fround(value[i]!) : value[i]!;
-      const kept = elements[i] === wanted || (Number.isNaN(elements[i]) && Number.isNaN(wanted));
-      if (!kept) throw new RangeError(`element ${i}: ${value[i]} does not fit ${of}`);
-    }
-    return { type: 'array', of, value: elements as GgufElements[T] } as GgufArray;
-  };
-
-export const u8s = builder('u8');
-export const i8s = builder('i8');
-export const u16s = builder('u16');
-export const i16s = builder('i16');
-export const u32s = builder('u32');
-export const i32s = builder('i32');
-export const f32s = builder('f32');
-export const f64s = builder('f64');
-export const u64s = (value: readonly bigint[]): GgufArray => ({
-  type: 'array',
-  of: 'u64',
-  value: BigUint64Array.from(value),
-});
-export const i64s = (value: readonly bigint[]): GgufArray => ({
-  type: 'array',
-  of: 'i64',
-  value: BigInt64Array.from(value),
-});
+/** Writes GGUF v3, laid out as gguf.cpp does; what the reader would refuse is refused here. */
 
 /** Half of a surrogate pair has no UTF-8 form; Buffer would write U+FFFD in its place. */
 const loneSurrogate = /\p{Cs}/u;
@@ -241,9 +195,6 @@ export function encodeHeader(
   return writer.result();
 }
 
-/** Bytes of a tensor, at hand or produced when their turn comes, whole or in pieces of any size. */
-type TensorData = Uint8Array | (() => Promise<Uint8Array> | Uint8Array | AsyncIterable<Uint8Array>);
-
 export interface TensorToWrite extends TensorEntry {
   /** Called once, in the order of the tensors, where it is a function. */
   readonly data: TensorData;
@@ -284,26 +235,7 @@ function settleAlignment(
 /** Takes the next bytes of the file. */
 type Sink = (bytes: Uint8Array) => Promise<void> | void;
 
-function wrongLength(name: string, found: string, size: number, path: string): LoamError {
-  return new LoamError({
-    found: `${found} of data`,
-    expected: `${count(size)}, as its type and shape say`,
-    where: `${path}, tensor ${quote(name)}`,
-  });
-}
-
-async function writeData(sink: Sink, { name, data }: TensorToWrite, size: number, path: string): Promise<void> {
-  const produced = data instanceof Uint8Array ? data : await data();
-  let done = 0;
-  const pieces = produced instanceof Uint8Array ? [produced] : produced;
-  for await (const piece of pieces) {
-    done += piece.length;
-    // Before the write: a generator without end would fill the disk.
-    if (done > size) throw wrongLength(name, `at least ${count(done)} bytes`, size, path);
-    await sink(piece);
-  }
-  if (done < size) throw wrongLength(name, `only ${count(done)} bytes`, size, path);
-}
+const describe = ({ type, shape }: TensorEntry): string => `${type.name} [${shape.join(', ')}]`;
 
 /**
  * Writes a GGUF v3 file that appears under `path` only when complete. Names, shapes, types, values and the length of data
@@ -332,9 +264,11 @@ function prepare(path: string, content: GgufToWrite): { size: number; emit: (sin
   const tensors = [...content.tensors];
   const { metadata, alignment } = settleAlignment(content.metadata, content.alignment, path);
   const sizes = checkEntries(tensors, path);
-  tensors.forEach(({ name, data }, i) => {
+  const placeOf = ({ name }: TensorEntry) => `${path}, tensor ${quote(name)}`;
+  tensors.forEach((tensor, i) => {
+    const { data } = tensor;
     if (data instanceof Uint8Array && data.length !== sizes[i]) {
-      throw wrongLength(name, `${count(data.length)} bytes`, sizes[i]!, path);
+      throw wrongLength(`${count(data.length)} bytes`, sizes[i]!, describe(tensor), placeOf(tensor));
     }
   });
   const header = encodeHeader(metadata, tensors, sizes, alignment, path);
@@ -345,7 +279,8 @@ function prepare(path: string, content: GgufToWrite): { size: number; emit: (sin
     async emit(sink) {
       await sink(header);
       for (const [i, tensor] of tensors.entries()) {
-        await writeData(sink, tensor, sizes[i]!, path);
+        const pieces = exactly(tensor.data, sizes[i]!, describe(tensor), placeOf(tensor));
+        for await (const piece of pieces) await sink(piece);
         await sink(padding.subarray(0, padded(sizes[i]!)));
       }
     },

@@ -1,8 +1,7 @@
 import { parse } from 'yaml';
 import type { JsonObject, JsonValue } from '../../base/json.js';
 import { isList, isObject, textAt } from '../../base/jsonAccess.js';
-import type { GgufValue } from '../../formats/gguf/Gguf.js';
-import { f32, i32, str, strings, u32 } from '../../formats/gguf/writeGguf.js';
+import { f32, type GgufValue, i32, str, strings, u32 } from '../../formats/gguf/values.js';
 import type { HfFolder } from './hfFolder.js';
 
 /** What the name of a model says of it: "TinyLlama/TinyLlama-1.1B-Chat-v1.0". After gguf-py/gguf/metadata.py, get_model_id_components. */

@@ -11,8 +11,7 @@ import {
   readSizes,
 } from '../../families/huggingFace.js';
 import { families } from '../../families/index.js';
-import type { GgufValue } from '../../formats/gguf/Gguf.js';
-import { f32, str, u32 } from '../../formats/gguf/writeGguf.js';
+import { f32, type GgufValue, str, u32 } from '../../formats/gguf/values.js';
 import type { Problems } from './convertModel.js';
 import type { HfFolder } from './hfFolder.js';
 

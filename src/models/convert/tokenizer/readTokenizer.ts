@@ -1,8 +1,7 @@
 import { LoamError } from '../../../base/errors.js';
 import { at, flagAt, listAt, textAt } from '../../../base/jsonAccess.js';
 import type { HfSettings } from '../../../families/huggingFace.js';
-import type { GgufValue } from '../../../formats/gguf/Gguf.js';
-import { bool, f32s, i32s, str, strings, u32 } from '../../../formats/gguf/writeGguf.js';
+import { bool, f32s, type GgufValue, i32s, str, strings, u32 } from '../../../formats/gguf/values.js';
 import type { Problems } from '../convertModel.js';
 import type { HfFolder } from '../hfFolder.js';
 import { bpeVocabulary, mergesVocabulary } from './bpe.js';
