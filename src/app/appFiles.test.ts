@@ -15,19 +15,20 @@ const modules = () => [...files.keys()].filter((path) => path.startsWith('/js/')
 /** Bytes that a first visit loads: the page and all that it names. */
 const budget = 200_000;
 
+/** Addresses that a module imports. */
+function importsOf(path: string): string[] {
+  const statements = /(?:^|;)(?:import|export)\s*(?:[\w\s*{},$]*?\bfrom\s*)?["']([^"'\n]+)["']/gm;
+  return [...textOf(path).matchAll(statements)].map(([, name]) =>
+    name!.startsWith('/') ? name! : join(dirname(path), name!),
+  );
+}
+
 it('everything that a module imports is a module of the page', () => {
   assert.ok(modules().length > 20);
-  let imports = 0;
   for (const path of modules()) {
-    const before = imports;
-    for (const [, name] of textOf(path).matchAll(
-      /(?:^|;)(?:import|export)\s*(?:[\w\s*{},$]*?\bfrom\s*)?["']([^"'\n]+)["']/gm,
-    )) {
-      imports++;
-      const target = name!.startsWith('/') ? name! : join(dirname(path), name!);
-      assert.ok(files.has(target), `${path} imports ${name}`);
-    }
-    if (/\bfrom\s*["'][./a-z]/.test(textOf(path))) assert.ok(imports > before, path);
+    const imports = importsOf(path);
+    for (const target of imports) assert.ok(files.has(target), `${path} imports ${target}`);
+    if (/\bfrom\s*["'][./a-z]/.test(textOf(path))) assert.ok(imports.length > 0, path);
     assert.doesNotMatch(textOf(path), /\bimport\s*\(|sourceMappingURL/);
   }
 });
@@ -37,6 +38,17 @@ it('of the contract the page takes types and no code', () => {
     modules().filter((path) => /typebox|\/js\/(serve|train|llama|examples|store)\//.test(path)),
     [],
   );
+});
+
+it('no module of the page imports itself by way of others', () => {
+  const done = new Set<string>();
+  const visit = (path: string, way: readonly string[]) => {
+    assert.ok(!way.includes(path), [...way, path].join(' -> '));
+    if (done.has(path)) return;
+    for (const target of importsOf(path)) visit(target, [...way, path]);
+    done.add(path);
+  };
+  for (const path of modules()) visit(path, []);
 });
 
 it('the page names nothing of another host', () => {

@@ -28,7 +28,16 @@ const libraries: Readonly<Record<string, string>> = {
 };
 
 /** In the order in which their rules apply. */
-const styles = ['base.css', 'parts.css', 'screens.css'];
+const styles = [
+  'base.css',
+  'frame.css',
+  'controls.css',
+  'content.css',
+  'run.css',
+  'talk.css',
+  'screens.css',
+  'adapters.css',
+];
 
 /** Every file of the page by the path of its address. Errors: LoamError where the build is incomplete. */
 export async function appFiles(): Promise<ReadonlyMap<string, AppFile>> {

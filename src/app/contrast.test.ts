@@ -1,21 +1,15 @@
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { it } from 'node:test';
 
-const css = readFileSync(new URL('./page/static/base.css', import.meta.url), 'utf8');
+const folder = new URL('./page/static/', import.meta.url);
+const sheets = readdirSync(folder).filter((name) => name.endsWith('.css'));
+const css = sheets.map((name) => readFileSync(new URL(name, folder), 'utf8')).join('\n');
 
-/** The colours that a rule declares. */
-function colours(selector: string): Record<string, string> {
-  const from = css.indexOf(selector);
-  assert.ok(from >= 0, selector);
-  const body = css.slice(css.indexOf('{', from), css.indexOf('}', from));
-  return Object.fromEntries(
-    [...body.matchAll(/--([\w-]+): (#[0-9a-f]{6});/g)].map(([, name, value]) => [name!, value!]),
-  );
-}
-
-const light = colours(':root {');
-const dark = { ...light, ...colours(':root:not([data-theme="light"])') };
+/** Colours as `:root` declares them: `--ink: light-dark(#2b2017, #efe5d5);`. */
+const pairs = [...css.matchAll(/--([\w-]+): light-dark\((#[0-9a-f]{6}), (#[0-9a-f]{6})\);/g)];
+const light = Object.fromEntries(pairs.map(([, name, colour]) => [name!, colour!]));
+const dark = Object.fromEntries(pairs.map(([, name, , colour]) => [name!, colour!]));
 
 /** WCAG 2.2, "contrast ratio" and "relative luminance". */
 function contrast(a: string, b: string): number {
@@ -67,6 +61,12 @@ for (const [theme, palette] of Object.entries({ light, dark })) {
   });
 }
 
-it('dark as chosen by the person is dark as the device says', () => {
-  assert.deepEqual(colours(':root[data-theme="dark"]'), colours(':root:not([data-theme="light"])'));
+it('dark as chosen by the person is dark as the device says: a colour is declared once, the choice is the scheme alone', () => {
+  assert.equal(new Set(pairs.map(([, name]) => name)).size, pairs.length);
+  assert.doesNotMatch(css, /--[\w-]+:\s*#/);
+  assert.doesNotMatch(css, /prefers-color-scheme/);
+  assert.match(css, /^:root \{\s*color-scheme: light dark;/m);
+  for (const scheme of ['light', 'dark']) {
+    assert.match(css, new RegExp(`^:root\\[data-theme="${scheme}"\\] \\{\\s*color-scheme: ${scheme};\\s*\\}`, 'm'));
+  }
 });

@@ -1,30 +1,33 @@
+import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
 import { existsSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import type { Browser, Page } from 'playwright-core';
+import type { Browser, BrowserContext, Locator, Page } from 'playwright-core';
 
-/** A real browser on a real server: what the test of the page needs beside the page. */
+/** A real browser on a real server: what the tests of the page need beside the page. */
 
-const program = fileURLToPath(new URL('../../bin/loam.js', import.meta.url));
+const loam = fileURLToPath(new URL('../../bin/loam.js', import.meta.url));
 
 /** The browser's program: LOAM_CHROMIUM, or where Debian, Ubuntu and macOS have one. */
-export function findChromium(): string | undefined {
-  const places = [
-    process.env.LOAM_CHROMIUM,
-    '/usr/bin/chromium',
-    '/usr/bin/chromium-browser',
-    '/usr/bin/google-chrome',
-    '/Applications/Google Chrome.app/Contents/MacOS/Google Chrome',
-  ];
-  return places.find((place) => place !== undefined && existsSync(place));
-}
+const program = [
+  process.env.LOAM_CHROMIUM,
+  '/usr/bin/chromium',
+  '/usr/bin/chromium-browser',
+  '/usr/bin/google-chrome',
+  '/Applications/Google Chrome.app/Contents/MacOS/Google Chrome',
+].find((place) => place !== undefined && existsSync(place));
+
+/** Why tests in a browser are left out here, or false. */
+export const skipBrowser =
+  (process.env.LOAM_BROWSER === '0' && 'LOAM_BROWSER=0') ||
+  (program === undefined && 'no Chromium here: install Debian’s package, or name one in LOAM_CHROMIUM');
 
 /** Starts the browser, headless and without its own traffic. Its profile is a temporary folder of Playwright's. */
-export async function launchChromium(executablePath: string): Promise<Browser> {
+export async function launchChromium(): Promise<Browser> {
   const { chromium } = await import('playwright-core');
   return await chromium.launch({
-    executablePath,
+    executablePath: program,
     headless: true,
     timeout: 180_000,
     args: [
@@ -48,7 +51,7 @@ export class Serving {
   ) {}
 
   static async start(home: string, port = 0): Promise<Serving> {
-    const child = spawn(process.execPath, [program, 'serve', '--port', String(port), '--json'], {
+    const child = spawn(process.execPath, [loam, 'serve', '--port', String(port), '--json'], {
       // No test reaches the network by accident: port 9 (discard) refuses.
       env: { ...process.env, LOAM_HOME: home, HF_ENDPOINT: 'http://127.0.0.1:9' },
       stdio: ['ignore', 'pipe', 'pipe'],
@@ -77,19 +80,91 @@ export class Serving {
   }
 }
 
-/** Saves a picture of what is in view, light and dark, where LOAM_SCREENSHOTS names a folder. */
-export async function picture(page: Page, name: string): Promise<void> {
-  const folder = process.env.LOAM_SCREENSHOTS;
-  if (!folder) return;
-  mkdirSync(folder, { recursive: true });
-  for (const colorScheme of ['dark', 'light'] as const) {
-    await page.emulateMedia({ colorScheme });
-    await page.screenshot({ path: join(folder, `${name}-${colorScheme}.png`), animations: 'disabled' });
+/** Milliseconds: for answers of a machine that is busy with other things. */
+const PATIENCE = 120_000;
+
+/** The page in a browser of its own, at the size of a phone, and what a person does with it. */
+export class Phone {
+  /** What failed in the page. */
+  readonly errors: string[] = [];
+  /** Servers that were asked for something. */
+  readonly origins = new Set<string>();
+
+  private constructor(
+    private readonly context: BrowserContext,
+    readonly page: Page,
+  ) {
+    page.setDefaultTimeout(PATIENCE);
+    page.on('pageerror', (error) => this.errors.push(error.message));
+    page.on('console', (message) => {
+      // What the server refuses and a server that is gone are errors to the console, and belong to these tests.
+      const expected = /Failed to load resource/.test(message.text());
+      if (message.type() === 'error' && !expected) this.errors.push(message.text());
+    });
+    context.on('request', (request) => this.origins.add(new URL(request.url()).origin));
+  }
+
+  static async open(browser: Browser, viewport = { width: 360, height: 780 }): Promise<Phone> {
+    const context = await browser.newContext({ viewport, hasTouch: true, isMobile: true, acceptDownloads: true });
+    return new Phone(context, await context.newPage());
+  }
+
+  async close(): Promise<void> {
+    await this.context.close();
+  }
+
+  /** Nothing failed in the page, and no server but its own was asked for anything. */
+  assertAlone(serving: Serving): void {
+    const own = new URL(serving.link).origin;
+    assert.ok(this.origins.has(own));
+    assert.deepEqual(
+      [...this.origins].filter((origin) => origin !== own && origin !== 'null'),
+      [],
+    );
+    assert.deepEqual(this.errors, []);
+  }
+
+  /** Another place in the app. */
+  async go(place: string): Promise<void> {
+    await this.page.evaluate(`location.hash = ${JSON.stringify(`#/${place}`)}`);
+    await this.page.locator('h1').waitFor();
+  }
+
+  button(name: string | RegExp): Locator {
+    return this.page.getByRole('button', { name, exact: typeof name === 'string' });
+  }
+
+  /** The dialog on top. */
+  dialog(): Locator {
+    return this.page.getByRole('dialog').last();
+  }
+
+  /** Presses a button that may be gone, because what it would stop has come to its end. @returns whether it was there */
+  async pressIfThere(button: Locator): Promise<boolean> {
+    return await button.evaluateAll((found) => {
+      for (const one of found) (one as unknown as { click(): void }).click();
+      return found.length > 0;
+    });
+  }
+
+  /**
+   * Holds what is in view to the rules of `auditInPage`, and saves a picture of it, light and dark, where LOAM_SCREENSHOTS names a
+   * folder.
+   */
+  async show(name: string): Promise<void> {
+    assert.deepEqual(await this.page.evaluate(auditInPage), [], name);
+    const folder = process.env.LOAM_SCREENSHOTS;
+    if (!folder) return;
+    mkdirSync(folder, { recursive: true });
+    for (const colorScheme of ['dark', 'light'] as const) {
+      await this.page.emulateMedia({ colorScheme });
+      await this.page.screenshot({ path: join(folder, `${name}-${colorScheme}.png`), animations: 'disabled' });
+    }
   }
 }
 
 /** Controls without a name that a screen reader could say, and what is wider than the window. Runs in the page; returns findings. */
-export const auditInPage = `(() => {
+const auditInPage = `(() => {
   const found = [];
   const nameOf = (element) => {
     const labels = [...(element.labels ?? [])].map((label) => label.textContent).join(' ');

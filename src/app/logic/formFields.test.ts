@@ -1,13 +1,16 @@
 import assert from 'node:assert/strict';
 import { it } from 'node:test';
-import { type Option, parseObject, type Schema } from '../../base/options.js';
+import { type Option, parseObject } from '../../base/options.js';
 import { jobOptions } from '../../serve/api/jobs.js';
+import type { OptionDeclaration } from '../../serve/contract/jobs.js';
 import { tuneOptions } from '../../train/options.js';
 import { formFields, readForm } from './formFields.js';
 
-/** As the server sends it: JSON has no undefined. */
-const schema = JSON.parse(JSON.stringify(jobOptions)) as Schema;
-const { main, more } = formFields(schema);
+/** As the server sends them: JSON has no undefined. */
+const declared = Object.entries(jobOptions).map(
+  ([name, option]) => JSON.parse(JSON.stringify({ name, ...option })) as OptionDeclaration,
+);
+const { main, more } = formFields(declared);
 
 /** A value that fits, as a person would type it. */
 function typedFor(option: Option): string | boolean {
@@ -18,14 +21,21 @@ function typedFor(option: Option): string | boolean {
   return option.kind === 'layers' ? 'top:8' : 'attn_q';
 }
 
-it('every option of tuning is on the form once, but those that name files', () => {
+it('every option that the server lists is on the form once', () => {
   const names = [...main, ...more].map(({ name }) => name);
-  assert.equal(new Set(names).size, names.length);
   const files = ['model', 'out', 'heldout', 'teacher', 'start', 'resume', 'restart', 'report'];
   assert.deepEqual([...names, ...files].sort(), Object.keys(tuneOptions).sort());
   assert.deepEqual(
     main.map(({ name }) => name),
     ['method', 'rank', 'alpha', 'batch', 'epochs', 'layers', 'budget'],
+  );
+});
+
+it('the default of an option, or that the run decides it, is what an empty field says', () => {
+  const fallback = Object.fromEntries([...main, ...more].map(({ name, fallback }) => [name, fallback]));
+  assert.deepEqual(
+    [fallback.batch, fallback.rank, fallback.layers],
+    [String(tuneOptions.batch.default), 'automatic', 'automatic'],
   );
 });
 

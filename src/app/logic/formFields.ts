@@ -1,31 +1,44 @@
-import { formatValue, type Option, parseValue, type Schema } from '../../base/options.js';
+import { formatValue, type Option, parseValue } from '../../base/options.js';
+import type { OptionDeclaration } from '../../serve/contract/jobs.js';
 
-/** What a form shows of one declared option. */
+/** The form of the declared options: what it shows of each, and what a person typed as options to send. */
+
 export interface FormField {
   name: string;
   label: string;
   option: Option;
-  /** How the default reads, for the placeholder: "64"; undefined for one that Loam chooses when it sees data and model. */
-  fallback: string | undefined;
+  /** How the default reads, for the placeholder: "64"; "automatic" where the run decides. */
+  fallback: string;
 }
 
 /** Those that the page shows first, in this order; the others follow as declared. */
 const first = ['method', 'rank', 'alpha', 'batch', 'epochs', 'layers', 'budget'];
 
-const labels: Readonly<Record<string, string>> = { lr: 'Learning rate', rsLora: 'rsLoRA', loraPlus: 'LoRA+ ratio' };
-
-/** The form of the options that a job may be given: `main` for everyone who opens it, `more` for the curious. */
-export function formFields(schema: Schema): { main: FormField[]; more: FormField[] } {
-  const names = Object.keys(schema);
-  const field = (name: string): FormField => ({
+/** Where the name, as words, is no good label. */
+const labels: Readonly<Record<string, string>> = {
+  batch: 'Batch size',
+  budget: 'Time budget',
+  lambda: 'Ridge penalty',
+  lr: 'Learning rate',
+  targets: 'Adapted weights',
+  rsLora: 'rsLoRA',
+  loraPlus: 'LoRA+ ratio',
+  warmup: 'Warm-up',
+  clip: 'Gradient clipping',
+  averaging: 'Weight averaging',
+  maxTokens: 'Longest example',
+};
+/** The form of options as the server declares them: `main` for everyone who opens it, `more` for the curious. */
+export function formFields(declared: readonly OptionDeclaration[]): { main: FormField[]; more: FormField[] } {
+  const field = ({ name, ...option }: OptionDeclaration): FormField => ({
     name,
     label: labels[name] ?? sentenceCase(name),
-    option: schema[name]!,
-    fallback: schema[name]!.default === undefined ? undefined : formatValue(schema[name]!, schema[name]!.default),
+    option,
+    fallback: option.default === undefined ? 'automatic' : formatValue(option, option.default),
   });
   return {
-    main: first.filter((name) => names.includes(name)).map(field),
-    more: names.filter((name) => !first.includes(name)).map(field),
+    main: first.flatMap((name) => declared.find((one) => one.name === name) ?? []).map(field),
+    more: declared.filter(({ name }) => !first.includes(name)).map(field),
   };
 }
 

@@ -1,6 +1,6 @@
-import { bytes, count, duration } from '../../base/format.js';
 import type { Job, JobEvent, JobResult, JobState } from '../../serve/contract/jobs.js';
 import type { Stage } from '../../train/events.js';
+import { logLine } from './words.js';
 
 export interface Point {
   x: number;
@@ -127,70 +127,4 @@ function withPoint(points: readonly Point[], x: number, y: number | null): Point
 
 function least(best: number | undefined, nll: number | null): number | undefined {
   return nll === null ? best : Math.min(best ?? nll, nll);
-}
-
-/** A line of the log, or none for what the curve shows. */
-export function logLine(event: JobEvent): string | undefined {
-  switch (event.type) {
-    case 'data':
-      return `${count(event.train)} examples to learn from, ${count(event.validation)} to check on; ${count(event.tokens)} tokens of answers`;
-    case 'problem':
-      return `line ${count(event.problem.line)}: ${event.problem.severity === 'error' ? 'left out: ' : ''}${event.problem.reason}`;
-    case 'warning':
-      return event.message;
-    case 'model':
-      return `model ${event.name}: ${event.layers} layers, ${count(event.parameters)} weights`;
-    case 'stage':
-      return event.message;
-    case 'quote':
-      return `training ${event.layers} layers takes at most ${duration(event.seconds)} and ${bytes(event.memoryBytes)} of memory`;
-    case 'resumed':
-      return `goes on from step ${count(event.step)}`;
-    case 'validation':
-      return `step ${count(event.step)}: loss on the checked examples ${shown(event.nll)}${event.best ? ', the best so far' : ''}`;
-    case 'sweep':
-      return `pass ${event.sweep}: loss on the checked examples ${shown(event.nll.validation)}`;
-    case 'restart':
-      return 'begins again from where the quick method ended, which is ahead';
-    case 'run':
-      return `run ${event.run} of ${event.runs}; the mean of all is kept`;
-    case 'diverged':
-      return `the loss left all bounds at step ${count(event.step)}: back to step ${count(event.backTo)}, with smaller steps`;
-    case 'state':
-      return event.message || stateNames[event.state].toLowerCase();
-    case 'result':
-      return `loss on unseen answers ${event.result.nll.base.toFixed(3)} before, ${event.result.nll.adapted.toFixed(3)} after; took ${duration(event.result.seconds)}`;
-    default:
-      return undefined;
-  }
-}
-
-function shown(nll: number | null): string {
-  return nll?.toFixed(3) ?? 'unknown';
-}
-
-export const stateNames: Readonly<Record<JobState, string>> = {
-  queued: 'Waiting',
-  running: 'Learning',
-  paused: 'Paused',
-  interrupted: 'Interrupted by the system',
-  done: 'Done',
-  failed: 'Failed',
-  cancelled: 'Stopped',
-};
-
-export const stageNames: Readonly<Record<Stage | 'probe', string>> = {
-  hash: 'Checking the model file',
-  embed: 'Reading the examples',
-  ridge: 'First fit',
-  qlora: 'Learning from your examples',
-  measure: 'Measuring',
-  answers: 'Writing answers',
-  probe: 'Trying what it knows by heart',
-};
-
-/** How surprised the model is by the right answer, in words: exp(-NLL) is the mean chance it gives each token of it. */
-export function asChance(nll: number): string {
-  const percent = 100 * Math.exp(-nll);
-  return `${percent.toFixed(percent < 10 ? 1 : 0)} %`;
 }

@@ -50,14 +50,6 @@ it('an id holds for the events after it, a type for one event', () => {
   assert.deepEqual([first!.own, second!.own], [true, false]);
 });
 
-it('what the server asks to wait is read, if it is a number', () => {
-  const parser = new SseParser();
-  parser.push('retry: soon\n');
-  assert.equal(parser.retry, undefined);
-  parser.push('retry: 1500\n');
-  assert.equal(parser.retry, 1500);
-});
-
 it('waits longer each time, up to ten seconds, and never less than half of what it might', () => {
   for (let attempt = 1; attempt < 40; attempt++) {
     const [least, most] = [retryDelay(attempt, 0), retryDelay(attempt, 1)];

@@ -12,8 +12,6 @@ export interface SseEvent {
  * Authorization header, so streams come through fetch.
  */
 export class SseParser {
-  /** Milliseconds that the server asks to wait before connecting again. */
-  retry: number | undefined;
   #id = '';
   #own = false;
   #event = '';
@@ -54,7 +52,7 @@ export class SseParser {
     else if (field === 'id' && !value.includes('\0')) {
       this.#id = value;
       this.#own = true;
-    } else if (field === 'retry' && /^\d+$/.test(value)) this.retry = Number(value);
+    }
     return undefined;
   }
 }

@@ -1,28 +1,23 @@
 import type { DatasetInfo } from '../../serve/contract/datasets.js';
+import type { ApiErrorCode, ApiFault, ErrorBody } from '../../serve/contract/errors.js';
+import { keep, readKept } from './browser.js';
+
+/** Calls of the server's API: the token that opens it, requests, refusals, files sent and saved. */
 
 /**
  * The token that the server printed. It comes in the link's fragment, which browsers send to no server, and is kept for this origin so
  * that the installed page opens without the link.
  */
-const key = 'loam-token';
+const tokenName = 'loam-token';
+let token = readKept(tokenName);
 
-let current: string | null = read();
-
-function read(): string | null {
-  try {
-    return localStorage.getItem(key);
-  } catch {
-    // Storage may be switched off; then the token lives as long as the page.
-    return null;
-  }
+export function getToken(): string | null {
+  return token;
 }
 
-/** Takes the token out of the address, so that it is in no bookmark and no screenshot. */
-export function takeToken(): void {
-  const match = /[#&]token=([^&]+)/.exec(location.hash);
-  if (!match) return;
-  setToken(decodeURIComponent(match[1]!));
-  history.replaceState(null, '', location.pathname);
+export function setToken(next: string | null): void {
+  token = next;
+  keep(tokenName, next);
 }
 
 /** From what a person pasted: the whole link or the bare token. */
@@ -31,38 +26,21 @@ export function tokenFrom(text: string): string {
   return decodeURIComponent(match ? match[1]! : text.trim());
 }
 
-export function setToken(token: string | null): void {
-  current = token;
-  try {
-    if (token === null) localStorage.removeItem(key);
-    else localStorage.setItem(key, token);
-  } catch {
-    // As above.
-  }
-}
-
-export function getToken(): string | null {
-  return current;
-}
-
-/** Calls of the server's API. */
-
-export interface Fault {
-  code?: string;
-  message?: string;
-  found?: string;
-  expected?: string;
-  fix?: string;
+/** Takes the token out of the address, so that it is in no bookmark and no screenshot. */
+export function takeToken(): void {
+  if (!/[#&]token=./.test(location.hash)) return;
+  setToken(tokenFrom(location.hash));
+  history.replaceState(null, '', location.pathname);
 }
 
 /** What the server refused, in its own words; status 0 when it could not be reached. */
 export class ApiError extends Error {
   readonly status: number;
-  readonly fault: Fault;
-  constructor(status: number, fault: Fault) {
-    super(fault.message ?? fault.found ?? `the server answered ${status}`);
+  readonly code: ApiErrorCode | undefined;
+  constructor(status: number, { message, code }: Partial<ApiFault>) {
+    super(message ?? `The server answered ${status}.`);
     this.status = status;
-    this.fault = fault;
+    this.code = code;
   }
 }
 
@@ -72,66 +50,63 @@ export function isAbort(error: unknown): boolean {
 
 /** Who wants to know how the last request went: the banner that says the server is gone. */
 const listeners = new Set<(reached: boolean, status: number) => void>();
+
 export function onReach(listener: (reached: boolean, status: number) => void): () => void {
   listeners.add(listener);
   return () => listeners.delete(listener);
 }
-export function tellReach(reached: boolean, status: number): void {
+
+export function tellReach(reached: boolean, status = 0): void {
   for (const listener of listeners) listener(reached, status);
 }
 
-export function headers(): Record<string, string> {
-  return { Authorization: `Bearer ${getToken() ?? ''}` };
+/** What every request has in common, beside its headers: no cookie, no cache. */
+export const requestInit = { cache: 'no-store', credentials: 'omit', redirect: 'error' } as const;
+
+export function authorization(): { Authorization: string } {
+  return { Authorization: `Bearer ${token ?? ''}` };
 }
 
 interface CallOptions {
   body?: unknown;
   signal?: AbortSignal;
+  accept?: string;
 }
 
 /** One request; throws ApiError. */
-export async function request(method: string, path: string, { body, signal }: CallOptions = {}): Promise<Response> {
+export async function request(method: string, path: string, options: CallOptions = {}): Promise<Response> {
+  const { body, signal, accept = '*/*' } = options;
   let response: Response;
   try {
     response = await fetch(path, {
+      ...requestInit,
       method,
-      headers: { ...headers(), ...(body !== undefined && { 'Content-Type': 'application/json' }) },
+      headers: {
+        ...authorization(),
+        Accept: accept,
+        ...(body !== undefined && { 'Content-Type': 'application/json' }),
+      },
       body: body === undefined ? undefined : JSON.stringify(body),
       signal,
-      cache: 'no-store',
-      credentials: 'omit',
-      redirect: 'error',
     });
   } catch (error) {
     if (isAbort(error)) throw error;
-    tellReach(false, 0);
-    throw new ApiError(0, { message: 'Loam’s server does not answer.', fix: 'start it with `loam serve`' });
+    tellReach(false);
+    throw new ApiError(0, { message: 'Loam’s server is not responding. Start it with “loam serve”.' });
   }
   tellReach(true, response.status);
-  if (!response.ok) throw new ApiError(response.status, await readFault(response));
+  if (!response.ok) throw refused(response.status, await response.json().catch(() => null));
   return response;
 }
 
+/** The JSON of one answer; undefined where the answer is empty. */
 export async function call<T>(method: string, path: string, options?: CallOptions): Promise<T> {
-  const response = await request(method, path, options);
-  if (response.status === 204) return undefined as T;
-  const text = await response.text();
+  const text = await (await request(method, path, options)).text();
   return (text === '' ? undefined : JSON.parse(text)) as T;
 }
 
-export async function readFault(response: Response): Promise<Fault> {
-  try {
-    return faultOf(await response.json(), response.status);
-  } catch {
-    return { message: `the server answered ${response.status} ${response.statusText}` };
-  }
-}
-
-function faultOf(answer: unknown, status: number): Fault {
-  const error = (answer as { error?: unknown } | null)?.error;
-  if (typeof error === 'string') return { message: error };
-  if (typeof error === 'object' && error !== null) return error as Fault;
-  return { message: `the server answered ${status}` };
+function refused(status: number, answer: Partial<ErrorBody> | null): ApiError {
+  return new ApiError(status, answer?.error ?? {});
 }
 
 /** Sends bytes as they are, with progress, which fetch cannot tell. `onProgress` gets a share from 0 to 1. */
@@ -144,26 +119,19 @@ export function upload<T>(
   return new Promise((resolve, reject) => {
     const http = new XMLHttpRequest();
     http.open('POST', path);
-    http.setRequestHeader('Authorization', headers().Authorization!);
+    http.setRequestHeader('Authorization', authorization().Authorization);
     http.setRequestHeader('Content-Type', 'application/octet-stream');
+    http.responseType = 'json';
     http.upload.onprogress = ({ loaded, total }) => onProgress(total > 0 ? loaded / total : 0);
     const stop = () => http.abort();
     signal.addEventListener('abort', stop);
     http.onloadend = () => {
       signal.removeEventListener('abort', stop);
       if (signal.aborted) return reject(new DOMException('stopped', 'AbortError'));
-      if (http.status === 0) {
-        tellReach(false, 0);
-        return reject(new ApiError(0, { message: 'The connection to Loam’s server broke off; nothing was stored.' }));
-      }
-      let answer: unknown;
-      try {
-        answer = JSON.parse(http.responseText);
-      } catch {
-        answer = undefined;
-      }
-      if (http.status >= 200 && http.status < 300) resolve(answer as T);
-      else reject(new ApiError(http.status, faultOf(answer, http.status)));
+      if (http.status >= 200 && http.status < 300) return resolve(http.response as T);
+      if (http.status !== 0) return reject(refused(http.status, http.response));
+      tellReach(false);
+      reject(new ApiError(0, { message: 'The connection to Loam’s server was lost; nothing was stored.' }));
     };
     http.send(file);
   });
@@ -196,52 +164,7 @@ export async function addDataset(
       const tried = n === 1 ? name : `${name} ${n}`;
       return await upload(`/api/datasets?name=${encodeURIComponent(tried)}`, bytes, onProgress, signal);
     } catch (error) {
-      if (!(error instanceof ApiError && error.fault.code === 'name-taken') || n >= TRIES) throw error;
+      if (!(error instanceof ApiError && error.code === 'name-taken') || n >= TRIES) throw error;
     }
   }
-}
-
-/** Times as people say them. */
-const day = 86_400_000;
-
-export function when(iso: string, now = Date.now()): string {
-  const time = Date.parse(iso);
-  if (Number.isNaN(time)) return '';
-  const date = new Date(time);
-  const clock = date.toLocaleTimeString(undefined, { hour: '2-digit', minute: '2-digit' });
-  const midnight = new Date(now).setHours(0, 0, 0, 0);
-  if (time >= midnight) return `today, ${clock}`;
-  if (time >= midnight - day) return `yesterday, ${clock}`;
-  return date.toLocaleDateString(undefined, { day: 'numeric', month: 'short', year: 'numeric' });
-}
-
-/** "1 example", "3,000 examples". */
-export function plural(n: number, one: string, many = `${one}s`): string {
-  return `${n.toLocaleString('en-US')} ${n === 1 ? one : many}`;
-}
-
-/** A rough time: "about 4 minutes". */
-export function roughly(seconds: number): string {
-  if (seconds < 8) return 'a few seconds';
-  if (seconds < 50) return `about ${Math.round(seconds / 10) * 10} seconds`;
-  if (seconds < 90) return 'about a minute';
-  if (seconds < 3_300) return `about ${Math.round(seconds / 60)} minutes`;
-  const hours = seconds / 3_600;
-  return hours < 1.25 ? 'about an hour' : `about ${Number(hours.toFixed(hours < 5 ? 1 : 0))} hours`;
-}
-
-/** Bytes as people weigh them: "612 MB", "1.4 GB". */
-export function size(n: number): string {
-  const units = ['bytes', 'kB', 'MB', 'GB', 'TB'];
-  let unit = 0;
-  let value = n;
-  while (value >= 999.5 && unit < units.length - 1) {
-    value /= 1000;
-    unit++;
-  }
-  return `${unit > 0 && value < 9.95 ? value.toFixed(1) : Math.round(value)} ${units[unit]}`;
-}
-
-export function capital(text: string): string {
-  return text.charAt(0).toUpperCase() + text.slice(1);
 }

@@ -1,10 +1,8 @@
 import { useEffect, useState } from 'preact/hooks';
 
+/** What the page asks of the browser itself: places, storage, light or dark, words for screen readers, the service worker. */
+
 /** Places in the app are fragments of the address: "#/data/ID". The server never sees them, and the back button works. */
-
-export type Screen = 'home' | 'data' | 'tune' | 'jobs' | 'compare' | 'chat' | 'adapters' | 'settings';
-const screens: readonly string[] = ['data', 'tune', 'jobs', 'compare', 'chat', 'adapters', 'settings'];
-
 export interface Place {
   screen: Screen;
   /** What follows the screen: ids. */
@@ -12,14 +10,27 @@ export interface Place {
   query: URLSearchParams;
 }
 
-function readPlace(hash = location.hash): Place {
-  const [path = '', query = ''] = hash.replace(/^#\/?/, '').split('?');
+export type Screen = 'home' | 'data' | 'tune' | 'jobs' | 'compare' | 'chat' | 'adapters' | 'settings';
+const screens: readonly string[] = ['data', 'tune', 'jobs', 'compare', 'chat', 'adapters', 'settings'];
+
+function readPlace(): Place {
+  const [path = '', query = ''] = location.hash.replace(/^#\/?/, '').split('?');
   const [screen = '', ...rest] = path.split('/').map(decodeURIComponent);
   return {
     screen: screens.includes(screen) ? (screen as Screen) : 'home',
     path: rest.filter((part) => part !== ''),
     query: new URLSearchParams(query),
   };
+}
+
+export function usePlace(): Place {
+  const [place, setPlace] = useState(readPlace);
+  useEffect(() => {
+    const onChange = () => setPlace(readPlace());
+    addEventListener('hashchange', onChange);
+    return () => removeEventListener('hashchange', onChange);
+  }, []);
+  return place;
 }
 
 export function href(...parts: string[]): string {
@@ -35,37 +46,36 @@ export function replace(...parts: string[]): void {
   location.replace(href(...parts));
 }
 
-export function usePlace(): Place {
-  const [place, setPlace] = useState(readPlace);
-  useEffect(() => {
-    const onChange = () => setPlace(readPlace());
-    addEventListener('hashchange', onChange);
-    return () => removeEventListener('hashchange', onChange);
-  }, []);
-  return place;
+/** What is kept for this origin under a name. Storage may be switched off: then nothing is. */
+export function readKept(name: string): string | null {
+  try {
+    return localStorage.getItem(name);
+  } catch {
+    return null;
+  }
+}
+
+export function keep(name: string, value: string | null): void {
+  try {
+    if (value === null) localStorage.removeItem(name);
+    else localStorage.setItem(name, value);
+  } catch {
+    // Then it holds for this page only.
+  }
 }
 
 /** Light or dark: as the device says, unless the person chose. */
 export type Theme = 'auto' | 'light' | 'dark';
 
-const key = 'loam-theme';
+const themeName = 'loam-theme';
 
 export function getTheme(): Theme {
-  try {
-    const kept = localStorage.getItem(key);
-    return kept === 'light' || kept === 'dark' ? kept : 'auto';
-  } catch {
-    return 'auto';
-  }
+  const kept = readKept(themeName);
+  return kept === 'light' || kept === 'dark' ? kept : 'auto';
 }
 
 export function setTheme(theme: Theme): void {
-  try {
-    if (theme === 'auto') localStorage.removeItem(key);
-    else localStorage.setItem(key, theme);
-  } catch {
-    // Then it holds for this page only.
-  }
+  keep(themeName, theme === 'auto' ? null : theme);
   applyTheme(theme);
 }
 
@@ -74,7 +84,7 @@ export function applyTheme(theme: Theme = getTheme()): void {
   else document.documentElement.dataset.theme = theme;
 }
 
-/** Words for those who listen to the page: said by the live region that App holds, whatever is on screen. */
+/** Words for those who listen to the page: said by the live region that the app holds, whatever is on screen. */
 const listeners = new Set<(text: string) => void>();
 
 export function onAnnounce(listener: (text: string) => void): () => void {
@@ -102,17 +112,12 @@ export function registerWorker(onUpdate: () => void): void {
     if (had) onUpdate();
   });
   const path = '/sw.js';
-  const trusted = (globalThis as { trustedTypes?: TrustedTypes }).trustedTypes;
-  const url = trusted
-    ? trusted
-        .createPolicy('loam-worker', {
-          createScriptURL(given) {
-            if (given !== path) throw new TypeError(`no script but ${path} may be a worker`);
-            return given;
-          },
-        })
-        .createScriptURL(path)
-    : path;
+  const createScriptURL = (given: string) => {
+    if (given !== path) throw new TypeError(`no script but ${path} may be a worker`);
+    return given;
+  };
+  const { trustedTypes } = globalThis as { trustedTypes?: TrustedTypes };
+  const url = trustedTypes?.createPolicy('loam-worker', { createScriptURL }).createScriptURL(path) ?? path;
   // Where it is refused (a private window), the page works as before, only not without its server.
   serviceWorker.register(url as string, { updateViaCache: 'none' }).catch(() => {});
 }

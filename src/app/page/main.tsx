@@ -1,61 +1,58 @@
-import { createContext, render } from 'preact';
-import { useContext, useEffect, useState } from 'preact/hooks';
+import { render } from 'preact';
+import { useEffect, useState } from 'preact/hooks';
 import { takeToken } from './api.js';
-import { applyTheme, onAnnounce, type Place, registerWorker, usePlace } from './browser.js';
-import { type Live, useLive } from './live.js';
-import { Banner, Loading } from './parts/layout.js';
-import { Navigation } from './parts/Navigation.js';
+import { applyTheme, href, onAnnounce, type Place, registerWorker, type Screen, usePlace } from './browser.js';
+import { Icon, type IconName, Loading, Page } from './parts/layout.js';
+import { ConnectScreen, UnlockScreen } from './screens/AccessScreens.js';
 import { AdapterScreen, AdaptersScreen } from './screens/AdapterScreen.js';
 import { AddData } from './screens/AddData.js';
 import { ChatScreen } from './screens/ChatScreen.js';
 import { CompareScreen } from './screens/CompareScreen.js';
-import { ConnectScreen, UnlockScreen } from './screens/ConnectScreen.js';
 import { DataScreen } from './screens/DataScreen.js';
 import { DatasetScreen } from './screens/DatasetScreen.js';
 import { HomeScreen } from './screens/HomeScreen.js';
 import { JobScreen } from './screens/JobScreen.js';
 import { SettingsScreen } from './screens/SettingsScreen.js';
 import { TuneScreen } from './screens/TuneScreen.js';
+import { isOver, type Server, ServerProvider, useFollowedServer } from './server.js';
 
-const LiveContext = createContext<Live | undefined>(undefined);
-
-/** What goes on at the server, for every screen. */
-export function useServer(): Live {
-  return useContext(LiveContext)!;
-}
-
-export function App() {
-  const live = useLive();
+/** The app: the screen of the place, and around it what concerns every screen. Begins when it is loaded. */
+function App() {
+  const server = useFollowedServer();
   const place = usePlace();
   const [updated, setUpdated] = useState(false);
   useEffect(() => registerWorker(() => setUpdated(true)), []);
 
-  const locked = live.status?.vault === 'locked';
-  const inside = live.status !== undefined && !live.refused && !locked;
+  const locked = server.status?.vault === 'locked';
+  const inside = server.status !== undefined && !server.refused && !locked;
   return (
-    <LiveContext.Provider value={live}>
+    <ServerProvider value={server}>
       {/* Not a link: the fragment of the address is the place in the app. */}
       <button type="button" class="skip" onClick={() => document.querySelector<HTMLElement>('h1')?.focus()}>
         Skip to content
       </button>
       <Announcer />
       <div class={inside ? 'shell' : 'shell bare'}>
-        {inside && <Navigation place={place} job={live.job} />}
+        {inside && <Navigation place={place} job={server.job} />}
         <div class="stage">
-          <Banner reached={live.reached} updated={updated} />
-          {live.refused ? (
+          <Banner reached={server.reached} updated={updated} />
+          {server.refused ? (
             <ConnectScreen />
           ) : locked ? (
             <UnlockScreen />
-          ) : live.status ? (
-            <Screen key={keyOf(place)} place={place} />
-          ) : (
+          ) : server.status ? (
+            <ScreenOf key={keyOf(place)} place={place} />
+          ) : server.reached ? (
             // Nothing is asked for before it is known whether the vault is open.
-            <main class="page">{live.reached && <Loading />}</main>
+            <main class="page">
+              <Loading />
+            </main>
+          ) : (
+            <Page title="Loam">{null}</Page>
           )}
         </div>
       </div>
-    </LiveContext.Provider>
+    </ServerProvider>
   );
 }
 
@@ -64,7 +61,7 @@ function keyOf({ screen, path }: Place): string {
   return screen === 'chat' ? screen : [screen, ...path].join('/');
 }
 
-function Screen({ place }: { place: Place }) {
+function ScreenOf({ place }: { place: Place }) {
   const [first, second] = place.path;
   switch (place.screen) {
     case 'home':
@@ -85,6 +82,90 @@ function Screen({ place }: { place: Place }) {
     case 'settings':
       return <SettingsScreen />;
   }
+}
+
+interface NavigationEntry {
+  screen: Screen;
+  label: string;
+  icon: IconName;
+  /** Shown in the side rail only: a phone's bar has room for five. */
+  wideOnly?: boolean;
+}
+
+const entries: readonly NavigationEntry[] = [
+  { screen: 'data', label: 'Data', icon: 'data' },
+  { screen: 'tune', label: 'Tune', icon: 'tune' },
+  { screen: 'chat', label: 'Chat', icon: 'chat' },
+  { screen: 'compare', label: 'Compare', icon: 'compare', wideOnly: true },
+  { screen: 'adapters', label: 'Adapters', icon: 'adapters' },
+  { screen: 'settings', label: 'Settings', icon: 'settings' },
+];
+
+/** A bar at the bottom of a phone, a rail at the side of a wider window. */
+function Navigation({ place, job }: { place: Place; job: Server['job'] }) {
+  const active = job && !isOver(job.state) ? job : undefined;
+  return (
+    <nav class="nav" aria-label="Main">
+      <a class="brand" href={href()} aria-label="Loam, start">
+        <img src="/icons/icon.svg" alt="" width="30" height="30" />
+        <span>Loam</span>
+      </a>
+      <ul>
+        {entries.map(({ screen, label, icon, wideOnly }) => {
+          const here =
+            place.screen === screen ||
+            (screen === 'tune' && place.screen === 'jobs') ||
+            // On a phone, comparing is reached through the chat.
+            (screen === 'chat' && place.screen === 'compare' && matchMedia('(max-width: 859px)').matches);
+          const learning = screen === 'tune' && active !== undefined;
+          return (
+            <li key={screen} class={wideOnly ? 'wide-only' : undefined}>
+              <a
+                href={learning ? href('jobs', active.id) : href(screen)}
+                aria-current={here ? 'page' : undefined}
+                aria-label={learning ? `${label}, a run is in progress` : undefined}
+              >
+                <span class="nav-icon">
+                  <Icon name={icon} />
+                  {learning && <span class={`pulse ${active.state}`} />}
+                </span>
+                <span>{label}</span>
+              </a>
+            </li>
+          );
+        })}
+      </ul>
+      <p class="nav-foot">
+        <Icon name="shield" size={16} /> Nothing leaves this device.
+      </p>
+    </nav>
+  );
+}
+
+/** The server is gone, or the page is of an older version. */
+function Banner({ reached, updated }: { reached: boolean; updated: boolean }) {
+  if (!reached) {
+    return (
+      <div class="banner bad" role="alert">
+        <p>
+          <strong>Loam’s server is not responding.</strong> This page reconnects when it is back; start it with{' '}
+          <code>loam serve</code>.
+        </p>
+        <button type="button" class="button small" onClick={() => dispatchEvent(new Event('loam-retry'))}>
+          Try now
+        </button>
+      </div>
+    );
+  }
+  if (!updated) return null;
+  return (
+    <div class="banner good" role="status">
+      <p>Loam was updated.</p>
+      <button type="button" class="button small" onClick={() => location.reload()}>
+        Load the new page
+      </button>
+    </div>
+  );
 }
 
 function Announcer() {

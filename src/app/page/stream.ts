@@ -1,9 +1,13 @@
+import type { ApiFault } from '../../serve/contract/errors.js';
 import { retryDelay, type SseEvent, SseParser } from '../logic/sse.js';
-import { ApiError, type Fault, headers, isAbort, readFault, tellReach } from './api.js';
+import { ApiError, authorization, isAbort, request, requestInit, tellReach } from './api.js';
 
 /** Event streams of the server: one answer (chat, comparison), or one that is followed for as long as the page is looked at. */
 
-async function* eventsOf(response: Response): AsyncGenerator<SseEvent> {
+const EVENT_STREAM = 'text/event-stream';
+
+/** @param onBytes called whenever something arrives, be it a whole event or not */
+async function* eventsOf(response: Response, onBytes = () => {}): AsyncGenerator<SseEvent> {
   const parser = new SseParser();
   const decoder = new TextDecoder();
   const reader = response.body!.getReader();
@@ -11,6 +15,7 @@ async function* eventsOf(response: Response): AsyncGenerator<SseEvent> {
     for (;;) {
       const { done, value } = await reader.read();
       if (done) return;
+      onBytes();
       yield* parser.push(decoder.decode(value, { stream: true }));
     }
   } finally {
@@ -18,67 +23,55 @@ async function* eventsOf(response: Response): AsyncGenerator<SseEvent> {
   }
 }
 
+/** The last event of a stream that broke off at the server. */
+type ErrorEvent = { type: 'error' } & ApiFault;
+
 /** Asks for one streamed answer. Throws ApiError for a refusal, and for an error within the stream. */
-export async function* ask<T extends object>(
+export async function* ask<T extends { type: string }>(
   path: string,
   body: unknown,
   signal: AbortSignal,
 ): AsyncGenerator<T, void, void> {
-  let response: Response;
-  try {
-    response = await fetch(path, {
-      method: 'POST',
-      headers: { ...headers(), 'Content-Type': 'application/json', Accept: 'text/event-stream' },
-      body: JSON.stringify(body),
-      signal,
-      cache: 'no-store',
-      credentials: 'omit',
-    });
-  } catch (error) {
-    if (isAbort(error)) throw error;
-    tellReach(false, 0);
-    throw new ApiError(0, { message: 'Loam’s server does not answer.' });
-  }
-  tellReach(true, response.status);
-  if (!response.ok) throw new ApiError(response.status, await readFault(response));
+  const response = await request('POST', path, { body, signal, accept: EVENT_STREAM });
   try {
     for await (const { data } of eventsOf(response)) {
       if (data === '[DONE]') return;
-      const event = JSON.parse(data) as T & { type?: string };
-      if (event.type === 'error') throw new ApiError(500, event as Fault);
+      const event = JSON.parse(data) as T | ErrorEvent;
+      if (event.type === 'error') throw new ApiError(500, event as ErrorEvent);
       yield event as Awaited<T>;
     }
   } catch (error) {
     if (isAbort(error) || error instanceof ApiError) throw error;
-    tellReach(false, 0);
+    tellReach(false);
     throw new ApiError(0, { message: 'The answer broke off: the connection to Loam’s server was lost.' });
   }
 }
 
+interface Follower {
+  /** `id` is 0 for an event of this moment only, which is not sent again. */
+  onEvent: (id: number, data: unknown) => void;
+  /** Asked when the server ends the stream: whether that was its end and not a break. */
+  isOver?: () => boolean;
+  /** The server no longer knows the last event: what was made of them must be made anew. */
+  onReset?: () => void;
+}
+
 /** A stream from which nothing came for this long, in milliseconds, is dead, though the browser has not noticed. */
 const SILENCE = 45_000;
+/** Milliseconds: until something wakes the stream. */
+const LONG = 3_600_000;
 
 /**
- * Follows a stream until `stop` is called: connects again after a break, and goes on after the last event that came. While the page is
- * hidden it holds no connection: browsers allow six a server, for all their tabs together, and a phone's battery is small.
+ * Follows a stream until the function that it returns is called: connects again after a break, and goes on after the last event that
+ * came. While the page is hidden it holds no connection: browsers allow six a server, for all their tabs together, and a phone's
+ * battery is small.
  */
-export function follow(
-  path: string,
-  listener: {
-    /** `id` is 0 for an event of this moment only, which is not sent again. */
-    onEvent: (id: number, data: unknown) => void;
-    /** Asked when the server ends the stream: whether that was its end and not a break. */
-    isOver?: () => boolean;
-    onState?: (connected: boolean) => void;
-    /** The server no longer knows the last event: what was made of them must be made anew. */
-    onReset?: () => void;
-  },
-): () => void {
+export function follow(path: string, follower: Follower): () => void {
   let lastId = '';
   let stopped = false;
   let attempt = 0;
   let abort = new AbortController();
-  let wake: () => void = () => {};
+  let wake = () => {};
 
   const sleep = (ms: number) =>
     new Promise<void>((resolve) => {
@@ -95,11 +88,12 @@ export function follow(
       wake();
     } else abort.abort();
   };
-  const onOnline = () => wake();
+  const onRetry = () => wake();
   document.addEventListener('visibilitychange', onVisibility);
-  addEventListener('loam-retry', onOnline);
+  addEventListener('loam-retry', onRetry);
 
-  const once = async () => {
+  /** One connection. @returns whether to try another */
+  const once = async (): Promise<boolean> => {
     abort = new AbortController();
     let timer = 0;
     const alive = () => {
@@ -109,50 +103,39 @@ export function follow(
     alive();
     try {
       const response = await fetch(path, {
-        headers: { ...headers(), Accept: 'text/event-stream', ...(lastId && { 'Last-Event-ID': lastId }) },
+        ...requestInit,
+        headers: { ...authorization(), Accept: EVENT_STREAM, ...(lastId && { 'Last-Event-ID': lastId }) },
         signal: abort.signal,
-        cache: 'no-store',
-        credentials: 'omit',
       });
       tellReach(true, response.status);
       // 4xx: asking again gives the same answer (locked, deleted); the page that asked learns of it by its other calls.
       if (!response.ok) return response.status >= 500;
-      listener.onState?.(true);
       attempt = 0;
-      const parser = new SseParser();
-      const decoder = new TextDecoder();
-      const reader = response.body!.getReader();
-      for (;;) {
-        const { done, value } = await reader.read();
-        if (done) return !listener.isOver?.();
-        alive();
-        for (const event of parser.push(decoder.decode(value, { stream: true }))) {
-          if (event.id) lastId = event.id;
-          if (event.event === 'reset') listener.onReset?.();
-          // "N" or "EPOCH-N": numbers grow within an epoch, and a new epoch begins with a reset.
-          const id = event.own ? Number(/\d+$/.exec(event.id)?.[0] ?? 0) : 0;
-          listener.onEvent(id, JSON.parse(event.data));
-        }
+      for await (const { id, own, event, data } of eventsOf(response, alive)) {
+        if (id) lastId = id;
+        if (event === 'reset') follower.onReset?.();
+        // "N" or "EPOCH-N": numbers grow within an epoch, and a new epoch begins with a reset.
+        follower.onEvent(own ? Number(/\d+$/.exec(id)?.[0] ?? 0) : 0, JSON.parse(data));
       }
+      return !follower.isOver?.();
     } catch (error) {
-      if (!stopped && !isAbort(error)) tellReach(false, 0);
+      if (!stopped && !isAbort(error)) tellReach(false);
       return true;
     } finally {
       clearTimeout(timer);
-      listener.onState?.(false);
     }
   };
 
   void (async () => {
     while (!stopped) {
       if (!visible()) {
-        await sleep(3_600_000);
+        await sleep(LONG);
         continue;
       }
       const again = await once();
       if (stopped || !again) return;
       attempt++;
-      await sleep(visible() ? retryDelay(attempt) : 3_600_000);
+      await sleep(visible() ? retryDelay(attempt) : LONG);
     }
   })();
 
@@ -161,6 +144,6 @@ export function follow(
     abort.abort();
     wake();
     document.removeEventListener('visibilitychange', onVisibility);
-    removeEventListener('loam-retry', onOnline);
+    removeEventListener('loam-retry', onRetry);
   };
 }

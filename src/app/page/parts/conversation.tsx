@@ -1,74 +1,117 @@
 import { useState } from 'preact/hooks';
 import type { Adapter, AdapterVersion } from '../../../serve/contract/adapters.js';
-import type { Conversation } from '../../../serve/contract/chat.js';
-import type { DatasetInfo } from '../../../serve/contract/datasets.js';
 import type { ModelEntry } from '../../../serve/contract/models.js';
-import { call, when } from '../api.js';
-import { announce, go, href } from '../browser.js';
-import { tellChanged, useResource } from '../live.js';
-import { Confirm, Dialog } from './dialogs.js';
-import { Field } from './fields.js';
-import { Fault, Icon } from './layout.js';
+import { call } from '../api.js';
+import { announce, href } from '../browser.js';
+import { tellChanged, useAction, useList } from '../server.js';
+import { IconButton, Select, TextField } from './controls.js';
+import { Dialog } from './dialogs.js';
+import { Fault } from './layout.js';
 
-/** Earlier conversations: a column beside the chat, or with `onClose` a dialog. */
-export function ConversationList({ here, onClose }: { here?: string; onClose?: () => void }) {
-  const { data, error } = useResource(
-    (signal) => call<{ conversations: Conversation[] }>('GET', '/api/conversations', { signal }),
-    ['conversations'],
-  );
-  const [deleting, setDeleting] = useState<Conversation>();
-  const list = data?.conversations ?? [];
-  const content = (
-    <>
-      <Fault error={error} />
-      {data && list.length === 0 && <p class="quiet">No conversations yet.</p>}
-      <ul class="conversations">
-        {list.map((one) => (
-          <li key={one.id} class={one.id === here ? 'here' : undefined}>
-            <a href={href('chat', one.id)} aria-current={one.id === here ? 'true' : undefined} onClick={onClose}>
-              <span class="clamp-1">{one.title}</span>
-              <small class="quiet">{when(one.changedAt)}</small>
-            </a>
-            <button
-              type="button"
-              class="icon-button"
-              aria-label={`Delete the conversation ${one.title}`}
-              onClick={() => setDeleting(one)}
-            >
-              <Icon name="trash" size={18} />
-            </button>
-          </li>
-        ))}
-      </ul>
-      {deleting && (
-        <Confirm
-          title="Delete the conversation"
-          verb="Delete"
-          danger
-          onClose={() => setDeleting(undefined)}
-          onConfirm={async () => {
-            await call('DELETE', `/api/conversations/${deleting.id}`);
-            if (deleting.id === here) go('chat');
-            tellChanged('conversations');
-          }}
-        >
-          <p>“{deleting.title}” is destroyed.</p>
-        </Confirm>
-      )}
-    </>
-  );
-  if (!onClose) {
-    return (
-      <>
-        <h2>Conversations</h2>
-        {content}
-      </>
-    );
-  }
+/** What chat and comparison share: whom one talks to, and what becomes of an answer. */
+
+/** What one talks to: a model, and one version of an adapter of it, or none. */
+export interface Speaker {
+  model: string;
+  version: string | null;
+}
+
+interface ChosenVersion {
+  adapter: Adapter;
+  version: AdapterVersion;
+}
+
+/** Whom one can talk to: the one picked, else the version that is wanted, else the newest in use, else a base model. */
+export function useSpeakers(wanted?: string) {
+  const pending = [useList('adapters'), useList('models')] as const;
+  const [picked, pick] = useState<Speaker>();
+  const adapters = pending[0].data ?? [];
+  const models = (pending[1].data ?? []).filter(({ installed }) => installed);
+  const ready = pending.every(({ data }) => data !== undefined);
+  const speaker = picked ?? chooseSpeaker(adapters, models, wanted);
+  const chosen = versionsOf(adapters).find(({ version }) => version.id === speaker?.version);
+  return { pending: [...pending], ready, adapters, models, speaker, pick, chosen };
+}
+
+function chooseSpeaker(adapters: readonly Adapter[], models: readonly ModelEntry[], wanted?: string) {
+  const all = versionsOf(adapters);
+  const asked = all.find(({ version }) => version.id === wanted);
+  const used = all
+    .filter(({ adapter, version }) => adapter.active === version.id)
+    .sort((a, b) => b.version.createdAt.localeCompare(a.version.createdAt))[0];
+  const chosen = asked ?? used;
+  if (chosen) return speakerOf(chosen, models);
+  return models[0] && { model: models[0].name, version: null };
+}
+
+export function versionsOf(adapters: readonly Adapter[]): ChosenVersion[] {
+  return adapters.flatMap((adapter) => adapter.versions.map((version) => ({ adapter, version })));
+}
+
+/** With the name under which the server knows the base model of the adapter. */
+export function speakerOf({ adapter, version }: ChosenVersion, models: readonly ModelEntry[]): Speaker {
+  const model = models.find((one) => belongsTo(adapter, one))?.name ?? adapter.model.name;
+  return { model, version: version.id };
+}
+
+/** An adapter names its base as the model file calls itself; what it must be is told by the hash. */
+export function belongsTo({ model }: Adapter, { name, sha256 }: ModelEntry): boolean {
+  return sha256 === null ? model.name === name : model.sha256 === sha256;
+}
+
+/** The data set that a version has learnt from, where it is one of the vault. */
+export function sourceOf(chosen: ChosenVersion | undefined): string | undefined {
+  return chosen?.version.datasets.find(({ id }) => id !== undefined)?.id;
+}
+
+interface SpeakerPickerProps {
+  label: string;
+  speaker: Speaker;
+  adapters: readonly Adapter[];
+  models: readonly ModelEntry[];
+  /** The base models stand in the list too. */
+  withBase?: boolean;
+  onChange: (speaker: Speaker) => void;
+}
+
+export function SpeakerPicker({ label, speaker, adapters, models, withBase, onChange }: SpeakerPickerProps) {
+  const keyOf = ({ model, version }: Speaker) => JSON.stringify({ model, version });
   return (
-    <Dialog title="Conversations" onClose={onClose}>
-      {content}
-    </Dialog>
+    <Select label={label} value={keyOf(speaker)} onChange={(key) => onChange(JSON.parse(key) as Speaker)}>
+      {withBase && (
+        <optgroup label="Base models">
+          {models.map(({ name, title }) => (
+            <option key={name} value={keyOf({ model: name, version: null })}>
+              {title}
+            </option>
+          ))}
+        </optgroup>
+      )}
+      {adapters.map((adapter) => (
+        <optgroup key={adapter.id} label={adapter.name}>
+          {adapter.versions.map((version) => (
+            <option key={version.id} value={keyOf(speakerOf({ adapter, version }, models))}>
+              {adapter.name}, version {version.number}
+              {version.id === adapter.active ? ' (in use)' : ''}
+            </option>
+          ))}
+        </optgroup>
+      ))}
+    </Select>
+  );
+}
+
+/** On phones the bar below has one entry for talking; the two ways of it are chosen here. */
+export function ChatTabs({ here }: { here: 'chat' | 'compare' }) {
+  return (
+    <nav class="tabs narrow-only" aria-label="Ways to talk">
+      <a href={href('chat')} aria-current={here === 'chat' ? 'page' : undefined}>
+        Chat
+      </a>
+      <a href={href('compare')} aria-current={here === 'compare' ? 'page' : undefined}>
+        Compare
+      </a>
+    </nav>
   );
 }
 
@@ -79,87 +122,71 @@ interface FeedbackProps {
   dataset?: string;
 }
 
+const ratings = [
+  { rating: 'up', label: 'Good answer' },
+  { rating: 'down', label: 'Bad answer' },
+] as const;
+type Rating = (typeof ratings)[number]['rating'];
+
 /** A thumb for an answer. It becomes a training example only if the person says so, with the words they want. */
-export function Feedback({ prompt, answer, dataset }: FeedbackProps) {
-  const [rating, setRating] = useState<'up' | 'down'>();
+export function Feedback(props: FeedbackProps) {
+  const [rating, setRating] = useState<Rating>();
   const [kept, setKept] = useState(false);
   const [open, setOpen] = useState(false);
-  const rate = (next: 'up' | 'down') => {
-    setRating(next);
-    setOpen(true);
-  };
   return (
     <div class="feedback">
-      <button
-        type="button"
-        class="icon-button"
-        aria-label="Good answer"
-        aria-pressed={rating === 'up'}
-        onClick={() => rate('up')}
-      >
-        <Icon name="up" size={20} />
-      </button>
-      <button
-        type="button"
-        class="icon-button"
-        aria-label="Bad answer"
-        aria-pressed={rating === 'down'}
-        onClick={() => rate('down')}
-      >
-        <Icon name="down" size={20} />
-      </button>
+      {ratings.map((one) => (
+        <IconButton
+          key={one.rating}
+          icon={one.rating}
+          size={20}
+          label={one.label}
+          aria-pressed={rating === one.rating}
+          onClick={() => {
+            setRating(one.rating);
+            setOpen(true);
+          }}
+        />
+      ))}
       {kept && <span class="quiet">kept for the next tuning</span>}
       {open && rating && (
-        <Keep
-          prompt={prompt}
-          answer={answer}
-          rating={rating}
-          dataset={dataset}
-          onClose={() => setOpen(false)}
-          onKept={() => setKept(true)}
-        />
+        <KeepAnswer {...props} rating={rating} onClose={() => setOpen(false)} onKept={() => setKept(true)} />
       )}
     </div>
   );
 }
 
-function Keep({
-  prompt,
-  answer,
-  rating,
-  dataset,
-  onClose,
-  onKept,
-}: FeedbackProps & { rating: 'up' | 'down'; onClose: () => void; onKept: () => void }) {
-  const sets = useResource((signal) => call<{ datasets: DatasetInfo[] }>('GET', '/api/datasets', { signal }), []);
+interface KeepAnswerProps extends FeedbackProps {
+  rating: Rating;
+  onClose: () => void;
+  onKept: () => void;
+}
+
+function KeepAnswer({ prompt, answer, rating, dataset, onClose, onKept }: KeepAnswerProps) {
+  const list = useList('datasets').data ?? [];
   const [text, setText] = useState(rating === 'up' ? answer : '');
   const [target, setTarget] = useState(dataset);
-  const [error, setError] = useState<Error>();
-  const list = sets.data?.datasets ?? [];
+  const { error, run } = useAction();
   const into = list.find(({ id }) => id === target)?.id ?? list[0]?.id;
-  const send = async (keepAsExample: boolean) => {
-    setError(undefined);
-    try {
-      await call('POST', '/api/feedback', {
-        body: {
-          prompt,
-          answer,
-          rating,
-          keepAsExample,
-          ...(keepAsExample && text !== answer && { correction: text }),
-          ...(keepAsExample && into && { dataset: into }),
-        },
-      });
+  const send = (keepAsExample: boolean) =>
+    run(async () => {
+      const correction = keepAsExample && text !== answer && { correction: text };
+      const body = {
+        prompt,
+        answer,
+        rating,
+        keepAsExample,
+        ...correction,
+        ...(keepAsExample && into && { dataset: into }),
+      };
+      await call('POST', '/api/feedback', { body });
       if (keepAsExample) {
         onKept();
         tellChanged('datasets');
         announce('Kept for the next tuning');
       }
       onClose();
-    } catch (caught) {
-      setError(caught as Error);
-    }
-  };
+    });
   return (
     <Dialog
       title={rating === 'up' ? 'A good answer' : 'What should it have said?'}
@@ -167,7 +194,7 @@ function Keep({
       actions={
         <>
           <button type="button" class="button" onClick={() => void send(false)}>
-            Only rate it
+            Only rate
           </button>
           <button type="button" class="button primary" disabled={text.trim() === ''} onClick={() => void send(true)}>
             Keep as example
@@ -175,119 +202,21 @@ function Keep({
         </>
       }
     >
-      <p>Shall this be an example for the next tuning? It is kept, encrypted, with your other examples.</p>
-      <section class="passage question">
+      <p>Keep this as an example for the next tuning? It is stored, encrypted, with your other examples.</p>
+      <section class="passage">
         <h3>Someone asks</h3>
         <p class="prose">{prompt}</p>
       </section>
-      <Field label="The answer to learn">
-        {(ids) => <textarea {...ids} rows={4} value={text} onInput={(event) => setText(event.currentTarget.value)} />}
-      </Field>
+      <TextField label="The answer to learn" rows={4} value={text} onInput={setText} />
       {list.length > 1 && (
-        <Field label="Into the set">
-          {(ids) => (
-            <select {...ids} value={into} onChange={(event) => setTarget(event.currentTarget.value)}>
-              {list.map(({ id, name }) => (
-                <option key={id} value={id}>
-                  {name}
-                </option>
-              ))}
-            </select>
-          )}
-        </Field>
+        <Select
+          label="Add it to"
+          value={into ?? ''}
+          onChange={setTarget}
+          options={list.map(({ id, name }) => ({ value: id, label: name }))}
+        />
       )}
       <Fault error={error} />
     </Dialog>
   );
-}
-
-/** What one talks to: a model, and one version of an adapter of it, or none. */
-export interface Speaker {
-  model: string;
-  version: string | null;
-}
-
-interface VersionPickerProps {
-  label: string;
-  speaker: Speaker | undefined;
-  models: ModelEntry[];
-  adapters: Adapter[];
-  /** The bare models stand in the list too. */
-  withBase: boolean;
-  onChange: (speaker: Speaker) => void;
-}
-
-export function VersionPicker({ label, speaker, models, adapters, withBase, onChange }: VersionPickerProps) {
-  return (
-    <Field label={label}>
-      {(ids) => (
-        <select
-          {...ids}
-          value={speaker ? keyOf(speaker) : ''}
-          onChange={(event) => onChange(JSON.parse(event.currentTarget.value) as Speaker)}
-        >
-          {withBase && (
-            <optgroup label="Bare models">
-              {models.map(({ name, title }) => (
-                <option key={name} value={keyOf({ model: name, version: null })}>
-                  {title}
-                </option>
-              ))}
-            </optgroup>
-          )}
-          {adapters.map((adapter) => (
-            <optgroup key={adapter.id} label={adapter.name}>
-              {adapter.versions.map((version) => (
-                <option key={version.id} value={keyOf({ model: modelOf(adapter, models), version: version.id })}>
-                  {adapter.name}, version {version.number}
-                  {version.id === adapter.active ? ' (in use)' : ''}
-                </option>
-              ))}
-            </optgroup>
-          ))}
-        </select>
-      )}
-    </Field>
-  );
-}
-
-function keyOf({ model, version }: Speaker): string {
-  return JSON.stringify({ model, version });
-}
-
-/** The version asked for, else the one in use that is newest, else the bare model. */
-export function chooseSpeaker(
-  adapters: readonly Adapter[],
-  models: readonly ModelEntry[],
-  wanted?: string,
-): Speaker | undefined {
-  const all = adapters.flatMap((adapter) => adapter.versions.map((version) => ({ adapter, version })));
-  const asked = all.find(({ version }) => version.id === wanted);
-  const used = all
-    .filter(({ adapter, version }) => adapter.active === version.id)
-    .sort((a, b) => b.version.createdAt.localeCompare(a.version.createdAt))[0];
-  const chosen = asked ?? used;
-  if (chosen) return { model: modelOf(chosen.adapter, models), version: chosen.version.id };
-  return models[0] && { model: models[0].name, version: null };
-}
-
-/** An adapter names its base as the model file calls itself; what it must be is told by the hash. */
-export function belongsTo({ model }: Adapter, { name, sha256 }: ModelEntry): boolean {
-  return sha256 === null ? model.name === name : model.sha256 === sha256;
-}
-
-/** The name under which the server knows the base model of an adapter. */
-export function modelOf(adapter: Adapter, models: readonly ModelEntry[]): string {
-  return models.find((model) => belongsTo(adapter, model))?.name ?? adapter.model.name;
-}
-
-export function findVersion(
-  adapters: readonly Adapter[],
-  id: string | null | undefined,
-): { adapter: Adapter; version: AdapterVersion } | undefined {
-  for (const adapter of adapters) {
-    const version = adapter.versions.find((one) => one.id === id);
-    if (version) return { adapter, version };
-  }
-  return undefined;
 }

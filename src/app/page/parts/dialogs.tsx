@@ -1,8 +1,10 @@
 import type { ComponentChildren } from 'preact';
 import { useEffect, useId, useRef, useState } from 'preact/hooks';
-import { Fault, Icon } from './layout.js';
+import { useAction } from '../server.js';
+import { IconButton, TextField } from './controls.js';
+import { Fault } from './layout.js';
 
-interface Props {
+interface DialogProps {
   title: string;
   onClose: () => void;
   children: ComponentChildren;
@@ -12,7 +14,7 @@ interface Props {
 }
 
 /** A dialog of the browser's own: it holds the focus, closes on Escape, and gives the focus back. On phones it comes from below. */
-export function Dialog({ title, onClose, children, actions, wide }: Props) {
+export function Dialog({ title, onClose, children, actions, wide }: DialogProps) {
   const element = useRef<HTMLDialogElement>(null);
   const id = useId();
   useEffect(() => {
@@ -42,9 +44,7 @@ export function Dialog({ title, onClose, children, actions, wide }: Props) {
       <div class="dialog-sheet">
         <header class="dialog-head">
           <h2 id={id}>{title}</h2>
-          <button type="button" class="icon-button" aria-label="Close" onClick={onClose}>
-            <Icon name="close" />
-          </button>
+          <IconButton icon="close" label="Close" onClick={onClose} />
         </header>
         <div class="dialog-body">{children}</div>
         {actions && <footer class="dialog-foot">{actions}</footer>}
@@ -67,19 +67,7 @@ interface ConfirmProps {
 
 /** Asks before something that cannot be undone, or that people should know about first. */
 export function Confirm({ title, children, verb, danger, disabled, onClose, onConfirm }: ConfirmProps) {
-  const [busy, setBusy] = useState(false);
-  const [error, setError] = useState<Error>();
-  const confirm = async () => {
-    setBusy(true);
-    setError(undefined);
-    try {
-      await onConfirm();
-      onClose();
-    } catch (caught) {
-      setError(caught as Error);
-      setBusy(false);
-    }
-  };
+  const { busy, error, run } = useAction();
   return (
     <Dialog
       title={title}
@@ -93,7 +81,7 @@ export function Confirm({ title, children, verb, danger, disabled, onClose, onCo
             type="button"
             class={danger ? 'button danger' : 'button primary'}
             disabled={busy || disabled}
-            onClick={() => void confirm()}
+            onClick={() => void run(onConfirm).then((done) => done && onClose())}
           >
             {busy ? 'One moment…' : verb}
           </button>
@@ -103,5 +91,26 @@ export function Confirm({ title, children, verb, danger, disabled, onClose, onCo
       {children}
       <Fault error={error} />
     </Dialog>
+  );
+}
+
+interface RenameProps {
+  name: string;
+  onClose: () => void;
+  onRename: (name: string) => Promise<void>;
+}
+
+export function Rename({ name, onClose, onRename }: RenameProps) {
+  const [next, setNext] = useState(name);
+  return (
+    <Confirm
+      title="Rename"
+      verb="Rename"
+      disabled={next.trim() === ''}
+      onClose={onClose}
+      onConfirm={() => onRename(next.trim())}
+    >
+      <TextField label="Name" value={next} onInput={setNext} maxLength={120} />
+    </Confirm>
   );
 }

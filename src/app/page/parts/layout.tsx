@@ -1,7 +1,8 @@
 import type { ComponentChildren } from 'preact';
 import { useEffect, useRef, useState } from 'preact/hooks';
-import { ApiError } from '../api.js';
-import { href } from '../browser.js';
+import type { Resource } from '../server.js';
+
+/** What every screen is made of: icons, the frame, what stands where there is nothing yet, faults, progress, figures. */
 
 /** Line icons on a grid of 24, drawn here, so that no font or picture is fetched. */
 const paths = {
@@ -22,7 +23,6 @@ const paths = {
   stop: 'M7 7h10v10H7z',
   pause: 'M9 6v12M15 6v12',
   play: 'M8 5.5v13l11-6.5z',
-  more: 'M6 12h.01M12 12h.01M18 12h.01',
   lock: 'M6 11h12v9H6zM8.5 11V8a3.5 3.5 0 0 1 7 0v3',
   unlock: 'M6 11h12v9H6zM8.5 11V8a3.5 3.5 0 0 1 6.8-1.2',
   trash: 'M5 7h14M10 7V4.5h4V7M7 7l1 13h8l1-13',
@@ -55,7 +55,7 @@ export function Icon({ name, size = 22 }: { name: IconName; size?: number }) {
   );
 }
 
-interface Props {
+interface PageProps {
   title: string;
   /** Where the arrow beside the title leads. */
   back?: string;
@@ -68,7 +68,7 @@ interface Props {
 }
 
 /** The frame of a screen. Coming to it moves the focus to its title, so that a screen reader begins there. */
-export function Page({ title, back, backLabel = 'Back', actions, children, wide, full }: Props) {
+export function Page({ title, back, backLabel = 'Back', actions, children, wide, full }: PageProps) {
   const heading = useRef<HTMLHeadingElement>(null);
   useEffect(() => {
     document.title = `${title} · Loam`;
@@ -85,39 +85,13 @@ export function Page({ title, back, backLabel = 'Back', actions, children, wide,
             <Icon name="back" />
           </a>
         )}
-        <h1 tabIndex={-1} ref={heading}>
+        <h1 class="clamp" tabIndex={-1} ref={heading}>
           {title}
         </h1>
         {actions && <div class="page-actions">{actions}</div>}
       </header>
       {children}
     </main>
-  );
-}
-
-/** What concerns every screen: the server is gone, or the page is of an older version. */
-export function Banner({ reached, updated }: { reached: boolean; updated: boolean }) {
-  if (!reached) {
-    return (
-      <div class="banner bad" role="alert">
-        <p>
-          <strong>Loam’s server does not answer.</strong> This page connects by itself when it is back; start it with{' '}
-          <code>loam serve</code>.
-        </p>
-        <button type="button" class="button small" onClick={() => dispatchEvent(new Event('loam-retry'))}>
-          Try now
-        </button>
-      </div>
-    );
-  }
-  if (!updated) return null;
-  return (
-    <div class="banner" role="status">
-      <p>Loam was updated.</p>
-      <button type="button" class="button small" onClick={() => location.reload()}>
-        Load the new page
-      </button>
-    </div>
   );
 }
 
@@ -136,29 +110,27 @@ export function Soil({ sprout }: { sprout?: boolean }) {
   return (
     <svg class="soil" viewBox="0 0 240 96" preserveAspectRatio="xMidYMax meet" aria-hidden="true" focusable="false">
       {sprout && (
-        <g class="soil-sprout">
+        <g>
           <path class="leaf" d="M120 40a34 34 0 0 1-36-22 34 34 0 0 1 36 22z" />
           <path class="leaf" d="M120 32a36 36 0 0 1 34-26 36 36 0 0 1-34 26z" />
           <path class="stem" d="M120 30v30" />
         </g>
       )}
-      <path class="layer a" d="M-900 58H0c30-7 52 4 88 1s56-8 88-3 46 5 64 1h900v39H-900z" />
-      <path class="layer b" d="M-900 72H0c36 5 58-5 96-2s66 6 92 1 38-3 52 0h900v25H-900z" />
-      <path class="layer c" d="M-900 86H0c32-4 60 3 100 1s70-4 140 0h900v11H-900z" />
+      <path class="a" d="M-900 58H0c30-7 52 4 88 1s56-8 88-3 46 5 64 1h900v39H-900z" />
+      <path class="b" d="M-900 72H0c36 5 58-5 96-2s66 6 92 1 38-3 52 0h900v25H-900z" />
+      <path class="c" d="M-900 86H0c32-4 60 3 100 1s70-4 140 0h900v11H-900z" />
     </svg>
   );
 }
 
-/** What went wrong, in the server's words, and what can be done. Read out at once. */
+/** What went wrong, in the server's words. Read out at once. */
 export function Fault({ error, onRetry }: { error: Error | undefined; onRetry?: () => void }) {
   if (!error) return null;
-  const fix = error instanceof ApiError && error.message.includes(error.fault.fix ?? '\0') ? undefined : fixOf(error);
   return (
     <div class="note bad" role="alert">
       <Icon name="warn" />
       <div>
         <p>{error.message}</p>
-        {fix && <p class="quiet">{fix}</p>}
         {onRetry && (
           <button type="button" class="link" onClick={onRetry}>
             Try again
@@ -167,11 +139,6 @@ export function Fault({ error, onRetry }: { error: Error | undefined; onRetry?: 
       </div>
     </div>
   );
-}
-
-function fixOf(error: Error): string | undefined {
-  const fix = error instanceof ApiError ? error.fault.fix : undefined;
-  return fix && `${fix[0]!.toUpperCase()}${fix.slice(1)}.`;
 }
 
 /** Said only when it takes a while: on loopback most answers come before an eye could read it. */
@@ -186,6 +153,16 @@ export function Loading({ what = 'Loading' }: { what?: string }) {
       {late ? `${what}…` : ''}
     </p>
   );
+}
+
+/** What is being loaded from the server: that it takes a while, or why it failed. Nothing once it is here. */
+export function Pending({ of, what }: { of: Pick<Resource<unknown>, 'data' | 'error' | 'reload'>[]; what?: string }) {
+  const error = of.find((resource) => resource.error)?.error;
+  const retry = () => {
+    for (const resource of of) void resource.reload();
+  };
+  if (error) return <Fault error={error} onRetry={retry} />;
+  return of.every(({ data }) => data !== undefined) ? null : <Loading what={what} />;
 }
 
 /** Progress of something: a share from 0 to 1, or unknown. */
@@ -205,16 +182,35 @@ export function Bar({ share, label }: { share?: number; label: string }) {
   );
 }
 
-/** On phones the bar below has one entry for talking; the two ways of it are chosen here. */
-export function ChatTabs({ here }: { here: 'chat' | 'compare' }) {
+interface CardProps {
+  /** Where it leads. */
+  to: string;
+  title: string;
+  about: ComponentChildren;
+  /** Chips. */
+  children: ComponentChildren;
+}
+
+/** One of a list of things that have screens of their own. */
+export function Card({ to, title, about, children }: CardProps) {
   return (
-    <nav class="tabs narrow-only" aria-label="Ways to talk">
-      <a href={href('chat')} aria-current={here === 'chat' ? 'page' : undefined}>
-        Chat
+    <li>
+      <a class="card" href={to}>
+        <span class="card-title clamp">{title}</span>
+        <span class="quiet">{about}</span>
+        <span class="chips">{children}</span>
+        <Icon name="next" />
       </a>
-      <a href={href('compare')} aria-current={here === 'compare' ? 'page' : undefined}>
-        Compare
-      </a>
-    </nav>
+    </li>
+  );
+}
+
+/** A name and its value, of a list of them (`dl`). */
+export function Entry({ name, children }: { name: string; children: ComponentChildren }) {
+  return (
+    <div>
+      <dt>{name}</dt>
+      <dd>{children}</dd>
+    </div>
   );
 }

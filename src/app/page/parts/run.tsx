@@ -2,12 +2,104 @@ import { useEffect, useId, useRef, useState } from 'preact/hooks';
 import { duration } from '../../../base/format.js';
 import type { DatasetInfo } from '../../../serve/contract/datasets.js';
 import type { Job, JobResult, RunQuote } from '../../../serve/contract/jobs.js';
-import { curveShape } from '../../logic/curve.js';
-import { asChance, type Point } from '../../logic/runView.js';
-import { call, isAbort, roughly, size } from '../api.js';
+import { curveShape } from '../../logic/geometry.js';
+import type { Point } from '../../logic/runView.js';
+import { asChance, roughly, size } from '../../logic/words.js';
+import { call } from '../api.js';
 import { href } from '../browser.js';
-import { useServer } from '../main.js';
-import { Icon } from './layout.js';
+import { useAction, useServer } from '../server.js';
+import { Entry, Icon } from './layout.js';
+
+/** A run in figures: what it would take, its loss as it falls, and what came of it. */
+
+/** Milliseconds without a change before a price is asked for: it costs the device a few seconds of work. */
+const PATIENCE = 700;
+
+interface QuoteCardProps {
+  dataset: DatasetInfo;
+  model: string;
+  options: Record<string, unknown>;
+  /** Options that do not fit have no price. */
+  paused: boolean;
+  onLayers: (layers: number) => void;
+}
+
+/** What a run would take, before it starts. */
+export function QuoteCard({ dataset, model, options, paused, onLayers }: QuoteCardProps) {
+  const { status } = useServer();
+  const [quote, setQuote] = useState<RunQuote>();
+  const [waiting, setWaiting] = useState(!paused);
+  const { error, run } = useAction();
+  const key = JSON.stringify([dataset.id, dataset.examples, dataset.excluded, model, options]);
+  useEffect(() => {
+    if (paused) return;
+    const abort = new AbortController();
+    setWaiting(true);
+    const timer = setTimeout(async () => {
+      const body = { dataset: dataset.id, model, options };
+      const done = await run(async () => {
+        setQuote(await call<RunQuote>('POST', '/api/quote', { body, signal: abort.signal }));
+      });
+      if (abort.signal.aborted) return;
+      if (!done) setQuote(undefined);
+      setWaiting(false);
+    }, PATIENCE);
+    return () => {
+      clearTimeout(timer);
+      abort.abort();
+    };
+  }, [key, paused]);
+
+  const battery = status?.device?.battery;
+  const free = status?.device?.availableMemoryBytes;
+  const tight = quote !== undefined && free !== undefined && quote.memoryBytes > 0.9 * free;
+  return (
+    <section class="sheet quote" aria-label="What it takes" aria-busy={waiting}>
+      <dl class={waiting ? 'figures stale' : 'figures'}>
+        <Entry name="Time">{quote ? roughly(quote.seconds) : '…'}</Entry>
+        <Entry name="Memory">{quote ? size(quote.memoryBytes) : '…'}</Entry>
+        <Entry name="Disk">{quote ? (quote.diskBytes > 0 ? size(quote.diskBytes) : 'almost none') : '…'}</Entry>
+        <Entry name={quote?.energyJoules !== undefined ? 'Energy' : 'Battery'}>{energy(quote, battery)}</Entry>
+      </dl>
+      <p class="quiet" role="status">
+        {waiting
+          ? 'Measuring on this device…'
+          : error
+            ? `No estimate: ${error.message}`
+            : quote &&
+              'At most: tuning ends earlier once it stops improving. You can stop at any time and keep the best so far.'}
+      </p>
+      {tight && (
+        <p class="note warn">
+          That is close to all the memory that is free now ({size(free)}). Close other apps, or adapt fewer layers.
+        </p>
+      )}
+      {quote?.warnings?.map((warning) => (
+        <p key={warning} class="note warn">
+          {warning}
+        </p>
+      ))}
+      {quote?.cheaper && quote.cheaper.length > 0 && (
+        <div class="row">
+          <span class="quiet">Cheaper:</span>
+          {quote.cheaper.map((one) => (
+            <button key={one.layers} type="button" class="button small" onClick={() => onLayers(one.layers)}>
+              {one.layers} layers, {roughly(one.seconds)}, {size(one.memoryBytes)}
+            </button>
+          ))}
+        </div>
+      )}
+    </section>
+  );
+}
+
+/** Joules are kilowatt-hours to nobody; a share of the battery is what a person can weigh. */
+function energy(quote: RunQuote | undefined, battery: { percent: number; charging: boolean } | undefined): string {
+  if (!quote) return '…';
+  if (quote.energyJoules !== undefined) return `${(quote.energyJoules / 3600).toFixed(1)} Wh`;
+  if (battery) return battery.charging ? 'charging' : `${battery.percent}% left`;
+  return 'unknown';
+}
 
 interface CurveProps {
   train: readonly Point[];
@@ -44,19 +136,13 @@ export function Curve({ train, validation, steps }: CurveProps) {
             {shape.y.map(({ place, label }) => (
               <g key={label}>
                 <line class="grid" x1="38" x2={width - 8} y1={place} y2={place} />
-                <text class="tick" x="32" y={place} dy="0.32em" text-anchor="end">
+                <text x="32" y={place} dy="0.32em" text-anchor="end">
                   {label}
                 </text>
               </g>
             ))}
             {shape.x.map(({ place, label }) => (
-              <text
-                key={label}
-                class="tick"
-                x={Math.min(place, width - 4 - label.length * 3.5)}
-                y={HEIGHT - 5}
-                text-anchor="middle"
-              >
+              <text key={label} x={Math.min(place, width - 4 - label.length * 3.5)} y={HEIGHT - 5} text-anchor="middle">
                 {label}
               </text>
             ))}
@@ -89,12 +175,12 @@ export function Curve({ train, validation, steps }: CurveProps) {
             )}
           </svg>
         ) : (
-          <div class="curve-empty">The curve begins with the first step.</div>
+          <div class="curve-empty">The curve starts with the first step.</div>
         )}
       </div>
       <figcaption>
-        <span class="key key-train">loss on your examples</span>
-        <span class="key key-checked">loss on examples kept aside</span>
+        <span class="key">loss on your examples</span>
+        <span class="key key-checked">loss on held-out examples</span>
       </figcaption>
     </figure>
   );
@@ -103,11 +189,11 @@ export function Curve({ train, validation, steps }: CurveProps) {
 function describe(train: readonly Point[], validation: readonly Point[]): string {
   const parts: string[] = [];
   if (train.length > 0) {
-    parts.push(`Loss on your examples from ${train[0]!.y.toFixed(2)} to ${train.at(-1)!.y.toFixed(2)}.`);
+    parts.push(`Loss on your examples: from ${train[0]!.y.toFixed(2)} to ${train.at(-1)!.y.toFixed(2)}.`);
   }
   if (validation.length > 0) {
     const best = Math.min(...validation.map(({ y }) => y));
-    parts.push(`On examples kept aside, the best so far is ${best.toFixed(3)}.`);
+    parts.push(`The best held-out loss so far is ${best.toFixed(3)}.`);
   }
   return parts.join(' ');
 }
@@ -116,153 +202,35 @@ function describe(train: readonly Point[], validation: readonly Point[]): string
 export function NllBars({ base, adapted, on }: { base: number; adapted: number; on?: string }) {
   const most = Math.max(base, adapted, 1e-6);
   const drop = base > 0 ? Math.round((100 * (base - adapted)) / base) : 0;
+  const bar = (nll: number, kind: string) => (
+    <>
+      <span class="nll-track">
+        <span class={`nll-bar ${kind}`} style={{ width: `${(100 * nll) / most}%` }} />
+      </span>
+      <span class="nll-value">{nll.toFixed(3)}</span>
+    </>
+  );
   return (
     <figure class="nll">
       <figcaption>
-        Loss on answers it had not seen{on ? ` (${on})` : ''}: less is better.{' '}
-        <strong>{drop >= 0 ? `${drop} % less` : `${-drop} % more`}</strong> than the bare model.
+        Loss on {on ?? 'held-out examples'}; lower is better.{' '}
+        <strong>{drop >= 0 ? `${drop}% lower` : `${-drop}% higher`}</strong> than the base model.
       </figcaption>
       <dl>
-        <div>
-          <dt>Bare model</dt>
-          <dd>
-            <span class="nll-track">
-              <span class="nll-bar base" style={{ width: `${(100 * base) / most}%` }} />
-            </span>
-            <span class="nll-value">{base.toFixed(3)}</span>
-          </dd>
-        </div>
-        <div>
-          <dt>With your adapter</dt>
-          <dd>
-            <span class="nll-track">
-              <span class="nll-bar adapted" style={{ width: `${(100 * adapted) / most}%` }} />
-            </span>
-            <span class="nll-value">{adapted.toFixed(3)}</span>
-          </dd>
-        </div>
+        <Entry name="Base model">{bar(base, 'base')}</Entry>
+        <Entry name="With your adapter">{bar(adapted, 'adapted')}</Entry>
       </dl>
       <p class="quiet">
-        It gives the right next word a chance of {asChance(adapted)}; the bare model {asChance(base)}.
+        It gives the right next word a chance of {asChance(adapted)}; the base model gives it {asChance(base)}.
       </p>
     </figure>
   );
 }
 
-interface QuoteCardProps {
-  dataset: DatasetInfo;
-  model: string;
-  options: Record<string, unknown>;
-  /** Options that do not fit have no price. */
-  paused: boolean;
-  onLayers: (layers: number) => void;
-}
-
-/** Milliseconds without a change before a price is asked for: it costs the device a few seconds of work. */
-const PATIENCE = 700;
-
-/** What a run would take, before it starts. */
-export function QuoteCard({ dataset, model, options, paused, onLayers }: QuoteCardProps) {
-  const { status } = useServer();
-  const [quote, setQuote] = useState<RunQuote>();
-  const [error, setError] = useState<Error>();
-  const [busy, setBusy] = useState(!paused);
-  const key = JSON.stringify([dataset.id, dataset.examples, dataset.excluded, model, options]);
-  useEffect(() => {
-    if (paused) return;
-    const abort = new AbortController();
-    setBusy(true);
-    setError(undefined);
-    const timer = setTimeout(async () => {
-      try {
-        setQuote(
-          await call<RunQuote>('POST', '/api/quote', {
-            body: { dataset: dataset.id, model, options },
-            signal: abort.signal,
-          }),
-        );
-      } catch (caught) {
-        if (isAbort(caught)) return;
-        setQuote(undefined);
-        setError(caught as Error);
-      }
-      setBusy(false);
-    }, PATIENCE);
-    return () => {
-      clearTimeout(timer);
-      abort.abort();
-    };
-  }, [key, paused]);
-
-  const battery = status?.device?.battery;
-  const free = status?.device?.availableMemoryBytes;
-  const tight = quote !== undefined && free !== undefined && quote.memoryBytes > 0.9 * free;
-  return (
-    <section class="sheet quote" aria-label="What it takes" aria-busy={busy}>
-      <dl class={busy ? 'figures stale' : 'figures'}>
-        <div>
-          <dt>Time</dt>
-          <dd>{quote ? roughly(quote.seconds) : '…'}</dd>
-        </div>
-        <div>
-          <dt>Memory</dt>
-          <dd>{quote ? size(quote.memoryBytes) : '…'}</dd>
-        </div>
-        <div>
-          <dt>Disk</dt>
-          <dd>{quote ? (quote.diskBytes > 0 ? size(quote.diskBytes) : 'next to none') : '…'}</dd>
-        </div>
-        <div>
-          <dt>{quote?.energyJoules !== undefined ? 'Energy' : 'Battery'}</dt>
-          <dd>{energy(quote, battery)}</dd>
-        </div>
-      </dl>
-      <p class="quiet" role="status">
-        {busy
-          ? 'Measuring on this device…'
-          : error
-            ? `No estimate: ${error.message}`
-            : quote &&
-              'At most; it ends earlier when nothing more is gained. You can stop at any time and keep the best so far.'}
-      </p>
-      {tight && (
-        <p class="note warn">
-          <span>
-            That is close to all the memory that is free now ({size(free)}). Close other apps, or adapt fewer layers:
-          </span>
-        </p>
-      )}
-      {quote?.warnings?.map((warning) => (
-        <p key={warning} class="note warn">
-          <span>{warning}</span>
-        </p>
-      ))}
-      {quote?.cheaper && quote.cheaper.length > 0 && (
-        <div class="cheaper">
-          <span class="quiet">Cheaper:</span>
-          {quote.cheaper.map((one) => (
-            <button key={one.layers} type="button" class="button small" onClick={() => onLayers(one.layers)}>
-              {one.layers} layers, {roughly(one.seconds)}, {size(one.memoryBytes)}
-            </button>
-          ))}
-        </div>
-      )}
-    </section>
-  );
-}
-
-/** Joules are kilowatt-hours to nobody; a share of the battery is what a person can weigh. */
-function energy(quote: RunQuote | undefined, battery: { percent: number; charging: boolean } | undefined): string {
-  if (!quote) return '…';
-  if (quote.energyJoules !== undefined) return `${(quote.energyJoules / 3600).toFixed(1)} Wh`;
-  if (battery) return battery.charging ? 'charging' : `${battery.percent} % left`;
-  return 'not told here';
-}
-
 const measured = {
-  heldout: 'examples held out',
-  validation: 'examples it has not learnt from',
-  train: 'the examples themselves, too few to keep any aside',
+  heldout: 'your test set',
+  validation: 'held-out examples',
+  train: 'the training examples, which were too few to hold any out',
 } as const;
 
 export function ResultCard({ adapter, result }: { adapter: Job['adapter']; result: JobResult }) {
@@ -271,7 +239,7 @@ export function ResultCard({ adapter, result }: { adapter: Job['adapter']; resul
       <h2>It has learnt</h2>
       <NllBars base={result.nll.base} adapted={result.nll.adapted} on={measured[result.measuredOn]} />
       <p class="quiet">
-        {duration(result.seconds)}, at most {size(result.peakRssBytes)} of memory; the adapter takes{' '}
+        Took {duration(result.seconds)} and at most {size(result.peakRssBytes)} of memory; the adapter is{' '}
         {size(result.bytes)}.
       </p>
       <div class="row">

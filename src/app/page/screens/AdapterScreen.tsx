@@ -1,70 +1,51 @@
 import { useRef, useState } from 'preact/hooks';
-import type { Adapter, AdapterVersion } from '../../../serve/contract/adapters.js';
-import { call, plural, size, upload, when } from '../api.js';
+import type { AdapterVersion } from '../../../serve/contract/adapters.js';
+import { plural, size, when } from '../../logic/words.js';
+import { call, upload } from '../api.js';
 import { announce, go, href, replace } from '../browser.js';
-import { tellChanged, useResource } from '../live.js';
-import { useServer } from '../main.js';
-import { Confirm } from '../parts/dialogs.js';
-import { Field } from '../parts/fields.js';
-import { Bar, Empty, Fault, Icon, Loading, Page } from '../parts/layout.js';
-import { ExportDialog, VersionCard } from '../parts/version.js';
+import { IconButton, TextField } from '../parts/controls.js';
+import { Confirm, Rename } from '../parts/dialogs.js';
+import { Bar, Card, Empty, Fault, Icon, Page, Pending } from '../parts/layout.js';
+import { ExportDialog, VersionCard } from '../parts/versions.js';
+import { tellChanged, useAction, useList, useServer } from '../server.js';
 
 type Open =
   | { what: 'note' | 'export' | 'delete-version'; version: AdapterVersion }
   | { what: 'delete' | 'rename'; version?: undefined };
 
-/** The versions of one adapter, newest on top, as layers that were laid on the bare model. */
+/** The versions of one adapter, newest on top, as layers that were laid on the base model. */
 export function AdapterScreen({ id }: { id: string }) {
-  const { data, error, reload } = useResource(
-    (signal) => call<{ adapters: Adapter[] }>('GET', '/api/adapters', { signal }),
-    ['adapters'],
-  );
+  const adapters = useList('adapters');
   const [open, setOpen] = useState<Open>();
-  const [failed, setFailed] = useState<Error>();
-  const [text, setText] = useState('');
-  const adapter = data?.adapters.find((one) => one.id === id);
-  if (!data || !adapter) {
+  const [note, setNote] = useState('');
+  const { error: failed, run } = useAction();
+  const adapter = adapters.data?.find((one) => one.id === id);
+  if (!adapter) {
     return (
       <Page title="Adapter" back={href('adapters')}>
-        <Fault error={error} onRetry={() => void reload()} />
-        {!error && !data && <Loading />}
-        {data && <p>This adapter is not here any more.</p>}
+        <Pending of={[adapters]} />
+        {adapters.data && <p>This adapter no longer exists.</p>}
       </Page>
     );
   }
   const path = `/api/adapters/${id}`;
-  const use = async (version: AdapterVersion | null) => {
-    setFailed(undefined);
-    try {
-      await call('PATCH', path, { body: { active: version?.id ?? null } });
-      tellChanged('adapters');
-      announce(version ? `Version ${version.number} is in use` : 'The bare model is in use');
-    } catch (caught) {
-      setFailed(caught as Error);
-    }
-  };
-  const change = (method: string, where: string, body: unknown) => async () => {
-    await call(method, where, body === undefined ? undefined : { body });
+  const change = async (method: string, where: string, body?: object) => {
+    await call(method, where, { body });
     tellChanged('adapters');
   };
+  const use = (version: AdapterVersion | null) =>
+    run(async () => {
+      await change('PATCH', path, { active: version?.id ?? null });
+      announce(version ? `Version ${version.number} is in use` : 'The base model is in use');
+    });
+  const close = () => setOpen(undefined);
   const current = adapter.versions.find((version) => version.id === adapter.active);
+  const alone = adapter.versions.length === 1;
   return (
     <Page
       title={adapter.name}
       back={href('adapters')}
-      actions={
-        <button
-          type="button"
-          class="icon-button"
-          aria-label="Rename"
-          onClick={() => {
-            setText(adapter.name);
-            setOpen({ what: 'rename' });
-          }}
-        >
-          <Icon name="edit" />
-        </button>
-      }
+      actions={<IconButton icon="edit" label="Rename" onClick={() => setOpen({ what: 'rename' })} />}
     >
       <p class="quiet lead">For {adapter.model.name}</p>
       <Fault error={failed} />
@@ -74,12 +55,10 @@ export function AdapterScreen({ id }: { id: string }) {
             key={version.id}
             version={version}
             parent={adapter.versions.find(({ id: other }) => other === version.parent)?.number}
-            state={
-              version.id === adapter.active ? 'used' : current && version.number < current.number ? 'older' : 'newer'
-            }
+            state={version === current ? 'used' : current && version.number < current.number ? 'older' : 'newer'}
             onUse={() => void use(version)}
             onNote={() => {
-              setText(version.note ?? '');
+              setNote(version.note ?? '');
               setOpen({ what: 'note', version });
             }}
             onExport={() => setOpen({ what: 'export', version })}
@@ -88,7 +67,7 @@ export function AdapterScreen({ id }: { id: string }) {
         ))}
         <li class={adapter.active === null ? 'layer bedrock used' : 'layer bedrock'}>
           <div class="layer-head">
-            <h2>Bare model</h2>
+            <h2>Base model</h2>
             {adapter.active === null ? (
               <span class="chip good">in use</span>
             ) : (
@@ -97,7 +76,7 @@ export function AdapterScreen({ id }: { id: string }) {
               </button>
             )}
           </div>
-          <p class="quiet">Everything below your versions; it is never changed.</p>
+          <p class="quiet">What your versions are laid on; it is never changed.</p>
         </li>
       </ol>
       <button type="button" class="link danger" onClick={() => setOpen({ what: 'delete' })}>
@@ -108,51 +87,29 @@ export function AdapterScreen({ id }: { id: string }) {
         <Confirm
           title={`Note on version ${open.version.number}`}
           verb="Save"
-          onClose={() => setOpen(undefined)}
-          onConfirm={change('PATCH', `${path}/versions/${open.version.id}`, { note: text })}
+          onClose={close}
+          onConfirm={() => change('PATCH', `${path}/versions/${open.version.id}`, { note })}
         >
-          <Field label="Note">
-            {(ids) => <textarea {...ids} rows={4} value={text} onInput={(e) => setText(e.currentTarget.value)} />}
-          </Field>
+          <TextField label="Note" rows={4} value={note} onInput={setNote} />
         </Confirm>
       )}
       {open?.what === 'rename' && (
-        <Confirm
-          title="Rename"
-          verb="Rename"
-          disabled={text.trim() === ''}
-          onClose={() => setOpen(undefined)}
-          onConfirm={change('PATCH', path, { name: text.trim() })}
-        >
-          <Field label="Name">
-            {(ids) => (
-              <input
-                {...ids}
-                type="text"
-                maxLength={120}
-                value={text}
-                onInput={(e) => setText(e.currentTarget.value)}
-              />
-            )}
-          </Field>
-        </Confirm>
+        <Rename name={adapter.name} onClose={close} onRename={(name) => change('PATCH', path, { name })} />
       )}
-      {open?.what === 'export' && (
-        <ExportDialog adapter={adapter} version={open.version} onClose={() => setOpen(undefined)} />
-      )}
+      {open?.what === 'export' && <ExportDialog adapter={adapter} version={open.version} onClose={close} />}
       {open?.what === 'delete-version' && (
         <Confirm
           title={`Delete version ${open.version.number}`}
           verb="Delete"
           danger
-          onClose={() => setOpen(undefined)}
+          onClose={close}
           onConfirm={async () => {
-            await change('DELETE', `${path}/versions/${open.version.id}`, undefined)();
-            if (adapter.versions.length === 1) replace('adapters');
+            await change('DELETE', `${path}/versions/${open.version.id}`);
+            if (alone) replace('adapters');
           }}
         >
-          <p>Its key is destroyed, so nobody can bring it back.</p>
-          {adapter.versions.length === 1 && <p>It is the only version: the adapter goes with it.</p>}
+          <p>Its key is destroyed, so nobody can restore it.</p>
+          {alone && <p>It is the only version: the adapter is deleted with it.</p>}
         </Confirm>
       )}
       {open?.what === 'delete' && (
@@ -160,9 +117,9 @@ export function AdapterScreen({ id }: { id: string }) {
           title={`Delete “${adapter.name}”`}
           verb="Delete"
           danger
-          onClose={() => setOpen(undefined)}
+          onClose={close}
           onConfirm={async () => {
-            await change('DELETE', path, undefined)();
+            await change('DELETE', path);
             replace('adapters');
           }}
         >
@@ -175,39 +132,27 @@ export function AdapterScreen({ id }: { id: string }) {
 
 export function AdaptersScreen() {
   const { status } = useServer();
-  const { data, error, reload } = useResource(
-    (signal) => call<{ adapters: Adapter[] }>('GET', '/api/adapters', { signal }),
-    ['adapters'],
-  );
+  const adapters = useList('adapters');
   const input = useRef<HTMLInputElement>(null);
-  const [share, setShare] = useState<number>();
-  const [failed, setFailed] = useState<Error>();
-  const take = async (file: File) => {
-    setFailed(undefined);
-    setShare(0);
-    try {
+  const [share, setShare] = useState(0);
+  const { busy, error, run } = useAction();
+  const take = (file: File) =>
+    run(async () => {
+      setShare(0);
       const name = encodeURIComponent(file.name.replace(/\.gguf$/i, ''));
       const model = encodeURIComponent(status?.model.name ?? '');
       const path = `/api/adapters/import?name=${name}&model=${model}`;
-      const made = await upload<AdapterVersion & { adapter: string }>(
-        path,
-        file,
-        setShare,
-        new AbortController().signal,
-      );
+      const { signal } = new AbortController();
+      const made = await upload<AdapterVersion & { adapter: string }>(path, file, setShare, signal);
       tellChanged('adapters');
       announce(`${file.name} is imported`);
       go('adapters', made.adapter);
-    } catch (caught) {
-      setFailed(caught as Error);
-    }
-    setShare(undefined);
-  };
+    });
   return (
     <Page
       title="Adapters"
       actions={
-        <button type="button" class="button" disabled={share !== undefined} onClick={() => input.current!.click()}>
+        <button type="button" class="button" disabled={busy} onClick={() => input.current!.click()}>
           <Icon name="import" /> Import
         </button>
       }
@@ -223,15 +168,13 @@ export function AdaptersScreen() {
           if (file) void take(file);
         }}
       />
-      {share !== undefined && <Bar share={share < 1 ? share : undefined} label="Importing" />}
-      <Fault error={failed} />
-      <Fault error={error} onRetry={() => void reload()} />
-      {!data && !error && <Loading />}
-      {data?.adapters.length === 0 && (
+      {busy && <Bar share={share < 1 ? share : undefined} label="Importing" />}
+      <Fault error={error} />
+      <Pending of={[adapters]} />
+      {adapters.data?.length === 0 && (
         <Empty title="No adapters yet" sprout>
           <p>
-            An adapter is what a model has learnt from you: a small file that lies beside the model and can be taken off
-            again.
+            An adapter is what a model has learnt from you: a small file beside the model, which can be taken off again.
           </p>
           <a class="button primary" href={href('tune')}>
             <Icon name="tune" /> Tune
@@ -239,31 +182,29 @@ export function AdaptersScreen() {
         </Empty>
       )}
       <ul class="cards">
-        {data?.adapters.map((adapter) => {
+        {adapters.data?.map((adapter) => {
+          const [newest] = adapter.versions;
           const active = adapter.versions.find(({ id }) => id === adapter.active);
-          const nll = (active ?? adapter.versions[0])?.metrics?.nll;
+          const nll = (active ?? newest)?.metrics?.nll;
           return (
-            <li key={adapter.id}>
-              <a class="card" href={href('adapters', adapter.id)}>
-                <span class="card-title">{adapter.name}</span>
-                <span class="quiet">
-                  {plural(adapter.versions.length, 'version')} · {adapter.model.name}
-                  {adapter.versions[0] && ` · ${when(adapter.versions[0].createdAt)}`}
+            <Card
+              key={adapter.id}
+              to={href('adapters', adapter.id)}
+              title={adapter.name}
+              about={[plural(adapter.versions.length, 'version'), adapter.model.name, newest && when(newest.createdAt)]
+                .filter(Boolean)
+                .join(' · ')}
+            >
+              <span class={active ? 'chip good' : 'chip'}>
+                {active ? `version ${active.number} in use` : 'base model in use'}
+              </span>
+              {nll && (
+                <span class="chip">
+                  loss {nll.base.toFixed(2)} → {nll.adapted.toFixed(2)}
                 </span>
-                <span class="chips">
-                  <span class={active ? 'chip good' : 'chip'}>
-                    {active ? `version ${active.number} in use` : 'bare model in use'}
-                  </span>
-                  {nll && (
-                    <span class="chip">
-                      loss {nll.base.toFixed(2)} → {nll.adapted.toFixed(2)}
-                    </span>
-                  )}
-                  <span class="chip">{size(adapter.versions.reduce((sum, one) => sum + one.bytes, 0))}</span>
-                </span>
-                <Icon name="next" />
-              </a>
-            </li>
+              )}
+              <span class="chip">{size(adapter.versions.reduce((sum, one) => sum + one.bytes, 0))}</span>
+            </Card>
           );
         })}
       </ul>

@@ -1,34 +1,24 @@
 import { useEffect, useRef, useState } from 'preact/hooks';
-import type { Adapter } from '../../../serve/contract/adapters.js';
-import type { ChatEvent, WholeConversation } from '../../../serve/contract/chat.js';
+import type { ChatEvent, Conversation, WholeConversation } from '../../../serve/contract/chat.js';
 import type { Message } from '../../../serve/contract/datasets.js';
-import type { ModelEntry } from '../../../serve/contract/models.js';
+import { when } from '../../logic/words.js';
 import { call, isAbort } from '../api.js';
-import { announce, href } from '../browser.js';
-import { tellChanged, useResource } from '../live.js';
-import {
-  ConversationList,
-  chooseSpeaker,
-  Feedback,
-  findVersion,
-  type Speaker,
-  VersionPicker,
-} from '../parts/conversation.js';
-import { ChatTabs, Empty, Fault, Icon, Loading, Page } from '../parts/layout.js';
+import { announce, go, href } from '../browser.js';
+import { IconButton } from '../parts/controls.js';
+import { ChatTabs, Feedback, SpeakerPicker, sourceOf, useSpeakers } from '../parts/conversation.js';
+import { Confirm, Dialog } from '../parts/dialogs.js';
+import { Empty, Fault, Icon, Loading, Page, Pending } from '../parts/layout.js';
+import { tellChanged, useList } from '../server.js';
 import { ask } from '../stream.js';
 
+/** @param version what to talk to where nothing was picked: an adapter's version */
 export function ChatScreen({ conversation, version }: { conversation?: string; version?: string }) {
-  const adapters = useResource(
-    (signal) => call<{ adapters: Adapter[] }>('GET', '/api/adapters', { signal }),
-    ['adapters'],
-  );
-  const models = useResource((signal) => call<{ models: ModelEntry[] }>('GET', '/api/models', { signal }), ['models']);
+  const { pending, ready, adapters, models, speaker, pick, chosen } = useSpeakers(version);
   const [messages, setMessages] = useState<Message[]>([]);
   const [draft, setDraft] = useState('');
-  const [picked, setPicked] = useState<Speaker>();
   const [streaming, setStreaming] = useState<string>();
   const [error, setError] = useState<Error>();
-  const [lists, setLists] = useState(false);
+  const [listing, setListing] = useState(false);
   const [loading, setLoading] = useState(false);
   const running = useRef<AbortController | undefined>(undefined);
   /** The conversation that the messages on screen belong to. */
@@ -36,21 +26,25 @@ export function ChatScreen({ conversation, version }: { conversation?: string; v
   const end = useRef<HTMLDivElement>(null);
   const box = useRef<HTMLTextAreaElement>(null);
 
+  /** Leaves the conversation on screen for another one, or for none. */
+  const leaveFor = (next: string | undefined) => {
+    running.current?.abort();
+    current.current = next;
+    setStreaming(undefined);
+    setMessages([]);
+    setError(undefined);
+  };
   useEffect(() => () => running.current?.abort(), []);
   useEffect(() => {
     if (conversation === current.current) return;
-    running.current?.abort();
-    setStreaming(undefined);
-    current.current = conversation;
-    setError(undefined);
-    setMessages([]);
+    leaveFor(conversation);
     if (!conversation) return;
     const abort = new AbortController();
     setLoading(true);
     call<WholeConversation>('GET', `/api/conversations/${conversation}`, { signal: abort.signal })
       .then((kept) => {
         setMessages(kept.messages);
-        setPicked({ model: kept.model, version: kept.version });
+        pick({ model: kept.model, version: kept.version });
         setLoading(false);
       })
       .catch((caught) => {
@@ -65,12 +59,7 @@ export function ChatScreen({ conversation, version }: { conversation?: string; v
     if (streaming === undefined || room < 160) end.current?.scrollIntoView({ block: 'end' });
   }, [messages, streaming]);
 
-  const list = adapters.data?.adapters ?? [];
-  const present = models.data?.models.filter((model) => model.installed) ?? [];
-  const speaker = picked ?? chooseSpeaker(list, present, version);
-  const chosen = findVersion(list, speaker?.version);
-  const who = chosen?.adapter.name ?? present.find(({ name }) => name === speaker?.model)?.title ?? 'the model';
-  const source = chosen?.version.datasets.find(({ id }) => id !== undefined)?.id;
+  const who = chosen?.adapter.name ?? models.find(({ name }) => name === speaker?.model)?.title ?? 'the model';
 
   const send = async () => {
     const message = draft.trim();
@@ -80,7 +69,8 @@ export function ChatScreen({ conversation, version }: { conversation?: string; v
     setError(undefined);
     setDraft('');
     const before = messages;
-    setMessages([...before, { role: 'user', content: message }]);
+    const asked: Message[] = [...before, { role: 'user', content: message }];
+    setMessages(asked);
     setStreaming('');
     let text = '';
     try {
@@ -107,31 +97,25 @@ export function ChatScreen({ conversation, version }: { conversation?: string; v
       }
     }
     if (running.current !== abort) return;
-    if (text !== '') setMessages([...before, { role: 'user', content: message }, { role: 'assistant', content: text }]);
+    if (text !== '') setMessages([...asked, { role: 'assistant', content: text }]);
     setStreaming(undefined);
     tellChanged('conversations');
     box.current?.focus();
   };
 
-  if (!adapters.data || !models.data) {
+  if (!ready || !speaker) {
     return (
       <Page title="Chat">
         <ChatTabs here="chat" />
-        <Fault error={adapters.error ?? models.error} onRetry={() => void adapters.reload()} />
-        {!adapters.error && <Loading />}
-      </Page>
-    );
-  }
-  if (!speaker) {
-    return (
-      <Page title="Chat">
-        <ChatTabs here="chat" />
-        <Empty title="No model yet">
-          <p>There is nobody to talk to before a model is here.</p>
-          <a class="button primary" href={href()}>
-            Begin
-          </a>
-        </Empty>
+        <Pending of={pending} />
+        {ready && (
+          <Empty title="No model yet">
+            <p>Download a model to talk to it.</p>
+            <a class="button primary" href={href()}>
+              Get started
+            </a>
+          </Empty>
+        )}
       </Page>
     );
   }
@@ -142,24 +126,13 @@ export function ChatScreen({ conversation, version }: { conversation?: string; v
       wide
       actions={
         <>
-          <button
-            type="button"
-            class="icon-button narrow-only"
-            aria-label="Conversations"
-            onClick={() => setLists(true)}
-          >
-            <Icon name="history" />
-          </button>
+          <IconButton icon="history" label="Conversations" class="narrow-only" onClick={() => setListing(true)} />
           <a
             class="icon-button"
             href={href('chat')}
             aria-label="New conversation"
             onClick={() => {
-              current.current = undefined;
-              running.current?.abort();
-              setStreaming(undefined);
-              setMessages([]);
-              setError(undefined);
+              leaveFor(undefined);
               box.current?.focus();
             }}
           >
@@ -171,24 +144,23 @@ export function ChatScreen({ conversation, version }: { conversation?: string; v
       <ChatTabs here="chat" />
       <div class="chat">
         <aside class="wide-only chat-list">
+          <h2>Conversations</h2>
           <ConversationList here={conversation} />
         </aside>
         <div class="chat-main">
-          <VersionPicker
+          <SpeakerPicker
             label="Talk to"
             speaker={speaker}
-            models={present}
-            adapters={list}
+            models={models}
+            adapters={adapters}
             withBase
-            onChange={setPicked}
+            onChange={pick}
           />
           <ol class="messages" aria-label="Conversation" aria-busy={streaming !== undefined}>
             {messages.length === 0 && !loading && streaming === undefined && (
               <li class="messages-empty">
-                <p>
-                  Ask {chosen ? <strong>{chosen.adapter.name}</strong> : 'the bare model'} something. The conversation
-                  is kept encrypted, on this device.
-                </p>
+                Ask {chosen ? <strong>{chosen.adapter.name}</strong> : 'the base model'} something. The conversation is
+                kept on this device, encrypted.
               </li>
             )}
             {loading && <Loading />}
@@ -197,7 +169,7 @@ export function ChatScreen({ conversation, version }: { conversation?: string; v
                 <span class="unseen">{message.role === 'user' ? 'You' : who}: </span>
                 <p class="prose">{message.content}</p>
                 {message.role === 'assistant' && i > 0 && (
-                  <Feedback prompt={messages[i - 1]!.content} answer={message.content} dataset={source} />
+                  <Feedback prompt={messages[i - 1]!.content} answer={message.content} dataset={sourceOf(chosen)} />
                 )}
               </li>
             ))}
@@ -208,7 +180,7 @@ export function ChatScreen({ conversation, version }: { conversation?: string; v
             )}
           </ol>
           <Fault error={error} />
-          <div ref={end} class="chat-end" />
+          <div ref={end} />
           <form
             class="composer"
             onSubmit={(event) => {
@@ -233,35 +205,69 @@ export function ChatScreen({ conversation, version }: { conversation?: string; v
               }}
               onKeyDown={(event) => {
                 // On a phone the Enter key of the keyboard breaks lines; with a mouse and a real keyboard it sends.
-                if (
-                  event.key === 'Enter' &&
-                  !event.shiftKey &&
-                  !event.isComposing &&
-                  matchMedia('(pointer: fine)').matches
-                ) {
+                const plain = event.key === 'Enter' && !event.shiftKey && !event.isComposing;
+                if (plain && matchMedia('(pointer: fine)').matches) {
                   event.preventDefault();
                   void send();
                 }
               }}
             />
             {streaming === undefined ? (
-              <button type="submit" class="icon-button send" aria-label="Send" disabled={draft.trim() === ''}>
-                <Icon name="send" />
-              </button>
+              <IconButton icon="send" label="Send" type="submit" class="send" disabled={draft.trim() === ''} />
             ) : (
-              <button
-                type="button"
-                class="icon-button send"
-                aria-label="Stop the answer"
-                onClick={() => running.current?.abort()}
-              >
-                <Icon name="stop" />
-              </button>
+              <IconButton icon="stop" label="Stop the answer" class="send" onClick={() => running.current?.abort()} />
             )}
           </form>
         </div>
       </div>
-      {lists && <ConversationList here={conversation} onClose={() => setLists(false)} />}
+      {listing && (
+        <Dialog title="Conversations" onClose={() => setListing(false)}>
+          <ConversationList here={conversation} onLeave={() => setListing(false)} />
+        </Dialog>
+      )}
     </Page>
+  );
+}
+
+/** Earlier conversations; `onLeave` is called when one is opened. */
+function ConversationList({ here, onLeave }: { here?: string; onLeave?: () => void }) {
+  const list = useList('conversations');
+  const [deleting, setDeleting] = useState<Conversation>();
+  return (
+    <>
+      <Fault error={list.error} />
+      {list.data?.length === 0 && <p class="quiet">No conversations yet.</p>}
+      <ul class="conversations">
+        {list.data?.map((one) => (
+          <li key={one.id} class={one.id === here ? 'here' : undefined}>
+            <a href={href('chat', one.id)} aria-current={one.id === here ? 'true' : undefined} onClick={onLeave}>
+              <span class="clamp-1">{one.title}</span>
+              <small class="quiet">{when(one.changedAt)}</small>
+            </a>
+            <IconButton
+              icon="trash"
+              size={18}
+              label={`Delete the conversation ${one.title}`}
+              onClick={() => setDeleting(one)}
+            />
+          </li>
+        ))}
+      </ul>
+      {deleting && (
+        <Confirm
+          title="Delete this conversation"
+          verb="Delete"
+          danger
+          onClose={() => setDeleting(undefined)}
+          onConfirm={async () => {
+            await call('DELETE', `/api/conversations/${deleting.id}`);
+            if (deleting.id === here) go('chat');
+            tellChanged('conversations');
+          }}
+        >
+          <p>“{deleting.title}” is destroyed.</p>
+        </Confirm>
+      )}
+    </>
   );
 }

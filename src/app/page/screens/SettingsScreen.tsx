@@ -1,55 +1,13 @@
 import { useState } from 'preact/hooks';
-import type { ModelEntry } from '../../../serve/contract/models.js';
 import type { Storage } from '../../../serve/contract/server.js';
-import { call, getToken, setToken, size } from '../api.js';
-import { getTheme, go, setTheme, type Theme } from '../browser.js';
-import { tellChanged, useResource } from '../live.js';
-import { useServer } from '../main.js';
-import { Confirm } from '../parts/dialogs.js';
-import { Choice, Field } from '../parts/fields.js';
-import { Fault, Icon, Page } from '../parts/layout.js';
-import { Passphrase } from '../parts/Passphrase.js';
-import { ModelDownload } from './HomeScreen.js';
-
-const words = 'delete everything';
-
-/** The last resort asks for the words to be typed. */
-export function DestroyEverything({ onClose }: { onClose: () => void }) {
-  const { reload } = useServer();
-  const [typed, setTyped] = useState('');
-  return (
-    <Confirm
-      title="Delete everything"
-      verb="Delete everything"
-      danger
-      disabled={typed.trim().toLowerCase() !== words}
-      onClose={onClose}
-      onConfirm={async () => {
-        await call('POST', '/api/vault/destroy', { body: { confirm: words } });
-        for (const what of ['datasets', 'adapters', 'conversations', 'jobs'] as const) tellChanged(what);
-        await reload();
-        go();
-      }}
-    >
-      <p>
-        All data sets, adapters, conversations and runs are destroyed with their keys. Nobody can bring them back, you
-        included. Downloaded models stay.
-      </p>
-      <Field label={`Type “${words}” to go on`}>
-        {(ids) => (
-          <input
-            {...ids}
-            type="text"
-            value={typed}
-            autocomplete="off"
-            autocapitalize="off"
-            onInput={(event) => setTyped(event.currentTarget.value)}
-          />
-        )}
-      </Field>
-    </Confirm>
-  );
-}
+import { size } from '../../logic/words.js';
+import { getToken, setToken } from '../api.js';
+import { getTheme, setTheme, type Theme } from '../browser.js';
+import { Choice } from '../parts/controls.js';
+import { Entry, Fault, Icon, Page } from '../parts/layout.js';
+import { Models } from '../parts/models.js';
+import { useAnswer, useServer } from '../server.js';
+import { DestroyEverything, Protection } from './AccessScreens.js';
 
 export function SettingsScreen() {
   const { status } = useServer();
@@ -57,7 +15,7 @@ export function SettingsScreen() {
   const [destroying, setDestroying] = useState(false);
   return (
     <Page title="Settings">
-      <Passphrase />
+      <Protection />
       <Models />
       <StorageUsed />
       <section class="sheet">
@@ -70,7 +28,7 @@ export function SettingsScreen() {
             setTheme(next);
           }}
           options={[
-            { value: 'auto', label: 'As the device' },
+            { value: 'auto', label: 'System' },
             { value: 'light', label: 'Light' },
             { value: 'dark', label: 'Dark' },
           ]}
@@ -102,89 +60,25 @@ export function SettingsScreen() {
   );
 }
 
-function Models() {
-  const { downloads, status } = useServer();
-  const { data, error, reload } = useResource(
-    (signal) => call<{ models: ModelEntry[] }>('GET', '/api/models', { signal }),
-    ['models'],
-  );
-  const [deleting, setDeleting] = useState<ModelEntry>();
-  return (
-    <section class="sheet">
-      <h2>Models</h2>
-      <p class="quiet">Fetching a model is the one thing that uses the network. Nothing of yours is sent.</p>
-      <Fault error={error} onRetry={() => void reload()} />
-      <ul class="models">
-        {data?.models.map((model) => (
-          <li key={model.name}>
-            <div class="model-head">
-              <span>
-                <strong>{model.title}</strong>
-                {model.name === status?.model.name && <span class="chip">standard</span>}
-                <br />
-                <small class="quiet">{[size(model.size), model.licence?.name].filter(Boolean).join(' · ')}</small>
-              </span>
-              {model.installed && (
-                <>
-                  <span class="chip good">here</span>
-                  <button
-                    type="button"
-                    class="icon-button"
-                    aria-label={`Delete ${model.title}`}
-                    onClick={() => setDeleting(model)}
-                  >
-                    <Icon name="trash" size={20} />
-                  </button>
-                </>
-              )}
-            </div>
-            {model.problem !== null && <Fault error={new Error(model.problem)} />}
-            {!model.supported && !model.installed && (
-              <p class="quiet">Its architecture is not known to this version.</p>
-            )}
-            {!model.installed && model.supported && model.fetchable && (
-              <ModelDownload model={model} download={downloads[model.name]} />
-            )}
-          </li>
-        ))}
-      </ul>
-      {deleting && (
-        <Confirm
-          title={`Delete ${deleting.title}`}
-          verb="Delete"
-          danger
-          onClose={() => setDeleting(undefined)}
-          onConfirm={async () => {
-            await call('DELETE', `/api/models/${encodeURIComponent(deleting.name)}`);
-            tellChanged('models');
-          }}
-        >
-          <p>{size(deleting.size)} become free. Adapters made for it stay, and work again when it is fetched anew.</p>
-        </Confirm>
-      )}
-    </section>
-  );
-}
-
-const kinds: Readonly<Record<string, string>> = {
-  datasets: 'Data sets',
-  adapters: 'Adapters',
-  documents: 'Conversations and runs',
-  index: 'Index',
-  models: 'Models',
-  runs: 'Unfinished runs',
+/** What takes up storage, by the server's word for it. */
+const kinds: Readonly<Record<string, { name?: string; background?: string }>> = {
+  datasets: { name: 'Data sets', background: 'var(--soil-c)' },
+  adapters: { name: 'Adapters', background: 'var(--leaf)' },
+  documents: { name: 'Conversations and runs', background: 'var(--soil-b)' },
+  index: { name: 'Index' },
+  models: { name: 'Models', background: 'var(--soil-a)' },
+  runs: { name: 'Unfinished runs' },
 };
 
 function StorageUsed() {
   const { status } = useServer();
-  const { data, error } = useResource(
-    (signal) => call<Storage>('GET', '/api/storage', { signal }),
-    ['datasets', 'adapters', 'models', 'conversations'],
-  );
+  const { data, error } = useAnswer<Storage>('/api/storage', ['datasets', 'adapters', 'models', 'conversations']);
   const entries = data
-    ? Object.entries({ ...data.vault.byKind, models: data.models, runs: data.runs }).filter(([, used]) => used > 0)
+    ? Object.entries({ ...data.vault.byKind, models: data.models, runs: data.runs })
+        .filter(([, used]) => used > 0)
+        .map(([kind, used]) => ({ name: kind, ...kinds[kind], used }))
     : [];
-  const total = entries.reduce((sum, [, used]) => sum + used, 0);
+  const total = entries.reduce((sum, { used }) => sum + used, 0);
   return (
     <section class="sheet">
       <h2>Storage</h2>
@@ -192,24 +86,21 @@ function StorageUsed() {
       {data && (
         <>
           <div class="strata" aria-hidden="true">
-            {entries.map(([kind, used]) => (
-              <span key={kind} class={`stratum ${kind}`} style={{ flexGrow: Math.max(used, total / 100) }} />
+            {entries.map(({ name, background, used }) => (
+              <span key={name} class="swatch" style={{ background, flexGrow: Math.max(used, total / 100) }} />
             ))}
           </div>
           <dl class="lineage">
-            {entries.map(([kind, used]) => (
-              <div key={kind}>
+            {entries.map(({ name, background, used }) => (
+              <div key={name}>
                 <dt>
-                  <span class={`swatch ${kind}`} /> {kinds[kind] ?? kind}
+                  <span class="swatch" style={{ background }} /> {name}
                 </dt>
                 <dd>{size(used)}</dd>
               </div>
             ))}
             {status?.device?.freeDiskBytes !== undefined && (
-              <div>
-                <dt>Free on this disk</dt>
-                <dd>{size(status.device.freeDiskBytes)}</dd>
-              </div>
+              <Entry name="Free on this disk">{size(status.device.freeDiskBytes)}</Entry>
             )}
           </dl>
           {data.problems.map((problem) => (
@@ -223,7 +114,7 @@ function StorageUsed() {
 
 function OtherApps() {
   const [copied, setCopied] = useState<string>();
-  const base = `${location.origin}/v1`;
+  const address = `${location.origin}/v1`;
   const copy = async (what: string, text: string) => {
     try {
       await navigator.clipboard.writeText(text);
@@ -236,19 +127,16 @@ function OtherApps() {
     <section class="sheet">
       <h2>Other apps</h2>
       <p>
-        Chat apps that speak OpenAI’s protocol can use your model: enter this address, and as key the token of this
-        server. Give the token to nothing that you do not trust with everything here.
+        Chat apps that work with OpenAI’s API can use your model: enter this address, and this server’s token as the
+        key. Give the token only to apps that you trust with everything here.
       </p>
       <dl class="lineage">
-        <div>
-          <dt>Address</dt>
-          <dd>
-            <code>{base}</code>
-          </dd>
-        </div>
+        <Entry name="Address">
+          <code>{address}</code>
+        </Entry>
       </dl>
       <div class="row">
-        <button type="button" class="button small" onClick={() => void copy('address', base)}>
+        <button type="button" class="button small" onClick={() => void copy('address', address)}>
           Copy the address
         </button>
         <button type="button" class="button small" onClick={() => void copy('token', getToken() ?? '')}>

@@ -1,64 +1,52 @@
 import { useEffect, useMemo, useState } from 'preact/hooks';
-import type { Schema } from '../../../base/options.js';
 import type { Adapter } from '../../../serve/contract/adapters.js';
 import type { DatasetInfo } from '../../../serve/contract/datasets.js';
 import type { Job, OptionDeclaration } from '../../../serve/contract/jobs.js';
 import type { ModelEntry } from '../../../serve/contract/models.js';
 import { formFields, readForm } from '../../logic/formFields.js';
-import { call, plural } from '../api.js';
+import { plural, stateNames, when } from '../../logic/words.js';
+import { call } from '../api.js';
 import { go, href } from '../browser.js';
-import { tellChanged, useResource } from '../live.js';
-import { useServer } from '../main.js';
+import { Check, OptionField, Select, TextField } from '../parts/controls.js';
 import { belongsTo } from '../parts/conversation.js';
-import { Field, OptionField } from '../parts/fields.js';
-import { Empty, Fault, Icon, Loading, Page } from '../parts/layout.js';
+import { Card, Empty, Fault, Icon, Page, Pending } from '../parts/layout.js';
+import { ModelDownload } from '../parts/models.js';
 import { QuoteCard } from '../parts/run.js';
-import { ModelDownload, RunList } from './HomeScreen.js';
+import { tellChanged, useAction, useAnswer, useList, useServer } from '../server.js';
 
+/** What is to be learnt, by which model, and how; and the runs so far. */
 export function TuneScreen({ dataset }: { dataset?: string }) {
   const { downloads, status } = useServer();
-  const sets = useResource(
-    (signal) => call<{ datasets: DatasetInfo[] }>('GET', '/api/datasets', { signal }),
-    ['datasets'],
-  );
-  const models = useResource((signal) => call<{ models: ModelEntry[] }>('GET', '/api/models', { signal }), ['models']);
-  const options = useResource(
-    (signal) => call<{ options: OptionDeclaration[] }>('GET', '/api/options', { signal }),
-    [],
-  );
-  const adapters = useResource(
-    (signal) => call<{ adapters: Adapter[] }>('GET', '/api/adapters', { signal }),
-    ['adapters'],
-  );
-  const jobs = useResource((signal) => call<{ jobs: Job[] }>('GET', '/api/jobs', { signal }), ['jobs']);
-  const error = sets.error ?? models.error ?? options.error;
-  const reload = () => {
-    for (const resource of [sets, models, options, adapters, jobs]) void resource.reload();
-  };
+  const sets = useList('datasets');
+  const models = useList('models');
+  const options = useAnswer<{ options: OptionDeclaration[] }>('/api/options');
+  const adapters = useList('adapters');
+  const jobs = useList('jobs');
   if (!sets.data || !models.data || !options.data) {
     return (
       <Page title="Tune">
-        <Fault error={error} onRetry={reload} />
-        {!error && <Loading />}
+        <Pending of={[sets, models, options]} />
       </Page>
     );
   }
-  const present = models.data.models.filter((model) => model.installed);
-  const first = models.data.models.find(({ name }) => name === status?.model.name) ?? models.data.models[0];
+  const present = models.data.filter((model) => model.installed);
+  const first = models.data.find(({ name }) => name === status?.model.name) ?? models.data[0];
   if (present.length === 0 && first) {
     return (
       <Page title="Tune">
-        <Empty title="A model first">
-          <p>Learning begins with a model that can speak already. This is the one thing that uses the network.</p>
+        <Empty title="First, a model">
+          <p>
+            Learning starts from a model that can already write. Downloading it is the only thing that uses the network.
+          </p>
           <ModelDownload model={first} download={downloads[first.name]} />
         </Empty>
       </Page>
     );
   }
-  if (sets.data.datasets.length === 0) {
+  if (sets.data.length === 0) {
     return (
       <Page title="Tune">
-        <Empty title="Examples first" sprout>
+        <Empty title="First, some examples" sprout>
           <p>There is nothing to learn from yet.</p>
           <a class="button primary" href={href('data', 'add')}>
             <Icon name="add" /> Add examples
@@ -70,198 +58,181 @@ export function TuneScreen({ dataset }: { dataset?: string }) {
   return (
     <Page title="Tune">
       <TuneForm
-        sets={sets.data.datasets}
+        sets={sets.data}
         models={present}
-        adapters={adapters.data?.adapters ?? []}
-        options={options.data.options}
+        adapters={adapters.data ?? []}
+        declared={options.data.options}
         chosen={dataset}
-        standard={status?.model.name}
       />
-      <RunList jobs={jobs.data?.jobs ?? []} />
+      {jobs.data && jobs.data.length > 0 && <RunList jobs={jobs.data} />}
     </Page>
   );
 }
 
-interface FormProps {
+interface TuneFormProps {
   sets: DatasetInfo[];
   models: ModelEntry[];
   adapters: Adapter[];
-  options: readonly OptionDeclaration[];
+  declared: readonly OptionDeclaration[];
+  /** Id of the data set to begin with. */
   chosen?: string;
-  standard?: string;
 }
 
-function TuneForm({ sets, models, adapters, options: declared, chosen, standard }: FormProps) {
-  const [dataset, setDataset] = useState(sets.find(({ id }) => id === chosen)?.id ?? sets[0]!.id);
-  const [model, setModel] = useState(models.find(({ name }) => name === standard)?.name ?? models[0]!.name);
+function TuneForm({ sets, models, adapters, declared, chosen }: TuneFormProps) {
+  const { status } = useServer();
+  const [dataset, setDataset] = useState(chosen);
+  const [model, setModel] = useState(models.find(({ name }) => name === status?.model.name)?.name ?? models[0]!.name);
   const [adapter, setAdapter] = useState('');
   const [goOn, setGoOn] = useState(false);
   const [name, setName] = useState('');
   const [typed, setTyped] = useState<Record<string, string | boolean>>({});
-  const [busy, setBusy] = useState(false);
-  const [error, setError] = useState<Error>();
-  const fields = useMemo(
-    () => formFields(Object.fromEntries(declared.map(({ name, ...option }) => [name, option])) as Schema),
-    [declared],
-  );
-  const all = useMemo(() => [...fields.main, ...fields.more], [fields]);
-  const { options, faults } = readForm(all, typed);
-  const faulty = Object.keys(faults).length > 0;
+  const { busy, error, run } = useAction();
+  const fields = useMemo(() => formFields(declared), [declared]);
+  const { options, faults } = readForm([...fields.main, ...fields.more], typed);
+  const faulty = [...fields.main, ...fields.more].filter((field) => field.name in faults).map(({ label }) => label);
   const set = sets.find(({ id }) => id === dataset) ?? sets[0]!;
-  const base = models.find(({ name }) => name === model);
+  const base = models.find((one) => one.name === model);
   const fitting = adapters.filter((one) => base && belongsTo(one, base));
-  useEffect(() => {
-    if (adapter !== '' && !fitting.some(({ id }) => id === adapter)) setAdapter('');
-  }, [model]);
-
   const kept = fitting.find(({ id }) => id === adapter);
+  useEffect(() => {
+    if (!kept) setAdapter('');
+  }, [model]);
   // The server keeps one adapter of a name.
   const same = adapters.find((one) => one.name === (name.trim() || set.name));
+  const usable = set.examples - set.excluded;
+  const ready = faulty.length === 0 && usable > 0;
 
-  const start = async () => {
-    setBusy(true);
-    setError(undefined);
-    try {
-      const job = await call<Job>('POST', '/api/jobs', {
-        body: {
-          dataset: set.id,
-          model,
-          name: kept?.name ?? (name.trim() || set.name),
-          ...(kept?.active && goOn && { start: kept.active }),
-          options,
-        },
-      });
+  const start = () =>
+    run(async () => {
+      const body = {
+        dataset: set.id,
+        model,
+        name: kept?.name ?? (name.trim() || set.name),
+        ...(kept?.active && goOn && { start: kept.active }),
+        options,
+      };
+      const job = await call<Job>('POST', '/api/jobs', { body });
       tellChanged('jobs');
       go('jobs', job.id);
-    } catch (caught) {
-      setError(caught as Error);
-      setBusy(false);
-    }
-  };
-  const usable = set.examples - set.excluded;
+    });
+  const optionFields = (list: typeof fields.main) => (
+    <div class="options">
+      {list.map((field) => (
+        <OptionField
+          key={field.name}
+          field={field}
+          value={typed[field.name]}
+          fault={faults[field.name]}
+          onChange={(value) => setTyped({ ...typed, [field.name]: value })}
+        />
+      ))}
+    </div>
+  );
   return (
     <form
       class="stack"
       onSubmit={(event) => {
         event.preventDefault();
-        if (!faulty) void start();
+        if (ready) void start();
       }}
     >
       <div class="pair">
-        <Field label="Learn from" hint={`${plural(usable, 'example')}`}>
-          {(ids) => (
-            <select {...ids} value={set.id} onChange={(event) => setDataset(event.currentTarget.value)}>
-              {sets.map((one) => (
-                <option key={one.id} value={one.id}>
-                  {one.name}
-                </option>
-              ))}
-            </select>
-          )}
-        </Field>
-        <Field label="Begin with">
-          {(ids) => (
-            <select {...ids} value={model} onChange={(event) => setModel(event.currentTarget.value)}>
-              {models.map((one) => (
-                <option key={one.name} value={one.name}>
-                  {one.title}
-                </option>
-              ))}
-            </select>
-          )}
-        </Field>
+        <Select
+          label="Learn from"
+          hint={plural(usable, 'example')}
+          value={set.id}
+          onChange={setDataset}
+          options={sets.map((one) => ({ value: one.id, label: one.name }))}
+        />
+        <Select
+          label="Start from"
+          value={model}
+          onChange={setModel}
+          options={models.map((one) => ({ value: one.name, label: one.title }))}
+        />
       </div>
       <QuoteCard
         dataset={set}
         model={model}
         options={options}
-        paused={faulty || usable === 0}
+        paused={!ready}
         onLayers={(layers) => setTyped({ ...typed, layers: `top:${layers}` })}
       />
       <Fault error={error} />
       <div class="press">
-        <button type="submit" class="button primary big" disabled={busy || faulty || usable === 0}>
+        <button type="submit" class="button primary big" disabled={busy || !ready}>
           <Icon name="tune" /> {busy ? 'Starting…' : 'Tune'}
         </button>
       </div>
       <details class="fold">
-        <summary>More choices</summary>
+        <summary>More options</summary>
         <div class="stack">
           <p class="quiet">Everything has a good default. What you leave empty is chosen for you.</p>
           {fitting.length > 0 && (
-            <Field label="Keep it as">
-              {(ids) => (
-                <select {...ids} value={adapter} onChange={(event) => setAdapter(event.currentTarget.value)}>
-                  <option value="">a new adapter</option>
-                  {fitting.map((one) => (
-                    <option key={one.id} value={one.id}>
-                      the next version of {one.name}
-                    </option>
-                  ))}
-                </select>
-              )}
-            </Field>
+            <Select
+              label="Save as"
+              value={adapter}
+              onChange={setAdapter}
+              options={[
+                { value: '', label: 'a new adapter' },
+                ...fitting.map((one) => ({ value: one.id, label: `the next version of ${one.name}` })),
+              ]}
+            />
           )}
           {kept?.active && (
-            <label class="check">
-              <input type="checkbox" checked={goOn} onChange={(event) => setGoOn(event.currentTarget.checked)} />
-              <span>
-                Begin with the version in use
-                <span class="hint">What it knows already stays; otherwise learning begins with the bare model.</span>
-              </span>
-            </label>
+            <Check
+              checked={goOn}
+              onChange={setGoOn}
+              hint="What it has learnt is kept; otherwise learning starts from the base model."
+            >
+              Continue from the version in use
+            </Check>
           )}
           {adapter === '' && (
-            <Field
+            <TextField
               label="Name of the adapter"
               hint={
-                same && `There is one of that name: this becomes its version ${(same.versions[0]?.number ?? 0) + 1}.`
+                same &&
+                `An adapter of this name exists: this becomes its version ${(same.versions[0]?.number ?? 0) + 1}.`
               }
-            >
-              {(ids) => (
-                <input
-                  {...ids}
-                  type="text"
-                  value={name}
-                  placeholder={set.name}
-                  maxLength={120}
-                  onInput={(event) => setName(event.currentTarget.value)}
-                />
-              )}
-            </Field>
+              value={name}
+              placeholder={set.name}
+              maxLength={120}
+              onInput={setName}
+            />
           )}
-          <div class="options">
-            {fields.main.map((field) => (
-              <OptionField
-                key={field.name}
-                field={field}
-                value={typed[field.name]}
-                fault={faults[field.name]}
-                onChange={(value) => setTyped({ ...typed, [field.name]: value })}
-              />
-            ))}
-          </div>
+          {optionFields(fields.main)}
           <details class="fold inner">
-            <summary>All the rest</summary>
-            <div class="options">
-              {fields.more.map((field) => (
-                <OptionField
-                  key={field.name}
-                  field={field}
-                  value={typed[field.name]}
-                  fault={faults[field.name]}
-                  onChange={(value) => setTyped({ ...typed, [field.name]: value })}
-                />
-              ))}
-            </div>
+            <summary>All other options</summary>
+            {optionFields(fields.more)}
           </details>
         </div>
       </details>
-      {faulty && (
+      {faulty.length > 0 && (
         <p class="note warn" role="status">
-          <Icon name="warn" /> <span>A choice below does not fit: {Object.keys(faults).join(', ')}.</span>
+          <Icon name="warn" /> <span>Not valid: {faulty.join(', ')}.</span>
         </p>
       )}
     </form>
   );
+}
+
+/** The queue and what was tuned before, newest first. */
+function RunList({ jobs }: { jobs: Job[] }) {
+  return (
+    <section>
+      <h2>Runs</h2>
+      <ul class="cards">
+        {jobs.map((job) => (
+          <Card key={job.id} to={href('jobs', job.id)} title={job.name} about={`${when(job.createdAt)}${lossOf(job)}`}>
+            <span class={`chip state-${job.state}`}>{stateNames[job.state]}</span>
+          </Card>
+        ))}
+      </ul>
+    </section>
+  );
+}
+
+function lossOf({ result }: Job): string {
+  return result ? ` · loss ${result.nll.base.toFixed(2)} → ${result.nll.adapted.toFixed(2)}` : '';
 }

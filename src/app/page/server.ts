@@ -1,21 +1,29 @@
-import { useCallback, useEffect, useRef, useState } from 'preact/hooks';
-import type { JobState } from '../../serve/contract/jobs.js';
-import type { Download } from '../../serve/contract/models.js';
+import { createContext } from 'preact';
+import { useCallback, useContext, useEffect, useRef, useState } from 'preact/hooks';
+import type { Adapter } from '../../serve/contract/adapters.js';
+import type { Conversation } from '../../serve/contract/chat.js';
+import type { DatasetInfo } from '../../serve/contract/datasets.js';
+import type { Job, JobState } from '../../serve/contract/jobs.js';
+import type { Download, ModelEntry } from '../../serve/contract/models.js';
 import type { Changed, ChangeEvent, Status } from '../../serve/contract/server.js';
 import { ApiError, call, isAbort, onReach } from './api.js';
 import { follow } from './stream.js';
 
-/** What goes on at the server: its status, and word of changes that this page or another browser made. */
+/**
+ * The server as the screens see it: its status, what it lists, and word of changes that this page or another browser made; and the
+ * actions that a screen asks of it.
+ */
 
 const everything: readonly Changed[] = ['datasets', 'adapters', 'models', 'conversations', 'settings', 'vault', 'jobs'];
 
 const changeListeners = new Set<(what: Changed) => void>();
 
-export function tellChanged(what: Changed): void {
-  for (const listener of changeListeners) listener(what);
+/** Lets every screen that shows one of these load it anew; without a word, everything. */
+export function tellChanged(...what: Changed[]): void {
+  for (const one of what.length > 0 ? what : everything) for (const listener of changeListeners) listener(one);
 }
 
-export interface Live {
+export interface Server {
   status?: Status;
   /** The request for the status was refused: no token, or a wrong one. */
   refused: boolean;
@@ -25,16 +33,29 @@ export interface Live {
   reload: () => Promise<void>;
 }
 
-/** Seconds between looks at a server that is gone. */
+/** Whether a run has come to its end, good or bad. */
+export function isOver(state: JobState | undefined): boolean {
+  return state === 'done' || state === 'failed' || state === 'cancelled';
+}
+
+const ServerContext = createContext<Server | undefined>(undefined);
+export const ServerProvider = ServerContext.Provider;
+
+/** For every screen below the app. */
+export function useServer(): Server {
+  return useContext(ServerContext)!;
+}
+
+/** Milliseconds between looks at a server that is gone. */
 const LOOK = 3_000;
 
-/** To be called once, by the app itself. */
-export function useLive(): Live {
+/** Follows the server; to be called once, by the app itself. */
+export function useFollowedServer(): Server {
   const [status, setStatus] = useState<Status>();
   const [refused, setRefused] = useState(false);
   const [reached, setReached] = useState(true);
   const [downloads, setDownloads] = useState<Record<string, Download>>({});
-  const [job, setJob] = useState<Live['job']>();
+  const [job, setJob] = useState<Server['job']>();
   const open = status?.vault === 'open' || status?.vault === 'absent';
 
   const reload = useCallback(async () => {
@@ -61,18 +82,16 @@ export function useLive(): Live {
   // Gone: look again and again, and when it is back let every screen load anew.
   useEffect(() => {
     if (reached) return;
-    const look = async () => {
-      if (document.visibilityState !== 'visible') return;
-      await reload();
+    const look = () => {
+      if (document.visibilityState === 'visible') void reload();
     };
-    const timer = setInterval(() => void look(), LOOK);
-    const now = () => void look();
-    addEventListener('loam-retry', now);
+    const timer = setInterval(look, LOOK);
+    addEventListener('loam-retry', look);
     return () => {
       clearInterval(timer);
-      removeEventListener('loam-retry', now);
+      removeEventListener('loam-retry', look);
       void reload();
-      for (const what of everything) tellChanged(what);
+      tellChanged();
     };
   }, [reached]);
 
@@ -97,7 +116,7 @@ export function useLive(): Live {
           tellChanged('jobs');
           if (next.state === 'done') tellChanged('adapters');
         } else if (event.type === 'reset') {
-          for (const what of everything) tellChanged(what);
+          tellChanged();
           void reload();
         } else if (event.type === 'changed') {
           tellChanged(event.what);
@@ -113,7 +132,6 @@ export function useLive(): Live {
 export interface Resource<T> {
   data?: T;
   error?: Error;
-  loading: boolean;
   reload: () => Promise<void>;
   set: (data: T) => void;
 }
@@ -121,12 +139,11 @@ export interface Resource<T> {
 /** Loads something from the server, and again whenever `what` changes there. The last answer stays in sight while a new one is awaited. */
 export function useResource<T>(
   load: ((signal: AbortSignal) => Promise<T>) | undefined,
-  what: readonly Changed[],
+  what: readonly Changed[] = [],
   key: readonly unknown[] = [],
 ): Resource<T> {
   const [data, setData] = useState<T>();
   const [error, setError] = useState<Error>();
-  const [loading, setLoading] = useState(load !== undefined);
   const latest = useRef(load);
   latest.current = load;
   const running = useRef<AbortController | undefined>(undefined);
@@ -136,17 +153,14 @@ export function useResource<T>(
     if (!latest.current) return;
     const abort = new AbortController();
     running.current = abort;
-    setLoading(true);
     try {
       const next = await latest.current(abort.signal);
       if (abort.signal.aborted) return;
       setData(next);
       setError(undefined);
     } catch (caught) {
-      if (isAbort(caught) || abort.signal.aborted) return;
-      setError(caught as Error);
+      if (!isAbort(caught) && !abort.signal.aborted) setError(caught as Error);
     }
-    setLoading(false);
   }, []);
 
   useEffect(() => {
@@ -166,5 +180,55 @@ export function useResource<T>(
     };
   }, []);
 
-  return { data, error, loading, reload, set: setData };
+  return { data, error, reload, set: setData };
+}
+
+/** One answer of the server, by its address. */
+export function useAnswer<T>(path: string, what: readonly Changed[] = []): Resource<T> {
+  return useResource((signal) => call<T>('GET', path, { signal }), what, [path]);
+}
+
+/** What the server has lists of; each is called in the answer as in the address. */
+interface Lists {
+  adapters: Adapter;
+  conversations: Conversation;
+  datasets: DatasetInfo;
+  jobs: Job;
+  models: ModelEntry;
+}
+
+export function useList<K extends keyof Lists>(what: K): Resource<Lists[K][]> {
+  return useResource(
+    async (signal) => (await call<Record<K, Lists[K][]>>('GET', `/api/${what}`, { signal }))[what],
+    [what],
+  );
+}
+
+export interface Action {
+  busy: boolean;
+  error?: Error;
+  /** @returns whether it succeeded; a failure is kept in `error` until the next attempt */
+  run: (work: () => Promise<void>) => Promise<boolean>;
+}
+
+/** Something that the person sets off, and which may fail. One that is aborted has not failed; of several the latest counts. */
+export function useAction(): Action {
+  const [busy, setBusy] = useState(false);
+  const [error, setError] = useState<Error>();
+  const latest = useRef(0);
+  const run = async (work: () => Promise<void>) => {
+    const mine = ++latest.current;
+    setBusy(true);
+    setError(undefined);
+    try {
+      await work();
+      return true;
+    } catch (caught) {
+      if (!isAbort(caught) && mine === latest.current) setError(caught as Error);
+      return false;
+    } finally {
+      if (mine === latest.current) setBusy(false);
+    }
+  };
+  return { busy, error, run };
 }

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { it } from 'node:test';
-import { curveShape, visibleRange } from './curve.js';
+import { curveShape, visibleRange } from './geometry.js';
 
 const size = { width: 320, height: 220 };
 const train = Array.from({ length: 900 }, (_, i) => ({

@@ -1,6 +1,8 @@
 import { axisTicks, smoothPoints, type Tick, thinPoints } from '../../base/curve.js';
 import type { Point } from './runView.js';
 
+/** Where things stand on the page: the curves of a run in their box, and which rows of a long list are in view. */
+
 interface CurveShape {
   /** Lines as SVG path data. `area` is the smoothed line closed along the bottom. */
   raw: string;

@@ -1,0 +1,243 @@
+import { useCallback, useEffect, useRef, useState } from 'preact/hooks';
+import { count } from '../../../base/format.js';
+import type {
+  DatasetPreview,
+  ExampleFilter,
+  ExampleInput,
+  ExamplePage,
+  ExampleRow,
+  Finding,
+} from '../../../serve/contract/datasets.js';
+import { visibleRange } from '../../logic/geometry.js';
+import { capital, plural } from '../../logic/words.js';
+import { call } from '../api.js';
+import { useAnswer } from '../server.js';
+import { Dialog } from './dialogs.js';
+import { Pending } from './layout.js';
+
+/** The examples of a data set: their texts, the long list of them, and what a model reads of them. */
+
+interface ExampleText {
+  label: string;
+  role: 'question' | 'answer' | 'other';
+  text: string;
+  findings: Finding[];
+}
+
+const roles = {
+  system: { label: 'Instructions', role: 'other' },
+  user: { label: 'Someone asks', role: 'question' },
+  assistant: { label: 'The answer', role: 'answer' },
+} as const;
+
+/** The texts of an example, whichever form it has. */
+export function textsOf(row: ExampleRow): ExampleText[] {
+  if (row.messages) {
+    return row.messages.map(({ role, content }, message) => ({
+      ...roles[role],
+      text: content,
+      findings: row.findings.filter((finding) => finding.message === message),
+    }));
+  }
+  const field = (name: 'instruction' | 'input' | 'output', label: string, role: ExampleText['role']): ExampleText => ({
+    label,
+    role,
+    text: row[name] ?? '',
+    findings: row.findings.filter((finding) => finding.field === name),
+  });
+  return [
+    field('instruction', 'Someone asks', 'question'),
+    field('input', 'with this text', 'other'),
+    field('output', 'The answer', 'answer'),
+  ];
+}
+
+/** The example with other texts, in the order of `textsOf`, as the server takes it. */
+export function withTexts(row: ExampleRow, texts: readonly string[]): ExampleInput {
+  if (row.messages) return { messages: row.messages.map((message, i) => ({ ...message, content: texts[i]! })) };
+  const [instruction = '', input = '', output = ''] = texts;
+  return { instruction, input, output };
+}
+
+/** Examples asked for at a time. */
+const PAGE = 50;
+
+/** Rows of a filtered list, fetched where they come into view. */
+export function useExamples(id: string, filter: ExampleFilter) {
+  const [head, setHead] = useState<ExamplePage>();
+  const [rows, setRows] = useState<ReadonlyMap<number, ExampleRow>>(new Map());
+  const [error, setError] = useState<Error>();
+  const asked = useRef(new Set<number>());
+  const round = useRef(0);
+
+  const fetchPage = async (page: number) => {
+    if (asked.current.has(page)) return;
+    asked.current.add(page);
+    const mine = round.current;
+    try {
+      const path = `/api/datasets/${id}/examples?offset=${page * PAGE}&limit=${PAGE}&filter=${filter}`;
+      const answer = await call<ExamplePage>('GET', path);
+      if (mine !== round.current) return;
+      setHead(answer);
+      setError(undefined);
+      setRows((old) => new Map([...old, ...answer.examples.map((row, i) => [page * PAGE + i, row] as const)]));
+    } catch (caught) {
+      asked.current.delete(page);
+      if (mine === round.current) setError(caught as Error);
+    }
+  };
+
+  const pages = useRef<[number, number]>([0, 0]);
+  const fetchPages = () => {
+    for (let page = pages.current[0]; page <= pages.current[1]; page++) void fetchPage(page);
+  };
+  const reload = useCallback(() => {
+    round.current++;
+    asked.current.clear();
+    // Rows in sight stay until the new ones are here.
+    fetchPages();
+  }, [id, filter]);
+
+  useEffect(() => {
+    setRows(new Map());
+    pages.current = [0, 0];
+    reload();
+  }, [reload]);
+
+  const onRange = (from: number, to: number) => {
+    pages.current = [Math.floor(from / PAGE), Math.floor(Math.max(from, to - 1) / PAGE)];
+    fetchPages();
+  };
+  return { head, rows, error, onRange, reload };
+}
+
+/** The height of a row, in pixels. */
+const ROW = 100;
+
+interface ExampleListProps {
+  total: number;
+  rows: ReadonlyMap<number, ExampleRow>;
+  /** Called with the rows that are about to be seen. */
+  onRange: (from: number, to: number) => void;
+  onOpen: (row: number) => void;
+}
+
+/** A long list of which only the rows in view are in the document. It scrolls with the page. */
+export function ExampleList({ total, rows, onRange, onOpen }: ExampleListProps) {
+  const list = useRef<HTMLOListElement>(null);
+  const [range, setRange] = useState({ from: 0, to: Math.min(total, 20) });
+  useEffect(() => {
+    const look = () => {
+      // An effect may run, and a scroll arrive, after the list has left the page.
+      if (!list.current) return;
+      const top = -list.current.getBoundingClientRect().top;
+      const next = visibleRange({ top, height: innerHeight }, { rows: total, rowHeight: ROW });
+      setRange((old) => (old.from === next.from && old.to === next.to ? old : next));
+    };
+    look();
+    addEventListener('scroll', look, { passive: true });
+    addEventListener('resize', look);
+    return () => {
+      removeEventListener('scroll', look);
+      removeEventListener('resize', look);
+    };
+  }, [total]);
+  useEffect(() => onRange(range.from, range.to), [range, total]);
+  const shown = Array.from({ length: Math.max(0, Math.min(range.to, total) - range.from) }, (_, i) => range.from + i);
+  return (
+    <ol ref={list} class="windowed" aria-label="Examples" style={{ height: `${total * ROW}px` }}>
+      {shown.map((row) => (
+        <li
+          key={row}
+          style={{ top: `${row * ROW}px`, height: `${ROW}px` }}
+          aria-setsize={total}
+          aria-posinset={row + 1}
+        >
+          <Row row={rows.get(row)} onOpen={() => onOpen(row)} />
+        </li>
+      ))}
+    </ol>
+  );
+}
+
+function Row({ row, onOpen }: { row: ExampleRow | undefined; onOpen: () => void }) {
+  if (!row) return <div class="example waiting" />;
+  const texts = textsOf(row);
+  const joined = (wanted: ExampleText['role']) =>
+    texts
+      .filter(({ role }) => role === wanted)
+      .map(({ text }) => text)
+      .join(' · ')
+      .slice(0, 300);
+  return (
+    <button type="button" class={row.excluded ? 'example excluded' : 'example'} onClick={onOpen}>
+      <span class="example-question">{joined('question')}</span>
+      <span class="example-answer">{joined('answer')}</span>
+      <span class="chips">
+        {row.excluded && <span class="chip">left out</span>}
+        {row.problems.length > 0 && <span class="chip warn">{row.problems[0]!.reason}</span>}
+        {row.findings.length > 0 && (
+          <span class="chip bad">{capital([...new Set(row.findings.map(({ label }) => label))].join(', '))}</span>
+        )}
+      </span>
+    </button>
+  );
+}
+
+/** The very text that the model reads, and which part of it counts. */
+export function LearningPreview({ id, onClose }: { id: string; onClose: () => void }) {
+  const preview = useAnswer<DatasetPreview>(`/api/datasets/${id}/preview`);
+  const { data } = preview;
+  const most = Math.max(1, ...(data?.histogram ?? []).map((bin) => bin.count));
+  return (
+    <Dialog wide title="What the model learns" onClose={onClose}>
+      <Pending of={[preview]} what="Counting tokens" />
+      {data && (
+        <>
+          <p>
+            {plural(data.usable, 'example')} with {plural(data.trainedTokens, 'token')} of answers to learn.
+            {data.tooLong.length > 0 &&
+              ` ${plural(data.tooLong.length, 'example is', 'examples are')} too long and left out.`}
+          </p>
+          <h3>Lengths</h3>
+          <table class="histogram">
+            <caption class="unseen">Examples by number of tokens</caption>
+            <tbody>
+              {data.histogram.map((bin) => (
+                <tr key={bin.from}>
+                  <th scope="row">
+                    {count(bin.from)}–{count(bin.to)}
+                  </th>
+                  <td>
+                    <span class="histogram-bar" style={{ width: `${(100 * bin.count) / most}%` }} />
+                  </td>
+                  <td>{count(bin.count)}</td>
+                </tr>
+              ))}
+            </tbody>
+          </table>
+          <h3>As the model reads it</h3>
+          <p class="quiet">The highlighted part is learnt; the rest is its context.</p>
+          {data.examples.map(({ line, tokens, trained, pieces }) => (
+            <section key={line} class="passage">
+              <p class="quiet">
+                line {count(line)}: {plural(tokens, 'token')}, {count(trained)} learnt
+              </p>
+              <p class="prose mono">
+                {pieces.map((piece, i) =>
+                  piece.trained ? (
+                    <mark key={i} class="learnt">
+                      {piece.text}
+                    </mark>
+                  ) : (
+                    piece.text
+                  ),
+                )}
+              </p>
+            </section>
+          ))}
+        </>
+      )}
+    </Dialog>
+  );
+}
