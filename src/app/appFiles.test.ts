@@ -35,7 +35,7 @@ it('everything that a module imports is a module of the page', () => {
 
 it('of the contract the page takes types and no code', () => {
   assert.deepEqual(
-    modules().filter((path) => /typebox|\/js\/(serve|train|llama|examples|store)\//.test(path)),
+    modules().filter((path) => /typebox|\/js\/(serve\/contract|llama|examples|store)\//.test(path)),
     [],
   );
 });

@@ -8,6 +8,7 @@ import type { Model } from '../model/model.js';
 import { readCheckpoint, writeCheckpoint } from './checkpoint.js';
 import { Corrections } from './corrections.js';
 import type { Quote, QuotedChoice, TuneEvent } from './events.js';
+import { isKept } from './followRun.js';
 import type { PreparedData } from './prepare.js';
 import { figure } from './progress.js';
 import { fitQlora, type QloraFit } from './qlora/fitQlora.js';
@@ -106,7 +107,7 @@ export async function tuneQlora(request: QloraRequest): Promise<QloraRun> {
       emit({ type: 'warning', message: `${file} is damaged (${reason}); going on from the checkpoint before it` });
     }
     emit({ type: 'resumed', step: resume.state.step });
-    await folder.rewindMetrics((event) => !(Number(event.step) > resume.state.step));
+    await folder.rewindMetrics(({ step }) => typeof step !== 'number' || isKept(step, resume.state));
   }
   const { recompute, firstLayer, epochs } = settings;
   const earlier = { ...request.earlier, recompute, firstLayer, epochs };

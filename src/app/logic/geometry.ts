@@ -1,5 +1,4 @@
-import { axisTicks, smoothPoints, type Tick, thinPoints } from '../../base/curve.js';
-import type { Point } from './runView.js';
+import { axisTicks, type Point, smoothPoints, type Tick, thinPoints } from '../../base/curve.js';
 
 /** Where things stand on the page: the curves of a run in their box, and which rows of a long list are in view. */
 

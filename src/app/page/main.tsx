@@ -1,5 +1,6 @@
 import { render } from 'preact';
 import { useEffect, useState } from 'preact/hooks';
+import { isFinal } from '../../serve/jobs/Job.js';
 import { takeToken } from './api.js';
 import { applyTheme, href, onAnnounce, type Place, registerWorker, type Screen, usePlace } from './browser.js';
 import { Icon, type IconName, Loading, Page } from './parts/layout.js';
@@ -14,7 +15,7 @@ import { HomeScreen } from './screens/HomeScreen.js';
 import { JobScreen } from './screens/JobScreen.js';
 import { SettingsScreen } from './screens/SettingsScreen.js';
 import { TuneScreen } from './screens/TuneScreen.js';
-import { isOver, type Server, ServerProvider, useFollowedServer } from './server.js';
+import { type Server, ServerProvider, useFollowedServer } from './server.js';
 
 /** The app: the screen of the place, and around it what concerns every screen. Begins when it is loaded. */
 function App() {
@@ -103,7 +104,7 @@ const entries: readonly NavigationEntry[] = [
 
 /** A bar at the bottom of a phone, a rail at the side of a wider window. */
 function Navigation({ place, job }: { place: Place; job: Server['job'] }) {
-  const active = job && !isOver(job.state) ? job : undefined;
+  const active = job && !isFinal(job.state) ? job : undefined;
   return (
     <nav class="nav" aria-label="Main">
       <a class="brand" href={href()} aria-label="Loam, start">

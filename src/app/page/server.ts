@@ -33,11 +33,6 @@ export interface Server {
   reload: () => Promise<void>;
 }
 
-/** Whether a run has come to its end, good or bad. */
-export function isOver(state: JobState | undefined): boolean {
-  return state === 'done' || state === 'failed' || state === 'cancelled';
-}
-
 const ServerContext = createContext<Server | undefined>(undefined);
 export const ServerProvider = ServerContext.Provider;
 

@@ -52,8 +52,6 @@ interface Follower {
   onEvent: (id: number, data: unknown) => void;
   /** Asked when the server ends the stream: whether that was its end and not a break. */
   isOver?: () => boolean;
-  /** The server no longer knows the last event: what was made of them must be made anew. */
-  onReset?: () => void;
 }
 
 /** A stream from which nothing came for this long, in milliseconds, is dead, though the browser has not noticed. */
@@ -111,9 +109,8 @@ export function follow(path: string, follower: Follower): () => void {
       // 4xx: asking again gives the same answer (locked, deleted); the page that asked learns of it by its other calls.
       if (!response.ok) return response.status >= 500;
       attempt = 0;
-      for await (const { id, own, event, data } of eventsOf(response, alive)) {
+      for await (const { id, own, data } of eventsOf(response, alive)) {
         if (id) lastId = id;
-        if (event === 'reset') follower.onReset?.();
         // "N" or "EPOCH-N": numbers grow within an epoch, and a new epoch begins with a reset.
         follower.onEvent(own ? Number(/\d+$/.exec(id)?.[0] ?? 0) : 0, JSON.parse(data));
       }

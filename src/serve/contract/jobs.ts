@@ -1,6 +1,6 @@
 import Type, { type Static } from 'typebox';
 import type { Option } from '../../base/options.js';
-import { QuoteEvent, RunQuote, Stage, TuneEvent, TuneResult } from '../../train/events.js';
+import { QuoteEvent, RunQuote, Stage, StepEvent, TuneEvent, TuneResult } from '../../train/events.js';
 import { Count, Id, Name, OpenRecord, Time } from './common.js';
 
 /** Tuning jobs: what somebody asks for, how far it is, and the events that tell of it. */
@@ -74,14 +74,26 @@ export const Job = Type.Object({
   startedAt: Type.Optional(Time),
   finishedAt: Type.Optional(Time),
   stage: Type.Optional(Type.Enum([...Stage.enum, 'probe'])),
+  doing: Type.Optional(Type.String({ description: 'What is being done, in words.' })),
   progress: Type.Optional(Type.Object({ done: Type.Number(), total: Type.Number() })),
   etaSeconds: Type.Optional(Type.Number()),
   seconds: Type.Number({ description: 'Of work so far, over all processes.' }),
-  curve: Type.Object({ train: Points, validation: Points, steps: Type.Optional(Count) }),
+  latest: Type.Optional(
+    Type.Pick(StepEvent, ['step', 'steps', 'tokensPerSecond', 'rssBytes'], { description: 'Of the newest step.' }),
+  ),
+  curve: Type.Object({
+    train: Points,
+    validation: Points,
+    steps: Type.Optional(Type.Integer({ description: 'How many there are going to be.' })),
+    passes: Type.Optional(Type.Boolean({ description: "The points are ridge's passes, and steps have not begun." })),
+  }),
   quote: Type.Optional(Type.Object(quoted)),
   result: Type.Optional(JobResult),
   adapter: Type.Optional(KeptAdapter),
   error: Type.Optional(Type.Object({ message: Type.String() })),
+  lastEvent: Type.Integer({
+    description: 'Number of the last event that all this tells of; those after it go on from it.',
+  }),
 });
 export type Job = Static<typeof Job>;
 

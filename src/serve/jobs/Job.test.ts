@@ -1,77 +1,60 @@
 import assert from 'node:assert/strict';
-import { describe, it } from 'node:test';
-import type { TuneEvent } from '../../train/events.js';
-import { followEvent, type StoredJob } from './Job.js';
+import { it } from 'node:test';
+import { openRun, type RunView, withEvent } from '../../app/logic/runView.js';
+import { eventfulRun, queuedJob, stepEvent } from '../../testing/runEvents.js';
+import type { JobEvent } from '../contract/jobs.js';
+import { followJob, followStored, type LoggedEvent, type StoredJob } from './Job.js';
 
-const newJob = (): StoredJob => ({
-  id: 'x',
-  name: 'me',
-  dataset: 'd',
-  datasetName: 'mine',
-  model: 'tiny',
-  options: {},
-  state: 'running',
-  createdAt: '',
-  seconds: 0,
-  curve: { train: [], validation: [] },
-  deaths: 2,
-  step: 0,
+const state = (name: StoredJob['state'], message?: string): JobEvent => ({ type: 'state', state: name, message });
+const result = { method: 'auto', nll: { base: 5, adapted: 2 }, measuredOn: 'validation', tokens: 9 } as const;
+const passing = new Set(['progress', 'eta', 'probing']);
+let number = 0;
+/** A job's whole life as its log tells it; what is of the moment has no number. */
+const life: LoggedEvent[] = [
+  state('queued'),
+  state('running'),
+  ...eventfulRun.slice(0, 20),
+  state('interrupted', 'interrupted by the system'),
+  state('running', 'goes on after it was interrupted by the system'),
+  ...eventfulRun.slice(20),
+  { type: 'eta', seconds: 30 } as const,
+  { type: 'probing', done: 1, total: 2 } as const,
+  {
+    type: 'result',
+    result: { ...result, seconds: 1, peakRssBytes: 1, bytes: 1 },
+    adapter: { id: 'a', version: 'v' },
+  } as const,
+  state('done'),
+].map((event): LoggedEvent => (passing.has(event.type) ? { event } : { n: ++number, event }));
+
+/** As HTTP carries it. */
+const sent = <T>(value: T): T => JSON.parse(JSON.stringify(value)) as T;
+/** The log replayed, then what comes: a moment's event is not heard by who was not there. */
+const watch = (job: StoredJob, from: number): RunView => {
+  const heard = life.filter(({ n }, i) => n !== undefined || i >= from);
+  return heard.reduce((view, { n, event }) => withEvent(view, n ?? 0, event, 0), openRun(sent(job)));
+};
+
+it('a page that is opened at any moment shows what one shows that was there all along, and what the queue has', () => {
+  const ended = life.reduce(followJob, queuedJob);
+  const all = watch(queuedJob, 0);
+  assert.deepEqual(sent(all.job), sent(ended));
+  assert.equal(all.job.state, 'done');
+  assert.ok(all.job.curve.train.length > 20 && all.log.length > 20);
+  for (let cut = 0; cut <= life.length; cut++) {
+    const view = watch(life.slice(0, cut).reduce(followJob, queuedJob), cut);
+    assert.deepEqual(sent(view), sent(all), `opened after ${cut} events`);
+  }
 });
-const step = (n: number, loss = 1): TuneEvent => ({
-  type: 'step',
-  step: n,
-  steps: 5000,
-  epoch: 0,
-  loss,
-  learningRate: 0,
-  gradientNorm: 0,
-  tokensPerSecond: 0,
-  rssBytes: 0,
-  seconds: 0,
+
+it('a run that no longer runs has no time to go', () => {
+  const paused = [{ event: { type: 'eta', seconds: 30 } as const }, { event: state('paused', 'paused') }];
+  const { etaSeconds, state: name, message } = paused.reduce(followJob, queuedJob);
+  assert.deepEqual([etaSeconds, name, message], [undefined, 'paused', 'paused']);
 });
 
-describe('followEvent', () => {
-  it('draws the curve, and draws what is computed again only once', () => {
-    const job = newJob();
-    for (let n = 1; n <= 9; n++) followEvent(job, step(n, n));
-    followEvent(job, { type: 'validation', step: 8, epoch: 1, nll: 2, best: true });
-    followEvent(job, { type: 'resumed', step: 5 });
-    for (let n = 6; n <= 9; n++) followEvent(job, step(n, -n));
-    assert.deepEqual(
-      job.curve.train,
-      [1, 2, 3, 4, 5, -6, -7, -8, -9].map((loss, i) => [i + 1, loss]),
-    );
-    assert.deepEqual(job.curve.validation, []);
-    followEvent(job, { type: 'restart', step: 9 });
-    assert.deepEqual(job.curve.train, []);
-  });
-
-  it('keeps a bounded number of points, with both ends and every extreme among those dropped so far', () => {
-    const job = newJob();
-    const loss = (n: number) => (n === 1234 ? 99 : Math.sin(n / 50));
-    for (let n = 1; n <= 5000; n++) followEvent(job, step(n, loss(n)));
-    const { train } = job.curve;
-    assert.ok(train.length < 800);
-    assert.deepEqual([train[0]![0], train.at(-1)![0]], [1, 5000]);
-    assert.ok(train.some(([n]) => n === 1234));
-    for (const [n, value] of train) assert.equal(value, loss(n));
-    assert.ok(train.every(([n], i) => i === 0 || n > train[i - 1]![0]));
-  });
-
-  it('forgets earlier deaths with new progress, and not with repeated work', () => {
-    const job = newJob();
-    job.step = 10;
-    followEvent(job, step(10));
-    assert.equal(job.deaths, 2);
-    followEvent(job, step(11));
-    assert.equal(job.deaths, 0);
-  });
-
-  it('tells apart what is of the moment', () => {
-    const job = newJob();
-    assert.equal(followEvent(job, { type: 'progress', stage: 'ridge', done: 1, total: 2 }).passing, true);
-    assert.deepEqual(job.progress, { done: 1, total: 2 });
-    assert.equal(followEvent(job, { type: 'stage', stage: 'qlora', message: '' }).passing, false);
-    assert.equal(job.progress, undefined);
-  });
+it('new progress forgets earlier deaths, and repeated work does not', () => {
+  const job = { ...queuedJob, deaths: 2, step: 10 };
+  const after = (step: number) => followStored(job, { event: stepEvent(step) });
+  assert.deepEqual([after(10).deaths, after(11).deaths, after(11).step], [2, 0, 11]);
 });

@@ -1,14 +1,7 @@
-import { thinPoints } from '../../base/curve.js';
-import type { MemorisedReport } from '../../llama/memorised/report.js';
-import type { Json } from '../../store/types.js';
-import type { Vault } from '../../store/Vault.js';
-import type { TuneEvent } from '../../train/events.js';
-import type { Memorised } from '../contract/adapters.js';
+import { followRun } from '../../train/followRun.js';
 import type { Job, JobEvent, JobInput, JobState } from '../contract/jobs.js';
 
-export function isFinal(state: JobState): boolean {
-  return state === 'done' || state === 'failed' || state === 'cancelled';
-}
+/** A tuning job: what it is asked to do, how it is kept, and the one fold of its events. Needs nothing of Node: the page folds by it. */
 
 /** What a job is asked to do, with the model that it is going to be. */
 export type JobRequest = Required<Pick<JobInput, 'model' | 'options'>> & JobInput;
@@ -17,7 +10,7 @@ export type JobRequest = Required<Pick<JobInput, 'model' | 'options'>> & JobInpu
 export interface StoredJob extends Job {
   /** How often the system ended it without any progress in between; reset by progress. */
   deaths: number;
-  /** Newest step that a checkpoint or an event tells of. */
+  /** Newest step of all that it has done, those that had to be done again too. */
   step: number;
 }
 
@@ -25,108 +18,49 @@ export function viewJob({ deaths: _, step: __, ...job }: StoredJob): Job {
   return job;
 }
 
-/** An event with its number in the job's log; those that are out of date in a second have none. */
+export function isFinal(state: JobState | undefined): boolean {
+  return state === 'done' || state === 'failed' || state === 'cancelled';
+}
+
+/** An event with its number in the job's log; those of the moment have none. */
 export interface LoggedEvent {
   n?: number;
   event: JobEvent;
 }
 
-/** Points of a curve that are kept: as many as a phone's screen can show. */
-const MAX_POINTS = 400;
-/** Weight of a new reading of the time a step takes. */
-const WEIGHT = 0.1;
-/** Seconds between two estimates. */
-const ETA_EVERY = 2;
-
-/** Pace of a run; forgotten with its process. */
-const paces = new WeakMap<StoredJob, { step: number; at: number; perStep?: number; told: number }>();
+/** Whether an event is out of date in a second: told to those who listen, and not kept. */
+export function isOfTheMoment({ type }: JobEvent): boolean {
+  return type === 'progress' || type === 'eta' || type === 'probing';
+}
 
 /**
- * Keeps a job's state up with an event of its run.
- * @returns whether the event is of this moment only, and whether there is a new estimate of the time left
+ * A job after one more of its events. The queue keeps the result, and the page goes on from there: whenever it was opened, it shows the
+ * same.
  */
-export function followEvent(job: StoredJob, event: TuneEvent): { passing: boolean; eta: boolean } {
+export function followJob<J extends Job>(job: J, { n = job.lastEvent, event }: LoggedEvent): J {
+  return { ...change(job, event), lastEvent: n };
+}
+
+/** The same for the queue: progress clears what the system has on its conscience, work that is repeated does not. */
+export function followStored(job: StoredJob, logged: LoggedEvent): StoredJob {
+  const { event } = logged;
+  const next = followJob(job, logged);
+  return event.type === 'step' && event.step > job.step ? { ...next, step: event.step, deaths: 0 } : next;
+}
+
+function change<J extends Job>(job: J, event: JobEvent): J {
   switch (event.type) {
-    case 'stage':
-      job.stage = event.stage;
-      job.progress = undefined;
-      return { passing: false, eta: false };
-    case 'progress':
-      job.stage = event.stage;
-      job.progress = { done: event.done, total: event.total };
-      return { passing: true, eta: false };
-    case 'quote': {
-      const { type: _, cheaper: __, availableBytes: ___, ...quote } = event;
-      job.quote = quote;
-      job.etaSeconds = quote.seconds;
-      return { passing: false, eta: true };
+    case 'state': {
+      const { state, message } = event;
+      return { ...job, state, message, doing: undefined, ...(state !== 'running' && { etaSeconds: undefined }) };
     }
-    case 'resumed':
-      rewind(job, event.step);
-      return { passing: false, eta: false };
-    case 'restart':
-    case 'diverged':
-      rewind(job, event.type === 'restart' ? 0 : event.backTo);
-      return { passing: false, eta: false };
-    case 'step':
-      if (event.step > job.step) {
-        job.step = event.step;
-        job.deaths = 0;
-      }
-      if (event.loss !== null) job.curve.train = thin([...job.curve.train, [event.step, event.loss]]);
-      job.curve.steps = event.steps;
-      return { passing: false, eta: estimate(job, event.step, event.steps) };
-    case 'validation':
-      if (event.nll !== null) job.curve.validation = thin([...job.curve.validation, [event.step, event.nll]]);
-      return { passing: false, eta: false };
+    case 'eta':
+      return { ...job, etaSeconds: event.seconds };
+    case 'probing':
+      return { ...job, stage: 'probe', doing: undefined, progress: { done: event.done, total: event.total } };
+    case 'result':
+      return { ...job, result: event.result, adapter: event.adapter };
     default:
-      return { passing: false, eta: false };
+      return followRun(job, event);
   }
-}
-
-/** What came after a step is computed again. */
-function rewind(job: StoredJob, step: number): void {
-  const upTo = (points: [number, number][]) => points.filter(([at]) => at <= step);
-  job.curve.train = upTo(job.curve.train);
-  job.curve.validation = upTo(job.curve.validation);
-  paces.delete(job);
-}
-
-function thin(points: [number, number][]): [number, number][] {
-  // In steps of twice the number, so that not every point makes all be looked at.
-  if (points.length < 2 * MAX_POINTS) return points;
-  return thinPoints(
-    points.map(([x, y]) => ({ x, y })),
-    MAX_POINTS,
-  ).map(({ x, y }) => [x, y]);
-}
-
-function estimate(job: StoredJob, step: number, steps: number): boolean {
-  const now = performance.now() / 1000;
-  const known = paces.get(job);
-  if (!known || step <= known.step) {
-    paces.set(job, { step, at: now, told: 0 });
-    return false;
-  }
-  const reading = (now - known.at) / (step - known.step);
-  const perStep = known.perStep === undefined ? reading : (1 - WEIGHT) * known.perStep + WEIGHT * reading;
-  const isDue = now - known.told >= ETA_EVERY;
-  paces.set(job, { step, at: now, perStep, told: isDue ? now : known.told });
-  job.etaSeconds = Math.max(0, steps - step) * perStep;
-  return isDue;
-}
-
-/** Results kept beside a version; the worst come first. */
-const MAX_RESULTS = 200;
-
-/** Keeps what a probe found beside the version. `reproduced` is what an export asks for. */
-export async function noteMemorised(vault: Vault, version: string, report: MemorisedReport): Promise<void> {
-  const results = report.results.filter(({ verdict }) => verdict === 'reproduced' || verdict === 'likely');
-  const kept: Memorised = {
-    ...report,
-    reproduced: report.verdicts.reproduced,
-    at: new Date().toISOString(),
-    results: results.slice(0, MAX_RESULTS),
-  };
-  await vault.adapters.annotate(version, { memorised: kept as Json });
 }

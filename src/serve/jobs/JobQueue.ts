@@ -5,14 +5,17 @@ import type { AdapterToWrite } from '../../adapters/loraGguf.js';
 import { LoamError, StoppedError } from '../../base/errors.js';
 import { Mutex } from '../../base/lock.js';
 import { defaults } from '../../base/options.js';
+import type { MemorisedReport } from '../../llama/memorised/report.js';
 import { listModels } from '../../models/listModels.js';
+import type { Json } from '../../store/types.js';
 import type { Vault } from '../../store/Vault.js';
 import type { RunQuote } from '../../train/events.js';
 import { type TuneOptions, tuneOptions } from '../../train/options.js';
 import { vaultRun } from '../../train/output.js';
 import { sealedFolderName } from '../../train/runFolder.js';
-import type { JobState } from '../contract/jobs.js';
-import { followEvent, isFinal, type JobRequest, type LoggedEvent, noteMemorised, type StoredJob } from './Job.js';
+import type { Memorised } from '../contract/adapters.js';
+import type { JobEvent, JobState } from '../contract/jobs.js';
+import { followStored, isFinal, isOfTheMoment, type JobRequest, type LoggedEvent, type StoredJob } from './Job.js';
 import { JobLog, JobStore } from './JobStore.js';
 import { diedError, type Outcome, TuneProcess } from './TuneProcess.js';
 
@@ -117,6 +120,7 @@ export class JobQueue implements AsyncDisposable {
       createdAt: new Date().toISOString(),
       seconds: 0,
       curve: { train: [], validation: [] },
+      lastEvent: 0,
       deaths: 0,
       step: 0,
     };
@@ -291,20 +295,19 @@ export class JobQueue implements AsyncDisposable {
       const before = job.state === 'interrupted' ? job.message : undefined;
       const began = performance.now();
       const spent = job.seconds;
+      const pace = new Pace();
       let version: string | undefined;
       const process = TuneProcess.tune(this.home, task, {
         onEvent: (event) => {
           job.seconds = spent + (performance.now() - began) / 1000;
-          const { passing, eta } = followEvent(job, event);
-          log.add(event, passing);
-          if (eta) log.add({ type: 'eta', seconds: job.etaSeconds! }, true);
-          if (!passing || eta) this.options.onChange?.(job);
+          this.apply(job, log, event);
+          const eta = event.type === 'quote' ? event.seconds : event.type === 'step' ? pace.left(event) : undefined;
+          if (eta !== undefined) this.apply(job, log, { type: 'eta', seconds: eta });
+          if (!isOfTheMoment(event)) this.options.onChange?.(job);
         },
         onProbing: (done, total) => {
           if (job.stage !== 'probe') this.options.onChange?.(job);
-          job.stage = 'probe';
-          job.progress = { done, total };
-          log.add({ type: 'probing', done, total }, true);
+          this.apply(job, log, { type: 'probing', done, total });
         },
         keep: async (bytes, adapter, measured) => {
           const { stopping } = this.running ?? {};
@@ -352,8 +355,7 @@ export class JobQueue implements AsyncDisposable {
     }
     if (outcome.kind === 'result') {
       const { adapter: _, type: __, ...result } = outcome.result;
-      job.result = result;
-      log.add({ type: 'result', result, adapter: job.adapter });
+      this.apply(job, log, { type: 'result', result, adapter: job.adapter });
       if (outcome.report && version !== undefined) await noteMemorised(this.vault, version, outcome.report);
       await this.forgetRun(job);
       return await this.change(job, 'done');
@@ -397,21 +399,28 @@ export class JobQueue implements AsyncDisposable {
   }
 
   private async change(job: StoredJob, state: JobState, message?: string): Promise<void> {
+    // At once: what is waited for below must not be begun meanwhile.
     job.state = state;
-    job.message = message;
-    if (state !== 'running') job.etaSeconds = undefined;
     if (isFinal(state)) job.finishedAt = new Date().toISOString();
     const log = await this.logOf(job);
-    log.add({ type: 'state', state, message });
+    this.apply(job, log, { type: 'state', state, message });
     if (isFinal(state)) log.end();
     await this.save(job);
     this.options.onChange?.(job);
   }
 
+  /** Follows an event, and tells it on. */
+  private apply(job: StoredJob, log: JobLog, event: JobEvent): void {
+    Object.assign(job, followStored(job, log.add(event)));
+  }
+
   private async save(job: StoredJob): Promise<void> {
     await this.saving.run(async () => {
-      await (await this.logOf(job)).flush();
-      await this.store.put(job);
+      const log = await this.logOf(job);
+      // As it is now: the log must hold every event that the kept job tells of.
+      const kept = structuredClone(job);
+      await log.flush();
+      await this.store.put(kept);
     });
   }
 
@@ -483,4 +492,44 @@ function fullOptions({ model, options }: Pick<JobRequest, 'model' | 'options'>):
 
 function wrongState(job: StoredJob, what: string): LoamError {
   return new LoamError({ found: `a job that is ${job.state} cannot be ${what}` });
+}
+
+/** Weight of a new reading of the time a step takes. */
+const WEIGHT = 0.1;
+/** Seconds between two estimates. */
+const ETA_EVERY = 2;
+
+/** How long a run's steps take. */
+class Pace {
+  private known: { step: number; at: number } | undefined;
+  private perStep: number | undefined;
+  private told = 0;
+
+  /** Seconds that are left after a step; undefined where it is too early to tell, or to tell again. */
+  left({ step, steps }: { step: number; steps: number }): number | undefined {
+    const at = performance.now() / 1000;
+    const { known } = this;
+    this.known = { step, at };
+    if (!known || step <= known.step) return undefined;
+    const reading = (at - known.at) / (step - known.step);
+    this.perStep = this.perStep === undefined ? reading : (1 - WEIGHT) * this.perStep + WEIGHT * reading;
+    if (at - this.told < ETA_EVERY) return undefined;
+    this.told = at;
+    return Math.max(0, steps - step) * this.perStep;
+  }
+}
+
+/** Results kept beside a version; the worst come first. */
+const MAX_RESULTS = 200;
+
+/** Keeps what a probe found beside the version. `reproduced` is what an export asks for. */
+async function noteMemorised(vault: Vault, version: string, report: MemorisedReport): Promise<void> {
+  const results = report.results.filter(({ verdict }) => verdict === 'reproduced' || verdict === 'likely');
+  const kept: Memorised = {
+    ...report,
+    reproduced: report.verdicts.reproduced,
+    at: new Date().toISOString(),
+    results: results.slice(0, MAX_RESULTS),
+  };
+  await vault.adapters.annotate(version, { memorised: kept as Json });
 }

@@ -1,16 +1,16 @@
 import assert from 'node:assert/strict';
 import { after, describe, it } from 'node:test';
 import { Vault } from '../../store/Vault.js';
+import { queuedJob, stepEvent } from '../../testing/runEvents.js';
 import { scratchFolder } from '../../testing/scratch.js';
 import type { JobEvent } from '../contract/jobs.js';
-import type { LoggedEvent } from './Job.js';
+import { followStored, type LoggedEvent, type StoredJob } from './Job.js';
 import { JobLog, JobStore } from './JobStore.js';
 
 const vault = await Vault.open(scratchFolder());
 after(() => vault[Symbol.asyncDispose]());
 const store = new JobStore(vault);
 const warning = (n: number): JobEvent => ({ type: 'warning', message: String(n) });
-const step = (n: number): JobEvent => ({ type: 'eta', seconds: n });
 
 async function read(log: JobLog, after = 0): Promise<LoggedEvent[]> {
   const found: LoggedEvent[] = [];
@@ -22,7 +22,7 @@ describe('JobLog', () => {
   it('comes back from the vault as it was, and goes on counting', async () => {
     const log = await JobLog.open('a', store);
     for (let n = 1; n <= 900; n++) log.add(warning(n));
-    log.add(step(1), true);
+    log.add({ type: 'eta', seconds: 1 });
     await log.flush();
     log.add(warning(901));
     const again = await JobLog.open('a', store);
@@ -57,5 +57,21 @@ describe('JobLog', () => {
     const numbers = (events: LoggedEvent[]) => events.flatMap(({ n }) => n ?? []);
     const all = Array.from({ length: 50 }, (_, i) => i + 1);
     assert.deepEqual([numbers(first!), numbers(second!), numbers(late!)], [all, all, all.slice(10)]);
+  });
+});
+
+describe('JobStore', () => {
+  const job: StoredJob = { ...queuedJob, id: 'd', state: 'running' };
+
+  it('gives a job back with every event that was kept, though the job itself was written before the last of them', async () => {
+    const log = await JobLog.open('d', store);
+    log.add({ type: 'state', state: 'running' });
+    const early = followStored(job, log.add(stepEvent(1)));
+    await store.put(early);
+    const late = followStored(early, log.add(stepEvent(2)));
+    await log.flush();
+    const load = async (alive: boolean) => (await store.load({ alive })).find(({ id }) => id === 'd');
+    assert.deepEqual(await load(true), late);
+    assert.deepEqual(await load(false), { ...late, state: 'interrupted', message: 'interrupted by the system' });
   });
 });

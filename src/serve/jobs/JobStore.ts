@@ -1,7 +1,7 @@
 import { Wakeup } from '../../base/events.js';
 import type { Vault } from '../../store/Vault.js';
 import type { JobEvent } from '../contract/jobs.js';
-import { isFinal, type LoggedEvent, type StoredJob } from './Job.js';
+import { followStored, isFinal, isOfTheMoment, type LoggedEvent, type StoredJob } from './Job.js';
 
 const JOBS = 'job';
 const events = (job: string) => `job-events/${job}`;
@@ -19,11 +19,20 @@ export class JobStore {
     for (const { id } of this.vault.documents.list(JOBS)) {
       const bytes = await this.vault.documents.get(JOBS, id).catch(() => undefined);
       if (!bytes) continue;
-      const job = JSON.parse(Buffer.from(bytes).toString('utf8')) as StoredJob;
-      if (job.state === 'running' && !alive) Object.assign(job, afterDeath(job));
-      jobs.push(job);
+      let job = JSON.parse(Buffer.from(bytes).toString('utf8')) as StoredJob;
+      if (!isFinal(job.state)) job = await this.catchUp(job);
+      jobs.push(job.state === 'running' && !alive ? { ...job, ...afterDeath(job) } : job);
     }
     return jobs.sort((a, b) => a.createdAt.localeCompare(b.createdAt) || a.id.localeCompare(b.id));
+  }
+
+  /** Events are written before the job: it may not yet tell of the newest. */
+  private async catchUp(job: StoredJob): Promise<StoredJob> {
+    const batches = await this.loadEvents(job.id);
+    return batches
+      .flatMap(({ logged }) => logged)
+      .filter(({ n }) => n! > job.lastEvent)
+      .reduce(followStored, job);
   }
 
   async put(job: StoredJob): Promise<void> {
@@ -94,8 +103,8 @@ export class JobLog {
     return log;
   }
 
-  /** @param passing the event is of this moment only: told to those who listen, and not kept */
-  add(event: JobEvent, passing = false): void {
+  add(event: JobEvent): LoggedEvent {
+    const passing = isOfTheMoment(event);
     const logged: LoggedEvent = passing ? { event } : { n: ++this.last, event };
     if (!passing) {
       let tail = this.batches.at(-1);
@@ -108,6 +117,7 @@ export class JobLog {
       if (event.type === 'step' && ++this.steps > MAX_STEPS) this.thin();
     }
     for (const listener of this.listeners) listener(logged);
+    return logged;
   }
 
   private thin(): void {

@@ -71,14 +71,14 @@ export async function writeReport(
     peakRssBytes: result.peakRssBytes,
     energyJoules: result.energyJoules,
     quote: result.quote?.quoted,
-    metrics: toMetrics(await folder.metrics()),
+    metrics: metricsOf(await folder.metrics()),
     samples,
   });
   await writeFileAtomic(path, html);
 }
 
 /** Steps and validations of the run's events, in the report's form. */
-function toMetrics(events: readonly Record<string, unknown>[]): StepMetric[] {
+export function metricsOf(events: readonly Record<string, unknown>[]): StepMetric[] {
   return events.flatMap((event): StepMetric[] => {
     const number = (name: string) => (typeof event[name] === 'number' ? (event[name] as number) : undefined);
     const at = { step: number('step') ?? 0, epoch: number('epoch') ?? 0 };

@@ -1,9 +1,9 @@
 import { useEffect, useId, useRef, useState } from 'preact/hooks';
+import type { Point } from '../../../base/curve.js';
 import { duration } from '../../../base/format.js';
 import type { DatasetInfo } from '../../../serve/contract/datasets.js';
 import type { Job, JobResult, RunQuote } from '../../../serve/contract/jobs.js';
 import { curveShape } from '../../logic/geometry.js';
-import type { Point } from '../../logic/runView.js';
 import { asChance, roughly, size } from '../../logic/words.js';
 import { call } from '../api.js';
 import { href } from '../browser.js';

@@ -7,6 +7,7 @@ import type {
   ExampleFilter,
   ExamplePage,
 } from '../../../serve/contract/datasets.js';
+import { isFinal } from '../../../serve/jobs/Job.js';
 import { plural } from '../../logic/words.js';
 import { ApiError, call } from '../api.js';
 import { announce, href, replace } from '../browser.js';
@@ -14,7 +15,7 @@ import { Check, Choice, IconButton } from '../parts/controls.js';
 import { Confirm, Rename } from '../parts/dialogs.js';
 import { ExampleList, LearningPreview, useExamples } from '../parts/examples.js';
 import { Fault, Icon, Loading, Page } from '../parts/layout.js';
-import { isOver, tellChanged, useAction, useAnswer } from '../server.js';
+import { tellChanged, useAction, useAnswer } from '../server.js';
 import { ExampleEditor } from './ExampleEditor.js';
 
 /** One data set: its examples, filtered, and what can be done with the set as a whole. */
@@ -195,7 +196,7 @@ function Refused({ records }: { records: ExamplePage['problems'] }) {
 function DeleteDataset({ set, onClose }: { set: DatasetInfo; onClose: () => void }) {
   const { data, error } = useAnswer<Dependents>(`/api/datasets/${set.id}/dependents`);
   const [withAdapters, setWithAdapters] = useState(false);
-  const running = data?.jobs.filter(({ state }) => !isOver(state)) ?? [];
+  const running = data?.jobs.filter(({ state }) => !isFinal(state)) ?? [];
   return (
     <Confirm
       title={`Delete “${set.name}”`}

@@ -1,9 +1,10 @@
 import type { ComponentChildren } from 'preact';
+import { isFinal } from '../../../serve/jobs/Job.js';
 import { plural } from '../../logic/words.js';
 import { href } from '../browser.js';
 import { Icon, Page, Pending, Soil } from '../parts/layout.js';
 import { ModelDownload } from '../parts/models.js';
-import { isOver, useList, useServer } from '../server.js';
+import { useList, useServer } from '../server.js';
 
 /** Leads by the hand: a model, examples, a run, and then a talk with the result. */
 export function HomeScreen() {
@@ -20,7 +21,7 @@ export function HomeScreen() {
   }
   const present = models.data.find((model) => model.installed);
   const first = models.data.find((model) => model.name === status?.model.name) ?? models.data[0];
-  const learning = job && !isOver(job.state);
+  const learning = job && !isFinal(job.state);
   const step = !present ? 1 : sets.data.length === 0 ? 2 : adapters.data.length === 0 ? 3 : 4;
   const examples = sets.data.reduce((sum, set) => sum + set.examples - set.excluded, 0);
 

@@ -1,7 +1,8 @@
 import { useEffect, useRef, useState } from 'preact/hooks';
 import { count } from '../../../base/format.js';
 import type { Job, JobEvent, JobState } from '../../../serve/contract/jobs.js';
-import { emptyRun, type RunView, withEvent } from '../../logic/runView.js';
+import { isFinal } from '../../../serve/jobs/Job.js';
+import { curvesOf, openRun, type RunView, withEvent } from '../../logic/runView.js';
 import { asChance, roughly, size, stageNames, stateNames } from '../../logic/words.js';
 import { call } from '../api.js';
 import { announce, href, replace } from '../browser.js';
@@ -9,7 +10,7 @@ import { Check } from '../parts/controls.js';
 import { Confirm } from '../parts/dialogs.js';
 import { Bar, Entry, Fault, Icon, Page, Pending } from '../parts/layout.js';
 import { Curve, ResultCard } from '../parts/run.js';
-import { isOver, tellChanged, useAction, useAnswer } from '../server.js';
+import { tellChanged, useAction, useAnswer } from '../server.js';
 import { follow } from '../stream.js';
 
 /** A run while it learns, and afterwards: how far it is, its curve, its log, its result. */
@@ -17,16 +18,16 @@ export function JobScreen({ id }: { id: string }) {
   const answer = useAnswer<Job>(`/api/jobs/${id}`, ['jobs']);
   const job = answer.data;
   const view = useRun(job);
-  // What is told is what is drawn: of the events that come at once when a page is opened, only where they end.
   const told = useRef<JobState | undefined>(undefined);
   useEffect(() => {
-    if (!job || !view || view.lastId === 0) return;
-    const before = told.current ?? job.state;
-    told.current = view.state;
-    if (view.state === before) return;
-    announce(`${job.name}: ${stateNames[view.state]}`);
+    if (!view) return;
+    const { name, state } = view.job;
+    const before = told.current ?? state;
+    told.current = state;
+    if (state === before) return;
+    announce(`${name}: ${stateNames[state]}`);
     tellChanged('jobs');
-  }, [view?.state, view?.lastId === 0]);
+  }, [view?.job.state]);
   const { busy, error: failed, run } = useAction();
   const [dialog, setDialog] = useState<'stop' | 'delete'>();
   const [keep, setKeep] = useState(true);
@@ -43,14 +44,12 @@ export function JobScreen({ id }: { id: string }) {
       </Page>
     );
   }
-  // The job's own answer is newer than the events where those have not come yet.
-  const state = view.lastId === 0 ? job.state : view.state;
-  const over = isOver(state);
+  const { state, stage, etaSeconds, latest, progress, result, adapter } = view.job;
+  const { train, validation, steps, best } = curvesOf(view.job);
+  const over = isFinal(state);
   const halted = state === 'paused' || state === 'interrupted';
-  const result = job.result ?? view.result;
-  const { latest, progress } = view;
   const share = progress && progress.total > 0 ? progress.done / progress.total : undefined;
-  const message = view.message || job.message || '';
+  const message = view.job.doing || view.job.message || '';
   const resume = (label: string, look = 'button') => (
     <button type="button" class={look} disabled={busy} onClick={() => void run(() => send('resume'))}>
       <Icon name="play" /> {label}
@@ -61,11 +60,11 @@ export function JobScreen({ id }: { id: string }) {
       <section class="run-head">
         <p class="row">
           {state === 'running' && <span class="pulse running" />}
-          <strong>{state === 'running' && view.stage ? stageNames[view.stage] : stateNames[state]}</strong>
+          <strong>{state === 'running' && stage ? stageNames[stage] : stateNames[state]}</strong>
         </p>
         {!over && <Bar share={state === 'running' ? share : (share ?? 0)} label="Progress of this stage" />}
         {message !== '' && <p class="quiet">{message}</p>}
-        {state === 'running' && view.etaSeconds !== undefined && <p class="eta">{roughly(view.etaSeconds)} left</p>}
+        {state === 'running' && etaSeconds !== undefined && <p class="eta">{roughly(etaSeconds)} left</p>}
         {state === 'interrupted' && (
           <p>
             The system ended this run, perhaps because memory ran out. Nothing is lost: it resumes from its last
@@ -95,20 +94,20 @@ export function JobScreen({ id }: { id: string }) {
       </section>
 
       {state === 'failed' && <Fault error={new Error(message || 'The run failed.')} />}
-      {result && <ResultCard adapter={view.adapter ?? job.adapter} result={result} />}
-      {(view.train.length > 0 || view.validation.length > 0 || !over) && (
+      {result && <ResultCard adapter={adapter} result={result} />}
+      {(train.length > 0 || validation.length > 0 || !over) && (
         <section class="sheet">
           <h2>Learning curve</h2>
-          <Curve train={view.train} validation={view.validation} steps={view.steps} />
+          <Curve train={train} validation={validation} steps={steps} />
           <dl class="figures">
             {latest && (
               <Entry name="Step">
                 {count(latest.step)} of {count(latest.steps)}
               </Entry>
             )}
-            {view.best !== undefined && (
+            {best !== undefined && (
               <Entry name="Best held-out loss">
-                {view.best.toFixed(3)} <small class="quiet">{asChance(view.best)} per token</small>
+                {best.toFixed(3)} <small class="quiet">{asChance(best)} per token</small>
               </Entry>
             )}
             {latest && <Entry name="Speed">{count(Math.round(latest.tokensPerSecond))} tokens/s</Entry>}
@@ -155,11 +154,11 @@ export function JobScreen({ id }: { id: string }) {
   );
 }
 
-/** Events of a job, followed from the first on; a batch of them is drawn at once. */
+/** A job and its events, followed from the first on; a batch of them is drawn at once. */
 function useRun(job: Job | undefined): RunView | undefined {
   const [view, setView] = useState<RunView>();
   const id = job?.id;
-  const over = isOver(job?.state);
+  const over = isFinal(job?.state);
   // One that is taken up again after its end is followed anew.
   const [round, setRound] = useState(0);
   const wasOver = useRef(over);
@@ -169,7 +168,7 @@ function useRun(job: Job | undefined): RunView | undefined {
   }, [over]);
   useEffect(() => {
     if (!job) return;
-    let state = emptyRun(job);
+    let state = openRun(job);
     setView(state);
     let frame = 0;
     const draw = () => {
@@ -178,16 +177,10 @@ function useRun(job: Job | undefined): RunView | undefined {
     };
     const stop = follow(`/api/jobs/${job.id}/events`, {
       onEvent(eventId, data) {
-        const event = data as JobEvent | { type: 'reset' };
-        if (event.type === 'reset') return;
-        state = withEvent(state, eventId, event, Date.now());
+        state = withEvent(state, eventId, data as JobEvent, Date.now());
         frame ||= requestAnimationFrame(draw);
       },
-      isOver: () => isOver(state.state),
-      onReset() {
-        state = emptyRun(job);
-        frame ||= requestAnimationFrame(draw);
-      },
+      isOver: () => isFinal(state.job.state),
     });
     return () => {
       stop();
