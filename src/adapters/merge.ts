@@ -155,7 +155,7 @@ export async function mergeGguf(base: Gguf, lora: Lora, path: string, options: M
   const metadata = new Map<string, GgufValue>(base.metadata);
   const name = textNote(lora.notes, 'general.name');
   if (name !== undefined) metadata.set('loam.merged.adapter', str(name));
-  await writeGguf(path, { metadata, tensors, alignment: base.alignment });
+  await writeGguf(path, { metadata, tensors });
   return merging.result;
 }
 

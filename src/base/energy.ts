@@ -1,11 +1,10 @@
-import { readdirSync, readFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { listKernelFolder, readKernelFile, readKernelNumber } from './kernelFiles.js';
 
-/** What stands in the counters now; only differences of two readings mean anything (`EnergyMeter`). */
+/** The counters as they are now; only the difference of two readings means anything (`EnergyMeter`). */
 export type EnergyReading =
-  /** Processor and memory. Counters that start at 0 again past `range`; in joules. */
+  /** Processor and memory. Counters that wrap to 0 at `range`; in joules. */
   | { source: 'rapl'; counters: { zone: string; joules: number; range: number }[] }
-  /** The whole device, screen included. What is left in each battery: joules, or coulombs at so many volts. */
+  /** The whole device, screen included. What is left in each battery: joules, or coulombs and volts. */
   | { source: 'battery'; batteries: BatteryReading[] };
 
 export interface BatteryReading {
@@ -16,72 +15,50 @@ export interface BatteryReading {
 }
 
 /**
- * The energy counters of this machine: those of Intel's and AMD's processors where they may be read (Linux, as root since 5.10),
- * else batteries (Linux, and Android where it lets an app see them). Undefined where the platform tells nothing.
+ * The energy counters of this machine: those of Intel's and AMD's processors if they may be read (Linux, as root since 5.10),
+ * else batteries (Linux, and Android if it lets an app see them). Undefined if the platform reports nothing.
  */
 export function readEnergy({
   powercap = '/sys/class/powercap',
   powerSupply = '/sys/class/power_supply',
 } = {}): EnergyReading | undefined {
-  const counters = names(powercap).flatMap((zone) => readZone(powercap, zone));
+  const counters = listKernelFolder(powercap).flatMap((zone) => readZone(powercap, zone));
   if (counters.some(({ zone }) => /^intel-rapl:\d+$/.test(zone))) return { source: 'rapl', counters };
-  const batteries = names(powerSupply).flatMap((name) => readBattery(powerSupply, name));
+  const batteries = listKernelFolder(powerSupply).flatMap((name) => readBattery(powerSupply, name));
   return batteries.length > 0 ? { source: 'battery', batteries } : undefined;
 }
 
 /**
- * A zone that is to be summed (powercap.rst of the kernel): processor packages, which include their cores, and the memory beside
- * them. Left out: "psys", which includes the packages and is not fed by every firmware, and "intel-rapl-mmio", the same counters
- * by another way.
+ * A zone to be summed (powercap.rst of the kernel): processor packages, which include their cores, and the memory beside
+ * them. Left out: "psys", which includes the packages and which not every firmware feeds, and "intel-rapl-mmio", the same counters
+ * by another route.
  */
 function readZone(root: string, zone: string): { zone: string; joules: number; range: number }[] {
   if (!/^intel-rapl:\d+(:\d+)?$/.test(zone)) return [];
-  const name = text(root, zone, 'name');
+  const name = readKernelFile(root, zone, 'name');
   const wanted = zone.split(':').length === 2 ? name?.startsWith('package') : name === 'dram';
-  const micro = number(root, zone, 'energy_uj');
-  const range = number(root, zone, 'max_energy_range_uj');
+  const micro = readKernelNumber(root, zone, 'energy_uj');
+  const range = readKernelNumber(root, zone, 'max_energy_range_uj');
   if (!wanted || micro === undefined || range === undefined) return [];
   return [{ zone, joules: micro * 1e-6, range: range * 1e-6 }];
 }
 
 /** A battery that feeds this device (sysfs-class-power of the kernel): those of mice and pens have the scope "Device". */
 function readBattery(root: string, name: string): BatteryReading[] {
-  if (text(root, name, 'type') !== 'Battery' || text(root, name, 'scope') === 'Device') return [];
-  const status = text(root, name, 'status') ?? 'Unknown';
+  if (readKernelFile(root, name, 'type') !== 'Battery' || readKernelFile(root, name, 'scope') === 'Device') return [];
+  const status = readKernelFile(root, name, 'status') ?? 'Unknown';
   // µWh, µAh, µV. Many phones call the charge `charge_counter`.
-  const energy = number(root, name, 'energy_now');
+  const energy = readKernelNumber(root, name, 'energy_now');
   if (energy !== undefined) return [{ name, status, left: { joules: energy * 3600e-6 } }];
-  const charge = number(root, name, 'charge_now') ?? number(root, name, 'charge_counter');
-  const volts = number(root, name, 'voltage_now');
+  const charge = readKernelNumber(root, name, 'charge_now') ?? readKernelNumber(root, name, 'charge_counter');
+  const volts = readKernelNumber(root, name, 'voltage_now');
   if (charge === undefined || volts === undefined) return [];
   return [{ name, status, left: { coulombs: charge * 3600e-6, volts: volts * 1e-6 } }];
 }
 
-function names(folder: string): string[] {
-  try {
-    return readdirSync(folder).sort();
-  } catch {
-    return [];
-  }
-}
-
-function text(...path: string[]): string | undefined {
-  try {
-    return readFileSync(join(...path), 'latin1').trim();
-  } catch {
-    // Not there, not for us to read, or a driver without an answer (ENODATA).
-    return undefined;
-  }
-}
-
-function number(...path: string[]): number | undefined {
-  const found = text(...path);
-  return found !== undefined && /^-?\d+$/.test(found) ? Number(found) : undefined;
-}
-
 /**
- * Joules used since it was made. Read it at least every few minutes: a processor's counter starts at 0 again after 65 to 262 kJ,
- * and two rounds between readings cannot be told from one.
+ * Joules used since it was made. Read it at least every few minutes: a processor's counter wraps to 0 after 65 to 262 kJ, and two wraps
+ * between readings look like one.
  */
 export class EnergyMeter {
   private last: EnergyReading | undefined;
@@ -91,14 +68,14 @@ export class EnergyMeter {
     this.last = read();
   }
 
-  /** Whose energy it is: 'rapl' processor and memory, 'battery' the whole device. Undefined where none is told. */
+  /** Whose energy it is: 'rapl' processor and memory, 'battery' the whole device. Undefined if nothing is reported. */
   get source(): EnergyReading['source'] | undefined {
     return this.last?.source;
   }
 
   /**
-   * Undefined where the platform tells nothing, and from the first time on that a stretch was not covered (a battery that was being
-   * charged, a counter that has gone): a part of the sum is not the sum.
+   * Undefined if the platform reports nothing, and for good once a stretch was not covered (a battery that was charging, a counter that
+   * has gone): part of the sum is not the sum.
    */
   joules(): number | undefined {
     if (this.last === undefined) return undefined;
@@ -126,7 +103,7 @@ function between(before: EnergyReading, now: EnergyReading): number | undefined 
   return undefined;
 }
 
-/** Sum over the same counters in both readings; undefined when they are not the same or one of them does not tell. */
+/** Sum over the same counters in both readings; undefined if they are not the same or one of them has no value. */
 function total<K extends string, T extends Record<K, string>>(
   before: readonly T[],
   now: readonly T[],

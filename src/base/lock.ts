@@ -3,43 +3,41 @@ import { mkdir, open, readFile, rm, stat } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { dirname } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { systemCode } from './errors.js';
 import { explainWriteError } from './io.js';
+import { readKernelFile } from './kernelFiles.js';
 
 interface Holder {
   pid: number;
   host: string;
-  /** When the process began, in the kernel's own count: tells a process from a later one with the same number. */
+  /** When the process began, in the kernel's own count: a later process may have the same number. */
   birth: string | null;
   nonce: string;
 }
 
-/** What is written in a moment and is still unfinished after so long was left by a crash. */
+/** Writing takes a moment: what is still unfinished after this long was left by a crash. */
 const CRASHED_MS = 5000;
 
 /**
- * Field 22 of /proc/PID/stat (proc(5)): start time in ticks since boot. Null where there is no /proc, no such process, or one
- * that has ended (state Z) and whose parent has not asked for its exit code: a container's first process may never do so.
+ * Field 22 of /proc/PID/stat (proc(5)): start time in ticks since boot. Null if there is no /proc, no such process, or one that
+ * has ended (state Z) and whose parent has not collected its exit code: a container's first process may never do so.
  */
-async function birthOf(pid: number): Promise<string | null> {
-  try {
-    const text = await readFile(`/proc/${pid}/stat`, 'latin1');
-    // The command name, field 2, is in brackets and may hold spaces.
-    const fields = text.slice(text.lastIndexOf(')') + 2).split(' ');
-    return fields[0] === 'Z' || fields[0] === 'X' ? null : (fields[19] ?? null);
-  } catch {
-    return null;
-  }
+function birthOf(pid: number): string | null {
+  const text = readKernelFile('/proc', String(pid), 'stat');
+  // The command name, field 2, is in brackets and may hold spaces.
+  const fields = text?.slice(text.lastIndexOf(')') + 2).split(' ') ?? [];
+  return fields[0] === 'Z' || fields[0] === 'X' ? null : (fields[19] ?? null);
 }
 
-async function isAlive(holder: Holder): Promise<boolean> {
-  // Another machine's processes cannot be asked for (a shared folder): its lock counts until somebody removes it.
+function isAlive(holder: Holder): boolean {
+  // Another machine's processes are out of reach (a shared folder): its lock counts until somebody removes it.
   if (holder.host !== hostname()) return true;
   try {
     process.kill(holder.pid, 0);
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ESRCH') return false;
+    if (systemCode(error) === 'ESRCH') return false;
   }
-  return holder.birth === null || (await birthOf(holder.pid)) === holder.birth;
+  return holder.birth === null || birthOf(holder.pid) === holder.birth;
 }
 
 /** The holder named in a lock file; null when it is gone, 'unreadable' when it says nothing. */
@@ -51,7 +49,7 @@ async function readHolder(path: string): Promise<Holder | 'unreadable' | null> {
       return { pid, host, nonce, birth: typeof birth === 'string' ? birth : null };
     }
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null;
+    if (systemCode(error) === 'ENOENT') return null;
   }
   return 'unreadable';
 }
@@ -65,20 +63,20 @@ async function ageOf(path: string): Promise<number> {
 }
 
 async function isStale(path: string, holder: Holder | 'unreadable'): Promise<boolean> {
-  return holder === 'unreadable' ? (await ageOf(path)) > CRASHED_MS : !(await isAlive(holder));
+  return holder === 'unreadable' ? (await ageOf(path)) > CRASHED_MS : !isAlive(holder);
 }
 
 /**
- * Takes a dead process's lock away, one process at a time: two that both saw it dead would else each remove a lock, the
- * second one the first one's new one.
+ * Removes a dead process's lock, one process at a time: otherwise two that both saw it dead would each remove a lock, and the second would
+ * remove the first one's new lock.
  */
 async function clear(path: string): Promise<void> {
   const guard = `${path}.clearing`;
   try {
     await (await open(guard, 'wx', 0o600)).close();
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw explainWriteError(error, guard);
-    // Somebody else is at it, for a moment or since a crash.
+    if (systemCode(error) !== 'EEXIST') throw explainWriteError(error, guard);
+    // Another process is clearing, or crashed while it was.
     if ((await ageOf(guard)) > CRASHED_MS) await rm(guard, { force: true });
     await sleep(5);
     return;
@@ -101,7 +99,7 @@ export async function tryLock(path: string): Promise<Lock> {
   const mine: Holder = {
     pid: process.pid,
     host: hostname(),
-    birth: await birthOf(process.pid),
+    birth: birthOf(process.pid),
     nonce: randomBytes(16).toString('hex'),
   };
   for (;;) {
@@ -123,7 +121,7 @@ export async function tryLock(path: string): Promise<Lock> {
       };
       return { release };
     } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw explainWriteError(error, path);
+      if (systemCode(error) !== 'EEXIST') throw explainWriteError(error, path);
     }
     const holder = await readHolder(path);
     if (holder === null) continue;

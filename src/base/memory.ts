@@ -1,6 +1,6 @@
-import { readFileSync } from 'node:fs';
 import { freemem, totalmem } from 'node:os';
 import { dirname, join } from 'node:path';
+import { readKernelFile, readKernelNumber, wholeNumber } from './kernelFiles.js';
 
 /** Names of the files of the two versions (cgroups(7), cgroup-v2.rst and memory.rst of the kernel). */
 const VERSIONS = {
@@ -11,10 +11,10 @@ const VERSIONS = {
 
 /**
  * The memory limits of the control groups that this process is in, from its own up to the root of what is visible: a container's
- * limits, or a service's. Bytes; `used` leaves out cached files that the kernel drops first. Groups without limit are left out.
+ * limits, or a service's. Bytes; `used` leaves out cached files, which the kernel drops first. Groups without a limit are left out.
  */
 function cgroupMemory({ proc = '/proc', cgroup = '/sys/fs/cgroup' } = {}): { limit: number; used: number }[] {
-  const text = read(join(proc, 'self/cgroup'));
+  const text = readKernelFile(proc, 'self/cgroup');
   if (text === undefined) return [];
   const found: { limit: number; used: number }[] = [];
   for (const line of text.split('\n')) {
@@ -29,49 +29,33 @@ function cgroupMemory({ proc = '/proc', cgroup = '/sys/fs/cgroup' } = {}): { lim
 }
 
 /**
- * From a group up to the root. Groups that are not there are passed over: within a container the path may be the host's, and the
- * container's own group is then mounted as the root.
+ * From a group up to the root. Groups that are not there are skipped: within a container the path may be the host's, with the container's
+ * own group mounted as the root.
  */
 function walk(root: string, path: string, names: (typeof VERSIONS)['v2']): { limit: number; used: number }[] {
   const found: { limit: number; used: number }[] = [];
   // A path that leads out of what is mounted ("/../..") is the root for this process; join() stops there.
   for (let group = join('/', path); ; group = dirname(group)) {
     const folder = join(root, group);
-    const used = number(read(join(folder, names.used)));
+    const used = readKernelNumber(folder, names.used);
     // "max", or on version 1 a number close to 2^63, stands for none: the first is no number, the second above any machine's memory.
-    const limits = names.limits.map((name) => number(read(join(folder, name)))).filter((limit) => limit !== undefined);
+    const limits = names.limits.flatMap((name) => readKernelNumber(folder, name) ?? []);
     if (used !== undefined && limits.length > 0) {
-      const stat = read(join(folder, 'memory.stat')) ?? '';
-      const reclaimable = number(new RegExp(`^${names.reclaimable} (\\d+)$`, 'm').exec(stat)?.[1]) ?? 0;
+      const stat = readKernelFile(folder, 'memory.stat') ?? '';
+      const reclaimable = wholeNumber(new RegExp(`^${names.reclaimable} (\\d+)$`, 'm').exec(stat)?.[1]) ?? 0;
       found.push({ limit: Math.min(...limits), used: Math.max(0, used - reclaimable) });
     }
     if (group === '/' || group === dirname(group)) return found;
   }
 }
 
-function number(text: string | undefined): number | undefined {
-  return text !== undefined && /^\d+\s*$/.test(text) ? Number(text) : undefined;
-}
-
-function read(path: string): string | undefined {
-  try {
-    return readFileSync(path, 'latin1');
-  } catch {
-    return undefined;
-  }
-}
-
 /**
- * The most resident memory that this process has had so far, in bytes. On Linux from VmHWM (proc(5)): what getrusage(2) tells there
- * outlives execve, so a small process that a large one started would report the large one's.
+ * The most resident memory that this process has had so far, in bytes. On Linux from VmHWM (proc(5)): what getrusage(2) reports there
+ * outlives execve, so a small process started by a large one would report the large one's.
  */
 export function peakRss(proc = '/proc'): number {
-  try {
-    const match = /^VmHWM:\s*(\d+) kB$/m.exec(readFileSync(`${proc}/self/status`, 'latin1'));
-    if (match) return 1024 * Number(match[1]);
-  } catch {
-    // No /proc: another system, or an Android that hides it.
-  }
+  const match = /^VmHWM:\s*(\d+) kB$/m.exec(readKernelFile(proc, 'self/status') ?? '');
+  if (match) return 1024 * Number(match[1]);
   // Kilobytes on every system since libuv 1.45; Node 20 has a later one.
   return 1024 * process.resourceUsage().maxRSS;
 }
@@ -80,19 +64,17 @@ export function peakRss(proc = '/proc'): number {
 export interface Memory {
   /** What the machine has, or the container if that is less. */
   total: number;
-  /** What this process may still take without pushing anything out that is in use. */
+  /** What this process may still take without pushing out anything in use. */
   available: number;
-  /** What is resident of this process, mapped files included. */
+  /** What of this process is resident, mapped files included. */
   rss: number;
-  /** The most that was. */
+  /** The most that has been. */
   peakRss: number;
 }
 
 /**
  * Memory as it is now. Linux and Android: the kernel's estimate (MemAvailable, proc(5)), bounded by the control groups of a
  * container. Elsewhere what the system calls free, which leaves out caches it would give up: an estimate on the low side.
- *
- * Reads a few files of the kernel, synchronously: no disk is involved.
  */
 export function readMemory({ proc = '/proc', cgroup = '/sys/fs/cgroup' } = {}): Memory {
   const machine = readMeminfo(`${proc}/meminfo`) ?? { total: totalmem(), available: freemem() };
@@ -106,12 +88,7 @@ export function readMemory({ proc = '/proc', cgroup = '/sys/fs/cgroup' } = {}): 
 }
 
 function readMeminfo(path: string): { total: number; available: number } | undefined {
-  let text: string;
-  try {
-    text = readFileSync(path, 'latin1');
-  } catch {
-    return undefined;
-  }
+  const text = readKernelFile(path) ?? '';
   const field = (name: string) => {
     const match = new RegExp(`^${name}:\\s*(\\d+) kB$`, 'm').exec(text);
     return match ? 1024 * Number(match[1]) : undefined;

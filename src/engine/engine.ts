@@ -1,6 +1,6 @@
-import { readdirSync, readFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
-import { LoamError, StoppedError, throwIfStopped } from '../base/errors.js';
+import { LoamError, StoppedError } from '../base/errors.js';
+import { listKernelFolder, readKernelNumber } from '../base/kernelFiles.js';
 import { Mutex } from '../base/lock.js';
 import { type Callable, callAsync, functionAt, readPointer, readString } from './ffi.js';
 import {
@@ -54,7 +54,7 @@ export class Device {
     return Array.from({ length: Number(ggml.deviceCount()) }, (_, i) => new Device(ggml.deviceGet(i)));
   }
 
-  /** A function that the backend offers by name beside the common interface, or undefined. */
+  /** A function that the backend offers by name, beside the common interface; undefined if it does not. */
   procedure<K extends keyof typeof procedures>(key: K): Callable<(typeof procedures)[K]> | undefined {
     const address = native().ggml.registryProc(this.registry, procedures[key].name);
     return address === null ? undefined : functionAt(address, procedures[key]);
@@ -85,7 +85,7 @@ export class Device {
     return found;
   }
 
-  /** Bytes of memory, free and total, as the backend tells. */
+  /** Bytes of memory, free and total, as the backend reports them. */
   memory(): { free: number; total: number } {
     const free = new BigUint64Array(1);
     const total = new BigUint64Array(1);
@@ -98,30 +98,26 @@ export class Device {
 const fastShare = 0.8;
 
 /**
- * Threads to compute with: the cores this process may use, without the slow cores of a phone, since every matrix product ends when
- * its slowest thread ends. The clock rates are those Linux and Android publish; elsewhere all available cores count. LOAM_THREADS
- * sets another number.
+ * Threads to compute with: the cores this process may use, without the slow cores of a phone, since every matrix product ends when its
+ * slowest thread ends. Linux and Android publish the clock rates; elsewhere all available cores count. LOAM_THREADS sets another number.
  */
 export function defaultThreads(folder = '/sys/devices/system/cpu'): number {
   const set = Number(process.env.LOAM_THREADS);
   if (Number.isInteger(set) && set > 0) return set;
   const available = availableParallelism();
-  try {
-    const clocks = readdirSync(folder)
-      .filter((name) => /^cpu\d+$/.test(name))
-      .map((name) => Number(readFileSync(`${folder}/${name}/cpufreq/cpuinfo_max_freq`, 'utf8')));
-    const fastest = Math.max(...clocks);
-    const fast = clocks.filter((clock) => clock >= fastShare * fastest).length;
-    return fast > 0 ? Math.min(fast, available) : available;
-  } catch {
-    return available;
-  }
+  const clocks = listKernelFolder(folder)
+    .filter((name) => /^cpu\d+$/.test(name))
+    .map((name) => readKernelNumber(folder, name, 'cpufreq/cpuinfo_max_freq') ?? 0);
+  const fastest = Math.max(...clocks);
+  const fast = clocks.filter((clock) => clock >= fastShare * fastest).length;
+  // A core whose clock is not published leaves all of them unknown.
+  return clocks.length === 0 || clocks.includes(0) ? available : Math.min(fast, available);
 }
 
 interface EngineOptions {
   /** Compute threads; default: the fast cores of this machine. */
   threads?: number;
-  /** Use GPU backends that are loaded (LOAM_GPU=1 by default decides). */
+  /** Use the GPU backends that are loaded; default: whether LOAM_GPU is set. */
   gpu?: boolean;
   /**
    * `fast` (default) uses the fastest formulation of each product that is exact but for rounding (of activations to 8 bits, as
@@ -150,8 +146,8 @@ const pollOffset = 520;
 const poll = 3;
 
 /**
- * The compute backends of this process: GPU ones where asked for, then the CPU with its threads. Every computation runs on a worker
- * thread, one at a time, and stops when its AbortSignal fires: on the CPU within the graph, on a GPU at its end.
+ * The compute backends of this process: GPUs if they are wanted, then the CPU with its threads. Computations run on a worker thread, one
+ * at a time, and stop when their AbortSignal fires: on the CPU within the graph, on a GPU at its end.
  */
 export class Engine implements Disposable {
   readonly threads: number;
@@ -174,6 +170,7 @@ export class Engine implements Disposable {
     const cpu = all.find((device) => device.kind === 'cpu');
     if (!cpu) {
       throw new LoamError({
+        code: 'engine',
         found: 'no CPU backend that runs on this processor',
         where: native().files.folder,
         fix: 'run `loam doctor` and report its output',
@@ -191,7 +188,7 @@ export class Engine implements Disposable {
     this.threadpool = this.setUpCpu();
   }
 
-  /** A kept thread pool spares creating threads for every graph; the abort callback is polled between operations. */
+  /** A thread pool that is kept saves creating threads for every graph; the abort callback is polled between operations. */
   private setUpCpu(): ThreadpoolHandle | undefined {
     const { handle } = this.backends.at(-1)!;
     this.cpu.procedure('setThreads')?.(handle, this.threads);
@@ -233,21 +230,12 @@ export class Engine implements Disposable {
 
   /** Computes an allocated graph. Throws StoppedError within one operation's time of the signal. */
   async compute(scheduler: SchedulerHandle, graph: GraphHandle, signal?: AbortSignal): Promise<void> {
-    await this.mutex.run(async () => {
-      throwIfStopped(signal);
-      this.abortFlag.set(false);
-      const stop = () => this.abortFlag.set(true);
-      signal?.addEventListener('abort', stop, { once: true });
-      try {
-        const result = await callAsync(native().ggml.schedulerCompute, scheduler, graph);
-        if (result === status.aborted) throw new StoppedError();
-        if (result !== status.success) {
-          throw new LoamError({ found: `the engine failed to compute a graph (ggml status ${result})` });
-        }
-      } finally {
-        signal?.removeEventListener('abort', stop);
-      }
-    });
+    const compute = () => callAsync(native().ggml.schedulerCompute, scheduler, graph);
+    const result = await this.mutex.run(() => this.abortFlag.during(signal, compute));
+    if (result === status.aborted) throw new StoppedError();
+    if (result !== status.success) {
+      throw new LoamError({ code: 'failed', found: `the engine failed to compute a graph (ggml status ${result})` });
+    }
   }
 
   [Symbol.dispose](): void {

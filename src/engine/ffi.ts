@@ -95,7 +95,7 @@ export class Library {
     this.handle = koffi.load(path, { global: true });
   }
 
-  /** The declared functions of this library. Throws where one is missing. */
+  /** The declared functions of this library. Throws if one is missing. */
   functions<D extends Record<string, AnyDeclaration>>(
     declarations: D,
   ): { [K in keyof D]: NativeFunction<Callable<D[K]>> } {
@@ -131,7 +131,7 @@ export function functionAt<D extends AnyDeclaration>(address: bigint, declaratio
   return ((...args: unknown[]) => koffi.call(address, type, ...args)) as Callable<D>;
 }
 
-/** A function of the C library of this system, or undefined where it has none of this name. */
+/** A function of the C library of this system, or undefined if it has none of this name. */
 export function systemFunction<D extends AnyDeclaration>(declaration: D): NativeFunction<Callable<D>> | undefined {
   try {
     return new Library(null).functions({ declaration }).declaration;

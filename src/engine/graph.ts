@@ -1,4 +1,4 @@
-import { LoamError } from '../base/errors.js';
+import { LoamError, throwIfStopped } from '../base/errors.js';
 import type { Device, Engine } from './engine.js';
 import { allocateForever, fn, functionForever, pointer, size, viewMemory } from './ffi.js';
 import type { BufferTypeHandle, GraphHandle, SchedulerHandle } from './ggmlBindings.js';
@@ -8,7 +8,7 @@ import { Arena, type Tensor } from './tensor.js';
 import type { TensorTypeName } from './tensorTypes.js';
 
 /**
- * One computation: declare inputs with their data, apply operations, name outputs, `compute`, read the outputs. Tensors of a graph
+ * One computation: declare inputs with their data, apply operations, mark outputs, `compute`, read the outputs. Tensors of a graph
  * (not those of a TensorBuffer it uses) are valid until the next graph of the workspace begins.
  */
 export class Graph extends Operations implements Disposable {
@@ -57,6 +57,7 @@ export class Graph extends Operations implements Disposable {
     const { ggml } = native();
     if (!ggml.schedulerAlloc(this.workspace.scheduler, this.handle)) {
       throw new LoamError({
+        code: 'out-of-memory',
         found: 'no memory for the intermediate results of a computation',
         fix: 'close other programs, or use a smaller batch',
       });
@@ -121,7 +122,7 @@ const tensorSize = 336;
  */
 export class AbortFlag {
   readonly callback = native().ggml.isEmptyAddress;
-  /** Never freed: a compute thread may still look at it while the owner goes away. */
+  /** Never freed: a compute thread may still be reading it when its owner is gone. */
   readonly data: bigint = allocateForever(tensorSize);
   private readonly sizes: BigInt64Array;
 
@@ -130,18 +131,25 @@ export class AbortFlag {
     this.sizes.fill(1n);
   }
 
-  set(stop: boolean): void {
-    this.sizes[0] = stop ? 0n : 1n;
-  }
-
-  get isSet(): boolean {
-    return this.sizes[0] === 0n;
+  /** Runs native work that polls this flag, which the signal raises. Throws StoppedError without running it if that has fired already. */
+  async during<T>(signal: AbortSignal | undefined, work: () => Promise<T>): Promise<T> {
+    throwIfStopped(signal);
+    this.sizes[0] = 1n;
+    const raise = () => {
+      this.sizes[0] = 0n;
+    };
+    signal?.addEventListener('abort', raise, { once: true });
+    try {
+      return await work();
+    } finally {
+      signal?.removeEventListener('abort', raise);
+    }
   }
 }
 
 /** Bytes of a cache line, and of a register of AVX-512 or a row of an AMX tile. */
 const cacheLine = 64;
-/** `struct ggml_backend_buffer_type` (ggml-backend-impl.h): six functions, of which the third tells the alignment, device, context. */
+/** `struct ggml_backend_buffer_type` (ggml-backend-impl.h): six functions, the third of which gives the alignment, then device and context. */
 const fields = 8;
 const alignmentField = 2;
 
@@ -149,7 +157,7 @@ const known = new Map<string, BufferTypeHandle>();
 
 /**
  * The buffer type that intermediate results of `device` are kept in: its plain one, but with tensors at the beginning of cache lines
- * where registers are as wide as these. ggml aligns to 32 bytes on every processor; a tensor in the middle of a line makes every
+ * if registers are as wide as these. ggml aligns to 32 bytes on every processor; a tensor in the middle of a line makes every
  * access of AVX-512 and AMX touch two, which cost a fifth of the speed of training and of a forward pass.
  */
 export function computeBufferType(device: Device): BufferTypeHandle {
@@ -163,7 +171,7 @@ export function computeBufferType(device: Device): BufferTypeHandle {
   return type;
 }
 
-/** A copy of a buffer type whose alignment is a cache line; the type itself where its structure is not the expected one. */
+/** A copy of a buffer type whose alignment is a cache line; the type itself if its structure is not the expected one. */
 function aligned(plain: BufferTypeHandle): BufferTypeHandle {
   const { ggml } = native();
   const copy = allocateForever(8 * fields) as BufferTypeHandle;

@@ -15,6 +15,10 @@ interface LlamaContextOptions {
   batchTokens?: number;
 }
 
+/** The libraries give no reason but in their log. */
+const failed = (found: string, where?: string) =>
+  new LoamError({ code: 'failed', found, where, fix: 'run again with LOAM_NATIVE_LOG=1 to see the reason' });
+
 /** Values that llama_decode returns. */
 const decodeStatus = { success: 0, noSlot: 1, aborted: 2 } as const;
 
@@ -41,7 +45,7 @@ export class LlamaContext implements Disposable {
     this.positions = int32(this.batch.pos);
     int32(this.batch.n_seq_id).fill(1);
     this.wanted = new Int8Array(viewMemory(this.batch.logits, batchTokens));
-    // Sequence 0 for every token: llama_batch_init allocates one id a token behind the pointers.
+    // Sequence 0 for every token: llama_batch_init allocates one id per token behind the pointers.
     const ids = new BigUint64Array(viewMemory(this.batch.seq_id, 8 * batchTokens));
     for (const address of ids) new Int32Array(viewMemory(address, 4))[0] = 0;
     llama.setAbortCallback(handle, this.abortFlag.callback, this.abortFlag.data);
@@ -57,7 +61,7 @@ export class LlamaContext implements Disposable {
       scales[i] = entry.scale;
     });
     const result = llama.setAdapters(this.handle, handles, adapters.length, scales);
-    if (result !== 0) throw new LoamError({ found: `llama.cpp refused to apply an adapter (${result})` });
+    if (result !== 0) throw failed(`llama.cpp refused to apply an adapter (${result})`);
     this.clear();
   }
 
@@ -67,7 +71,7 @@ export class LlamaContext implements Disposable {
     llama.memoryClear(llama.contextMemory(this.handle), false);
   }
 
-  /** Forgets the tokens from position `from` on; where the model's memory cannot, forgets all and returns false. */
+  /** Forgets the tokens from position `from` on; if the model's memory cannot, forgets all and returns false. */
   truncate(from: number): boolean {
     const { llama } = native();
     if (llama.memorySequenceRemove(llama.contextMemory(this.handle), 0, from, -1)) return true;
@@ -91,40 +95,34 @@ export class LlamaContext implements Disposable {
     const { llama } = native();
     const { signal, wants = () => false } = options;
     const vocabulary = this.model.vocabulary.size;
-    await this.mutex.run(async () => {
-      this.abortFlag.set(false);
-      const stop = () => this.abortFlag.set(true);
-      signal?.addEventListener('abort', stop, { once: true });
-      try {
-        for (let from = 0; from < tokens.length; from += this.batchTokens) {
-          throwIfStopped(signal);
-          const n = Math.min(this.batchTokens, tokens.length - from);
-          const indices: number[] = [];
-          for (let i = 0; i < n; i++) {
-            const index = from + i;
-            this.tokens[i] = tokens[index]!;
-            this.positions[i] = start + index;
-            const want = wants(index);
-            this.wanted[i] = want ? 1 : 0;
-            if (want) indices.push(index);
-          }
-          const status = await callAsync(llama.decode, this.handle, { ...this.batch, n_tokens: n });
-          if (status === decodeStatus.aborted) throw new StoppedError();
-          if (status === decodeStatus.noSlot) {
-            throw new LoamError({ found: 'the conversation is longer than the context', fix: 'start a new one' });
-          }
-          if (status !== decodeStatus.success)
-            throw new LoamError({ found: `llama.cpp failed to compute (${status})` });
-          if (indices.length > 0 && options.onLogits) {
-            const address = llama.logits(this.handle);
-            if (!address) throw new LoamError({ found: 'llama.cpp returned no logits' });
-            options.onLogits(new Float32Array(viewMemory(address, 4 * vocabulary * indices.length)), indices);
-          }
+    const run = async () => {
+      for (let from = 0; from < tokens.length; from += this.batchTokens) {
+        throwIfStopped(signal);
+        const n = Math.min(this.batchTokens, tokens.length - from);
+        const indices: number[] = [];
+        for (let i = 0; i < n; i++) {
+          const index = from + i;
+          this.tokens[i] = tokens[index]!;
+          this.positions[i] = start + index;
+          const want = wants(index);
+          this.wanted[i] = want ? 1 : 0;
+          if (want) indices.push(index);
         }
-      } finally {
-        signal?.removeEventListener('abort', stop);
+        const status = await callAsync(llama.decode, this.handle, { ...this.batch, n_tokens: n });
+        if (status === decodeStatus.aborted) throw new StoppedError();
+        if (status === decodeStatus.noSlot) {
+          const found = 'the conversation is longer than the context';
+          throw new LoamError({ code: 'too-large', found, fix: 'start a new one' });
+        }
+        if (status !== decodeStatus.success) throw failed(`llama.cpp failed to compute (${status})`);
+        if (indices.length > 0 && options.onLogits) {
+          const address = llama.logits(this.handle);
+          if (!address) throw failed('llama.cpp returned no logits');
+          options.onLogits(new Float32Array(viewMemory(address, 4 * vocabulary * indices.length)), indices);
+        }
       }
-    });
+    };
+    await this.mutex.run(() => this.abortFlag.during(signal, run));
   }
 
   [Symbol.dispose](): void {
@@ -143,11 +141,11 @@ const loadModes = { auto: -1, none: 0, mmap: 1 } as const;
 interface LlamaModelOptions {
   /** Loads the tokeniser only. */
   vocabularyOnly?: boolean;
-  /** Layers on the GPU, where a GPU backend is loaded; default: all with LOAM_GPU, else none. */
+  /** Layers on the GPU, if a GPU backend is loaded; default: all with LOAM_GPU, else none. */
   gpuLayers?: number;
   /**
-   * Leaves the weights where the mapped file has them instead of copying them into a faster layout (default false): slower for some
-   * types, but the file's pages are the only memory, and the system can take them back.
+   * Uses the weights in place in the mapped file instead of copying them into a faster layout (default false): slower for some types, but
+   * the file's pages are the only memory, and the system can take them back.
    */
   inPlace?: boolean;
 }
@@ -177,31 +175,19 @@ export class LlamaModel implements Disposable {
     params.load_mode = loadModes.mmap;
     if (options.inPlace) params.use_extra_bufts = false;
     const handle = await callAsync(llama.modelLoad, path, params);
-    if (!handle) {
-      throw new LoamError({
-        found: 'llama.cpp refused this model',
-        where: path,
-        fix: 'run again with LOAM_NATIVE_LOG=1 to see its reason',
-      });
-    }
+    if (!handle) throw failed('llama.cpp refused this model', path);
     return new LlamaModel(handle, path);
   }
 
   /** Loads a LoRA adapter file, which must have passed `openAdapter`. Freed with the model. */
   async loadAdapter(path: string): Promise<AdapterHandle> {
     const adapter = await callAsync(native().llama.adapterLoad, this.handle, path);
-    if (!adapter) {
-      throw new LoamError({
-        found: 'llama.cpp refused this adapter',
-        where: path,
-        fix: 'run again with LOAM_NATIVE_LOG=1 to see its reason',
-      });
-    }
+    if (!adapter) throw failed('llama.cpp refused this adapter', path);
     this.adapters.push(adapter);
     return adapter;
   }
 
-  /** Frees an adapter before the model; no context may wear it any more. */
+  /** Frees an adapter before the model; no context may be using it. */
   freeAdapter(adapter: AdapterHandle): void {
     const at = this.adapters.indexOf(adapter);
     if (at < 0) return;
@@ -221,6 +207,7 @@ export class LlamaModel implements Disposable {
     const handle = await callAsync(llama.contextNew, this.handle, params);
     if (!handle) {
       throw new LoamError({
+        code: 'out-of-memory',
         found: `no memory for a context of ${options.contextLength} tokens`,
         where: this.path,
         fix: 'close other programs, or use a smaller model',

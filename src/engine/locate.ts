@@ -63,6 +63,7 @@ export function locateLibraries(): LibraryFiles {
     const found = librariesIn(override, 'LOAM_GGML_DIR');
     if (found) return found;
     throw new LoamError({
+      code: 'engine',
       found: 'no ggml-base, ggml and llama libraries in this folder',
       where: `LOAM_GGML_DIR=${override}`,
       fix: 'point it at a folder with the three shared libraries, or unset it to use the packaged ones',
@@ -79,6 +80,7 @@ export function locateLibraries(): LibraryFiles {
   const system = prefix ? librariesIn(join(prefix, 'lib'), 'system') : undefined;
   if (system) return system;
   throw new LoamError({
+    code: 'engine',
     found: `no engine libraries for ${platform}`,
     expected: wanted.length ? `the npm package @node-llama-cpp/${wanted.at(-1)}` : 'LOAM_GGML_DIR to name their folder',
     fix:

@@ -20,7 +20,7 @@ const expectedTensorOverhead = 368;
 
 let loaded: Native | undefined;
 
-/** Loads the libraries once a process. Throws LoamError where they are missing or are of another layout than this build knows. */
+/** Loads the libraries at the first call. Throws LoamError if they are missing, or of another layout than this build knows. */
 export function native(): Native {
   if (loaded) return loaded;
   const files = locateLibraries();
@@ -33,6 +33,7 @@ export function native(): Native {
   } catch (error) {
     throw new LoamError(
       {
+        code: 'engine',
         found: `the engine libraries can't be loaded: ${(error as Error).message}`,
         where: files.folder,
         fix: 'reinstall Loam, or point LOAM_GGML_DIR at a llama.cpp v0.4.0 build for this system',
@@ -52,7 +53,7 @@ export function native(): Native {
   return loaded;
 }
 
-/** Defaults that a struct of another layout would not show at these places: a foreign build is refused before it can corrupt memory. */
+/** Checks defaults that a struct of another layout would not have at these places: a foreign build is refused before it corrupts memory. */
 function checkLayout({ files, ggml, llama }: Native): void {
   const model = llama.modelDefaultParams();
   const context = llama.contextDefaultParams();
@@ -78,12 +79,16 @@ function checkLayout({ files, ggml, llama }: Native): void {
     quantize.dry_run === false &&
     // LLAMA_QUANT_MAX_BUF_SIZE, the last field.
     Number(quantize.max_buf_size) === 8 * 1024 ** 3;
-  if (!sound) {
-    throw new LoamError({
-      found: `these libraries (ggml ${ggml.version()}) lay out their structures differently`,
-      expected: 'a build of llama.cpp v0.4.0',
-      where: files.folder,
-      fix: 'unset LOAM_GGML_DIR, or point it at a build of that release',
-    });
-  }
+  if (!sound) throw foreignLayout(`these libraries (ggml ${ggml.version()}) lay out their structures`, files);
+}
+
+/** The error for libraries of another release. @param found what differs, as a sentence that "differently" ends */
+export function foreignLayout(found: string, { folder }: LibraryFiles): LoamError {
+  return new LoamError({
+    code: 'engine',
+    found: `${found} differently`,
+    expected: 'a build of llama.cpp v0.4.0',
+    where: folder,
+    fix: 'unset LOAM_GGML_DIR, or point it at a build of that release',
+  });
 }

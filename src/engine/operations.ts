@@ -35,8 +35,7 @@ function repeats(a: Tensor, b: Tensor): boolean {
 }
 
 /**
- * The operations of ggml that Loam uses, with ggml's own preconditions checked here, because ggml aborts the process where they
- * fail. Shapes in comments are in ggml's order, ne0 first.
+ * The operations of ggml that Loam uses, with ggml's own preconditions checked here, because ggml aborts the process if they fail. Shapes in comments are in ggml's order, ne0 first.
  */
 export class Operations {
   private readonly shared = new Map<Tensor, Map<string, Tensor>>();
@@ -270,7 +269,7 @@ export class Operations {
     return this.wrap(native().ggml.repeat(this.context, a.handle, like.handle), a.type, like.ne);
   }
 
-  /** a repeated so many times along each dimension. */
+  /** a repeated `times` along each dimension. */
   repeatTo(a: Tensor, ...times: [number, number, number, number]): Tensor {
     const ne = a.ne.map((n, i) => n * times[i]!) as unknown as Shape;
     const handle = native().ggml.repeat4d(this.context, a.handle, ...ne);

@@ -13,7 +13,7 @@ const sampleTokens = 512;
 
 /**
  * ggml's AMX kernels take rows of a single block of 32 and give wrong products from 32 tokens on (0.23.0: nothing of the block is
- * summed; placement.test.ts would tell when it is mended).
+ * summed; placement.test.ts would fail once that is mended).
  */
 const amxInputs = 64;
 
@@ -47,7 +47,7 @@ function ask(device: Device, candidate: BufferType, type: TensorType, inputs: nu
   const weight = arena.tensor(type.name, [inputs, outputs]);
   const x = arena.tensor('f32', [inputs, sampleTokens]);
   const product = ggml.mulMat(arena.context, weight.handle, x.handle);
-  // A buffer of no use but its type: the backend decides by the type of the weight's buffer.
+  // A buffer that serves only by its type: the backend decides by the type of the weight's buffer.
   const probe = ggml.bufferTypeAlloc(candidate.handle, 32) as BufferHandle | null;
   if (!probe) return false;
   writePointer(weight.handle + bufferOffset, probe);
@@ -92,7 +92,7 @@ const { q4_0, q4_1 } = tensorTypes;
 const codeBytes = 16;
 
 /**
- * A q4_1 matrix as q4_0 plus an offset a block. q4_1 stores w = d·q + m with q in 0..15, q4_0 stores w = d·(q - 8): the codes and d
+ * A q4_1 matrix as q4_0 plus an offset per block. q4_1 stores w = d·q + m with q in 0..15, q4_0 stores w = d·(q - 8): the codes and d
  * are the same, and what remains is the constant m + 8d over each block of 32 inputs. So
  *
  *   W·x = W₀·x + C·s,  W₀ the q4_0 part,  C [inputs/32, outputs] = m + 8d,  s [inputs/32] = sums of x over its blocks,
@@ -130,7 +130,7 @@ class SplitLinear implements Linear {
   }
 }
 
-/** The fast f32 product (llamafile's sgemm) wants the inner dimension to be a multiple of this; 18 blocks a row run five times slower than 32. */
+/** The fast f32 product (llamafile's sgemm) wants the inner dimension to be a multiple of this; 18 blocks per row run five times slower than 32. */
 const offsetAlignment = 16;
 
 /** Separates rows of q4_1 blocks into q4_0 blocks and the f32 offsets m + 8d, each row of offsets padded to `stride` with zeros. */
@@ -157,7 +157,7 @@ export interface WeightSource {
   readonly type: TensorType;
   /** ggml order: [inputs, outputs]. */
   readonly shape: readonly number[];
-  /** Address of the bytes in mapped memory, where they are mapped: then plain layouts use them in place. */
+  /** Address of the bytes in mapped memory, if they are mapped: plain layouts use them in place. */
   readonly address?: bigint;
   /** Reads the bytes; the result is used up before the next `read` of any source of the same file. */
   read(): Promise<Uint8Array>;
@@ -166,7 +166,7 @@ export interface WeightSource {
 /** ggml asserts this alignment of tensors in a CPU buffer (ggml-backend.cpp, TENSOR_ALIGNMENT). */
 const alignment = 32n;
 
-/** A tensor whose data stays where the source has it (mapped file), or a copy in the plain layout of the main device. */
+/** A tensor over the source's own memory (a mapped file), or a copy in the plain layout of the main device. */
 export async function placePlain(
   engine: Engine,
   source: WeightSource,
@@ -217,8 +217,7 @@ export async function placeLinear(engine: Engine, source: WeightSource): Promise
 
 /**
  * A computed matrix f32 [inputs, outputs] as an output of its graph, in the type that `placeComputed` takes up: with fast kernels
- * rounded to q8_0, whose products are the fastest, where rows are whole blocks. An error is at most half of 1/127 of the largest of 32
- * values.
+ * rounded to q8_0, whose products are the fastest, if rows are whole blocks. The error is at most 1/254 of the largest of 32 values.
  */
 export function forPlacing(graph: Graph, matrix: Tensor): Tensor {
   const { engine } = graph.workspace;

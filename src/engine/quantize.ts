@@ -51,19 +51,19 @@ export type ImportanceMatrix = ReadonlyMap<string, Float32Array>;
 export interface QuantizeOptions {
   type: QuantizedType;
   threads?: number;
-  /** Every matrix as asked for (default). Otherwise the quantiser picks finer types for some, as llama-quantize does. */
+  /** Every matrix as `type` (default). Otherwise the quantiser picks finer types for some, as llama-quantize does. */
   pure?: boolean;
   importance?: ImportanceMatrix;
-  /** Looked at when libllama is done: what it wrote is then thrown away. */
+  /** Checked when libllama is done; what it wrote is then thrown away. */
   signal?: AbortSignal;
 }
 
-/** Rows of a matrix that are in memory as f32 at a time: the largest tables of embeddings would otherwise take gigabytes. */
+/** Bytes of rows that are in memory as f32 at a time: the largest embedding tables would otherwise take gigabytes. */
 const BUFFER_BYTES = 64 * 1024 * 1024;
 
 /**
- * Writes a model again with its matrices as another type, by libllama's own quantiser. The input must have passed `readGguf`; where
- * it is quantised already, what that lost stays lost. Cannot be stopped on the way; takes seconds for each billion weights.
+ * Writes a model again with its matrices as another type, by libllama's own quantiser. The input must have passed `readGguf`; what an
+ * earlier quantisation lost stays lost. Cannot be stopped on the way; takes seconds per billion weights.
  * @throws LoamError when libllama refuses the file or the disk is full
  */
 export async function quantizeModel(input: string, output: string, options: QuantizeOptions): Promise<void> {
@@ -85,6 +85,7 @@ export async function quantizeModel(input: string, output: string, options: Quan
     const status = await callAsync(llama.modelQuantize, input, partial, params);
     if (status !== 0) {
       throw new LoamError({
+        code: 'failed',
         found: `llama.cpp could not write this model as ${options.type}`,
         where: input,
         fix: 'check that the disk has room for it, or run again with LOAM_NATIVE_LOG=1 to see the reason',

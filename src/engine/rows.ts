@@ -1,6 +1,6 @@
 import { LoamError } from '../base/errors.js';
 import { bytes as data, fn, functionAt, i64, none, readPointer, viewMemory } from './ffi.js';
-import { native } from './native.js';
+import { foreignLayout, native } from './native.js';
 import { rowBytes, type TensorType, type TensorTypeName, tensorTypes } from './tensorTypes.js';
 
 /** Offsets in `struct ggml_type_traits` (ggml.h of the pinned release). */
@@ -9,7 +9,7 @@ const at = { blockSize: 8, typeSize: 24, quantised: 32, toFloat: 40 } as const;
 /** `ggml_to_float_t`: blocks, floats, how many floats. */
 const toFloatType = fn('ggml_to_float', none, [data, data, i64]);
 
-/** Address of the function that turns rows of this type into f32; 0 where there is none. A struct of another layout is refused. */
+/** Address of the function that turns rows of this type into f32; 0 if there is none. A struct of another layout is refused. */
 function toFloatAddress(type: TensorType): bigint {
   const address = native().ggml.typeTraits(type.id);
   const view = new DataView(viewMemory(address, at.toFloat));
@@ -17,27 +17,23 @@ function toFloatAddress(type: TensorType): bigint {
     view.getBigInt64(at.blockSize, true) === BigInt(type.blockSize) &&
     view.getBigInt64(at.typeSize, true) === BigInt(type.typeSize) &&
     view.getUint8(at.quantised) === (type.quantised ? 1 : 0);
-  if (!sound) {
-    throw new LoamError({
-      found: 'these libraries lay out the properties of tensor types differently',
-      expected: 'a build of llama.cpp v0.4.0',
-      fix: 'unset LOAM_GGML_DIR, or point it at a build of that release',
-    });
-  }
+  if (!sound) throw foreignLayout('these libraries lay out the properties of tensor types', native().files);
   return readPointer(address + BigInt(at.toFloat));
 }
 
 /**
  * The values of whole blocks of a floating or quantised type, as ggml itself computes them.
- * @throws RangeError for a part of a block, LoamError for types without a way to f32 (integers)
+ * @throws RangeError for part of a block, LoamError for types that ggml cannot turn into f32 (integers)
  */
 export function dequantize(type: TensorType, bytes: Uint8Array): Float32Array {
   const elements = (bytes.length / type.typeSize) * type.blockSize;
   if (rowBytes(type, elements) !== bytes.length) throw new RangeError(`${bytes.length} bytes of ${type.name}`);
   if (type.name === 'f32') return new Float32Array(bytes.slice().buffer);
   const toFloat = toFloatAddress(type);
-  if (toFloat === 0n)
-    throw new LoamError({ found: `a tensor of type ${type.name}`, expected: 'floats or quantised values' });
+  if (toFloat === 0n) {
+    const found = `a tensor of type ${type.name}`;
+    throw new LoamError({ code: 'unsupported', found, expected: 'floats or quantised values' });
+  }
   const out = new Float32Array(elements);
   if (elements > 0) functionAt(toFloat, toFloatType)(bytes, out, elements);
   return out;

@@ -65,7 +65,7 @@ export class Tensor {
     return `${this.type.name} [${this.ne.slice(0, last).join(', ')}]`;
   }
 
-  /** Writes the whole tensor (quantised data as blocks). The tensor must be allocated. */
+  /** Writes data at byte `offset` (quantised data as blocks). The tensor must be allocated. */
   write(data: ArrayBufferView, offset = 0): void {
     if (offset + data.byteLength > this.bytes) {
       throw new RangeError(`${data.byteLength} bytes at ${offset} do not fit into ${this} of ${this.bytes} bytes`);
@@ -81,7 +81,7 @@ export class Tensor {
     await callAsync(native().ggml.tensorSet, this.handle, data, 0, data.byteLength);
   }
 
-  /** Reads the whole tensor into `into`, whose byte length must be the tensor's. */
+  /** Fills `into` with the tensor's bytes from `offset` on. */
   read<A extends ArrayBufferView>(into: A, offset = 0): A {
     if (offset + into.byteLength > this.bytes) {
       throw new RangeError(`${into.byteLength} bytes asked of ${this}, which holds ${this.bytes}`);
@@ -97,7 +97,7 @@ export class Tensor {
   }
 }
 
-/** A `ggml_context` without data: it holds the descriptions of up to `capacity` tensors and, where asked, one graph. */
+/** A `ggml_context` without data: it holds the descriptions of up to `capacity` tensors and of one graph, if it is to have `graphNodes`. */
 export class Arena implements Disposable {
   readonly context: ContextHandle;
   private disposed = false;
@@ -164,12 +164,13 @@ export class TensorBuffer implements Disposable {
     if (this.buffer) native().ggml.bufferClear(this.buffer, 0);
   }
 
-  /** Allocates every declared tensor, zeroed where `zero` is set. Throws LoamError where memory does not suffice. */
+  /** Allocates every declared tensor, zeroed if `zero` is set. Throws LoamError if there is not enough memory. */
   allocate(options: { usage?: keyof typeof bufferUsage; zero?: boolean } = {}): this {
     const { ggml } = native();
     const buffer = ggml.allocContextTensors(this.arena.context, this.bufferType);
     if (!buffer) {
       throw new LoamError({
+        code: 'out-of-memory',
         found: `no memory for tensors in a ${ggml.bufferTypeName(this.bufferType)} buffer`,
         fix: 'close other programs, or use a smaller model or batch',
       });

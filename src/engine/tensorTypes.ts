@@ -4,9 +4,9 @@ export interface TensorType {
   /** Value of `enum ggml_type`, as stored in GGUF files. */
   readonly id: number;
   readonly name: TensorTypeName;
-  /** Elements a block: a row's length must be a multiple of it. */
+  /** Elements per block: a row's length must be a multiple of it. */
   readonly blockSize: number;
-  /** Bytes a block. */
+  /** Bytes per block. */
   readonly typeSize: number;
   readonly quantised: boolean;
 }
@@ -60,7 +60,7 @@ export function tensorTypeById(id: number): TensorType | undefined {
   return byId.get(id);
 }
 
-/** Bytes of one row of `elements` values; throws RangeError where the row is not a whole number of blocks. */
+/** Bytes of one row of `elements` values; throws RangeError if the row is not a whole number of blocks. */
 export function rowBytes(type: TensorType, elements: number): number {
   if (elements % type.blockSize !== 0) {
     throw new RangeError(`a row of ${elements} values does not divide into ${type.name} blocks of ${type.blockSize}`);

@@ -5,10 +5,10 @@ import { native } from './native.js';
 export class Vocabulary {
   /** Token ids run from 0 to size - 1. */
   readonly size: number;
-  /** -1 where the model has none. */
+  /** -1 if the model has none. */
   readonly bos: number;
   readonly eos: number;
-  /** End of a turn in a chat; -1 where the model has none. */
+  /** End of a turn in a chat; -1 if the model has none. */
   readonly eot: number;
   /** Whether the model expects `bos` before a text. */
   readonly addsBos: boolean;

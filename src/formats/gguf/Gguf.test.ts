@@ -10,11 +10,11 @@ import { Gguf, openTensors, readTensorBytes } from './Gguf.js';
 import { readGguf } from './readGguf.js';
 import { writeGguf } from './writeGguf.js';
 
-const gguf = new Gguf({
-  path: 'm.gguf',
-  size: 0,
-  version: 3,
-  metadata: new Map(
+const gguf = new Gguf(
+  'm.gguf',
+  0,
+  3,
+  new Map(
     Object.entries({
       name: build.str('x'),
       n: build.u32(7),
@@ -29,10 +29,8 @@ const gguf = new Gguf({
       flags: build.bools([true]),
     }),
   ),
-  tensors: new Map(),
-  dataOffset: 32,
-  alignment: 32,
-});
+  new Map(),
+);
 
 it('typed getters', () => {
   assert.equal(gguf.string('name'), 'x');

@@ -16,53 +16,28 @@ export interface GgufTensor {
   readonly bytes: number;
 }
 
-interface GgufParts {
-  readonly path: string;
-  readonly size: number;
-  readonly version: number;
-  readonly metadata: ReadonlyMap<string, GgufValue>;
-  readonly tensors: ReadonlyMap<string, GgufTensor>;
-  readonly dataOffset: number;
-  readonly alignment: number;
-}
-
 /** The largest and smallest integers that `number` returns: beyond them a u64 would be rounded. */
 const isSafe = (value: number | bigint): boolean => typeof value === 'number' || Number.isSafeInteger(Number(value));
 
 /**
- * What is known of a GGUF file without reading its weights. The getters take a key and, optionally, what to return where
- * the file does not have it (`undefined` too). Without that a missing key throws LoamError; another type always does.
+ * What is known of a GGUF file without reading its weights. The getters take a key and, optionally, what to return if the file
+ * does not have it (`undefined` too). Without that a missing key throws LoamError; another type always does.
  */
-export class Gguf implements GgufParts {
-  readonly path: string;
-  /** Bytes of the file. */
-  readonly size: number;
-  /** 2 or 3. */
-  readonly version: number;
-  /** In file order. */
-  readonly metadata: ReadonlyMap<string, GgufValue>;
-  /** By name, in file order. */
-  readonly tensors: ReadonlyMap<string, GgufTensor>;
-  /** Where the tensor data begins, in bytes from the start of the file. */
-  readonly dataOffset: number;
-  /** Bytes that each tensor's offset is a multiple of. */
-  readonly alignment: number;
-
-  constructor(parts: GgufParts) {
-    this.path = parts.path;
-    this.size = parts.size;
-    this.version = parts.version;
-    this.metadata = parts.metadata;
-    this.tensors = parts.tensors;
-    this.dataOffset = parts.dataOffset;
-    this.alignment = parts.alignment;
-  }
+export class Gguf {
+  /** @param size bytes of the file; @param version 2 or 3; metadata and tensors are in file order */
+  constructor(
+    readonly path: string,
+    readonly size: number,
+    readonly version: number,
+    readonly metadata: ReadonlyMap<string, GgufValue>,
+    readonly tensors: ReadonlyMap<string, GgufTensor>,
+  ) {}
 
   has(key: string): boolean {
     return this.metadata.has(key);
   }
 
-  /** A string; where its bytes are not UTF-8 (see `raw` in metadata) they are U+FFFD here. */
+  /** A string; bytes that are not UTF-8 (see `raw` in metadata) are U+FFFD here. */
   string(key: string): string;
   string<T>(key: string, fallback: T): string | T;
   string<T>(key: string, ...fallback: [T?]): string | T | undefined {
@@ -75,7 +50,7 @@ export class Gguf implements GgufParts {
     return this.get(key, 'a bool', (v) => (v.type === 'bool' ? v.value : undefined), fallback);
   }
 
-  /** A number of any integer or floating type; 64-bit integers beyond 2^53 are refused. May be NaN or infinite where the file says so. */
+  /** A number of any integer or floating type; 64-bit integers beyond 2^53 are refused. May be NaN or infinite if the file says so. */
   number(key: string): number;
   number<T>(key: string, fallback: T): number | T;
   number<T>(key: string, ...fallback: [T?]): number | T | undefined {
@@ -93,7 +68,7 @@ export class Gguf implements GgufParts {
     return this.get(key, expected, numbersOf, fallback);
   }
 
-  /** An array of strings; as `string` where their bytes are not UTF-8. */
+  /** An array of strings; as `string` if their bytes are not UTF-8. */
   strings(key: string): readonly string[];
   strings<T>(key: string, fallback: T): readonly string[] | T;
   strings<T>(key: string, ...fallback: [T?]): readonly string[] | T | undefined {
@@ -102,7 +77,7 @@ export class Gguf implements GgufParts {
     return this.get(key, 'an array of strings', read, fallback);
   }
 
-  /** The tensor of this name; throws LoamError where there is none. */
+  /** The tensor of this name; throws LoamError if there is none. */
   tensor(name: string): GgufTensor {
     return findTensor(this.tensors, name, this.path);
   }
@@ -160,7 +135,7 @@ export async function openTensors(gguf: Gguf): Promise<GgufFile> {
       found: `the file has ${count(file.size)} bytes`,
       expected: `the ${count(gguf.size)} bytes it had when its header was read`,
       where: gguf.path,
-      fix: 'something has changed it meanwhile: run again',
+      fix: 'another program has changed it: run again',
     });
   });
 }

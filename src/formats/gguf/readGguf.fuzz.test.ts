@@ -41,9 +41,7 @@ async function tryBytes(bytes: Uint8Array): Promise<'read' | 'refused'> {
     throw error;
   }
   for (const tensor of gguf.tensors.values()) assert.ok(tensor.offset + tensor.bytes <= bytes.length);
-  const tensors = [...gguf.tensors.values()];
-  const sizes = tensors.map((tensor) => tensor.bytes);
-  const header = Buffer.from(encodeHeader(gguf.metadata, tensors, sizes, gguf.alignment, 'm.gguf'));
+  const header = Buffer.from(encodeHeader(gguf.metadata, [...gguf.tensors.values()], 'm.gguf'));
   // From the counts (a v2 file is written as v3) to the padding, whose bytes nobody reads.
   const end = tableEnd(header);
   assert.ok(header.subarray(8, end).equals(bytes.subarray(8, end)), 'written back differently');

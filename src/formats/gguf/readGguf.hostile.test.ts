@@ -124,7 +124,10 @@ it('alignment: a u32 and a power of two within bounds', async () => {
   for (const bad of [0, 1, 4, 24, 33, 131_072, 0x8000_0000, 0xffff_ffff]) {
     await refuses({ keys: [key(bad)] }, /alignment of [\d,]+ bytes, expected a power of two from 8 to 65,536/);
   }
-  for (const good of [8, 32, 65_536]) assert.equal((await parse(rawGguf({ keys: [key(good)] }))).alignment, good);
+  for (const good of [8, 32, 65_536]) {
+    const file = rawGguf({ keys: [key(good)], tensors: [f32('a', 0, 8)], data: 32, alignment: good });
+    assert.equal((await parse(file)).tensor('a').offset, file.length - 32);
+  }
   await refuses({ keys: [rawKey('general.alignment', 10, le64(32))] }, /stored as u64, expected u32/);
 });
 

@@ -226,8 +226,8 @@ export async function parseGguf(source: ByteSource, path: string): Promise<Gguf>
   const metadata = await readMetadata(reader, keyCount);
   const alignment = alignmentOf(metadata, path);
   refuseSplit(metadata, path);
-  const { tensors, dataOffset } = await readTensorTable(reader, tensorCount, alignment);
-  return new Gguf({ path, size: source.size, version, metadata, tensors, dataOffset, alignment });
+  const tensors = await readTensorTable(reader, tensorCount, alignment);
+  return new Gguf(path, source.size, version, metadata, tensors);
 }
 
 /**

@@ -155,7 +155,7 @@ export async function readTensorTable(
   reader: ByteReader,
   tensors: bigint,
   alignment: number,
-): Promise<{ tensors: Map<string, GgufTensor>; dataOffset: number }> {
+): Promise<Map<string, GgufTensor>> {
   const where = reader.path;
   if (tensors > MAX_TENSORS) {
     const expected = `at most ${count(MAX_TENSORS)}`;
@@ -184,7 +184,7 @@ export async function readTensorTable(
   for (const { name, type, shape, offset, bytes } of placed) {
     table.set(name, { name, type, shape, offset: dataOffset + Number(offset), bytes: bytes! });
   }
-  return { tensors: table, dataOffset };
+  return table;
 }
 
 function fail(reader: ByteReader, problems: readonly string[], truncated: boolean): never {

@@ -7,7 +7,6 @@ import { ByteWriter } from './bytes.js';
 import {
   alignmentOf,
   alignUp,
-  checkAlignment,
   describeProblems,
   keyProblem,
   MAX_ARRAY_ELEMENTS,
@@ -30,30 +29,28 @@ import {
   type GgufText,
   type GgufValue,
   numericTypes,
-  u32,
 } from './values.js';
 
 /** Writes GGUF v3, laid out as gguf.cpp does; what the reader would refuse is refused here. */
 
 /** Half of a surrogate pair has no UTF-8 form; Buffer would write U+FFFD in its place. */
-const loneSurrogate = /\p{Cs}/u;
+const wellFormed = (text: string): boolean => !/\p{Cs}/u.test(text);
 
 function fail(where: string, found: string, expected: string): never {
-  throw new LoamError({ found, expected, where });
+  throw new LoamError({ code: 'invalid-data', found, expected, where });
 }
 
 function writeText(writer: ByteWriter, { value, raw }: GgufText, where: string): void {
   // Raw bytes belong to the text they were read with; beside another text they are left over from a copy.
   const bytes = raw !== undefined && Buffer.from(raw).toString('utf8') === value ? raw : undefined;
   const length = bytes?.length ?? Buffer.byteLength(value);
-  if (length > MAX_STRING_BYTES)
-    fail(where, `a string of ${count(length)} bytes`, `at most ${count(MAX_STRING_BYTES)}`);
+  check(length, MAX_STRING_BYTES, 'bytes of string', where);
   if (bytes !== undefined) {
     writer.u64(bytes.length);
     writer.bytes(bytes);
     return;
   }
-  if (loneSurrogate.test(value)) fail(where, 'a string with half a surrogate pair', 'well-formed text');
+  if (!wellFormed(value)) fail(where, 'a string with half a surrogate pair', 'well-formed text');
   writer.text(value);
 }
 
@@ -80,9 +77,7 @@ function writeValue(writer: ByteWriter, value: GgufValue, where: string): void {
     return;
   }
   const elements = value.value.length;
-  if (elements > MAX_ARRAY_ELEMENTS) {
-    fail(where, `an array of ${count(elements)} elements`, `at most ${count(MAX_ARRAY_ELEMENTS)}`);
-  }
+  check(elements, MAX_ARRAY_ELEMENTS, 'elements of an array', where);
   writer.u32(ARRAY_ID);
   writer.u32(elementTypeId(value.of));
   writer.u64(elements);
@@ -104,18 +99,17 @@ interface TensorEntry {
   readonly shape: readonly number[];
 }
 
-/** Bytes of each tensor, in order. Throws one LoamError with everything that is wrong with the entries. */
-function checkEntries(tensors: readonly TensorEntry[], where: string): number[] {
-  if (tensors.length > MAX_TENSORS) {
-    throw new LoamError({
-      found: `${count(tensors.length)} tensors`,
-      expected: `at most ${count(MAX_TENSORS)}`,
-      where,
-    });
-  }
+interface SizedEntry extends TensorEntry {
+  readonly bytes: number;
+}
+
+/** The entries with the bytes of each tensor. Throws one LoamError with everything that is wrong with them. */
+function checkEntries<T extends TensorEntry>(tensors: readonly T[], where: string): (T & SizedEntry)[] {
+  check(tensors.length, MAX_TENSORS, 'tensors', where);
   const problems: string[] = [];
   const names = new Set<string>();
-  const sizes = tensors.map(({ name, type, shape }) => {
+  const sized = tensors.map((tensor) => {
+    const { name, type, shape } = tensor;
     const report = (problem: string): number => problems.push(`tensor ${quote(name)} ${problem}`);
     const badName = wellFormed(name) ? nameProblem({ value: name }) : 'has half a surrogate pair in its name';
     if (badName !== undefined) report(badName);
@@ -125,15 +119,14 @@ function checkEntries(tensors: readonly TensorEntry[], where: string): number[] 
     const bytes = whole
       ? tensorBytes(type, shape.map(BigInt))
       : `has shape ${shape.join(' x ')}, expected whole numbers`;
-    if (typeof bytes === 'number') return bytes;
-    report(bytes);
-    return 0;
+    if (typeof bytes === 'string') report(bytes);
+    return { ...tensor, bytes: Number(bytes) };
   });
-  if (problems.length > 0) throw new LoamError({ found: describeProblems(problems, 'the tensors'), where });
-  return sizes;
+  if (problems.length > 0) {
+    throw new LoamError({ code: 'invalid-data', found: describeProblems(problems, 'the tensors'), where });
+  }
+  return sized;
 }
-
-const wellFormed = (text: string): boolean => !/\p{Cs}/u.test(text);
 
 function writeMetadata(writer: ByteWriter, metadata: ReadonlyMap<string, GgufValue>, path: string): void {
   let elements = 0;
@@ -142,14 +135,8 @@ function writeMetadata(writer: ByteWriter, metadata: ReadonlyMap<string, GgufVal
     const where = `${path}, key ${quote(key)}`;
     const bytes = Buffer.byteLength(key);
     const problem = wellFormed(key) ? keyProblem({ value: key }) : 'has half a surrogate pair';
-    if (problem !== undefined) throw new LoamError({ found: `this key ${problem}`, expected: 'text', where });
-    if (bytes > MAX_KEY_BYTES) {
-      throw new LoamError({
-        found: `a key of ${count(bytes)} bytes`,
-        expected: `at most ${count(MAX_KEY_BYTES)}`,
-        where,
-      });
-    }
+    if (problem !== undefined) fail(where, `this key ${problem}`, 'text');
+    check(bytes, MAX_KEY_BYTES, 'bytes of key', where);
     writer.text(key);
     writeValue(writer, value, where);
     if (value.type === 'array') elements += value.value.length;
@@ -159,21 +146,25 @@ function writeMetadata(writer: ByteWriter, metadata: ReadonlyMap<string, GgufVal
 }
 
 function check(found: number, most: number, what: string, where: string): void {
-  if (found > most)
-    throw new LoamError({ found: `${count(found)} ${what}`, expected: `at most ${count(most)}`, where });
+  if (found <= most) return;
+  throw new LoamError({
+    code: 'too-large',
+    found: `${count(found)} ${what}`,
+    expected: `at most ${count(most)}`,
+    where,
+  });
 }
 
 /**
  * Bytes of header, metadata, tensor table and padding, that is everything before the tensor data, laid out as
- * `gguf_write_to_file` of gguf.cpp does. `sizes`: bytes of each tensor. Throws LoamError for what the reader would refuse.
+ * `gguf_write_to_file` of gguf.cpp does. Throws LoamError for what the reader would refuse.
  */
 export function encodeHeader(
   metadata: ReadonlyMap<string, GgufValue>,
-  tensors: readonly TensorEntry[],
-  sizes: readonly number[],
-  alignment: number,
+  tensors: readonly SizedEntry[],
   path: string,
 ): Uint8Array {
+  const alignment = alignmentOf(metadata, path);
   check(metadata.size, MAX_METADATA_KEYS, 'metadata keys', path);
   const writer = new ByteWriter();
   writer.bytes(Buffer.from('GGUF'));
@@ -182,60 +173,29 @@ export function encodeHeader(
   writer.u64(metadata.size);
   writeMetadata(writer, metadata, path);
   let offset = 0;
-  tensors.forEach(({ name, type, shape }, i) => {
+  for (const { name, type, shape, bytes } of tensors) {
     writer.text(name);
     writer.u32(shape.length);
     for (const length of shape) writer.u64(length);
     writer.u32(type.id);
     writer.u64(offset);
-    offset = alignUp(offset + sizes[i]!, alignment);
-  });
+    offset = alignUp(offset + bytes, alignment);
+  }
   check(writer.length + offset, Number.MAX_SAFE_INTEGER - alignment, 'bytes of file', path);
   writer.pad(alignment);
   return writer.result();
 }
 
 export interface TensorToWrite extends TensorEntry {
-  /** Called once, in the order of the tensors, where it is a function. */
+  /** If a function, it is called once, in the order of the tensors. */
   readonly data: TensorData;
 }
 
 export interface GgufToWrite {
-  /** In the order to be written; a Map read from another file will do. */
+  /** In the order to be written; a Map read from another file will do. `general.alignment` sets the alignment of tensors. */
   readonly metadata: Iterable<readonly [string, GgufValue]>;
   readonly tensors: Iterable<TensorToWrite>;
-  /** Bytes; `general.alignment` if absent, or 32. One other than 32 is stored under that key. */
-  readonly alignment?: number;
 }
-
-/** The metadata with the alignment in it where it must be, and that alignment. */
-function settleAlignment(
-  pairs: Iterable<readonly [string, GgufValue]>,
-  wanted: number | undefined,
-  path: string,
-): { metadata: Map<string, GgufValue>; alignment: number } {
-  const metadata = new Map<string, GgufValue>();
-  for (const [key, value] of pairs) {
-    if (metadata.has(key))
-      throw new LoamError({ found: `key ${quote(key)} is there twice`, expected: 'once', where: path });
-    metadata.set(key, value);
-  }
-  const stored = alignmentOf(metadata, path);
-  const alignment = wanted === undefined ? stored : checkAlignment(wanted, path);
-  if (alignment === stored) return { metadata, alignment };
-  if (metadata.has('general.alignment')) {
-    const found = `an alignment of ${alignment} beside "general.alignment" ${stored}`;
-    throw new LoamError({ found, expected: 'both alike', where: path });
-  }
-  // Only another alignment than the default needs the key, and here stored is the default.
-  metadata.set('general.alignment', u32(alignment));
-  return { metadata, alignment };
-}
-
-/** Takes the next bytes of the file. */
-type Sink = (bytes: Uint8Array) => Promise<void> | void;
-
-const describe = ({ type, shape }: TensorEntry): string => `${type.name} [${shape.join(', ')}]`;
 
 /**
  * Writes a GGUF v3 file that appears under `path` only when complete. Names, shapes, types, values and the length of data
@@ -243,46 +203,50 @@ const describe = ({ type, shape }: TensorEntry): string => `${type.name} [${shap
  * is written as the same bytes, padding of the last tensor included, as gguf.cpp does. Throws LoamError.
  */
 export async function writeGguf(path: string, content: GgufToWrite): Promise<void> {
-  const { emit } = prepare(path, content);
-  await writeFileAtomic(path, (file) => emit((bytes) => writeAll(file, bytes)));
+  const { pieces } = prepare(path, content);
+  await writeFileAtomic(path, async (file) => {
+    for await (const piece of pieces) await writeAll(file, piece);
+  });
 }
 
 /** The same file in memory. @param name stands for the path in messages */
 export async function encodeGguf(name: string, content: GgufToWrite): Promise<Uint8Array> {
-  const { emit, size } = prepare(name, content);
+  const { pieces, size } = prepare(name, content);
   const out = new Uint8Array(size);
   let at = 0;
-  await emit((bytes) => {
-    out.set(bytes, at);
-    at += bytes.length;
-  });
+  for await (const piece of pieces) {
+    out.set(piece, at);
+    at += piece.length;
+  }
   return out;
 }
 
-/** Checks the content; `emit` then gives the `size` bytes of the file in order. */
-function prepare(path: string, content: GgufToWrite): { size: number; emit: (sink: Sink) => Promise<void> } {
-  const tensors = [...content.tensors];
-  const { metadata, alignment } = settleAlignment(content.metadata, content.alignment, path);
-  const sizes = checkEntries(tensors, path);
-  const placeOf = ({ name }: TensorEntry) => `${path}, tensor ${quote(name)}`;
-  tensors.forEach((tensor, i) => {
-    const { data } = tensor;
-    if (data instanceof Uint8Array && data.length !== sizes[i]) {
-      throw wrongLength(`${count(data.length)} bytes`, sizes[i]!, describe(tensor), placeOf(tensor));
+/** Checks the content, before the first of the `pieces` that make a file of `size` bytes is asked for. */
+function prepare(path: string, content: GgufToWrite): { size: number; pieces: AsyncIterable<Uint8Array> } {
+  const metadata = new Map<string, GgufValue>();
+  for (const [key, value] of content.metadata) {
+    if (metadata.has(key)) fail(path, `key ${quote(key)} is there twice`, 'once');
+    metadata.set(key, value);
+  }
+  const tensors = checkEntries([...content.tensors], path);
+  const describe = ({ type, shape }: TensorEntry): string => `${type.name} [${shape.join(', ')}]`;
+  const placeOf = ({ name }: TensorEntry): string => `${path}, tensor ${quote(name)}`;
+  for (const tensor of tensors) {
+    const { data, bytes } = tensor;
+    if (data instanceof Uint8Array && data.length !== bytes) {
+      throw wrongLength(`${count(data.length)} bytes`, bytes, describe(tensor), placeOf(tensor));
     }
-  });
-  const header = encodeHeader(metadata, tensors, sizes, alignment, path);
-  const padding = new Uint8Array(alignment);
-  const padded = (size: number) => (alignment - (size % alignment)) % alignment;
-  return {
-    size: sizes.reduce((sum, size) => sum + size + padded(size), header.length),
-    async emit(sink) {
-      await sink(header);
-      for (const [i, tensor] of tensors.entries()) {
-        const pieces = exactly(tensor.data, sizes[i]!, describe(tensor), placeOf(tensor));
-        for await (const piece of pieces) await sink(piece);
-        await sink(padding.subarray(0, padded(sizes[i]!)));
-      }
-    },
-  };
+  }
+  const header = encodeHeader(metadata, tensors, path);
+  const alignment = alignmentOf(metadata, path);
+  async function* pieces() {
+    yield header;
+    for (const tensor of tensors) {
+      const { data, bytes } = tensor;
+      yield* exactly(data, bytes, describe(tensor), placeOf(tensor));
+      yield new Uint8Array(alignUp(bytes, alignment) - bytes);
+    }
+  }
+  const size = tensors.reduce((sum, { bytes }) => sum + alignUp(bytes, alignment), header.length);
+  return { size, pieces: pieces() };
 }
