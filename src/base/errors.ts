@@ -23,6 +23,7 @@ export const errorCodes = {
   'invalid-data': 'examples, fields or settings that cannot be used as they are',
   'no-examples': 'no record of the data can be learnt',
   'too-large': 'beyond a stated limit',
+  'too-long': 'a prompt that the context has no room for',
   mismatch: 'belongs to another base model, or does not fit it',
   template: 'the chat template refused, or took too long',
   'no-gain': 'the adapter does not predict better than the base model',

@@ -3,8 +3,8 @@ import type { Schema } from '../base/options.js';
 import { loamHome } from '../base/process.js';
 import type { MemoryFile } from '../engine/memory.js';
 import type { NamedBytes } from '../examples/example.js';
-import { findDataset, isReference, requireVersion } from '../store/adapters.js';
-import { WrongPassphraseError } from '../store/types.js';
+import { vaultFolder } from '../store/files.js';
+import { findDataset, isReference, requireVersion } from '../store/references.js';
 import { Vault } from '../store/Vault.js';
 import { type Command, type Invocation, jsonOption, vaultOptions } from './command.js';
 import type { Output } from './output.js';
@@ -30,7 +30,7 @@ export async function openVault(
     throw new LoamError({
       code: 'not-found',
       found: 'there is no vault yet',
-      where: loamHome('vault'),
+      where: vaultFolder(home),
       fix: 'loam data add FILE and loam tune DATA --keep NAME make one',
     });
   }
@@ -47,7 +47,7 @@ async function unlock(home: string, file: string | undefined, output: Output): P
     try {
       return await Vault.open(home, { passphrase: await readSecret('passphrase of the vault: ') });
     } catch (error) {
-      if (!(error instanceof WrongPassphraseError) || attempt === ATTEMPTS) throw error;
+      if (!(error instanceof LoamError) || error.code !== 'wrong-passphrase' || attempt === ATTEMPTS) throw error;
       output.line('this is not the passphrase');
     }
   }

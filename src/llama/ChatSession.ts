@@ -9,15 +9,13 @@ import { Tokenizer } from '../model/tokenizer.js';
 import { Session } from './Session.js';
 
 /** What is to be answered does not fit into the context. */
-class PromptTooLongError extends LoamError {
-  override readonly name = 'PromptTooLongError';
-  constructor(tokens: number, most: number) {
-    super({
-      found: `a message of ${tokens} tokens`,
-      expected: `at most ${most}, which leaves room for an answer`,
-      fix: 'shorten the message, or give the model a longer --context',
-    });
-  }
+function promptTooLong(tokens: number, most: number): LoamError {
+  return new LoamError({
+    code: 'too-long',
+    found: `a message of ${tokens} tokens`,
+    expected: `at most ${most}, which leaves room for an answer`,
+    fix: 'shorten the message, or give the model a longer --context',
+  });
 }
 
 /** Finds texts that end an answer in text that arrives piece by piece, and lets nothing of them through. */
@@ -87,7 +85,7 @@ export type ChatEvent =
 interface AnswerOptions {
   /** The answer ends before the first of these texts. */
   stop?: readonly string[];
-  /** Whether old turns are left out where the conversation outgrows the context (default), or PromptTooLongError is thrown. */
+  /** Whether old turns are left out where the conversation outgrows the context (default), or a LoamError (too-long) is thrown. */
   forget?: boolean;
 }
 
@@ -182,7 +180,7 @@ export class ChatSession implements Disposable {
       const { bos, eos } = this.tokenizer.vocabulary;
       // Something must be read before a first token can be drawn.
       const prompt = tokens.length > 0 ? tokens : Int32Array.of(bos >= 0 ? bos : Math.max(0, eos));
-      if (prompt.length >= this.contextLength) throw new PromptTooLongError(prompt.length, this.contextLength - 1);
+      if (prompt.length >= this.contextLength) throw promptTooLong(prompt.length, this.contextLength - 1);
       return await this.generate(prompt, { sampling, stop: options.stop ?? [] }, emit, signal);
     }, signal);
   }
@@ -225,7 +223,7 @@ export class ChatSession implements Disposable {
       const prompt = await this.tokenizer.prompt([...system, ...turns]);
       if (prompt.length + wanted <= this.contextLength) return { prompt, forgotten: before - turns.length };
       if (!forget && prompt.length < this.contextLength) return { prompt, forgotten: 0 };
-      if (turns.length <= 2 || !forget) throw new PromptTooLongError(prompt.length, this.contextLength - wanted);
+      if (turns.length <= 2 || !forget) throw promptTooLong(prompt.length, this.contextLength - wanted);
       turns = turns.slice(2);
     }
   }

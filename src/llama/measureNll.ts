@@ -56,6 +56,7 @@ export async function measureNll(
     }
     if (!Number.isFinite(sum)) {
       throw new LoamError({
+        code: 'damaged',
         found: `${pass === 1 ? 'with this adapter' : 'in this model'} the likelihoods are not finite numbers`,
         where: pass === 1 ? adapterPath : modelPath,
         fix: pass === 1 ? 'use another adapter' : 'fetch the model again, or use another',

@@ -5,7 +5,7 @@ import { Mutex } from '../base/lock.js';
 import { CATALOG, DEFAULT_MODEL, findModel } from '../models/catalogue.js';
 import { fetchModel } from '../models/fetchModel.js';
 import { listModels } from '../models/listModels.js';
-import { VaultLockedError } from '../store/types.js';
+import { vaultLocked } from '../store/types.js';
 import { Vault } from '../store/Vault.js';
 import type { Dependents } from './contract/datasets.js';
 import type { Download } from './contract/models.js';
@@ -108,9 +108,9 @@ export class Services implements AsyncDisposable {
     this.jobQueue?.start();
   }
 
-  /** @throws VaultLockedError */
+  /** @throws LoamError: locked */
   get jobs(): JobQueue {
-    if (!this.jobQueue) throw new VaultLockedError();
+    if (!this.jobQueue) throw vaultLocked();
     return this.jobQueue;
   }
 
@@ -119,13 +119,13 @@ export class Services implements AsyncDisposable {
     return Vault.state(this.home) === 'passphrase' ? 'locked' : 'absent';
   }
 
-  /** @throws VaultLockedError */
+  /** @throws LoamError: locked */
   get vault(): Vault {
-    if (!this.opened) throw new VaultLockedError();
+    if (!this.opened) throw vaultLocked();
     return this.opened;
   }
 
-  /** @throws WrongPassphraseError */
+  /** @throws LoamError: wrong-passphrase */
   async unlock(passphrase: string): Promise<void> {
     await this.unlocking.run(async () => {
       if (this.opened) return;

@@ -4,7 +4,7 @@ import { openAdapter } from '../adapters/openAdapter.js';
 import { LoamError } from '../base/errors.js';
 import { requireWritable, writeFileAtomic } from '../base/io.js';
 import type { ResolvedModel } from '../models/listModels.js';
-import { requireVersion } from './adapters.js';
+import { requireVersion } from './references.js';
 import type { AdapterVersion, Lineage } from './types.js';
 import type { Vault } from './Vault.js';
 

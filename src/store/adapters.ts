@@ -1,19 +1,8 @@
-import { LoamError, UsageError } from '../base/errors.js';
-import { listFirst } from '../base/format.js';
+import { LoamError } from '../base/errors.js';
 import { type MemoryFile, memoryFile } from '../engine/memory.js';
-import type { VaultContext } from './indexImage.js';
-import {
-  type Adapter,
-  type AdapterVersion,
-  checkName,
-  type DatasetInfo,
-  type Json,
-  type Lineage,
-  newId,
-  sha256Of,
-} from './types.js';
-import type { Vault } from './Vault.js';
-import type { Entry } from './vaultIndex.js';
+import type { Contents } from './contents.js';
+import type { Entry } from './indexContent.js';
+import { type Adapter, type AdapterVersion, checkName, type Json, type Lineage, newId, sha256Of } from './types.js';
 
 /** `next`: number of the next version, so that none is given twice. */
 type AdapterValue = Omit<Adapter, 'id' | 'versions'> & { next: number };
@@ -21,12 +10,12 @@ type VersionValue = Omit<AdapterVersion, 'id'>;
 
 /** The user's adapters, each with its versions. */
 export class AdapterStore {
-  constructor(private readonly context: VaultContext) {}
+  constructor(private readonly contents: Contents) {}
 
   /** By name. */
   list(): Adapter[] {
     const versions = this.versions();
-    return this.context.index
+    return this.contents.index
       .all('adapter')
       .map((entry) => toAdapter(entry, versions))
       .sort((a, b) => a.name.localeCompare(b.name));
@@ -54,7 +43,7 @@ export class AdapterStore {
     if (typeof target !== 'string') checkName(target.name, 'an adapter');
     const id = newId();
     const sha256 = sha256Of(bytes);
-    return await this.context.store(bytes, (blob) => {
+    return await this.contents.store(bytes, (blob) => {
       const now = new Date().toISOString();
       const old = this.find(target);
       if (old && lineage.base.sha256 !== old.value.model.sha256) throw otherModel(old.value, lineage.base);
@@ -96,7 +85,11 @@ export class AdapterStore {
   async use(id: string, versionId: string | null): Promise<Adapter> {
     return await this.changeAdapter(id, () => {
       if (versionId !== null && this.version(versionId).adapter !== id) {
-        throw new LoamError({ found: 'this version belongs to another adapter', fix: 'see loam adapters list' });
+        throw new LoamError({
+          code: 'conflict',
+          found: 'this version belongs to another adapter',
+          fix: 'see loam adapters list',
+        });
       }
       return { active: versionId };
     });
@@ -107,7 +100,7 @@ export class AdapterStore {
     return await this.changeAdapter(id, () => {
       const other = this.find({ name });
       if (other && other.id !== id)
-        throw new LoamError({ found: `there is already an adapter "${name}" in the vault` });
+        throw new LoamError({ code: 'exists', found: `there is already an adapter "${name}" in the vault` });
       return { name };
     });
   }
@@ -116,9 +109,9 @@ export class AdapterStore {
   async read(versionId: string): Promise<Uint8Array> {
     const entry = this.entry(versionId, 'version');
     const { bytes, number, adapter } = toVersion(entry);
-    const name = this.context.index.get(adapter);
+    const name = this.contents.index.get(adapter);
     const title = name ? (name.value as AdapterValue).name : 'of an unknown adapter';
-    return await this.context.content(entry, bytes, `version ${number} of "${title}"`);
+    return await this.contents.read(entry, bytes, `version ${number} of "${title}"`);
   }
 
   /**
@@ -139,7 +132,7 @@ export class AdapterStore {
 
   /** Destroys the key of a version. One that is in use is no longer: the bare base model is. */
   async deleteVersion(versionId: string): Promise<void> {
-    await this.context.store(undefined, () => {
+    await this.contents.store(undefined, () => {
       this.version(versionId);
       return { change: { ...this.withoutVersions([versionId]), forget: true }, result: undefined };
     });
@@ -147,7 +140,7 @@ export class AdapterStore {
 
   /** Destroys the keys of all its versions. */
   async delete(id: string): Promise<void> {
-    await this.context.store(undefined, () => {
+    await this.contents.store(undefined, () => {
       const { versions } = this.get(id);
       return { change: { remove: [id, ...versions.map((version) => version.id)], forget: true }, result: undefined };
     });
@@ -173,7 +166,7 @@ export class AdapterStore {
     const gone = new Set(versionIds);
     const put: Entry[] = [];
     const remove = [...versionIds];
-    for (const entry of this.context.index.all('adapter')) {
+    for (const entry of this.contents.index.all('adapter')) {
       const { versions, active } = toAdapter(entry, this.versions());
       if (!versions.some(({ id }) => gone.has(id))) continue;
       if (versions.every(({ id }) => gone.has(id))) remove.push(entry.id);
@@ -185,7 +178,7 @@ export class AdapterStore {
   }
 
   private async changeAdapter(id: string, decide: () => Partial<AdapterValue>): Promise<Adapter> {
-    return await this.context.store(undefined, () => {
+    return await this.contents.store(undefined, () => {
       const entry = this.entry(id, 'adapter');
       const changed = { ...entry, value: { ...(entry.value as AdapterValue), ...decide() } };
       return { change: { put: [changed] }, result: toAdapter(changed, this.versions()) };
@@ -193,7 +186,7 @@ export class AdapterStore {
   }
 
   private async changeVersion(id: string, more: Partial<VersionValue>): Promise<AdapterVersion> {
-    return await this.context.store(undefined, () => {
+    return await this.contents.store(undefined, () => {
       const entry = this.entry(id, 'version');
       const value = { ...(entry.value as VersionValue), ...more };
       return { change: { put: [{ ...entry, value }] }, result: { id, ...value } };
@@ -201,23 +194,23 @@ export class AdapterStore {
   }
 
   private versions(): AdapterVersion[] {
-    return this.context.index.all('version').map(toVersion);
+    return this.contents.index.all('version').map(toVersion);
   }
 
   private find(target: string | { name: string }): { id: string; value: AdapterValue } | undefined {
     const entry =
       typeof target === 'string'
         ? this.entry(target, 'adapter')
-        : this.context.index.all('adapter').find(({ value }) => (value as AdapterValue).name === target.name);
+        : this.contents.index.all('adapter').find(({ value }) => (value as AdapterValue).name === target.name);
     return entry && { id: entry.id, value: entry.value as AdapterValue };
   }
 
   private entry(id: string, type: 'adapter' | 'version'): Entry {
-    const entry = this.context.index.get(id);
+    const entry = this.contents.index.get(id);
     if (entry?.type === type) return entry;
     const found =
       type === 'adapter' ? 'there is no such adapter in the vault' : 'there is no such version in the vault';
-    throw new LoamError({ found, fix: 'see loam adapters list' });
+    throw new LoamError({ code: 'not-found', found, fix: 'see loam adapters list' });
   }
 }
 
@@ -234,110 +227,9 @@ function toAdapter({ id, value }: Entry, versions: readonly AdapterVersion[]): A
 
 function otherModel({ name, model }: AdapterValue, base: Lineage['base']): LoamError {
   return new LoamError({
+    code: 'mismatch',
     found: `the adapter "${name}" belongs to the base model ${model.name}`,
     expected: `${base.name}, which this version was made for`,
     fix: 'keep it under another name',
-  });
-}
-
-const PREFIX = 'vault:';
-
-/** Whether an argument names something in the vault (`vault:NAME`) and not a file. */
-export function isReference(argument: string): boolean {
-  return argument.startsWith(PREFIX);
-}
-
-function bare(argument: string): string {
-  return isReference(argument) ? argument.slice(PREFIX.length) : argument;
-}
-
-/** The data set of a name or id, with or without `vault:` before it. Throws LoamError that lists what there is. */
-export function findDataset(vault: Vault, argument: string): DatasetInfo {
-  const wanted = bare(argument);
-  const all = vault.datasets.list();
-  const found = all.find(({ name }) => name === wanted) ?? all.find(({ id }) => id === wanted);
-  if (found) return found;
-  throw unknown('data set', wanted, all);
-}
-
-function findAdapter(vault: Vault, argument: string): Adapter {
-  const wanted = bare(argument);
-  const all = vault.adapters.list();
-  const found = all.find(({ name }) => name === wanted) ?? all.find(({ id }) => id === wanted);
-  if (found) return found;
-  throw unknown('adapter', wanted, all);
-}
-
-/** What `NAME`, `NAME@3`, `NAME@base` or the id of a version means; `version` is null for the bare base model. */
-interface FoundVersion {
-  adapter: Adapter;
-  version: AdapterVersion | null;
-  /** Whether the argument said which version; otherwise it is the one in use. */
-  explicit: boolean;
-}
-
-/** The adapter and version that an argument names. Throws LoamError. */
-export function findVersion(vault: Vault, argument: string): FoundVersion {
-  const wanted = bare(argument);
-  const at = wanted.lastIndexOf('@');
-  if (at < 0) {
-    for (const adapter of vault.adapters.list()) {
-      const version = adapter.versions.find(({ id }) => id === wanted);
-      if (version) return { adapter, version, explicit: true };
-    }
-    const adapter = findAdapter(vault, wanted);
-    return { adapter, version: adapter.versions.find(({ id }) => id === adapter.active) ?? null, explicit: false };
-  }
-  const adapter = findAdapter(vault, wanted.slice(0, at));
-  const which = wanted.slice(at + 1);
-  if (which === 'base') return { adapter, version: null, explicit: true };
-  const version = adapter.versions.find(({ number }) => String(number) === which);
-  if (version) return { adapter, version, explicit: true };
-  throw new LoamError({
-    found: `the adapter "${adapter.name}" has no version "${which}"`,
-    expected: `base or one of ${adapter.versions.map(({ number }) => number).join(', ')}`,
-  });
-}
-
-/** The version that an argument names, where the bare base model will not do. Throws LoamError. */
-export function requireVersion(vault: Vault, argument: string): { adapter: Adapter; version: AdapterVersion } {
-  const { adapter, version, explicit } = findVersion(vault, argument);
-  if (version) return { adapter, version };
-  throw new UsageError({
-    found: explicit ? 'the bare base model' : `no version of "${adapter.name}" is in use`,
-    expected: `a version, such as ${adapter.name}@${adapter.versions[0]?.number ?? 1}`,
-  });
-}
-
-/** The version before the one in use; null, the bare base model, before the first. Throws LoamError if the bare base model is in use. */
-export function versionBefore({ name, versions, active }: Adapter): AdapterVersion | null {
-  const current = versions.find(({ id }) => id === active);
-  if (!current) {
-    throw new LoamError({
-      code: 'conflict',
-      found: `"${name}" is already at the bare base model`,
-      fix: `loam adapters use ${name}@${versions[0]!.number} goes forward again`,
-    });
-  }
-  return versions.find(({ number }) => number < current.number) ?? null;
-}
-
-/** "me@1, me@3" */
-export function namesOfVersions(vault: Vault, versions: readonly AdapterVersion[]): string {
-  const names = new Map(vault.adapters.list().map(({ id, name }) => [id, name]));
-  return versions.map(({ adapter, number }) => `${names.get(adapter) ?? '?'}@${number}`).join(', ');
-}
-
-/** How a version is named on the command line. */
-export function referenceTo(adapter: { name: string }, version: { number: number }): string {
-  return `${PREFIX}${adapter.name}@${version.number}`;
-}
-
-function unknown(what: string, wanted: string, all: readonly { name: string }[]): LoamError {
-  const names = all.map(({ name }) => `"${name}"`);
-  return new LoamError({
-    found: `there is no ${what} "${wanted}" in the vault`,
-    expected: names.length === 0 ? undefined : `one of ${listFirst(names, 10, ', ')}`,
-    fix: names.length === 0 ? `there are no ${what}s yet` : undefined,
   });
 }

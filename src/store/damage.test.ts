@@ -2,10 +2,10 @@ import assert from 'node:assert/strict';
 import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
+import { LoamError } from '../base/errors.js';
 import { Random } from '../base/random.js';
 import { scratchFolder } from '../testing/scratch.js';
 import { base, examples, pictureOf } from '../testing/vault.js';
-import { VaultDamagedError, WrongPassphraseError } from './types.js';
 import { Vault } from './Vault.js';
 
 const root = scratchFolder();
@@ -88,7 +88,7 @@ describe('damage', () => {
         for (const path of [name, `${name}.copy`]) writeFileSync(join(folder, path), wreck);
         await assert.rejects(
           Vault.open(to),
-          (error) => error instanceof VaultDamagedError && pattern.test(error.message),
+          (error) => error instanceof LoamError && error.code === 'vault-damaged' && pattern.test(error.message),
         );
       }
     }
@@ -130,9 +130,9 @@ describe('damage', () => {
       await using opened = await Vault.open(to, { passphrase: 'right' });
       assert.deepEqual(await pictureOf(opened), whole);
     }
-    await assert.rejects(Vault.open(to, { passphrase: 'wrong' }), WrongPassphraseError);
+    await assert.rejects(Vault.open(to, { passphrase: 'wrong' }), { code: 'wrong-passphrase' });
     for (const name of ['key.age', 'key.age.copy']) writeFileSync(join(folder, name), 'age-encryption.org/v1\n');
-    await assert.rejects(Vault.open(to, { passphrase: 'right' }), VaultDamagedError);
+    await assert.rejects(Vault.open(to, { passphrase: 'right' }), { code: 'vault-damaged' });
   });
 
   it('by swapping what belongs to two entries is seen', async () => {

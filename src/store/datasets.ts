@@ -2,23 +2,23 @@ import { LoamError } from '../base/errors.js';
 import type { Dataset } from '../examples/example.js';
 import { loadDataset } from '../examples/loadDataset.js';
 import type { AdapterStore } from './adapters.js';
-import type { VaultContext } from './indexImage.js';
-import { isRunKeyOf } from './keys.js';
+import type { Contents } from './contents.js';
+import { isRunKeyOf } from './documents.js';
+import type { Entry } from './indexContent.js';
 import { type AdapterVersion, checkName, type DatasetInfo, type DocumentInfo, type Json, newId } from './types.js';
-import type { Entry } from './vaultIndex.js';
 
 type Value = Omit<DatasetInfo, 'id'>;
 
 /** The user's data sets. */
 export class DatasetStore {
   constructor(
-    private readonly context: VaultContext,
+    private readonly contents: Contents,
     private readonly adapters: AdapterStore,
   ) {}
 
   /** By time of adding, oldest first. */
   list(): DatasetInfo[] {
-    return this.context.index
+    return this.contents.index
       .all('dataset')
       .map(toInfo)
       .sort((a, b) => a.createdAt.localeCompare(b.createdAt) || a.id.localeCompare(b.id));
@@ -38,7 +38,7 @@ export class DatasetStore {
     const now = new Date().toISOString();
     const value: Value = { name, createdAt: now, changedAt: now, ...facts, excluded: [], findings: more.findings };
     const id = newId();
-    return await this.context.store(bytes, (blob) => {
+    return await this.contents.store(bytes, (blob) => {
       this.requireFree(name);
       return { change: { put: [{ id, type: 'dataset', blob, value }] }, result: { id, ...value } };
     });
@@ -48,7 +48,7 @@ export class DatasetStore {
   async read(id: string): Promise<Uint8Array> {
     const entry = this.entry(id);
     const { bytes, name } = toInfo(entry);
-    return await this.context.content(entry, bytes, `the data set "${name}"`);
+    return await this.contents.read(entry, bytes, `the data set "${name}"`);
   }
 
   /** The examples to learn from: without the excluded records. */
@@ -64,7 +64,7 @@ export class DatasetStore {
     more: { findings?: Json; excluded?: readonly number[] } = {},
   ): Promise<DatasetInfo> {
     const facts = await factsOf(this.get(id).name, bytes);
-    return await this.context.store(bytes, (blob) => {
+    return await this.contents.store(bytes, (blob) => {
       const old = this.get(id);
       const value: Value = {
         ...without(old),
@@ -103,11 +103,11 @@ export class DatasetStore {
    * version too. All at once.
    */
   async delete(id: string, { withAdapters = false } = {}): Promise<void> {
-    await this.context.store(undefined, () => {
+    await this.contents.store(undefined, () => {
       this.entry(id);
       const versions = withAdapters ? this.dependents(id).map((version) => version.id) : [];
       const { put, remove } = this.adapters.withoutVersions(versions);
-      const keys = this.context.index
+      const keys = this.contents.index
         .all('document')
         .filter(({ value }) => isRunKeyOf(id, value as DocumentInfo))
         .map((entry) => entry.id);
@@ -116,7 +116,7 @@ export class DatasetStore {
   }
 
   private async change(id: string, decide: (old: DatasetInfo) => Partial<Value>): Promise<DatasetInfo> {
-    return await this.context.store(undefined, () => {
+    return await this.contents.store(undefined, () => {
       const entry = this.entry(id);
       const old = toInfo(entry);
       const value: Value = { ...without(old), ...decide(old) };
@@ -125,15 +125,20 @@ export class DatasetStore {
   }
 
   private entry(id: string): Entry {
-    const entry = this.context.index.get(id);
+    const entry = this.contents.index.get(id);
     if (entry?.type !== 'dataset')
-      throw new LoamError({ found: 'there is no such data set in the vault', fix: 'see loam data list' });
+      throw new LoamError({
+        code: 'not-found',
+        found: 'there is no such data set in the vault',
+        fix: 'see loam data list',
+      });
     return entry;
   }
 
   private requireFree(name: string): void {
     if (!this.list().some((other) => other.name === name)) return;
     throw new LoamError({
+      code: 'exists',
       found: `there is already a data set "${name}" in the vault`,
       fix: 'choose another name, or delete that one first',
     });
@@ -155,66 +160,4 @@ function without({ id: _, ...value }: DatasetInfo): Value {
 
 function ascending(numbers: readonly number[]): number[] {
   return [...new Set(numbers)].sort((a, b) => a - b);
-}
-
-/** Small things of other parts: conversations, feedback, settings, records of jobs. Kinds and ids are hidden like the content. */
-export class DocumentStore {
-  constructor(private readonly context: VaultContext) {}
-
-  /** New or in the place of the one of that kind and id, whose content is destroyed with the next deletion. */
-  async put(kind: string, id: string, bytes: Uint8Array): Promise<DocumentInfo> {
-    return await this.context.store(bytes, (blob) => {
-      const value: DocumentInfo = { kind, id, bytes: bytes.length, changedAt: new Date().toISOString() };
-      const entry: Entry = { id: this.find(kind, id)?.id ?? newId(), type: 'document', blob, value };
-      return { change: { put: [entry] }, result: value };
-    });
-  }
-
-  /** Undefined where there is none. */
-  async get(kind: string, id: string): Promise<Uint8Array | undefined> {
-    // Another process may replace it between the look into the index and the opening of its file.
-    for (let attempt = 1; ; attempt++) {
-      const entry = this.find(kind, id);
-      if (!entry) return undefined;
-      try {
-        return await this.context.content(entry, (entry.value as DocumentInfo).bytes, `a document of kind "${kind}"`);
-      } catch (error) {
-        if (attempt === 3 || this.find(kind, id)?.blob?.name === entry.blob?.name) throw error;
-      }
-    }
-  }
-
-  /** By time of the last change, oldest first; all kinds where none is given. */
-  list(kind?: string): DocumentInfo[] {
-    return this.context.index
-      .all('document')
-      .map(({ value }) => value as DocumentInfo)
-      .filter((info) => kind === undefined || info.kind === kind)
-      .sort((a, b) => a.changedAt.localeCompare(b.changedAt) || a.id.localeCompare(b.id));
-  }
-
-  /** Destroys the key of the content. @returns whether there was one */
-  async delete(kind: string, id: string): Promise<boolean> {
-    return await this.remove((info) => info.kind === kind && info.id === id);
-  }
-
-  /** All of a kind at once. */
-  async deleteKind(kind: string): Promise<boolean> {
-    return await this.remove((info) => info.kind === kind);
-  }
-
-  private async remove(which: (info: DocumentInfo) => boolean): Promise<boolean> {
-    return await this.context.store(undefined, () => {
-      const found = this.context.index.all('document').filter(({ value }) => which(value as DocumentInfo));
-      const remove = found.map(({ id }) => id);
-      return { change: { remove, forget: remove.length > 0 }, result: remove.length > 0 };
-    });
-  }
-
-  private find(kind: string, id: string): Entry | undefined {
-    return this.context.index.all('document').find(({ value }) => {
-      const info = value as DocumentInfo;
-      return info.kind === kind && info.id === id;
-    });
-  }
 }

@@ -1,5 +1,5 @@
 import { createHash, randomBytes } from 'node:crypto';
-import { LoamError, UsageError } from '../base/errors.js';
+import { type Fault, LoamError, UsageError } from '../base/errors.js';
 
 /** What the vault keeps and tells of. Everything here is plain JSON. */
 
@@ -84,26 +84,22 @@ export interface VaultStorage {
 }
 
 /** The vault has a passphrase, and none was given; or it has another one since it was opened. */
-export class VaultLockedError extends LoamError {
-  override readonly name = 'VaultLockedError';
-  constructor(found = 'the vault is locked with a passphrase') {
-    super({
-      found,
-      fix: 'type it on a terminal, or give it in LOAM_PASSPHRASE or with --passphrase-file',
-    });
-  }
+export function vaultLocked(found = 'the vault is locked with a passphrase'): LoamError {
+  const fix = 'type it on a terminal, or give it in LOAM_PASSPHRASE or with --passphrase-file';
+  return new LoamError({ code: 'locked', found, fix });
 }
 
-export class WrongPassphraseError extends LoamError {
-  override readonly name = 'WrongPassphraseError';
-  constructor() {
-    super({ found: 'this is not the passphrase of the vault', fix: 'try again; without it nobody can read the vault' });
-  }
+export function wrongPassphrase(): LoamError {
+  return new LoamError({
+    code: 'wrong-passphrase',
+    found: 'this is not the passphrase of the vault',
+    fix: 'try again; without it nobody can read the vault',
+  });
 }
 
 /** A file of the vault is not what was written. */
-export class VaultDamagedError extends LoamError {
-  override readonly name = 'VaultDamagedError';
+export function vaultDamaged(fault: Omit<Fault, 'code'>, options?: ErrorOptions): LoamError {
+  return new LoamError({ code: 'vault-damaged', ...fault }, options);
 }
 
 /** 32 hex digits, random: tells nothing of what it names. */

@@ -5,7 +5,7 @@ import { explainWriteError, writeFileAtomic } from '../base/io.js';
 import { loamHome } from '../base/process.js';
 import { memoryFile } from '../engine/memory.js';
 import type { NamedBytes } from '../examples/example.js';
-import { referenceTo } from '../store/adapters.js';
+import { referenceTo } from '../store/references.js';
 import type { Lineage } from '../store/types.js';
 import type { Vault } from '../store/Vault.js';
 import { sealedFolderName } from './runFolder.js';

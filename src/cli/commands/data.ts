@@ -7,7 +7,7 @@ import { findPersonal, summarise } from '../../examples/personal/findPersonal.js
 import { type ExamplePreview, previewExamples } from '../../examples/preview.js';
 import { resolveModel } from '../../models/listModels.js';
 import { nameOfFile } from '../../store/adapterFiles.js';
-import { findDataset, namesOfVersions } from '../../store/adapters.js';
+import { findDataset, namesOfVersions } from '../../store/references.js';
 import { recipeOptions, runOptions } from '../../train/options.js';
 import { type Command, command, jsonOption, vaultOptions } from '../command.js';
 import { type Output, table } from '../output.js';

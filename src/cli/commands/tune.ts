@@ -1,5 +1,5 @@
 import { DEFAULT_MODEL } from '../../models/catalogue.js';
-import { findDataset, isReference } from '../../store/adapters.js';
+import { findDataset, isReference } from '../../store/references.js';
 import { checkName } from '../../store/types.js';
 import { skillOptions, skillRun, tuneOptions } from '../../train/options.js';
 import { type PrivateRun, vaultRun } from '../../train/output.js';

@@ -1,7 +1,8 @@
 import { UsageError } from '../../base/errors.js';
 import { bytes, count } from '../../base/format.js';
 import { loamHome } from '../../base/process.js';
-import { VaultDamagedError } from '../../store/types.js';
+import { vaultFolder } from '../../store/files.js';
+import { vaultDamaged } from '../../store/types.js';
 import { Vault } from '../../store/Vault.js';
 import { command, commandGroup, jsonOption, vaultOptions } from '../command.js';
 import { confirm, readPassphraseFile, readSecret, requireTerminal } from '../terminal.js';
@@ -88,7 +89,7 @@ const statusVerb = command({
   },
   positionals: [0, 0],
   async run({ options, output }) {
-    const where = loamHome('vault');
+    const where = vaultFolder(loamHome());
     if (Vault.state(loamHome()) === 'absent') {
       output.line('there is no vault yet; loam data add FILE and loam tune DATA --keep NAME make one');
       output.event({ type: 'result', state: 'absent', path: where });
@@ -119,7 +120,7 @@ const statusVerb = command({
       problems,
     });
     if (options.check && problems.length > 0) {
-      throw new VaultDamagedError({ found: `${count(problems.length)} damaged, named above`, where });
+      throw vaultDamaged({ found: `${count(problems.length)} damaged, named above`, where });
     }
   },
 });

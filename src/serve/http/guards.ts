@@ -2,7 +2,7 @@ import { createHash, randomBytes, timingSafeEqual } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import type { IncomingMessage } from 'node:http';
 import { join } from 'node:path';
-import { type Fault, LoamError, StoppedError, sentence, UsageError } from '../../base/errors.js';
+import { type ErrorCode, type Fault, LoamError, StoppedError, sentence, UsageError } from '../../base/errors.js';
 import { writeFileAtomic } from '../../base/io.js';
 import { HttpError } from './route.js';
 
@@ -98,12 +98,8 @@ const words: Record<number, string> = {
   507: 'disk-full',
 };
 
-/** Errors of the vault, by name: its classes are imported where they are thrown. */
-const byName: Record<string, { status: number; code?: string }> = {
-  VaultLockedError: { status: 423 },
-  WrongPassphraseError: { status: 403, code: 'wrong-passphrase' },
-  PromptTooLongError: { status: 422, code: 'too-long' },
-};
+/** Codes that clients are told as they are. */
+const statusOfCode: Partial<Record<ErrorCode, number>> = { locked: 423, 'wrong-passphrase': 403, 'too-long': 422 };
 
 /** What a client is told of an error, and with which status. Errors that are a bug of ours tell nothing but that. */
 export function answerError(error: unknown): {
@@ -121,7 +117,7 @@ export function answerError(error: unknown): {
   }
   if (error instanceof LoamError) {
     const status = statusOf(error);
-    const code = byName[error.name]?.code ?? words[status] ?? 'error';
+    const code = error.code in statusOfCode ? error.code : (words[status] ?? 'error');
     return { status, body: { error: { message: error.message, ...error.fault, code } }, headers: {} };
   }
   return {
@@ -132,7 +128,7 @@ export function answerError(error: unknown): {
 }
 
 function statusOf(error: LoamError): number {
-  const known = byName[error.name]?.status;
+  const known = statusOfCode[error.code];
   if (known !== undefined) return known;
   if (error.code === 'disk-full') return 507;
   if (error instanceof StoppedError) return 503;

@@ -3,7 +3,7 @@ import { UsageError } from '../../../base/errors.js';
 import { bytes, count } from '../../../base/format.js';
 import { resolveModel } from '../../../models/listModels.js';
 import { exportVersion, importedLineage, nameOfFile } from '../../../store/adapterFiles.js';
-import { findVersion, referenceTo, requireVersion, versionBefore } from '../../../store/adapters.js';
+import { findVersion, referenceTo, requireVersion, versionBefore } from '../../../store/references.js';
 import type { AdapterVersion } from '../../../store/types.js';
 import type { Vault } from '../../../store/Vault.js';
 import { runOptions } from '../../../train/options.js';

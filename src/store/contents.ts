@@ -1,0 +1,177 @@
+import { randomBytes } from 'node:crypto';
+import { type FileHandle, open, stat } from 'node:fs/promises';
+import { setImmediate } from 'node:timers/promises';
+import { Decrypter, Encrypter, generateX25519Identity, identityToRecipient } from 'age-encryption';
+import { LoamError, systemCode } from '../base/errors.js';
+import type { VaultFiles } from './files.js';
+import type { Entry } from './indexContent.js';
+import { vaultDamaged } from './types.js';
+import type { Change, VaultIndex } from './vaultIndex.js';
+
+/** Bytes encrypted before other work has its turn: some milliseconds on a laptop. */
+const PIECE_BYTES = 128 * 1024;
+/** A file that nobody has written to for so long was left by a crash, whatever process has its number now. */
+const ABANDONED_MS = 3_600_000;
+
+type Blob = NonNullable<Entry['blob']>;
+
+/** Why a blob cannot be read. */
+class BlobDamaged extends Error {
+  override readonly name = 'BlobDamaged';
+}
+
+/**
+ * Contents of entries, each in a file of its own (a blob): written once, an age v1 file with a key of its own, under a random name. The
+ * index names the blob in the same write as the rest of its entry.
+ */
+export class Contents {
+  constructor(
+    readonly index: VaultIndex,
+    private readonly files: VaultFiles,
+  ) {}
+
+  /**
+   * Changes the index together with blobs: `content` is encrypted first, outside the lock, and named by the index in the same write
+   * as the rest. Blobs whose entries go or get another one are removed after it.
+   */
+  async store<T>(
+    content: Uint8Array | undefined,
+    decide: (blob: Entry['blob']) => { change: Change; result: T },
+  ): Promise<T> {
+    const blob = content && (await this.encrypt(content));
+    try {
+      return await this.index.update(async () => {
+        const before = this.index.blobs();
+        const decided = decide(blob);
+        if (blob) await this.files.publishBlob(blob.name);
+        return {
+          ...decided,
+          after: async () => {
+            const now = this.index.blobs();
+            await this.files.removeBlobs([...before].filter((name) => !now.has(name)));
+          },
+        };
+      });
+    } catch (error) {
+      if (blob && !this.mayName(blob)) await this.files.discardBlob(blob.name);
+      throw error;
+    }
+  }
+
+  /** The write of the index may have come through all the same (an error after its rename). */
+  private mayName({ name }: Blob): boolean {
+    try {
+      return this.index.blobs().has(name);
+    } catch {
+      // A vault that cannot be read names no blobs; the next one that opens it sweeps.
+      return true;
+    }
+  }
+
+  private async encrypt(bytes: Uint8Array): Promise<Blob> {
+    const secret = await generateX25519Identity();
+    const encrypter = new Encrypter();
+    encrypter.addRecipient(await identityToRecipient(secret));
+    const name = randomBytes(16).toString('hex');
+    await this.files.createBlob(name, () => encrypter.encrypt(pieces(bytes)));
+    return { name, secret };
+  }
+
+  /** The content of an entry. @param what names it in a message: `the data set "mine"` */
+  async read(entry: Entry, bytes: number, what: string): Promise<Uint8Array> {
+    const { blob } = entry;
+    try {
+      if (!blob) throw new BlobDamaged('the index does not name its file');
+      return await this.decrypt(blob, bytes);
+    } catch (error) {
+      if (!(error instanceof BlobDamaged)) throw error;
+      if (this.index.get(entry.id)?.blob?.name !== blob?.name) {
+        throw new LoamError({
+          code: 'conflict',
+          found: `${what} was deleted or replaced while it was read`,
+          fix: 'run again',
+        });
+      }
+      throw vaultDamaged(
+        {
+          found: `${what} is damaged (${error.message}) and cannot be read; everything else in the vault can`,
+          where: blob && `blobs/${blob.name}`,
+          fix: 'restore the file from a copy, or delete it',
+        },
+        { cause: error },
+      );
+    }
+  }
+
+  /** @param bytes length of the content @throws BlobDamaged */
+  private async decrypt({ name, secret }: Blob, bytes: number): Promise<Uint8Array> {
+    const file = await open(this.files.blob(name), 'r').catch((error: unknown) => {
+      const code = systemCode(error);
+      throw new BlobDamaged(code === 'ENOENT' ? 'the file is gone' : `it cannot be read (${code})`);
+    });
+    try {
+      const decrypter = new Decrypter();
+      decrypter.addIdentity(secret);
+      const content = new Uint8Array(bytes);
+      let done = 0;
+      for await (const piece of await decrypter.decrypt(fileStream(file))) {
+        if (done + piece.length > bytes) throw new BlobDamaged('it is longer than it was');
+        content.set(piece, done);
+        done += piece.length;
+      }
+      if (done < bytes) throw new BlobDamaged('it is shorter than it was');
+      return content;
+    } catch (error) {
+      if (error instanceof BlobDamaged) throw error;
+      const code = systemCode(error);
+      throw new BlobDamaged(typeof code === 'string' ? `it cannot be read (${code})` : 'its content was changed');
+    } finally {
+      await file.close();
+    }
+  }
+
+  /** Removes files that no entry names: what a crash left behind. Call it under the lock. */
+  async sweep(): Promise<void> {
+    const used = this.index.blobs();
+    const orphans: string[] = [];
+    for (const { file, blob, writer } of await this.files.listBlobs()) {
+      if (blob !== undefined && !used.has(blob)) orphans.push(file);
+      if (writer !== undefined && (await this.isAbandoned(file, writer))) orphans.push(file);
+    }
+    if (orphans.length > 0) await this.files.removeBlobs(orphans);
+  }
+
+  private async isAbandoned(file: string, pid: number): Promise<boolean> {
+    try {
+      process.kill(pid, 0);
+    } catch (error) {
+      return systemCode(error) === 'ESRCH';
+    }
+    const found = await stat(this.files.blob(file)).catch(() => undefined);
+    return found !== undefined && Date.now() - found.mtimeMs > ABANDONED_MS;
+  }
+}
+
+/** A stream that lets timers and sockets have their turn between two pieces. */
+function pieces(bytes: Uint8Array): ReadableStream<Uint8Array> {
+  let at = 0;
+  return new ReadableStream({
+    async pull(controller) {
+      await setImmediate();
+      if (at < bytes.length) controller.enqueue(bytes.subarray(at, at + PIECE_BYTES));
+      at += PIECE_BYTES;
+      if (at >= bytes.length) controller.close();
+    },
+  });
+}
+
+function fileStream(file: FileHandle): ReadableStream<Uint8Array> {
+  return new ReadableStream({
+    async pull(controller) {
+      const buffer = new Uint8Array(PIECE_BYTES);
+      const { bytesRead } = await file.read(buffer, 0, buffer.length);
+      if (bytesRead === 0) controller.close();
+      else controller.enqueue(buffer.subarray(0, bytesRead));
+    },
+  });
+}

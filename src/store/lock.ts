@@ -1,0 +1,66 @@
+import { stat } from 'node:fs/promises';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { isDiskFull, LoamError } from '../base/errors.js';
+import { Mutex, tryLock } from '../base/lock.js';
+import type { VaultFiles } from './files.js';
+
+/** Milliseconds between two attempts: a writer holds the lock for some milliseconds. */
+const RETRY_MS = 15;
+/** Waiting this long means that something hangs: changing the passphrase, the longest, takes seconds. */
+const PATIENCE_MS = 60_000;
+
+/** Room for the small files of a write besides the index. */
+const RESERVE_BYTES = 64 * 1024;
+/** The index is written twice before the older ones go, and may grow. */
+const RESERVE_SHARE = 2.5;
+
+/**
+ * One writer at a time, among the processes and within this one. Readers need no lock: files are replaced as a whole. Beside the lock
+ * lies a reserve of disk space, given up when the disk is full: for deleting takes some room before it makes room.
+ */
+export class VaultLock {
+  private readonly mutex = new Mutex();
+
+  constructor(private readonly files: VaultFiles) {}
+
+  run<T>(work: () => Promise<T>): Promise<T> {
+    return this.mutex.run(async () => {
+      const lock = await this.take().catch(async (error: unknown) => {
+        if (!isDiskFull(error)) throw error;
+        await this.files.giveUpReserve();
+        return await this.take();
+      });
+      try {
+        const result = await work();
+        await this.keepReserve();
+        return result;
+      } finally {
+        await lock.release();
+      }
+    });
+  }
+
+  private async keepReserve(): Promise<void> {
+    const index = await stat(this.files.path('index.sqlite')).catch(() => undefined);
+    if (!index) return;
+    const bytes = RESERVE_BYTES + Math.ceil(RESERVE_SHARE * index.size);
+    await this.files.keepReserve(bytes, 2 * bytes);
+  }
+
+  private async take(): Promise<{ release: () => Promise<void> }> {
+    const until = performance.now() + PATIENCE_MS;
+    for (;;) {
+      const lock = await tryLock(this.files.lock);
+      if ('release' in lock) return lock;
+      if (performance.now() > until) {
+        throw new LoamError({
+          code: 'busy',
+          found: `process ${lock.heldBy} has been writing to the vault for a minute`,
+          where: this.files.lock,
+          fix: 'end it if it hangs, and run again',
+        });
+      }
+      await sleep(RETRY_MS);
+    }
+  }
+}
