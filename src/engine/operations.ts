@@ -231,9 +231,14 @@ export class Operations {
     return this.wrap(handle, a.type, ne, nb);
   }
 
+  /** Entries [from, from + count) along one axis, without copying. */
+  slice(a: Tensor, axis: 0 | 1, from: number, count: number): Tensor {
+    const dims = a.ne.map((n, i) => (i === axis ? count : n));
+    return this.view(a, dims, { offset: from * a.nb[axis] });
+  }
   /** Rows [from, from + count) of a matrix, without copying. */
   rowsOf(a: Tensor, from: number, count: number): Tensor {
-    return this.view(a, [a.ne[0], count], { offset: from * a.nb[1] });
+    return this.slice(a, 1, from, count);
   }
 
   /** Dimension i of a becomes dimension axes[i] of the result; no data moves. */

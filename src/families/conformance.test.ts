@@ -24,7 +24,7 @@ import { writeTinyModel } from '../testing/tinyModel.js';
 import { assertSame, checkDifferences, draw, rounding, step, withExactGelu, withRig } from '../testing/trainRig.js';
 import { type Part, Prefix, type RidgeExample } from '../train/ridge/examples.js';
 import { fitRidge } from '../train/ridge/fitRidge.js';
-import { layerLinears } from './family.js';
+import { type LayerLinear, linearsOf } from './family.js';
 
 /** One suite over every model family: what holds for one must hold for all. Its members are listed in testing/familyVariants.ts. */
 
@@ -62,7 +62,7 @@ async function ourLogits(model: Model, sequence: Int32Array, modules: readonly M
 }
 
 /** Random corrections of some linears of the layers from `first` on. */
-function someModules(model: Model, parts: readonly (typeof layerLinears)[number][], first: number, size: number) {
+function someModules(model: Model, parts: readonly LayerLinear[], first: number, size: number) {
   const { hyper } = model;
   const modules: ModuleFactors[] = [];
   for (let layer = first; layer < hyper.layers; layer++) {
@@ -203,7 +203,7 @@ for (const [index, { name, ...options }] of familyVariants.entries()) {
     it('has an adapter do in libllama what it does in our graph, on every linear', () =>
       withModel(reference, async (model) => {
         const { hyper, gguf } = model;
-        const modules = someModules(model, layerLinears, 0, 0.3);
+        const modules = someModules(model, linearsOf(hyper.family), 0, 0.3);
         const file = join(folder, `${index}-adapter.gguf`);
         await writeAdapter(file, {
           base: {

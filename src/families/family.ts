@@ -21,14 +21,21 @@ export interface Family {
 export interface Block {
   /** How rotary embeddings pair the dimensions of a head (llama-model.cpp, llama_model_rope_type). */
   readonly rope: RopeParameters['mode'];
-  /** Tensors that may hold factors of the rotation's frequencies, `<name>.weight`; the first is what Loam computes with. */
+  /**
+   * Tensors that may hold factors of the rotation's frequencies, `<name>.weight`. Of two, libllama takes the first where its context is
+   * no longer than the one that the model was trained with before it was stretched, and so does Loam, which stays within that.
+   */
   readonly ropeFactors?: readonly string[];
+  /** A file may have only some dimensions of a head rotated; elsewhere llama.cpp aborts then. */
+  readonly partialRotation?: boolean;
   readonly activation: 'swiglu' | 'geglu';
   /** llama.cpp scales queries, instead of the scores: the same but for rounding. */
   readonly scaledQueries?: boolean;
   readonly local?: LocalAttention;
   /** @param read a number of the file, by its key behind the family's name */
   readonly scales?: (sizes: Sizes, read: (key: string, fallback: number) => number) => Scales;
+  /** Switches that a file may hold, by their key behind the family's name, with the one value that Loam computes. */
+  readonly switches?: readonly { readonly key: string; readonly value: boolean; readonly otherwise: string }[];
 }
 
 /** Layers that see only the last tokens, with a rotation of their own, between layers that see everything. */
@@ -45,6 +52,10 @@ export interface Scales {
   readonly embedding?: number;
   /** Factor of the scores of attention. */
   readonly attention?: number;
+  /** Factor of what a layer's two halves write to the residual stream. */
+  readonly residual?: number;
+  /** Factor of the logits. */
+  readonly logits?: number;
 }
 
 /** Sizes of a model that its layers' tensors are made of. */
@@ -68,7 +79,15 @@ function widthOf(sizes: Sizes, width: Width): number {
 }
 
 /** A weight of a layer as its file names it: `blk.<l>.<name>.weight` (and `.bias` where the family has one). */
-export type LayerLinear = 'attn_q' | 'attn_k' | 'attn_v' | 'attn_output' | 'ffn_gate' | 'ffn_up' | 'ffn_down';
+export type LayerLinear =
+  | 'attn_q'
+  | 'attn_k'
+  | 'attn_v'
+  | 'attn_qkv'
+  | 'attn_output'
+  | 'ffn_gate'
+  | 'ffn_up'
+  | 'ffn_down';
 /** Norms before attention and feed-forward, which every family has. */
 export type InputNorm = 'attn_norm' | 'ffn_norm';
 /** Norms of each head's queries and keys, before they are rotated. */
@@ -83,7 +102,8 @@ export interface LinearRow {
   /** Its module in a layer of transformers' model, which PEFT adapts: `model.layers.<l>.<module>`. */
   readonly module: string;
   readonly inputs: Width;
-  readonly outputs: Width;
+  /** Several where linears that read the same stand below one another in one matrix. */
+  readonly outputs: Width | readonly Width[];
   /**
    * GGUF has the rows of each head in another order than Hugging Face, whose rotation pairs dimension k of a head with k + headDim/2,
    * llama.cpp's 2k with 2k + 1 (conversion/llama.py, `permute`).
@@ -115,6 +135,7 @@ export const layerLinears: readonly LayerLinear[] = [
   'attn_q',
   'attn_k',
   'attn_v',
+  'attn_qkv',
   'attn_output',
   'ffn_gate',
   'ffn_up',
@@ -130,7 +151,7 @@ export function linearRow(family: Family, linear: LayerLinear): LinearRow {
 
 /** ggml-order shape [inputs, outputs] of a linear. */
 export function rowShape(sizes: Sizes, { inputs, outputs }: LinearRow): [number, number] {
-  return [widthOf(sizes, inputs), widthOf(sizes, outputs)];
+  return [widthOf(sizes, inputs), [outputs].flat().reduce((sum, width) => sum + widthOf(sizes, width), 0)];
 }
 
 /** The norm that stands between a linear and the residual stream, where the family has one. */

@@ -49,7 +49,7 @@ export const gemma3: Family = {
     },
     // Norms are stored around 0.
     tensors: { normShift: 1, cutsEmbeddings: true },
-    writesHeadDim: true,
+    headLengths: 'always',
     tokenizer: { spacePrefix: 'never' },
     own,
   },
@@ -92,5 +92,5 @@ function own(config: HfConfig, settings: HfSettings): Own {
   const cap = config.positive('final_logit_softcapping');
   const metadata: Entry[] = cap === undefined ? [] : [['final_logit_softcapping', f32(cap)]];
   metadata.push(['attention.sliding_window', u32(config.whole('sliding_window', limits.context, 4096))]);
-  return { metadata };
+  return { metadata: (common) => [...common, ...metadata] };
 }

@@ -14,10 +14,12 @@ export interface HuggingFace {
   readonly modelTypes: readonly string[];
   readonly defaults: Defaults;
   readonly tensors?: TensorChanges;
-  /** RoPE scalings beside linear and YaRN, which `own` turns into tensors of factors. */
+  /** RoPE scalings that `own` turns into tensors of factors. */
   readonly ropeScalings?: readonly string[];
-  /** Whether key and value length are written even where config.json does not give a head's size. */
-  readonly writesHeadDim: boolean;
+  /** Where its converter writes linear and YaRN scaling as all do. */
+  readonly commonScalings?: false;
+  /** Whether key and value length are written: always, never, or where config.json gives a head's size. */
+  readonly headLengths: 'always' | 'stated' | 'never';
   readonly tokenizer?: TokenizerHints;
   /**
    * What the family's converter writes beside what all do.
@@ -27,8 +29,13 @@ export interface HuggingFace {
 }
 
 export interface Own {
-  /** After that of all, without the family's name before the keys. */
-  readonly metadata: readonly Entry[];
+  /**
+   * Sizes and constants as they are written, given what all write; the family's name is left out before keys that are not of `general`.
+   * Absent: as given.
+   */
+  readonly metadata?: (common: readonly Entry[]) => readonly Entry[];
+  /** Before all that, behind the family's name. */
+  readonly first?: readonly Entry[];
   /** Vectors in f32, which come first in the file: `<name>.weight`. */
   readonly tensors?: readonly { readonly name: string; readonly values: Float32Array }[];
 }
@@ -44,6 +51,8 @@ export interface Defaults extends Omit<Sizes, 'kvHeads' | 'headDim'> {
   readonly tied: boolean;
   /** The activation, as config.json names it; absent: silu, also called swish. */
   readonly activation?: string;
+  /** Absent: 1e-6. */
+  readonly normEpsilon?: number;
   /** Absent: 10,000 (RotaryEmbeddingConfigMixin.default_theta). */
   readonly ropeBase?: number;
 }
@@ -71,7 +80,7 @@ export const limits = { layers: 1024, width: 1 << 17, heads: 4096, vocabulary: 1
 export interface HfSettings extends Sizes {
   readonly family: Family;
   /** Whether `headDim` is written as key and value length. */
-  readonly headDimStated: boolean;
+  readonly writesHeadDim: boolean;
   readonly vocabulary: number;
   readonly context: number;
   readonly normEpsilon: number;

@@ -1,11 +1,13 @@
 import type { Family } from './family.js';
 import { gemma3 } from './gemma3.js';
+import { granite, graniteHybrid } from './granite.js';
 import { llama } from './llama.js';
+import { phi3 } from './phi3.js';
 import { qwen2 } from './qwen2.js';
 import { qwen3 } from './qwen3.js';
 
 /** The families that Loam can run: the one list of them. */
-const list = { llama, qwen2, qwen3, gemma3 };
+const list = { llama, qwen2, qwen3, gemma3, phi3, granite };
 
 export type FamilyName = keyof typeof list;
 
@@ -13,3 +15,6 @@ export type FamilyName = keyof typeof list;
 export const families: ReadonlyMap<string, Family> = new Map(
   Object.values(list).map((family) => [family.name, family]),
 );
+
+/** The layouts of their Hugging Face folders: a family may have two. */
+export const layouts: readonly Family[] = [...Object.values(list), graniteHybrid];

@@ -21,7 +21,7 @@ export const llama: Family = {
       tied: false,
     },
     ropeScalings: ['llama3'],
-    writesHeadDim: true,
+    headLengths: 'always',
     // The vocabulary of SmolLM and Granite has 49,152 tokens.
     tokenizer: { spacePrefix: 'stated', startlessVocabulary: 49152 },
     own: llamaOwn,
@@ -30,7 +30,8 @@ export const llama: Family = {
 
 /** What is written of Llama and of what is built like it. */
 export function llamaOwn(_config: HfConfig, { vocabulary, headDim, rope, context }: HfSettings): Own {
-  const metadata: Entry[] = [
+  const metadata = (common: readonly Entry[]): Entry[] => [
+    ...common,
     ['vocab_size', u32(vocabulary)],
     ['rope.dimension_count', u32(headDim)],
   ];

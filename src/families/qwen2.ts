@@ -19,6 +19,6 @@ export const qwen2: Family = {
       context: 32768,
       tied: false,
     },
-    writesHeadDim: false,
+    headLengths: 'stated',
   },
 };

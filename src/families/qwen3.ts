@@ -20,6 +20,6 @@ export const qwen3: Family = {
       context: 32768,
       tied: false,
     },
-    writesHeadDim: true,
+    headLengths: 'always',
   },
 };

@@ -78,7 +78,7 @@ function normed(ops: Operations, h: Hyperparameters, x: Tensor, weight: Tensor):
   return ops.once(x, 'normed', () => ops.mul(ops.rmsNorm(x, h.normEpsilon), weight));
 }
 
-/** What a linear adds to the residual stream, given its outputs: these, or normed once more where the family has post-norms. */
+/** What a linear adds to the residual stream, given its outputs: these, normed once more or scaled where the family does so. */
 export function written(
   ops: Operations,
   h: Hyperparameters,
@@ -87,7 +87,8 @@ export function written(
   outputs: Tensor,
 ): Tensor {
   const weight = layer.norms[postNormOf(part)];
-  return weight ? ops.mul(ops.rmsNorm(outputs, h.normEpsilon), weight) : outputs;
+  const normed = weight ? ops.mul(ops.rmsNorm(outputs, h.normEpsilon), weight) : outputs;
+  return h.residualScale === 1 ? normed : ops.scale(normed, h.residualScale);
 }
 
 /** What a layer asks, matches and passes on, head by head: each [headDim, heads or kvHeads, tokens], positions rotated in. */
@@ -114,16 +115,25 @@ export function headsOf(
   const [, tokens] = x.ne;
   const input = normed(ops, h, x, layer.norms.attn_norm);
   const local = localOf(h, layer);
-  const rotate = (part: 'attn_q' | 'attn_k', n: number) => {
+  const read = (part: LayerLinear, n: number) =>
+    ops.reshape(project(ops, layer, part, input, lora), headDim, n, tokens);
+  const rotate = (part: 'attn_q' | 'attn_k', y: Tensor) => {
     const weight = layer.norms[`${part}_norm` satisfies HeadNorm];
-    const y = ops.reshape(project(ops, layer, part, input, lora), headDim, n, tokens);
     const even = weight ? ops.mul(ops.rmsNorm(y, h.normEpsilon), weight) : y;
     return ops.rope(even, batch.positions, batch.ropeFactors, local ? local.rope : h.rope);
   };
+  if (layer.linears.attn_qkv) {
+    const all = read('attn_qkv', heads + 2 * kvHeads);
+    return {
+      queries: rotate('attn_q', ops.slice(all, 1, 0, heads)),
+      keys: rotate('attn_k', ops.slice(all, 1, heads, kvHeads)),
+      values: ops.cont(ops.slice(all, 1, heads + kvHeads, kvHeads)),
+    };
+  }
   return {
-    queries: rotate('attn_q', heads),
-    keys: rotate('attn_k', kvHeads),
-    values: ops.reshape(project(ops, layer, 'attn_v', input, lora), headDim, kvHeads, tokens),
+    queries: rotate('attn_q', read('attn_q', heads)),
+    keys: rotate('attn_k', read('attn_k', kvHeads)),
+    values: read('attn_v', kvHeads),
   };
 }
 
@@ -198,8 +208,9 @@ export function feedForward(
   lora?: LayerLora,
 ): Tensor {
   const input = normed(ops, h, x, layer.norms.ffn_norm);
-  const gate = project(ops, layer, 'ffn_gate', input, lora);
-  const up = project(ops, layer, 'ffn_up', input, lora);
+  const both = layer.linears.ffn_gate ? undefined : project(ops, layer, 'ffn_up', input, lora);
+  const gate = both ? ops.slice(both, 0, 0, h.feedForward) : project(ops, layer, 'ffn_gate', input, lora);
+  const up = both ? ops.slice(both, 0, h.feedForward, h.feedForward) : project(ops, layer, 'ffn_up', input, lora);
   return h.family.block.activation === 'geglu' ? ops.geglu(gate, up) : ops.swiglu(gate, up);
 }
 

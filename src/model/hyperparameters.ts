@@ -27,6 +27,10 @@ export interface Hyperparameters extends Sizes {
   readonly attentionScale: number;
   /** Factor of the embeddings that enter the residual stream; what the stream holds grows with it. */
   readonly embeddingScale: number;
+  /** Factor of what a layer's two halves write to the residual stream. */
+  readonly residualScale: number;
+  /** Factor of the logits. */
+  readonly logitScale: number;
   /** Layers that see the last tokens only, where the model has such. */
   readonly local?: {
     /** Tokens that a query sees, itself included. */
@@ -48,6 +52,20 @@ function whole(gguf: Gguf, key: string, max: number, fallback?: number): number 
     });
   }
   return value;
+}
+
+/** A number, or one for each layer, all of which must be the same. */
+function kvHeadsOf(gguf: Gguf, key: string, heads: number): number {
+  const value = gguf.metadata.get(key);
+  if (value?.type !== 'array') return whole(gguf, key, limits.heads, heads);
+  const found = new Set<unknown>(value.value as Iterable<unknown>);
+  const [only] = found;
+  if (found.size === 1 && typeof only === 'number' && only >= 1 && only <= limits.heads) return only;
+  throw new UnsupportedError({
+    found: 'layers with different numbers of key/value heads',
+    expected: 'the same in every layer',
+    where: gguf.path,
+  });
 }
 
 function finite(gguf: Gguf, key: string, fallback: number): number {
@@ -83,6 +101,13 @@ function readRope(gguf: Gguf, { name, block }: Family, headDim: number, contextL
   };
 }
 
+/** Room within the context that libllama may add to what it is asked for, in longer ones of which it rotates by other factors. */
+const contextRoom = 64;
+
+/** Whether the factors of the rotation depend on how long the context is. */
+const isByLength = (gguf: Gguf, { block }: Family): boolean =>
+  (block.ropeFactors ?? []).filter((name) => gguf.tensors.has(`${name}.weight`)).length > 1;
+
 /** Which layers see the last tokens only, and how they rotate (llama.cpp, src/models/gemma3.cpp, load_arch_hparams). */
 function readLocal(
   gguf: Gguf,
@@ -104,7 +129,7 @@ function readLocal(
 }
 
 /** Refuses what a file of a known family may ask for and the graph does not compute. */
-function refuseVariants(gguf: Gguf, { name, title }: Family, headDim: number): void {
+function refuseVariants(gguf: Gguf, { name, title, block }: Family, headDim: number): void {
   const key = (part: string) => `${name}.${part}`;
   const same = (part: string) => gguf.number(key(part), headDim) === headDim;
   const problems: string[] = [];
@@ -113,6 +138,9 @@ function refuseVariants(gguf: Gguf, { name, title }: Family, headDim: number): v
   if (!same('attention.value_length')) problems.push('values of another width than keys');
   const local = ['attention.key_length_swa', 'attention.value_length_swa', 'rope.dimension_count_swa'];
   if (!local.every(same)) problems.push('heads of another width in layers with a sliding window');
+  for (const { key: part, value, otherwise } of block.switches ?? []) {
+    if (gguf.boolean(key(part), value) !== value) problems.push(otherwise);
+  }
   if (problems.length === 0) return;
   throw new UnsupportedError({
     found: problems.join(', '),
@@ -153,7 +181,7 @@ export function readHyperparameters(gguf: Gguf): Hyperparameters {
     layers: whole(gguf, key('block_count'), limits.layers),
     embedding,
     heads,
-    kvHeads: whole(gguf, key('attention.head_count_kv'), limits.heads, heads),
+    kvHeads: kvHeadsOf(gguf, key('attention.head_count_kv'), heads),
     headDim: whole(gguf, key('attention.key_length'), limits.width, Math.floor(embedding / heads)),
     feedForward: whole(gguf, key('feed_forward_length'), limits.width),
   };
@@ -165,11 +193,13 @@ export function readHyperparameters(gguf: Gguf): Hyperparameters {
     family,
     ...sizes,
     vocabulary: gguf.tensor('token_embd.weight').shape[1] ?? 1,
-    contextLength,
+    contextLength: isByLength(gguf, family) ? rope.contextOriginal - contextRoom : contextLength,
     normEpsilon: finite(gguf, key('attention.layer_norm_rms_epsilon'), 1e-5),
     rope,
     attentionScale: scales?.attention ?? 1 / Math.sqrt(sizes.headDim),
     embeddingScale: scales?.embedding ?? 1,
+    residualScale: scales?.residual ?? 1,
+    logitScale: scales?.logits ?? 1,
     local: readLocal(gguf, family, sizes.layers, rope),
   };
   checkTensors(gguf, hyper);
@@ -198,8 +228,7 @@ function checkTensors(gguf: Gguf, h: Hyperparameters): void {
   };
   if (h.heads % h.kvHeads !== 0) problems.push(`${h.heads} heads do not divide by ${h.kvHeads} key/value heads`);
   if (h.rope.dimensions % 2 !== 0) problems.push(`${h.rope.dimensions} rotated dimensions, expected an even number`);
-  // llama.cpp aborts the process where they differ.
-  if (h.rope.dimensions !== h.headDim)
+  if (h.rope.dimensions !== h.headDim && !(h.family.block.partialRotation && h.rope.dimensions < h.headDim))
     problems.push(`${h.rope.dimensions} rotated dimensions of ${h.headDim} of a head`);
   expect('token_embd.weight', [h.embedding, h.vocabulary]);
   expect('output_norm.weight', [h.embedding]);

@@ -144,9 +144,11 @@ export class LabelGradient implements Disposable {
     const weights = scale === 1 ? probabilities : ops.scale(probabilities, scale);
     const product = this.transposed.apply(ops, weights);
     const mean = scale === 1 ? product : ops.scale(product, 1 / scale);
-    const atNorm = ops.mul(ops.sub(this.head.rows(ops, labels), mean), this.head.norm);
+    const { normEpsilon, logitScale } = this.model.hyper;
+    const atHead = ops.mul(ops.sub(this.head.rows(ops, labels), mean), this.head.norm);
+    const atNorm = logitScale === 1 ? atHead : ops.scale(atHead, logitScale);
     return {
-      gradient: ops.rmsNormBack(atNorm, x, this.model.hyper.normEpsilon),
+      gradient: ops.rmsNormBack(atNorm, x, normEpsilon),
       nll: this.head.nll(ops, logits, probabilities, labels),
     };
   }

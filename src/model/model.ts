@@ -271,7 +271,9 @@ export class Head implements Disposable {
 
   /** x [embedding, n], the residual stream after the last layer -> logits [vocabulary, n]. */
   logits(ops: Operations, x: Tensor): Tensor {
-    return this.output.apply(ops, ops.mul(ops.rmsNorm(x, this.hyper.normEpsilon), this.norm));
+    const logits = this.output.apply(ops, ops.mul(ops.rmsNorm(x, this.hyper.normEpsilon), this.norm));
+    const { logitScale } = this.hyper;
+    return logitScale === 1 ? logits : ops.scale(logits, logitScale);
   }
 
   /** Rows of the output matrix, by token i32 [n] -> [embedding, n]. */

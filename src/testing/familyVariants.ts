@@ -1,5 +1,5 @@
 import type { FamilyName } from '../families/index.js';
-import { f32 } from '../formats/gguf/values.js';
+import { f32, i32s, u32 } from '../formats/gguf/values.js';
 import type { TinyModelOptions } from './tinyModel.js';
 
 /**
@@ -26,6 +26,43 @@ export const familyVariants: readonly (TinyModelOptions & { name: string })[] = 
     metadata: { 'gemma3.rope.freq_base_swa': f32(5000), 'gemma3.rope.scaling.factor': f32(8) },
   },
   { name: 'gemma3, no window', family: 'gemma3', layers: 2 },
+  { name: 'phi3', family: 'phi3', layers: 3 },
+  {
+    name: 'phi3, a part of each head rotated by factors for its context, untied head, as many key heads',
+    family: 'phi3',
+    layers: 3,
+    tied: false,
+    kvHeads: 4,
+    rotated: 0.75,
+    ropeFactors: true,
+    metadata: {
+      'phi3.rope.scaling.original_context_length': u32(256),
+      'phi3.rope.scaling.attn_factor': f32(1.19),
+    },
+  },
+  {
+    name: 'granite',
+    family: 'granite',
+    layers: 3,
+    // The published factors make what three random layers do too small to see.
+    embeddingSize: 0.1,
+    seed: 2,
+    metadata: {
+      'granite.embedding_scale': f32(12),
+      'granite.residual_scale': f32(0.6),
+      'granite.attention.scale': f32(0.4),
+      'granite.logit_scale': f32(0.5),
+    },
+  },
+  {
+    name: 'granite, untied head, one key head, biases',
+    family: 'granite',
+    layers: 3,
+    tied: false,
+    kvHeads: 1,
+    biases: true,
+    metadata: { 'granite.attention.head_count_kv': i32s([1, 1, 1]), 'granite.logit_scale': f32(0.5) },
+  },
 ];
 
 /** What config.json of a family's tiny folder says beside what that of all says. */

@@ -25,6 +25,8 @@ export interface TinyModelOptions {
   /** Tokens that local layers see (gemma3); of `period` layers the last one sees all. */
   window?: number;
   period?: number;
+  /** Share of a head's dimensions that is rotated. */
+  rotated?: number;
   /** Factors of the rotation's frequencies. */
   ropeFactors?: boolean;
   /** Extra or replaced metadata. */
@@ -80,6 +82,7 @@ export async function writeTinyModel(path: string, options: TinyModelOptions = {
   } = options;
   const family = families.get(name)!;
   const sizes = { layers, embedding, heads, kvHeads, headDim, feedForward };
+  const rotated = (options.rotated ?? 1) * headDim;
   const random = new Random(seed);
   const { tokens, types, merges } = vocabulary();
   for (let i = tokens.length; i < (options.tokens ?? 0); i++) {
@@ -99,7 +102,7 @@ export async function writeTinyModel(path: string, options: TinyModelOptions = {
     [`${name}.attention.key_length`, u32(headDim)],
     [`${name}.attention.value_length`, u32(headDim)],
     [`${name}.attention.layer_norm_rms_epsilon`, f32(1e-5)],
-    [`${name}.rope.dimension_count`, u32(headDim)],
+    [`${name}.rope.dimension_count`, u32(rotated)],
     [`${name}.rope.freq_base`, f32(10000)],
     [`${name}.vocab_size`, u32(tokens.length)],
     ['tokenizer.ggml.model', str('gpt2')],
@@ -125,19 +128,21 @@ export async function writeTinyModel(path: string, options: TinyModelOptions = {
     tensors.push({ name, type: tensorTypes.f32, shape: [length], data: encode('f32', values, length) });
   };
   // Where what is looked up is multiplied, embeddings are smaller, as in published models.
-  const scale = family.block.scales?.(sizes, (_, fallback) => fallback).embedding;
+  const stated = (key: string, fallback: number) => {
+    const value = options.metadata?.[`${name}.${key}`];
+    return value && typeof value.value === 'number' ? value.value : fallback;
+  };
+  const scale = family.block.scales?.(sizes, stated).embedding;
   const spread = (options.embeddingSize ?? 1) * (scale === undefined ? 1 : 4 / scale);
   matrix('token_embd.weight', embedding, tokens.length, spread);
   vector('output_norm.weight', embedding, 1);
   if (!tied) matrix('output.weight', embedding, tokens.length);
   if (options.ropeFactors) {
-    const factors = new Float32Array(headDim / 2).map((_, i) => 1 + i / 4);
-    tensors.push({
-      name: 'rope_freqs.weight',
-      type: tensorTypes.f32,
-      shape: [headDim / 2],
-      data: encode('f32', factors, headDim / 2),
-    });
+    for (const [which, tensor] of (family.block.ropeFactors ?? []).entries()) {
+      const values = new Float32Array(rotated / 2).map((_, i) => 1 + i / (which === 0 ? 4 : 1));
+      const data = encode('f32', values, values.length);
+      tensors.push({ name: `${tensor}.weight`, type: tensorTypes.f32, shape: [values.length], data });
+    }
   }
   const biased = ({ name, bias }: LinearRow) => (options.biases ? name.startsWith('attn_') : bias === 'usual');
   for (let l = 0; l < layers; l++) {

@@ -3,7 +3,7 @@ import { after } from 'node:test';
 import { Random } from '../base/random.js';
 import { Engine } from '../engine/engine.js';
 import { Operations } from '../engine/operations.js';
-import { type LayerLinear, layerLinears } from '../families/family.js';
+import { type LayerLinear, linearsOf } from '../families/family.js';
 import type { Batch } from '../model/batch.js';
 import type { ModuleFactors } from '../model/factors.js';
 import { linearShape } from '../model/hyperparameters.js';
@@ -64,7 +64,8 @@ export async function withRig(setup: Setup, use: (rig: Rig) => Promise<void>): P
   };
   await using model = await Model.open(engine, path);
   try {
-    const { first = 0, modules = layerLinears, transposed = 'f16' } = setup;
+    const { first = 0, transposed = 'f16' } = setup;
+    const modules = setup.modules ?? linearsOf(model.hyper.family);
     const layers: TrainableLayer[] = [];
     for (let l = first; l < model.hyper.layers; l++) {
       layers.push(own(await TrainableLayer.load(model, workspace, l, transposed)));

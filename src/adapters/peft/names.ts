@@ -4,7 +4,7 @@ import type { JsonObject } from '../../base/json.js';
 import { readJsonObject } from '../../base/jsonAccess.js';
 import { type Family, type LayerLinear, linearRow, linearRows } from '../../families/family.js';
 import { HfConfig, readSizes } from '../../families/huggingFace.js';
-import { families } from '../../families/index.js';
+import { layouts } from '../../families/index.js';
 import type { Factors } from '../../model/factors.js';
 import type { LoraBase } from '../base.js';
 
@@ -91,12 +91,11 @@ export async function hfBase(folder: string): Promise<LoraBase> {
   const path = join(folder, 'config.json');
   const config = await readJsonFile(path);
   const type = config.get('model_type');
-  const all = [...families.values()];
-  const family = all.find(({ huggingFace }) => huggingFace.modelTypes.some((name) => name === type));
+  const family = layouts.find(({ huggingFace }) => huggingFace.modelTypes.some((name) => name === type));
   if (!family) {
     throw new UnsupportedError({
       found: `a model of the type ${typeof type === 'string' ? quote(type) : 'that config.json does not name'}`,
-      expected: `one of ${all.flatMap(({ huggingFace }) => huggingFace.modelTypes).join(', ')}`,
+      expected: `one of ${layouts.flatMap(({ huggingFace }) => huggingFace.modelTypes).join(', ')}`,
       where: path,
     });
   }

@@ -80,14 +80,16 @@ async function writeConverted(
       }
     },
   }));
-  for (const { name, values } of own.tensors ?? []) {
+  const factors = (own.tensors ?? []).map(({ name, values }) => {
     const data = new Uint8Array(values.buffer);
-    tensors.unshift({ name: `${name}.weight`, type: tensorTypes.f32, shape: [values.length], data });
-  }
+    return { name: `${name}.weight`, type: tensorTypes.f32, shape: [values.length], data };
+  });
+  tensors.unshift(...factors);
   const weights = tensors.reduce((sum, tensor) => sum + elementsOf(tensor), 0);
   total = planned.reduce((sum, plan) => sum + bytesOf(plan), 0);
   const metadata = new Map<string, GgufValue>([
     ['general.architecture', str(settings.family.name)],
+    ...(own.first ?? []).map(([key, value]): [string, GgufValue] => [`${settings.family.name}.${key}`, value]),
     ['general.type', str('model')],
     ...generalMetadata(folder, weights),
     ...hyperparameterMetadata(settings, own, fileTypes[type]),

@@ -10,7 +10,7 @@ import {
   type Rope,
   readSizes,
 } from '../../families/huggingFace.js';
-import { families } from '../../families/index.js';
+import { layouts } from '../../families/index.js';
 import { f32, type GgufValue, str, u32 } from '../../formats/gguf/values.js';
 import type { Problems } from './convertModel.js';
 import type { HfFolder } from './hfFolder.js';
@@ -20,12 +20,11 @@ import type { HfFolder } from './hfFolder.js';
 /** The family of the class that config.json names. */
 function findFamily({ config }: HfFolder, where: string): Family {
   const named = listAt(config, 'text_config', 'architectures')[0] ?? listAt(config, 'architectures')[0];
-  const all = [...families.values()];
-  const family = all.find(({ huggingFace }) => huggingFace.classes.some((name) => name === named));
+  const family = layouts.find(({ huggingFace }) => huggingFace.classes.some((name) => name === named));
   if (family) return family;
   throw new UnsupportedError({
     found: typeof named === 'string' ? `a model of the class ${quote(named)}` : 'no class under "architectures"',
-    expected: `one of ${all.flatMap(({ huggingFace }) => huggingFace.classes).join(', ')}`,
+    expected: `one of ${layouts.flatMap(({ huggingFace }) => huggingFace.classes).join(', ')}`,
     where,
   });
 }
@@ -43,12 +42,13 @@ function readScaling(
   const type = options?.text('rope_type') ?? options?.text('type') ?? 'default';
   const scaling: Entry[] = [];
   if (options === undefined || type === 'default') return { scaling };
-  const { ropeScalings = [] } = family.huggingFace;
+  const { ropeScalings = [], commonScalings = true } = family.huggingFace;
   if (ropeScalings.includes(type)) return { scaling, own: { type, options } };
-  if (type !== 'linear' && type !== 'yarn') {
+  const common = commonScalings ? ['linear', 'yarn'] : [];
+  if (!common.includes(type)) {
     throw new UnsupportedError({
       found: `RoPE scaling of type ${quote(type)} in a ${family.title} model`,
-      expected: `one of ${['none', 'linear', 'yarn', ...ropeScalings].join(', ')}`,
+      expected: `one of ${['none', ...common, ...ropeScalings].join(', ')}`,
       where,
     });
   }
@@ -86,7 +86,7 @@ function readRope(config: HfConfig, family: Family, context: number, where: stri
 }
 
 /** What these families may have and llama.cpp's graph of them does not compute. */
-function refuseUnsupported(config: HfConfig, { title, huggingFace }: Family, where: string): void {
+function refuseUnsupported(config: HfConfig, { title, block, huggingFace }: Family, where: string): void {
   const refuse = (found: string, expected?: string) => {
     throw new UnsupportedError({ found, expected, where });
   };
@@ -94,11 +94,11 @@ function refuseUnsupported(config: HfConfig, { title, huggingFace }: Family, whe
     refuse('weights that are quantised already', 'bf16, f16 or f32: the folder of the model it was made from');
   }
   for (const key of ['num_local_experts', 'num_experts', 'n_routed_experts']) {
-    if (config.has(key)) refuse('a mixture of experts', 'a dense model');
+    if (config.has(key) && config.raw(key) !== 0) refuse('a mixture of experts', 'a dense model');
   }
   if (config.has('draft_vocab_size')) refuse('a draft model', 'a model that stands by itself');
   if (config.has('attn_logit_softcapping')) refuse('attn_logit_softcapping', `none, as ${title} has`);
-  if (config.has('partial_rotary_factor') && config.raw('partial_rotary_factor') !== 1) {
+  if (!block.partialRotation && config.has('partial_rotary_factor') && config.raw('partial_rotary_factor') !== 1) {
     refuse('rotary embeddings of a part of each head (partial_rotary_factor)', 'of whole heads');
   }
   if (config.flag('use_bidirectional_attention', false)) refuse('an embedding model', 'a model that writes text');
@@ -119,21 +119,21 @@ export function readHfSettings(folder: HfFolder, problems: Problems): { settings
   const family = findFamily(folder, where);
   const config = new HfConfig(folder.config, problems);
   refuseUnsupported(config, family, where);
-  const { defaults, writesHeadDim, own } = family.huggingFace;
+  const { defaults, headLengths, own } = family.huggingFace;
   const context = config.whole('max_position_embeddings', limits.context, defaults.context);
   const settings: HfSettings = {
     family,
     ...readSizes(config, family),
-    headDimStated: writesHeadDim || config.has('head_dim'),
+    writesHeadDim: headLengths === 'always' || (headLengths === 'stated' && config.has('head_dim')),
     vocabulary: config.whole('vocab_size', limits.vocabulary, defaults.vocabulary),
     context,
-    normEpsilon: config.positive('rms_norm_eps', 1e-6),
+    normEpsilon: config.positive('rms_norm_eps', defaults.normEpsilon ?? 1e-6),
     tied: config.flag('tie_word_embeddings', defaults.tied),
     rope: readRope(config, family, context, where),
     where,
   };
   if (textAt(folder.config, 'model_type') === undefined) problems.add('config.json has no model_type');
-  return { settings, own: own?.(config, settings) ?? { metadata: [] } };
+  return { settings, own: own?.(config, settings) ?? {} };
 }
 
 /** GGML_QUANT_VERSION (ggml.h). */
@@ -157,14 +157,14 @@ export function hyperparameterMetadata(settings: HfSettings, own: Own, fileType:
   ];
   if (rope.localBase !== undefined) common.push(['rope.freq_base_swa', f32(rope.localBase)]);
   common.push(['attention.layer_norm_rms_epsilon', f32(settings.normEpsilon)]);
-  if (settings.headDimStated) {
+  if (settings.writesHeadDim) {
     common.push(['attention.key_length', u32(headDim)], ['attention.value_length', u32(headDim)]);
   }
-  const named = ([key, value]: Entry): Entry => [`${family.name}.${key}`, value];
+  common.push(['general.file_type', u32(fileType)]);
   return [
-    ...common.map(named),
-    ['general.file_type', u32(fileType)],
-    ...own.metadata.map(named),
+    ...(own.metadata?.(common) ?? common).map(
+      ([key, value]): Entry => [key.startsWith('general.') ? key : `${family.name}.${key}`, value],
+    ),
     ['general.quantization_version', u32(quantisationVersion)],
   ];
 }

@@ -22,6 +22,8 @@ interface PlannedTensor {
   /** Its name in the safetensors. */
   readonly source: string;
   readonly stored: StoredTensor;
+  /** Its first row there: several may lie below one another in one tensor. */
+  readonly firstRow: number;
   /** Added to each value. */
   readonly shift: number;
   /** Heads whose rows are interleaved: the first half of each with its second. */
@@ -56,23 +58,26 @@ export function storedType(tensors: ReadonlyMap<string, StoredTensor>): 'f16' | 
 
 interface Target {
   readonly name: string;
+  /** Rows first. */
   readonly shape: readonly number[];
+  /** Rows beyond these may be there, and are left out. */
+  readonly cut?: boolean;
   readonly interleaved?: 'heads' | 'kvHeads';
   readonly shift?: number;
 }
 
-/** Every tensor that may be in the folder, by its name there; and those that must be. */
-function targets(settings: HfSettings): { all: Map<string, Target>; required: Set<string> } {
+/** Every tensor that may be in the folder, by its name there, with what becomes of it; and those that must be. */
+function targets(settings: HfSettings, tokens: number): { all: Map<string, Target[]>; required: Set<string> } {
   const { family, embedding, headDim } = settings;
-  const shift = family.huggingFace.tensors?.normShift;
-  const all = new Map<string, Target>();
+  const { normShift: shift, cutsEmbeddings: cut } = family.huggingFace.tensors ?? {};
+  const all = new Map<string, Target[]>();
   const required = new Set<string>();
   const add = (hf: string, target: Target, must = true) => {
-    all.set(hf, target);
+    all.set(hf, [...(all.get(hf) ?? []), target]);
     if (must) required.add(hf);
   };
   const table = [settings.vocabulary, embedding];
-  add('model.embed_tokens.weight', { name: 'token_embd.weight', shape: table });
+  add('model.embed_tokens.weight', { name: 'token_embd.weight', shape: cut ? [tokens, embedding] : table, cut });
   add('model.norm.weight', { name: 'output_norm.weight', shape: [embedding], shift });
   add('lm_head.weight', { name: 'output.weight', shape: table }, !settings.tied);
   for (let l = 0; l < settings.layers; l++) {
@@ -110,27 +115,24 @@ export function planTensors(
   tokens: number,
   problems: Problems,
 ): PlannedTensor[] {
-  const { all, required } = targets(settings);
+  const { all, required } = targets(settings, tokens);
   const planned = new Map<string, PlannedTensor>();
   for (const source of inConverterOrder(tensors)) {
     if (leftOvers.test(source) || otherSenses.test(source)) continue;
     // Multimodal checkpoints: language_model.model.layers..., or model.language_model.layers...
     const plain = source.replace('language_model.', '');
-    const target = all.get(plain);
+    const parts = all.get(plain);
     const stored = tensors.get(source)!;
-    if (!target) {
+    if (!parts) {
       problems.add(`a tensor ${quote(source)} that ${settings.family.title} does not have`);
       continue;
     }
     required.delete(plain);
-    if (planned.has(target.name)) problems.add(`two tensors for ${target.name}`);
-    let shape = stored.shape;
-    const cuts = settings.family.huggingFace.tensors?.cutsEmbeddings && target.name === 'token_embd.weight';
-    const expected = target.shape;
-    if (cuts && shape.length === 2 && shape[0]! >= tokens) shape = [tokens, shape[1]!];
-    const wantedShape = cuts ? [tokens, expected[1]!] : expected;
-    if (shape.join() !== wantedShape.join()) {
-      problems.add(`${quote(source)} is [${stored.shape.join(', ')}], expected [${wantedShape.join(', ')}]`);
+    const rows = parts.reduce((sum, { shape }) => sum + shape[0]!, 0);
+    const expected = [rows, ...parts[0]!.shape.slice(1)];
+    const [most = 0, ...rest] = stored.shape;
+    if ([parts[0]!.cut ? Math.min(most, rows) : most, ...rest].join() !== expected.join()) {
+      problems.add(`${quote(source)} is [${stored.shape.join(', ')}], expected [${expected.join(', ')}]`);
       continue;
     }
     if (stored.dtype !== 'f32' && stored.dtype !== 'f16' && stored.dtype !== 'bf16') {
@@ -139,15 +141,14 @@ export function planTensors(
         expected: 'bf16, f16 or f32: the folder of the model before it was quantised',
       });
     }
-    planned.set(target.name, {
-      name: target.name,
-      type: typeOf(target.name, shape, wanted),
-      shape: [...shape].reverse(),
-      source,
-      stored,
-      shift: target.shift ?? 0,
-      interleavedHeads: target.interleaved && settings[target.interleaved],
-    });
+    let firstRow = 0;
+    for (const { name, shape, shift = 0, interleaved } of parts) {
+      if (planned.has(name)) problems.add(`two tensors for ${name}`);
+      const type = typeOf(name, shape, wanted);
+      const interleavedHeads = interleaved && settings[interleaved];
+      planned.set(name, { name, type, shape: [...shape].reverse(), source, stored, firstRow, shift, interleavedHeads });
+      firstRow += shape[0]!;
+    }
   }
   for (const missing of required) problems.add(`${quote(missing)} is missing`);
   if (!settings.tied && required.has('lm_head.weight')) {
@@ -196,21 +197,19 @@ function interleave(head: Uint8Array, rows: number): Uint8Array {
 /** The data of a planned tensor, piece by piece. */
 export async function* tensorPieces(plan: PlannedTensor, source: TensorSource): AsyncGenerator<Uint8Array, void> {
   const { stored, type, shape, shift, interleavedHeads } = plan;
-  const elements = shape.reduce((product, length) => product * length, 1);
-  const storedRows = stored.shape.length === 2 ? stored.shape[0]! : 1;
-  // Rows may be fewer than stored, never more.
-  const rows = shape.length === 2 ? shape[1]! : 1;
-  const rowBytes = stored.bytes / storedRows;
+  const [width, rows = 1] = shape as [number, number?];
   const unchanged = type.name === stored.dtype && shift === 0;
+  const bytes = (stored.bytes / stored.shape[0]!) * shape.at(-1)!;
+  const start = (stored.bytes / stored.shape[0]!) * plan.firstRow;
   // A bias is permuted as well; its rows are single values.
   const units = interleavedHeads ?? rows;
-  const unitBytes = interleavedHeads === undefined ? rowBytes : stored.bytes / interleavedHeads;
+  const unitBytes = bytes / units;
   const step = interleavedHeads === undefined ? Math.max(1, Math.floor(PIECE / unitBytes)) : 1;
   for (let unit = 0; unit < units; unit += step) {
     const taken = Math.min(step, units - unit);
-    let bytes = await source.readPart(plan.source, unit * unitBytes, taken * unitBytes);
-    if (interleavedHeads !== undefined) bytes = interleave(bytes, stored.shape[0]! / interleavedHeads);
-    yield unchanged ? bytes : encode(decode(bytes, stored.dtype, shift), type, rows === 1 ? elements : shape[0]!);
+    let piece = await source.readPart(plan.source, start + unit * unitBytes, taken * unitBytes);
+    if (interleavedHeads !== undefined) piece = interleave(piece, shape.at(-1)! / interleavedHeads);
+    yield unchanged ? piece : encode(decode(piece, stored.dtype, shift), type, width);
   }
 }
 

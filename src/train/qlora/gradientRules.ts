@@ -6,7 +6,7 @@ import type { Tensor } from '../../engine/tensor.js';
  * graph. Shapes in ggml's order, ne0 first. Every rule is held against finite differences in gradientRules.test.ts.
  */
 
-/** Operations that a tape records; it joins the gradients of `rowsOf` itself. Those without a rule throw when a gradient would have to pass them. */
+/** Operations that a tape records; it joins the gradients of `slice` itself. Those without a rule throw when a gradient would have to pass them. */
 export const primitives = [
   'add',
   'addInplace',
@@ -30,7 +30,7 @@ export const primitives = [
   'cast',
   'reshape',
   'view',
-  'rowsOf',
+  'slice',
   'permute',
   'transpose',
   'concat',
@@ -165,7 +165,7 @@ export const gradientRules: { readonly [K in Primitive]?: Rule<K> } = {
   softMax: ({ ops, gradient, result }, _a, _mask, scale) => [ops.softMaxBack(dense(ops, gradient), result, scale)],
   rope: ({ ops, gradient }, _a, positions, factors, rope) => [ops.ropeBack(gradient, positions, factors, rope)],
   swiglu: ({ ops, gradient, wants }, gate, up) => [
-    wants(gate) ? ops.siluBack(ops.mul(gradient, up), gate) : undefined,
+    wants(gate) ? ops.siluBack(ops.mul(gradient, up), dense(ops, gate)) : undefined,
     wants(up) ? ops.mul(ops.silu(gate), gradient) : undefined,
   ],
   geglu: ({ ops, gradient, wants }, gate, up) => {

@@ -113,6 +113,7 @@ const inputOf: Record<LayerLinear, number> = {
   attn_q: 0,
   attn_k: 0,
   attn_v: 0,
+  attn_qkv: 0,
   attn_output: 1,
   ffn_gate: 2,
   ffn_up: 2,

@@ -42,7 +42,7 @@ export class Tape extends Operations {
 
   private note(entry: Entry): void {
     if (!entry.arguments.some((argument) => this.wanted.has(argument as Tensor))) return;
-    if (entry.op !== 'frozen' && entry.op !== 'rowsOf' && !gradientRules[entry.op]) {
+    if (entry.op !== 'frozen' && entry.op !== 'slice' && !gradientRules[entry.op]) {
       throw new Error(`no gradient rule for the operation ${entry.op} (src/qlora/gradientRules.ts)`);
     }
     this.entries.push(entry);
@@ -87,12 +87,12 @@ export class Tape extends Operations {
       const before = gradients.get(tensor);
       gradients.set(tensor, before ? plain.add(before, gradient) : gradient);
     };
-    // The gradients of a matrix's parts are put together once all are there.
+    // The gradients of a tensor's slices are put together once all are there.
     const parts = new Map<Tensor, Part[]>();
     const whole = (tensor: Tensor): Tensor | undefined => {
       const list = parts.get(tensor);
       parts.delete(tensor);
-      if (list) add(tensor, joinRows(plain, tensor, list));
+      if (list) add(tensor, joinParts(plain, tensor, list));
       return gradients.get(tensor);
     };
     const used = (tensor: Tensor) => {
@@ -105,9 +105,9 @@ export class Tape extends Operations {
     for (const { op, arguments: args, result } of this.entries.reverse()) {
       const gradient = whole(result);
       gradients.delete(result);
-      if (gradient && op === 'rowsOf') {
-        const [matrix, from] = args as Parameters<Operations['rowsOf']>;
-        if (this.wanted.has(matrix)) parts.set(matrix, [...(parts.get(matrix) ?? []), { from, gradient }]);
+      if (gradient && op === 'slice') {
+        const [whole, axis, from] = args as Parameters<Operations['slice']>;
+        if (this.wanted.has(whole)) parts.set(whole, [...(parts.get(whole) ?? []), { axis, from, gradient }]);
       } else if (gradient) {
         const wants = (argument: unknown) => this.wanted.has(argument as Tensor);
         const parts =
@@ -126,21 +126,27 @@ export class Tape extends Operations {
   }
 }
 
-/** The gradient of some rows of a matrix, from row `from` on. */
+/** The gradient of a slice that begins at `from`. */
 interface Part {
+  axis: 0 | 1;
   from: number;
   gradient: Tensor;
 }
 
-/** One gradient from those of parts that follow one another from the first row on; rows behind the last part had no use. */
-function joinRows(ops: Operations, matrix: Tensor, parts: readonly Part[]): Tensor {
+/** One gradient from those of slices that follow one another from the first on; rows behind the last had no use. */
+function joinParts(ops: Operations, tensor: Tensor, parts: readonly Part[]): Tensor {
+  const { axis } = parts[0]!;
   let joined: Tensor | undefined;
-  for (const { from, gradient } of [...parts].sort((a, b) => a.from - b.from)) {
-    const rows = joined?.ne[1] ?? 0;
-    if (from !== rows) throw new Error(`parts of ${matrix} whose gradients leave a gap or overlap at row ${rows}`);
-    joined = joined ? ops.concat(joined, dense(ops, gradient), 1) : dense(ops, gradient);
+  for (const part of [...parts].sort((a, b) => a.from - b.from)) {
+    const reached = joined?.ne[axis] ?? 0;
+    if (part.axis !== axis || part.from !== reached) {
+      throw new Error(`slices of ${tensor} whose gradients leave a gap or overlap at ${reached}`);
+    }
+    const gradient = dense(ops, part.gradient);
+    joined = joined ? ops.concat(joined, gradient, axis) : gradient;
   }
-  const missing = matrix.ne[1] - joined!.ne[1];
+  const missing = tensor.ne[axis] - joined!.ne[axis];
+  if (missing > 0 && axis === 0) throw new Error(`columns of ${tensor} that had no use`);
   return missing > 0 ? ops.padRows(joined!, missing) : joined!;
 }
 

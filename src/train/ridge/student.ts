@@ -185,7 +185,8 @@ export class Student implements AsyncDisposable {
           fix: 'use `loam tune --method ridge`, which carries targets back through the norm',
         });
       }
-      sink.add(g, inputs, wanted);
+      const { residualScale } = hyper;
+      sink.add(g, inputs, residualScale === 1 ? wanted : g.scale(wanted, 1 / residualScale));
       return;
     }
     const outputs = project(g, layer, module, inputs, fit.norm.worn);
