@@ -65,8 +65,10 @@ interface TensorChanges {
 }
 
 interface TokenizerHints {
-  /** Whether a space is put before a text: as tokenizer_config.json says, or never. */
-  readonly spacePrefix: 'stated' | 'never';
+  /** Whether a space is put before a text: as tokenizer_config.json says, or never. Absent: not written. */
+  readonly spacePrefix?: 'stated' | 'never';
+  /** Tokens added to a SentencePiece model are special where they are marked so, whatever they look like. */
+  readonly asMarked?: boolean;
   /** A vocabulary of this size gets no token at the beginning. */
   readonly startlessVocabulary?: number;
 }

@@ -45,6 +45,7 @@ export const phi3: Family = {
     ropeScalings: ['longrope', 'su'],
     commonScalings: false,
     headLengths: 'never',
+    tokenizer: { asMarked: true },
     own,
   },
 };

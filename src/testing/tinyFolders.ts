@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { hfFolders } from './familyVariants.js';
 import { findPython, type Python } from './python.js';
 
 /** Python that makes small random Hugging Face folders of every family, with tokenisers trained on the spot, and runs llama.cpp's converter on them. */
@@ -26,18 +27,8 @@ export function findReference(): { python: Python; source: string } | string {
     : { python, source };
 }
 
-/** The folders that `makeFolders` makes, with the family and the tokeniser of each. */
-export const folders = [
-  'TinyLlama-1.1B-Chat-v1.0',
-  'llama-json',
-  'SmolLM2-7M-Instruct',
-  'Llama-3.2-1B-Instruct',
-  'Qwen2.5-0.5B-Instruct',
-  'Qwen3-0.6B',
-  'gemma-3-270m-it',
-  'gemma-3-4b-it',
-  'gemma-json',
-] as const;
+/** The folders that `makeFolders` makes. */
+export const folders: readonly string[] = hfFolders.flatMap(({ names }) => names);
 
 /** Makes the folders in the one that is its argument. */
 export const makeFolders = String.raw`
@@ -45,8 +36,7 @@ import json, os, sys, io
 import torch, sentencepiece
 from safetensors.torch import save_file
 from tokenizers import Tokenizer, models, trainers, pre_tokenizers, decoders, normalizers, processors, Regex, AddedToken
-from transformers import (AutoConfig, LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM, Qwen3Config, Qwen3ForCausalLM,
-    Gemma3TextConfig, Gemma3ForCausalLM, Gemma3Config, Gemma3ForConditionalGeneration, PreTrainedTokenizerFast)
+import transformers as T
 out = sys.argv[1]
 torch.manual_seed(5)
 corpus = [line for line in '''
@@ -68,7 +58,7 @@ def put(path, name, value):
 
 def randomise(model):
     for name, p in model.named_parameters():
-        p.data = torch.randn_like(p) * (0.2 if p.dim() > 1 else 0.1) + (1.0 if name.endswith('norm.weight') and 'gemma' not in str(type(model)).lower() else 0.0)
+        p.data = torch.randn_like(p) * (0.2 if p.dim() > 1 else 0.1) + (1.0 if name.endswith('norm.weight') and 'Gemma' not in type(model).__name__ else 0.0)
     return model
 
 def piece_model(vocab, specials, user):
@@ -138,83 +128,7 @@ def save_bpe(path, t, config):
 
 common = dict(hidden_size=64, intermediate_size=96, num_hidden_layers=3, num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=512)
 
-# llama with SentencePiece: tokenizer.model, an added token, sharded, bf16, an untied head, a model card
-path = folder('TinyLlama-1.1B-Chat-v1.0')
-llama_pieces = piece_model(420, dict(dummy=True, unk=0, bos=1, eos=2, pad=-1), [])
-open(os.path.join(path, 'tokenizer.model'), 'wb').write(llama_pieces)
-size = sentencepiece.SentencePieceProcessor(model_proto=llama_pieces).vocab_size()
-randomise(LlamaForCausalLM(LlamaConfig(**common, vocab_size=size + 3, rope_theta=10000.0))).bfloat16().save_pretrained(path, max_shard_size='100KB')
-put(path, 'tokenizer_config.json', {'add_bos_token': True, 'add_eos_token': False, 'bos_token': added('<s>'), 'eos_token': {'content': '</s>'}, 'unk_token': '<unk>', 'pad_token': '</s>',
-    'added_tokens_decoder': {'0': added('<unk>'), '1': added('<s>'), '2': added('</s>'), str(size): added('<|im_end|>', special=False), str(size + 1): added('\u2581hm\u2581', special=False)},
-    'chat_template': chatml, 'model_max_length': 10**30, 'tokenizer_class': 'LlamaTokenizer'})
-put(path, 'generation_config.json', {'temperature': 0.7, 'top_k': 50, 'top_p': 0.95, 'repetition_penalty': 1.1, 'max_length': 2048})
-put(path, 'README.md', '---\nlicense: apache-2.0\ndatasets:\n- cerebras/SlimPajama-627B\n- bigcode/starcoderdata\nlanguage:\n- en\n- no\nbase_model: TinyLlama/TinyLlama-1.1B-v1.0\ntags: [text, "llama"]\npipeline_tag: text-generation\nwidget:\n  - example_title: Hello\n    text: |\n      a: b\n      - c\n---\n# Tiny\n')
-
-# the same pieces as tokenizer.json only, as transformers 5 saves them
-path = folder('llama-json')
-t = json_of_pieces(llama_pieces, False, '<unk>', '<s>', [])
-randomise(LlamaForCausalLM(LlamaConfig(**common, vocab_size=size, rope_theta=10000.0))).half().save_pretrained(path)
-put(path, 'tokenizer.json', t)
-put(path, 'tokenizer_config.json', {'bos_token': '<s>', 'eos_token': '</s>', 'unk_token': '<unk>', 'tokenizer_class': 'PreTrainedTokenizerFast'})
-
-# SmolLM2: byte-level BPE, tied, f32, the template in a file
-path = folder('SmolLM2-7M-Instruct')
-t = byte_bpe('smollm', ['<|endoftext|>', '<|im_start|>', '<|im_end|>'], 400)
-randomise(LlamaForCausalLM(LlamaConfig(**common, vocab_size=t.get_vocab_size(), tie_word_embeddings=True, rope_theta=100000, bos_token_id=1, eos_token_id=2, pad_token_id=2))).save_pretrained(path)
-save_bpe(path, t, {'bos_token': '<|im_start|>', 'eos_token': '<|im_end|>', 'pad_token': '<|im_end|>', 'unk_token': '<|endoftext|>', 'add_prefix_space': False})
-put(path, 'chat_template.jinja', chatml)
-
-# Llama 3.x: RoPE scaling as a tensor of factors, attention biases, an old way to say it in config.json
-path = folder('Llama-3.2-1B-Instruct')
-t = byte_bpe(r'\p{N}{1,3}', ['<|begin_of_text|>', '<|end_of_text|>', '<|eot_id|>'], 420, ignore_merges=True, bos='<|begin_of_text|>')
-m = randomise(LlamaForCausalLM(LlamaConfig(**{**common, 'num_attention_heads': 2, 'num_key_value_heads': 1, 'max_position_embeddings': 131072}, attention_bias=True, vocab_size=t.get_vocab_size(), tie_word_embeddings=True))).bfloat16()
-m.save_pretrained(path)
-c = json.load(open(path + '/config.json'))
-c.pop('rope_parameters', None)
-c.update(rope_theta=500000.0, rope_scaling={'factor': 32.0, 'high_freq_factor': 4.0, 'low_freq_factor': 1.0, 'original_max_position_embeddings': 8192, 'rope_type': 'llama3'}, eos_token_id=[1, 2], bos_token_id=0, _name_or_path='meta-llama/Llama-3.2-1B-Instruct')
-c.pop('head_dim', None)
-put(path, 'config.json', c)
-save_bpe(path, t, {'bos_token': '<|begin_of_text|>', 'eos_token': '<|eot_id|>', 'chat_template': [{'name': 'default', 'template': chatml}, {'name': 'tool use', 'template': 'x' + chatml}]})
-
-# Qwen2.5: biases, padded vocabulary, NFC
-path = folder('Qwen2.5-0.5B-Instruct')
-t = byte_bpe(r'\p{N}', ['<|endoftext|>', '<|im_start|>', '<|im_end|>'], 410, normalizer=normalizers.NFC())
-randomise(Qwen2ForCausalLM(Qwen2Config(**common, vocab_size=t.get_vocab_size() + 5, tie_word_embeddings=True, rope_theta=1000000.0, bos_token_id=0, eos_token_id=2))).bfloat16().save_pretrained(path)
-save_bpe(path, t, {'add_bos_token': False, 'bos_token': None, 'eos_token': '<|im_end|>', 'pad_token': '<|endoftext|>', 'chat_template': chatml, 'unk_token': None})
-put(path, 'generation_config.json', {'do_sample': True, 'temperature': 0.7, 'top_p': 0.8, 'top_k': 20, 'repetition_penalty': 1.05})
-
-# Qwen3: norms of heads, heads wider than hidden / heads, yarn
-path = folder('Qwen3-0.6B')
-t = byte_bpe(r'\p{N}', ['<|endoftext|>', '<|im_start|>', '<|im_end|>'], 410, normalizer=normalizers.NFC())
-randomise(Qwen3ForCausalLM(Qwen3Config(**common, head_dim=32, vocab_size=t.get_vocab_size(), tie_word_embeddings=False, rope_parameters={'rope_type': 'yarn', 'factor': 4.0, 'rope_theta': 1000000.0, 'original_max_position_embeddings': 128}))).half().save_pretrained(path)
-save_bpe(path, t, {'add_bos_token': False, 'bos_token': None, 'eos_token': '<|im_end|>', 'pad_token': '<|endoftext|>', 'chat_template': chatml, 'unk_token': None})
-
-# Gemma 3, text only and as a model with vision
-gemma_user = ['<start_of_turn>', '<end_of_turn>', '<unused0>', '\n\n']
-gemma_pieces = piece_model(420, dict(dummy=False, unk=3, bos=2, eos=1, pad=0), gemma_user)
-gemma_size = sentencepiece.SentencePieceProcessor(model_proto=gemma_pieces).vocab_size()
-gemma = dict(hidden_size=64, intermediate_size=96, num_hidden_layers=7, num_attention_heads=4, num_key_value_heads=1, head_dim=32, max_position_embeddings=512, sliding_window=32, query_pre_attn_scalar=32)
-gemma_config = {'bos_token': '<bos>', 'eos_token': '<eos>', 'pad_token': '<pad>', 'unk_token': '<unk>', 'add_bos_token': True, 'add_eos_token': False, 'tokenizer_class': 'GemmaTokenizer',
-    'added_tokens_decoder': {'0': added('<pad>'), '1': added('<eos>'), '2': added('<bos>'), '3': added('<unk>'), '4': added('<start_of_turn>'), '5': added('<end_of_turn>'), '6': added('<unused0>', special=False), '7': added('\n\n', special=False)}}
-path = folder('gemma-3-270m-it')
-open(os.path.join(path, 'tokenizer.model'), 'wb').write(gemma_pieces)
-randomise(Gemma3ForCausalLM(Gemma3TextConfig(**gemma, vocab_size=gemma_size + 4))).bfloat16().save_pretrained(path)
-put(path, 'tokenizer_config.json', {**gemma_config, 'chat_template': chatml})
-path = folder('gemma-3-4b-it')
-open(os.path.join(path, 'tokenizer.model'), 'wb').write(gemma_pieces)
-vision = dict(hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=1, image_size=28, patch_size=14)
-randomise(Gemma3ForConditionalGeneration(Gemma3Config(text_config=dict(**gemma, vocab_size=gemma_size, final_logit_softcapping=30.0), vision_config=vision))).half().save_pretrained(path)
-c = json.load(open(path + '/config.json'))
-c['text_config'].pop('rope_parameters', None)
-c['text_config'].update(rope_scaling={'factor': 8.0, 'rope_type': 'linear'}, rope_theta=1000000, rope_local_base_freq=10000)
-put(path, 'config.json', c)
-put(path, 'tokenizer_config.json', gemma_config)
-put(path, 'chat_template.json', {'chat_template': chatml})
-path = folder('gemma-json')
-randomise(Gemma3ForCausalLM(Gemma3TextConfig(**gemma, vocab_size=gemma_size))).bfloat16().save_pretrained(path)
-t = json_of_pieces(gemma_pieces, True, '<unk>', '<s>', gemma_user)
-put(path, 'tokenizer.json', t)
-put(path, 'tokenizer_config.json', {'bos_token': '<s>', 'eos_token': '</s>', 'unk_token': '<unk>', 'tokenizer_class': 'PreTrainedTokenizerFast'})
+${hfFolders.map(({ python }) => python.trim()).join('\n\n')}
 print('made')
 `;
 
@@ -248,7 +162,8 @@ print(json.dumps({'hashes': hashes, 'failed': failed}))
 /** Logits of transformers for each folder, and how its tokeniser cuts some texts: JSON by folder. */
 export const computeLogits = String.raw`
 import sys, os, json, torch, sentencepiece
-from transformers import AutoConfig, AutoModelForCausalLM, Gemma3ForConditionalGeneration
+import transformers as T
+from transformers import AutoConfig
 from tokenizers import Tokenizer
 scratch, names = sys.argv[1], json.loads(sys.argv[2])
 texts = ['Hello world', "it's 1234 times, he'd SEEN", 'a\n\n\nb   c', 'Zwölf 我想 🚀', ' leading  and trailing ']
@@ -256,7 +171,7 @@ found = {}
 for name in names:
     path = os.path.join(scratch, name)
     config = AutoConfig.from_pretrained(path)
-    kind = Gemma3ForConditionalGeneration if config.architectures[0] == 'Gemma3ForConditionalGeneration' else AutoModelForCausalLM
+    kind = getattr(T, config.architectures[0])
     model = kind.from_pretrained(path, dtype=torch.float32, attn_implementation='eager').eval()
     ids = [3 + (i * 7919) % 250 for i in range(60)]
     with torch.no_grad(): logits = model(input_ids=torch.tensor([ids])).logits[0].float()

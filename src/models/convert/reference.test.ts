@@ -7,6 +7,7 @@ import { Engine } from '../../engine/engine.js';
 import { LlamaModel } from '../../engine/llama.js';
 import { readGguf } from '../../formats/gguf/readGguf.js';
 import { Model } from '../../model/model.js';
+import { hfFolders } from '../../testing/familyVariants.js';
 import { forwardNodes, sequenceLogits } from '../../testing/forward.js';
 import { meanKl } from '../../testing/kl.js';
 import { findPython } from '../../testing/python.js';
@@ -31,16 +32,11 @@ const scratch = scratchFolder();
 const reference = findReference();
 const skip = { skip: typeof reference === 'string' && reference };
 
-/** What llama.cpp's converter must be told of vocabularies that nobody knows. */
-const preTokenizers: Record<string, string> = {
-  'SmolLM2-7M-Instruct': 'smollm',
-  'Llama-3.2-1B-Instruct': 'llama-bpe',
-  'Qwen2.5-0.5B-Instruct': 'qwen2',
-  'Qwen3-0.6B': 'qwen2',
-};
-/** Folders with tokenizer.json of SentencePiece and no tokenizer.model, which the converter gives useless scores, or refuses. */
-const withoutPieces = ['llama-json', 'gemma-json'];
-const comparable = folders.filter((name) => !withoutPieces.includes(name));
+/** Folders with tokenizer.json of SentencePiece and no tokenizer.model are left out. */
+const comparable = hfFolders.filter(({ pieces }) => !pieces).flatMap(({ names }) => names);
+const preTokenizers = new Map(
+  hfFolders.flatMap(({ names, pre }) => (pre ? names.map((name) => [name, pre] as const) : [])),
+);
 const types = ['auto', 'f32', 'f16', 'bf16', 'q8_0'] as const;
 
 const source = (name: string) => join(scratch, name);
@@ -72,7 +68,7 @@ describe("like llama.cpp's converter", skip, () => {
         source(name),
         theirs(name, type),
         type,
-        preTokenizers[name] ?? 'unknown',
+        preTokenizers.get(name) ?? 'unknown',
       ]),
     );
     told = JSON.parse(await reference.python.run(runReference, reference.source, JSON.stringify(jobs))) as Told;
@@ -104,7 +100,7 @@ describe("like llama.cpp's converter", skip, () => {
   });
 
   it('the hash of a tokeniser is that of Python', async () => {
-    for (const name of Object.keys(preTokenizers)) {
+    for (const name of preTokenizers.keys()) {
       const folder = await readHfFolder(source(name));
       const problems = new Problems();
       const { before, ids, after } = encodeText(folder, readAddedTokens(folder, problems), testString)!;

@@ -98,7 +98,7 @@ export function readTokenizer(folder: HfFolder, settings: HfSettings, problems: 
   if (stated && spacePrefix !== undefined) before.push(['tokenizer.ggml.add_space_prefix', bool(spacePrefix)]);
   let vocabulary: Vocabulary;
   if (folder.sentencePiece) {
-    vocabulary = sentencePieceVocabulary(folder, folder.sentencePiece, size);
+    vocabulary = sentencePieceVocabulary(folder, folder.sentencePiece, size, hints?.asMarked);
   } else if (!folder.tokenizer) {
     throw new LoamError({
       found: 'no tokeniser',

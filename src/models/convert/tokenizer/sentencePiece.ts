@@ -1,6 +1,7 @@
 import { LoamError } from '../../../base/errors.js';
 import { count } from '../../../base/format.js';
-import { at, flagAt, isObject, textAt } from '../../../base/jsonAccess.js';
+import type { JsonValue } from '../../../base/json.js';
+import { at, flagAt, idAt, isObject, listAt, textAt } from '../../../base/jsonAccess.js';
 import { limits } from '../../../families/huggingFace.js';
 import type { HfFolder } from '../hfFolder.js';
 import { looksSpecial, spaceMark, tokenType, type Vocabulary } from './vocabulary.js';
@@ -116,8 +117,14 @@ const PADDING_SCORE = -10000;
  * The vocabulary of a folder with tokenizer.model: its pieces, then what added_tokens.json and tokenizer_config.json put in their
  * places. As llama.cpp's converter builds it (base.py, _create_vocab_sentencepiece).
  * @param size of the vocabulary as config.json says; ids without a piece are padding
+ * @param asMarked added tokens are special where they are marked so, whatever they look like, and those of tokenizer.json count too
  */
-export function sentencePieceVocabulary(folder: HfFolder, sentencePiece: Uint8Array, size: number): Vocabulary {
+export function sentencePieceVocabulary(
+  folder: HfFolder,
+  sentencePiece: Uint8Array,
+  size: number,
+  asMarked = false,
+): Vocabulary {
   const pieces = readSentencePiece(sentencePiece, `${folder.path}/tokenizer.model`);
   const tokens = Array.from({ length: size }, (_, id) => `[PAD${id}]`);
   const scores = new Array<number>(size).fill(PADDING_SCORE);
@@ -137,12 +144,16 @@ export function sentencePieceVocabulary(folder: HfFolder, sentencePiece: Uint8Ar
   for (const [text, id] of folder.addedTokens ?? []) {
     if (typeof id === 'number' && Number.isSafeInteger(id) && id >= 0) put(id, text, tokenType.userDefined);
   }
+  const putAdded = (id: number | undefined, token: JsonValue) => {
+    const text = textAt(token, 'content');
+    if (id === undefined || text === undefined) return;
+    if (flagAt(token, 'special') || (!asMarked && looksSpecial(text))) put(id, text, tokenType.control);
+    else put(id, asMarked ? text : text.replaceAll(spaceMark, ' '), tokenType.userDefined);
+  };
   const decoder = at(folder.tokenizerConfig, 'added_tokens_decoder');
   for (const [key, token] of isObject(decoder) ? decoder : []) {
-    const text = textAt(token, 'content');
-    if (!/^\d{1,9}$/.test(key) || text === undefined) continue;
-    if (flagAt(token, 'special') || looksSpecial(text)) put(Number(key), text, tokenType.control);
-    else put(Number(key), text.replaceAll(spaceMark, ' '), tokenType.userDefined);
+    putAdded(/^\d{1,9}$/.test(key) ? Number(key) : undefined, token);
   }
+  if (asMarked) for (const token of listAt(folder.tokenizer, 'added_tokens')) putAdded(idAt(token, 'id'), token);
   return { model: 'llama', pre: 'default', tokens, types, scores };
 }
