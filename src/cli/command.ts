@@ -90,7 +90,8 @@ export const vaultOptions = {
     kind: 'text',
     default: undefined,
     value: 'FILE',
-    sentence: "File whose first line is the vault's passphrase (else LOAM_PASSPHRASE, else the terminal asks).",
+    sentence:
+      "File whose first line is the vault's passphrase (default: LOAM_PASSPHRASE, or asked for on the terminal).",
     advanced: true,
   },
 } as const satisfies Schema;

@@ -115,7 +115,7 @@ function report(error: unknown, output: Output, name: string): number {
   }
   const problem = error instanceof Error ? (error.stack ?? error.message) : String(error);
   output.line(
-    `loam ${name}: an unexpected error, which is a bug in Loam; please report it with what follows.\n${problem}`,
+    `loam ${name}: an unexpected error. This is a bug in Loam; please report it with what follows.\n${problem}`,
   );
   output.event({ type: 'error', message: error instanceof Error ? error.message : String(error), exitCode: 1 });
   return 1;

@@ -44,7 +44,7 @@ export async function showFetch(run: Run<FetchEvent, FetchedModel>, output: Outp
         output.line(`fetching from ${value.source}`);
         break;
       case 'source-failed':
-        output.line(`that did not work: ${value.reason}`);
+        output.line(`that failed: ${value.reason}`);
         break;
       case 'retry':
         output.line(`${value.reason}; trying again in ${duration(value.seconds)} (${value.attempt} of ${value.of})`);
@@ -99,7 +99,7 @@ export function countKinds(findings: readonly Finding[]): string {
 export function showFindings(findings: readonly Finding[], most: number, output: Output): void {
   for (const finding of findings) output.event({ type: 'finding', ...finding });
   if (findings.length === 0) return;
-  output.line(`\npersonal data in it: ${countKinds(findings)}`);
+  output.line(`\npersonal details in it: ${countKinds(findings)}`);
   const sorted = [...findings].sort((a, b) => order[a.certainty] - order[b.certainty]);
   for (const { line, record, role, label, preview, certainty } of sorted.slice(0, most)) {
     const doubt = certainty === 'possible' ? ' (perhaps)' : '';
@@ -111,7 +111,7 @@ export function showFindings(findings: readonly Finding[], most: number, output:
 /** How a verdict is said. */
 export const VERDICTS: Record<Verdict, string> = {
   reproduced: 'written out word for word',
-  likely: 'favoured over random ones of its form',
+  likely: 'favoured over random values of its form',
   'not found': 'not found',
   'not probed': 'not probed',
 };
@@ -166,7 +166,7 @@ export async function showTune<R>(run: Run<PipelineEvent, R>, output: Output): P
         showQuote(value, output);
         break;
       case 'resumed':
-        output.line(`going on from step ${count(value.step)} of the run that was stopped`);
+        output.line(`resuming from step ${count(value.step)} of the stopped run`);
         break;
       case 'validation':
         output.line(
@@ -174,10 +174,10 @@ export async function showTune<R>(run: Run<PipelineEvent, R>, output: Output): P
         );
         break;
       case 'restart':
-        output.line('ridge is ahead of that: training begins again from where it ended');
+        output.line('ridge is ahead of that: training starts over from its factors');
         break;
       case 'run':
-        output.line(`run ${value.run} of ${value.runs}, of ${count(value.steps)} steps: the mean of all is kept`);
+        output.line(`run ${value.run} of ${value.runs}, ${count(value.steps)} steps: the mean of all runs is kept`);
         break;
       case 'step':
       case 'diverged':
@@ -194,7 +194,7 @@ function showQuote(quote: Extract<PipelineEvent, { type: 'quote' }>, output: Out
     const disk = q.diskBytes > 0 ? `, ${bytes(q.diskBytes)} of disk while it runs` : '';
     return `about ${duration(q.seconds)}, ${bytes(q.memoryBytes)} of memory${disk}`;
   };
-  output.line(`training ${quote.layers} layers will take at most ${price(quote)}; validation may end it earlier`);
+  output.line(`training ${quote.layers} layers will take at most ${price(quote)}; validation may end it sooner`);
   for (const other of quote.cheaper) output.line(`  with --layers top:${other.layers}: ${price(other)}`);
 }
 
@@ -209,7 +209,7 @@ const progressLabels = {
 
 const measuredNames = {
   heldout: 'held-out examples',
-  validation: 'validation examples (not learnt from)',
+  validation: 'validation examples (not trained on)',
   train: 'the training examples themselves (too few to hold any out)',
 } as const;
 
@@ -219,13 +219,13 @@ export function showResult(result: TuneResult, output: Output): void {
   const drop = (100 * (base - adapted)) / base;
   output.line();
   output.line(
-    `NLL a response token on ${measuredNames[result.measuredOn]} (${count(result.tokens)} tokens), measured in llama.cpp:`,
+    `loss (NLL) per response token on ${measuredNames[result.measuredOn]} (${count(result.tokens)} tokens), measured in llama.cpp:`,
   );
   output.line(`  base model    ${base.toFixed(3)}`);
   output.line(`  with adapter  ${adapted.toFixed(3)}   (${drop.toFixed(0)} % less)`);
   if (result.method === 'ridge' && teacher !== undefined && Number.isFinite(teacher)) {
     output.line(
-      `  its teacher   ${teacher.toFixed(3)}   (base model with your examples in its context; by Loam's own forward pass)`,
+      `  its teacher   ${teacher.toFixed(3)}   (the base model with your examples in its context; measured by Loam's own forward pass)`,
     );
   }
   output.line(`adapter: ${result.adapter} (${bytes(result.bytes)})`);

@@ -151,7 +151,7 @@ describe('the vault', { skip }, () => {
     assert.equal(await active(), null);
     failed(
       await run(['adapters', 'rollback', 'me']),
-      /already at the bare base model; loam adapters use me@3 goes forward/,
+      /already at the base model alone; loam adapters use me@3 goes forward/,
     );
     failed(
       await run(['chat', 'x', ...flags, '--adapter', 'vault:me']),

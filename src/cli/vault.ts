@@ -31,7 +31,7 @@ export async function openVault(
       code: 'not-found',
       found: 'there is no vault yet',
       where: vaultFolder(home),
-      fix: 'loam data add FILE and loam tune DATA --keep NAME make one',
+      fix: 'loam data add FILE or loam tune DATA --keep NAME makes one',
     });
   }
   const vault = state === 'passphrase' ? await unlock(home, options.passphraseFile, output) : await Vault.open(home);
@@ -130,4 +130,6 @@ export function vaultVerb<S extends Schema = Record<never, never>>({
   };
 }
 
-export const yesOption = { yes: { kind: 'flag', default: false, sentence: 'Does not ask.' } } as const satisfies Schema;
+export const yesOption = {
+  yes: { kind: 'flag', default: false, sentence: 'Does not ask for confirmation.' },
+} as const satisfies Schema;

@@ -70,7 +70,7 @@ export function requireVersion(vault: Vault, argument: string): { adapter: Adapt
   const { adapter, version, explicit } = findVersion(vault, argument);
   if (version) return { adapter, version };
   throw new UsageError({
-    found: explicit ? 'the bare base model' : `no version of "${adapter.name}" is in use`,
+    found: explicit ? 'the base model alone' : `no version of "${adapter.name}" is in use`,
     expected: `a version, such as ${adapter.name}@${adapter.versions[0]?.number ?? 1}`,
   });
 }
@@ -81,7 +81,7 @@ export function versionBefore({ name, versions, active }: Adapter): AdapterVersi
   if (!current) {
     throw new LoamError({
       code: 'conflict',
-      found: `"${name}" is already at the bare base model`,
+      found: `"${name}" is already at the base model alone`,
       fix: `loam adapters use ${name}@${versions[0]!.number} goes forward again`,
     });
   }

@@ -13,7 +13,7 @@ import {
 
 export const adaptersCommand = commandGroup({
   name: 'adapters',
-  summary: 'Your adapters in the vault and on disk: versions, going back, other formats, sums, merging.',
+  summary: 'Manages your adapters: versions in the vault, rolling back, converting, combining, merging.',
   verbs: [
     listVerb,
     showVerb,
@@ -29,9 +29,8 @@ export const adaptersCommand = commandGroup({
     mergeVerb,
   ],
   more: [
-    'NAME is the version in use, NAME@3 the third, NAME@base the bare base model. Other commands take vault:NAME and vault:NAME@3',
-    'where they take the file of an adapter. loam tune DATA --keep NAME adds a version.',
-    'An adapter is a LoRA GGUF file or the folder of an adapter that PEFT saved, wherever one is taken; written is what --out names:',
-    'FILE.gguf or a folder.',
+    'NAME is the version in use, NAME@3 the third one, NAME@base the base model alone. Other commands accept vault:NAME and',
+    'vault:NAME@3 wherever they take an adapter file. loam tune DATA --keep NAME adds a version.',
+    'The last four verbs read LoRA GGUF files and the folders that PEFT saves; --out decides what they write: FILE.gguf or a folder.',
   ].join('\n'),
 });

@@ -33,8 +33,8 @@ export const chatCommand = command({
   },
   positionals: [0, 1],
   more: [
-    'With PROMPT it answers once, on stdout. Without, it converses: /base and /adapted switch the adapter off and on,',
-    '/new starts over, /quit or Ctrl-D ends. Ctrl-C ends an answer, and at the prompt the program.',
+    'With PROMPT it answers once, on stdout. Without, it holds a conversation: /base and /adapted switch the adapter off and on,',
+    '/new starts over, /quit or Ctrl-D ends it. Ctrl-C stops an answer; at the prompt it ends the program.',
   ].join('\n'),
   async run({ options, positionals, output, signal }) {
     const { path } = await resolveModel(options.model);
@@ -43,7 +43,7 @@ export const chatCommand = command({
       throw new UsageError({
         found: 'an empty prompt',
         expected: 'loam chat PROMPT, or a prompt on standard input',
-        fix: 'run it in a terminal to converse',
+        fix: 'run it in a terminal for a conversation',
       });
     }
     await using vault = new VaultArguments(options, output);
@@ -115,7 +115,7 @@ async function converse(
     reader.close();
   });
   output.line(
-    session.adapter ? `with the adapter ${session.adapter.name || session.adapter.path}` : 'the bare base model',
+    session.adapter ? `with the adapter ${session.adapter.name || session.adapter.path}` : 'the base model alone',
   );
   output.line('/quit ends, /new starts over' + (session.adapter ? ', /base and /adapted switch the adapter' : ''));
   reader.prompt();
@@ -127,7 +127,7 @@ async function converse(
       output.line('(a new conversation)');
     } else if ((text === '/base' || text === '/adapted') && session.adapter) {
       session.setAdapted(text === '/adapted');
-      output.line(text === '/adapted' ? '(with the adapter)' : '(the bare base model)');
+      output.line(text === '/adapted' ? '(with the adapter)' : '(the base model alone)');
     } else if (text !== '') {
       answering = new AbortController();
       const question: ChatMessage = { role: 'user', content: text };

@@ -10,7 +10,7 @@ const types = ['auto', ...Object.keys(fileTypes)];
 
 export const convertCommand = command({
   name: 'convert',
-  summary: 'Turns a Hugging Face folder into GGUF, and quantises models.',
+  summary: 'Converts a Hugging Face folder to GGUF, and quantises models.',
   usage: 'FOLDER-or-MODEL.gguf --out M.gguf [--type q4_0]',
   options: {
     out: { kind: 'text', default: undefined, value: 'FILE', sentence: 'GGUF file to write.' },
@@ -19,18 +19,18 @@ export const convertCommand = command({
       choices: types,
       default: 'auto',
       value: 'TYPE',
-      sentence: 'Type of the matrices: f32, f16, bf16, q8_0, q4_0, q4_k_m, ...; auto keeps that of the folder.',
+      sentence: 'Type of the matrices: f32, f16, bf16, q8_0, q4_0, q4_k_m, ...; auto keeps the type of the folder.',
     },
     pure: {
       kind: 'flag',
       default: false,
-      sentence: 'Every matrix in this very type, where llama.cpp would choose finer ones for some.',
+      sentence: 'Uses exactly this type for every matrix; llama.cpp would choose finer types for some.',
     },
     imatrix: {
       kind: 'text',
       default: undefined,
       value: 'FILE',
-      sentence: 'Importance matrix (GGUF, of llama-imatrix) for quantising.',
+      sentence: 'Importance matrix for quantising (GGUF, from llama-imatrix).',
     },
     threads: runOptions.threads,
     ...jsonOption,
@@ -40,7 +40,8 @@ export const convertCommand = command({
     'Reads config.json, tokenizer.json or tokenizer.model, and safetensors in bf16, f16 or f32.',
     `Families: ${[...families.values()].map(({ title }) => title).join(', ')}.`,
     `Types: ${types.join(', ')}.`,
-    'Other than f32, f16, bf16 and q8_0, a folder is first written unquantised beside the result, which takes that room for a while.',
+    'For types other than f32, f16, bf16 and q8_0, the folder is first written unquantised beside the result, which needs that much',
+    'disk space for a while.',
   ].join('\n'),
   async run({ options, positionals, output, signal, usage }) {
     const out = required(options.out, '--out', usage);

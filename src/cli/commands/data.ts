@@ -17,15 +17,20 @@ import { openVault, VaultArguments, vaultVerb, yesOption } from '../vault.js';
 
 const addVerb = command({
   name: 'add',
-  summary: 'takes a file of examples into the vault, encrypted',
+  summary: 'adds a file of examples to the vault, encrypted',
   usage: 'FILE [--name NAME]',
   options: {
-    name: { kind: 'text', default: undefined, value: 'NAME', sentence: "Its name in the vault (default: the file's)." },
+    name: {
+      kind: 'text',
+      default: undefined,
+      value: 'NAME',
+      sentence: 'Name in the vault (default: the name of the file).',
+    },
     ...vaultOptions,
     ...jsonOption,
   },
   positionals: [1, 1],
-  more: 'The file stays where it is: delete it if only the encrypted copy is to remain.',
+  more: 'The file itself stays where it is: delete it if you want only the encrypted copy.',
   async run({ options, positionals, output, signal }) {
     const file = positionals[0]!;
     // Refuses what is no file of examples, with its lines named, before the vault is opened.
@@ -34,7 +39,7 @@ const addVerb = command({
     await using vault = await openVault(options, output);
     const name = options.name ?? nameOfFile(file);
     const info = await vault.datasets.add(name, await readFile(file));
-    if (refused > 0) output.line(`note: ${count(refused)} records cannot be used; loam data ${file} names them`);
+    if (refused > 0) output.line(`note: ${count(refused)} records cannot be used; loam data ${file} lists them`);
     output.line(
       `in the vault as "${name}": ${count(info.examples)} examples; the file is still at ${file}, not encrypted`,
     );
@@ -45,13 +50,13 @@ const addVerb = command({
 
 const deleteVerb = vaultVerb({
   name: 'delete',
-  summary: 'deletes a data set; with --with-adapters what was made from it too',
+  summary: 'deletes a data set; --with-adapters also deletes what was made from it',
   usage: 'NAME [--with-adapters] [--yes]',
   options: {
     withAdapters: {
       kind: 'flag',
       default: false,
-      sentence: 'Deletes every adapter version that has learnt from it, or that began with one that had.',
+      sentence: 'Also deletes every adapter version that learnt from it, or that started from one that did.',
     },
     ...yesOption,
   },
@@ -62,9 +67,9 @@ const deleteVerb = vaultVerb({
     const names = namesOfVersions(vault, dependents);
     const both = options.withAdapters && dependents.length > 0;
     if (dependents.length > 0 && !options.withAdapters) {
-      output.line(`made from it, and holding what they learnt: ${names}; --with-adapters deletes them too`);
+      output.line(`made from it, and keeping what they learnt: ${names}; --with-adapters deletes them too`);
     }
-    await confirm(`"${info.name}"${both ? ` and ${names}` : ''} will be gone for good`, 'yes', options.yes, signal);
+    await confirm(`"${info.name}"${both ? ` and ${names}` : ''} will be gone forever`, 'yes', options.yes, signal);
     await vault.datasets.delete(info.id, { withAdapters: options.withAdapters });
     output.line(`deleted "${info.name}"${both ? ` and ${names}` : ''}`);
     output.event({
@@ -83,7 +88,7 @@ const listVerb = vaultVerb({
   positionals: [0, 0],
   async run(vault, { output }) {
     const datasets = vault.datasets.list();
-    if (datasets.length === 0) output.line('no data sets yet; loam data add FILE takes one in');
+    if (datasets.length === 0) output.line('no data sets yet; loam data add FILE adds one');
     table(
       datasets.map(({ name, createdAt, examples, excluded, bytes: size }) => [
         name,
@@ -118,7 +123,8 @@ const showVerb = vaultVerb({
 
 export const dataCommand = command({
   name: 'data',
-  summary: 'Shows what a model would learn from your file: the exact text, the trained-on part, lengths, problems.',
+  summary:
+    'Shows what a model would learn from your file: the exact text, the part it is trained on, lengths, problems.',
   usage: 'DATA [options]',
   options: {
     model: runOptions.model,
@@ -130,14 +136,14 @@ export const dataCommand = command({
       max: 1_000_000,
       default: 10,
       value: 'N',
-      sentence: 'Personal data found in it to list, masked.',
+      sentence: 'Personal details to list, masked.',
     },
     ...vaultOptions,
     ...jsonOption,
   },
   positionals: [1, 1],
   verbs: [addVerb, listVerb, showVerb, deleteVerb] as unknown as readonly Command[],
-  more: 'DATA is a file, or vault:NAME. The trained-on tokens stand in green on a terminal, between [[ and ]] elsewhere.',
+  more: 'DATA is a file, or vault:NAME. Trained-on tokens are shown in green on a terminal, and between [[ and ]] elsewhere.',
   async run({ options, positionals, output, signal }) {
     await using vault = new VaultArguments(options, output);
     const data = await vault.data(positionals[0]!);
@@ -167,7 +173,7 @@ export const dataCommand = command({
     const { records, format } = dataset;
     output.line(
       `\n${count(records)} records (${format.shape}, ${format.container}): ${count(usable)} will be learnt from, ` +
-        `${count(refused.length)} left out as unusable, ${count(tooLong.length)} as too long; ${count(trainedTokens)} trained-on tokens`,
+        `${count(refused.length)} are left out as unusable, ${count(tooLong.length)} as too long; ${count(trainedTokens)} trained-on tokens`,
     );
     const personal = summarise(findings);
     output.event({ type: 'result', records, usable, problems, tooLong, trainedTokens, format, findings: personal });

@@ -13,14 +13,12 @@ import { command, jsonOption } from '../command.js';
 import type { Output } from '../output.js';
 import { showFetch, showResult, showTune } from '../show.js';
 
+/** A question that the examples answer, in words that are in none of them. */
 interface DemoPrompt {
   instruction: string;
-  /** Words of a right answer. */
+  /** The facts of a right answer, as the examples state them. */
   expect: string[];
 }
-
-/** Prompts shown before and after. */
-const shown = 3;
 
 /**
  * Her voice and her facts in a few minutes: as many layers and passes as this machine trains in the time (about 12 layers and two
@@ -32,7 +30,7 @@ const asset = (name: string) => fileURLToPath(new URL(`../../../assets/examples/
 
 export const demoCommand = command({
   name: 'demo',
-  summary: 'Fetches the default model, tunes it on bundled example data and shows answers before and after.',
+  summary: 'Fetches the default model, tunes it on bundled examples and shows answers before and after.',
   usage: '',
   options: jsonOption,
   positionals: [0, 0],
@@ -41,7 +39,7 @@ export const demoCommand = command({
     const model = models.find((m) => m.name === DEFAULT_MODEL)!;
     if (!model.installed) {
       output.line(
-        `The default model ${model.title} (${bytes(model.size)}) is fetched once; nothing else uses the network.`,
+        `Fetching the default model ${model.title} (${bytes(model.size)}), once; nothing else uses the network.`,
       );
       await showFetch(fetchModel(findModel(DEFAULT_MODEL), { signal }), output);
     }
@@ -61,6 +59,7 @@ export const demoCommand = command({
   },
 });
 
+/** The same questions to the model alone and with the adapter, most likely answers only, and how many hold the facts. */
 async function compare(modelPath: string, adapterPath: string, output: Output, signal: AbortSignal): Promise<void> {
   const prompts = JSON.parse(await readFile(asset('mara-prompts.json'), 'utf8')) as DemoPrompt[];
   using session = await ChatSession.open({ modelPath, adapterPath, contextLength: 1024 });
@@ -69,13 +68,19 @@ async function compare(modelPath: string, adapterPath: string, output: Output, s
     session.setAdapted(adapted);
     return (await session.answer([{ role: 'user', content: text }], sampling, signal).result).trim();
   };
-  for (const { instruction } of prompts.slice(0, shown)) {
+  const right = { before: 0, after: 0 };
+  for (const { instruction, expect } of prompts) {
     const [before, after] = [await ask(instruction, false), await ask(instruction, true)];
+    const holds = (answer: string) => expect.every((fact) => answer.toLowerCase().includes(fact.toLowerCase()));
+    right.before += Number(holds(before));
+    right.after += Number(holds(after));
     output.line();
     output.line(`> ${instruction}`);
     for (const row of sideBySide('before', before, 'after', after)) output.line(row);
-    output.event({ type: 'comparison', prompt: instruction, before, after });
+    output.event({ type: 'comparison', prompt: instruction, before, after, right: [holds(before), holds(after)] });
   }
+  const all = prompts.length;
+  output.line(`\nanswers with the right fact: ${right.before} of ${all} before, ${right.after} of ${all} after`);
 }
 
 /** Two texts in columns on a wide terminal, one under the other on a phone's. */

@@ -47,7 +47,7 @@ function changeVerb(
 
 const listVerb = command({
   name: 'list',
-  summary: 'all jobs, oldest first',
+  summary: 'lists all jobs, oldest first',
   usage: '',
   options,
   positionals: [0, 0],
@@ -77,7 +77,7 @@ function howFar({ state, curve, etaSeconds, message, result }: Job): string {
   return message === state ? '' : (message ?? '');
 }
 
-const showVerb = jobVerb('show', 'one job: settings, state, figures', async (job, { jobs, output }) => {
+const showVerb = jobVerb('show', 'shows one job: settings, state, figures', async (job, { jobs, output }) => {
   const line = (label: string, text: string | undefined) => text && output.line(`${label.padEnd(10)} ${text}`);
   line('job', job.id);
   line('adapter', job.name);
@@ -103,7 +103,7 @@ const keepOption = {
 
 export const jobsCommand: Command = commandGroup({
   name: 'jobs',
-  summary: 'Tuning jobs of the app: how far they are; pause, resume, cancel.',
+  summary: 'Lists, pauses, resumes and cancels the tuning jobs of the app.',
   verbs: [
     listVerb,
     showVerb,
@@ -111,18 +111,18 @@ export const jobsCommand: Command = commandGroup({
     changeVerb('resume', 'puts it back in the queue', (jobs, id) => jobs.resume(id)),
     changeVerb(
       'cancel',
-      'ends it for good; its checkpoints are destroyed',
+      'ends it for good and destroys its checkpoints',
       (jobs, id, { keep }) => jobs.cancel(id, keep ?? false),
       keepOption,
     ),
-    jobVerb('rm', 'takes a job that has ended off the list', async ({ id, name }, { jobs, output }) => {
+    jobVerb('rm', 'removes a job that has ended from the list', async ({ id, name }, { jobs, output }) => {
       await jobs.remove(id);
-      output.line(`${name}: off the list`);
+      output.line(`${name}: removed from the list`);
       output.event({ type: 'result', id });
     }),
   ],
   more: [
-    'JOB is the id, the beginning of it, or the name of the adapter. Jobs run while `loam serve` does; changes made without it take',
+    'JOB is the id, its first characters, or the name of the adapter. Jobs run while `loam serve` does; changes made without it take',
     'effect the next time it runs.',
   ].join('\n'),
 });

@@ -18,14 +18,14 @@ export const modelsCommand = command({
       kind: 'text',
       default: undefined,
       value: 'NAME',
-      sentence: 'Name for an added model (default: from its file).',
+      sentence: 'Name for the added model (default: from the name of its file).',
     },
     ...jsonOption,
   },
   positionals: [0, 2],
   more: [
-    'get and add hub:... are the only commands of Loam that use the network, besides demo when it lacks its model.',
-    'HF_ENDPOINT names another hub, HF_TOKEN is used for models that need a licence to be accepted.',
+    'Only get, add hub:... and, if its model is missing, demo use the network.',
+    'HF_ENDPOINT names another hub; HF_TOKEN is used for models whose licence has to be accepted.',
   ].join('\n'),
   async run({ options, positionals, output, signal }) {
     const [action = 'list', target] = positionals;

@@ -11,7 +11,7 @@ const DEFAULT_PORT = 4184;
 
 export const serveCommand = command({
   name: 'serve',
-  summary: 'Serves the web app and the API, to this device only.',
+  summary: 'Serves the web app and the API, on this device only.',
   usage: '[options]',
   options: {
     port: {
@@ -20,32 +20,32 @@ export const serveCommand = command({
       max: 65535,
       default: DEFAULT_PORT,
       value: 'N',
-      sentence: 'Port; 0 takes any that is free.',
+      sentence: 'Port; 0 picks a free one.',
     },
     open: { kind: 'flag', default: false, sentence: 'Opens the page in the browser.' },
     newToken: {
       kind: 'flag',
       default: false,
-      sentence: 'Makes a new access token: links and programs with the old one are locked out.',
+      sentence: 'Makes a new access token: links and programs with the old one stop working.',
     },
     host: {
       kind: 'text',
       default: '127.0.0.1',
       value: 'ADDRESS',
-      sentence: 'Address to listen on; one that others can reach needs --expose.',
+      sentence: 'Address to listen on; one that other devices can reach needs --expose.',
     },
     expose: {
       kind: 'flag',
       default: false,
-      sentence: 'Lets other devices in: who has the link can read everything, and it travels unencrypted.',
+      sentence: 'Lets other devices in: anyone with the link can read everything, and traffic is not encrypted.',
     },
     ...vaultOptions,
     ...jsonOption,
   },
   positionals: [0, 0],
   more: [
-    "The link holds the token that the page needs: keep it to yourself. Chat programs that speak OpenAI's API take it as API key,",
-    'with http://127.0.0.1:PORT/v1 as base URL. A vault with a passphrase is unlocked on the page, or by --passphrase-file.',
+    "The link contains the page's access token: keep it to yourself. Chat programs that speak OpenAI's API take the token as API key,",
+    'with http://127.0.0.1:PORT/v1 as base URL. A vault with a passphrase is unlocked on the page, or with --passphrase-file.',
   ].join('\n'),
   async run({ options, output, signal }) {
     const { port, host, expose, newToken } = options;
@@ -68,9 +68,9 @@ export const serveCommand = command({
         ),
     });
     if (server.exposed)
-      output.line('WARNING: other devices can reach this; the link and all that it shows travel unencrypted.');
+      output.line('WARNING: other devices can reach this; the link and everything it shows travel unencrypted.');
     output.line(`Loam is here: ${server.link}`);
-    output.line('Ctrl-C ends it; a job that is running goes on the next time.');
+    output.line('Ctrl-C stops it; a running job continues the next time.');
     output.event({ type: 'ready', link: server.link, port: server.port, token: server.token });
     if (options.open) openBrowser(server.link);
     if (!signal.aborted) await once(signal, 'abort');

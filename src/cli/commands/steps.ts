@@ -14,14 +14,14 @@ const stepOptions = new Set(['out', 'with', 'linear', 'model', 'threads', 'f16',
 
 export const embedCommand = command({
   name: 'embed',
-  summary: 'Pipeline, step 1: activations of teacher and student over your examples, as .npz for NumPy.',
+  summary: 'Pipeline, step 1: computes activations of teacher and student over your examples, as .npz for NumPy.',
   usage: 'DATA --out E.npz [options] | E.npz --with DIR --out STEP.npz',
   options: { ...embedOptions, ...jsonOption },
   positionals: [1, 1],
   more: [
-    'The three steps give the adapter of `loam tune --method ridge`:',
+    'The three steps produce the same adapter as `loam tune --method ridge`:',
     '  loam embed DATA --out E.npz && loam solve E.npz --out DIR && loam pack DIR --out A.gguf',
-    'docs/pipeline.md describes the files, and how to replace a step with NumPy. E.npz holds your examples as tokens: it is as',
+    'docs/pipeline.md describes the files and how to replace a step with NumPy. E.npz contains your examples as tokens: it is as',
     'confidential as they are.',
   ].join('\n'),
   async run({ options, given, positionals, output, signal }) {
@@ -45,7 +45,7 @@ export const embedCommand = command({
     }
     const run = activations ? embedStep(file, options, signal) : embed(file, options, signal);
     const result = await showTune(run, output);
-    if (result.activations === null) output.line('every linear has its correction; nothing was written');
+    if (result.activations === null) output.line('every linear already has its correction; nothing was written');
     else output.line(`activations: ${result.activations} (${size(result.bytes)}), in ${duration(result.seconds)}`);
     output.line(`${count(result.rows.train)} rows to fit, ${count(result.rows.validation)} to choose by`);
     output.event(result);
@@ -59,14 +59,14 @@ async function isZip(path: string): Promise<boolean> {
 
 export const solveCommand = command({
   name: 'solve',
-  summary: 'Pipeline, step 2: ridge regression and SVD, from activations to low-rank factors as .npy.',
+  summary: 'Pipeline, step 2: turns activations into low-rank factors (.npy) by ridge regression and SVD.',
   usage: 'E.npz --out DIR [options]',
   options: { ...solveOptions, ...jsonOption },
   positionals: [1, 1],
   more: [
-    'Layers are solved from the first adapted one upwards, while the model walks along with the corrections found so far.',
-    'A file of one step (`loam embed --with`) is solved by itself, and its factors are added to DIR.',
-    'DIR/factors.json names each linear with its rank, lambda and explained variance. See docs/pipeline.md.',
+    'Layers are solved from the first adapted one upwards, each with the corrections found below it applied.',
+    'A file for one step (`loam embed --with`) is solved on its own, and its factors are added to DIR.',
+    'DIR/factors.json lists each linear with its rank, lambda and explained variance. See docs/pipeline.md.',
   ].join('\n'),
   async run({ options, positionals, output, signal }) {
     const result = await showTune(solve(positionals[0]!, options, signal), output);
@@ -86,14 +86,14 @@ export const solveCommand = command({
 
 export const packCommand = command({
   name: 'pack',
-  summary: 'Pipeline, step 3: factors, as .npy, to an adapter for llama.cpp and for PEFT.',
+  summary: 'Pipeline, step 3: turns factors (.npy) into an adapter for llama.cpp and for PEFT.',
   usage: 'DIR --out A.gguf [options]',
   options: { ...packOptions, ...jsonOption },
   positionals: [1, 1],
   more: [
     'DIR is what `loam solve` wrote, or your own: factors.json with {"linears": [{"layer": 15, "module": "ffn_down"}, ...]} and for',
     'each of them blk.15.ffn_down.a.npy [rank, inputs] and blk.15.ffn_down.b.npy [outputs, rank]. See docs/pipeline.md.',
-    'Nothing is measured: `loam eval DATA --adapter A.gguf` does that.',
+    'pack measures nothing; `loam eval DATA --adapter A.gguf` does.',
   ].join('\n'),
   async run({ options, positionals, output, signal }) {
     const result = await showTune(pack(positionals[0]!, options, signal), output);

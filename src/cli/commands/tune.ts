@@ -19,7 +19,7 @@ export const tuneCommand = command({
       default: undefined,
       value: 'NAME',
       sentence:
-        'Keeps the adapter in the vault, encrypted, as the next version of NAME; a file only if --out names one.',
+        'Keeps the adapter in the vault, encrypted, as the next version of NAME; writes a file only if --out names one.',
     },
     ...vaultOptions,
     ...jsonOption,
@@ -28,7 +28,7 @@ export const tuneCommand = command({
   more: [
     'DATA holds examples as JSON, JSONL or CSV: instruction/input/output, chat messages, ShareGPT, or',
     'question and answer pairs. Try `loam data DATA` to see what the model will learn from it.',
-    'vault:NAME is a data set or an adapter in the vault: as DATA, and for --heldout, --start and --teacher.',
+    'DATA, --heldout, --start and --teacher also accept vault:NAME, a data set or an adapter in the vault.',
     '',
     'Example: loam tune my-examples.json --out me.gguf && loam chat --adapter me.gguf',
   ].join('\n'),
@@ -62,16 +62,16 @@ function quoted(argument: string): string {
 
 export const skillCommand = command({
   name: 'skill',
-  summary: 'Trains a general skill adapter from instructions of all kinds, for `tune` to build on.',
+  summary: 'Trains a general skill adapter on instructions of all kinds, for `tune` to build on.',
   usage: 'DATA [options]',
   options: { ...skillOptions, ...jsonOption },
   positionals: [1, 1],
   more: [
     'DATA holds general instructions with good answers, such as Stanford Alpaca (52,000 records): a thousand take minutes on a',
-    'laptop. The adapter is one like any other. Then:',
+    'laptop. The result is an ordinary adapter. Then:',
     '',
-    '  loam tune my-examples.json --teacher skill-lora.gguf     ridge learns from a teacher that wears it',
-    '  loam tune my-examples.json --start skill-lora.gguf       training by gradients begins with it',
+    '  loam tune my-examples.json --teacher skill-lora.gguf     ridge learns from a teacher with this adapter',
+    '  loam tune my-examples.json --start skill-lora.gguf       training by gradients starts from it',
   ].join('\n'),
   async run({ options, positionals, output, signal }) {
     const result = await showTune(tune(positionals[0]!, skillRun(options), signal), output);

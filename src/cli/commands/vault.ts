@@ -10,14 +10,14 @@ import { openVault, yesOption } from '../vault.js';
 
 const destroyVerb = command({
   name: 'destroy',
-  summary: 'deletes everything in the vault, its keys first; needs no passphrase',
+  summary: 'deletes everything in the vault, the keys first; needs no passphrase',
   usage: '[--yes]',
   options: { ...yesOption, ...jsonOption },
   positionals: [0, 0],
   async run({ options, output, signal }) {
     const existed = Vault.state(loamHome()) !== 'absent';
     await confirm(
-      'every data set, adapter and document in the vault will be gone for good',
+      'every data set, adapter and document in the vault will be gone forever',
       'delete everything',
       options.yes,
       signal,
@@ -33,7 +33,7 @@ const MIN_LENGTH = 8;
 
 const passphraseVerb = command({
   name: 'passphrase',
-  summary: 'sets, changes or (--remove) takes away the passphrase',
+  summary: 'sets or changes the passphrase; --remove removes it',
   usage: '[--remove]',
   options: {
     newFile: {
@@ -42,20 +42,20 @@ const passphraseVerb = command({
       value: 'FILE',
       sentence: 'File whose first line is the new passphrase.',
     },
-    remove: { kind: 'flag', default: false, sentence: 'Takes the passphrase away: the key then lies in a file.' },
+    remove: { kind: 'flag', default: false, sentence: 'Removes the passphrase: the key is then kept in a file.' },
     ...vaultOptions,
     ...jsonOption,
   },
   positionals: [0, 0],
-  more: 'The new one is asked for on the terminal, or read from --new-file or LOAM_NEW_PASSPHRASE. There is no way around a lost one.',
+  more: 'The new passphrase is asked for on the terminal, or read from --new-file or LOAM_NEW_PASSPHRASE. A lost one cannot be recovered.',
   async run({ options, output }) {
     await using vault = await openVault(options, output);
     const next = options.remove ? undefined : await newPassphrase(options.newFile);
     await vault.changePassphrase(next);
     output.line(
       next === undefined
-        ? 'the vault has no passphrase any more: its key lies in a file that only you can read'
-        : 'the passphrase is set; without it nobody can read the vault, you neither',
+        ? 'the vault no longer has a passphrase: its key is in a file that only you can read'
+        : 'the passphrase is set; without it nobody can read the vault, not even you',
     );
     output.event({ type: 'result', state: next === undefined ? 'open' : 'passphrase' });
   },
@@ -80,10 +80,10 @@ async function newPassphrase(file: string | undefined): Promise<string> {
 
 const statusVerb = command({
   name: 'status',
-  summary: 'what is in the vault, and whether it is whole',
+  summary: 'shows what is in the vault and whether it is intact',
   usage: '[--check]',
   options: {
-    check: { kind: 'flag', default: false, sentence: 'Reads every content and names what is damaged.' },
+    check: { kind: 'flag', default: false, sentence: 'Reads everything and lists what is damaged.' },
     ...vaultOptions,
     ...jsonOption,
   },
@@ -91,7 +91,7 @@ const statusVerb = command({
   async run({ options, output }) {
     const where = vaultFolder(loamHome());
     if (Vault.state(loamHome()) === 'absent') {
-      output.line('there is no vault yet; loam data add FILE and loam tune DATA --keep NAME make one');
+      output.line('there is no vault yet; loam data add FILE or loam tune DATA --keep NAME makes one');
       output.event({ type: 'result', state: 'absent', path: where });
       return;
     }
@@ -99,7 +99,7 @@ const statusVerb = command({
     const storage = vault.storage();
     const adapters = vault.adapters.list();
     const versions = adapters.reduce((sum, { versions: own }) => sum + own.length, 0);
-    output.line(`${where}: ${vault.locked ? 'locked with a passphrase' : 'its key lies in a file beside it'}`);
+    output.line(`${where}: ${vault.locked ? 'locked with a passphrase' : 'its key is in a file beside it'}`);
     output.line(`  data sets  ${count(vault.datasets.list().length)}, ${bytes(storage.byKind.datasets)}`);
     output.line(
       `  adapters   ${count(adapters.length)} with ${count(versions)} versions, ${bytes(storage.byKind.adapters)}`,
@@ -127,7 +127,7 @@ const statusVerb = command({
 
 export const vaultCommand = commandGroup({
   name: 'vault',
-  summary: 'The encrypted store of your data sets and adapters: what is in it, its passphrase, its end.',
+  summary: 'Shows, protects or destroys the encrypted store of your data sets and adapters.',
   verbs: [statusVerb, passphraseVerb, destroyVerb],
-  more: 'Without a passphrase the key lies in a file that only you can read: see docs/vault.md for what that protects.',
+  more: 'Without a passphrase the key is in a file that only you can read; docs/vault.md says what that protects against.',
 });

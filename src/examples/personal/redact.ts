@@ -1,8 +1,10 @@
-import { LoamError } from '../../base/errors.js';
+import { resolve } from 'node:path';
+import { LoamError, UsageError } from '../../base/errors.js';
+import { requireWritable, writeFileAtomic } from '../../base/io.js';
 import type { Dataset, Example, NamedBytes } from '../example.js';
 import { loadDataset, openRecords } from '../loadDataset.js';
 import { Pace, readSource } from '../source.js';
-import { type Finding, placeholder, type Span, valueKey } from './finding.js';
+import { type Finding, type FindingKind, findingKinds, placeholder, type Span, valueKey } from './finding.js';
 import { findInText, findPersonal, withoutOverlaps } from './findPersonal.js';
 
 /**
@@ -167,4 +169,37 @@ export async function redactDataset(
     });
   }
   return { bytes, findings, replaced: replacer.replaced, leftOut, dataset };
+}
+
+/** Kinds that `findPersonal` looks for; passages are found only for a probe. */
+export const searchedKinds = findingKinds.filter((kind) => kind !== 'phrase');
+
+/** "all", or some of the kinds with commas between. Throws UsageError. */
+export function parseKinds(list: string, where: string): ReadonlySet<FindingKind> {
+  const kinds = list === 'all' ? searchedKinds : list.split(',').map((kind) => kind.trim());
+  const unknown = kinds.find((kind) => !(searchedKinds as readonly string[]).includes(kind));
+  if (unknown !== undefined) {
+    const expected = `all, or some of ${searchedKinds.join(',')}`;
+    throw new UsageError({ found: `"${unknown}"`, expected, where, fix: 'see --help' });
+  }
+  return new Set(kinds as FindingKind[]);
+}
+
+/** Writes a redacted copy of examples to another file. Throws UsageError for the file of the examples itself. */
+export async function redactFile(
+  data: string | NamedBytes,
+  out: string,
+  { kinds, signal }: { kinds: ReadonlySet<FindingKind>; signal?: AbortSignal },
+): Promise<RedactedDataset> {
+  if (typeof data === 'string' && resolve(data) === resolve(out)) {
+    throw new UsageError({
+      found: '--out is the file of examples itself',
+      expected: 'another file',
+      fix: 'choose another name: the original is what you compare the copy with',
+    });
+  }
+  await requireWritable(out);
+  const result = await redactDataset(data, { takes: ({ kind }) => kinds.has(kind), signal });
+  await writeFileAtomic(out, result.bytes);
+  return result;
 }

@@ -3,10 +3,13 @@ import { StoppedError, throwIfStopped } from '../../base/errors.js';
 import { Run } from '../../base/events.js';
 import { sharedLength } from '../../base/format.js';
 import { Random } from '../../base/random.js';
-import type { Example } from '../../examples/example.js';
+import type { Dataset, Example, NamedBytes } from '../../examples/example.js';
+import { loadDataset } from '../../examples/loadDataset.js';
 import { type Finding, flatten, valuePattern } from '../../examples/personal/finding.js';
+import { findPersonal } from '../../examples/personal/findPersonal.js';
 import { Pace } from '../../examples/source.js';
-import { randomAlternative } from './alternatives.js';
+import { resolveModel } from '../../models/listModels.js';
+import { randomAlternative, rarePhrases } from './alternatives.js';
 import { exposure, isFavoured, maxProbeTokens, ProbeModel, type Scored } from './ProbeModel.js';
 import type { Exposure, MemorisedReport, ProbedFinding, ProbeEvent, Verdict, Way } from './report.js';
 
@@ -243,6 +246,35 @@ export function probeMemorised(
   signal?: AbortSignal,
 ): Run<ProbeEvent, MemorisedReport> {
   return new Run((emit, inner) => probe(input, options, emit, inner), signal);
+}
+
+/** What `probeData` searches, and which adapter it asks. */
+export interface ProbeRequest {
+  /** What the adapter has learnt from. */
+  data: readonly (string | NamedBytes)[];
+  /** A name from the catalogue or the path of a GGUF file. */
+  model: string;
+  adapter: { name: string; path: string };
+  /** So many rare passages of the answers are asked for besides. */
+  phrases?: number;
+}
+
+/** Finds the private details of data sets, then does what `probeMemorised` does. */
+export function probeData(
+  { data, model, adapter, phrases = 0 }: ProbeRequest,
+  options: ProbeOptions,
+  signal?: AbortSignal,
+): Run<ProbeEvent, MemorisedReport> {
+  return new Run(async (emit, inner) => {
+    const { path: modelPath } = await resolveModel(model);
+    const sets: Dataset[] = [];
+    for (const one of data) sets.push(await loadDataset(one, { signal: inner }));
+    const examples = sets.flatMap((set) => set.examples);
+    const findings = await findPersonal(examples, { signal: inner });
+    if (phrases > 0) findings.push(...(await rarePhrases(examples, phrases, { signal: inner })));
+    const names = { base: model, adapter: adapter.name, dataset: sets.length === 1 ? sets[0]!.sha256 : undefined };
+    return await probe({ modelPath, adapterPath: adapter.path, examples, findings, ...names }, options, emit, inner);
+  }, signal);
 }
 
 async function probe(

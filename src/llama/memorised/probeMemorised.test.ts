@@ -172,6 +172,9 @@ describe('probing', () => {
     assert.equal(jsonLines(run).filter(({ type }) => type === 'probed').length, report.findings);
     for (const { value } of secrets) assert.ok(!(run.stdout + run.stderr).includes(value));
     const refused = await desk.run(['probe', data, '--model', model]);
-    assert.deepEqual([refused.code, /no --adapter, expected the adapter to ask/.test(refused.stderr)], [2, true]);
+    assert.deepEqual(
+      [refused.code, /no --adapter, expected loam probe DATA --adapter ADAPTER/.test(refused.stderr)],
+      [2, true],
+    );
   });
 });

@@ -2,11 +2,7 @@ import { writeFileSync } from 'node:fs';
 import { StoppedError } from '../../base/errors.js';
 import { lowerPriority, packError, unpackError } from '../../base/process.js';
 import { type MemoryFile, memoryFile } from '../../engine/memory.js';
-import type { Example } from '../../examples/example.js';
-import { loadDataset } from '../../examples/loadDataset.js';
-import { findPersonal } from '../../examples/personal/findPersonal.js';
-import { probeMemorised } from '../../llama/memorised/probe.js';
-import { resolveModel } from '../../models/listModels.js';
+import { probeData } from '../../llama/memorised/probe.js';
 import { quoteRun } from '../../train/price.js';
 import { tune } from '../../train/tune.js';
 import type { FromTuner, ProbeTask, ToTuner, TuneTask } from './TuneProcess.js';
@@ -63,13 +59,9 @@ async function work(run: () => Promise<void>): Promise<void> {
 }
 
 async function probe({ model, adapter, name, data, seconds }: ProbeTask): Promise<void> {
-  const { path } = await resolveModel(model);
-  const examples: Example[] = [];
-  for (const one of data) examples.push(...(await loadDataset(one, { signal: controller.signal })).examples);
-  const findings = await findPersonal(examples, { signal: controller.signal });
   await using file = await memoryFile(adapter);
-  const input = { modelPath: path, adapterPath: file.path, examples, findings, base: model, adapter: name };
-  const probing = probeMemorised(input, { budget: seconds }, controller.signal);
+  const request = { data, model, adapter: { name, path: file.path } };
+  const probing = probeData(request, { budget: seconds }, controller.signal);
   for await (const event of probing) if (event.type === 'probing') void send(event);
   await send({ type: 'probed', report: await probing.result });
 }

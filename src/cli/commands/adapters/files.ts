@@ -54,14 +54,14 @@ function watch(label: string, output: Output, signal: AbortSignal) {
 export const convertVerb = command({
   name: 'convert',
   usage: 'IN --out OUT [--model MODEL]',
-  summary: 'LoRA GGUF to a folder for PEFT, or back; factors keep their bits',
+  summary: 'converts LoRA GGUF to a folder for PEFT, or back; factors keep their bits',
   options: fileOptions,
   positionals: [1, 1],
   async run({ options, positionals, output, usage }) {
     const out = required(options.out, '--out', usage);
     const { format, modules, notes } = await convertAdapter(positionals[0]!, { model: options.model, out });
     showNotes(notes, output);
-    output.line(`${out}: ${count(modules)} modules, ${format === 'gguf' ? 'LoRA GGUF' : 'an adapter of PEFT'}`);
+    output.line(`${out}: ${count(modules)} modules, ${format === 'gguf' ? 'LoRA GGUF' : 'a PEFT adapter'}`);
     output.event({ type: 'result', adapter: out, format, modules });
   },
 });
@@ -69,7 +69,7 @@ export const convertVerb = command({
 export const combineVerb = command({
   name: 'combine',
   usage: 'A[:WEIGHT] B[:WEIGHT] ... --out OUT [--rank N]',
-  summary: 'weighted sum, cut to a rank by SVD; one alone is scaled',
+  summary: 'adds adapters with weights and cuts the sum to a rank by SVD; scales a single one',
   options: { ...fileOptions, ...rankOption },
   positionals: [1, 100],
   async run({ options: { model, rank, ...options }, positionals, output, signal, usage }) {
@@ -88,7 +88,7 @@ export const combineVerb = command({
 export const shrinkVerb = command({
   name: 'shrink',
   usage: 'IN --out OUT (--rank N | --energy SHARE)',
-  summary: 'a lower rank by SVD, and what that loses',
+  summary: 'lowers the rank by SVD and shows what that loses',
   options: {
     ...fileOptions,
     ...rankOption,
@@ -98,7 +98,7 @@ export const shrinkVerb = command({
       max: 1,
       default: undefined,
       value: 'SHARE',
-      sentence: 'Share of the squared norm of each correction to keep, such as 0.99; ranks then differ.',
+      sentence: 'Share of the squared norm to keep of each correction, such as 0.99; ranks then differ.',
     },
   },
   positionals: [1, 1],
@@ -119,14 +119,14 @@ export const shrinkVerb = command({
 export const mergeVerb = command({
   name: 'merge',
   usage: 'ADAPTER --model MODEL --out OUT [--type TYPE]',
-  summary: 'the base model with the adapter in its weights',
+  summary: 'merges an adapter into the weights of its base model',
   options: {
     ...fileOptions,
     type: {
       kind: 'choice',
       choices: ['own', 'f32', 'f16', 'bf16', 'q8_0', 'q6_k', 'q5_k', 'q5_1', 'q5_0', 'q4_k', 'q4_1', 'q4_0'],
       default: 'own',
-      sentence: 'Type of the matrices that change (GGUF); own keeps the type of each.',
+      sentence: 'Type of the matrices that change (GGUF); own keeps the type each one has.',
     },
   },
   positionals: [1, 1],

@@ -17,7 +17,7 @@ import { openVault, vaultVerb, yesOption } from '../../vault.js';
 
 export const listVerb = vaultVerb({
   name: 'list',
-  summary: 'names, base models, versions',
+  summary: 'lists names, base models and versions',
   usage: '',
   positionals: [0, 0],
   async run(vault, { output }) {
@@ -39,7 +39,7 @@ export const listVerb = vaultVerb({
 
 export const showVerb = vaultVerb({
   name: 'show',
-  summary: 'its versions, and what each was made of',
+  summary: 'shows its versions and what each was made from',
   usage: 'NAME[@N]',
   positionals: [1, 1],
   async run(vault, { positionals, output }) {
@@ -47,7 +47,7 @@ export const showVerb = vaultVerb({
     output.line(`${adapter.name}, for ${adapter.model.name}`);
     const shown = explicit && version ? [version] : adapter.versions;
     for (const one of shown) showVersion(vault, one, one.id === adapter.active, output);
-    if (adapter.active === null) output.line('in use: the bare base model');
+    if (adapter.active === null) output.line('in use: the base model alone');
     output.event({ type: 'result', adapter, ...(explicit && { version }) });
   },
 });
@@ -70,19 +70,19 @@ function showVersion(vault: Vault, version: AdapterVersion, inUse: boolean, outp
       .list()
       .flatMap(({ name, versions }) => versions.map((other) => ({ name, ...other })))
       .find(({ id }) => id === lineage.parent);
-    output.line(`      began with ${parent ? `${parent.name}@${parent.number}` : 'a version that is deleted'}`);
+    output.line(`      started from ${parent ? `${parent.name}@${parent.number}` : 'a version that has been deleted'}`);
   }
   const nll = lineage.metrics?.nll as { base?: unknown; adapted?: unknown } | undefined;
   if (typeof nll?.base === 'number' && typeof nll.adapted === 'number') {
-    output.line(`      NLL ${nll.adapted.toFixed(3)}, of the base model ${nll.base.toFixed(3)}`);
+    output.line(`      NLL ${nll.adapted.toFixed(3)}; base model ${nll.base.toFixed(3)}`);
   } else if (lineage.metrics?.stopped === true) {
-    output.line('      of a stopped run, not measured');
+    output.line('      from a stopped run, not measured');
   }
 }
 
 export const useVerb = vaultVerb({
   name: 'use',
-  summary: 'chooses the version in use; NAME@base is the bare base model',
+  summary: 'chooses the version in use; NAME@base is the base model alone',
   usage: 'NAME@N',
   positionals: [1, 1],
   async run(vault, { positionals, output }) {
@@ -93,7 +93,7 @@ export const useVerb = vaultVerb({
     }
     await vault.adapters.use(adapter.id, version?.id ?? null);
     output.line(
-      version ? `${adapter.name}@${version.number} is in use` : `${adapter.name}: the bare base model is in use`,
+      version ? `${adapter.name}@${version.number} is in use` : `${adapter.name}: the base model alone is in use`,
     );
     output.event({ type: 'result', adapter: adapter.id, active: version?.id ?? null, number: version?.number ?? null });
   },
@@ -101,29 +101,31 @@ export const useVerb = vaultVerb({
 
 export const rollbackVerb = vaultVerb({
   name: 'rollback',
-  summary: 'goes back to the version before, or to NAME@N or NAME@base',
+  summary: 'goes back to the previous version, or to NAME@N or NAME@base',
   usage: 'NAME[@N]',
   positionals: [1, 1],
-  more: 'Nothing is lost by it: loam adapters use NAME@N goes forward again.',
+  more: 'Nothing is lost: loam adapters use NAME@N goes forward again.',
   async run(vault, { positionals, output }) {
     const found = findVersion(vault, positionals[0]!);
     const { adapter } = found;
     const version = found.explicit ? found.version : versionBefore(adapter);
     await vault.adapters.use(adapter.id, version?.id ?? null);
-    output.line(version ? `back to ${adapter.name}@${version.number}` : `${adapter.name}: back to the bare base model`);
+    output.line(
+      version ? `back to ${adapter.name}@${version.number}` : `${adapter.name}: back to the base model alone`,
+    );
     output.event({ type: 'result', adapter: adapter.id, active: version?.id ?? null, number: version?.number ?? null });
   },
 });
 
 export const noteVerb = vaultVerb({
   name: 'note',
-  summary: 'writes a note to a version',
+  summary: 'adds a note to a version',
   usage: 'NAME[@N] TEXT',
   positionals: [2, 2],
   async run(vault, { positionals, output }) {
     const { adapter, version } = requireVersion(vault, positionals[0]!);
     const noted = await vault.adapters.note(version.id, positionals[1]!);
-    output.line(`noted beside ${adapter.name}@${version.number}`);
+    output.line(`noted on ${adapter.name}@${version.number}`);
     output.event({ type: 'result', version: noted });
   },
 });
@@ -154,21 +156,21 @@ export const exportVerb = vaultVerb({
 
 export const importVerb = command({
   name: 'import',
-  summary: 'takes the file of an adapter (GGUF) into the vault',
+  summary: 'adds an adapter file (GGUF) to the vault',
   usage: 'FILE [--name NAME] [--model MODEL]',
   options: {
     name: {
       kind: 'text',
       default: undefined,
       value: 'NAME',
-      sentence: 'Adapter to add a version to, or a new name (default: from the file).',
+      sentence: 'Adapter to add a version to, or a new name (default: the name of the file).',
     },
     model: runOptions.model,
     ...vaultOptions,
     ...jsonOption,
   },
   positionals: [1, 1],
-  more: 'It is checked against the base model first. The file stays where it is: delete it if it is private.',
+  more: 'It is checked against the base model first. The file itself stays where it is: delete it if it is private.',
   async run({ options, positionals, output, signal }) {
     const file = positionals[0]!;
     const source = { ...(await resolveModel(options.model)), called: options.model };
@@ -192,15 +194,15 @@ export const deleteVerb = vaultVerb({
   async run(vault, { options, positionals, output, signal }) {
     const { adapter, version, explicit } = findVersion(vault, positionals[0]!);
     if (explicit && !version)
-      throw new UsageError({ found: 'the bare base model', expected: 'an adapter or a version' });
+      throw new UsageError({ found: 'the base model alone', expected: 'an adapter or a version' });
     const what = explicit
       ? `${adapter.name}@${version!.number}`
       : `${adapter.name} with ${adapter.versions.length} versions`;
-    await confirm(`${what} will be gone for good`, 'yes', options.yes, signal);
+    await confirm(`${what} will be gone forever`, 'yes', options.yes, signal);
     if (explicit) await vault.adapters.deleteVersion(version!.id);
     else await vault.adapters.delete(adapter.id);
     output.line(`deleted ${what}`);
-    if (explicit && version!.id === adapter.active) output.line('it was in use: the bare base model is now');
+    if (explicit && version!.id === adapter.active) output.line('it was in use: the base model alone is now');
     output.event({ type: 'result', deleted: explicit ? [version!.id] : adapter.versions.map(({ id }) => id) });
   },
 });
