@@ -10,7 +10,7 @@ import { LoamError } from '../base/errors.js';
 
 export interface AppFile {
   body: Buffer;
-  /** The same, compressed; absent where that saves nothing. */
+  /** The same, compressed; absent if that saves nothing. */
   gzip?: Buffer;
   type: string;
   etag: string;
@@ -39,7 +39,7 @@ const styles = [
   'adapters.css',
 ];
 
-/** Every file of the page by the path of its address. Errors: LoamError where the build is incomplete. */
+/** Every file of the page, by the path of its address. Throws LoamError if the build is incomplete. */
 export async function appFiles(): Promise<ReadonlyMap<string, AppFile>> {
   const texts = new Map<string, string>();
   await addModule(join(here, 'page', 'main.js'), texts);
@@ -113,7 +113,7 @@ async function appFile(path: string, body: Buffer): Promise<AppFile> {
     ...(packed.length < body.length && { gzip: packed }),
     type,
     etag: `"${createHash('sha256').update(body).digest('base64url').slice(0, 22)}"`,
-    // Always asked for anew, and answered 304: after an update no page is made of two versions.
+    // Always revalidated, and answered 304: after an update no page mixes two versions.
     cacheControl: 'no-cache',
   };
 }

@@ -185,7 +185,7 @@ describe('the page in a browser', { skip: skipBrowser }, () => {
     await button('Send').click();
     const answer = page.locator('.message.assistant .prose').first();
     await answer.filter({ hasText: /.{12}/ }).waitFor({ timeout: tuning });
-    // It may have come to its end meanwhile.
+    // It may have finished by now.
     await phone.pressIfThere(button('Stop the answer'));
     await page.locator('.message.assistant .feedback').waitFor({ timeout: tuning });
     const said = (await answer.textContent()) ?? '';

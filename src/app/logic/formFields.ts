@@ -7,14 +7,14 @@ export interface FormField {
   name: string;
   label: string;
   option: Option;
-  /** How the default reads, for the placeholder: "64"; "automatic" where the run decides. */
+  /** The default as shown in an empty field: "64", or "automatic" if the run decides. */
   fallback: string;
 }
 
 /** Those that the page shows first, in this order; the others follow as declared. */
 const first = ['method', 'rank', 'alpha', 'batch', 'epochs', 'layers', 'budget'];
 
-/** Where the name, as words, is no good label. */
+/** For names that make poor labels. */
 const labels: Readonly<Record<string, string>> = {
   batch: 'Batch size',
   budget: 'Time budget',

@@ -7,11 +7,11 @@ import { logLine } from './words.js';
 export interface RunView {
   job: Job;
   log: { at: number; text: string }[];
-  /** Number of the last event, for the stream to go on from. */
+  /** Number of the last event, from which the stream continues. */
   lastId: number;
 }
 
-/** Lines of the log that are kept: a run of hours would else fill the phone's memory. */
+/** Lines of the log that are kept: otherwise a run of hours would fill the phone's memory. */
 const LOG_LINES = 400;
 
 export function openRun(job: Job): RunView {

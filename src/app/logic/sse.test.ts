@@ -46,7 +46,7 @@ it('an id holds for the events after it, a type for one event', () => {
   const [first, second] = parse('id: e-1\nevent: step\ndata: a\n\ndata: b\n\n');
   assert.deepEqual([first!.id, first!.event], ['e-1', 'step']);
   assert.deepEqual([second!.id, second!.event], ['e-1', 'message']);
-  // An event of this moment only: going on after it is going on after the one before.
+  // An event of this moment only: to continue after it is to continue after the one before.
   assert.deepEqual([first!.own, second!.own], [true, false]);
 });
 

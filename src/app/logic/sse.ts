@@ -61,8 +61,8 @@ export class SseParser {
 const LONGEST = 10_000;
 
 /**
- * Milliseconds to wait before attempt number `attempt` (from 1) to reach the server again: doubled each time, half of it by chance, so
- * that several pages do not ask at one moment.
+ * Milliseconds to wait before attempt number `attempt` (from 1) to reach the server again: doubled each time, half of it random, so that
+ * several pages do not ask at the same moment.
  */
 export function retryDelay(attempt: number, random = Math.random()): number {
   const full = Math.min(LONGEST, 500 * 2 ** Math.max(0, attempt - 1));

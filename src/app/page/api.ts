@@ -2,7 +2,7 @@ import type { DatasetInfo } from '../../serve/contract/datasets.js';
 import type { ApiErrorCode, ApiFault, ErrorBody } from '../../serve/contract/errors.js';
 import { keep, readKept } from './browser.js';
 
-/** Calls of the server's API: the token that opens it, requests, refusals, files sent and saved. */
+/** Calls to the server's API: the token that opens it, requests, refusals, uploads and downloads. */
 
 /**
  * The token that the server printed. It comes in the link's fragment, which browsers send to no server, and is kept for this origin so
@@ -48,7 +48,7 @@ export function isAbort(error: unknown): boolean {
   return error instanceof DOMException && error.name === 'AbortError';
 }
 
-/** Who wants to know how the last request went: the banner that says the server is gone. */
+/** Told how the last request went; the banner that says the server is gone listens. */
 const listeners = new Set<(reached: boolean, status: number) => void>();
 
 export function onReach(listener: (reached: boolean, status: number) => void): () => void {
@@ -109,7 +109,7 @@ function refused(status: number, answer: Partial<ErrorBody> | null): ApiError {
   return new ApiError(status, answer?.error ?? {});
 }
 
-/** Sends bytes as they are, with progress, which fetch cannot tell. `onProgress` gets a share from 0 to 1. */
+/** Sends bytes as they are, with progress, which fetch cannot report. `onProgress` gets a share from 0 to 1. */
 export function upload<T>(
   path: string,
   file: Blob,
@@ -149,10 +149,10 @@ export async function download(path: string, fallback: string): Promise<void> {
   setTimeout(() => URL.revokeObjectURL(url), 60_000);
 }
 
-/** Tries at another name before the person is asked. */
+/** Names that are tried before giving up. */
 const TRIES = 20;
 
-/** Stores bytes as a data set; where the name is taken, as "Name 2", "Name 3". */
+/** Stores bytes as a data set; if the name is taken, as "Name 2", "Name 3". */
 export async function addDataset(
   name: string,
   bytes: Blob,

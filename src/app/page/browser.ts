@@ -46,7 +46,7 @@ export function replace(...parts: string[]): void {
   location.replace(href(...parts));
 }
 
-/** What is kept for this origin under a name. Storage may be switched off: then nothing is. */
+/** What is kept for this origin under a name; nothing if storage is switched off. */
 export function readKept(name: string): string | null {
   try {
     return localStorage.getItem(name);
@@ -84,7 +84,7 @@ export function applyTheme(theme: Theme = getTheme()): void {
   else document.documentElement.dataset.theme = theme;
 }
 
-/** Words for those who listen to the page: said by the live region that the app holds, whatever is on screen. */
+/** Words for screen readers, spoken by the app's live region whatever is on screen. */
 const listeners = new Set<(text: string) => void>();
 
 export function onAnnounce(listener: (text: string) => void): () => void {
@@ -118,6 +118,6 @@ export function registerWorker(onUpdate: () => void): void {
   };
   const { trustedTypes } = globalThis as { trustedTypes?: TrustedTypes };
   const url = trustedTypes?.createPolicy('loam-worker', { createScriptURL }).createScriptURL(path) ?? path;
-  // Where it is refused (a private window), the page works as before, only not without its server.
+  // If it is refused (a private window), the page works, only not without its server.
   serviceWorker.register(url as string, { updateViaCache: 'none' }).catch(() => {});
 }

@@ -57,7 +57,7 @@ function App() {
   );
 }
 
-/** Another place is another screen, with its own state; the conversation of a chat is not. */
+/** Another place is another screen with its own state, except that the chat stays when its conversation changes. */
 function keyOf({ screen, path }: Place): string {
   return screen === 'chat' ? screen : [screen, ...path].join('/');
 }

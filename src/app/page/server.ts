@@ -18,7 +18,7 @@ const everything: readonly Changed[] = ['datasets', 'adapters', 'models', 'conve
 
 const changeListeners = new Set<(what: Changed) => void>();
 
-/** Lets every screen that shows one of these load it anew; without a word, everything. */
+/** Makes every screen that shows one of these reload it; without arguments, everything. */
 export function tellChanged(...what: Changed[]): void {
   for (const one of what.length > 0 ? what : everything) for (const listener of changeListeners) listener(one);
 }
@@ -44,7 +44,7 @@ export function useServer(): Server {
 /** Milliseconds between looks at a server that is gone. */
 const LOOK = 3_000;
 
-/** Follows the server; to be called once, by the app itself. */
+/** Follows the server. Called once, by the app itself. */
 export function useFollowedServer(): Server {
   const [status, setStatus] = useState<Status>();
   const [refused, setRefused] = useState(false);
@@ -69,12 +69,12 @@ export function useFollowedServer(): Server {
     return onReach((ok, code) => {
       setReached(ok);
       if (code === 401) setRefused(true);
-      // Locked by another browser, or the server was started again.
+      // Locked by another browser, or the server was restarted.
       if (code === 423) setStatus((old) => (old ? { ...old, vault: 'locked' } : old));
     });
   }, []);
 
-  // Gone: look again and again, and when it is back let every screen load anew.
+  // Gone: keep looking, and when it is back let every screen reload.
   useEffect(() => {
     if (reached) return;
     const look = () => {
@@ -103,7 +103,7 @@ export function useFollowedServer(): Server {
             void reload();
           }
         } else if (event.type === 'job') {
-          // One comes with every step of a run; what lists show of a job changes with its state only.
+          // One comes with every step of a run, but what lists show of a job changes only with its state.
           const next = event.job;
           if (latest.id === next.id && latest.state === next.state) return;
           latest = next;
@@ -131,7 +131,7 @@ export interface Resource<T> {
   set: (data: T) => void;
 }
 
-/** Loads something from the server, and again whenever `what` changes there. The last answer stays in sight while a new one is awaited. */
+/** Loads something from the server, and reloads it whenever `what` changes there. The last answer stays in sight meanwhile. */
 export function useResource<T>(
   load: ((signal: AbortSignal) => Promise<T>) | undefined,
   what: readonly Changed[] = [],
@@ -183,7 +183,7 @@ export function useAnswer<T>(path: string, what: readonly Changed[] = []): Resou
   return useResource((signal) => call<T>('GET', path, { signal }), what, [path]);
 }
 
-/** What the server has lists of; each is called in the answer as in the address. */
+/** What the server lists. Each has the same name in the answer as in the address. */
 interface Lists {
   adapters: Adapter;
   conversations: Conversation;
@@ -206,7 +206,7 @@ export interface Action {
   run: (work: () => Promise<void>) => Promise<boolean>;
 }
 
-/** Something that the person sets off, and which may fail. One that is aborted has not failed; of several the latest counts. */
+/** Something the person starts that may fail. An aborted one has not failed; of several, the latest counts. */
 export function useAction(): Action {
   const [busy, setBusy] = useState(false);
   const [error, setError] = useState<Error>();

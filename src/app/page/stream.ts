@@ -2,7 +2,7 @@ import type { ApiFault } from '../../serve/contract/errors.js';
 import { retryDelay, type SseEvent, SseParser } from '../logic/sse.js';
 import { ApiError, authorization, isAbort, request, requestInit, tellReach } from './api.js';
 
-/** Event streams of the server: one answer (chat, comparison), or one that is followed for as long as the page is looked at. */
+/** Event streams of the server: one answer (chat, comparison), or one that is followed while the page is in view. */
 
 const EVENT_STREAM = 'text/event-stream';
 
@@ -50,18 +50,18 @@ export async function* ask<T extends { type: string }>(
 interface Follower {
   /** `id` is 0 for an event of this moment only, which is not sent again. */
   onEvent: (id: number, data: unknown) => void;
-  /** Asked when the server ends the stream: whether that was its end and not a break. */
+  /** Asked when the server closes the stream: whether the job is over, or the stream only broke. */
   isOver?: () => boolean;
 }
 
-/** A stream from which nothing came for this long, in milliseconds, is dead, though the browser has not noticed. */
+/** A stream from which nothing came for this long, in milliseconds, is dead, even if the browser has not noticed. */
 const SILENCE = 45_000;
 /** Milliseconds: until something wakes the stream. */
 const LONG = 3_600_000;
 
 /**
- * Follows a stream until the function that it returns is called: connects again after a break, and goes on after the last event that
- * came. While the page is hidden it holds no connection: browsers allow six a server, for all their tabs together, and a phone's
+ * Follows a stream until the function that it returns is called: reconnects after a break and continues after the last event it
+ * received. While the page is hidden it holds no connection: browsers allow six a server, for all their tabs together, and a phone's
  * battery is small.
  */
 export function follow(path: string, follower: Follower): () => void {

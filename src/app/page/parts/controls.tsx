@@ -3,7 +3,7 @@ import { useId } from 'preact/hooks';
 import type { FormField } from '../../logic/formFields.js';
 import { Icon, type IconName } from './layout.js';
 
-/** What a person types, ticks, picks and presses, each with its label, its hint and, where a value does not fit, why. */
+/** What a person types, ticks, picks and presses: controls with a label, a hint and, if a value is not valid, the reason. */
 
 interface IconButtonProps extends ButtonHTMLAttributes {
   icon: IconName;
@@ -122,11 +122,11 @@ interface TextFieldProps
     > {
   value: string;
   onInput: (text: string) => void;
-  /** For several lines: how many are seen before there is text. */
+  /** For text of several lines: how many an empty field shows. */
   rows?: number;
   /** Names, numbers and the like: the browser completes and corrects nothing. */
   verbatim?: boolean;
-  /** Where there are several lines. */
+  /** Of a field with several lines. */
   control?: Ref<HTMLTextAreaElement>;
 }
 
@@ -156,7 +156,7 @@ interface SelectProps extends FieldProps {
   onChange: (value: string) => void;
   name?: string;
   options?: readonly { value: string; label: string }[];
-  /** Instead of `options`, where they stand in groups. */
+  /** Instead of `options`, if they come in groups. */
   children?: ComponentChildren;
 }
 

@@ -21,7 +21,7 @@ interface ChosenVersion {
   version: AdapterVersion;
 }
 
-/** Whom one can talk to: the one picked, else the version that is wanted, else the newest in use, else a base model. */
+/** Whom one can talk to; chosen is the one picked, else the wanted version, else the newest in use, else a base model. */
 export function useSpeakers(wanted?: string) {
   const pending = [useList('adapters'), useList('models')] as const;
   const [picked, pick] = useState<Speaker>();
@@ -48,13 +48,13 @@ export function versionsOf(adapters: readonly Adapter[]): ChosenVersion[] {
   return adapters.flatMap((adapter) => adapter.versions.map((version) => ({ adapter, version })));
 }
 
-/** With the name under which the server knows the base model of the adapter. */
+/** Under the name by which the server knows the adapter's base model. */
 export function speakerOf({ adapter, version }: ChosenVersion, models: readonly ModelEntry[]): Speaker {
   const model = models.find((one) => belongsTo(adapter, one))?.name ?? adapter.model.name;
   return { model, version: version.id };
 }
 
-/** An adapter names its base as the model file calls itself; what it must be is told by the hash. */
+/** An adapter names its base as the model file calls itself; which file it must be, the hash tells. */
 export function belongsTo({ model }: Adapter, { name, sha256 }: ModelEntry): boolean {
   return sha256 === null ? model.name === name : model.sha256 === sha256;
 }
@@ -101,7 +101,7 @@ export function SpeakerPicker({ label, speaker, adapters, models, withBase, onCh
   );
 }
 
-/** On phones the bar below has one entry for talking; the two ways of it are chosen here. */
+/** On phones the bar at the bottom has one entry for talking; this chooses between its two ways. */
 export function ChatTabs({ here }: { here: 'chat' | 'compare' }) {
   return (
     <nav class="tabs narrow-only" aria-label="Ways to talk">
@@ -118,7 +118,7 @@ export function ChatTabs({ here }: { here: 'chat' | 'compare' }) {
 interface FeedbackProps {
   prompt: string;
   answer: string;
-  /** Where an example would go by default. */
+  /** The data set that an example goes to by default. */
   dataset?: string;
 }
 

@@ -8,7 +8,7 @@ interface DialogProps {
   title: string;
   onClose: () => void;
   children: ComponentChildren;
-  /** Buttons, at the foot. */
+  /** Buttons at the foot. */
   actions?: ComponentChildren;
   wide?: boolean;
 }

@@ -184,7 +184,7 @@ function Row({ row, onOpen }: { row: ExampleRow | undefined; onOpen: () => void 
   );
 }
 
-/** The very text that the model reads, and which part of it counts. */
+/** The exact text that the model reads, and which part of it is learnt. */
 export function LearningPreview({ id, onClose }: { id: string; onClose: () => void }) {
   const preview = useAnswer<DatasetPreview>(`/api/datasets/${id}/preview`);
   const { data } = preview;

@@ -2,7 +2,7 @@ import type { ComponentChildren } from 'preact';
 import { useEffect, useRef, useState } from 'preact/hooks';
 import type { Resource } from '../server.js';
 
-/** What every screen is made of: icons, the frame, what stands where there is nothing yet, faults, progress, figures. */
+/** What every screen is made of: icons, the frame, empty lists, faults, progress, figures. */
 
 /** Line icons on a grid of 24, drawn here, so that no font or picture is fetched. */
 const paths = {
@@ -95,7 +95,7 @@ export function Page({ title, back, backLabel = 'Back', actions, children, wide,
   );
 }
 
-/** What stands where there is nothing yet: a bare layer of soil, a sentence, and the way on. */
+/** For a list that is still empty: a bare layer of soil, a sentence, and the next step. */
 export function Empty({ title, children, sprout }: { title: string; children: ComponentChildren; sprout?: boolean }) {
   return (
     <section class="empty">
@@ -141,7 +141,7 @@ export function Fault({ error, onRetry }: { error: Error | undefined; onRetry?: 
   );
 }
 
-/** Said only when it takes a while: on loopback most answers come before an eye could read it. */
+/** Shown only if it takes a while: on loopback most answers arrive before anyone could read it. */
 export function Loading({ what = 'Loading' }: { what?: string }) {
   const [late, setLate] = useState(false);
   useEffect(() => {
@@ -155,7 +155,7 @@ export function Loading({ what = 'Loading' }: { what?: string }) {
   );
 }
 
-/** What is being loaded from the server: that it takes a while, or why it failed. Nothing once it is here. */
+/** Stands in for what is being loaded: that it takes a while, or why it failed. Nothing once it has arrived. */
 export function Pending({ of, what }: { of: Pick<Resource<unknown>, 'data' | 'error' | 'reload'>[]; what?: string }) {
   const error = of.find((resource) => resource.error)?.error;
   const retry = () => {

@@ -7,9 +7,9 @@ import { IconButton } from './controls.js';
 import { Confirm } from './dialogs.js';
 import { Bar, Fault, Icon, Pending } from './layout.js';
 
-/** Base models: those that are here, and those that can be fetched. The one thing in Loam that uses the network, so it says so. */
+/** Base models: the installed ones and those that can be downloaded, which is the only thing in Loam that uses the network. */
 
-/** The button that downloads a model, and how far that is. */
+/** The button that downloads a model, and its progress. */
 export function ModelDownload({ model, download }: { model: ModelEntry; download?: Download }) {
   const { error, run } = useAction();
   const [asked, setAsked] = useState(false);

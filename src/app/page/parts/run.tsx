@@ -10,16 +10,16 @@ import { href } from '../browser.js';
 import { useAction, useServer } from '../server.js';
 import { Entry, Icon } from './layout.js';
 
-/** A run in figures: what it would take, its loss as it falls, and what came of it. */
+/** A run in figures: what it would take, its loss as it falls, its result. */
 
-/** Milliseconds without a change before a price is asked for: it costs the device a few seconds of work. */
+/** Milliseconds without a change before asking for a quote, which costs the device a few seconds of work. */
 const PATIENCE = 700;
 
 interface QuoteCardProps {
   dataset: DatasetInfo;
   model: string;
   options: Record<string, unknown>;
-  /** Options that do not fit have no price. */
+  /** Invalid options have no quote. */
   paused: boolean;
   onLayers: (layers: number) => void;
 }
@@ -198,7 +198,7 @@ function describe(train: readonly Point[], validation: readonly Point[]): string
   return parts.join(' ');
 }
 
-/** Loss before and after, as two layers whose depth is the loss: less is better. */
+/** Loss before and after, as two layers whose depth is the loss. */
 export function NllBars({ base, adapted, on }: { base: number; adapted: number; on?: string }) {
   const most = Math.max(base, adapted, 1e-6);
   const drop = base > 0 ? Math.round((100 * (base - adapted)) / base) : 0;

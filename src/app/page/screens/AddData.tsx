@@ -55,7 +55,7 @@ export function AddData({ into }: { into?: string }) {
   );
 }
 
-/** The name of a new data set; left empty it is `fallback`. */
+/** The name of a new data set; `fallback` if left empty. */
 function NameField({ name, fallback, onInput }: { name: string; fallback: string; onInput: (name: string) => void }) {
   return (
     <TextField label="Name of the data set" value={name} placeholder={fallback} maxLength={120} onInput={onInput} />

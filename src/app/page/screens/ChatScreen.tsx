@@ -11,7 +11,7 @@ import { Empty, Fault, Icon, Loading, Page, Pending } from '../parts/layout.js';
 import { tellChanged, useList } from '../server.js';
 import { ask } from '../stream.js';
 
-/** @param version what to talk to where nothing was picked: an adapter's version */
+/** @param version of an adapter, to talk to unless another is picked */
 export function ChatScreen({ conversation, version }: { conversation?: string; version?: string }) {
   const { pending, ready, adapters, models, speaker, pick, chosen } = useSpeakers(version);
   const [messages, setMessages] = useState<Message[]>([]);
@@ -89,7 +89,7 @@ export function ChatScreen({ conversation, version }: { conversation?: string; v
     } catch (caught) {
       if (!isAbort(caught)) {
         setError(caught as Error);
-        // Nothing of an answer: the question goes back to where it was typed.
+        // No answer at all: the question goes back to where it was typed.
         if (text === '') {
           setMessages(before);
           setDraft(message);
@@ -204,7 +204,7 @@ export function ChatScreen({ conversation, version }: { conversation?: string; v
                 element.style.height = `${Math.min(element.scrollHeight, 160)}px`;
               }}
               onKeyDown={(event) => {
-                // On a phone the Enter key of the keyboard breaks lines; with a mouse and a real keyboard it sends.
+                // On a phone the Enter key breaks lines; with a mouse and a real keyboard it sends.
                 const plain = event.key === 'Enter' && !event.shiftKey && !event.isComposing;
                 if (plain && matchMedia('(pointer: fine)').matches) {
                   event.preventDefault();

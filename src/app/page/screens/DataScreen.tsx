@@ -54,7 +54,7 @@ export function DataScreen() {
   );
 }
 
-/** As the server: larger files are refused there too. */
+/** The server's limit as well. */
 const MOST_BYTES = 200e6;
 const extensions = ['.json', '.jsonl', '.ndjson', '.csv', '.tsv', '.txt'];
 const accepted = [...extensions, 'application/json', 'text/csv', 'text/plain'].join();

@@ -6,7 +6,7 @@ import { Icon, Page, Pending, Soil } from '../parts/layout.js';
 import { ModelDownload } from '../parts/models.js';
 import { useList, useServer } from '../server.js';
 
-/** Leads by the hand: a model, examples, a run, and then a talk with the result. */
+/** Leads the newcomer step by step: a model, examples, a run, then a talk with the result. */
 export function HomeScreen() {
   const { status, downloads, job } = useServer();
   const models = useList('models');

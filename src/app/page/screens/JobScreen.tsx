@@ -159,7 +159,7 @@ function useRun(job: Job | undefined): RunView | undefined {
   const [view, setView] = useState<RunView>();
   const id = job?.id;
   const over = isFinal(job?.state);
-  // One that is taken up again after its end is followed anew.
+  // One that is resumed after its end is followed from the start.
   const [round, setRound] = useState(0);
   const wasOver = useRef(over);
   useEffect(() => {

@@ -74,7 +74,7 @@ interface TuneFormProps {
   models: ModelEntry[];
   adapters: Adapter[];
   declared: readonly OptionDeclaration[];
-  /** Id of the data set to begin with. */
+  /** Id of the data set that is selected at first. */
   chosen?: string;
 }
 
