@@ -3,11 +3,16 @@ import { it } from 'node:test';
 import { curveShape, visibleRange } from './geometry.js';
 
 const size = { width: 320, height: 220 };
-const train = Array.from({ length: 900 }, (_, i) => ({
-  x: i + 1,
-  y: 1.5 + 2 * Math.exp(-i / 100) + 0.3 * Math.sin(i),
-}));
-const validation = [100, 200, 300, 400].map((x, i) => ({ x, y: [2.5, 2, 1.9, 2.1][i]! }));
+const train = Array.from({ length: 900 }, (_, i): [number, number] => [
+  i + 1,
+  1.5 + 2 * Math.exp(-i / 100) + 0.3 * Math.sin(i),
+]);
+const validation: [number, number][] = [
+  [100, 2.5],
+  [200, 2],
+  [300, 1.9],
+  [400, 2.1],
+];
 
 const coordinates = (path: string): [number, number][] =>
   [...path.matchAll(/(-?[\d.]+),(-?[\d.]+)/g)].map(([, x, y]) => [Number(x), Number(y)]);
@@ -26,7 +31,7 @@ it('lower loss lies lower, later steps lie to the right', () => {
   for (let i = 1; i < points.length; i++) {
     assert.ok(points[i]![0] > points[i - 1]![0]);
     // The y axis of SVG points down.
-    assert.equal(points[i]![1] > points[i - 1]![1], validation[i]!.y < validation[i - 1]!.y);
+    assert.equal(points[i]![1] > points[i - 1]![1], validation[i]![1] < validation[i - 1]![1]);
   }
 });
 
@@ -38,18 +43,19 @@ it('the best validation is marked', () => {
 
 it('a single point, equal points and an infinite loss are drawn without NaN; nothing is no curve', () => {
   assert.equal(curveShape({ train: [], validation: [] }, size), undefined);
-  for (const points of [
-    [{ x: 1, y: 2 }],
+  const curves: [number, number][][] = [
+    [[1, 2]],
     [
-      { x: 1, y: 2 },
-      { x: 2, y: 2 },
+      [1, 2],
+      [2, 2],
     ],
     [
-      { x: 1, y: Number.POSITIVE_INFINITY },
-      { x: 2, y: 2 },
+      [1, Number.POSITIVE_INFINITY],
+      [2, 2],
     ],
-    [{ x: 1, y: 0 }],
-  ]) {
+    [[1, 0]],
+  ];
+  for (const points of curves) {
     assert.doesNotMatch(JSON.stringify(curveShape({ train: points, validation: [] }, size)), /NaN|Infinity|null/);
   }
 });

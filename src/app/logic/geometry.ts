@@ -1,4 +1,5 @@
 import { axisTicks, type Point, smoothPoints, type Tick, thinPoints } from '../../base/curve.js';
+import type { Job } from '../../serve/contract/jobs.js';
 
 /** Where things stand on the page: the curves of a run in their box, and which rows of a long list are in view. */
 
@@ -19,17 +20,15 @@ interface CurveShape {
 const MOST_POINTS = 500;
 
 /** Lays the curves of a run out in a box of `width` x `height` units, with room for the axes at the left and below. */
-export function curveShape(
-  data: { train: readonly Point[]; validation: readonly Point[]; steps?: number },
-  size: { width: number; height: number },
-): CurveShape | undefined {
-  const train = data.train.filter(({ y }) => Number.isFinite(y));
-  const validation = data.validation.filter(({ y }) => Number.isFinite(y));
+export function curveShape(curve: Job['curve'], size: { width: number; height: number }): CurveShape | undefined {
+  const [train, validation] = [curve.train, curve.validation].map((pairs) =>
+    pairs.map(([x, y]) => ({ x, y })).filter(({ y }) => Number.isFinite(y)),
+  ) as [Point[], Point[]];
   const all = [...train, ...validation];
   if (all.length === 0) return undefined;
   const plot = { left: 38, right: size.width - 8, top: 10, bottom: size.height - 22 };
   const smooth = smoothPoints(train);
-  let [low, high, last, first] = [Number.POSITIVE_INFINITY, 0, data.steps ?? 1, Number.POSITIVE_INFINITY];
+  let [low, high, last, first] = [Number.POSITIVE_INFINITY, 0, curve.steps ?? 1, Number.POSITIVE_INFINITY];
   for (const { x, y } of all) {
     low = Math.min(low, y);
     high = Math.max(high, y);

@@ -1,8 +1,9 @@
 import { bytes, count, duration } from '../../base/format.js';
-import type { JobEvent, JobState } from '../../serve/contract/jobs.js';
+import type { Job, JobEvent, JobState } from '../../serve/contract/jobs.js';
+import { followJob } from '../../serve/jobs/Job.js';
 import type { Stage } from '../../train/events.js';
 
-/** Times, sizes, chances, and what happens in a run, as the page says them. */
+/** Times, sizes and chances in words; a run in words: names of its states and stages, and the log that its events make. */
 
 const day = 86_400_000;
 
@@ -74,8 +75,39 @@ export const stageNames: Readonly<Record<Stage | 'probe', string>> = {
   probe: 'Testing what it has memorised',
 };
 
-/** A line of a run's log, or none for what the curve shows. */
-export function logLine(event: JobEvent): string | undefined {
+/** A run as the page shows it: the job as the server kept it, continued by the events after that, and its log. */
+export interface RunView {
+  job: Job;
+  log: readonly string[];
+  /** Number of the last event, from which the stream continues. */
+  lastId: number;
+}
+
+/** Lines of the log that are kept: otherwise a run of hours would fill the phone's memory. */
+const LOG_LINES = 400;
+
+export function openRun(job: Job): RunView {
+  return { job, log: [], lastId: 0 };
+}
+
+/**
+ * The view after one more event. The log is read from its beginning, and the job is followed from where the server left it. Events
+ * that were seen already (a stream may repeat some after a break) change nothing.
+ * @param id number of the event, 0 for one of this moment only
+ */
+export function withEvent(view: RunView, id: number, event: JobEvent): RunView {
+  if (id > 0 && id <= view.lastId) return view;
+  const line = logLine(event);
+  const isNew = id === 0 || id > view.job.lastEvent;
+  return {
+    job: isNew ? followJob(view.job, { n: id || undefined, event }) : view.job,
+    log: line === undefined ? view.log : [...view.log, line].slice(-LOG_LINES),
+    lastId: Math.max(id, view.lastId),
+  };
+}
+
+/** None for what the curve shows. */
+function logLine(event: JobEvent): string | undefined {
   switch (event.type) {
     case 'data':
       return `${count(event.train)} examples to learn from, ${count(event.validation)} held out; ${count(event.tokens)} tokens of answers`;

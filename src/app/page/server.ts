@@ -6,8 +6,7 @@ import type { DatasetInfo } from '../../serve/contract/datasets.js';
 import type { Job, JobState } from '../../serve/contract/jobs.js';
 import type { Download, ModelEntry } from '../../serve/contract/models.js';
 import type { Changed, ChangeEvent, Status } from '../../serve/contract/server.js';
-import { ApiError, call, isAbort, onReach } from './api.js';
-import { follow } from './stream.js';
+import { ApiError, call, follow, isAbort, onReach } from './api.js';
 
 /**
  * The server as the screens see it: its status, what it lists, and word of changes that this page or another browser made; and the

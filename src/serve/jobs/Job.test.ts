@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { it } from 'node:test';
-import { openRun, type RunView, withEvent } from '../../app/logic/runView.js';
+import { openRun, type RunView, withEvent } from '../../app/logic/words.js';
 import { eventfulRun, queuedJob, stepEvent } from '../../testing/runEvents.js';
 import type { JobEvent } from '../contract/jobs.js';
 import { followJob, followStored, type LoggedEvent, type StoredJob } from './Job.js';
@@ -32,7 +32,7 @@ const sent = <T>(value: T): T => JSON.parse(JSON.stringify(value)) as T;
 /** The log replayed, then what comes: a moment's event is not heard by who was not there. */
 const watch = (job: StoredJob, from: number): RunView => {
   const heard = life.filter(({ n }, i) => n !== undefined || i >= from);
-  return heard.reduce((view, { n, event }) => withEvent(view, n ?? 0, event, 0), openRun(sent(job)));
+  return heard.reduce((view, { n, event }) => withEvent(view, n ?? 0, event), openRun(sent(job)));
 };
 
 it('a page that is opened at any moment shows what one shows that was there all along, and what the queue has', () => {

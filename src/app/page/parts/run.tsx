@@ -1,5 +1,4 @@
 import { useEffect, useId, useRef, useState } from 'preact/hooks';
-import type { Point } from '../../../base/curve.js';
 import { duration } from '../../../base/format.js';
 import type { DatasetInfo } from '../../../serve/contract/datasets.js';
 import type { Job, JobResult, RunQuote } from '../../../serve/contract/jobs.js';
@@ -101,16 +100,10 @@ function energy(quote: RunQuote | undefined, battery: { percent: number; chargin
   return 'unknown';
 }
 
-interface CurveProps {
-  train: readonly Point[];
-  validation: readonly Point[];
-  steps?: number;
-}
-
 const HEIGHT = 220;
 
 /** The loss of a run as it falls, drawn as ground: what lies below the line is soil. */
-export function Curve({ train, validation, steps }: CurveProps) {
+export function Curve({ curve }: { curve: Job['curve'] }) {
   const box = useRef<HTMLDivElement>(null);
   const [width, setWidth] = useState(320);
   const id = useId();
@@ -119,7 +112,7 @@ export function Curve({ train, validation, steps }: CurveProps) {
     observer.observe(box.current!);
     return () => observer.disconnect();
   }, []);
-  const shape = curveShape({ train, validation, steps }, { width, height: HEIGHT });
+  const shape = curveShape(curve, { width, height: HEIGHT });
   return (
     <figure class="curve">
       <div ref={box}>
@@ -132,7 +125,7 @@ export function Curve({ train, validation, steps }: CurveProps) {
             aria-labelledby={`${id}-t ${id}-d`}
           >
             <title id={`${id}-t`}>Loss over the steps</title>
-            <desc id={`${id}-d`}>{describe(train, validation)}</desc>
+            <desc id={`${id}-d`}>{describe(curve)}</desc>
             {shape.y.map(({ place, label }) => (
               <g key={label}>
                 <line class="grid" x1="38" x2={width - 8} y1={place} y2={place} />
@@ -186,16 +179,20 @@ export function Curve({ train, validation, steps }: CurveProps) {
   );
 }
 
-function describe(train: readonly Point[], validation: readonly Point[]): string {
+function describe({ train, validation }: Job['curve']): string {
   const parts: string[] = [];
   if (train.length > 0) {
-    parts.push(`Loss on your examples: from ${train[0]!.y.toFixed(2)} to ${train.at(-1)!.y.toFixed(2)}.`);
+    const [first, last] = [train[0]!, train.at(-1)!].map(([, loss]) => loss.toFixed(2));
+    parts.push(`Loss on your examples: from ${first} to ${last}.`);
   }
-  if (validation.length > 0) {
-    const best = Math.min(...validation.map(({ y }) => y));
-    parts.push(`The best held-out loss so far is ${best.toFixed(3)}.`);
-  }
+  const best = bestLoss({ validation });
+  if (best !== undefined) parts.push(`The best held-out loss so far is ${best.toFixed(3)}.`);
   return parts.join(' ');
+}
+
+/** The lowest loss on the held-out examples. */
+export function bestLoss({ validation }: Pick<Job['curve'], 'validation'>): number | undefined {
+  return validation.length > 0 ? Math.min(...validation.map(([, loss]) => loss)) : undefined;
 }
 
 /** Loss before and after, as two layers whose depth is the loss. */

@@ -1,12 +1,12 @@
 import { useRef, useState } from 'preact/hooks';
 import type { DatasetInfo } from '../../../serve/contract/datasets.js';
 import { plural } from '../../logic/words.js';
-import { addDataset, call } from '../api.js';
+import { call } from '../api.js';
 import { announce, go, href } from '../browser.js';
 import { Choice, IconButton, TextField } from '../parts/controls.js';
 import { Fault, Icon, Page } from '../parts/layout.js';
 import { tellChanged, useAction, useResource } from '../server.js';
-import { DropZone } from './DataScreen.js';
+import { addDataset, DropZone } from './DataScreen.js';
 
 type Way = 'files' | 'paste' | 'type';
 

@@ -2,14 +2,13 @@ import { useEffect, useRef, useState } from 'preact/hooks';
 import type { ChatEvent, Conversation, WholeConversation } from '../../../serve/contract/chat.js';
 import type { Message } from '../../../serve/contract/datasets.js';
 import { when } from '../../logic/words.js';
-import { call, isAbort } from '../api.js';
+import { ask, call, isAbort } from '../api.js';
 import { announce, go, href } from '../browser.js';
 import { IconButton } from '../parts/controls.js';
 import { ChatTabs, Feedback, SpeakerPicker, sourceOf, useSpeakers } from '../parts/conversation.js';
 import { Confirm, Dialog } from '../parts/dialogs.js';
 import { Empty, Fault, Icon, Loading, Page, Pending } from '../parts/layout.js';
 import { tellChanged, useList } from '../server.js';
-import { ask } from '../stream.js';
 
 /** @param version of an adapter, to talk to unless another is picked */
 export function ChatScreen({ conversation, version }: { conversation?: string; version?: string }) {

@@ -1,7 +1,7 @@
 import { useEffect, useRef, useState } from 'preact/hooks';
 import type { CompareEvent } from '../../../serve/contract/chat.js';
 import type { ExamplePage } from '../../../serve/contract/datasets.js';
-import { call } from '../api.js';
+import { ask, call } from '../api.js';
 import { announce, href } from '../browser.js';
 import { TextField } from '../parts/controls.js';
 import {
@@ -17,7 +17,6 @@ import { textsOf } from '../parts/examples.js';
 import { Empty, Fault, Icon, Page, Pending } from '../parts/layout.js';
 import { NllBars } from '../parts/run.js';
 import { useAction, useResource } from '../server.js';
-import { ask } from '../stream.js';
 
 type Answers = Record<'base' | 'adapted', string>;
 

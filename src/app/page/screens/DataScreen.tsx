@@ -2,7 +2,7 @@ import { useRef, useState } from 'preact/hooks';
 import { count } from '../../../base/format.js';
 import type { DatasetInfo } from '../../../serve/contract/datasets.js';
 import { plural, size, when } from '../../logic/words.js';
-import { addDataset } from '../api.js';
+import { ApiError, upload } from '../api.js';
 import { announce, go, href } from '../browser.js';
 import { Bar, Card, Empty, Fault, Icon, Page, Pending } from '../parts/layout.js';
 import { tellChanged, useList } from '../server.js';
@@ -154,6 +154,26 @@ export function DropZone() {
       ))}
     </>
   );
+}
+
+/** Names that are tried before giving up. */
+const TRIES = 20;
+
+/** Stores bytes as a data set; if the name is taken, as "Name 2", "Name 3". */
+export async function addDataset(
+  name: string,
+  bytes: Blob,
+  onProgress: (share: number) => void = () => {},
+  signal: AbortSignal = new AbortController().signal,
+): Promise<DatasetInfo> {
+  for (let n = 1; ; n++) {
+    try {
+      const tried = n === 1 ? name : `${name} ${n}`;
+      return await upload(`/api/datasets?name=${encodeURIComponent(tried)}`, bytes, onProgress, signal);
+    } catch (error) {
+      if (!(error instanceof ApiError && error.code === 'name-taken') || n >= TRIES) throw error;
+    }
+  }
 }
 
 function bareName(name: string): string {

@@ -2,16 +2,23 @@ import { useEffect, useRef, useState } from 'preact/hooks';
 import { count } from '../../../base/format.js';
 import type { Job, JobEvent, JobState } from '../../../serve/contract/jobs.js';
 import { isFinal } from '../../../serve/jobs/Job.js';
-import { curvesOf, openRun, type RunView, withEvent } from '../../logic/runView.js';
-import { asChance, roughly, size, stageNames, stateNames } from '../../logic/words.js';
-import { call } from '../api.js';
+import {
+  asChance,
+  openRun,
+  type RunView,
+  roughly,
+  size,
+  stageNames,
+  stateNames,
+  withEvent,
+} from '../../logic/words.js';
+import { call, follow } from '../api.js';
 import { announce, href, replace } from '../browser.js';
 import { Check } from '../parts/controls.js';
 import { Confirm } from '../parts/dialogs.js';
 import { Bar, Entry, Fault, Icon, Page, Pending } from '../parts/layout.js';
-import { Curve, ResultCard } from '../parts/run.js';
+import { bestLoss, Curve, ResultCard } from '../parts/run.js';
 import { tellChanged, useAction, useAnswer } from '../server.js';
-import { follow } from '../stream.js';
 
 /** A run while it learns, and afterwards: how far it is, its curve, its log, its result. */
 export function JobScreen({ id }: { id: string }) {
@@ -44,8 +51,8 @@ export function JobScreen({ id }: { id: string }) {
       </Page>
     );
   }
-  const { state, stage, etaSeconds, latest, progress, result, adapter } = view.job;
-  const { train, validation, steps, best } = curvesOf(view.job);
+  const { state, stage, etaSeconds, latest, progress, curve, result, adapter } = view.job;
+  const best = bestLoss(curve);
   const over = isFinal(state);
   const halted = state === 'paused' || state === 'interrupted';
   const share = progress && progress.total > 0 ? progress.done / progress.total : undefined;
@@ -95,10 +102,10 @@ export function JobScreen({ id }: { id: string }) {
 
       {state === 'failed' && <Fault error={new Error(message || 'The run failed.')} />}
       {result && <ResultCard adapter={adapter} result={result} />}
-      {(train.length > 0 || validation.length > 0 || !over) && (
+      {(curve.train.length > 0 || curve.validation.length > 0 || !over) && (
         <section class="sheet">
           <h2>Learning curve</h2>
-          <Curve train={train} validation={validation} steps={steps} />
+          <Curve curve={curve} />
           <dl class="figures">
             {latest && (
               <Entry name="Step">
@@ -177,7 +184,7 @@ function useRun(job: Job | undefined): RunView | undefined {
     };
     const stop = follow(`/api/jobs/${job.id}/events`, {
       onEvent(eventId, data) {
-        state = withEvent(state, eventId, data as JobEvent, Date.now());
+        state = withEvent(state, eventId, data as JobEvent);
         frame ||= requestAnimationFrame(draw);
       },
       isOver: () => isFinal(state.job.state),
@@ -202,8 +209,8 @@ function RunLog({ log }: { log: RunView['log'] }) {
       <summary>Log</summary>
       {/* biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be reached by the keyboard. */}
       <div ref={end} class="log" role="log" aria-label="Log of the run" aria-live="off" tabIndex={0}>
-        {log.map(({ text }, i) => (
-          <p key={i}>{text}</p>
+        {log.map((line, i) => (
+          <p key={i}>{line}</p>
         ))}
       </div>
     </details>
