@@ -1,0 +1,104 @@
+import assert from 'node:assert/strict';
+import { join } from 'node:path';
+import { after, describe, it } from 'node:test';
+import { writeLora } from '../adapters/loraGguf.js';
+import { StoppedError } from '../base/errors.js';
+import { Random } from '../base/random.js';
+import { scratchFolder } from '../testing/scratch.js';
+import { writeTinyModel } from '../testing/tinyModel.js';
+import { Session } from './Session.js';
+
+const folder = scratchFolder();
+const path = await writeTinyModel(join(folder, 'base.gguf'), { seed: 1 });
+const random = new Random(3);
+const values = (n: number) => Float32Array.from({ length: n }, () => random.normal());
+const [a, b] = [values(96 * 2), values(64 * 2)];
+
+/** The adapter B·A of one linear, its B times `by`. */
+async function adapterFile(by: number): Promise<string> {
+  const file = join(folder, `times${by}.gguf`);
+  const factors = { inputs: 96, outputs: 64, rank: 2, a, b: b.map((x) => x * by) };
+  const modules = [{ layer: 0, module: 'ffn_down', factors, alpha: 2 }] as const;
+  await writeLora(file, { architecture: 'llama', modules, notes: new Map() });
+  return file;
+}
+
+const open = () => Session.open(path, { contextLength: 48, threads: 1 });
+const session = await open();
+after(() => session[Symbol.dispose]());
+
+const tokens = Int32Array.from({ length: 24 }, (_, i) => 5 + ((i * 37) % 200));
+const last = tokens.length - 1;
+
+/** Logits of one position after `tokens`. */
+async function logits(by: Session, sequence = tokens, position = last): Promise<Float32Array> {
+  let found: Float32Array | undefined;
+  await by.read(sequence, [position], {
+    onLogits: (row, at) => {
+      assert.equal(at, position);
+      found = row.slice();
+    },
+  });
+  return found!;
+}
+
+const near = (x: Float32Array, y: Float32Array, most = 1e-3) => x.every((v, i) => Math.abs(v - y[i]!) <= most);
+
+describe('a session', () => {
+  it('gives the logits of a sequence whatever was read before', async () => {
+    const other = tokens.map((token, i) => (i < 10 ? token : 4 + token));
+    for (const [sequence, position] of [
+      [tokens, last],
+      [tokens, 3],
+      [other, last],
+      [tokens.slice(0, 12), 11],
+      [tokens, last],
+    ] as const) {
+      using fresh = await open();
+      assert.ok(near(await logits(session, sequence, position), await logits(fresh, sequence, position)));
+    }
+  });
+
+  it('wears an adapter, or a part or a multiple of it, or none', async () => {
+    const base = await logits(session);
+    const [one, three] = [
+      await session.loadAdapter(await adapterFile(1)),
+      await session.loadAdapter(await adapterFile(3)),
+    ];
+    session.wear(three);
+    const tripled = await logits(session);
+    assert.ok(!near(tripled, base, 0.1), 'the correction is large enough to tell');
+    session.wear(one, 3);
+    assert.ok(near(await logits(session), tripled));
+    session.wear(one, 0);
+    assert.ok(near(await logits(session), base));
+    session.wear(three);
+    session.freeAdapter(three);
+    assert.ok(near(await logits(session), base), 'what is freed is taken off');
+    session.freeAdapter(one);
+  });
+
+  it('can be read on after a read was stopped', async () => {
+    const expected = await logits(session);
+    session.forget();
+    await assert.rejects(session.read(tokens, [last], { signal: AbortSignal.abort() }), StoppedError);
+    assert.ok(near(await logits(session), expected));
+  });
+
+  it('writes at most what it is asked for, and what fits', async () => {
+    const greedy = { temperature: 0, topP: 1, repeatPenalty: 1 };
+    const written = async (most: number) => {
+      await session.read(tokens, [last]);
+      const found: number[] = [];
+      for await (const token of session.write(greedy, most)) found.push(token);
+      return found;
+    };
+    const all = await written(1000);
+    assert.ok(all.length > 3 && all.length <= session.contextLength - tokens.length, `${all.length} written`);
+    assert.deepEqual(await written(3), all.slice(0, 3));
+    // What was written is held, and read on from.
+    using fresh = await open();
+    const longer = Int32Array.from([...tokens, ...all.slice(0, 3)]);
+    assert.ok(near(await logits(session, longer, longer.length - 1), await logits(fresh, longer, longer.length - 1)));
+  });
+});
