@@ -7,7 +7,7 @@ const TAG_BYTES = 16;
 const VERSION = 1;
 
 /**
- * AES-256-GCM: version (1 byte), nonce (12), ciphertext, tag (16). Nonces are random, good for 2^32 messages a key (NIST SP 800-38D,
+ * AES-256-GCM: version (1 byte), nonce (12), ciphertext, tag (16). Nonces are random, good for 2^32 messages per key (NIST SP 800-38D,
  * 8.3): the index, which is rewritten as a whole, would have to be written millions of times between two deletions.
  * @param purpose is authenticated, so that what was sealed for one place opens in no other
  */
@@ -18,7 +18,7 @@ export function seal(key: Uint8Array, purpose: string, plain: Uint8Array): Buffe
   return Buffer.concat([Uint8Array.of(VERSION), nonce, cipher.update(plain), cipher.final(), cipher.getAuthTag()]);
 }
 
-/** What was sealed; undefined where it is damaged, or sealed with another key or for another purpose. */
+/** What was sealed; undefined if it is damaged, or was sealed with another key or for another purpose. */
 export function unseal(key: Uint8Array, purpose: string, sealed: Uint8Array): Buffer | undefined {
   if (sealed.length < 1 + NONCE_BYTES + TAG_BYTES || sealed[0] !== VERSION) return undefined;
   const end = sealed.length - TAG_BYTES;
@@ -32,7 +32,7 @@ export function unseal(key: Uint8Array, purpose: string, sealed: Uint8Array): Bu
   }
 }
 
-/** A key for one purpose, of which the others tell nothing (HKDF, RFC 5869). */
+/** A key for one purpose; keys for others reveal nothing about it (HKDF, RFC 5869). */
 export function deriveKey(key: Uint8Array, purpose: string): Buffer {
   return Buffer.from(hkdfSync('sha256', key, new Uint8Array(0), `loam vault ${purpose}`, KEY_BYTES));
 }
@@ -45,8 +45,8 @@ export function newIv(): Buffer {
 }
 
 /**
- * AES-256-CTR (NIST SP 800-38A) at any place of a stream: encrypts and decrypts `bytes` that stand `position` bytes from its beginning.
- * It hides, and does not tell whether something was changed. One `iv` is for one content: never encrypt two under the same.
+ * AES-256-CTR (NIST SP 800-38A) at any place of a stream: encrypts and decrypts the `bytes` at `position`. It hides them but does not detect
+ * changes. An `iv` is for one content: never encrypt two under the same.
  */
 export function applyStream(key: Uint8Array, iv: Uint8Array, position: number, bytes: Uint8Array): Buffer {
   // Addition modulo 2^128, as the counter of the mode counts.

@@ -5,9 +5,9 @@ export interface Tick {
 
 /**
  * Round numbers (1, 2 or 5 times a power of ten apart) from `low` to `high`, about `wanted` of them, labelled with the digits that
- * tell them apart. The bounds must be finite and `low` below `high`.
+ * tell them apart. Bounds must be finite, `low` below `high`.
  *
- * @param whole for steps and other things counted: ticks at whole numbers only
+ * @param whole ticks at whole numbers only, for steps and other counts
  */
 export function axisTicks(low: number, high: number, wanted: number, whole = false): Tick[] {
   const rough = (high - low) / wanted;
@@ -47,7 +47,7 @@ export interface Point {
   y: number;
 }
 
-/** Largest share of a curve that one value of its smoothed form looks back on. */
+/** Largest share of a curve that one smoothed value looks back on. */
 const SHARE = 1 / 15;
 const MOST = 50;
 

@@ -13,7 +13,7 @@ export const errorCodes = {
   'not-found': 'no file, model, adapter or other thing of this name is there',
   exists: 'something of this name is there already',
   busy: 'another process or a running job holds what is needed',
-  conflict: 'it was changed meanwhile, or its present state does not allow this',
+  conflict: 'it was changed in the meantime, or its present state does not allow this',
   unreadable: 'the file system refuses to read it',
   unwritable: 'the file system refuses to write it',
   'disk-full': 'the disk, or the share of it that may be used, is full',
@@ -143,7 +143,7 @@ const short: Record<string, string> = { '"': '\\"', '\\': '\\\\', '\n': '\\n', '
 
 /**
  * Text from a file, quoted for a message. Control, formatting and unassigned characters are escaped, because an error
- * message goes to a terminal, where a name could otherwise move the cursor or recolour the screen.
+ * message goes to a terminal, and a name could otherwise move the cursor or recolour the screen.
  */
 export function quote(text: string): string {
   const cut = text.length > SHOWN_CHARACTERS ? `${text.slice(0, SHOWN_CHARACTERS)}…` : text;

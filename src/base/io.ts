@@ -33,13 +33,13 @@ export function explainReadError(error: unknown, path: string): unknown {
 }
 
 /**
- * Opens a regular file for reading and tells its size in bytes. Pipes, devices, sockets and folders are refused: they have
- * no size that tensor offsets could be held against. Throws LoamError.
+ * Opens a regular file for reading, with its size in bytes. Pipes, devices, sockets and folders are refused: they have no size that
+ * offsets could be checked against. Throws LoamError.
  */
 export async function openRegularFile(path: string): Promise<{ file: FileHandle; size: number }> {
   let file: FileHandle | undefined;
   try {
-    // Without O_NONBLOCK (absent on Windows) opening a named pipe waits for its writer, perhaps for ever.
+    // Without O_NONBLOCK (absent on Windows) opening a named pipe waits for its writer, perhaps forever.
     file = await open(path, constants.O_RDONLY | (constants.O_NONBLOCK ?? 0));
     const stat = await file.stat();
     if (!stat.isFile()) {
@@ -154,7 +154,7 @@ export function hashFile(path: string, signal?: AbortSignal): Run<{ done: number
   }, signal);
 }
 
-/** Writes all bytes, at `position` or where the file stands: one call of the system may take only some of them. */
+/** Writes all bytes, at `position` or at the file's own: one system call may take only some of them. */
 export async function writeAll(file: FileHandle, bytes: Uint8Array, position?: number): Promise<void> {
   for (let done = 0; done < bytes.length; ) {
     const length = Math.min(CALL_BYTES, bytes.length - done);
@@ -164,19 +164,19 @@ export async function writeAll(file: FileHandle, bytes: Uint8Array, position?: n
 }
 
 /**
- * Asks the disk to keep the names in a folder (fsync(2): syncing a file does not sync its name). Where a system has no such
- * thing (Windows opens no folders, some file systems refuse) a power cut may undo the last renames: the older files come back.
+ * Asks the disk to keep the names in a folder (fsync(2): syncing a file does not sync its name). On systems that cannot (Windows opens
+ * no folders, some file systems refuse) a power cut may undo the last renames: the older files come back.
  */
 export async function syncFolder(folder: string): Promise<void> {
   try {
     await using handle = await open(folder, 'r');
     await handle.sync();
   } catch {
-    // As good as this system allows.
+    // As much as this system allows.
   }
 }
 
-/** Refuses an output that is one of the inputs, by whatever path. */
+/** Refuses an output that is also an input, by whatever path. */
 export async function requireFree(out: string, inputs: readonly (string | undefined)[]): Promise<void> {
   const identity = async (path: string) => {
     const found = await stat(path, { bigint: true }).catch(() => undefined);
@@ -207,7 +207,7 @@ const writeFaults: Record<string, Fault> = {
   },
   EACCES: { found: 'no permission to write here' },
   EISDIR: { found: 'the path is not a file that can be written' },
-  // The folder is there: /proc and its like take no files of ours.
+  // The folder exists: /proc and the like take no files of ours.
   ENOENT: { found: 'no file can be made here' },
 };
 const sameFault: Record<string, string> = {
@@ -252,8 +252,8 @@ export async function writeFileAtomic(
 }
 
 /**
- * Checks that a file can be made under this name, before the work whose result it will hold: tries with an empty file in the
- * folder, or in the nearest one that exists. Makes no folder.
+ * Checks that a file can be made under this name, before the work whose result it will hold: tries with an empty file in the folder, or in
+ * the nearest one that exists. Makes no folder.
  * @throws LoamError that says what is in the way
  */
 export async function requireWritable(path: string): Promise<void> {

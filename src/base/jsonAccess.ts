@@ -2,7 +2,7 @@ import { LoamError, quote } from './errors.js';
 import { readText } from './io.js';
 import { type JsonObject, type JsonValue, type ParseJsonOptions, parseJson } from './json.js';
 
-/** Typed access to parsed JSON, whose objects are maps: forgiving, where a value of another kind counts as absent, or strict. */
+/** Typed access to parsed JSON, whose objects are maps: forgiving (a value of another kind counts as absent) or strict (`Fields`). */
 
 /** A file that holds one JSON object of at most `most` bytes. Throws LoamError. */
 export async function readJsonObject(path: string, most: number, options?: ParseJsonOptions): Promise<JsonObject> {
@@ -43,7 +43,7 @@ export function idAt(value: JsonValue | undefined, ...keys: readonly string[]): 
   return typeof found === 'number' && Number.isSafeInteger(found) && found >= 0 ? found : undefined;
 }
 
-/** An object of a JSON file from outside, whose fields are asked for by name and kind. Unknown fields are let be. */
+/** An object of a JSON file from outside; fields are read by name and kind, and LoamError is thrown for others. Unknown fields are ignored. */
 export class Fields {
   constructor(
     private readonly fields: JsonObject,

@@ -160,7 +160,7 @@ export function formatValue(option: Option, value: unknown): string {
   return String(value);
 }
 
-/** Lines of help, one an option. */
+/** Lines of help, one per option. */
 export function describeOptions(schema: Schema): string[] {
   const rows = Object.entries(schema).map(([name, option]) => {
     const value =

@@ -3,7 +3,7 @@ import { homedir, setPriority } from 'node:os';
 import { join, resolve } from 'node:path';
 import { type Fault, LoamError, StoppedError, UsageError } from './errors.js';
 
-/** This process: where its state lies, its version and priority, and errors on their way to another one. */
+/** This process: where its state lies, its version and priority, and errors on their way to another process. */
 
 /** Folder of all state (models, runs, adapters): `LOAM_HOME`, or `~/.loam`. Read at each call so that tests can move it. */
 export function loamHome(...parts: string[]): string {
@@ -17,8 +17,8 @@ export const version: string = (
 ).version;
 
 /**
- * Lets other programs go first, from now on: this process and the threads it has. On Linux priorities belong to threads; later ones
- * inherit theirs. That a system refuses it is no reason to fail.
+ * Lets other programs go first from now on: this process and the threads it has. On Linux priorities belong to threads, and later ones
+ * inherit them. A system that refuses is no reason to fail.
  * @param nice 0 (as others) to 19 (when nothing else wants to run)
  */
 export function lowerPriority(nice: number): void {
@@ -32,7 +32,7 @@ export function lowerPriority(nice: number): void {
     try {
       setPriority(thread, nice);
     } catch {
-      // It has ended meanwhile, or may not be changed.
+      // It has ended, or may not be changed.
     }
   }
 }

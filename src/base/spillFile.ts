@@ -54,7 +54,7 @@ export class SpillFile implements AsyncDisposable {
     }
   }
 
-  /** Fills `values` with a block as it was last written. */
+  /** Fills `values` with the block as it was last written. */
   async read(block: number, values: ArrayBufferView): Promise<void> {
     const bytes = this.sized(block, values);
     const times = this.written.get(block);

@@ -4,28 +4,42 @@ import { exactly, type TensorData } from './dataFile.js';
 
 /** Arrays in memory and their element types, by one name each: what npy and safetensors call them, and how long an element is. */
 
+type NumericArray =
+  | Float64Array
+  | Float32Array
+  | Int32Array
+  | Int16Array
+  | Int8Array
+  | Uint32Array
+  | Uint16Array
+  | Uint8Array
+  | BigInt64Array
+  | BigUint64Array;
+
 interface DtypeInfo {
-  /** Bytes an element. */
+  /** Bytes per element. */
   readonly bytes: number;
+  /** The array that holds them as they are stored. */
+  readonly Elements: { readonly name: string; new (data: ArrayBufferLike, from: number, length: number): NumericArray };
   /** Kind and length in numpy's descr. bf16 is not numpy's: `V2`, raw bytes, is what ml_dtypes makes np.save write. */
   readonly npy: string;
   readonly safetensors: string;
 }
 
 export const dtypes = {
-  f64: { bytes: 8, npy: 'f8', safetensors: 'F64' },
-  f32: { bytes: 4, npy: 'f4', safetensors: 'F32' },
-  f16: { bytes: 2, npy: 'f2', safetensors: 'F16' },
-  bf16: { bytes: 2, npy: 'V2', safetensors: 'BF16' },
-  i64: { bytes: 8, npy: 'i8', safetensors: 'I64' },
-  i32: { bytes: 4, npy: 'i4', safetensors: 'I32' },
-  i16: { bytes: 2, npy: 'i2', safetensors: 'I16' },
-  i8: { bytes: 1, npy: 'i1', safetensors: 'I8' },
-  u64: { bytes: 8, npy: 'u8', safetensors: 'U64' },
-  u32: { bytes: 4, npy: 'u4', safetensors: 'U32' },
-  u16: { bytes: 2, npy: 'u2', safetensors: 'U16' },
-  u8: { bytes: 1, npy: 'u1', safetensors: 'U8' },
-  bool: { bytes: 1, npy: 'b1', safetensors: 'BOOL' },
+  f64: { bytes: 8, Elements: Float64Array, npy: 'f8', safetensors: 'F64' },
+  f32: { bytes: 4, Elements: Float32Array, npy: 'f4', safetensors: 'F32' },
+  f16: { bytes: 2, Elements: Uint16Array, npy: 'f2', safetensors: 'F16' },
+  bf16: { bytes: 2, Elements: Uint16Array, npy: 'V2', safetensors: 'BF16' },
+  i64: { bytes: 8, Elements: BigInt64Array, npy: 'i8', safetensors: 'I64' },
+  i32: { bytes: 4, Elements: Int32Array, npy: 'i4', safetensors: 'I32' },
+  i16: { bytes: 2, Elements: Int16Array, npy: 'i2', safetensors: 'I16' },
+  i8: { bytes: 1, Elements: Int8Array, npy: 'i1', safetensors: 'I8' },
+  u64: { bytes: 8, Elements: BigUint64Array, npy: 'u8', safetensors: 'U64' },
+  u32: { bytes: 4, Elements: Uint32Array, npy: 'u4', safetensors: 'U32' },
+  u16: { bytes: 2, Elements: Uint16Array, npy: 'u2', safetensors: 'U16' },
+  u8: { bytes: 1, Elements: Uint8Array, npy: 'u1', safetensors: 'U8' },
+  bool: { bytes: 1, Elements: Uint8Array, npy: 'b1', safetensors: 'BOOL' },
 } as const satisfies Record<string, DtypeInfo>;
 
 export type Dtype = keyof typeof dtypes;
@@ -44,7 +58,7 @@ export interface NdArray extends ArrayInfo {
 }
 
 export interface ArrayToWrite extends ArrayInfo {
-  /** Called once, when its turn comes, where it is a function. */
+  /** If a function, it is called once, when its turn comes. */
   readonly data: TensorData;
 }
 
@@ -52,7 +66,7 @@ export interface NamedArrayToWrite extends ArrayToWrite {
   readonly name: string;
 }
 
-/** Elements of an array of this shape; beyond 2^53 imprecise, but then larger still. */
+/** Elements of an array of this shape; imprecise beyond 2^53, but still beyond it. */
 export function elementCount(shape: readonly number[]): number {
   return shape.reduce((product, length) => product * length, 1);
 }
@@ -82,38 +96,19 @@ export function checkShape(array: ArrayInfo): string | undefined {
   return Number.isSafeInteger(arrayBytes(others)) ? undefined : 'lengths whose product is beyond 2^53';
 }
 
-type NumericArray =
-  | Float64Array
-  | Float32Array
-  | Int32Array
-  | Int16Array
-  | Int8Array
-  | Uint32Array
-  | Uint16Array
-  | Uint8Array
-  | BigInt64Array
-  | BigUint64Array;
-
-/** By Symbol.toStringTag rather than by class: a Buffer is a Uint8Array too. */
-const dtypeOf: Record<NumericArray[typeof Symbol.toStringTag], Dtype> = {
-  Float64Array: 'f64',
-  Float32Array: 'f32',
-  Int32Array: 'i32',
-  Int16Array: 'i16',
-  Int8Array: 'i8',
-  Uint32Array: 'u32',
-  Uint16Array: 'u16',
-  Uint8Array: 'u8',
-  BigInt64Array: 'i64',
-  BigUint64Array: 'u64',
-};
+/** Element types of typed arrays, by name rather than by class: a Buffer is a Uint8Array too. */
+const dtypeOf = new Map(
+  dtypeNames
+    .filter((name) => !['f16', 'bf16', 'bool'].includes(name))
+    .map((name): [string, Dtype] => [dtypes[name].Elements.name, name]),
+);
 
 /**
  * A typed array as an array of `shape`, one-dimensional if none is given; the memory is shared. Every platform of Node's is little endian.
- * @throws RangeError where the shape does not hold as many elements
+ * @throws RangeError if the shape does not hold as many elements
  */
 export function ndArray(values: NumericArray, shape: readonly number[] = [values.length]): NdArray {
-  const dtype = dtypeOf[values[Symbol.toStringTag]];
+  const dtype = dtypeOf.get(values[Symbol.toStringTag])!;
   const problem = checkShape({ dtype, shape });
   if (problem !== undefined) throw new RangeError(`a shape with ${problem}`);
   if (elementCount(shape) !== values.length) {
@@ -122,45 +117,17 @@ export function ndArray(values: NumericArray, shape: readonly number[] = [values
   return { dtype, shape, data: new Uint8Array(values.buffer, values.byteOffset, values.byteLength) };
 }
 
-/** The bytes where a typed array can begin: at a multiple of the element's length in their buffer; copied if need be. */
-function aligned({ dtype, data }: NdArray): Uint8Array {
-  return data.byteOffset % dtypes[dtype].bytes === 0 ? data : data.slice();
-}
-
 /** The elements as they are stored; bool as u8, f16 and bf16 as f32. */
-function elements(array: NdArray) {
-  const data = aligned(array);
-  const [buffer, at, count] = [data.buffer, data.byteOffset, data.length / dtypes[array.dtype].bytes];
-  switch (array.dtype) {
-    case 'f64':
-      return new Float64Array(buffer, at, count);
-    case 'f32':
-      return new Float32Array(buffer, at, count);
-    case 'f16':
-      return halvesToFloats(new Uint16Array(buffer, at, count));
-    case 'bf16':
-      return bfloatsToFloats(new Uint16Array(buffer, at, count));
-    case 'i64':
-      return new BigInt64Array(buffer, at, count);
-    case 'i32':
-      return new Int32Array(buffer, at, count);
-    case 'i16':
-      return new Int16Array(buffer, at, count);
-    case 'i8':
-      return new Int8Array(buffer, at, count);
-    case 'u64':
-      return new BigUint64Array(buffer, at, count);
-    case 'u32':
-      return new Uint32Array(buffer, at, count);
-    case 'u16':
-      return new Uint16Array(buffer, at, count);
-    case 'u8':
-    case 'bool':
-      return new Uint8Array(buffer, at, count);
-  }
+function elements({ dtype, data }: NdArray): NumericArray {
+  const { bytes, Elements }: DtypeInfo = dtypes[dtype];
+  // A typed array can begin only at a multiple of its element's length.
+  const { buffer, byteOffset, byteLength } = data.byteOffset % bytes === 0 ? data : data.slice();
+  const stored = new Elements(buffer, byteOffset, byteLength / bytes);
+  if (dtype === 'f16') return halvesToFloats(stored as Uint16Array);
+  return dtype === 'bf16' ? bfloatsToFloats(stored as Uint16Array) : stored;
 }
 
-/** As f32: f32 itself without a copy where it can be, f16, bf16 and short integers exactly, the others to the nearest. */
+/** As f32: f32 without a copy if possible, f16, bf16 and short integers exactly, the others to the nearest. */
 export function toFloat32(array: NdArray): Float32Array {
   const values = elements(array);
   if (values instanceof Float32Array) return values;

@@ -38,7 +38,7 @@ export class DataFile implements Positioned, AsyncDisposable {
     return this.file.fd;
   }
 
-  /** As a file handle reads: perhaps fewer bytes than asked for. */
+  /** Like a file handle's: may read fewer bytes than `length`. */
   async read(target: Uint8Array, offset: number, length: number, position: number): Promise<{ bytesRead: number }> {
     return await this.file.read(target, offset, length, position);
   }
@@ -55,7 +55,7 @@ export class DataFile implements Positioned, AsyncDisposable {
       found: `the file ends inside ${what}`,
       expected: `the ${count(this.size)} bytes it had when it was opened`,
       where: this.path,
-      fix: 'something has changed it meanwhile: run again',
+      fix: 'another program has changed it: run again',
     });
   }
 

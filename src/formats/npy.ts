@@ -231,7 +231,7 @@ export async function readNpy(path: string): Promise<NdArray> {
 /**
  * Writes an array for numpy.load: version 1.0, C order, little endian. bf16 has no name in numpy and becomes `<V2`, as with ml_dtypes:
  * `numpy.load(path).view(ml_dtypes.bfloat16)`. The file appears only when complete.
- * @throws LoamError where the data are not as long as type and shape say
+ * @throws LoamError if the data are not as long as type and shape say
  */
 export async function writeNpy(path: string, array: ArrayToWrite): Promise<void> {
   const problem = checkShape(array);

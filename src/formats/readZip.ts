@@ -38,8 +38,8 @@ const maxDeflateRatio = 1032;
 const localHeaderBytes = 30;
 
 /**
- * Reads the directory of a zip file. Refused are encrypted and otherwise packed members, names that stand twice, members that overlap (one
- * piece of data unpacked again and again, Fifield 2019) and archives that would unpack to far more than they are.
+ * Reads the directory of a zip file. Refuses encrypted members and unknown packing, duplicate names, members that overlap (one piece of
+ * data unpacked again and again, Fifield 2019) and archives that would unpack to far more than their size.
  * @throws LoamError
  */
 export async function readZipDirectory(file: DataFile): Promise<ZipMember[]> {
@@ -116,7 +116,7 @@ async function locate(file: DataFile, entry: Entry): Promise<ZipMember> {
 const inflateChunk = 256 * 1024;
 
 /**
- * The bytes of a member of a zip file, unpacked as they are asked for and never more than it states; the checksum is compared at the end.
+ * The bytes of a member of a zip file, unpacked on demand and never more than it states; the checksum is compared at the end.
  * @throws LoamError for data that are not as the directory says
  */
 export async function* unpackMember(file: DataFile, member: ZipMember): AsyncGenerator<Uint8Array, void, undefined> {

@@ -67,7 +67,7 @@ const exists = (path: string) =>
  * Opens the weights of a model folder as Hugging Face's libraries save them: `<stem>.safetensors`, or `<stem>.safetensors.index.json` and
  * the files it names, all of which must be in the folder itself.
  * @param stem `model`, or `adapter_model`
- * @throws LoamError where files or tensors are missing, UnsupportedError for a folder with pickled weights only
+ * @throws LoamError if files or tensors are missing, UnsupportedError for a folder with pickled weights only
  */
 export async function openSafetensorsFolder(folder: string, stem = 'model'): Promise<TensorSource> {
   const single = join(folder, `${stem}.safetensors`);
@@ -145,14 +145,14 @@ async function readIndex(path: string): Promise<Map<string, string>> {
 }
 
 interface SafetensorsFolderOptions {
-  /** Bytes of tensors a file, more only where one tensor has more. Default 5 GB, as transformers does. */
+  /** Bytes of tensors per file, exceeded only by a tensor that is larger. Default 5 GB, as transformers does. */
   shardBytes?: number;
   /** Default `format: pt`, which Hugging Face's libraries ask for. */
   metadata?: Iterable<readonly [string, string]>;
 }
 
 /**
- * Writes the weights of a model folder: `model.safetensors`, or several files and `model.safetensors.index.json` where they are larger than
+ * Writes the weights of a model folder: `model.safetensors`, or several files and `model.safetensors.index.json` if they are larger than
  * `shardBytes`. The index, without which nobody finds the parts, comes last. Throws as `writeSafetensors`.
  * @returns names of the files written
  */

@@ -9,9 +9,9 @@ export interface StoredInfo extends ArrayInfo {
   readonly bigEndian: boolean;
 }
 
-/** How the elements of an array are got out of its file. */
+/** Reads the elements of an array from its file. */
 export interface StoredElements {
-  /** All of them, in pieces, checked where the file has a checksum. */
+  /** All of them, in pieces, checked if the file has a checksum. */
   all(): AsyncIterable<Uint8Array>;
   /** `bytes` of them from byte `from` on; absent if they are packed. */
   part?(from: number, bytes: number): Promise<Uint8Array>;

@@ -74,7 +74,7 @@ export class ByteReader {
     }
   }
 
-  /** Makes the next `bytes` available. Throws LoamError where they are not in the file or pass the limit. */
+  /** Makes the next `bytes` available. Throws LoamError if they are not in the file or pass the limit. */
   async need(bytes: number, what: string): Promise<void> {
     if (this.has(bytes)) return;
     this.require(bytes, what);
@@ -157,7 +157,7 @@ export class ByteReader {
     return this.window.readUInt32LE(at) + this.window.readUInt32LE(at + 4) * 2 ** 32;
   }
 
-  /** Text of the next `bytes`. U+FFFD in the result may be there in the file or stand for bytes that are not UTF-8; encoding it again tells. */
+  /** Text of the next `bytes`. U+FFFD in it may come from the file or stand for bytes that are not UTF-8; encoding it again shows which. */
   text(bytes: number): GgufText {
     const at = this.advance(bytes);
     const value = this.window.toString('utf8', at, at + bytes);

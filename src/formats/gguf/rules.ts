@@ -14,7 +14,7 @@ export const READABLE_VERSIONS: readonly number[] = [2, 3];
 /** The version written: `GGUF_VERSION` of gguf.h. */
 export const WRITTEN_VERSION = 3;
 
-/** `GGUF_DEFAULT_ALIGNMENT` of gguf.h: alignment of tensor data where `general.alignment` says nothing. */
+/** `GGUF_DEFAULT_ALIGNMENT` of gguf.h: alignment of tensor data without `general.alignment`. */
 export const DEFAULT_ALIGNMENT = 32;
 
 /** The GGUF specification asks for a multiple of 8; below it a mapped f64 or i64 would be read unaligned by native code. */
@@ -53,7 +53,7 @@ export const MAX_TENSOR_NAME_BYTES = 63;
 /** `GGML_MAX_DIMS` of ggml.h. */
 export const MAX_DIMS = 4;
 
-/** Every entry at its longest: name length, name, number of dimensions, dimensions, type, offset. Names too long are read on, to report all problems, but not for ever. */
+/** Every entry at its longest: name length, name, number of dimensions, dimensions, type, offset. Names that are too long are still read, to report all problems, but not without end. */
 export const MAX_TENSOR_TABLE_BYTES = MAX_TENSORS * (8 + MAX_TENSOR_NAME_BYTES + 4 + MAX_DIMS * 8 + 4 + 8);
 
 /** A damaged table can have a problem per tensor; ten show the pattern. */

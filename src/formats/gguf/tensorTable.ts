@@ -23,7 +23,7 @@ interface PlacedTensor {
   readonly shape: readonly number[];
   /** Bytes from the start of the data section, unchecked. */
   readonly offset: bigint;
-  /** Undefined where type or shape are wrong, which is reported elsewhere. */
+  /** Undefined if type or shape are wrong, which is reported elsewhere. */
   readonly bytes: number | undefined;
 }
 
@@ -67,7 +67,7 @@ export function checkLayout(
     } else if (expected !== undefined && tensor.offset !== expected) {
       problems.push(`${at}, expected ${count(expected)}, right after the tensor before`);
     }
-    // Counting on from where the tensor is, one wrong offset gives one problem and not one for each that follows.
+    // Counting on from the tensor's own offset, one wrong offset gives one problem and not one for each tensor that follows.
     expected = tensor.bytes === undefined ? undefined : ((endOf(tensor) + step - 1n) / step) * step;
   }
   const room = BigInt(size) - BigInt(dataOffset);
@@ -101,7 +101,7 @@ const withdrawn = new Map([
   [38, 'iq4_nl_8_8'],
 ]);
 
-/** Reads one entry; undefined `tensor` where the table cannot be followed beyond it. */
+/** Reads one entry; `tensor` is undefined if the table cannot be followed beyond it. */
 async function readEntry(
   reader: ByteReader,
   index: number,
@@ -148,8 +148,8 @@ async function readEntry(
 }
 
 /**
- * Reads and checks the table of `tensors` entries, which ends where the data section may begin. Everything that is wrong
- * with the table is collected and thrown as one LoamError, so that a damaged file is understood at once.
+ * Reads and checks the table of `tensors` entries. Everything wrong with it is collected and thrown as one LoamError, so that a damaged
+ * file is understood at once.
  */
 export async function readTensorTable(
   reader: ByteReader,

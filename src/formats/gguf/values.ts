@@ -27,7 +27,7 @@ const BOOL_ID = 7;
 const STRING_ID = 8;
 export const ARRAY_ID = 9;
 
-/** A string value. GGUF strings are bytes and llama.cpp does not check them: `raw` holds them where they are not UTF-8, and `value` then has U+FFFD in their place. */
+/** A string value. GGUF strings are bytes and llama.cpp does not check them: if they are not UTF-8, `raw` holds them and `value` has U+FFFD in their place. */
 export interface GgufText {
   readonly value: string;
   readonly raw?: Uint8Array;
@@ -54,7 +54,7 @@ export type GgufArray =
       readonly type: 'array';
       readonly of: 'string';
       readonly value: readonly string[];
-      /** Bytes of the elements that are not UTF-8, by index; absent where all are. */
+      /** Bytes of the elements that are not UTF-8, by index; absent if all are. */
       readonly raw?: ReadonlyMap<number, Uint8Array>;
     };
 
