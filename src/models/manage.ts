@@ -1,5 +1,5 @@
-import { readdir, rm, stat } from 'node:fs/promises';
-import { basename, dirname, join, resolve } from 'node:path';
+import { readdir, rm } from 'node:fs/promises';
+import { basename, dirname, resolve } from 'node:path';
 import { LoamError, UnsupportedError, UsageError } from '../base/errors.js';
 import { Run } from '../base/events.js';
 import { explainWriteError, hashFile } from '../base/io.js';
@@ -9,6 +9,7 @@ import type { FetchEvent, FetchedModel } from './download.js';
 import { type FetchOptions, fetchModel } from './fetchModel.js';
 import { hubEndpoint, parseHubReference } from './hub.js';
 import { requireGguf } from './listModels.js';
+import { bytesBelow } from './partial.js';
 import { findRecord, modelPath, modelsFolder, updateRegister } from './register.js';
 
 /** Models that a person adds under a name of their own, and removes. */
@@ -95,15 +96,6 @@ interface RemovedModel {
   kept: string | null;
 }
 
-async function bytesOf(path: string): Promise<number> {
-  const found = await stat(path).catch(() => null);
-  if (found === null) return 0;
-  if (!found.isDirectory()) return found.size;
-  const names = await readdir(path);
-  const sizes = await Promise.all(names.map((name) => bytesOf(join(path, name))));
-  return sizes.reduce((sum, size) => sum + size, 0);
-}
-
 /**
  * Deletes a model that Loam fetched, with what unfinished downloads left, and forgets it. A file that a person added by its
  * path is forgotten and stays where it is.
@@ -141,7 +133,7 @@ export async function removeModel(name: string, { home }: { home?: string } = {}
     }
     let bytes = 0;
     for (const end of left) {
-      bytes += await bytesOf(path + end);
+      bytes += await bytesBelow(path + end);
       await rm(path + end, { recursive: true, force: true }).catch((error: unknown) => {
         throw explainWriteError(error, path + end);
       });

@@ -1,6 +1,6 @@
 import { createHash, type Hash } from 'node:crypto';
-import { type FileHandle, mkdir, open, readFile, rename, rm } from 'node:fs/promises';
-import { dirname } from 'node:path';
+import { type FileHandle, mkdir, open, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
 import { isDiskFull, LoamError, systemCode } from '../base/errors.js';
 import { bytes } from '../base/format.js';
 import { explainWriteError, readChunks, writeAll, writeFileAtomic } from '../base/io.js';
@@ -143,7 +143,7 @@ export class PartialFile {
     }
   }
 
-  /** Closes the file and leaves it for another run, unless there is nothing in it; harmless when it is closed. */
+  /** Closes the file and leaves it for another run; harmless when it is closed. */
   async close(): Promise<void> {
     await this.file.close().catch(() => {});
   }
@@ -193,4 +193,13 @@ export function webPage(host: string, how?: { remedy: 'none' }): SourceError {
     },
     how,
   );
+}
+
+/** Bytes of a file, or of all files below a folder; what vanishes meanwhile counts nothing. */
+export async function bytesBelow(path: string): Promise<number> {
+  const found = await stat(path).catch(() => null);
+  if (!found?.isDirectory()) return found?.size ?? 0;
+  const names = await readdir(path).catch((): string[] => []);
+  const sizes = await Promise.all(names.map((name) => bytesBelow(join(path, name))));
+  return sizes.reduce((sum, size) => sum + size, 0);
 }

@@ -1,7 +1,7 @@
-import { readFile, rename } from 'node:fs/promises';
+import { rename } from 'node:fs/promises';
 import { join } from 'node:path';
 import { LoamError } from '../base/errors.js';
-import { writeFileAtomic } from '../base/io.js';
+import { ifPresent, readText, writeFileAtomic } from '../base/io.js';
 import { tryLock } from '../base/lock.js';
 import { loamHome } from '../base/process.js';
 import { CATALOG, findModel } from './catalogue.js';
@@ -33,21 +33,17 @@ interface Register {
 }
 
 const VERSION = 1;
+/** A record takes some 300 bytes. */
+const MOST_BYTES = 16 << 20;
+
+/** Leads out of the models folder. */
+const OUTSIDE = /(^[/\\]|^[A-Za-z]:|(^|[/\\])\.\.([/\\]|$))/;
 
 function isRecord(value: unknown): value is ModelRecord {
-  if (typeof value !== 'object' || value === null) return false;
-  const { file, path, bytes, sha256, source, commit, added } = value as Record<string, unknown>;
-  const text = (v: unknown) => typeof v === 'string';
-  return (
-    (text(file) || text(path)) &&
-    (file === undefined || (text(file) && !/(^[/\\]|^[A-Za-z]:|(^|[/\\])\.\.([/\\]|$))/.test(file as string))) &&
-    (path === undefined || text(path)) &&
-    typeof bytes === 'number' &&
-    text(sha256) &&
-    text(source) &&
-    (commit === undefined || text(commit)) &&
-    text(added)
-  );
+  const { file, path, bytes, sha256, source, commit, added } = (value ?? {}) as Record<string, unknown>;
+  const given = [file, path, commit].filter((field) => field !== undefined);
+  const texts = [...given, sha256, source, added].every((field) => typeof field === 'string');
+  return texts && typeof bytes === 'number' && (file ?? path) !== undefined && !OUTSIDE.test(String(file ?? ''));
 }
 
 function registerPath(folder: string): string {
@@ -58,18 +54,14 @@ function registerPath(folder: string): string {
 export async function readRegister(folder: string): Promise<Register> {
   const path = registerPath(folder);
   const damaged = (why: string): Register => ({ models: {}, damage: `${path}: ${why}` });
-  let text: string;
-  try {
-    text = await readFile(path, 'utf8');
-  } catch (error) {
-    const { code, message } = error as NodeJS.ErrnoException;
-    return code === 'ENOENT' || code === 'ENOTDIR' ? { models: {}, damage: null } : damaged(message);
-  }
   let value: unknown;
   try {
+    const text = await ifPresent(readText(path, MOST_BYTES));
+    if (text === undefined) return { models: {}, damage: null };
     value = JSON.parse(text);
   } catch (error) {
-    return damaged(`not JSON (${(error as Error).message})`);
+    const { message } = error as Error;
+    return damaged(error instanceof SyntaxError ? `not JSON (${message})` : message);
   }
   const { version, models } = (value ?? {}) as { version?: unknown; models?: unknown };
   if (typeof version === 'number' && version > VERSION) {
