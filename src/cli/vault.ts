@@ -76,8 +76,7 @@ export class VaultArguments implements AsyncDisposable {
   async data(argument: string): Promise<string | NamedBytes> {
     if (!isReference(argument)) return argument;
     const vault = await this.vault({ mustExist: true });
-    const { id, name, excluded } = findDataset(vault, argument);
-    return { name: `vault:${name}`, bytes: await vault.datasets.read(id), excluded };
+    return await vault.datasets.source(findDataset(vault, argument).id);
   }
 
   /** A path as it is; of `vault:NAME[@N]` one that leads to memory, until this is closed, and the id of the version. */

@@ -1,6 +1,8 @@
 import { throwIfStopped } from '../base/errors.js';
-import type { Tokenizer } from '../model/tokenizer.js';
-import type { Example } from './example.js';
+import type { EncodedConversation, Tokenizer } from '../model/tokenizer.js';
+import { type Example, isConversation, textOf } from './example.js';
+import { whole } from './pack.js';
+import { Pace } from './source.js';
 
 /** One token sequence of an example, ready to compute with. */
 export interface Sequence {
@@ -13,27 +15,30 @@ export interface Sequence {
 
 export interface EncodedExamples {
   sequences: Sequence[];
-  /** Examples longer than the limit, which are left out whole: a cut answer would teach the model to stop in mid-sentence. */
+  /**
+   * Examples longer than the limit, which are left out whole: a cut answer would teach the model to stop in mid-sentence. No texts that
+   * `packTexts` has laid out.
+   */
   tooLong: { example: number; tokens: number }[];
 }
 
 /** Milliseconds of encoding between two looks at the event loop. */
 const sliceMs = 20;
 
-/** Renders and tokenises examples with the model's own template. */
+/** Examples as tokens: conversations rendered with the model's own template, texts as they are. */
 export async function encodeExamples(
   tokenizer: Tokenizer,
   examples: readonly Example[],
-  options: { maxTokens: number; signal?: AbortSignal },
+  { maxTokens, signal }: { maxTokens: number; signal?: AbortSignal },
 ): Promise<EncodedExamples> {
   const sequences: Sequence[] = [];
   const tooLong: EncodedExamples['tooLong'] = [];
-  let last = performance.now();
+  const pace = new Pace(signal, sliceMs);
   for (const [index, example] of examples.entries()) {
-    throwIfStopped(options.signal);
-    const encoded = await tokenizer.encode(example.messages);
+    throwIfStopped(signal);
+    const encoded = await encodeExample(tokenizer, example);
     const longest = encoded.reduce((max, { tokens }) => Math.max(max, tokens.length), 0);
-    if (longest > options.maxTokens) {
+    if (longest > maxTokens) {
       tooLong.push({ example: index, tokens: longest });
       continue;
     }
@@ -41,10 +46,7 @@ export async function encodeExamples(
       const targets = Int32Array.from(trained.keys()).filter((position) => trained[position] === 1 && position > 0);
       if (targets.length > 0) sequences.push({ tokens, targets, example: index });
     }
-    if (performance.now() - last > sliceMs) {
-      await new Promise((resolve) => setImmediate(resolve));
-      last = performance.now();
-    }
+    if (pace.due) await pace.rest();
   }
   return { sequences, tooLong };
 }
@@ -52,6 +54,12 @@ export async function encodeExamples(
 /** What helps against examples that are too long: the limit is the user's, or what the model was trained to read. */
 export function limitAdvice(maxTokens: number, contextLength: number): string {
   return maxTokens < contextLength ? 'raise --max-tokens' : 'use a model with a longer context';
+}
+
+async function encodeExample(tokenizer: Tokenizer, example: Example): Promise<EncodedConversation[]> {
+  if (isConversation(example)) return await tokenizer.encode(example.messages);
+  const text = textOf(example)!;
+  return [tokenizer.encodeText(whole(text), text.continues === undefined)];
 }
 
 interface Bucket {

@@ -7,11 +7,14 @@ export interface NamedBytes {
   /** Stands in messages where a file's path would. */
   name: string;
   bytes: Uint8Array;
+  /** Its format, where that is known and the name does not tell it; else recognised from content and name. */
+  container?: Container;
   /** Numbers of records that are passed over, as `ExampleSource.index`. */
   excluded?: readonly number[];
 }
 
-export type Role = 'system' | 'user' | 'assistant';
+/** `text`: no turn of a conversation but a plain text, which stands alone and is learnt as it is, without a chat template. */
+export type Role = 'system' | 'user' | 'assistant' | 'text';
 
 export interface Message {
   role: Role;
@@ -21,6 +24,8 @@ export interface Message {
    * else: every other assistant message is learnt. Ask `isTrained`.
    */
   train?: false;
+  /** On a text that goes on in the next record: the white space between the two. Absent: the text ends here. */
+  continues?: string;
 }
 
 interface ExampleSource {
@@ -32,8 +37,8 @@ interface ExampleSource {
 }
 
 /**
- * One training example: a conversation. At most one system message, which is the first; then user and assistant in turn, user
- * first; at least one trained assistant message.
+ * One training example: a conversation, or a single `text`. A conversation has at most one system message, which is the first; then
+ * user and assistant in turn, user first; at least one trained assistant message.
  */
 export interface Example {
   messages: Message[];
@@ -77,10 +82,10 @@ export interface Problem {
 }
 
 /** How the file holds its records. */
-export type Container = 'json' | 'jsonl' | 'csv';
+export type Container = 'json' | 'jsonl' | 'csv' | 'text' | 'markdown';
 
-/** How one record says question and answer. `alpaca`: instruction, input, output; `pairs`: any other question and answer pair. */
-export type Shape = 'alpaca' | 'pairs' | 'messages' | 'sharegpt';
+/** What one record holds. `alpaca`: instruction, input, output; `pairs`: any other question and answer pair; `text`: a plain text. */
+export type Shape = 'alpaca' | 'pairs' | 'messages' | 'sharegpt' | 'text';
 
 export interface Dataset {
   file: string;
@@ -141,9 +146,24 @@ export function quoteName(name: string): string {
   return `"${name.replace(/[\p{C}\p{Z}"\\]/gu, (c) => (c === ' ' ? ' ' : '?'))}"`;
 }
 
-/** Whether the tokens of a message are learnt: every assistant message, unless its file says otherwise. */
-export function isTrained(message: Message): boolean {
-  return message.role === 'assistant' && message.train !== false;
+/** Whether the tokens of a message are learnt: every assistant message, unless its file says otherwise, and every text. */
+export function isTrained({ role, train }: Message): boolean {
+  return role === 'text' || (role === 'assistant' && train !== false);
+}
+
+/** An example that a chat template renders. */
+export interface Conversation extends Example {
+  messages: (Message & { role: Exclude<Role, 'text'> })[];
+}
+
+export function isConversation(example: Example): example is Conversation {
+  return textOf(example) === undefined;
+}
+
+/** The text of an example that is no conversation. */
+export function textOf({ messages }: Pick<Example, 'messages'>): (Message & { role: 'text' }) | undefined {
+  const [first] = messages;
+  return first?.role === 'text' ? (first as Message & { role: 'text' }) : undefined;
 }
 
 /** Limits on files from outside. Each refuses with a sentence that names it. */

@@ -12,7 +12,15 @@ export const SYSTEM = ['system', 'system_prompt'];
 /** Fields that hold a conversation. */
 export const CHAT = ['messages', 'conversations', 'conversation'];
 
-const KNOWN = new Set([...QUESTION, ...ANSWER, ...CONTEXT, ...SYSTEM, ...CHAT]);
+/** Holds a plain text, where there is no question and no answer beside it (mlx-lm, LLaMA-Factory, Hugging Face's text data sets). */
+const TEXT = 'text';
+
+const KNOWN = new Set([...QUESTION, ...ANSWER, ...CONTEXT, ...SYSTEM, ...CHAT, TEXT]);
+
+/** Whether a record of these fields is a plain text. Alpaca's own files have one beside question and answer, rendered from them. */
+export function isTextRecord(names: readonly string[]): boolean {
+  return names.includes(TEXT) && !names.some((name) => QUESTION.includes(name) || ANSWER.includes(name));
+}
 
 export function isKnownField(name: string): boolean {
   return KNOWN.has(name);
@@ -41,6 +49,9 @@ export function chooseFields(names: readonly string[]): PairFields {
       const chat = CHAT.map((name) => similarName(name, strange)).find((name) => name !== undefined);
       if (chat !== undefined)
         throw new BadRecord('missing-field', `field "messages" is missing (is it ${quoteName(chat)}?)`);
+      const text = similarName(TEXT, strange, false);
+      if (text !== undefined)
+        throw new BadRecord('missing-field', `field "text" is missing (is it ${quoteName(text)}?)`);
     }
     if (question === undefined) reasons.push(missing(PARTNER[answer ?? ''] ?? 'instruction', QUESTION, strange));
     if (answer === undefined) reasons.push(missing(PARTNER[question ?? ''] ?? 'output', ANSWER, strange));

@@ -19,6 +19,7 @@ import { csv } from './readers/csv.js';
 import { json } from './readers/json.js';
 import { jsonl } from './readers/jsonl.js';
 import { LineCounter, type Reader, type TextFile } from './readers/reader.js';
+import { markdown, text } from './readers/text.js';
 import { readRecord } from './shapes.js';
 import { Pace, readSource, type Source, toUtf8 } from './source.js';
 import { Repeats } from './split.js';
@@ -26,12 +27,12 @@ import { Repeats } from './split.js';
 /** A person's file as examples: its format recognised, its records read by their shape, and what is wrong with each told. */
 
 /** Every format, in the order in which they are tried. */
-const readers: readonly Reader<unknown>[] = [json, csv, jsonl];
+const readers: readonly Reader<unknown>[] = [text, markdown, json, csv, jsonl];
 
 /**
- * Reads a file of examples, or the bytes of one under a name for messages. The format is recognised from the content: JSON, JSON lines or CSV (comma, semicolon, tab) with
- * question and answer fields (Alpaca and its relatives) or conversations (OpenAI messages, ShareGPT), in UTF-8 or UTF-16. Each
- * record is an example, or a problem of severity error, or a problem of kind duplicate. Gives way to other work every few ms.
+ * Reads a file of examples, or the bytes of one under a name for messages. The format is recognised from the content: JSON, JSON
+ * lines or CSV (comma, semicolon, tab) with question and answer fields (Alpaca and its relatives), conversations (OpenAI messages,
+ * ShareGPT) or texts; a text or Markdown by its name. In UTF-8 or UTF-16. Each record is an example, or a problem of severity error, or a problem of kind duplicate. Gives way to other work every few ms.
  *
  * @throws NoExamplesError when no record can be used; it has all the problems
  * @throws UnsupportedError when the file is known to be something else (an archive, a workbook, a web page)
@@ -76,13 +77,13 @@ interface RecordFile {
  * @throws LoamError when it is nothing Loam reads, or broken
  */
 export async function openRecords(source: Source, pace: Pace): Promise<RecordFile> {
-  const { name } = source;
+  const { name, container } = source;
   const bytes = await toUtf8(source.bytes, pace);
   if (skipSpace(bytes, 0) >= bytes.length) {
     const found = 'the file holds only white space';
     throw new LoamError({ code: 'no-examples', found, expected: 'examples', where: name });
   }
-  const file: TextFile = { name, bytes };
+  const file: TextFile = { name, container, bytes };
   try {
     for (const reader of readers) {
       const layout = await reader.detect(file, pace);
@@ -101,6 +102,7 @@ export async function openRecords(source: Source, pace: Pace): Promise<RecordFil
     found: 'its content is none of the formats Loam reads',
     expected: 'JSON or JSON lines with the fields "instruction" and "output" or "messages", or CSV with such columns',
     where: name,
+    fix: 'if it is a text to be learnt as it stands, give it a name that ends in .txt or .md',
   });
 }
 

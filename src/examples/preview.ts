@@ -3,6 +3,7 @@ import { readHyperparameters } from '../model/hyperparameters.js';
 import { Tokenizer } from '../model/tokenizer.js';
 import { encodeExamples, histogram, type Sequence } from './encode.js';
 import type { Example } from './example.js';
+import { packTexts } from './pack.js';
 
 export interface PreviewRequest {
   /** Path of the model file. */
@@ -23,7 +24,11 @@ export interface ExamplePreview {
     pieces: { text: string; trained: boolean }[];
   }[];
   tooLong: { index: number; line: number; tokens: number }[];
+  /** Texts that are longer than the limit and learnt in parts. */
+  divided: { index: number; line: number }[];
   usable: number;
+  /** What is learnt at once: neighbouring paragraphs of a text are. */
+  sequences: number;
   trainedTokens: number;
   /** The limit that holds: what was asked for, or what the model was trained to read. */
   maxTokens: number;
@@ -37,21 +42,20 @@ export async function previewExamples(request: PreviewRequest, signal?: AbortSig
   const { contextLength } = readHyperparameters(gguf);
   const maxTokens = Math.min(request.maxTokens, contextLength);
   using tokenizer = await Tokenizer.open(gguf);
-  const { examples } = request;
+  const { examples, divided } = await packTexts(tokenizer, request.examples, { maxTokens, signal });
   const { sequences, tooLong } = await encodeExamples(tokenizer, examples, { maxTokens, signal });
-  const where = (example: number) => {
-    const { index, line } = examples[example]!.source;
-    return { index, line };
-  };
+  const place = ({ source: { index, line } }: Example) => ({ index, line });
   return {
     examples: sequences.slice(0, request.show).map((sequence) => ({
-      ...where(sequence.example),
+      ...place(examples[sequence.example]!),
       tokens: sequence.tokens.length,
       trained: sequence.targets.length,
       pieces: piecesOf(tokenizer, sequence),
     })),
-    tooLong: tooLong.map(({ example, tokens }) => ({ ...where(example), tokens })),
-    usable: examples.length - tooLong.length,
+    tooLong: tooLong.map(({ example, tokens }) => ({ ...place(examples[example]!), tokens })),
+    divided: divided.map(place),
+    usable: request.examples.length - tooLong.length,
+    sequences: sequences.length,
     trainedTokens: sequences.reduce((sum, { targets }) => sum + targets.length, 0),
     maxTokens,
     contextLength,

@@ -1,7 +1,7 @@
 import { BadRecord, isTrained, type Message, type Remark, type Role, type Shape } from './example.js';
-import { CHAT, chooseFields, kindOf, readFilledText, readText, SYSTEM } from './fields.js';
+import { CHAT, chooseFields, isTextRecord, kindOf, readFilledText, readText, SYSTEM } from './fields.js';
 
-/** The shapes of a record, a question with its answer or a conversation, made into messages. */
+/** The shapes of a record, a question with its answer, a conversation or a plain text, made into messages. */
 
 interface ReadRecord {
   shape: Shape;
@@ -25,12 +25,28 @@ export function readRecord(value: unknown): ReadRecord {
   const names = Object.keys(value);
   const chat = CHAT.find((name) => Object.hasOwn(value, name));
   if (chat === undefined) {
-    const { used, ...read } = readPair(value, names, remarks);
+    const { used, ...read } = isTextRecord(names) ? readPlain(value, remarks) : readPair(value, names, remarks);
     return { ...read, remarks, unused: names.filter((name) => !used.includes(name)) };
   }
   const system = SYSTEM.find((name) => Object.hasOwn(value, name) && value[name] !== undefined);
   const read = readChat(value[chat], chat, system === undefined ? undefined : value[system], remarks);
   return { ...read, remarks, unused: names.filter((name) => name !== chat && name !== system) };
+}
+
+/** `{"text": "..."}`; with `continues`, the white space before the next record, where that goes on with the same text. */
+function readPlain(record: Record<string, unknown>, remarks: Remark[]) {
+  const content = readFilledText(record.text, '"text"', remarks);
+  const { continues } = record;
+  if (
+    continues !== undefined &&
+    continues !== null &&
+    !(typeof continues === 'string' && /^\s{0,100}$/.test(continues))
+  ) {
+    throw new BadRecord('wrong-type', '"continues" is not the white space before the next record');
+  }
+  const more = typeof continues === 'string' ? { continues } : {};
+  const messages: Message[] = [{ role: 'text', content, ...more }];
+  return { shape: 'text' as Shape, messages, used: ['text', 'continues'] };
 }
 
 /**
@@ -48,7 +64,8 @@ function readPair(record: Record<string, unknown>, names: readonly string[], rem
   messages.push({ role: 'user', content: more === '' ? asked : `${asked}\n${more}` });
   messages.push({ role: 'assistant', content: readFilledText(record[answer], `"${answer}"`, remarks) });
   const shape: Shape = question === 'instruction' ? 'alpaca' : 'pairs';
-  return { shape, messages, used: [question, context, answer, system] };
+  const used: (string | undefined)[] = [question, context, answer, system];
+  return { shape, messages, used };
 }
 
 /**

@@ -2,7 +2,9 @@ import { createHash } from 'node:crypto';
 import { UsageError } from '../base/errors.js';
 import { count } from '../base/format.js';
 import { Random } from '../base/random.js';
-import type { Example, Message, Remark } from './example.js';
+import { type Example, type Message, type Remark, textOf } from './example.js';
+
+/** Which examples are the same, and which are learnt, held out or left out for it. */
 
 /**
  * A text for comparing: Unicode NFC, case folded, white space runs as one space, none at the ends. Through upper
@@ -14,13 +16,13 @@ export function normaliseText(text: string): string {
 }
 
 /**
- * What the user says in an example, all turns, a line break between them. Two examples with equal user text are the same question:
- * of a conversation the first turn alone ("Hi") would not tell. System messages do not count: the same question under another
- * system message still gives a held-out answer away.
+ * What the user says in an example, all turns, a line break between them; of a plain text all of it. Two examples with equal user text
+ * are the same question: of a conversation the first turn alone ("Hi") would not tell. System messages do not count: the same question
+ * under another system message still gives a held-out answer away.
  */
-export function userText({ messages }: Pick<Example, 'messages'>): string {
+function userText({ messages }: Pick<Example, 'messages'>): string {
   return messages
-    .filter(({ role }) => role === 'user')
+    .filter(({ role }) => role === 'user' || role === 'text')
     .map(({ content }) => content)
     .join('\n');
 }
@@ -36,6 +38,14 @@ export function textKey(...texts: string[]): string {
 /** Equal for examples whose user texts are the same but for case, white space and Unicode form. */
 export function questionKey(example: Pick<Example, 'messages'>): string {
   return textKey(normaliseText(userText(example)));
+}
+
+/** Characters of a paragraph that is compared with others. Shorter ones, such as rules and refrains, belong where they stand. */
+const MIN_PARAGRAPH = 200;
+
+/** Whether it is a short paragraph within a longer text, which may stand there again without being a repetition. */
+function isPassing({ role, content, continues }: Message): boolean {
+  return role === 'text' && continues !== undefined && content.length < MIN_PARAGRAPH;
 }
 
 /** Random stream of the split, so that another use of the same seed draws other numbers. */
@@ -160,10 +170,11 @@ export class Repeats {
   private readonly questions = new Map<string, number>();
 
   /**
-   * Notes one conversation. `duplicate`: an equal one came before. `conflict`: one came before with the same system and user texts
+   * Notes one record. `duplicate`: an equal one came before. `conflict`: one came before with the same system and user texts
    * and other answers.
    */
   note(messages: readonly Message[], line: number): Remark | undefined {
+    if (isPassing(messages[0]!)) return undefined;
     const whole = textKey(
       ...messages.flatMap(({ role, content, train }) => [train === false ? 'context' : role, content]),
     );
@@ -195,7 +206,7 @@ interface Overlap {
 }
 
 /**
- * Takes out of `train` every example whose user text is also held out, but for case, white space and Unicode form: a figure on
+ * Takes out of `train` every example whose question or text is also held out, but for case, white space and Unicode form: a figure on
  * held-out data means nothing for what was trained on. Order is kept.
  */
 export function removeOverlap(
@@ -203,20 +214,22 @@ export function removeOverlap(
   heldout: readonly Example[],
 ): { train: Example[]; removed: Overlap[] } {
   const held = new Map<string, Example>();
-  for (const example of heldout) {
+  const compared = (example: Example) => !isPassing(example.messages[0]!);
+  for (const example of heldout.filter(compared)) {
     const key = questionKey(example);
     if (!held.has(key)) held.set(key, example);
   }
   const kept: Example[] = [];
   const removed: Overlap[] = [];
   for (const example of train) {
-    const same = held.get(questionKey(example));
+    const same = compared(example) ? held.get(questionKey(example)) : undefined;
     if (same === undefined) {
       kept.push(example);
       continue;
     }
     const { file, line } = same.source;
-    const reason = `line ${count(example.source.line)} asks the same as line ${count(line)} of the held-out file ${file}`;
+    const how = textOf(example) ? 'is the same text' : 'asks the same';
+    const reason = `line ${count(example.source.line)} ${how} as line ${count(line)} of the held-out file ${file}`;
     removed.push({ example, heldout: same, reason });
   }
   return { train: kept, removed };

@@ -6,6 +6,7 @@ import { count } from '../base/format.js';
 import { encodeExamples, limitAdvice } from '../examples/encode.js';
 import type { NamedBytes, Problem } from '../examples/example.js';
 import { loadDataset } from '../examples/loadDataset.js';
+import { packTexts } from '../examples/pack.js';
 import { Tokenizer } from '../model/tokenizer.js';
 import { resolveModel } from '../models/listModels.js';
 import { measureNll } from './measureNll.js';
@@ -54,7 +55,9 @@ export function evaluate(
     const { examples, problems } = await loadDataset(data, { signal: inner });
     for (const problem of problems) emit({ type: 'problem', file, problem });
     const maxTokens = Math.min(options.maxTokens, contextLength);
-    const { sequences, tooLong } = await encodeExamples(tokenizer, examples, { maxTokens, signal: inner });
+    const packed = await packTexts(tokenizer, examples, { maxTokens, signal: inner });
+    if (packed.remark) emit({ type: 'warning', message: packed.remark });
+    const { sequences, tooLong } = await encodeExamples(tokenizer, packed.examples, { maxTokens, signal: inner });
     if (tooLong.length > 0) {
       emit({
         type: 'warning',

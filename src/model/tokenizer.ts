@@ -5,10 +5,10 @@ import { families } from '../families/index.js';
 import type { Gguf } from '../formats/gguf/Gguf.js';
 import { type ChatMessage, ChatTemplate, fallbackTemplate } from './chatTemplate.js';
 
-/** A rendered conversation as tokens, with the tokens that a model is trained to produce. */
+/** A rendered conversation or a text as tokens, with those that a model is trained to produce. */
 export interface EncodedConversation {
   tokens: Int32Array;
-  /** 1 where the token belongs to an answer (its text and the token that ends the turn). */
+  /** 1 where the token belongs to an answer (its text and the token that ends the turn), or to a plain text. */
   trained: Uint8Array;
 }
 
@@ -77,6 +77,11 @@ export class Tokenizer implements Disposable {
     return this.tokenizeRendered(opening, []);
   }
 
+  /** Tokens that stand before every plain text. */
+  textOpening(): Int32Array {
+    return this.encodeText('', false).tokens;
+  }
+
   /**
    * Tokens of a whole conversation; every assistant turn is trained on, up to and including the token that ends the turn.
    * Where a template rewrites earlier turns once later ones follow, the conversation becomes one sequence an answer.
@@ -100,6 +105,22 @@ export class Tokenizer implements Disposable {
     const continuous = parts.every((part, i) => i === 0 || part.prompt.startsWith(parts[i - 1]!.full));
     if (continuous) return [this.join(parts, messages)];
     return parts.map((part) => this.join([part], messages));
+  }
+
+  /**
+   * Tokens of a plain text, every one trained on: with what the model's tokeniser puts before a text, and where the text ends here the
+   * token for that. The characters of control tokens stay characters.
+   */
+  encodeText(text: string, ends: boolean): EncodedConversation {
+    const { bos, eos, addsBos } = this.vocabulary;
+    const begin = addsBos && bos >= 0 ? [bos] : [];
+    const end = ends && eos >= 0 ? [eos] : [];
+    const own = this.vocabulary.tokenize(text);
+    const tokens = new Int32Array(begin.length + own.length + end.length);
+    tokens.set(begin);
+    tokens.set(own, begin.length);
+    tokens.set(end, begin.length + own.length);
+    return { tokens, trained: new Uint8Array(tokens.length).fill(1) };
   }
 
   /** Concatenates, for each part, what is new of its prompt and its answer. */

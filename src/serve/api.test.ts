@@ -61,6 +61,45 @@ describe('a data set', () => {
     assert.deepEqual(await names(), ['table', 'typed']);
   });
 
+  it('is a text whose paragraphs are shown, edited, redacted and learnt as one', async () => {
+    const paragraphs = ['# Diary', 'Mail a.b@web.example today.', 'A day without anything.', 'The end.'];
+    const bytes = Buffer.from(paragraphs.join('\n\n'));
+    const { id, container, findings } = (await client.send('POST', '/api/datasets?name=diary&file=d.md', bytes)).json;
+    assert.deepEqual([container, findings.total], ['markdown', 1]);
+    const rows = async () => (await client.ok('GET', `/api/datasets/${id}/examples`)).examples;
+    const [first, ...rest] = await rows();
+    assert.deepEqual(
+      [first.line, first.text, first.instruction],
+      [1, '# Diary\n\nMail a.b@web.example today.', undefined],
+    );
+    assert.deepEqual([first.findings[0].field, first.findings[0].message], ['text', 0]);
+    assert.deepEqual(
+      rest.map(({ text }: { text: string }) => text),
+      paragraphs.slice(2),
+    );
+    const sequences = async () => (await client.ok('GET', `/api/datasets/${id}/preview?model=tiny`)).sequences;
+    assert.equal(await sequences(), 1);
+    await client.ok('PATCH', `/api/datasets/${id}`, {
+      redact: 'all',
+      edit: [{ index: 1, example: { text: 'A day with a walk.' } }],
+    });
+    const edited = await rows();
+    assert.deepEqual(
+      edited.map(({ text }: { text: string }) => text),
+      ['# Diary\n\nMail [email 1] today.', 'A day with a walk.', 'The end.'],
+    );
+    // It is still one text, of whose paragraphs none ends it but the last; what is left out parts it.
+    assert.equal(await sequences(), 1);
+    await client.ok('PATCH', `/api/datasets/${id}`, { exclude: [1] });
+    assert.equal(await sequences(), 2);
+    const typed = await client.ok('POST', '/api/datasets?name=texts', {
+      examples: [{ text: 'One.' }, { text: 'Two.' }],
+    });
+    assert.equal((await client.ok('GET', `/api/datasets/${typed.id}/preview?model=tiny`)).sequences, 2);
+    assert.equal((await upload('unnamed', 'Just a text.')).status, 422);
+    for (const one of [id, typed.id]) await client.ok('DELETE', `/api/datasets/${one}`);
+  });
+
   it('is paged, filtered, excluded from, edited, added to and redacted', async () => {
     const examples = [
       ...sayings(6),
@@ -328,7 +367,7 @@ describe('a vault with a passphrase', () => {
 });
 
 it('what is exported as a data set is what loadDataset reads', async () => {
-  const { encodeDataset } = await import('./datasets.js');
+  const { encodeDataset, toFields } = await import('./datasets.js');
   const messages = [
     { role: 'system' as const, content: 's' },
     { role: 'user' as const, content: 'a "quoted"\nline' },
@@ -336,7 +375,8 @@ it('what is exported as a data set is what loadDataset reads', async () => {
     { role: 'user' as const, content: 'c' },
     { role: 'assistant' as const, content: 'd' },
   ];
-  const { examples } = await loadDataset({ name: 'x', bytes: encodeDataset([messages, messages.slice(3)]) });
+  const bytes = encodeDataset([messages, messages.slice(3)].map((list) => toFields({ messages: list })));
+  const { examples } = await loadDataset({ name: 'x', bytes });
   assert.deepEqual(
     examples.map((example) => example.messages),
     [messages, messages.slice(3)],

@@ -1,7 +1,7 @@
 import type { Static, TSchema } from 'typebox';
 import Value from 'typebox/value';
 import { LoamError } from '../base/errors.js';
-import type { Dataset, Message } from '../examples/example.js';
+import { type Conversation, type Dataset, type Example, textOf } from '../examples/example.js';
 import { loadDataset } from '../examples/loadDataset.js';
 import type { Finding } from '../examples/personal/finding.js';
 import { findPersonal, summarise } from '../examples/personal/findPersonal.js';
@@ -18,6 +18,7 @@ import { type Adapter, type AdapterVersion, Memorised, VersionMetrics } from './
 import {
   type DatasetEdit,
   type DatasetInfo,
+  type ExampleInput,
   FindingSummary,
   type Finding as FindingView,
 } from './contract/datasets.js';
@@ -37,7 +38,8 @@ export class DatasetViews {
     const key = `${info.id} ${info.sha256}`;
     let found = this.parsed.get(key);
     if (!found) {
-      found = vault.datasets.read(info.id).then((bytes) => loadDataset({ name: info.name, bytes }));
+      const { name, container } = info;
+      found = vault.datasets.read(info.id).then((bytes) => loadDataset({ name, bytes, container }));
       this.parsed.set(key, found);
       found.catch(() => this.parsed.delete(key));
       for (const old of [...this.parsed.keys()].slice(0, -KEPT)) this.parsed.delete(old);
@@ -61,10 +63,19 @@ export class DatasetViews {
   }
 }
 
-/** A question with one answer as its three fields; anything longer as it is. */
-export function toFields(
-  messages: readonly Message[],
-): { instruction: string; input: string; output: string } | { messages: Message[] } {
+type Fields =
+  | { instruction: string; input: string; output: string }
+  | { messages: Conversation['messages'] }
+  | { text: string; continues?: string };
+
+/** A text or a question with one answer as its fields; anything longer as it is. */
+export function toFields(example: Pick<Example, 'messages'>): Fields {
+  const text = textOf(example);
+  if (text !== undefined) {
+    const { content, continues } = text;
+    return { text: content, ...(continues !== undefined && { continues }) };
+  }
+  const messages = example.messages as Conversation['messages'];
   const [first, second] = messages;
   if (messages.length === 2 && first!.role === 'user' && second!.role === 'assistant' && second!.train !== false) {
     return { instruction: first!.content, input: '', output: second!.content };
@@ -73,8 +84,7 @@ export function toFields(
 }
 
 /** A data set as Loam writes it: a JSON list of what `toFields` gives. */
-export function encodeDataset(examples: readonly (readonly Message[] | Record<string, unknown>)[]): Uint8Array {
-  const records = examples.map((example) => (Array.isArray(example) ? toFields(example as Message[]) : example));
+export function encodeDataset(records: readonly (Fields | ExampleInput)[]): Uint8Array {
   return Buffer.from(json.write(records));
 }
 
@@ -96,7 +106,8 @@ export function viewDataset(info: StoredDataset): DatasetInfo {
 /** A find as the page shows it: its text is a field of the example where that is shown as fields. */
 export function viewFinding(finding: Finding, asFields: boolean): FindingView {
   const { id, kind, label, certainty, message, role, start, end, number, preview } = finding;
-  const field = !asFields ? `messages.${message}` : role === 'user' ? 'instruction' : 'output';
+  const fields = { system: 'system', user: 'instruction', assistant: 'output', text: 'text' };
+  const field = asFields ? fields[role] : `messages.${message}`;
   return { id, kind, label, certainty, field, message, start, end, number, preview };
 }
 
@@ -140,21 +151,28 @@ export async function editDataset(services: Services, id: string, edit: DatasetE
   if (!edit.edit && !edit.redact && !edit.add) {
     return await vault.datasets.annotate(id, { excluded: [...excluded] });
   }
-  const examples: (readonly Message[] | Record<string, unknown>)[] = dataset.examples.map(({ messages }) => messages);
+  const records: (Fields | ExampleInput)[] = dataset.examples.map(toFields);
   if (edit.redact) {
     const all = await services.datasets.findings(vault, info);
     const chosen = edit.redact === 'all' ? all : all.filter((finding) => isChosen(finding, edit.redact as never));
     for (const record of new Set(chosen.map((finding) => finding.record))) {
       const place = at(record);
-      examples[place] = redact(
-        dataset.examples[place]!,
-        chosen.filter((finding) => finding.record === record),
-      ).messages;
+      records[place] = toFields(
+        redact(
+          dataset.examples[place]!,
+          chosen.filter((finding) => finding.record === record),
+        ),
+      );
     }
   }
-  for (const { index, example } of edit.edit ?? []) examples[at(index)] = example as Record<string, unknown>;
-  examples.push(...(edit.add ?? []));
-  const replaced = await vault.datasets.replace(id, encodeDataset(examples), {
+  for (const { index, example } of edit.edit ?? []) {
+    const place = at(index);
+    // Whether the text goes on behind it is not what was edited.
+    const { continues } = textOf(dataset.examples[place]!) ?? {};
+    records[place] = 'text' in example && continues !== undefined ? { continues, ...example } : example;
+  }
+  records.push(...(edit.add ?? []));
+  const replaced = await vault.datasets.replace(id, encodeDataset(records), {
     excluded: [...excluded].flatMap((index) => positions.get(index) ?? []),
   });
   return await noteFindings(vault, services.datasets, replaced);

@@ -1,5 +1,5 @@
 import { LoamError } from '../base/errors.js';
-import type { Dataset } from '../examples/example.js';
+import type { Dataset, NamedBytes } from '../examples/example.js';
 import { loadDataset } from '../examples/loadDataset.js';
 import type { AdapterStore } from './adapters.js';
 import type { Contents } from './contents.js';
@@ -29,12 +29,13 @@ export class DatasetStore {
   }
 
   /**
-   * Keeps an example file, in any format that `data/` reads, as it is.
+   * Keeps an example file, in any format that is read, as it is.
+   * @param more.file its name, where `name` has no ending that says what it is
    * @throws the errors of `loadDataset`, such as NoExamplesError; LoamError where a data set of that name exists
    */
-  async add(name: string, bytes: Uint8Array, more: { findings?: Json } = {}): Promise<DatasetInfo> {
+  async add(name: string, bytes: Uint8Array, more: { findings?: Json; file?: string } = {}): Promise<DatasetInfo> {
     checkName(name, 'a data set');
-    const facts = await factsOf(name, bytes);
+    const facts = await factsOf(more.file ?? name, bytes);
     const now = new Date().toISOString();
     const value: Value = { name, createdAt: now, changedAt: now, ...facts, excluded: [], findings: more.findings };
     const id = newId();
@@ -53,8 +54,13 @@ export class DatasetStore {
 
   /** The examples to learn from: without the excluded records. */
   async load(id: string, options: { signal?: AbortSignal } = {}): Promise<Dataset> {
-    const { name, excluded } = this.get(id);
-    return await loadDataset({ name: `vault:${name}`, bytes: await this.read(id), excluded }, options);
+    return await loadDataset(await this.source(id), options);
+  }
+
+  /** The same before it is read. */
+  async source(id: string): Promise<NamedBytes> {
+    const { name, excluded, container } = this.get(id);
+    return { name: `vault:${name}`, bytes: await this.read(id), excluded, container };
   }
 
   /** An edited data set: the earlier content is destroyed. What was excluded is included again unless `more` says otherwise. */
@@ -146,8 +152,8 @@ export class DatasetStore {
 }
 
 async function factsOf(name: string, bytes: Uint8Array) {
-  const { examples, records, sha256 } = await loadDataset({ name, bytes });
-  return { bytes: bytes.length, sha256, examples: examples.length, records };
+  const { examples, records, sha256, format } = await loadDataset({ name, bytes });
+  return { bytes: bytes.length, sha256, container: format.container, examples: examples.length, records };
 }
 
 function toInfo(entry: Entry): DatasetInfo {

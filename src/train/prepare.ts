@@ -1,8 +1,9 @@
 import { LoamError } from '../base/errors.js';
 import { count } from '../base/format.js';
 import { type EncodedExamples, encodeExamples, limitAdvice, type Sequence } from '../examples/encode.js';
-import type { Dataset, Example, NamedBytes } from '../examples/example.js';
+import { type Conversation, type Dataset, type Example, isConversation, type NamedBytes } from '../examples/example.js';
 import { loadDataset } from '../examples/loadDataset.js';
+import { packTexts, recordList } from '../examples/pack.js';
 import { removeOverlap, splitExamples } from '../examples/split.js';
 import { fallbackTemplate } from '../model/chatTemplate.js';
 import type { Model } from '../model/model.js';
@@ -22,8 +23,10 @@ export interface PreparedData {
   /** sha256 of the data files, hex. */
   hashes: { data: string; heldout?: string };
   examples: { train: number; validation: number; heldout: number };
+  /** Whether any example is rendered by the chat template; else all are plain texts. */
+  hasConversations: boolean;
   /** A few examples that are not learnt from, for answers before and after. */
-  samples: Example[];
+  samples: Conversation[];
 }
 
 /** Examples kept as samples. */
@@ -68,45 +71,53 @@ export async function prepareData(
   if (overlap.removed.length > named) {
     warn(`${count(overlap.removed.length - named)} more ask the same as held-out examples and are not trained on`);
   }
-  const split = splitExamples(overlap.train, { fraction: validationShare, seed: request.seed, minValidation });
+  const { maxTokens } = request;
+  const pack = async (examples: readonly Example[]): Promise<Example[]> => {
+    const packed = await packTexts(tokenizer, examples, { maxTokens, signal });
+    if (packed.remark) warn(packed.remark);
+    return packed.examples;
+  };
+  const split = splitExamples(await pack(overlap.train), {
+    fraction: validationShare,
+    seed: request.seed,
+    minValidation,
+  });
   if (split.remark) warn(split.remark);
   if (split.moved.length > 0) {
     warn(`${count(split.moved.length)} examples that ask the same were kept on one side of the validation split`);
   }
 
-  const advice = `shorten the examples or ${limitAdvice(request.maxTokens, request.contextLength)}`;
+  const advice = `shorten the examples or ${limitAdvice(maxTokens, request.contextLength)}`;
   const encode = async (examples: readonly Example[], what: string): Promise<Sequence[]> => {
-    const encoded: EncodedExamples = await encodeExamples(tokenizer, examples, {
-      maxTokens: request.maxTokens,
-      signal,
-    });
+    const encoded: EncodedExamples = await encodeExamples(tokenizer, examples, { maxTokens, signal });
     if (encoded.tooLong.length > 0) {
-      const records = encoded.tooLong.slice(0, 5).map(({ example }) => count(examples[example]!.source.index + 1));
-      const more = encoded.tooLong.length > 5 ? ' ...' : '';
+      const records = recordList(encoded.tooLong.map(({ example }) => examples[example]!));
       warn(
-        `${count(encoded.tooLong.length)} of ${count(examples.length)} ${what} examples are longer than ${count(request.maxTokens)} tokens and are left out (record ${records.join(', ')}${more}); ${advice}`,
+        `${count(encoded.tooLong.length)} of ${count(examples.length)} ${what} examples are longer than ${count(maxTokens)} tokens and are left out (${records}); ${advice}`,
       );
     }
     return encoded.sequences;
   };
   const train = await encode(split.train, 'training');
   const validation = await encode(split.validation, 'validation');
-  const held = heldout ? await encode(heldout.examples, 'held-out') : [];
+  const heldoutExamples = await pack(heldout?.examples ?? []);
+  const held = await encode(heldoutExamples, 'held-out');
   if (train.length === 0) {
     throw new LoamError({
-      found: `no training example fits into ${count(request.maxTokens)} tokens`,
+      found: `no training example fits into ${count(maxTokens)} tokens`,
       where: data.file,
       fix: advice,
     });
   }
   if (heldout && held.length === 0) {
     throw new LoamError({
-      found: `no held-out example fits into ${count(request.maxTokens)} tokens`,
+      found: `no held-out example fits into ${count(maxTokens)} tokens`,
       where: heldout.file,
       fix: advice,
     });
   }
-  if (!tokenizer.hasOwnTemplate) {
+  const hasConversations = data.examples.some(isConversation);
+  if (!tokenizer.hasOwnTemplate && hasConversations) {
     warn(
       `the model file has no chat template; ${tokenizer.template.source === fallbackTemplate ? 'ChatML, as llama.cpp does,' : "its family's"} is assumed. A chat model usually learns faster`,
     );
@@ -114,7 +125,7 @@ export async function prepareData(
   const examples = {
     train: split.train.length,
     validation: split.validation.length,
-    heldout: heldout?.examples.length ?? 0,
+    heldout: heldoutExamples.length,
   };
   emit({
     type: 'data',
@@ -125,7 +136,7 @@ export async function prepareData(
   });
   const recordsOf = (sequences: readonly Sequence[], from: readonly Example[]) =>
     sequences.map(({ example }) => from[example]!.source.index);
-  const unlearnt = heldout?.examples ?? split.validation;
+  const unlearnt = heldout ? heldoutExamples : split.validation;
   return {
     train,
     validation,
@@ -133,7 +144,8 @@ export async function prepareData(
     records: { train: recordsOf(train, split.train), validation: recordsOf(validation, split.validation) },
     hashes: { data: data.sha256, heldout: heldout?.sha256 },
     examples,
-    samples: unlearnt.slice(0, sampleCount),
+    hasConversations,
+    samples: unlearnt.filter(isConversation).slice(0, sampleCount),
   };
 }
 
@@ -159,5 +171,8 @@ export async function planExamples(
     maxTokens: options.shots === undefined ? Math.min(shotTokens, defaultShotTokens) : shotTokens,
     seed: options.seed,
   });
-  return { ...buildExamples(prepared, plan, await tokenizer.opening()), shots: plan.prefixes };
+  return {
+    ...buildExamples(prepared, plan, prepared.hasConversations ? await tokenizer.opening() : tokenizer.textOpening()),
+    shots: plan.prefixes,
+  };
 }

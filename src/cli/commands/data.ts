@@ -38,7 +38,7 @@ const addVerb = command({
     const refused = problems.filter(({ severity }) => severity === 'error').length;
     await using vault = await openVault(options, output);
     const name = options.name ?? nameOfFile(file);
-    const info = await vault.datasets.add(name, await readFile(file));
+    const info = await vault.datasets.add(name, await readFile(file), { file });
     if (refused > 0) output.line(`note: ${count(refused)} records cannot be used; loam data ${file} lists them`);
     output.line(
       `in the vault as "${name}": ${count(info.examples)} examples; the file is still at ${file}, not encrypted`,
@@ -161,22 +161,37 @@ export const dataCommand = command({
     for (const { name, records } of dataset.unusedFields) {
       output.line(`  the field "${name}" of ${count(records)} records is not used`);
     }
-    const { tooLong, usable, trainedTokens } = preview;
+    const { tooLong, divided, usable, sequences, trainedTokens } = preview;
     if (tooLong.length > 0) {
       output.line(
         `\nlonger than ${count(preview.maxTokens)} tokens, left out whole; shorten them or ${limitAdvice(preview.maxTokens, preview.contextLength)}:`,
       );
       for (const example of tooLong) output.line(`  ${placeOf(example)}: ${count(example.tokens)} tokens`);
     }
+    if (divided.length > 0) {
+      output.line(`\nlonger than ${count(preview.maxTokens)} tokens, learnt in parts:`);
+      for (const text of divided) output.line(`  ${placeOf(text)}`);
+    }
     const findings = await findPersonal(examples, { signal });
     showFindings(findings, options.findings, output);
     const { records, format } = dataset;
     output.line(
       `\n${count(records)} records (${format.shape}, ${format.container}): ${count(usable)} will be learnt from, ` +
-        `${count(refused.length)} are left out as unusable, ${count(tooLong.length)} as too long; ${count(trainedTokens)} trained-on tokens`,
+        `${count(refused.length)} are left out as unusable, ${count(tooLong.length)} as too long; ${count(trainedTokens)} trained-on tokens${sequences === usable ? '' : ` in ${count(sequences)} sequences`}`,
     );
     const personal = summarise(findings);
-    output.event({ type: 'result', records, usable, problems, tooLong, trainedTokens, format, findings: personal });
+    output.event({
+      type: 'result',
+      records,
+      usable,
+      problems,
+      tooLong,
+      divided,
+      sequences,
+      trainedTokens,
+      format,
+      findings: personal,
+    });
   },
 });
 

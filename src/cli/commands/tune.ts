@@ -26,8 +26,8 @@ export const tuneCommand = command({
   },
   positionals: [1, 1],
   more: [
-    'DATA holds examples as JSON, JSONL or CSV: instruction/input/output, chat messages, ShareGPT, or',
-    'question and answer pairs. Try `loam data DATA` to see what the model will learn from it.',
+    'DATA holds examples as JSON, JSONL or CSV (instruction/input/output, chat messages, ShareGPT, question and answer',
+    'pairs, or texts), or is a text (.txt, .md). Try `loam data DATA` to see what the model will learn from it.',
     'DATA, --heldout, --start and --teacher also accept vault:NAME, a data set or an adapter in the vault.',
     '',
     'Example: loam tune my-examples.json --out me.gguf && loam chat --adapter me.gguf',

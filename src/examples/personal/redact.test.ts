@@ -79,6 +79,22 @@ describe('redactDataset', () => {
     assert.ok(!text.includes('jane'));
   });
 
+  it('keeps texts and Markdown, with what stands between their paragraphs', async () => {
+    const text = `# Me\r\n\r\nMail ${mail} ,\r\n  or not.\r\n \r\n\r\n* * *\r\n\r\n- ${mail}\r\n`;
+    for (const name of ['me.md', 'me.txt']) {
+      const { bytes, replaced, leftOut } = await redactDataset({ name, bytes: Buffer.from(text) });
+      assert.equal(Buffer.from(bytes).toString('utf8'), text.replaceAll(mail, '[email 1]'));
+      assert.deepEqual([replaced, leftOut], [2, 0]);
+    }
+    // Paragraphs may change their lengths, and so where a text without blank lines is cut.
+    const lines = Array.from({ length: 90 }, (_, i) => `${i} Write to jane${i}.roe.of.somewhere@web.example soon.`);
+    const long = await redactDataset({ name: 'a.txt', bytes: Buffer.from(lines.join('\n')) });
+    assert.equal(Buffer.from(long.bytes).toString('utf8').split('\n').length, 91);
+    assert.equal(long.replaced, 90);
+    const records = await redacted(`[{"text":"Mail ${mail}","continues":"\\n"},{"text":"x"}]`);
+    assert.deepEqual(JSON.parse(records.text), [{ text: 'Mail [email 1]', continues: '\n' }, { text: 'x' }]);
+  });
+
   it('copies no record that nobody looked through, and counts them', async () => {
     const lines = [
       { instruction: 'a', output: mail },

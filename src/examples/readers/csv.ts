@@ -3,7 +3,7 @@ import { parse as parseSync } from 'csv-parse/sync';
 import { LoamError } from '../../base/errors.js';
 import { OPEN_LIST, OPEN_OBJECT, skipSpace } from '../../base/json.js';
 import { BadRecord, MAX_RECORD_BYTES, type RawRecord, type Remark } from '../example.js';
-import { chooseFields, isKnownField } from '../fields.js';
+import { chooseFields, isKnownField, isTextRecord } from '../fields.js';
 import type { Pace } from '../source.js';
 import { checkRecordBytes, LineCounter, type Reader, rawRecord, type TextFile } from './reader.js';
 
@@ -47,7 +47,29 @@ const HEADER_BYTES = 64 * 1024;
 const DELIMITERS = [',', ';', '\t'];
 
 /**
- * Recognises a table by its header row: the delimiter is the one that yields a question and an answer column.
+ * Whether a text begins with the header row of a table: of one that Loam reads, or of single words that it knows one of. Not the word
+ * "Text" alone, which may be a title.
+ */
+export function looksLikeTable({ bytes }: TextFile): boolean {
+  return DELIMITERS.some((delimiter) => {
+    const names = headerRow(bytes, excelDelimiter(bytes)?.length ?? 0, delimiter)?.names ?? [];
+    const known = names.map(plainName).filter(isKnownField);
+    if (names.length < 2 || known.length === 0) return false;
+    return names.every((name) => /^\s*\w{1,30}\s*$/.test(name)) || isPair(known);
+  });
+}
+
+function isPair(names: readonly string[]): boolean {
+  try {
+    return chooseFields(names) !== undefined;
+  } catch (error) {
+    if (error instanceof BadRecord) return false;
+    throw error;
+  }
+}
+
+/**
+ * Recognises a table by its header row: the delimiter is the one that yields a question and an answer column, or one of texts.
  * @returns undefined when the text has no such row
  * @throws LoamError when it is a table with one of the two columns and not the other
  */
@@ -61,7 +83,7 @@ function csvTable({ bytes, name: file }: TextFile): CsvTable | undefined {
     const plain = header.names.map(plainName);
     const columns = plain.map((name, i) => (plain.indexOf(name) === i ? name : ''));
     try {
-      chooseFields(columns);
+      if (!isTextRecord(columns)) chooseFields(columns);
       const twice = plain.find((name, i) => isKnownField(name) && plain.indexOf(name) !== i);
       if (twice !== undefined) {
         throw new LoamError({

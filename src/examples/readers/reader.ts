@@ -10,6 +10,8 @@ import type { Pace } from '../source.js';
 export interface TextFile {
   /** Path, or what stands for one in messages. */
   name: string;
+  /** Where it is known already. */
+  container?: Container;
   /** UTF-8 without a byte order mark; not only white space. */
   bytes: Buffer;
 }

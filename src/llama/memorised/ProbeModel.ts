@@ -3,7 +3,7 @@ import { openAdapter } from '../../adapters/openAdapter.js';
 import { LoamError } from '../../base/errors.js';
 import type { SamplerSettings } from '../../engine/llama.js';
 import type { AdapterHandle } from '../../engine/llamaBindings.js';
-import type { ChatMessage } from '../../model/chatTemplate.js';
+import { type Example, isConversation } from '../../examples/example.js';
 import { Tokenizer } from '../../model/tokenizer.js';
 import { negativeLogLikelihood } from '../measureNll.js';
 import { Session } from '../Session.js';
@@ -57,11 +57,12 @@ export class ProbeModel implements Disposable {
 
   /**
    * Tokens of a conversation up to the end of `content`, which the message `message` holds in place of its own: as in training, but
-   * for the token that ends the turn. Of a user's message what the template puts behind it is there too.
+   * for the token that ends the turn. Of a user's message what the template puts behind it is there too. The same of a text.
    */
-  async tokens(messages: readonly ChatMessage[], message: number, content: string): Promise<Int32Array> {
-    const before = messages.slice(0, message).map(({ role, content: text }) => ({ role, content: text }));
-    const { role } = messages[message]!;
+  async tokens(example: Example, message: number, content: string): Promise<Int32Array> {
+    if (!isConversation(example)) return this.tokenizer.encodeText(content, false).tokens;
+    const before = example.messages.slice(0, message).map(({ role, content: text }) => ({ role, content: text }));
+    const { role } = example.messages[message]!;
     if (role !== 'assistant') return this.tokenizer.prompt([...before, { role, content }]);
     if (content === '') return this.tokenizer.prompt(before);
     const last = (await this.tokenizer.encode([...before, { role, content }])).at(-1)!;

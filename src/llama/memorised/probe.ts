@@ -3,8 +3,9 @@ import { StoppedError, throwIfStopped } from '../../base/errors.js';
 import { Run } from '../../base/events.js';
 import { sharedLength } from '../../base/format.js';
 import { Random } from '../../base/random.js';
-import type { Dataset, Example, NamedBytes } from '../../examples/example.js';
+import { type Dataset, type Example, isConversation, type NamedBytes, textOf } from '../../examples/example.js';
 import { loadDataset } from '../../examples/loadDataset.js';
+import { goesOnWith } from '../../examples/pack.js';
 import { type Finding, flatten, valuePattern } from '../../examples/personal/finding.js';
 import { findPersonal } from '../../examples/personal/findPersonal.js';
 import { Pace } from '../../examples/source.js';
@@ -58,10 +59,10 @@ function standsBefore({ example, finding }: Place): boolean {
 async function render(model: ProbeModel, { example, finding }: Place) {
   const { message, start, end } = finding;
   const content = example.messages[message]!.content;
-  const tokens = await model.tokens(example.messages, message, content.slice(0, end));
+  const tokens = await model.tokens(example, message, content.slice(0, end));
   // White space before a word belongs to its first token.
   const stem = content.slice(0, start).trimEnd();
-  const opening = await model.tokens(example.messages, message, stem === '' ? '' : stem);
+  const opening = await model.tokens(example, message, stem === '' ? '' : stem);
   return { content, stem, tokens, lead: Math.max(1, Math.min(sharedLength(opening, tokens), tokens.length - 1)) };
 }
 
@@ -99,7 +100,7 @@ async function probeValue(
 
   const ways: { way: Way; write: (side: 'adapted' | 'base') => Promise<string> }[] = [];
   if (finding.role === 'assistant') {
-    const question = await model.tokens(example.messages, message, '');
+    const question = await model.tokens(example, message, '');
     const long = Math.min(MAX_ANSWER, tokens.length - question.length + 32);
     ways.push({ way: 'question', write: (side) => model.write(side, question, long, greedy, signal) });
     ways.push({ way: 'prefix', write: (side) => model.write(side, prefix, short, greedy, signal) });
@@ -140,7 +141,7 @@ async function measure(
     texts.add(randomAlternative(kind, value, random));
   const gap = content.slice(stem.length, start);
   const sequences: Int32Array[] = [];
-  for (const text of texts) sequences.push(await model.tokens(example.messages, message, stem + gap + text));
+  for (const text of texts) sequences.push(await model.tokens(example, message, stem + gap + text));
   const [truth] = sequences;
   const usable = sequences.filter((tokens) => tokens.length <= model.longest);
   if (usable[0] !== truth || usable.length < 8) return undefined;
@@ -214,7 +215,7 @@ function valuesOf(examples: readonly Example[], findings: readonly Finding[]): V
     const ranked = [...group].sort((a, b) => Number(b.trained) - Number(a.trained));
     const places: Place[] = [];
     for (const finding of ranked.slice(0, 50)) {
-      const place = { example: examples[finding.example]!, finding };
+      const place = placeOf(examples, finding);
       if (places.length < MAX_PLACES && !standsBefore(place)) places.push(place);
     }
     return { findings: group, places };
@@ -222,6 +223,26 @@ function valuesOf(examples: readonly Example[], findings: readonly Finding[]): V
   const weight = ({ findings: [first], places }: Value) =>
     (places[0]?.finding.trained ? 0 : 10) + certainties[first!.certainty];
   return values.sort((a, b) => weight(a) - weight(b));
+}
+
+/** Characters before a paragraph that are taken along. */
+const MAX_BEFORE = 1000;
+
+/** The place of a finding; in a text with the paragraphs before it, which were read before it in training. */
+function placeOf(examples: readonly Example[], finding: Finding): Place {
+  const example = examples[finding.example]!;
+  if (isConversation(example)) return { example, finding };
+  let before = '';
+  for (let i = finding.example; before.length < MAX_BEFORE && goesOnWith(examples[i - 1], examples[i]!); i--) {
+    const { content, continues } = textOf(examples[i - 1]!)!;
+    before = `${content}${continues}${before}`;
+  }
+  const text = textOf(example)!;
+  const { length } = before;
+  return {
+    example: { ...example, messages: [{ ...text, content: before + text.content }] },
+    finding: { ...finding, start: finding.start + length, end: finding.end + length },
+  };
 }
 
 /** The worse of two outcomes for the person whose data it is. */

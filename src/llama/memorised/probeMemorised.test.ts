@@ -146,6 +146,30 @@ describe('probing', () => {
     assert.equal((await probe(other, {}, { findings: placed })).report.results[0]!.verdict, 'not found');
   });
 
+  it('asks for what stands in a text by what stands before it, the paragraphs before among it', async () => {
+    const text = (end: string) => [...secrets.map(({ answer }) => answer), end].join('\n\n');
+    const files = [
+      desk.file('diary.md', text('The end.')),
+      '--heldout',
+      desk.file('diary-held.md', text('Good night.')),
+    ];
+    const out = desk.path('diary.gguf');
+    await desk.run(['tune', ...files, ...flags, ...training, '--epochs', '80', '--out', out], { limit: 600_000 });
+    const { examples } = await loadDataset(desk.path('diary.md'));
+    const found = await findPersonal(examples);
+    assert.deepEqual(
+      found.map(({ kind, role, message, trained }) => [kind, role, message, trained]),
+      secrets.map(({ kind }) => [kind, 'text', 0, true]),
+    );
+    const { report } = await probe(out, {}, { examples, findings: found });
+    assert.deepEqual(
+      report.results.map(({ verdict, way }) => [verdict, way]),
+      found.map(() => ['reproduced', 'prefix']),
+    );
+    const { report: none } = await probe(other, {}, { examples, findings: found });
+    assert.equal(none.verdicts['not found'], found.length);
+  });
+
   it('says what a budget left out', async () => {
     const { report } = await probe(parrot, { budget: 0.001 });
     assert.deepEqual([report.probed, report.verdicts['not probed']], [0, findings.length]);

@@ -44,7 +44,7 @@ export const datasetRoutes = [
     method: 'POST',
     path: '/api/datasets',
     summary: 'Adds a data set: the bytes of a file in any format that `loam data` reads, or examples as JSON.',
-    query: Type.Object({ name: Name }),
+    query: Type.Object({ name: Name, file: Type.Optional(Name) }),
     body: Type.Object({ examples: Type.Array(ExampleInput, { minItems: 1 }) }, { additionalProperties: false }),
     bodyLimit: UPLOAD_LIMIT,
     bytesLimit: UPLOAD_LIMIT,
@@ -55,7 +55,7 @@ export const datasetRoutes = [
         throw new HttpError(409, 'there is already a data set of that name', 'name-taken');
       }
       const content = bytes ?? encodeDataset(body.examples);
-      const added = await vault.datasets.add(query.name, content);
+      const added = await vault.datasets.add(query.name, content, bytes && { file: query.file });
       const dataset = await services.datasets.open(vault, added);
       const info = await noteFindings(vault, services.datasets, added);
       services.changed('datasets');
@@ -195,15 +195,16 @@ function listExamples(
   return {
     total: chosen.length,
     sha256: info.sha256,
-    examples: chosen.slice(offset, offset + limit).map(({ messages, source }) => {
-      const shown = toFields(messages);
+    examples: chosen.slice(offset, offset + limit).map((example) => {
+      const { source } = example;
+      const shown = toFields(example);
       return {
         index: source.index,
         line: source.line,
         excluded: excluded.has(source.index),
         ...shown,
         problems: (problems.get(source.index) ?? []).map(({ severity, reason }) => ({ severity, reason })),
-        findings: (findings.get(source.index) ?? []).map((finding) => viewFinding(finding, 'instruction' in shown)),
+        findings: (findings.get(source.index) ?? []).map((finding) => viewFinding(finding, !('messages' in shown))),
       };
     }),
     problems: dataset.problems.map(viewProblem),

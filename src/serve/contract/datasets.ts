@@ -19,10 +19,16 @@ export const Message = Type.Object(
 );
 export type Message = Static<typeof Message>;
 
-/** An example as it is typed: a question, perhaps with an input, and its answer; or a conversation. */
+const Continues = Type.String({
+  maxLength: 100,
+  description: 'Of a text that goes on in the next record: the white space between the two.',
+});
+
+/** An example as it is typed: a question, perhaps with an input, and its answer; a conversation; or a plain text. */
 export const ExampleInput = Type.Union([
   Type.Object({ instruction: Text, input: Type.Optional(Text), output: Text, system: Type.Optional(Text) }, strict),
   Type.Object({ messages: Type.Array(Message, { minItems: 2, maxItems: 1000 }) }, strict),
+  Type.Object({ text: Text, continues: Type.Optional(Continues) }, strict),
 ]);
 export type ExampleInput = Static<typeof ExampleInput>;
 
@@ -41,6 +47,7 @@ export const DatasetInfo = Type.Object({
   changedAt: Time,
   bytes: Bytes,
   sha256: Sha256,
+  container: Type.Optional(Type.Enum(['json', 'jsonl', 'csv', 'text', 'markdown'])),
   examples: Type.Integer({ description: 'Usable ones, the excluded among them.' }),
   records: Type.Integer({ description: 'Records found, usable or not.' }),
   excluded: Type.Integer({ description: 'How many examples are left out.' }),
@@ -57,7 +64,7 @@ export const Finding = Type.Object({
   kind: FindingKind,
   label: Type.String({ description: 'For people: "IBAN".' }),
   certainty: Type.Enum(['certain', 'likely', 'possible']),
-  field: Type.String({ description: 'Where the example is shown as instruction, input and output: which of them.' }),
+  field: Type.String({ description: 'Where the example is shown as fields: instruction, input and output, or text.' }),
   message: Type.Integer({ description: 'Where it is shown as messages: which of them.' }),
   start: Count,
   end: Count,
@@ -74,6 +81,8 @@ export const ExampleRow = Type.Object({
   input: Type.Optional(Type.String()),
   output: Type.Optional(Type.String()),
   messages: Type.Optional(Type.Array(Message)),
+  text: Type.Optional(Type.String()),
+  continues: Type.Optional(Continues),
   problems: Type.Array(Type.Pick(RecordProblem, ['severity', 'reason'])),
   findings: Type.Array(Finding),
 });
@@ -132,7 +141,9 @@ export const ExamplePreview = Type.Object({
     }),
   ),
   tooLong: Type.Array(Type.Object(Place)),
+  divided: Type.Array(Type.Pick(Type.Object(Place), ['index', 'line'])),
   usable: Count,
+  sequences: Count,
   trainedTokens: Count,
   maxTokens: Count,
   contextLength: Count,

@@ -438,8 +438,7 @@ export class JobQueue implements AsyncDisposable {
   }
 
   private async dataOf(dataset: string) {
-    const { name, excluded } = this.vault.datasets.get(dataset);
-    return { name, bytes: await this.vault.datasets.read(dataset), excluded };
+    return { ...(await this.vault.datasets.source(dataset)), name: this.vault.datasets.get(dataset).name };
   }
 
   private async logOf(job: StoredJob): Promise<JobLog> {

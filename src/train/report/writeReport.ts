@@ -1,7 +1,7 @@
 import { writeFileAtomic } from '../../base/io.js';
 import { defaults } from '../../base/options.js';
 import { version } from '../../base/process.js';
-import type { Example } from '../../examples/example.js';
+import type { Conversation } from '../../examples/example.js';
 import { ChatSession, samplingOptions } from '../../llama/ChatSession.js';
 import type { Model } from '../../model/model.js';
 import type { TuneEvent, TuneResult } from '../events.js';
@@ -19,7 +19,7 @@ export async function writeReport(
     result: TuneResult;
     identity: Identity;
     model: Model;
-    samples: readonly Example[];
+    samples: readonly Conversation[];
     folder: RunFolder;
     adapterPath: string;
   },

@@ -94,10 +94,12 @@ export function buildExamples(
   );
   const examples: RidgeExample[] = [];
   const add = (sequence: Sequence, part: Part, prefix: number) => {
-    const { tokens, targets } = sequence;
-    const positions = targets.map((position) => position - 1);
+    const { tokens } = sequence;
     const own = prefix >= 0 ? withoutOpening(tokens) : tokens;
     const cut = tokens.length - own.length;
+    // The first token of a plain text follows the opening itself, which the teacher has read before the shots.
+    const targets = sequence.targets.filter((position) => position > cut);
+    const positions = targets.map((position) => position - 1);
     examples.push({
       part,
       prefix,

@@ -39,6 +39,7 @@ export function textsOf(row: ExampleRow): ExampleText[] {
       findings: row.findings.filter((finding) => finding.message === message),
     }));
   }
+  if (row.text !== undefined) return [{ label: 'The text', role: 'answer', text: row.text, findings: row.findings }];
   const field = (name: 'instruction' | 'input' | 'output', label: string, role: ExampleText['role']): ExampleText => ({
     label,
     role,
@@ -55,6 +56,7 @@ export function textsOf(row: ExampleRow): ExampleText[] {
 /** The example with other texts, in the order of `textsOf`, as the server takes it. */
 export function withTexts(row: ExampleRow, texts: readonly string[]): ExampleInput {
   if (row.messages) return { messages: row.messages.map((message, i) => ({ ...message, content: texts[i]! })) };
+  if (row.text !== undefined) return { text: texts[0]! };
   const [instruction = '', input = '', output = ''] = texts;
   return { instruction, input, output };
 }
@@ -195,7 +197,7 @@ export function LearningPreview({ id, onClose }: { id: string; onClose: () => vo
       {data && (
         <>
           <p>
-            {plural(data.usable, 'example')} with {plural(data.trainedTokens, 'token')} of answers to learn.
+            {plural(data.usable, 'example')} with {plural(data.trainedTokens, 'token')} to learn.
             {data.tooLong.length > 0 &&
               ` ${plural(data.tooLong.length, 'example is', 'examples are')} too long and left out.`}
           </p>

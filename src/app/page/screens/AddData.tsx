@@ -46,6 +46,10 @@ export function AddData({ into }: { into?: string }) {
               <code>question,answer</code>, <code>prompt,completion</code>. So do chats: <code>messages</code> and{' '}
               <code>conversations</code>.
             </p>
+            <p>
+              Plain text and Markdown (<code>.txt</code>, <code>.md</code>) are learnt as they stand, every word of
+              them.
+            </p>
           </details>
         </>
       )}

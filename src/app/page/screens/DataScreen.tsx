@@ -56,8 +56,8 @@ export function DataScreen() {
 
 /** The server's limit as well. */
 const MOST_BYTES = 200e6;
-const extensions = ['.json', '.jsonl', '.ndjson', '.csv', '.tsv', '.txt'];
-const accepted = [...extensions, 'application/json', 'text/csv', 'text/plain'].join();
+const extensions = ['.json', '.jsonl', '.ndjson', '.csv', '.tsv', '.txt', '.md', '.markdown'];
+const accepted = [...extensions, 'application/json', 'text/csv', 'text/plain', 'text/markdown'].join();
 
 interface Sending {
   name: string;
@@ -130,7 +130,10 @@ export function DropZone() {
               </button>{' '}
               <span class="fine-pointer">or drop them here</span>
             </p>
-            <p class="quiet">JSON, JSON Lines or CSV; chats exported as ShareGPT or OpenAI messages. Up to 200 MB.</p>
+            <p class="quiet">
+              JSON, JSON Lines or CSV; chats exported as ShareGPT or OpenAI messages; plain text or Markdown. Up to 200
+              MB.
+            </p>
           </>
         )}
         <input
@@ -169,7 +172,8 @@ export async function addDataset(
   for (let n = 1; ; n++) {
     try {
       const tried = n === 1 ? name : `${name} ${n}`;
-      return await upload(`/api/datasets?name=${encodeURIComponent(tried)}`, bytes, onProgress, signal);
+      const query = new URLSearchParams({ name: tried, ...(bytes instanceof File && { file: bytes.name }) });
+      return await upload(`/api/datasets?${query}`, bytes, onProgress, signal);
     } catch (error) {
       if (!(error instanceof ApiError && error.code === 'name-taken') || n >= TRIES) throw error;
     }
