@@ -22,7 +22,7 @@ export interface Lora {
 }
 
 /** Factors with their scale folded into B, in f32. */
-export function foldAlpha({ factors, alpha }: LoraModule): Factors {
+export function foldAlpha({ factors, alpha }: Pick<LoraModule, 'factors' | 'alpha'>): Factors {
   const scale = alpha / factors.rank;
   return scale === 1 ? factors : { ...factors, b: factors.b.map((x) => x * scale) };
 }

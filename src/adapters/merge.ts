@@ -21,8 +21,8 @@ import type { TensorSource } from '../formats/safetensors.js';
 import { openSafetensorsFolder, writeSafetensorsFolder } from '../formats/safetensorsFolder.js';
 import type { Factors } from '../model/factors.js';
 import type { LoraBase } from './base.js';
-import { corrections, type Lora, textNote } from './lora.js';
-import { moduleName, permuteFactors } from './peft/names.js';
+import { corrections, foldAlpha, type Lora, textNote } from './lora.js';
+import { fullName, toHf } from './peft/names.js';
 
 /**
  * A base model with an adapter in its weights: each corrected matrix becomes f32, some rows at a time, is corrected and rounded into its
@@ -203,10 +203,9 @@ export async function mergeHf(
   options: Omit<MergeOptions, 'type'> = {},
 ): Promise<Merged> {
   await using source = await openSafetensorsFolder(folder);
-  const factors = corrections(lora).map(({ layer, module, factors }) => {
-    const name = weightName(source, layer, moduleName(base.family, layer, module));
-    return [name, permuteFactors(factors, base, module, 'toHf')] as const;
-  });
+  const factors = toHf(base, lora.modules).map(
+    (module) => [weightName(source, fullName(module)), foldAlpha(module)] as const,
+  );
   const merging = new Merging(new Map(factors), source.tensors.size, options);
   const tensors = [...source.tensors].map(([name, info]): NamedArrayToWrite => {
     const { dtype, shape } = info;
@@ -232,14 +231,14 @@ export async function mergeHf(
   return merging.result;
 }
 
-/** The name a weight has in this folder: Gemma 3 with images keeps its text model under a prefix. */
-function weightName(source: TensorSource, layer: number, module: string): string {
+/** The name a weight has in this folder: a model with images keeps its text model under a prefix. */
+function weightName(source: TensorSource, module: string): string {
   const inner = `${module.slice('model.'.length)}.weight`;
   const found = ['model.', '', 'language_model.model.', 'model.language_model.']
     .map((prefix) => prefix + inner)
     .find((name) => source.tensors.has(name));
   if (found !== undefined) return found;
-  const missing = `there is no weight ${module}.weight of layer ${layer}`;
+  const missing = `there is no weight ${module}.weight`;
   throw new LoamError({ code: 'mismatch', found: missing, where: source.path });
 }
 

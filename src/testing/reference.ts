@@ -5,9 +5,10 @@
 export const makeReference = `
 import json, os, runpy, sys, torch, numpy as np
 from pathlib import Path
-from transformers import AutoModelForCausalLM, LlamaConfig, Qwen2Config, Qwen3Config, Gemma3TextConfig
+import transformers as T
+from transformers import AutoModelForCausalLM
 from peft import LoraConfig, PeftModel, get_peft_model
-folder, source, families = Path(sys.argv[1]), sys.argv[2], sys.argv[3:]
+folder, source, members = Path(sys.argv[1]), sys.argv[2], json.loads(sys.argv[3])
 sys.path[:0] = [source, source + '/gguf-py']
 import gguf
 from conversion import get_model_class
@@ -17,18 +18,15 @@ tokens = torch.tensor([[3 + (i * 7919) % 250 for i in range(24)]])
 common = dict(vocab_size=VOCABULARY, hidden_size=64, intermediate_size=96, num_hidden_layers=2, num_attention_heads=4,
               num_key_value_heads=2, head_dim=16, max_position_embeddings=512, tie_word_embeddings=True,
               bos_token_id=1, eos_token_id=2, pad_token_id=0, rope_theta=10000.0, initializer_range=0.2)
-configs = {
-    'llama': lambda: LlamaConfig(**common),
-    'qwen2': lambda: Qwen2Config(**{k: v for k, v in common.items() if k != 'head_dim'}),
-    'qwen3': lambda: Qwen3Config(**common),
-    'gemma3': lambda: Gemma3TextConfig(**common, query_pre_attn_scalar=16, sliding_window=512),
-}
-every = ['q_proj', 'k_proj', 'v_proj', 'o_proj', 'gate_proj', 'up_proj', 'down_proj']
-adapters = {
-    'plain': dict(r=4, lora_alpha=8, target_modules=every),
-    'mixed': dict(r=4, lora_alpha=8, target_modules=every, use_rslora=True,
-                  rank_pattern={'q_proj': 6, 'layers.1.mlp.down_proj': 3}, alpha_pattern={'k_proj': 5}),
-}
+# Without the width of a head, which some families don't have.
+headless = {k: v for k, v in common.items() if k != 'head_dim'}
+def adapters(modules):
+    short = [m.split('.')[-1] for m in modules]
+    every = dict(r=4, lora_alpha=8, target_modules=short)
+    return {
+        'plain': every,
+        'mixed': {**every, 'use_rslora': True, 'rank_pattern': {short[0]: 6, 'layers.1.' + modules[-1]: 3}, 'alpha_pattern': {short[1]: 5}},
+    }
 
 def logits(model):
     with torch.no_grad(): return model(input_ids=tokens).logits[0].float().numpy()
@@ -53,19 +51,21 @@ def to_gguf(model, out):
     cls = type('Tiny', (base,), {'set_vocab': set_vocab, 'model_arch': base.model_arch})
     with torch.inference_mode(): cls(model, gguf.LlamaFileType.ALL_F32, out).write()
 
-for family in families:
+for member in members:
     torch.manual_seed(7)
-    at = folder / family
-    model = AutoModelForCausalLM.from_config(configs[family](), attn_implementation='eager').float().eval()
+    at = folder / member['name']
+    config = eval(member['config'])
+    model = AutoModelForCausalLM.from_config(config, attn_implementation='eager').float().eval()
     for p in model.parameters():
-        if p.dim() == 1: torch.nn.init.normal_(p, 0 if family == 'gemma3' else 1, 0.1)
+        if p.dim() == 1: torch.nn.init.normal_(p, 0 if 'Gemma' in type(model).__name__ else 1, 0.1)
     model.save_pretrained(at / 'model')
+    if config.model_type == 'granitemoehybrid': published(at / 'model')
     np.save(at / 'base.npy', logits(model))
     # Gemma's converter counts the tokens.
     tokenizer = {'model': {'vocab': {str(i): i for i in range(VOCABULARY)}}, 'added_tokens': []}
     json.dump(tokenizer, open(at / 'model' / 'tokenizer.json', 'w'))
     to_gguf(at / 'model', at / 'model.gguf')
-    for name, settings in adapters.items():
+    for name, settings in adapters(member['modules']).items():
         fresh = AutoModelForCausalLM.from_pretrained(at / 'model', attn_implementation='eager').float().eval()
         peft = get_peft_model(fresh, LoraConfig(task_type='CAUSAL_LM', **settings)).eval()
         for key, p in peft.named_parameters():

@@ -2,42 +2,133 @@ import { join } from 'node:path';
 import { LoamError, quote, UnsupportedError } from '../../base/errors.js';
 import type { JsonObject } from '../../base/json.js';
 import { readJsonObject } from '../../base/jsonAccess.js';
-import { type Family, type LayerLinear, linearRow, linearRows } from '../../families/family.js';
+import {
+  type Family,
+  type LayerLinear,
+  type LinearRow,
+  linearRow,
+  linearRows,
+  rowShape,
+} from '../../families/family.js';
 import { HfConfig, readSizes } from '../../families/huggingFace.js';
 import { layouts } from '../../families/index.js';
 import type { Factors } from '../../model/factors.js';
+import { snapped } from '../alpha.js';
 import type { LoraBase } from '../base.js';
+import type { LoraModule } from '../lora.js';
 
-/** The names and the order of rows that adapters have in PEFT, and the base as its Hugging Face folder describes it. */
+/**
+ * Modules as transformers and PEFT know them, where their rows may stand in another order than in GGUF, and one module may hold two
+ * linears of GGUF below one another; and the base as its Hugging Face folder describes it.
+ */
 
-interface PeftTensor {
-  layer: number;
-  module: LayerLinear;
-  part: 'A' | 'B';
+/** The correction of one module of transformers' model, in its own order of rows. */
+export interface HfModule {
+  readonly layer: number;
+  /** `self_attn.q_proj` */
+  readonly module: string;
+  readonly factors: Factors;
+  readonly alpha: number;
 }
 
-/** A module as the model of transformers calls it: `model.layers.0.self_attn.q_proj`. */
-export function moduleName(family: Family, layer: number, linear: LayerLinear): string {
-  return `model.layers.${layer}.${linearRow(family, linear).module}`;
-}
+/** A module as the whole model calls it: `model.layers.0.self_attn.q_proj`. */
+export const fullName = ({ layer, module }: Pick<HfModule, 'layer' | 'module'>): string =>
+  `model.layers.${layer}.${module}`;
 
 /** A factor as PEFT saves it (get_peft_model_state_dict). */
-export function tensorName(family: Family, layer: number, module: LayerLinear, part: 'A' | 'B'): string {
-  return `base_model.model.${moduleName(family, layer, module)}.lora_${part}.weight`;
+export function tensorName(module: Pick<HfModule, 'layer' | 'module'>, part: 'A' | 'B'): string {
+  return `base_model.model.${fullName(module)}.lora_${part}.weight`;
 }
 
 /**
  * What a tensor's name says, or undefined. Also as PEFT has it in memory (with the adapter's name, `lora_A.default.weight`), and where the
  * text model is a part of a larger one, with images.
  */
-export function parseTensorName(family: Family, name: string): PeftTensor | undefined {
+export function parseTensorName(
+  family: Family,
+  name: string,
+): { layer: number; module: string; part: 'A' | 'B' } | undefined {
   const match =
     /^(?:base_model\.model\.)?(?:model\.)?(?:language_model\.)?(?:model\.)?layers\.(\d{1,5})\.([\w.]+)\.lora_([AB])(?:\.default)?\.weight$/.exec(
       name,
     );
-  const row = match && linearRows(family).find(({ module }) => module === match[2]);
-  return row ? { layer: Number(match[1]), module: row.name, part: match[3] as 'A' | 'B' } : undefined;
+  if (!match || !modulesOf(family).includes(match[2]!)) return undefined;
+  return { layer: Number(match[1]), module: match[2]!, part: match[3] as 'A' | 'B' };
 }
+
+/** The modules of a layer, in the order data flows through them. */
+export const modulesOf = (family: Family): string[] => [...new Set(linearRows(family).map(({ module }) => module))];
+
+const rowsIn = ({ family }: LoraBase, module: string): LinearRow[] =>
+  linearRows(family).filter((row) => row.module === module);
+
+/** [inputs, outputs] of a module. */
+export function moduleShape(base: LoraBase, module: string): [number, number] {
+  const shapes = rowsIn(base, module).map((row) => rowShape(base, row));
+  return [shapes[0]![0], shapes.reduce((sum, [, outputs]) => sum + outputs, 0)];
+}
+
+/** The linears of GGUF that a module holds, each with its part of the correction. */
+export function toGguf(base: LoraBase, { layer, module, factors, alpha }: HfModule): LoraModule[] {
+  const { inputs, rank, a, b } = factors;
+  let from = 0;
+  return rowsIn(base, module).map((row) => {
+    const [, outputs] = rowShape(base, row);
+    const part = b.subarray(from * rank, (from + outputs) * rank);
+    from += outputs;
+    const rows = permuteRows(part, rank, base, row.name, 'toGguf');
+    return { layer, module: row.name, factors: { inputs, outputs, rank, a, b: rows }, alpha };
+  });
+}
+
+/** The way back, layer by layer. */
+export function toHf(base: LoraBase, modules: readonly LoraModule[]): HfModule[] {
+  const found = new Map<string, HfModule>();
+  for (const { layer, module: linear } of modules) {
+    const { module } = linearRow(base.family, linear);
+    const name = fullName({ layer, module });
+    if (found.has(name)) continue;
+    const parts = rowsIn(base, module).map((row) => {
+      const known = modules.find((other) => other.layer === layer && other.module === row.name);
+      const rows = known && permuteRows(known.factors.b, known.factors.rank, base, row.name, 'toHf');
+      return { outputs: rowShape(base, row)[1], known: known && { ...known, factors: { ...known.factors, b: rows! } } };
+    });
+    const { factors, alpha } = parts.length === 1 ? parts[0]!.known! : joined(parts);
+    found.set(name, { layer, module, factors, alpha });
+  }
+  return [...found.values()];
+}
+
+/**
+ * Corrections of linears that lie below one another in one module, as one. Those that share A, as the parts of one module of PEFT's do,
+ * keep it; others stand side by side, each with ranks of its own.
+ */
+function joined(parts: readonly { outputs: number; known?: LoraModule }[]): Pick<HfModule, 'factors' | 'alpha'> {
+  const given = parts.flatMap(({ known }) => known ?? []);
+  const { factors: first, alpha } = given[0]!;
+  const shared = given.every((one) => one.alpha === alpha && bytesOf(one.factors.a).equals(bytesOf(first.a)));
+  const rank = shared ? first.rank : given.reduce((sum, { factors }) => sum + factors.rank, 0);
+  const outputs = parts.reduce((sum, part) => sum + part.outputs, 0);
+  const a = new Float32Array(rank * first.inputs);
+  const b = new Float32Array(outputs * rank);
+  const scale = alpha / first.rank;
+  let [row, at] = [0, 0];
+  for (const { outputs: count, known } of parts) {
+    if (known) {
+      const { factors } = known;
+      const by = snapped(known.alpha / factors.rank / scale);
+      a.set(factors.a, at * first.inputs);
+      for (let o = 0; o < count; o++) {
+        for (let k = 0; k < factors.rank; k++) b[(row + o) * rank + at + k] = by * factors.b[o * factors.rank + k]!;
+      }
+      if (!shared) at += factors.rank;
+    }
+    row += count;
+  }
+  return { factors: { inputs: first.inputs, outputs, rank, a, b }, alpha: shared ? alpha : scale * rank };
+}
+
+const bytesOf = (x: Float32Array) => Buffer.from(x.buffer, x.byteOffset, x.byteLength);
 
 /** Where row `i` of a projection that is interleaved in GGUF (`LinearRow`) stands there. */
 function ggufRow(i: number, headDim: number): number {
@@ -63,16 +154,6 @@ export function permuteRows<T extends Float32Array>(
     out.set(rows.subarray(from * width, (from + 1) * width), to * width);
   }
   return out;
-}
-
-/** The same for a low-rank correction: only B has the outputs as rows. */
-export function permuteFactors(
-  factors: Factors,
-  base: LoraBase,
-  module: LayerLinear,
-  direction: 'toGguf' | 'toHf',
-): Factors {
-  return { ...factors, b: permuteRows(factors.b, factors.rank, base, module, direction) };
 }
 
 /** Configurations take a few kB; a vocabulary of classes makes some a few MB. */

@@ -3,11 +3,10 @@ import { join } from 'node:path';
 import { LoamError, quote } from '../../base/errors.js';
 import { writeFileAtomic } from '../../base/io.js';
 import type { JsonValue } from '../../base/json.js';
-import { type LayerLinear, layerLinears } from '../../families/family.js';
+import { linearRow } from '../../families/family.js';
 import { describeArray, fromFloat32, toFloat32 } from '../../formats/arrays.js';
 import { type StoredTensor, type TensorSource, writeSafetensors } from '../../formats/safetensors.js';
 import { openSafetensorsFolder } from '../../formats/safetensorsFolder.js';
-import { linearShape } from '../../model/hyperparameters.js';
 import { scaled, snapped, unpadded } from '../alpha.js';
 import type { LoraBase } from '../base.js';
 import { type Lora, type LoraModule, maxRank, throwProblems } from '../lora.js';
@@ -21,11 +20,21 @@ import {
   peftSettingsOf,
   readPeftConfig,
 } from './config.js';
-import { moduleName, parseTensorName, permuteFactors, readJsonFile, tensorName } from './names.js';
+import {
+  fullName,
+  type HfModule,
+  moduleShape,
+  modulesOf,
+  parseTensorName,
+  readJsonFile,
+  tensorName,
+  toGguf,
+  toHf,
+} from './names.js';
 
 interface Found {
   layer: number;
-  module: LayerLinear;
+  module: string;
   a?: string;
   b?: string;
 }
@@ -56,7 +65,7 @@ async function readModules(source: TensorSource, config: PeftConfig, base: LoraB
     }
     if (!['f32', 'f16', 'bf16'].includes(tensor.dtype)) problems.push(`${quote(name)} is stored as ${tensor.dtype}`);
     const { layer, module, part } = parsed;
-    const key = moduleName(base.family, layer, module);
+    const key = fullName(parsed);
     const pair = found.get(key) ?? { layer, module };
     found.set(key, pair);
     const side = part === 'A' ? 'a' : 'b';
@@ -67,11 +76,12 @@ async function readModules(source: TensorSource, config: PeftConfig, base: LoraB
   if (found.size === 0 && problems.length === 0) problems.push('it holds no lora_A and lora_B tensors');
   throwProblems(source.path, problems);
 
-  const order = (pair: Found) => pair.layer * layerLinears.length + layerLinears.indexOf(pair.module);
+  const names = modulesOf(base.family);
+  const order = (pair: Found) => pair.layer * names.length + names.indexOf(pair.module);
   const modules: LoraModule[] = [];
   for (const pair of [...found.values()].sort((x, y) => order(x) - order(y))) {
     const { layer, module } = pair;
-    const [inputs, outputs] = linearShape(base, module);
+    const [inputs, outputs] = moduleShape(base, module);
     const a = toFloat32(await source.read(pair.a!));
     const b = toFloat32(await source.read(pair.b!));
     for (const [name, values] of [
@@ -80,9 +90,8 @@ async function readModules(source: TensorSource, config: PeftConfig, base: LoraB
     ] as const) {
       if (!values.every(Number.isFinite)) problems.push(`${quote(name)} holds values that are not finite`);
     }
-    const { rank, alpha } = moduleSettings(config, moduleName(base.family, layer, module));
-    const factors = permuteFactors({ inputs, outputs, rank, a, b }, base, module, 'toGguf');
-    modules.push({ layer, module, factors, alpha });
+    const { rank, alpha } = moduleSettings(config, fullName(pair));
+    modules.push(...toGguf(base, { layer, module, factors: { inputs, outputs, rank, a, b }, alpha }));
   }
   throwProblems(source.path, problems);
   return modules;
@@ -101,7 +110,7 @@ function checkPair(
     return;
   }
   const [a, b] = [tensors.get(pair.a)!, tensors.get(pair.b)!];
-  const [inputs, outputs] = linearShape(base, pair.module);
+  const [inputs, outputs] = moduleShape(base, pair.module);
   const { rank } = moduleSettings(config, key);
   if (rank > maxRank) problems.push(`${key} has rank ${rank}, expected at most ${maxRank}`);
   if (a.shape.join() !== `${rank},${inputs}`) {
@@ -120,15 +129,14 @@ function checkPair(
  */
 export async function writePeft(folder: string, lora: Lora, base: LoraBase, baseName?: string): Promise<void> {
   if (lora.modules.length === 0) throw new LoamError({ found: 'an adapter that corrects nothing', where: folder });
-  const { modules, settings } = restored(lora, base) ?? {
-    modules: lora.modules,
-    settings: derived(lora.modules, base),
-  };
-  const tensors = modules.flatMap(({ layer, module, factors }) => {
-    const { inputs, outputs, rank, a, b } = permuteFactors(factors, base, module, 'toHf');
+  const known = restored(lora, base);
+  const modules = toHf(base, known?.modules ?? lora.modules);
+  const settings = known?.settings ?? derived(modules, base);
+  const tensors = modules.flatMap((module) => {
+    const { inputs, outputs, rank, a, b } = module.factors;
     return [
-      { name: tensorName(base.family, layer, module, 'A'), ...fromFloat32(a, [rank, inputs], 'f32') },
-      { name: tensorName(base.family, layer, module, 'B'), ...fromFloat32(b, [outputs, rank], 'f32') },
+      { name: tensorName(module, 'A'), ...fromFloat32(a, [rank, inputs], 'f32') },
+      { name: tensorName(module, 'B'), ...fromFloat32(b, [outputs, rank], 'f32') },
     ];
   });
   const config = new Map<string, JsonValue>([
@@ -162,7 +170,8 @@ function restored(lora: Lora, base: LoraBase): { modules: LoraModule[]; settings
   if (!config) return undefined;
   const modules: LoraModule[] = [];
   for (const module of lora.modules) {
-    const wanted = moduleSettings(config, moduleName(base.family, module.layer, module.module));
+    const name = fullName({ layer: module.layer, module: linearRow(base.family, module.module).module });
+    const wanted = moduleSettings(config, name);
     const factors = unpadded(module.factors, wanted.rank);
     if (!factors) return undefined;
     const by = snapped(module.alpha / module.factors.rank / (wanted.alpha / wanted.rank));
@@ -174,33 +183,29 @@ function restored(lora: Lora, base: LoraBase): { modules: LoraModule[]; settings
 }
 
 /** Settings that say what the modules are: the most frequent rank and alpha, and the others by name. */
-function derived(modules: readonly LoraModule[], base: LoraBase): [string, JsonValue][] {
+function derived(modules: readonly HfModule[], base: LoraBase): [string, JsonValue][] {
   const rank = mostFrequent(modules.map(({ factors }) => factors.rank));
   const alpha = mostFrequent(modules.map((module) => module.alpha));
-  const others = (differs: (module: LoraModule) => number | undefined): JsonValue =>
+  const others = (of: (module: HfModule) => number, usual: number): JsonValue =>
     new Map(
-      modules.flatMap((module): [string, number][] => {
-        const value = differs(module);
-        return value === undefined
-          ? []
-          : [[moduleName(base.family, module.layer, module.module).replaceAll('.', '\\.'), value]];
-      }),
+      modules
+        .filter((module) => of(module) !== usual)
+        .map((module) => [fullName(module).replaceAll('.', '\\.'), of(module)]),
     );
   return [
     ['r', rank],
     ['lora_alpha', alpha],
-    ['rank_pattern', others(({ factors }) => (factors.rank === rank ? undefined : factors.rank))],
-    ['alpha_pattern', others((module) => (module.alpha === alpha ? undefined : module.alpha))],
+    ['rank_pattern', others(({ factors }) => factors.rank, rank)],
+    ['alpha_pattern', others((module) => module.alpha, alpha)],
     ['target_modules', targets(modules, base)],
   ];
 }
 
 /** Short names where each layer has the same modules; else all names, because a short one would adapt all layers. */
-function targets(modules: readonly LoraModule[], base: LoraBase): string[] {
-  const used = layerLinears.filter((linear) => modules.some(({ module }) => module === linear));
-  if (modules.length === used.length * base.layers)
-    return used.map((linear) => moduleName(base.family, 0, linear).split('.').at(-1)!);
-  return modules.map(({ layer, module }) => moduleName(base.family, layer, module));
+function targets(modules: readonly HfModule[], { family, layers }: LoraBase): string[] {
+  const used = modulesOf(family).filter((name) => modules.some(({ module }) => module === name));
+  if (modules.length === used.length * layers) return used.map((name) => name.split('.').at(-1)!);
+  return modules.map(fullName);
 }
 
 function mostFrequent(values: readonly number[]): number {
