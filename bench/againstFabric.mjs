@@ -11,7 +11,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { Engine } from '../dist/engine/engine.js';
-import { layerLinears } from '../dist/families/family.js';
+import { linearsOf } from '../dist/families/family.js';
 import { readGguf } from '../dist/formats/gguf/readGguf.js';
 import { Model } from '../dist/model/model.js';
 import { Tokenizer } from '../dist/model/tokenizer.js';
@@ -112,7 +112,7 @@ async function loam(tokens) {
   const problem = { train, validation: train.slice(0, 1) };
   const settings = {
     firstLayer: 0,
-    modules: layerLinears,
+    modules: linearsOf(model.hyper.family),
     rank: 8,
     alpha: 16,
     rsLora: false,

@@ -99,7 +99,7 @@ async function trace(name, job, peft, steps) {
   const { Engine } = await import('../dist/engine/engine.js');
   const { Model } = await import('../dist/model/model.js');
   const { fitQlora } = await import('../dist/train/qlora/fitQlora.js');
-  const { layerLinears } = await import('../dist/families/family.js');
+  const { linearsOf } = await import('../dist/families/family.js');
   const engine = new Engine({ threads: job.threads });
   const model = await Model.open(engine, job.model);
   const sequence = ({ tokens, targets }) => ({ tokens: Int32Array.from(tokens), targets: Int32Array.from(targets) });
@@ -117,7 +117,7 @@ async function trace(name, job, peft, steps) {
     { train: job.train.map(sequence), validation: job.heldout.map(sequence) },
     {
       firstLayer: layers - top,
-      modules: layerLinears,
+      modules: linearsOf(model.hyper.family),
       rank: job.rank,
       alpha: 2 * job.rank,
       rsLora: false,

@@ -6,7 +6,7 @@ import { Random } from '../base/random.js';
 import { Engine } from '../engine/engine.js';
 import { dequantize } from '../engine/rows.js';
 import type { TensorTypeName } from '../engine/tensorTypes.js';
-import { layerLinears } from '../families/family.js';
+import { linearsOf } from '../families/family.js';
 import { fromFloat32, toFloat32 } from '../formats/arrays.js';
 import { readTensorBytes } from '../formats/gguf/Gguf.js';
 import { readGguf } from '../formats/gguf/readGguf.js';
@@ -35,7 +35,7 @@ const normal = (n: number, scale: number) => new Float32Array(n).map(() => scale
 async function someLora(path: string): Promise<Lora> {
   const base = await openBase(path);
   const modules = [0, 1].flatMap((layer) =>
-    layerLinears
+    linearsOf(base.family)
       .filter((_, i) => (i + layer) % 2 === 0)
       .map((module) => {
         const [inputs, outputs] = linearShape(base, module);
@@ -129,7 +129,7 @@ describe('an adapter merged into a Hugging Face folder', () => {
   const base = tinyBase();
   const weights = new Map<string, Float32Array>();
   for (const layer of [0, 1]) {
-    for (const module of layerLinears) {
+    for (const module of linearsOf(base.family)) {
       const [inputs, outputs] = linearShape(base, module);
       weights.set(`${hfName(layer, module)}.weight`, normal(inputs * outputs, 0.2));
     }

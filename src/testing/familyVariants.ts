@@ -65,10 +65,34 @@ export const familyVariants: readonly (TinyModelOptions & { name: string })[] = 
   },
 ];
 
+const graniteFactors =
+  'attention_multiplier=0.4, embedding_multiplier=3.0, residual_multiplier=0.6, logits_scaling=0.5';
+
 /** What config.json of a family's tiny folder says beside what that of all says. */
 export const familyConfigs: Partial<Record<FamilyName, object>> = {
   gemma3: { sliding_window: 32, query_pre_attn_scalar: 16 },
 };
+
+/**
+ * Models of transformers that PEFT adapts, by what configures them in the Python of `reference.ts`. `published`: what config.json says in
+ * published folders where transformers writes something else; `fused`: some modules hold two linears of GGUF.
+ */
+export const peftMembers: readonly { name: string; config: string; published?: object; fused?: true }[] = [
+  { name: 'llama', config: 'T.LlamaConfig(**common)' },
+  { name: 'qwen2', config: 'T.Qwen2Config(**headless)' },
+  { name: 'qwen3', config: 'T.Qwen3Config(**common)' },
+  { name: 'gemma3', config: 'T.Gemma3TextConfig(**common, query_pre_attn_scalar=16, sliding_window=512)' },
+  { name: 'phi3', config: 'T.Phi3Config(**headless, original_max_position_embeddings=512)' },
+  { name: 'granite', config: `T.GraniteConfig(**headless, ${graniteFactors})` },
+  {
+    name: 'granite 4',
+    config:
+      `T.GraniteMoeHybridConfig(**headless, ${graniteFactors}, num_local_experts=0, num_experts_per_tok=0, ` +
+      `shared_intermediate_size=96, position_embedding_type='rope', layer_types=['attention'] * 2)`,
+    published: { layer_types: ['attention', 'attention'] },
+    fused: true,
+  },
+];
 
 /**
  * Hugging Face folders that Python makes with the helpers of `tinyFolders.ts`, tokenisers trained on the spot included: each section

@@ -1,6 +1,6 @@
 /**
- * Python that makes, for each family, a tiny random model of transformers, adapters of PEFT on it with their logits, and what llama.cpp's
- * own converters make of both. Arguments: folder, llama.cpp's source, families.
+ * Python that makes, for each of `peftMembers`, a tiny random model of transformers, adapters of PEFT on it with their logits, and what
+ * llama.cpp's own converters make of both. Arguments: folder, llama.cpp's source, the members, the modules that PEFT adapts by class.
  */
 export const makeReference = `
 import json, os, runpy, sys, torch, numpy as np
@@ -8,7 +8,7 @@ from pathlib import Path
 import transformers as T
 from transformers import AutoModelForCausalLM
 from peft import LoraConfig, PeftModel, get_peft_model
-folder, source, members = Path(sys.argv[1]), sys.argv[2], json.loads(sys.argv[3])
+folder, source, members, modules = Path(sys.argv[1]), sys.argv[2], json.loads(sys.argv[3]), json.loads(sys.argv[4])
 sys.path[:0] = [source, source + '/gguf-py']
 import gguf
 from conversion import get_model_class
@@ -59,20 +59,22 @@ for member in members:
     for p in model.parameters():
         if p.dim() == 1: torch.nn.init.normal_(p, 0 if 'Gemma' in type(model).__name__ else 1, 0.1)
     model.save_pretrained(at / 'model')
-    if config.model_type == 'granitemoehybrid': published(at / 'model')
+    written = json.load(open(at / 'model' / 'config.json'))
+    json.dump({**written, **member.get('published', {})}, open(at / 'model' / 'config.json', 'w'))
     np.save(at / 'base.npy', logits(model))
     # Gemma's converter counts the tokens.
     tokenizer = {'model': {'vocab': {str(i): i for i in range(VOCABULARY)}}, 'added_tokens': []}
     json.dump(tokenizer, open(at / 'model' / 'tokenizer.json', 'w'))
     to_gguf(at / 'model', at / 'model.gguf')
-    for name, settings in adapters(member['modules']).items():
+    for name, settings in adapters(modules[type(model).__name__]).items():
         fresh = AutoModelForCausalLM.from_pretrained(at / 'model', attn_implementation='eager').float().eval()
         peft = get_peft_model(fresh, LoraConfig(task_type='CAUSAL_LM', **settings)).eval()
         for key, p in peft.named_parameters():
             if 'lora_' in key: torch.nn.init.normal_(p, 0, 0.15)
         peft.save_pretrained(at / name)
         np.save(at / (name + '.npy'), logits(peft))
-    # llama.cpp's converter knows one alpha and no rsLoRA: the plain one only.
+    # llama.cpp's converter knows one alpha and no rsLoRA, and no modules of two linears: the plain one only.
+    if member.get('fused'): continue
     sys.argv = ['convert', '--base', str(at / 'model'), '--outfile', str(at / 'theirs.gguf'), '--outtype', 'f32', str(at / 'plain')]
     runpy.run_path(source + '/convert_lora_to_gguf.py', run_name='__main__')
 `;

@@ -2,7 +2,8 @@ import assert from 'node:assert/strict';
 import { after, describe, it } from 'node:test';
 import { Random } from '../../base/random.js';
 import { Engine } from '../../engine/engine.js';
-import { layerLinears } from '../../families/family.js';
+import { linearsOf } from '../../families/family.js';
+import { llama } from '../../families/llama.js';
 import { sharedOpening } from '../../model/batch.js';
 import type { ModuleFactors } from '../../model/factors.js';
 import { linearShape } from '../../model/hyperparameters.js';
@@ -49,7 +50,7 @@ const unseen: QloraProblem = { train, validation: draw(4) };
 
 const settings: QloraSettings = {
   firstLayer: 1,
-  modules: layerLinears,
+  modules: linearsOf(llama),
   rank: 4,
   alpha: 4,
   rsLora: false,
@@ -178,7 +179,7 @@ describe('training', () => {
       assert.deepEqual([factors.inputs, factors.outputs], linearShape(model.hyper, module));
       assert.equal(factors.rank, settings.rank);
     }
-    assert.equal(result.modules.length, 2 * layerLinears.length);
+    assert.equal(result.modules.length, 2 * settings.modules.length);
     assertFinite(result.modules);
   });
 

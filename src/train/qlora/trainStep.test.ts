@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { toHalf } from '../../engine/rows.js';
-import { layerLinears } from '../../families/family.js';
+import { linearsOf } from '../../families/family.js';
 import { type Batch, groupSequences, sharedOpening } from '../../model/batch.js';
 import { plainNll } from '../../testing/plainNll.js';
 import {
@@ -72,7 +72,11 @@ describe('the gradients of a step agree with finite differences', () => {
           lengths.map((n) => n + opening),
           opening,
         );
-        const masks = dropoutMasks(rig.model.hyper, layerLinears, 0.3, { seed: 1, step: 2, micro: 0 });
+        const masks = dropoutMasks(rig.model.hyper, linearsOf(rig.model.hyper.family), 0.3, {
+          seed: 1,
+          step: 2,
+          micro: 0,
+        });
         await checkDifferences(rig, sequences, { opening, masks }, 2);
         const [kept, again] = [
           { opening, masks },
