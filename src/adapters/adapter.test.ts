@@ -6,6 +6,7 @@ import { LoamError, UnsupportedError } from '../base/errors.js';
 import { Random } from '../base/random.js';
 import { Engine } from '../engine/engine.js';
 import { LlamaModel } from '../engine/llama.js';
+import { quantizeRows } from '../engine/rows.js';
 import { tensorTypes } from '../engine/tensorTypes.js';
 import { readGguf } from '../formats/gguf/readGguf.js';
 import { f32, type GgufValue, str } from '../formats/gguf/values.js';
@@ -17,7 +18,7 @@ import { forwardNodes, sequenceLogits } from '../testing/forward.js';
 import { u32s } from '../testing/ggufValues.js';
 import { meanKl } from '../testing/kl.js';
 import { scratchFolder } from '../testing/scratch.js';
-import { encode, writeTinyModel } from '../testing/tinyModel.js';
+import { writeTinyModel } from '../testing/tinyModel.js';
 import { baseFingerprint, type GgufBase, ggufBase } from './base.js';
 import { corrections } from './lora.js';
 import { writeAdapter } from './loraGguf.js';
@@ -253,9 +254,9 @@ describe('adapters of other tools', () => {
         ...metadata,
       ],
       tensors: [
-        { name: `${name}.lora_a`, type: tensorTypes[type], shape: [96, 4], data: encode(type, a, 96) },
+        { name: `${name}.lora_a`, type: tensorTypes[type], shape: [96, 4], data: quantizeRows(type, a, 96) },
         // A row of rank 4 is no whole block of a quantised type.
-        { name: `${name}.lora_b`, type: tensorTypes.f32, shape: [4, 64], data: encode('f32', b, 4) },
+        { name: `${name}.lora_b`, type: tensorTypes.f32, shape: [4, 64], data: quantizeRows('f32', b, 4) },
         ...(extra
           ? [{ name: 'blk.0.ffn_norm.weight', type: tensorTypes.f32, shape: [64], data: new Uint8Array(256) }]
           : []),

@@ -4,11 +4,11 @@ import { after, describe, it } from 'node:test';
 import { setImmediate } from 'node:timers/promises';
 import { StoppedError } from '../base/errors.js';
 import { Random } from '../base/random.js';
-import { encode } from '../testing/tinyModel.js';
 import { defaultThreads, Engine } from './engine.js';
 import { readPointer, viewMemory } from './ffi.js';
 import { native } from './native.js';
 import { placeLinear, splitQ41 } from './placement.js';
+import { quantizeRows } from './rows.js';
 import type { Tensor } from './tensor.js';
 import { tensorTypes } from './tensorTypes.js';
 
@@ -153,7 +153,7 @@ describe('placed weights', () => {
   for (const type of ['f32', 'f16', 'q4_0', 'q4_1', 'q8_0', 'iq4_nl'] as const) {
     for (const [inputs, outputs] of shapes) {
       it(`${type} [${inputs}, ${outputs}] times inputs that 8-bit activations hold exactly`, async () => {
-        const data = encode(type, normal(inputs * outputs), inputs);
+        const data = quantizeRows(type, normal(inputs * outputs), inputs);
         using linear = await placeLinear(engine, {
           type: tensorTypes[type],
           shape: [inputs, outputs],
@@ -197,7 +197,7 @@ describe('placed weights', () => {
   }
 
   it('q4_1 separates exactly into q4_0 and block offsets', () => {
-    const data = encode('q4_1', normal(4 * 64), 64);
+    const data = quantizeRows('q4_1', normal(4 * 64), 64);
     const { codes, offsets } = splitQ41(data, 2, 16);
     const half = (view: DataView, at: number) => {
       const out = new Float32Array(1);

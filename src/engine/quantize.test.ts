@@ -5,8 +5,9 @@ import { describe, it } from 'node:test';
 import { openTensors } from '../formats/gguf/Gguf.js';
 import { readGguf } from '../formats/gguf/readGguf.js';
 import { scratchFolder } from '../testing/scratch.js';
-import { encode, writeTinyModel } from '../testing/tinyModel.js';
+import { writeTinyModel } from '../testing/tinyModel.js';
 import { quantizeModel } from './quantize.js';
+import { quantizeRows } from './rows.js';
 
 const folder = scratchFolder();
 const source = await writeTinyModel(join(folder, 'f32.gguf'), { tied: false });
@@ -24,7 +25,7 @@ describe('quantizeModel', () => {
         const bytes = (await before.read(name)).slice();
         const matrix = shape.length === 2;
         assert.equal(to.tensor(name).type.name, matrix ? type : 'f32');
-        const expected = matrix ? encode(type, new Float32Array(bytes.buffer), shape[0]!) : bytes;
+        const expected = matrix ? quantizeRows(type, new Float32Array(bytes.buffer), shape[0]!) : bytes;
         assert.deepEqual(Buffer.from(await after.read(name)), Buffer.from(expected), name);
       }
     });

@@ -39,7 +39,7 @@ export function dequantize(type: TensorType, bytes: Uint8Array): Float32Array {
   return out;
 }
 
-/** Rows of f32 values as blocks of a quantised type, by ggml's reference quantiser; `rowLength` must be a multiple of the block size. */
+/** Rows of f32 values as blocks of a floating or quantised type, by ggml's reference quantiser; `rowLength` must be a multiple of the block size. */
 export function quantizeRows(type: TensorTypeName, values: Float32Array, rowLength: number): Uint8Array {
   const kind = tensorTypes[type];
   const rows = values.length / rowLength;

@@ -1,6 +1,6 @@
 import { Random } from '../base/random.js';
-import { native } from '../engine/native.js';
-import { rowBytes, type TensorTypeName, tensorTypes } from '../engine/tensorTypes.js';
+import { quantizeRows } from '../engine/rows.js';
+import { type TensorTypeName, tensorTypes } from '../engine/tensorTypes.js';
 import { type LinearRow, rowShape } from '../families/family.js';
 import { type FamilyName, families } from '../families/index.js';
 import { bool, f32, type GgufValue, i32s, str, strings, u32 } from '../formats/gguf/values.js';
@@ -121,11 +121,11 @@ export async function writeTinyModel(path: string, options: TinyModelOptions = {
   const tensors: TensorToWrite[] = [];
   const matrix = (name: string, inputs: number, outputs: number, scale = 1 / Math.sqrt(inputs)) => {
     const values = new Float32Array(inputs * outputs).map(() => scale * random.normal());
-    tensors.push({ name, type: tensorTypes[type], shape: [inputs, outputs], data: encode(type, values, inputs) });
+    tensors.push({ name, type: tensorTypes[type], shape: [inputs, outputs], data: quantizeRows(type, values, inputs) });
   };
   const vector = (name: string, length: number, mean: number, spread = 0.1) => {
     const values = new Float32Array(length).map(() => mean + spread * random.normal());
-    tensors.push({ name, type: tensorTypes.f32, shape: [length], data: encode('f32', values, length) });
+    tensors.push({ name, type: tensorTypes.f32, shape: [length], data: quantizeRows('f32', values, length) });
   };
   // Where what is looked up is multiplied, embeddings are smaller, as in published models.
   const stated = (key: string, fallback: number) => {
@@ -140,7 +140,7 @@ export async function writeTinyModel(path: string, options: TinyModelOptions = {
   if (options.ropeFactors) {
     for (const [which, tensor] of (family.block.ropeFactors ?? []).entries()) {
       const values = new Float32Array(rotated / 2).map((_, i) => 1 + i / (which === 0 ? 4 : 1));
-      const data = encode('f32', values, values.length);
+      const data = quantizeRows('f32', values, values.length);
       tensors.push({ name: `${tensor}.weight`, type: tensorTypes.f32, shape: [values.length], data });
     }
   }
@@ -161,14 +161,4 @@ export async function writeTinyModel(path: string, options: TinyModelOptions = {
   }
   await writeGguf(path, { metadata, tensors });
   return path;
-}
-
-/** Values as the blocks of a tensor type. */
-export function encode(type: TensorTypeName, values: Float32Array, rowLength: number): Uint8Array {
-  const kind = tensorTypes[type];
-  if (type === 'f32') return new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
-  const rows = values.length / rowLength;
-  const out = new Uint8Array(rowBytes(kind, rowLength) * rows);
-  native().ggml.quantizeChunk(kind.id, values, out, 0, rows, rowLength, null);
-  return out;
 }
