@@ -200,7 +200,7 @@ describe('a data set', () => {
     const { adapters } = server.services.vault;
     const base = { name: 'tiny', sha256: '0'.repeat(64) };
     const metrics = { nll: { base: 'low', adapted: {} }, tokens: 7, more: 1 };
-    const { adapter } = await adapters.addVersion({ name: 'odd', model: base }, new Uint8Array(8), {
+    const { adapter } = await adapters.addVersion('odd', new Uint8Array(8), {
       base,
       datasets: [],
       metrics,

@@ -64,8 +64,7 @@ describe('a vault', () => {
       datasets: [{ id: data.id, sha256: data.sha256 }],
       recipe: { note: canary },
     };
-    const model = { name: canary, sha256: base.sha256 };
-    const version = await vault.adapters.addVersion({ name: canary, model }, Buffer.from(`GGUF ${canary}`), lineage, {
+    const version = await vault.adapters.addVersion(canary, Buffer.from(`GGUF ${canary}`), lineage, {
       note: canary,
     });
     await vault.documents.put(`chat ${canary}`, canary, Buffer.from(canary));
@@ -75,7 +74,7 @@ describe('a vault', () => {
       assert.equal(readFileSync(file.path, 'utf8'), `GGUF ${canary}`);
       look('while it is in use');
     }
-    await vault.adapters.note(version.id, `${canary} again`);
+    await vault.adapters.annotate(version.id, { note: `${canary} again` });
     await vault.datasets.delete(data.id, { withAdapters: true });
     look('after deleting');
     assert.equal(String(Buffer.from((await vault.documents.get(`chat ${canary}`, canary))!)), canary);
@@ -188,8 +187,7 @@ describe('a passphrase', () => {
 describe('adapters and data sets', () => {
   it('go back to any version or to the bare base, and forward again', async () => {
     await using vault = await Vault.open(newHome());
-    const add = (content: string) =>
-      vault.adapters.addVersion({ name: 'me', model: base }, Buffer.from(content), { base, datasets: [] });
+    const add = (content: string) => vault.adapters.addVersion('me', Buffer.from(content), { base, datasets: [] });
     const [one, two] = [await add('one'), await add('two')];
     const { id } = vault.adapters.list()[0]!;
     assert.equal(vault.adapters.get(id).active, two.id);
@@ -211,9 +209,9 @@ describe('adapters and data sets', () => {
 
   it('belong to one base model', async () => {
     await using vault = await Vault.open(newHome());
-    await vault.adapters.addVersion({ name: 'me', model: base }, Buffer.from('1'), { base, datasets: [] });
+    await vault.adapters.addVersion('me', Buffer.from('1'), { base, datasets: [] });
     const other = { name: 'other', sha256: 'cd'.repeat(32) };
-    const adding = vault.adapters.addVersion({ name: 'me', model: other }, Buffer.from('2'), {
+    const adding = vault.adapters.addVersion('me', Buffer.from('2'), {
       base: other,
       datasets: [],
     });
@@ -226,7 +224,7 @@ describe('adapters and data sets', () => {
     const one = await vault.datasets.add('one', examples('one'));
     const two = await vault.datasets.add('two', examples('two'));
     const add = (name: string, from: { id: string; sha256: string }[], more: object = {}) =>
-      vault.adapters.addVersion({ name, model: base }, Buffer.from(name), { base, datasets: from, ...more });
+      vault.adapters.addVersion(name, Buffer.from(name), { base, datasets: from, ...more });
     const first = await add('first', [one]);
     const second = await add('second', [two], { parent: first.id });
     const third = await add('third', [], { teacher: second.id });

@@ -1,8 +1,8 @@
 import { LoamError } from '../base/errors.js';
 import { type MemoryFile, memoryFile } from '../engine/memory.js';
-import type { Contents } from './contents.js';
-import type { Entry } from './indexContent.js';
-import { type Adapter, type AdapterVersion, checkName, type Json, type Lineage, newId, sha256Of } from './types.js';
+import { type Contents, infoOf, type Row, Table } from './contents.js';
+import type { EntryChange } from './indexContent.js';
+import { type Adapter, type AdapterVersion, checkName, type Lineage, newId, sha256Of } from './types.js';
 
 /** `next`: number of the next version, so that none is given twice. */
 type AdapterValue = Omit<Adapter, 'id' | 'versions'> & { next: number };
@@ -10,78 +10,78 @@ type VersionValue = Omit<AdapterVersion, 'id'>;
 
 /** The user's adapters, each with its versions. */
 export class AdapterStore {
-  constructor(private readonly contents: Contents) {}
+  private readonly adapters: Table<AdapterValue>;
+  private readonly versions: Table<VersionValue>;
+
+  constructor(private readonly contents: Contents) {
+    const list = 'loam adapters list';
+    this.adapters = new Table(contents, 'adapter', { one: 'adapter', list });
+    this.versions = new Table(contents, 'version', { one: 'version', list });
+  }
 
   /** By name. */
   list(): Adapter[] {
-    const versions = this.versions();
-    return this.contents.index
-      .all('adapter')
-      .map((entry) => toAdapter(entry, versions))
+    const versions = this.versions.all();
+    return this.adapters
+      .all()
+      .map((row) => toAdapter(row, versions))
       .sort((a, b) => a.name.localeCompare(b.name));
   }
 
   get(id: string): Adapter {
-    return toAdapter(this.entry(id, 'adapter'), this.versions());
+    return toAdapter(this.adapters.get(id), this.versions.all());
   }
 
   version(versionId: string): AdapterVersion {
-    return toVersion(this.entry(versionId, 'version'));
+    return infoOf(this.versions.get(versionId));
   }
 
   /**
-   * Adds a version to an adapter, or to a new one of this name; there is one adapter of a name. The new version is in use from then
-   * on, unless `activate` is false.
-   * @throws LoamError where the adapter belongs to another base model
+   * Adds a version to the adapter of this name, or to a new one. The new version is in use from then on, unless `activate` is false.
+   * @throws LoamError: mismatch, if the adapter belongs to another base model
    */
   async addVersion(
-    target: string | { name: string; model: Adapter['model'] },
+    name: string,
     bytes: Uint8Array,
     lineage: Lineage,
-    more: { note?: string; memorised?: Json; activate?: boolean } = {},
+    { note = '', activate = true }: { note?: string; activate?: boolean } = {},
   ): Promise<AdapterVersion> {
-    if (typeof target !== 'string') checkName(target.name, 'an adapter');
-    const id = newId();
+    checkName(name, 'an adapter');
     const sha256 = sha256Of(bytes);
     return await this.contents.store(bytes, (blob) => {
-      const now = new Date().toISOString();
-      const old = this.find(target);
-      if (old && lineage.base.sha256 !== old.value.model.sha256) throw otherModel(old.value, lineage.base);
-      const adapter = old?.id ?? newId();
-      const base: AdapterValue = old?.value ?? {
-        name: (target as { name: string }).name,
-        createdAt: now,
-        model: (target as { model: Adapter['model'] }).model,
-        active: null,
-        next: 1,
-      };
-      const value: VersionValue = {
-        adapter,
-        number: base.next,
-        createdAt: now,
-        bytes: bytes.length,
-        sha256,
-        lineage,
-        note: more.note ?? '',
-        memorised: more.memorised,
-      };
-      const active = (more.activate ?? true) ? id : base.active;
-      const put: Entry[] = [
-        { id: adapter, type: 'adapter', value: { ...base, active, next: base.next + 1 } satisfies AdapterValue },
-        { id, type: 'version', blob, value },
-      ];
-      return { change: { put }, result: { id, ...value } };
+      const createdAt = new Date().toISOString();
+      const old = this.fitting(name, lineage.base);
+      const id = old?.id ?? newId();
+      const before: AdapterValue = old?.value ?? { name, createdAt, model: lineage.base, active: null, next: 1 };
+      const number = before.next;
+      const version = this.versions.row(
+        { adapter: id, number, createdAt, bytes: bytes.length, sha256, lineage, note },
+        { blob },
+      );
+      const active = activate ? version.id : before.active;
+      const adapter = this.adapters.row({ ...before, active, next: number + 1 }, { id });
+      return { change: { put: [adapter, version] }, result: infoOf(version) };
     });
   }
 
-  /** Throws LoamError where an adapter of this name belongs to another base model. */
+  /** @throws LoamError: mismatch, if an adapter of this name belongs to another base model */
   requireFits(name: string, base: Lineage['base']): void {
     checkName(name, 'an adapter');
-    const old = this.find({ name });
-    if (old && old.value.model.sha256 !== base.sha256) throw otherModel(old.value, base);
+    this.fitting(name, base);
   }
 
-  /** Chooses the version in use; null is the bare base model. Going back is choosing an earlier one. */
+  private fitting(name: string, base: Lineage['base']): Row<AdapterValue> | undefined {
+    const found = this.adapters.find((value) => value.name === name);
+    if (found === undefined || found.value.model.sha256 === base.sha256) return found;
+    throw new LoamError({
+      code: 'mismatch',
+      found: `the adapter "${name}" belongs to the base model ${found.value.model.name}`,
+      expected: `${base.name}, which this version was made for`,
+      fix: 'keep it under another name',
+    });
+  }
+
+  /** Chooses the version in use; null is the base model alone. Going back is choosing an earlier one. */
   async use(id: string, versionId: string | null): Promise<Adapter> {
     return await this.changeAdapter(id, () => {
       if (versionId !== null && this.version(versionId).adapter !== id) {
@@ -98,39 +98,42 @@ export class AdapterStore {
   async rename(id: string, name: string): Promise<Adapter> {
     checkName(name, 'an adapter');
     return await this.changeAdapter(id, () => {
-      const other = this.find({ name });
+      const other = this.adapters.find((value) => value.name === name);
       if (other && other.id !== id)
         throw new LoamError({ code: 'exists', found: `there is already an adapter "${name}" in the vault` });
       return { name };
     });
   }
 
+  private async changeAdapter(id: string, decide: () => Partial<AdapterValue>): Promise<Adapter> {
+    return toAdapter(await this.adapters.change(id, decide), this.versions.all());
+  }
+
+  /** What is known of a version beside its content. */
+  async annotate(
+    versionId: string,
+    more: Partial<Pick<AdapterVersion, 'note' | 'memorised'>>,
+  ): Promise<AdapterVersion> {
+    return infoOf(await this.versions.change(versionId, () => more));
+  }
+
   /** The adapter file (GGUF). */
   async read(versionId: string): Promise<Uint8Array> {
-    const entry = this.entry(versionId, 'version');
-    const { bytes, number, adapter } = toVersion(entry);
-    const name = this.contents.index.get(adapter);
-    const title = name ? (name.value as AdapterValue).name : 'of an unknown adapter';
-    return await this.contents.read(entry, bytes, `version ${number} of "${title}"`);
+    const row = this.versions.get(versionId);
+    const { bytes, number, adapter } = row.value;
+    const title = this.adapters.all().find(({ id }) => id === adapter)?.value.name ?? 'of an unknown adapter';
+    return await this.contents.read(row, bytes, `version ${number} of "${title}"`);
   }
 
   /**
-   * A path under which libllama can read it, without it being written to a disk where the system allows (see `memoryFile`). Dispose of
+   * A path under which libllama can read it, without it being written to a disk if the system allows that (see `memoryFile`). Dispose of
    * it once the adapter is loaded.
    */
   async openForInference(versionId: string): Promise<MemoryFile> {
     return await memoryFile(await this.read(versionId));
   }
 
-  async note(versionId: string, note: string): Promise<AdapterVersion> {
-    return await this.changeVersion(versionId, { note });
-  }
-
-  async annotate(versionId: string, more: { memorised?: Json }): Promise<AdapterVersion> {
-    return await this.changeVersion(versionId, more);
-  }
-
-  /** Destroys the key of a version. One that is in use is no longer: the bare base model is. */
+  /** Destroys the key of a version. If it was in use, the base model alone is from then on. */
   async deleteVersion(versionId: string): Promise<void> {
     await this.contents.store(undefined, () => {
       this.version(versionId);
@@ -148,7 +151,10 @@ export class AdapterStore {
 
   /** Versions that have learnt from a data set, or from a version that had, oldest first. */
   dependentsOf(datasetId: string): AdapterVersion[] {
-    const all = this.versions().sort((a, b) => a.createdAt.localeCompare(b.createdAt) || a.number - b.number);
+    const all = this.versions
+      .all()
+      .map(infoOf)
+      .sort((a, b) => a.createdAt.localeCompare(b.createdAt) || a.number - b.number);
     const found = new Set<string>();
     for (let before = -1; before < found.size; ) {
       before = found.size;
@@ -162,74 +168,26 @@ export class AdapterStore {
   }
 
   /** What removing versions changes: an adapter that loses its last one goes too. */
-  withoutVersions(versionIds: readonly string[]): { put: Entry[]; remove: string[] } {
+  withoutVersions(versionIds: readonly string[]): Required<EntryChange> {
     const gone = new Set(versionIds);
-    const put: Entry[] = [];
+    const put: Row<AdapterValue>[] = [];
     const remove = [...versionIds];
-    for (const entry of this.contents.index.all('adapter')) {
-      const { versions, active } = toAdapter(entry, this.versions());
+    for (const row of this.adapters.all()) {
+      const { versions, active } = toAdapter(row, this.versions.all());
       if (!versions.some(({ id }) => gone.has(id))) continue;
-      if (versions.every(({ id }) => gone.has(id))) remove.push(entry.id);
-      else if (active !== null && gone.has(active)) {
-        put.push({ ...entry, value: { ...(entry.value as AdapterValue), active: null } });
-      }
+      if (versions.every(({ id }) => gone.has(id))) remove.push(row.id);
+      else if (active !== null && gone.has(active)) put.push({ ...row, value: { ...row.value, active: null } });
     }
     return { put, remove };
   }
-
-  private async changeAdapter(id: string, decide: () => Partial<AdapterValue>): Promise<Adapter> {
-    return await this.contents.store(undefined, () => {
-      const entry = this.entry(id, 'adapter');
-      const changed = { ...entry, value: { ...(entry.value as AdapterValue), ...decide() } };
-      return { change: { put: [changed] }, result: toAdapter(changed, this.versions()) };
-    });
-  }
-
-  private async changeVersion(id: string, more: Partial<VersionValue>): Promise<AdapterVersion> {
-    return await this.contents.store(undefined, () => {
-      const entry = this.entry(id, 'version');
-      const value = { ...(entry.value as VersionValue), ...more };
-      return { change: { put: [{ ...entry, value }] }, result: { id, ...value } };
-    });
-  }
-
-  private versions(): AdapterVersion[] {
-    return this.contents.index.all('version').map(toVersion);
-  }
-
-  private find(target: string | { name: string }): { id: string; value: AdapterValue } | undefined {
-    const entry =
-      typeof target === 'string'
-        ? this.entry(target, 'adapter')
-        : this.contents.index.all('adapter').find(({ value }) => (value as AdapterValue).name === target.name);
-    return entry && { id: entry.id, value: entry.value as AdapterValue };
-  }
-
-  private entry(id: string, type: 'adapter' | 'version'): Entry {
-    const entry = this.contents.index.get(id);
-    if (entry?.type === type) return entry;
-    const found =
-      type === 'adapter' ? 'there is no such adapter in the vault' : 'there is no such version in the vault';
-    throw new LoamError({ code: 'not-found', found, fix: 'see loam adapters list' });
-  }
 }
 
-function toVersion(entry: Entry): AdapterVersion {
-  return { ...(entry.value as VersionValue), id: entry.id };
-}
-
-function toAdapter({ id, value }: Entry, versions: readonly AdapterVersion[]): Adapter {
-  const { name, createdAt, model, active } = value as AdapterValue;
-  const own = versions.filter(({ adapter }) => adapter === id).sort((a, b) => b.number - a.number);
+function toAdapter({ id, value }: Row<AdapterValue>, rows: readonly Row<VersionValue>[]): Adapter {
+  const { name, createdAt, model, active } = value;
+  const versions = rows
+    .filter((row) => row.value.adapter === id)
+    .map(infoOf)
+    .sort((a, b) => b.number - a.number);
   // A version whose entry was lost to damage cannot be in use.
-  return { id, name, createdAt, model, versions: own, active: own.some((v) => v.id === active) ? active : null };
-}
-
-function otherModel({ name, model }: AdapterValue, base: Lineage['base']): LoamError {
-  return new LoamError({
-    code: 'mismatch',
-    found: `the adapter "${name}" belongs to the base model ${model.name}`,
-    expected: `${base.name}, which this version was made for`,
-    fix: 'keep it under another name',
-  });
+  return { id, name, createdAt, model, versions, active: versions.some((v) => v.id === active) ? active : null };
 }

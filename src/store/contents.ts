@@ -4,8 +4,8 @@ import { setImmediate } from 'node:timers/promises';
 import { Decrypter, Encrypter, generateX25519Identity, identityToRecipient } from 'age-encryption';
 import { LoamError, systemCode } from '../base/errors.js';
 import type { VaultFiles } from './files.js';
-import type { Entry } from './indexContent.js';
-import { vaultDamaged } from './types.js';
+import type { Entry, EntryType } from './indexContent.js';
+import { newId, vaultDamaged } from './types.js';
 import type { Change, VaultIndex } from './vaultIndex.js';
 
 /** Bytes encrypted before other work has its turn: some milliseconds on a laptop. */
@@ -149,6 +149,55 @@ export class Contents {
     }
     const found = await stat(this.files.blob(file)).catch(() => undefined);
     return found !== undefined && Date.now() - found.mtimeMs > ABANDONED_MS;
+  }
+}
+
+/** An entry whose value has a known shape. */
+export interface Row<V> extends Entry {
+  value: V;
+}
+
+/** What is told of a row outside of the vault. */
+export function infoOf<V>({ id, value }: Row<V>): V & { id: string } {
+  return { ...value, id };
+}
+
+/** The entries of one type. */
+export class Table<V extends object> {
+  /** @param naming for messages: what one entry is called, and the command that lists them */
+  constructor(
+    private readonly contents: Contents,
+    private readonly type: EntryType,
+    private readonly naming: { one: string; list: string },
+  ) {}
+
+  all(): Row<V>[] {
+    return this.contents.index.all(this.type) as Row<V>[];
+  }
+
+  find(which: (value: V) => boolean): Row<V> | undefined {
+    return this.all().find(({ value }) => which(value));
+  }
+
+  /** @throws LoamError: not-found */
+  get(id: string): Row<V> {
+    const entry = this.contents.index.get(id);
+    if (entry?.type === this.type) return entry as Row<V>;
+    const { one, list } = this.naming;
+    throw new LoamError({ code: 'not-found', found: `there is no such ${one} in the vault`, fix: `see ${list}` });
+  }
+
+  row(value: V, { id = newId(), blob }: { id?: string; blob?: Entry['blob'] } = {}): Row<V> {
+    return { id, type: this.type, blob, value };
+  }
+
+  /** Changes the value of an entry. */
+  async change(id: string, decide: (old: V) => Partial<V>): Promise<Row<V>> {
+    return await this.contents.store(undefined, () => {
+      const old = this.get(id);
+      const row = { ...old, value: { ...old.value, ...decide(old.value) } };
+      return { change: { put: [row] }, result: row };
+    });
   }
 }
 

@@ -12,7 +12,7 @@ const root = scratchFolder();
 const home = join(root, 'whole');
 const vault = await Vault.open(home);
 const data = await vault.datasets.add('the data', examples('one'));
-await vault.adapters.addVersion({ name: 'me', model: base }, Buffer.from('version one'), { base, datasets: [data] });
+await vault.adapters.addVersion('me', Buffer.from('version one'), { base, datasets: [data] });
 for (let i = 0; i < 20; i++) await vault.documents.put('note', String(i), Buffer.from(`note ${i}`));
 const whole = await pictureOf(vault);
 await vault[Symbol.asyncDispose]();

@@ -1,19 +1,22 @@
 import { randomBytes } from 'node:crypto';
 import { KEY_BYTES } from '../base/crypto.js';
-import type { Contents } from './contents.js';
-import type { Entry } from './indexContent.js';
-import { type DocumentInfo, newId } from './types.js';
+import { type Contents, type Row, Table } from './contents.js';
+import type { DocumentInfo } from './types.js';
 
 /** Small things of other parts: conversations, feedback, settings, records of jobs. Kinds and ids are hidden like the content. */
 export class DocumentStore {
-  constructor(private readonly contents: Contents) {}
+  private readonly documents: Table<DocumentInfo>;
+
+  constructor(private readonly contents: Contents) {
+    this.documents = new Table(contents, 'document', { one: 'document', list: 'loam vault status' });
+  }
 
   /** New or in the place of the one of that kind and id, whose content is destroyed with the next deletion. */
   async put(kind: string, id: string, bytes: Uint8Array): Promise<DocumentInfo> {
     return await this.contents.store(bytes, (blob) => {
       const value: DocumentInfo = { kind, id, bytes: bytes.length, changedAt: new Date().toISOString() };
-      const entry: Entry = { id: this.find(kind, id)?.id ?? newId(), type: 'document', blob, value };
-      return { change: { put: [entry] }, result: value };
+      const row = this.documents.row(value, { id: this.find(kind, id)?.id, blob });
+      return { change: { put: [row] }, result: value };
     });
   }
 
@@ -21,21 +24,21 @@ export class DocumentStore {
   async get(kind: string, id: string): Promise<Uint8Array | undefined> {
     // Another process may replace it between the look into the index and the opening of its file.
     for (let attempt = 1; ; attempt++) {
-      const entry = this.find(kind, id);
-      if (!entry) return undefined;
+      const row = this.find(kind, id);
+      if (!row) return undefined;
       try {
-        return await this.contents.read(entry, (entry.value as DocumentInfo).bytes, `a document of kind "${kind}"`);
+        return await this.contents.read(row, row.value.bytes, `a document of kind "${kind}"`);
       } catch (error) {
-        if (attempt === 3 || this.find(kind, id)?.blob?.name === entry.blob?.name) throw error;
+        if (attempt === 3 || this.find(kind, id)?.blob?.name === row.blob?.name) throw error;
       }
     }
   }
 
   /** By time of the last change, oldest first; all kinds where none is given. */
   list(kind?: string): DocumentInfo[] {
-    return this.contents.index
-      .all('document')
-      .map(({ value }) => value as DocumentInfo)
+    return this.documents
+      .all()
+      .map(({ value }) => value)
       .filter((info) => kind === undefined || info.kind === kind)
       .sort((a, b) => a.changedAt.localeCompare(b.changedAt) || a.id.localeCompare(b.id));
   }
@@ -52,17 +55,14 @@ export class DocumentStore {
 
   private async remove(which: (info: DocumentInfo) => boolean): Promise<boolean> {
     return await this.contents.store(undefined, () => {
-      const found = this.contents.index.all('document').filter(({ value }) => which(value as DocumentInfo));
+      const found = this.documents.all().filter(({ value }) => which(value));
       const remove = found.map(({ id }) => id);
       return { change: { remove, forget: remove.length > 0 }, result: remove.length > 0 };
     });
   }
 
-  private find(kind: string, id: string): Entry | undefined {
-    return this.contents.index.all('document').find(({ value }) => {
-      const info = value as DocumentInfo;
-      return info.kind === kind && info.id === id;
-    });
+  private find(kind: string, id: string): Row<DocumentInfo> | undefined {
+    return this.documents.find((info) => info.kind === kind && info.id === id);
   }
 }
 

@@ -105,7 +105,7 @@ export function operation(seed: number, index: number): Operation {
       model: ({ datasets }) => void delete datasets[name],
     },
     {
-      apply: (vault) => vault.adapters.addVersion({ name, model: base }, Buffer.from(content), { base, datasets: [] }),
+      apply: (vault) => vault.adapters.addVersion(name, Buffer.from(content), { base, datasets: [] }),
       model: ({ adapters }) => {
         const old = adapters[name] ?? { versions: {}, active: null, next: 1 };
         adapters[name] = { versions: { ...old.versions, [old.next]: content }, active: old.next, next: old.next + 1 };

@@ -142,7 +142,7 @@ export async function vaultRun(vault: Vault, request: VaultRunRequest): Promise<
           parent,
           teacher,
         };
-        const version = await vault.adapters.addVersion({ name, model }, bytes, lineage, { activate: measured });
+        const version = await vault.adapters.addVersion(name, bytes, lineage, { activate: measured });
         return referenceTo({ name }, version);
       },
     },

@@ -43,7 +43,7 @@ export const adapterRoutes = [
       });
       const sha256 = source.sha256 ?? (await hashFile(source.path, signal).result);
       const model = { name: base.gguf.string('general.name', '') || source.name, sha256 };
-      const version = await vault.adapters.addVersion({ name: query.name, model }, bytes!, {
+      const version = await vault.adapters.addVersion(query.name, bytes!, {
         base: model,
         datasets: [],
         recipe: adapter.recipe,
@@ -97,7 +97,7 @@ export const adapterRoutes = [
     response: AdapterVersion,
     async handler({ params, body }, services) {
       requireVersion(services, params);
-      const version = await services.vault.adapters.note(params.version, body.note);
+      const version = await services.vault.adapters.annotate(params.version, { note: body.note });
       services.changed('adapters');
       return viewVersion(version, services.vault);
     },

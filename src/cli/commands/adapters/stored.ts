@@ -124,7 +124,7 @@ export const noteVerb = vaultVerb({
   positionals: [2, 2],
   async run(vault, { positionals, output }) {
     const { adapter, version } = requireVersion(vault, positionals[0]!);
-    const noted = await vault.adapters.note(version.id, positionals[1]!);
+    const noted = await vault.adapters.annotate(version.id, { note: positionals[1]! });
     output.line(`noted on ${adapter.name}@${version.number}`);
     output.event({ type: 'result', version: noted });
   },
@@ -177,7 +177,7 @@ export const importVerb = command({
     const lineage = await importedLineage(file, source, (path) => hashModel(path, output, signal));
     await using vault = await openVault(options, output);
     const name = options.name ?? nameOfFile(file);
-    const version = await vault.adapters.addVersion({ name, model: lineage.base }, await readFile(file), lineage);
+    const version = await vault.adapters.addVersion(name, await readFile(file), lineage);
     const reference = referenceTo({ name }, version);
     output.line(`in the vault as ${name}@${version.number}; the file is still at ${file}, not encrypted`);
     output.line(`try it: loam chat --adapter "${reference}"`);
