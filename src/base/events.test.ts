@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict';
 import { getEventListeners } from 'node:events';
 import { describe, it } from 'node:test';
+import { setImmediate } from 'node:timers/promises';
 import { StoppedError, throwIfStopped } from './errors.js';
-import { Run } from './events.js';
+import { Run, Wakeup } from './events.js';
 
 async function collect<E, R>(run: Run<E, R>): Promise<{ events: E[]; result: R }> {
   const events: E[] = [];
@@ -133,5 +134,27 @@ describe('Run', () => {
     const { signal } = new AbortController();
     await collect(new Run<number, void>(async () => {}, signal));
     assert.equal(getEventListeners(signal, 'abort').length, 0);
+  });
+});
+
+describe('Wakeup', () => {
+  it('ends a sleep, the present one or else the next, once however often it was woken', async () => {
+    const wakeup = new Wakeup();
+    const order: string[] = [];
+    const loop = (async () => {
+      for (const name of ['first', 'second', 'third']) {
+        await wakeup.sleep();
+        order.push(name);
+      }
+    })();
+    wakeup.wake();
+    wakeup.wake();
+    await setImmediate();
+    assert.deepEqual(order, ['first']);
+    wakeup.wake();
+    await setImmediate();
+    wakeup.wake();
+    await loop;
+    assert.deepEqual(order, ['first', 'second', 'third']);
   });
 });
