@@ -168,8 +168,10 @@ export function describeOptions(schema: Schema): string[] {
         ? ''
         : ` ${option.value ?? (option.kind === 'choice' ? option.choices.join('|') : 'VALUE')}`;
     const fallback =
-      option.kind === 'flag' || option.default === undefined ? '' : ` (default ${formatValue(option, option.default)})`;
-    return [`${flagOf(name)}${value}`, `${option.sentence}${fallback}`] as const;
+      option.kind === 'flag' || option.default === undefined
+        ? ''
+        : ` (default: ${formatValue(option, option.default)})`;
+    return [`${flagOf(name)}${value}`, option.sentence.replace(/\.$/, `${fallback}.`)] as const;
   });
   const width = Math.min(30, Math.max(...rows.map(([left]) => left.length)));
   return rows.map(([left, right]) => `  ${left.padEnd(width)}  ${right}`);

@@ -70,7 +70,7 @@ export const jsonOption = {
   json: {
     kind: 'flag',
     default: false,
-    sentence: 'Prints one JSON object per line on stdout; the last one is the result.',
+    sentence: 'Print one JSON object per line on stdout; the last one is the result.',
   },
 } as const satisfies Schema;
 

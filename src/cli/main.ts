@@ -7,7 +7,7 @@ import { Output } from './output.js';
 
 /** Entry of the command line: finds the command, reads its options, turns errors into one sentence and an exit code. */
 
-const help = { kind: 'flag', default: false, sentence: 'Shows this help.' } as const;
+const help = { kind: 'flag', default: false, sentence: 'Show this help.' } as const;
 
 function usage(command: Command): string {
   return [

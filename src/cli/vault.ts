@@ -130,5 +130,5 @@ export function vaultVerb<S extends Schema = Record<never, never>>({
 }
 
 export const yesOption = {
-  yes: { kind: 'flag', default: false, sentence: 'Does not ask for confirmation.' },
+  yes: { kind: 'flag', default: false, sentence: 'Do not ask for confirmation.' },
 } as const satisfies Schema;

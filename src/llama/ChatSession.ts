@@ -250,7 +250,7 @@ export const samplingOptions = {
     max: 1,
     default: 0.9,
     value: 'X',
-    sentence: 'Draws from the likeliest tokens that together have this probability.',
+    sentence: 'Draw from the likeliest tokens that together have this probability.',
   },
   repeatPenalty: {
     kind: 'number',
@@ -258,7 +258,7 @@ export const samplingOptions = {
     max: 2,
     default: 1.05,
     value: 'X',
-    sentence: 'Makes the last 64 tokens less likely to come again; 1 is off.',
+    sentence: 'Make the last 64 tokens less likely to be repeated; 1 is off.',
   },
   seed: {
     kind: 'integer',
@@ -266,7 +266,7 @@ export const samplingOptions = {
     max: 0xffffffff,
     default: undefined,
     value: 'N',
-    sentence: 'Makes answers repeatable.',
+    sentence: 'Make answers repeatable.',
   },
   maxTokens: {
     kind: 'integer',
@@ -274,7 +274,7 @@ export const samplingOptions = {
     max: 100_000,
     default: 512,
     value: 'N',
-    sentence: 'Ends an answer after this many tokens.',
+    sentence: 'End an answer after this many tokens.',
   },
 } as const satisfies Schema;
 

@@ -271,7 +271,14 @@ const {
 /** Options of a general skill adapter, which qlora alone trains. */
 export const skillOptions = {
   ...qloraOptions,
-  epochs: { ...qloraOptions.epochs, default: 1 },
+  rank: { ...qloraOptions.rank, sentence: 'Maximum rank of a correction (default: 16).' },
+  alpha: { ...qloraOptions.alpha, sentence: 'LoRA alpha (default: twice the rank).' },
+  layers: { ...qloraOptions.layers, sentence: 'Layers to adapt (default: all).' },
+  epochs: {
+    ...qloraOptions.epochs,
+    default: 1,
+    sentence: 'Maximum number of passes over the data; validation may end them earlier.',
+  },
   lr: { ...qloraOptions.lr, default: 5e-4, sentence: 'Peak learning rate.' },
   batch: { ...qloraOptions.batch, default: 8 },
 } as const satisfies Schema;

@@ -24,7 +24,7 @@ export const convertCommand = command({
     pure: {
       kind: 'flag',
       default: false,
-      sentence: 'Uses exactly this type for every matrix; llama.cpp would choose finer types for some.',
+      sentence: 'Use exactly this type for every matrix; llama.cpp would choose finer types for some.',
     },
     imatrix: {
       kind: 'text',

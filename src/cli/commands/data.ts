@@ -56,7 +56,7 @@ const deleteVerb = vaultVerb({
     withAdapters: {
       kind: 'flag',
       default: false,
-      sentence: 'Also deletes every adapter version that learnt from it, or that started from one that did.',
+      sentence: 'Also delete every adapter version that learnt from it, or that started from one that did.',
     },
     ...yesOption,
   },
@@ -83,7 +83,7 @@ const deleteVerb = vaultVerb({
 
 const listVerb = vaultVerb({
   name: 'list',
-  summary: 'the data sets in the vault',
+  summary: 'lists the data sets in the vault',
   usage: '',
   positionals: [0, 0],
   async run(vault, { output }) {
@@ -104,7 +104,7 @@ const listVerb = vaultVerb({
 
 const showVerb = vaultVerb({
   name: 'show',
-  summary: 'what is known about a data set, and which adapters were made from it',
+  summary: 'shows what is known about a data set and which adapters were made from it',
   usage: 'NAME',
   positionals: [1, 1],
   async run(vault, { positionals, output }) {

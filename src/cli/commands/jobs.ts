@@ -97,7 +97,7 @@ const keepOption = {
     kind: 'flag',
     default: false,
     sentence:
-      'Keeps the best state so far as a version, not measured and not in use; only while `loam serve` is running the job.',
+      'Keep the best state so far as a version, not measured and not in use; only while `loam serve` is running the job.',
   },
 } as const satisfies Schema;
 

@@ -27,7 +27,7 @@ export const probeCommand = command({
       max: 10_000,
       default: 0,
       value: 'N',
-      sentence: 'Also asks for this many of the longest rare passages in the answers.',
+      sentence: 'Also ask for this many of the longest rare passages in the answers.',
     },
     samples: {
       kind: 'integer',

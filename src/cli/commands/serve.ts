@@ -22,11 +22,11 @@ export const serveCommand = command({
       value: 'N',
       sentence: 'Port; 0 picks a free one.',
     },
-    open: { kind: 'flag', default: false, sentence: 'Opens the page in the browser.' },
+    open: { kind: 'flag', default: false, sentence: 'Open the page in the browser.' },
     newToken: {
       kind: 'flag',
       default: false,
-      sentence: 'Makes a new access token: links and programs with the old one stop working.',
+      sentence: 'Make a new access token: links and programs with the old one stop working.',
     },
     host: {
       kind: 'text',
@@ -37,7 +37,7 @@ export const serveCommand = command({
     expose: {
       kind: 'flag',
       default: false,
-      sentence: 'Lets other devices in: anyone with the link can read everything, and traffic is not encrypted.',
+      sentence: 'Let other devices in: anyone with the link can read everything, and traffic is not encrypted.',
     },
     ...vaultOptions,
     ...jsonOption,

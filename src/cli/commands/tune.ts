@@ -19,7 +19,7 @@ export const tuneCommand = command({
       default: undefined,
       value: 'NAME',
       sentence:
-        'Keeps the adapter in the vault, encrypted, as the next version of NAME; writes a file only if --out names one.',
+        'Keep the adapter in the vault, encrypted, as the next version of NAME; write a file only if --out names one.',
     },
     ...vaultOptions,
     ...jsonOption,

@@ -42,7 +42,7 @@ const passphraseVerb = command({
       value: 'FILE',
       sentence: 'File whose first line is the new passphrase.',
     },
-    remove: { kind: 'flag', default: false, sentence: 'Removes the passphrase: the key is then kept in a file.' },
+    remove: { kind: 'flag', default: false, sentence: 'Remove the passphrase: the key is then kept in a file.' },
     ...vaultOptions,
     ...jsonOption,
   },
@@ -83,7 +83,7 @@ const statusVerb = command({
   summary: 'shows what is in the vault and whether it is intact',
   usage: '[--check]',
   options: {
-    check: { kind: 'flag', default: false, sentence: 'Reads everything and lists what is damaged.' },
+    check: { kind: 'flag', default: false, sentence: 'Read everything and list what is damaged.' },
     ...vaultOptions,
     ...jsonOption,
   },

@@ -135,11 +135,16 @@ export const exportVerb = vaultVerb({
   summary: 'writes a version as a plain file (GGUF) that llama.cpp loads',
   usage: 'NAME[@N] [--out FILE]',
   options: {
-    out: { kind: 'text', default: undefined, value: 'FILE', sentence: 'File to write (default NAME-vN.gguf here).' },
+    out: {
+      kind: 'text',
+      default: undefined,
+      value: 'FILE',
+      sentence: 'File to write (default: NAME-vN.gguf in this folder).',
+    },
     yes: {
       kind: 'flag',
       default: false,
-      sentence: 'Exports even an adapter that was found to reproduce private text.',
+      sentence: 'Export even an adapter that was found to reproduce private text.',
     },
   },
   positionals: [1, 1],
