@@ -192,7 +192,7 @@ export async function requireFree(out: string, inputs: readonly (string | undefi
 }
 
 /** Path of the unfinished file: beside its target, so that the rename stays within one file system. */
-function partialPath(path: string): string {
+export function partialPath(path: string): string {
   return join(dirname(path), `.${basename(path)}.${randomBytes(4).toString('hex')}.partial`);
 }
 

@@ -48,6 +48,7 @@ export class Vault implements AsyncDisposable {
     // Outside the lock: the passphrase takes its time.
     const known = keyState(files) === 'absent' ? undefined : await readRootKey(files, passphrase);
     return await new VaultLock(files).run(async () => {
+      await files.sweep();
       const isNew = keyState(files) === 'absent';
       if (isNew) await requireEmpty(files);
       const read = isNew ? undefined : (known ?? (await readRootKey(files, passphrase)));

@@ -123,8 +123,16 @@ describe('a vault', { skip }, () => {
     for (const file of [`.${dead}-${name}.partial`, `.${process.pid}-${name}.partial`, name, 'not-ours']) {
       writeFileSync(join(blobs, file), 'x');
     }
+    // Of a pair, written under the lock only, which may hold a key that a deletion has destroyed since.
+    for (const file of ['.index.key.0123abcd.partial', '.key.copy.0123abcd.partial']) {
+      writeFileSync(join(home, 'vault', file), 'x');
+    }
     await using vault = await Vault.open(home);
     assert.deepEqual(readdirSync(blobs).sort(), [`.${process.pid}-${name}.partial`, 'not-ours'].sort());
+    assert.deepEqual(
+      readdirSync(join(home, 'vault')).filter((file) => file.startsWith('.')),
+      [],
+    );
     assert.ok(vault);
   });
 
@@ -136,5 +144,37 @@ describe('a vault', { skip }, () => {
     await vault.datasets.read(id);
     clearInterval(timer);
     assert.ok(turns > 10, `${turns} turns`);
+  });
+
+  it('answers while it writes, and writes on afterwards', async () => {
+    await using vault = await Vault.open(newHome());
+    let writing = true;
+    let asked = 0;
+    const reader = (async () => {
+      while (writing) {
+        const { length } = vault.documents.list('note');
+        assert.ok(length <= 12);
+        asked++;
+        await new Promise((resolve) => setImmediate(resolve));
+      }
+    })();
+    for (let i = 0; i < 12; i++) {
+      await vault.documents.put('note', String(i), Buffer.from(`note ${i}`));
+      // A deletion changes the key of the index, in several writes.
+      if (i % 3 === 2) await vault.documents.delete('note', String(i));
+    }
+    writing = false;
+    await reader;
+    assert.ok(asked > 12, 'it was asked in the middle of writes');
+    assert.deepEqual(
+      vault.documents
+        .list('note')
+        .map(({ id }) => id)
+        .sort(),
+      ['0', '1', '10', '3', '4', '6', '7', '9'],
+    );
+    for (const { id } of vault.documents.list('note')) {
+      assert.equal(Buffer.from((await vault.documents.get('note', id))!).toString(), `note ${id}`);
+    }
   });
 });

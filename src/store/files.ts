@@ -1,8 +1,8 @@
 import { randomBytes } from 'node:crypto';
-import { chmodSync, closeSync, existsSync, openSync, readdirSync, readFileSync, statSync } from 'node:fs';
+import { chmodSync, existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { type FileHandle, mkdir, open, readdir, rename, rm, stat, writeFile } from 'node:fs/promises';
-import { basename, dirname, join } from 'node:path';
-import { explainWriteError, syncFolder, writeAll } from '../base/io.js';
+import { join } from 'node:path';
+import { explainWriteError, partialPath, syncFolder, writeAll } from '../base/io.js';
 
 /** Small files that are there twice, so that damage to one copy loses nothing; see docs/vault.md for what they hold. */
 const pairs = ['key', 'key.age', 'index.key', 'index.sqlite'] as const;
@@ -92,7 +92,7 @@ export class VaultFiles {
    */
   async write(name: Pair, content: Uint8Array, { scrub = false } = {}): Promise<void> {
     const paths = this.copies(name);
-    const partials = paths.map((path) => partialOf(path));
+    const partials = paths.map(partialPath);
     const old: FileHandle[] = [];
     try {
       for (const partial of partials) await create(partial, (file) => file.writeFile(content));
@@ -116,20 +116,20 @@ export class VaultFiles {
 
   /** Removes both copies, their content overwritten first. */
   async remove(name: Pair): Promise<void> {
-    for (const path of this.copies(name)) {
-      const file = await open(path, 'r+').catch(() => undefined);
-      if (file) {
-        await overwrite(file);
-        await file.close();
-      }
-      await rm(path, { force: true });
-    }
+    for (const path of this.copies(name)) await shred(path);
     await syncFolder(this.folder);
+  }
+
+  /** Removes what a crash within `write` has left: it may hold keys. Call it under the lock. */
+  async sweep(): Promise<void> {
+    const left = (await readdir(this.folder)).filter((name) => /^\..+\.[0-9a-f]{8}\.partial$/.test(name));
+    for (const name of left) await shred(join(this.folder, name));
   }
 
   /** Removes the keys, then everything but the lock. */
   async destroy(): Promise<void> {
     for (const name of keyFiles) await this.remove(name);
+    await this.sweep();
     for (const name of await readdir(this.folder)) {
       const path = join(this.folder, name);
       if (path !== this.lock) await rm(path, { recursive: true, force: true });
@@ -216,15 +216,20 @@ export class VaultFiles {
   }
 }
 
-function partialOf(path: string): string {
-  return join(dirname(path), `.${basename(path)}.${randomBytes(4).toString('hex')}.partial`);
-}
-
 /** A new file for this user only, synced to the disk. */
 async function create(path: string, write: (file: FileHandle) => Promise<void>): Promise<void> {
   await using file = await open(path, 'wx', 0o600);
   await write(file);
   await file.sync();
+}
+
+async function shred(path: string): Promise<void> {
+  const file = await open(path, 'r+').catch(() => undefined);
+  if (file) {
+    await overwrite(file);
+    await file.close();
+  }
+  await rm(path, { force: true });
 }
 
 /** As far as the medium allows; that it could not be done is no reason to fail. */
@@ -239,19 +244,11 @@ async function overwrite(file: FileHandle): Promise<void> {
 }
 
 function readSmall(path: string): Buffer | undefined {
-  let fd: number;
   try {
-    fd = openSync(path, 'r');
-  } catch {
-    return undefined;
-  }
-  try {
-    const content = readFileSync(fd);
+    const content = readFileSync(path);
     return content.length > MAX_BYTES ? undefined : content;
   } catch {
     return undefined;
-  } finally {
-    closeSync(fd);
   }
 }
 
