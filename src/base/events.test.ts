@@ -1,7 +1,6 @@
 import assert from 'node:assert/strict';
 import { getEventListeners } from 'node:events';
 import { describe, it } from 'node:test';
-import { setImmediate } from 'node:timers/promises';
 import { StoppedError, throwIfStopped } from './errors.js';
 import { Run, Wakeup } from './events.js';
 
@@ -149,10 +148,10 @@ describe('Wakeup', () => {
     })();
     wakeup.wake();
     wakeup.wake();
-    await setImmediate();
+    await turn();
     assert.deepEqual(order, ['first']);
     wakeup.wake();
-    await setImmediate();
+    await turn();
     wakeup.wake();
     await loop;
     assert.deepEqual(order, ['first', 'second', 'third']);
