@@ -136,12 +136,11 @@ async function loam(tokens) {
     recompute: false,
     transposedType: 'q8_0',
   };
-  await fitQlora(engine, model, problem, settings, {
-    emit: (event) => {
-      if (event.type !== 'step') return;
-      done += 4 * context;
-      spent += (4 * context) / event.tokensPerSecond;
-    },
-  });
+  const emit = (event) => {
+    if (event.type !== 'step') return;
+    done += 4 * context;
+    spent += (4 * context) / event.tokensPerSecond;
+  };
+  await fitQlora({ model, emit }, problem, settings);
   return done / spent;
 }

@@ -16,6 +16,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { readGguf } from '../dist/formats/gguf/readGguf.js';
+import { readHyperparameters } from '../dist/model/hyperparameters.js';
 import { Tokenizer } from '../dist/model/tokenizer.js';
 import { resolveModel } from '../dist/models/listModels.js';
 import { prepareData } from '../dist/train/prepare.js';
@@ -55,8 +56,14 @@ try {
       `loam ${values.method}: base ${ours.nll.base.toFixed(3)} -> ${ours.nll.adapted.toFixed(3)} in ${ours.seconds.toFixed(0)} s`,
     );
 
-  const tokenizer = await Tokenizer.open(await readGguf(path));
-  const prepared = await prepareData(tokenizer, { data, heldout, maxTokens: 2048, seed: 1 }, () => {});
+  const gguf = await readGguf(path);
+  const tokenizer = await Tokenizer.open(gguf);
+  const prepared = await prepareData(
+    { model: { hyper: readHyperparameters(gguf) }, emit() {} },
+    tokenizer,
+    { data, heldout },
+    { maxTokens: 2048, seed: 1 },
+  );
   tokenizer[Symbol.dispose]();
   const plain = (list) => list.map(({ tokens, targets }) => ({ tokens: [...tokens], targets: [...targets] }));
   const job = {
@@ -111,9 +118,19 @@ async function trace(name, job, peft, steps) {
   const measured = [];
   const curve = [];
   const speeds = [];
+  const emit = (event) => {
+    const now = performance.now();
+    if (event.type === 'step') speeds.push(event.tokensPerSecond);
+    if (event.type === 'validation') {
+      if (event.step > 0) measured.push(now - last);
+      const measuring = measured.reduce((sum, ms) => sum + ms, measured[0] ?? 0);
+      if (event.step > 0)
+        curve.push({ epoch: event.epoch, nll: event.nll, seconds: (now - started - measuring) / 1000 });
+    }
+    if (event.type === 'step' || event.type === 'validation') last = now;
+  };
   await fitQlora(
-    engine,
-    model,
+    { model, emit },
     { train: job.train.map(sequence), validation: job.heldout.map(sequence) },
     {
       firstLayer: layers - top,
@@ -137,19 +154,6 @@ async function trace(name, job, peft, steps) {
       seed: job.seed,
       recompute: false,
       transposedType: 'q8_0',
-    },
-    {
-      emit: (event) => {
-        const now = performance.now();
-        if (event.type === 'step') speeds.push(event.tokensPerSecond);
-        if (event.type === 'validation') {
-          if (event.step > 0) measured.push(now - last);
-          const measuring = measured.reduce((sum, ms) => sum + ms, measured[0] ?? 0);
-          if (event.step > 0)
-            curve.push({ epoch: event.epoch, nll: event.nll, seconds: (now - started - measuring) / 1000 });
-        }
-        if (event.type === 'step' || event.type === 'validation') last = now;
-      },
     },
   );
   await model[Symbol.asyncDispose]();

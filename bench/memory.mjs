@@ -20,7 +20,8 @@ import { readGguf } from '../dist/formats/gguf/readGguf.js';
 import { readHyperparameters } from '../dist/model/hyperparameters.js';
 import { Tokenizer } from '../dist/model/tokenizer.js';
 import { resolveModel } from '../dist/models/listModels.js';
-import { planExamples, prepareData } from '../dist/train/prepare.js';
+import { prepareData } from '../dist/train/prepare.js';
+import { planExamples } from '../dist/train/ridge/examples.js';
 import { ridgePreset } from '../dist/train/settings.js';
 import { writeRandomModel } from './randomModel.mjs';
 
@@ -99,10 +100,11 @@ try {
 
   const gguf = await readGguf(model);
   const tokenizer = await Tokenizer.open(gguf);
-  const prepared = await prepareData(tokenizer, { data, maxTokens: 2048, seed: 1 }, () => {});
-  const hyper = readHyperparameters(gguf);
+  const base = { model: { hyper: readHyperparameters(gguf) }, tokenizer, emit() {} };
+  const { hyper } = base.model;
+  const prepared = await prepareData(base, tokenizer, { data }, { maxTokens: 2048, seed: 1 });
   const shots = further.includes('--shots') ? Number(further[further.indexOf('--shots') + 1]) : undefined;
-  const { examples, prefixes } = await planExamples({ hyper }, tokenizer, prepared, { shots, seed: 1 }, ridgePreset);
+  const { examples, prefixes } = await planExamples({ ...base, data: prepared }, { shots, seed: 1 }, ridgePreset);
   tokenizer[Symbol.dispose]();
   const own = examples.map(({ student }) => student.tokens);
   const taught = examples.map(({ teacher }) => teacher.tokens);

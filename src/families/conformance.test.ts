@@ -22,8 +22,10 @@ import { plainNll } from '../testing/plainNll.js';
 import { scratchFolder } from '../testing/scratch.js';
 import { writeTinyModel } from '../testing/tinyModel.js';
 import { assertSame, checkDifferences, draw, rounding, step, withExactGelu, withRig } from '../testing/trainRig.js';
-import { type Part, Prefix, type RidgeExample } from '../train/ridge/examples.js';
+import type { Part, RidgeExample } from '../train/ridge/examples.js';
 import { fitRidge } from '../train/ridge/fitRidge.js';
+import { Prefix } from '../train/ridge/teacher.js';
+import type { RidgeEvent } from '../train/ridge/walk.js';
 import { type LayerLinear, linearsOf } from './family.js';
 
 /** One suite over every model family: what holds for one must hold for all. Its members are listed in testing/familyVariants.ts. */
@@ -79,13 +81,13 @@ function someModules(model: Model, parts: readonly LayerLinear[], first: number,
 /** The residual streams after the last layer of sequences that all have `prefix` before them, read once; [embedding] a token. */
 async function walkWithPrefix(model: Model, prefixTokens: Int32Array, sequences: readonly Int32Array[]) {
   using workspace = model.engine.workspace(forwardNodes(model));
-  using prefix = await Prefix.create(model, workspace, prefixTokens);
+  using prefix = await Prefix.create({ model, workspace, emit() {} }, prefixTokens);
   const walked = sequences.map((ids) => ({ tokens: ids, positions: Int32Array.of(0) }));
   const lengths = sequences.map((ids) => ids.length);
   const groups = [{ members: sequences.map((_, i) => i), length: Math.max(...lengths), lengths }];
   await using walker = await Walker.create(model, workspace, walked, { groups });
   await eachLayer(model, 0, async (layer) => {
-    await prefix.advance(workspace, layer);
+    await prefix.advance(layer);
     const { g, x } = await walker.begin(workspace, 0);
     const inputs = batchInputs(g, groups[0]!, model.ropeFactors, prefix.keysValues);
     const out = g.output(block(g, model.hyper, layer, x, inputs));
@@ -243,9 +245,10 @@ for (const [index, { name, ...options }] of familyVariants.entries()) {
         const settings = { rank: 16, lambdas: [1e-3], firstLayer: first, sweeps: 1, firstSweepLayer: layers - 1 };
         const problem = { examples: [...train, ...validation], prefixes: [], skill };
         const nlls: number[] = [];
-        const fit = await fitRidge(fast, model, problem, settings, (event) => {
+        const emit = (event: RidgeEvent) => {
           if (event.type === 'sweep') nlls.push(event.nll.train!);
-        });
+        };
+        const fit = await fitRidge({ model, emit }, problem, settings);
         let [before, behind] = [0, 0];
         for (const { student } of validation) {
           const teacher = await ourLogits(model, student.tokens, skill);

@@ -5,7 +5,8 @@ import type { Run } from '../base/events.js';
 import { defaults } from '../base/options.js';
 import { openTensors } from '../formats/gguf/Gguf.js';
 import { readGguf } from '../formats/gguf/readGguf.js';
-import { embed, embedStep } from '../train/steps/embed.js';
+import { embed } from '../train/steps/embed.js';
+import { embedStep } from '../train/steps/embedStep.js';
 import {
   type EmbedResult,
   embedOptions,

@@ -6,15 +6,13 @@ import { Operations } from '../engine/operations.js';
 import { type LayerLinear, linearsOf } from '../families/family.js';
 import type { Batch } from '../model/batch.js';
 import type { ModuleFactors } from '../model/factors.js';
-import { linearShape } from '../model/hyperparameters.js';
-import { LabelGradient } from '../model/labelGradient.js';
 import { Model, type TransposedType } from '../model/model.js';
 import { LoraParameters } from '../train/qlora/parameters.js';
+import { adaptedModules, loadTrainable } from '../train/qlora/trainable.js';
 import {
   type Entering,
   type Masks,
   ownLengths,
-  TrainableLayer,
   type TrainContext,
   type TrainSequence,
   trainNodes,
@@ -57,28 +55,15 @@ export type Rig = Omit<TrainContext, 'opening' | 'recompute'> & { factors: Modul
 /** A tiny model with factors that are all noise (so that no gradient is zero), and what a step needs. */
 export async function withRig(setup: Setup, use: (rig: Rig) => Promise<void>): Promise<void> {
   const path = await writeTinyModel(`${folder}/${files++}.gguf`, { ...small, ...setup.model });
-  const owned: Disposable[] = [];
-  const own = <T extends Disposable>(item: T) => {
-    owned.push(item);
-    return item;
-  };
   await using model = await Model.open(engine, path);
-  try {
-    const { first = 0, transposed = 'f16' } = setup;
-    const modules = setup.modules ?? linearsOf(model.hyper.family);
-    const layers: TrainableLayer[] = [];
-    for (let l = first; l < model.hyper.layers; l++) {
-      layers.push(own(await TrainableLayer.load(model, workspace, l, transposed)));
-    }
-    const labels = own(await LabelGradient.create(model, workspace, own(await model.head())));
+  const lab = { model, workspace, emit() {} };
+  {
+    const { first = 0, modules = linearsOf(model.hyper.family), transposed = 'f16' } = setup;
+    using trained = await loadTrainable(lab, first, transposed);
+    const { layers, labels } = trained;
     const adapted = setup.adapted ?? layers.map(({ index }) => index);
-    const slots = adapted.flatMap((layer) =>
-      modules.map((module) => {
-        const [inputs, outputs] = linearShape(model.hyper, module);
-        return { layer, module, inputs, outputs, rank };
-      }),
-    );
-    const parameters = own(LoraParameters.create(engine, slots));
+    const slots = adapted.flatMap((index) => adaptedModules(model, [{ index }], { modules, rank }));
+    using parameters = LoraParameters.create(engine, slots);
     const noise = slots.map(({ layer, module, inputs, outputs }) => ({
       layer,
       module,
@@ -91,9 +76,7 @@ export async function withRig(setup: Setup, use: (rig: Rig) => Promise<void>): P
       },
     }));
     parameters.initialise(1, setup.start === 'B is zero' ? [] : noise);
-    await use({ model, workspace, layers, parameters, labels, factors: parameters.factors() });
-  } finally {
-    for (const item of owned.reverse()) item[Symbol.dispose]();
+    await use({ ...lab, layers, parameters, labels, factors: parameters.factors() });
   }
 }
 
@@ -130,7 +113,11 @@ export async function step(rig: Rig, sequences: readonly TrainSequence[], how: H
   rig.parameters.zeroGradients();
   const nll: number[][] = sequences.map(() => []);
   for (const batch of how.batches ?? [together(sequences, opening)]) {
-    const values = await trainStep(context, batch, sequences, await how.entering?.(batch), { train, masks });
+    const values = await trainStep(
+      context,
+      { batch, sequences, entering: await how.entering?.(batch) },
+      { train, masks },
+    );
     let at = 0;
     for (const member of batch.members) {
       const count = sequences[member]!.targets.length;

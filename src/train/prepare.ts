@@ -9,8 +9,14 @@ import { fallbackTemplate } from '../model/chatTemplate.js';
 import type { Model } from '../model/model.js';
 import type { Tokenizer } from '../model/tokenizer.js';
 import type { TuneEvent } from './events.js';
+import type { RunContext } from './lab.js';
 import type { TuneOptions } from './options.js';
-import { buildExamples, planShots, type RidgeExample } from './ridge/examples.js';
+
+/** Files of examples, or their content under a name. */
+export interface DataFiles {
+  data: string | NamedBytes;
+  heldout?: string | NamedBytes;
+}
 
 /** The user's examples as token sequences, by what they are used for. */
 export interface PreparedData {
@@ -40,25 +46,21 @@ const named = 3;
 
 /** Loads, splits and encodes the data, telling of everything that is left out. */
 export async function prepareData(
+  { model, emit, signal }: { model: Pick<Model, 'hyper'> } & Omit<RunContext<TuneEvent>, 'model'>,
   tokenizer: Tokenizer,
-  request: {
-    data: string | NamedBytes;
-    heldout?: string | NamedBytes;
-    maxTokens: number;
-    contextLength: number;
-    seed: number;
-  },
-  emit: (event: TuneEvent) => void,
-  signal?: AbortSignal,
+  files: DataFiles,
+  options: Pick<TuneOptions, 'maxTokens' | 'seed'>,
 ): Promise<PreparedData> {
+  const { contextLength } = model.hyper;
+  const maxTokens = Math.min(options.maxTokens, contextLength);
   const warn = (message: string) => emit({ type: 'warning', message });
   const load = async (source: string | NamedBytes): Promise<Dataset> => {
     const dataset = await loadDataset(source, { signal });
     for (const problem of dataset.problems) emit({ type: 'problem', file: dataset.file, problem });
     return dataset;
   };
-  const data = await load(request.data);
-  const heldout = request.heldout === undefined ? undefined : await load(request.heldout);
+  const data = await load(files.data);
+  const heldout = files.heldout === undefined ? undefined : await load(files.heldout);
   const overlap = removeOverlap(data.examples, heldout?.examples ?? []);
   if (overlap.train.length === 0) {
     throw new LoamError({
@@ -71,7 +73,6 @@ export async function prepareData(
   if (overlap.removed.length > named) {
     warn(`${count(overlap.removed.length - named)} more ask the same as held-out examples and are not trained on`);
   }
-  const { maxTokens } = request;
   const pack = async (examples: readonly Example[]): Promise<Example[]> => {
     const packed = await packTexts(tokenizer, examples, { maxTokens, signal });
     if (packed.remark) warn(packed.remark);
@@ -79,7 +80,7 @@ export async function prepareData(
   };
   const split = splitExamples(await pack(overlap.train), {
     fraction: validationShare,
-    seed: request.seed,
+    seed: options.seed,
     minValidation,
   });
   if (split.remark) warn(split.remark);
@@ -87,7 +88,7 @@ export async function prepareData(
     warn(`${count(split.moved.length)} examples that ask the same were kept on one side of the validation split`);
   }
 
-  const advice = `shorten the examples or ${limitAdvice(maxTokens, request.contextLength)}`;
+  const advice = `shorten the examples or ${limitAdvice(maxTokens, contextLength)}`;
   const encode = async (examples: readonly Example[], what: string): Promise<Sequence[]> => {
     const encoded: EncodedExamples = await encodeExamples(tokenizer, examples, { maxTokens, signal });
     if (encoded.tooLong.length > 0) {
@@ -146,33 +147,5 @@ export async function prepareData(
     examples,
     hasConversations,
     samples: unlearnt.filter(isConversation).slice(0, sampleCount),
-  };
-}
-
-/** Shots by default are as many as fit into this. */
-const defaultShotTokens = 4096;
-/** Share of the context that shots may fill. */
-const contextShare = 0.75;
-
-/** What teacher and student read, of prepared data. */
-export async function planExamples(
-  model: Model,
-  tokenizer: Tokenizer,
-  prepared: PreparedData,
-  options: Pick<TuneOptions, 'shots' | 'seed'>,
-  preset: { shots: number },
-): Promise<{ examples: RidgeExample[]; prefixes: Int32Array[]; shots: number[][] }> {
-  const { contextLength } = model.hyper;
-  const { train, validation, heldout } = prepared;
-  const longest = [...train, ...validation, ...heldout].reduce((most, { tokens }) => Math.max(most, tokens.length), 0);
-  const shotTokens = Math.min(Math.floor(contextShare * contextLength), contextLength - longest);
-  const plan = planShots(train, {
-    shots: options.shots ?? preset.shots,
-    maxTokens: options.shots === undefined ? Math.min(shotTokens, defaultShotTokens) : shotTokens,
-    seed: options.seed,
-  });
-  return {
-    ...buildExamples(prepared, plan, prepared.hasConversations ? await tokenizer.opening() : tokenizer.textOpening()),
-    shots: plan.prefixes,
   };
 }

@@ -1,87 +1,103 @@
-import { hashFile } from '../base/io.js';
 import { readMemory } from '../base/memory.js';
-import { Engine } from '../engine/engine.js';
-import type { NamedBytes } from '../examples/example.js';
-import { Model } from '../model/model.js';
-import { Tokenizer } from '../model/tokenizer.js';
-import { resolveModel } from '../models/listModels.js';
+import type { Model } from '../model/model.js';
 import { Corrections } from './corrections.js';
-import type { RunQuote, TuneEvent } from './events.js';
+import type { Quote, QuotedChoice } from './events.js';
+import type { RunContext } from './lab.js';
 import type { TuneOptions } from './options.js';
-import { prepareData } from './prepare.js';
-import { type LayerCosts, measureCosts } from './qlora/price.js';
-import { qloraSettings } from './settings.js';
-import { choose } from './tuneQlora.js';
+import { type LayerCosts, measureCosts, priceQlora, type QloraPrice } from './qlora/costs.js';
+import type { QloraProblem, QloraSettings } from './qlora/state.js';
 
-/** Forward passes of ridge over all tokens, in units of one: the teacher's, the student's, and what statistics and solving add. */
-const ridgePasses = 4;
-/** A pass that follows the labels goes forward twice through the upper layers. */
-const sweepPasses = 1;
+/** What training by gradients takes on this device, for any choice of layers and epochs. What is chosen stands in `plan.ts`. */
 
-/**
- * What a run would take, before it begins: measures a layer on this device, for some seconds.
- * @throws LoamError where the data cannot be used, or the run would not fit into memory
- */
-export async function quoteRun(
-  data: string | NamedBytes,
-  options: TuneOptions,
-  signal?: AbortSignal,
-): Promise<RunQuote> {
-  const warnings: string[] = [];
-  let told: Extract<TuneEvent, { type: 'quote' }> | undefined;
-  const emit = (event: TuneEvent) => {
-    if (event.type === 'warning') warnings.push(event.message);
-    if (event.type === 'quote') told = event;
-  };
-  const source = await resolveModel(options.model);
-  using engine = new Engine({ threads: options.threads });
-  await using model = await Model.open(engine, source.path);
-  using tokenizer = await Tokenizer.open(model.gguf);
-  const { layers, contextLength } = model.hyper;
-  const maxTokens = Math.min(options.maxTokens, contextLength);
-  const prepared = await prepareData(tokenizer, { data, maxTokens, contextLength, seed: options.seed }, emit, signal);
-  const settings = qloraSettings(options, {
-    hyper: model.hyper,
-    examples: prepared.examples.train,
-    started: options.start !== undefined,
-    startRank: 0,
-  });
-  const costs = await measureCosts(engine, model, prepared.train, settings, signal);
-  const all = [...prepared.train, ...prepared.validation];
-  const tokens = all.reduce((sum, sequence) => sum + sequence.tokens.length, 0);
-  const ridge = ridgeSeconds(costs, layers * tokens, options);
-  if (options.method !== 'ridge') {
-    const corrections = await Corrections.open();
-    const key = `${options.method} ${(source.sha256 ?? (await hashFile(source.path, signal).result)).slice(0, 12)}`;
-    choose(
-      model,
-      costs,
-      prepared,
-      { settings, key, emit, fixed: { layers: options.layers !== undefined, epochs: options.epochs !== undefined } },
-      corrections,
-    );
-  }
-  const { rss } = readMemory();
-  const seconds = ridge + (told?.seconds ?? 0);
-  const budget = options.budget ?? Number.POSITIVE_INFINITY;
-  return {
-    type: 'quote',
-    layers: told?.layers,
-    recompute: told?.recompute,
-    seconds: Math.min(seconds, budget),
-    memoryBytes: told?.memoryBytes ?? rss + 2 * 4 * model.hyper.feedForward ** 2,
-    diskBytes: told?.diskBytes ?? 0,
-    energyJoules: told?.energyJoules,
-    cheaper: (told?.cheaper ?? []).map((one) => ({ ...one, seconds: Math.min(ridge + one.seconds, budget) })),
-    roughSeconds: ridge,
-    examples: prepared.examples.train,
-    tokens: prepared.train.reduce((sum, { targets }) => sum + targets.length, 0),
-    warnings,
-  };
+/** Memory that must stay free for everything else. */
+const reserveBytes = 64 << 20;
+
+/** What a choice of settings takes. */
+export interface TrainingPrice {
+  settings: QloraSettings;
+  /** As estimated from measured costs, `memoryBytes` of the whole process. */
+  estimated: QloraPrice;
+  /** As it is told: corrected by what earlier runs on this device took. */
+  told: QuotedChoice;
 }
 
-function ridgeSeconds(costs: LayerCosts, layerTokens: number, options: TuneOptions): number {
-  if (options.method === 'qlora' || (options.method === 'auto' && options.start !== undefined)) return 0;
-  const sweeps = options.sweeps ?? (options.method === 'ridge' ? 3 : 0);
-  return costs.forward * layerTokens * (ridgePasses + sweepPasses * sweeps);
+type Problem = Pick<QloraProblem, 'train' | 'validation'>;
+
+/** Prices of one run: costs that were measured on this device, and the memory that is there. */
+export class PriceList {
+  private readonly memory = readMemory();
+
+  private constructor(
+    private readonly model: Model,
+    private readonly problem: Problem,
+    /** What is wanted, if memory and time allow it. */
+    readonly wanted: QloraSettings,
+    readonly costs: LayerCosts,
+    private readonly learnt: { corrections: Corrections; key: string },
+  ) {}
+
+  /** @param key of `priceKey` */
+  static async measure(context: RunContext, problem: Problem, wanted: QloraSettings, key: string): Promise<PriceList> {
+    const corrections = await Corrections.open();
+    const costs = await measureCosts(context, problem.train, wanted);
+    return new PriceList(context.model, problem, wanted, costs, { corrections, key });
+  }
+
+  /** Layers of the model, all of which could be trained. */
+  get layers(): number {
+    return this.model.hyper.layers;
+  }
+
+  /** Bytes of memory that are free. */
+  get freeBytes(): number {
+    return this.memory.available;
+  }
+  /** Bytes that this process could use: those, and what it holds. */
+  get usableBytes(): number {
+    return this.memory.available + this.memory.rss;
+  }
+
+  /** @param changes to what is wanted */
+  of(changes: Partial<QloraSettings>): TrainingPrice {
+    const settings = { ...this.wanted, ...changes };
+    const { costs, learnt, memory } = this;
+    const { firstLayer, recompute } = settings;
+    const plain = priceQlora(this.model, costs, this.problem, settings);
+    // The forward pass runs a second time: measured costs are those without.
+    const seconds = recompute ? plain.seconds * (1 + costs.forward / costs.both) : plain.seconds;
+    const estimated = { ...plain, seconds, memoryBytes: memory.rss + plain.memoryBytes };
+    const told = {
+      layers: this.layers - firstLayer,
+      recompute,
+      seconds: seconds * learnt.corrections.correctionFor(`time.${learnt.key}`),
+      memoryBytes: learnt.corrections.correctionFor(`memory.${learnt.key}`) * estimated.memoryBytes,
+      diskBytes: plain.diskBytes,
+    };
+    return { settings, estimated, told };
+  }
+
+  fits({ told }: TrainingPrice): boolean {
+    return told.memoryBytes + reserveBytes <= this.usableBytes;
+  }
+
+  /**
+   * Price and truth of a run that has ended, which later prices learn from.
+   * @param run.whole whether it went through its schedule: one that ended early says nothing of the time of a whole one
+   */
+  async compare(
+    { told, estimated }: TrainingPrice,
+    { seconds, joules, whole }: { seconds: number; joules: number | undefined; whole: boolean },
+  ): Promise<{ quoted: QuotedChoice; truth: Quote }> {
+    const { corrections, key } = this.learnt;
+    const { peakRss } = readMemory();
+    const truth = { seconds, memoryBytes: peakRss, diskBytes: told.diskBytes, energyJoules: joules };
+    if (whole) await corrections.learn(`time.${key}`, estimated.seconds, seconds);
+    await corrections.learn(`memory.${key}`, estimated.memoryBytes, peakRss);
+    return { quoted: told, truth };
+  }
+}
+
+/** What this device's earlier prices are remembered by. @param model sha256 */
+export function priceKey({ method }: Pick<TuneOptions, 'method'>, model: string): string {
+  return `${method} ${model.slice(0, 12)}`;
 }

@@ -7,6 +7,7 @@ import { explainWriteError, writeFileAtomic } from '../base/io.js';
 import { type Lock, Mutex, tryLock } from '../base/lock.js';
 import { loamHome } from '../base/process.js';
 import { removeCheckpoints } from './checkpoint.js';
+import type { Recipe } from './options.js';
 
 /** Characters of a value shown in a sentence: a SHA-256 fits. */
 const SHOWN = 80;
@@ -18,7 +19,7 @@ const SHOWN = 80;
  * @param found as it is now
  * @param expected as it was when the run began
  */
-export function compareIdentity(found: Record<string, unknown>, expected: Record<string, unknown>): string[] {
+export function compareIdentity(found: object, expected: object): string[] {
   const [now, then] = [flatten(found), flatten(expected)];
   return [...new Set([...then.keys(), ...now.keys()])]
     .filter((key) => now.get(key) !== then.get(key))
@@ -26,7 +27,7 @@ export function compareIdentity(found: Record<string, unknown>, expected: Record
 }
 
 /** Leaves by their path, as JSON text. */
-function flatten(identity: Record<string, unknown>): Map<string, string> {
+function flatten(identity: object): Map<string, string> {
   const leaves = new Map<string, string>();
   const visit = (value: unknown, path: string) => {
     if (typeof value === 'object' && value !== null && !Array.isArray(value)) {
@@ -66,10 +67,19 @@ export function sealedFolderName(key: Uint8Array): string {
   return `${SEALED}${createHash('sha256').update('run folder ').update(key).digest('hex').slice(0, 24)}`;
 }
 
-/** Everything that decides what a run computes: hashes of its files, the model, each option. Plain JSON. */
-type RunIdentity = Record<string, unknown>;
+/** Everything that decides what a run computes: a run in which any of it differs cannot go on from here. Hashes are sha256. */
+export interface Identity {
+  data: string;
+  heldout: string | null;
+  model: string;
+  teacher: string | null;
+  start: string | null;
+  options: Recipe;
+  threads: number;
+  version: string;
+}
 
-/** A line of `metrics.jsonl`. Holds figures, never the user's text. */
+/** A line of `metrics.jsonl`, as it is found. Holds figures, never the user's text. */
 type MetricEvent = Record<string, unknown>;
 
 /**
@@ -122,7 +132,7 @@ export class RunFolder implements AsyncDisposable {
   }
 
   /** Begins anew: what an earlier run left here is removed. Throws LoamError when the disk is full or read-only. */
-  async start(identity: RunIdentity): Promise<void> {
+  async start(identity: object): Promise<void> {
     await this.close();
     // In this order a kill in between never leaves checkpoints of one run beside the identity of another.
     await removeCheckpoints(this.path);
@@ -139,7 +149,7 @@ export class RunFolder implements AsyncDisposable {
    * Holds an identity against the one the run began with.
    * @returns a clause for each difference, none when the run may go on; undefined when no run has begun here
    */
-  async resume(identity: RunIdentity): Promise<string[] | undefined> {
+  async resume(identity: object): Promise<string[] | undefined> {
     let text: string;
     try {
       text = await readFile(this.runPath, 'utf8');
@@ -169,7 +179,7 @@ export class RunFolder implements AsyncDisposable {
     return plain && JSON.parse(plain.toString());
   }
 
-  private lineOf(event: MetricEvent): string {
+  private lineOf(event: object): string {
     return `${this.key ? this.seal(event) : JSON.stringify(event)}\n`;
   }
 
@@ -177,7 +187,7 @@ export class RunFolder implements AsyncDisposable {
    * Appends an event to the metrics; they appear in the order of the calls. The caller sees to it that no text of the user is in it.
    * @throws LoamError when the disk is full
    */
-  async record(event: MetricEvent): Promise<void> {
+  async record(event: object): Promise<void> {
     // Now, not when its turn comes: the caller may go on to change it.
     const line = this.lineOf(event);
     await this.writing.run(async () => {

@@ -3,16 +3,23 @@ import { type LayerLinear, linearsOf } from '../families/family.js';
 import type { Hyperparameters } from '../model/hyperparameters.js';
 import type { TuneOptions } from './options.js';
 import type { QloraSettings } from './qlora/state.js';
-import type { RidgeSettings } from './ridge/correctLayer.js';
+import type { RidgeSettings } from './ridge/solver.js';
 
 /** Candidates for λ, tried on validation rows layer by layer; the first is used where there are none. */
 const lambdas = [0.3, 0.1, 1];
 /** Layers from this share of the depth on follow the labels. */
 const sweepShare = 0.8;
 
-/** Defaults of ridge where it is all there is. */
-export const ridgePreset = { rank: 64, shots: 32, sweeps: 3 } as const;
-export type RidgePreset = { rank: number; shots: number; sweeps: number };
+/** Defaults of a method: what the user chose goes first. */
+export interface RidgePreset {
+  rank: number;
+  shots: number;
+  sweeps: number;
+}
+/** Where ridge is all there is. */
+export const ridgePreset: RidgePreset = { rank: 64, shots: 32, sweeps: 3 };
+/** Where gradients follow: then ridge need not follow the labels itself. */
+export const autoPreset: RidgePreset = { rank: 16, shots: 16, sweeps: 0 };
 
 /** The settings of the fit, with the defaults filled in. */
 export function ridgeSettings(
@@ -28,6 +35,19 @@ export function ridgeSettings(
     sweeps: options.sweeps ?? preset.sweeps,
     firstSweepLayer: Math.max(firstLayer, Math.floor(sweepShare * layers)),
   };
+}
+
+/** What ridge's defaults became: a part of an adapter's recipe. */
+export type RidgeRecipe = ReturnType<typeof ridgeRecipe>;
+
+/** @param sweeps that were kept @param shots of each prefix */
+export function ridgeRecipe(
+  layers: number,
+  { firstLayer, firstSweepLayer }: RidgeSettings,
+  sweeps: number,
+  shots: readonly (readonly number[])[],
+) {
+  return { layers: { top: layers - firstLayer }, sweeps, firstSweepLayer, shots: shots.map(({ length }) => length) };
 }
 
 /** First adapted layer; `fallback` of the upper ones where nothing was chosen. */
@@ -53,16 +73,15 @@ const evaluations = 2;
  */
 const epochBudget = { examples: 1000, least: 1, most: 4 } as const;
 
-/** The gradient stage's settings from the options, with what depends on model and data filled in. */
+/**
+ * The gradient stage's settings from the options, with what depends on model and data filled in.
+ * @param start adapter that training begins with
+ */
 export function qloraSettings(
   options: TuneOptions,
-  {
-    hyper,
-    examples,
-    started,
-    startRank,
-  }: { hyper: Hyperparameters; examples: number; started: boolean; startRank: number },
+  { hyper, examples, start }: { hyper: Hyperparameters; examples: number; start?: { rank: number } },
 ): QloraSettings {
+  const startRank = start?.rank ?? 0;
   const rank = options.rank ?? Math.max(defaultRank, startRank);
   if (rank < startRank) {
     throw new UsageError({
@@ -79,7 +98,7 @@ export function qloraSettings(
     rank,
     alpha: options.alpha ?? 2 * rank,
     rsLora: options.rsLora,
-    learningRate: options.lr ?? (started ? learningRate.known : learningRate.fresh),
+    learningRate: options.lr ?? (start ? learningRate.known : learningRate.fresh),
     loraPlus: options.loraPlus,
     epochs: options.epochs ?? Math.min(epochBudget.most, Math.max(epochBudget.least, byData)),
     batch: options.batch,
@@ -115,55 +134,4 @@ function readTargets(text: string, linears: readonly LayerLinear[]): readonly La
     });
   }
   return linears.filter((name) => names.includes(name));
-}
-
-/** What may be given up to end in time. */
-export interface Plan {
-  layers: number;
-  epochs: number;
-}
-
-/** Passes over the data below which layers are given up first: facts and manner of a few hundred examples want two. */
-const leastEpochs = 2;
-/** Share of the layers below which passes are given up again. */
-const leastLayers = 0.25;
-/** Shortest schedule; what the deadline cuts off then is cut off. */
-const shortest = 0.05;
-
-/**
- * The most training that fits into a time: a schedule that is carried through, its learning rate falling to the end, ends better than
- * a longer one that is cut off. First passes over the data are given up, down to two; then layers, down to a quarter; then passes
- * again. What the user chose (`fixed`) stays as it is.
- *
- * @param price seconds that so many top layers and epochs take; grows with both
- * @param seconds what there is
- */
-export function fitBudget(
-  price: (plan: Plan) => number,
-  wanted: Plan,
-  fixed: { layers: boolean; epochs: boolean },
-  seconds: number,
-): Plan {
-  const fits = (plan: Plan) => price(plan) <= seconds;
-  if (fits(wanted)) return wanted;
-  /** Most epochs that fit with so many layers, from `least` on. */
-  const most = (layers: number, least: number): Plan => {
-    let [low, high] = [least, wanted.epochs];
-    // The price is a line in the number of epochs: a few halvings come as close as the measured costs are true.
-    for (let i = 0; i < 12; i++) {
-      const middle = (low + high) / 2;
-      if (fits({ layers, epochs: middle })) low = middle;
-      else high = middle;
-    }
-    return { layers, epochs: low };
-  };
-  const least = fixed.epochs ? wanted.epochs : Math.min(wanted.epochs, leastEpochs);
-  if (fits({ layers: wanted.layers, epochs: least })) return most(wanted.layers, least);
-  let { layers } = wanted;
-  if (!fixed.layers) {
-    const fewest = Math.max(1, Math.ceil(leastLayers * wanted.layers));
-    while (layers > fewest && !fits({ layers, epochs: least })) layers--;
-  }
-  if (fixed.epochs || fits({ layers, epochs: least })) return { layers, epochs: least };
-  return most(layers, Math.min(least, shortest));
 }

@@ -1,29 +1,26 @@
 import { basename, dirname, extname, join, resolve } from 'node:path';
-import { describeBase, ggufBase } from '../adapters/base.js';
-import { corrections } from '../adapters/lora.js';
+import { describeBase } from '../adapters/base.js';
 import type { AdapterToWrite } from '../adapters/loraGguf.js';
-import { openAdapter } from '../adapters/openAdapter.js';
 import { LoamError, UsageError } from '../base/errors.js';
 import { Run } from '../base/events.js';
 import { requireFree, requireWritable } from '../base/io.js';
 import { peakRss } from '../base/memory.js';
 import { version } from '../base/process.js';
-import { Engine } from '../engine/engine.js';
 import { releaseMemory } from '../engine/memory.js';
 import type { NamedBytes } from '../examples/example.js';
 import { measureNll } from '../llama/measureNll.js';
-import type { ModuleFactors } from '../model/factors.js';
-import { Model } from '../model/model.js';
-import { Tokenizer } from '../model/tokenizer.js';
 import { resolveModel } from '../models/listModels.js';
 import type { TuneEvent, TuneResult } from './events.js';
-import { type Fitted, fitModel, type Identity } from './fitModel.js';
+import { type Fitted, fitModel } from './fit.js';
+import { correctionsOf, hashWithProgress, modelHash, type OpenedRun, openRun } from './lab.js';
 import { type Recipe, recipeOptions, type TuneOptions } from './options.js';
 import { type AdapterOutput, FileOutput, KeptOutput, type PrivateRun } from './output.js';
-import { type PreparedData, prepareData } from './prepare.js';
-import { hashWithProgress } from './progress.js';
+import type { PreparedData } from './prepare.js';
 import { writeReport } from './report/writeReport.js';
-import { RunFolder } from './runFolder.js';
+import { type Identity, RunFolder } from './runFolder.js';
+
+/** An adapter that has not been measured. */
+type DescribedAdapter = Omit<AdapterToWrite, 'metrics'>;
 
 /**
  * One tuning run, from files to a measured adapter: the adapter appears under its name only after stock libllama, having loaded it
@@ -68,99 +65,77 @@ async function run(
 ): Promise<TuneResult> {
   const started = performance.now();
   const out = outFile(data, options, secret);
+  const heldout = secret?.heldout ?? options.heldout;
   const source = await resolveModel(options.model);
   if (out !== undefined) {
-    const files = [data, secret?.heldout ?? options.heldout].filter((source) => typeof source === 'string');
+    const files = [data, heldout].filter((file) => typeof file === 'string');
     await requireFree(out, [...files, source.path, options.teacher, options.start]);
     await requireWritable(out);
   }
-  const heldout = secret?.heldout ?? options.heldout;
   const output: AdapterOutput = secret?.keeper ? new KeptOutput(secret.keeper, out) : new FileOutput(out!);
-  using engine = new Engine({ threads: options.threads });
-  await using model = await Model.open(engine, source.path);
-  using tokenizer = await Tokenizer.open(model.gguf);
-  emit({
-    type: 'model',
-    path: source.path,
-    name: model.gguf.string('general.name', ''),
-    architecture: model.hyper.family.name,
-    layers: model.hyper.layers,
-    parameters: [...model.gguf.tensors.values()].reduce((sum, t) => sum + t.shape.reduce((p, n) => p * n, 1), 0),
-  });
-  const maxTokens = Math.min(options.maxTokens, model.hyper.contextLength);
-  const prepared = await prepareData(
-    tokenizer,
-    { data, heldout, maxTokens, contextLength: model.hyper.contextLength, seed: options.seed },
-    emit,
-    signal,
-  );
-  const read = async (path: string | undefined) =>
-    path === undefined ? undefined : corrections(await openAdapter(path, ggufBase(model), { only: 'gguf' }));
-  const [skill, start] = [await read(options.teacher), await read(options.start)];
-  const identity: Identity = {
-    data: prepared.hashes.data,
-    heldout: prepared.hashes.heldout ?? null,
-    model: source.sha256 ?? (await hashWithProgress(source.path, emit, signal)),
-    teacher: options.teacher === undefined ? null : await hashWithProgress(options.teacher, emit, signal),
-    start: options.start === undefined ? null : await hashWithProgress(options.start, emit, signal),
-    options: chosen(options),
-    threads: engine.threads,
-    version,
-  };
-  const { set, measuredOn } = measuredSet(prepared);
-  const described = await describeBase(model.gguf, tokenizer, identity.model);
-  secret?.keeper?.check(described.base);
-  const describe = (fit: Fitted): Omit<AdapterToWrite, 'metrics'> => ({
-    ...described,
-    modules: fit.modules,
-    alpha: options.alpha ?? Math.max(1, ...fit.modules.map(({ factors }) => factors.rank)),
+  await using run = await openRun(source, { data, heldout }, options, emit, signal);
+  const [skill, start] = [await correctionsOf(run, options.teacher), await correctionsOf(run, options.start)];
+  const identity = await identify(run, options);
+  const base = await describeBase(run.model.gguf, run.tokenizer, identity.model);
+  secret?.keeper?.check(base.base);
+  const describe = ({ modules, used }: Fitted): DescribedAdapter => ({
+    ...base,
+    modules,
+    alpha: options.alpha ?? Math.max(1, ...modules.map(({ factors }) => factors.rank)),
     name: output.name,
-    recipe: {
-      ...identity.options,
-      used: fit.used,
-      data: identity.data,
-      heldout: identity.heldout ?? undefined,
-      teacher: identity.teacher ?? undefined,
-      start: identity.start ?? undefined,
-    },
+    recipe: recipeOf(identity, used),
     version,
   });
   await using folder = await RunFolder.open(output.label, secret?.key);
-  const fit = await fitModel(
-    { engine, model, tokenizer, prepared, options, skill, start, folder, identity, started, emit, signal },
-    async (stopped) => {
-      // Unmeasured, which its metadata says.
-      await output.keep({ ...describe(stopped), metrics: { stopped: true } }, false);
-    },
-  );
+  const inputs = { options, skill, start, identity };
+  // Unmeasured, which its metadata says.
+  const keep = async (best: Fitted) => {
+    await output.keep({ ...describe(best), metrics: { stopped: true } }, false);
+  };
+  const fit = await fitModel(run, inputs, { folder, started }, keep);
   emit({ type: 'stage', stage: 'measure', message: 'measuring base and adapter in llama.cpp' });
   const adapter = describe(fit);
   // libllama maps the model once more.
   releaseMemory();
-  const measured = await gate(output, source.path, adapter, set, measuredOn, options, emit, signal);
+  const { kept, base: before, adapted, measuredOn, tokens } = await gate(run, output, adapter, options.threads);
   const result: TuneResult = {
     type: 'result',
-    adapter: measured.kept.label,
+    adapter: kept.label,
     method: options.method,
-    nll: { base: measured.base, adapted: measured.adapted, teacher: fit.teacherNll?.[measuredOn] },
+    nll: { base: before, adapted, teacher: fit.teacherNll?.[measuredOn] },
     measuredOn,
-    tokens: measured.tokens,
+    tokens,
     seconds: (performance.now() - started) / 1000,
     peakRssBytes: peakRss(),
-    bytes: measured.kept.bytes,
+    bytes: kept.bytes,
     ...fit.training,
   };
-  await folder.record(result as unknown as Record<string, unknown>);
+  await folder.record(result);
   if (options.report !== undefined) {
     const report = options.report;
-    await output.trial({ ...adapter, metrics: {} }, async (path) => {
-      const described = { result, identity, model, samples: prepared.samples, folder, adapterPath: path };
-      await writeReport(report, described, emit, signal);
-    });
+    const metrics = await folder.metrics();
+    await output.trial({ ...adapter, metrics: {} }, (adapterPath) =>
+      writeReport(run, report, { result, identity, adapterPath, metrics }),
+    );
   }
   await folder.finish();
   await secret?.forget();
   return result;
+}
+
+async function identify(run: OpenedRun, options: TuneOptions): Promise<Identity> {
+  const { hashes } = run.data;
+  const hash = async (path: string | undefined) => (path === undefined ? null : await hashWithProgress(run, path));
+  return {
+    data: hashes.data,
+    heldout: hashes.heldout ?? null,
+    model: await modelHash(run),
+    teacher: await hash(options.teacher),
+    start: await hash(options.start),
+    options: chosen(options),
+    threads: run.model.engine.threads,
+    version,
+  };
 }
 
 /** The options that decide what an adapter becomes, as given or by default. */
@@ -169,10 +144,19 @@ function chosen(options: TuneOptions): Recipe {
   return Object.fromEntries(names.map((name) => [name, options[name]])) as Recipe;
 }
 
-function measuredSet(prepared: PreparedData) {
-  if (prepared.heldout.length > 0) return { set: prepared.heldout, measuredOn: 'heldout' as const };
-  if (prepared.validation.length > 0) return { set: prepared.validation, measuredOn: 'validation' as const };
-  return { set: prepared.train, measuredOn: 'train' as const };
+/** How an adapter was made: the options as given, and what the defaults among them became. */
+function recipeOf(
+  { options, data, heldout, teacher, start }: Identity,
+  used: Fitted['used'],
+): DescribedAdapter['recipe'] {
+  const files = { data, heldout: heldout ?? undefined, teacher: teacher ?? undefined, start: start ?? undefined };
+  return { ...options, used, ...files };
+}
+
+function measuredSet({ heldout, validation, train }: PreparedData) {
+  if (heldout.length > 0) return { set: heldout, measuredOn: 'heldout' as const };
+  if (validation.length > 0) return { set: validation, measuredOn: 'validation' as const };
+  return { set: train, measuredOn: 'train' as const };
 }
 
 /**
@@ -180,26 +164,20 @@ function measuredSet(prepared: PreparedData) {
  * metadata beside the same tensors.
  */
 async function gate(
+  { source, data, emit, signal }: OpenedRun,
   output: AdapterOutput,
-  modelPath: string,
-  adapter: Omit<AdapterToWrite, 'metrics'>,
-  set: PreparedData['train'],
-  measuredOn: TuneResult['measuredOn'],
-  options: TuneOptions,
-  emit: (event: TuneEvent) => void,
-  signal: AbortSignal,
-): Promise<{ base: number; adapted: number; tokens: number; kept: { label: string; bytes: number } }> {
-  if (!adapter.modules.some(({ factors }: ModuleFactors) => factors.rank > 0)) throw noGain(measuredOn);
+  adapter: DescribedAdapter,
+  threads: number | undefined,
+) {
+  const { set, measuredOn } = measuredSet(data);
+  if (!adapter.modules.some(({ factors }) => factors.rank > 0)) throw noGain(measuredOn);
+  const onProgress = (done: number, total: number) => emit({ type: 'progress', stage: 'measure', done, total });
   const { base, adapted, tokens } = await output.trial({ ...adapter, metrics: {} }, (path) =>
-    measureNll(modelPath, path, set, {
-      threads: options.threads,
-      signal,
-      onProgress: (done, total) => emit({ type: 'progress', stage: 'measure', done, total }),
-    }),
+    measureNll(source.path, path, set, { threads, signal, onProgress }),
   );
   if (adapted === undefined || !(adapted < base)) throw noGain(measuredOn, base, adapted);
   const metrics = { nll: { base, adapted }, measuredOn, tokens, measuredWith: 'llama.cpp' };
-  return { base, adapted, tokens, kept: await output.keep({ ...adapter, metrics }, true) };
+  return { base, adapted, measuredOn, tokens, kept: await output.keep({ ...adapter, metrics }, true) };
 }
 
 function noGain(measuredOn: string, base?: number, adapted?: number): LoamError {
@@ -208,6 +186,7 @@ function noGain(measuredOn: string, base?: number, adapted?: number): LoamError 
       ? ''
       : ` (NLL ${base.toFixed(4)} without it, ${adapted.toFixed(4)} with it)`;
   return new LoamError({
+    code: 'no-gain',
     found: `the adapter does not predict the ${measuredOn} examples better than the bare model${figures}, so it was not kept`,
     fix: 'add more examples that look alike, or try another --method, --shots or --epochs',
   });

@@ -3,7 +3,7 @@ import { StoppedError } from '../../base/errors.js';
 import { lowerPriority, packError, unpackError } from '../../base/process.js';
 import { type MemoryFile, memoryFile } from '../../engine/memory.js';
 import { probeData } from '../../llama/memorised/probe.js';
-import { quoteRun } from '../../train/price.js';
+import { priceRun } from '../../train/priceRun.js';
 import { tune } from '../../train/tune.js';
 import type { FromTuner, ProbeTask, ToTuner, TuneTask } from './TuneProcess.js';
 
@@ -37,7 +37,7 @@ process.on('message', (message: ToTuner) => {
   else if (message.type === 'tune') void work(() => runTask(message.task));
   else if (message.type === 'quote') {
     void work(async () =>
-      send({ type: 'quoted', quote: await quoteRun(message.task.data, message.task.options, controller.signal) }),
+      send({ type: 'quoted', quote: await priceRun(message.task.data, message.task.options, controller.signal) }),
     );
   } else if (message.type === 'probe') void work(() => probe(message.task));
   else answered?.(message);

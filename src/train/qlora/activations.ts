@@ -1,9 +1,9 @@
 import { SpillFile } from '../../base/spillFile.js';
-import type { Workspace } from '../../engine/graph.js';
 import { toHalf } from '../../engine/rows.js';
 import { type Batch, groupSequences, sharedBlock, streamInputs, tokenIndex } from '../../model/batch.js';
-import { eachLayer, type Model } from '../../model/model.js';
+import { eachLayer } from '../../model/model.js';
 import { HiddenStates } from '../../model/walker.js';
+import type { Lab } from '../lab.js';
 import { ownLengths, type TrainSequence } from './trainStep.js';
 
 /** Bytes kept in memory; a larger cache lies in a file. */
@@ -92,12 +92,10 @@ export class ActivationCache implements AsyncDisposable {
  * @param onBatch tokens that have passed one layer
  */
 export async function enteringActivations(
-  model: Model,
-  workspace: Workspace,
+  { model, workspace, signal }: Lab,
   sequences: readonly TrainSequence[],
   { firstLayer, opening }: { firstLayer: number; opening: number },
   onBatch: (tokens: number) => void,
-  signal?: AbortSignal,
 ): Promise<ActivationCache> {
   const { embedding } = model.hyper;
   const lengths = ownLengths(sequences, opening);

@@ -11,9 +11,9 @@ import { Model } from '../../model/model.js';
 import { plainNll } from '../../testing/plainNll.js';
 import { scratchFolder } from '../../testing/scratch.js';
 import { writeTinyModel } from '../../testing/tinyModel.js';
-import { fitQlora, type QloraHooks, type QloraProblem } from './fitQlora.js';
+import { fitQlora, type QloraHooks } from './fitQlora.js';
 import { rateAt } from './optimiser.js';
-import type { QloraEvent, QloraSettings, QloraState } from './state.js';
+import type { QloraEvent, QloraProblem, QloraSettings, QloraState } from './state.js';
 import type { TrainSequence } from './trainStep.js';
 
 const engine = new Engine({ threads: 1 });
@@ -75,38 +75,43 @@ const settings: QloraSettings = {
   transposedType: 'f16',
 };
 
-type Step = Extract<QloraEvent, { type: 'step' }>;
-type Validation = Extract<QloraEvent, { type: 'validation' }>;
+type During = (event: QloraEvent, hooks: QloraHooks) => void;
 
 /** A training run with all that it tells; `during` is called with every event and may change the hooks. */
 async function fit(
   problem: QloraProblem,
   changed: Partial<QloraSettings> = {},
-  hooks: Partial<QloraHooks> = {},
-  { during, on = engine }: { during?: (event: QloraEvent, hooks: QloraHooks) => void; on?: Engine } = {},
+  hooks: QloraHooks = {},
+  { during, on = engine, signal }: { during?: During; on?: Engine; signal?: AbortSignal } = {},
 ) {
   await using model = await Model.open(on, path);
   const events: QloraEvent[] = [];
   const states: QloraState[] = [];
   const all: QloraHooks = {
     ...hooks,
-    emit: (event) => {
-      events.push(event);
-      during?.(event, all);
-    },
     afterStep: async (step, state) => {
       const copy = state();
       assert.equal(copy.step, step);
       states.push(copy);
     },
   };
-  const result = await fitQlora(on, model, problem, { ...settings, ...changed }, all);
+  const emit = (event: QloraEvent) => {
+    events.push(event);
+    during?.(event, all);
+  };
+  const result = await fitQlora({ model, emit, signal }, problem, { ...settings, ...changed }, all);
   return { result, events, states };
 }
 type Run = Awaited<ReturnType<typeof fit>>;
 
-const stepsOf = (events: readonly QloraEvent[]) => events.filter((e): e is Step => e.type === 'step');
-const validationsOf = (events: readonly QloraEvent[]) => events.filter((e): e is Validation => e.type === 'validation');
+/** Steps and validations, with NaN for what no number could be told of. */
+const number = (figure: number | null) => figure ?? Number.NaN;
+const stepsOf = (events: readonly QloraEvent[]) =>
+  events.flatMap((e) =>
+    e.type === 'step' ? [{ ...e, loss: number(e.loss), gradientNorm: number(e.gradientNorm) }] : [],
+  );
+const validationsOf = (events: readonly QloraEvent[]) =>
+  events.flatMap((e) => (e.type === 'validation' ? [{ ...e, nll: number(e.nll) }] : []));
 const divergedOf = (events: readonly QloraEvent[]) => events.filter((e) => e.type === 'diverged');
 
 /** Overfits early, so that there is time for further runs. */
@@ -540,7 +545,6 @@ describe('training goes on from a saved state as if it had never stopped', () =>
       let state: QloraState | undefined;
       let count = 0;
       const hooks = {
-        signal: controller.signal,
         stopped: async (saved: QloraState) => {
           state = saved;
         },
@@ -548,7 +552,7 @@ describe('training goes on from a saved state as if it had never stopped', () =>
       const during = () => {
         if (count++ === index) controller.abort();
       };
-      const ended = await fit(seen, changed, hooks, { during }).then(
+      const ended = await fit(seen, changed, hooks, { during, signal: controller.signal }).then(
         () => 'to the end',
         (error: Error) => error.name,
       );
@@ -621,7 +625,8 @@ describe('training ends', () => {
     const during = (event: QloraEvent, hooks: QloraHooks) => {
       if (event.type === 'step' && event.step === 3) hooks.deadline = performance.now() - 1;
     };
-    const { result, events } = await fit(seen, { learningRate: 3e-3 }, {}, { during });
+    const changed = { learningRate: 3e-3 };
+    const { result, events, states } = await fit(seen, changed, {}, { during });
     assert.equal(result.ended, 'budget');
     assert.equal(result.steps, 3);
     assert.equal(stepsOf(events).length, 3);
@@ -629,20 +634,8 @@ describe('training ends', () => {
     assert.equal(validationsOf(events).at(-1)!.step, 3);
     const least = validationsOf(events).reduce((best, e) => (e.nll < best.nll ? e : best));
     assert.deepEqual(result.best, { step: least.step, validation: least.nll });
-  });
-
-  it('after the step in hand when asked to finish, with what is best then', async () => {
-    const controller = new AbortController();
-    const during = (event: QloraEvent) => {
-      if (event.type === 'step' && event.step === 5) controller.abort();
-    };
-    const { result, events, states } = await fit(seen, {}, { finish: controller.signal }, { during });
-    assert.equal(result.ended, 'stopped');
-    assert.equal(result.steps, 5);
-    assert.equal(validationsOf(events).at(-1)!.step, 5);
     // The schedule is still that of the whole run: what was saved goes on as if nothing had happened.
-    const whole = await fit(seen);
-    assertContinues(await fit(seen, {}, { resume: states.at(-1)! }), whole, 5);
+    assertContinues(await fit(seen, changed, { resume: states.at(-1)! }), await fit(seen, changed), 3);
   });
 
   it('without validating again what was just validated', async () => {
@@ -656,7 +649,7 @@ describe('training ends', () => {
       const during = (event: QloraEvent) => {
         if (event.type === type) controller.abort();
       };
-      await assert.rejects(fit(seen, {}, { signal: controller.signal }, { during }), { name: 'StoppedError' });
+      await assert.rejects(fit(seen, {}, {}, { during, signal: controller.signal }), { name: 'StoppedError' });
     });
   }
 });

@@ -1,10 +1,9 @@
 import { StoppedError, throwIfStopped } from '../../base/errors.js';
-import type { Engine } from '../../engine/engine.js';
-import { sharedOpening } from '../../model/batch.js';
 import { averageFactors, type ModuleFactors } from '../../model/factors.js';
-import type { Model } from '../../model/model.js';
+import { figure, type RunContext } from '../lab.js';
 import { factorsOf, LoraParameters } from './parameters.js';
-import type { QloraEvent, QloraSettings, QloraState } from './state.js';
+import { effort, evaluationEvery, judges, plannedSteps, stepsPerEpoch } from './schedule.js';
+import type { QloraEvent, QloraProblem, QloraSettings, QloraState } from './state.js';
 import {
   type LoopState,
   type Preparation,
@@ -13,20 +12,6 @@ import {
   Training,
   withoutMoments,
 } from './training.js';
-import { ownLengths, type TrainSequence } from './trainStep.js';
-
-export interface QloraProblem {
-  train: readonly TrainSequence[];
-  /** Decide which state is kept; where there are none, a few of the training examples do. */
-  validation: readonly TrainSequence[];
-  /** Factors to begin with. */
-  start?: readonly ModuleFactors[];
-  /**
-   * Factors to begin with instead where the first stretch of training without them, up to the first validation, has come to something
-   * worse than they are.
-   */
-  alternative?: readonly ModuleFactors[];
-}
 
 export interface QloraFit {
   modules: ModuleFactors[];
@@ -43,24 +28,16 @@ export interface QloraFit {
 }
 
 export interface QloraHooks {
-  emit: (event: QloraEvent) => void;
   /** State of an earlier process to go on from. */
   resume?: QloraState;
   /** Called after every step; `state` copies everything that must be saved. */
   afterStep?: (step: number, state: () => QloraState) => Promise<void>;
   /** Time (of `performance.now`) after which no step begins. */
   deadline?: number;
-  /** Ends training after the step in hand; what is best so far is the result. */
-  finish?: AbortSignal;
-  /** Stops within an operation's time; `stopped` is then told the state of the last whole step. */
-  signal?: AbortSignal;
+  /** Told the state of the last whole step when the signal has fired, which stops training within an operation's time. */
   stopped?: (state: QloraState, best: QloraFit) => Promise<void>;
 }
 
-/** Training examples that stand in for validation where there is none. */
-const standIns = 16;
-/** All runs together take at most so many times the epochs of the first one's schedule. */
-export const effort = 1.5;
 /** Learning rate from the alternative, as a share of that from nothing. */
 const alternativeRate = 0.5;
 
@@ -69,23 +46,13 @@ const alternativeRate = 0.5;
  * further runs of that length, each in another order, are averaged with it.
  */
 export async function fitQlora(
-  engine: Engine,
-  model: Model,
+  context: RunContext<QloraEvent>,
   problem: QloraProblem,
   settings: QloraSettings,
-  hooks: QloraHooks,
+  hooks: QloraHooks = {},
 ): Promise<QloraFit> {
-  const sequences = [...problem.train, ...problem.validation];
-  const progress = new Progress(model, problem, settings, hooks);
-  await using prepared = await prepareTraining(
-    engine,
-    model,
-    sequences,
-    settings,
-    (tokens) => progress.advance(tokens),
-    hooks.signal,
-  );
-  const runs = new Runs(prepared, problem, settings, hooks, progress);
+  await using prepared = await prepareTraining(context, problem, settings);
+  const runs = new Runs(prepared, problem, settings, hooks);
   try {
     return await runs.all();
   } catch (error) {
@@ -97,7 +64,6 @@ export async function fitQlora(
 class Runs {
   readonly training: Training;
   private readonly state: LoopState;
-  private readonly judges: [number, number];
   /** When this process began with the first run, and at which step. */
   private started = performance.now();
   private startedAt = 0;
@@ -107,13 +73,9 @@ class Runs {
     private readonly problem: QloraProblem,
     private readonly settings: QloraSettings,
     private readonly hooks: QloraHooks,
-    private readonly progress: Progress,
   ) {
-    const { train, validation } = problem;
     const { parameters } = prepared.context;
     const { resume } = hooks;
-    this.judges =
-      validation.length > 0 ? [train.length, prepared.sequences.length] : [0, Math.min(standIns, train.length)];
     if (!resume) parameters.initialise(settings.seed, problem.alternative ?? problem.start);
     else parameters.restore(resume.parameters);
     if (resume) {
@@ -123,17 +85,15 @@ class Runs {
       this.state = beginning(parameters);
       if (problem.alternative) this.state.alternative = parameters.current();
     }
-    const advance = (amount: number) => progress.advance(amount);
-    this.training = new Training(prepared, settings, this.state, this.firstPlan(), hooks, advance);
-    if (resume) this.progress.goOn(this.training, this.firstPlan());
+    this.training = new Training(prepared, settings, this.state, this.firstPlan());
+    if (resume) prepared.progress.goOn(this.training);
     if (this.state.run > 0) this.training.plan = this.laterPlan();
   }
 
   private firstPlan(): RunPlan {
-    const { train } = this.problem;
-    const { batch, epochs, seed } = this.settings;
-    const steps = Math.max(1, Math.round(epochs * Math.ceil(train.length / batch)));
-    return { seed, learnt: train.length, steps, rate: this.rate };
+    const { problem, settings } = this;
+    const steps = plannedSteps(problem, settings);
+    return { seed: settings.seed, learnt: problem.train.length, steps, rate: this.rate };
   }
 
   /**
@@ -145,11 +105,11 @@ class Runs {
     const { batch, seed, learnValidation } = this.settings;
     const learnt = learnValidation ? this.prepared.sequences.length : train.length;
     const { best, begun } = this.state;
-    const epochs = (best.step - begun) / Math.ceil(train.length / batch);
+    const epochs = (best.step - begun) / stepsPerEpoch(train.length, batch);
     return {
       seed: seed + this.state.run,
       learnt,
-      steps: Math.max(1, Math.round(epochs * Math.ceil(learnt / batch))),
+      steps: Math.max(1, Math.round(epochs * stepsPerEpoch(learnt, batch))),
       rate: this.rate,
     };
   }
@@ -161,23 +121,23 @@ class Runs {
 
   async all(): Promise<QloraFit> {
     const { state, training } = this;
-    let ended: QloraFit['ended'] = state.ended ?? 'schedule';
+    let ended = state.ended ?? 'schedule';
     if (state.run === 0) {
-      ended = await this.first();
-      if (ended === 'budget' || ended === 'stopped') return this.result(ended);
+      const reason = await this.first();
+      if (reason === 'budget') return this.result(reason);
+      ended = reason;
       state.ended = ended;
       state.runs = this.runsToDo();
       if (state.runs < 2) return this.result(ended);
       this.begin(1);
     }
     while (state.run < state.runs) {
-      const early = await this.later();
-      if (early) return this.result(early);
+      if (!(await this.later())) return this.result('budget');
       if (state.run + 1 === state.runs) break;
       this.begin(state.run + 1);
     }
     // The last run's steps are done, and its values among the finished ones.
-    this.progress.finish();
+    this.prepared.progress.finish();
     return (await this.meanIsWorse(training)) ? this.result(ended, 1) : this.result(ended);
   }
 
@@ -201,8 +161,9 @@ class Runs {
   }
 
   /** The first run, with validation. */
-  private async first(): Promise<QloraFit['ended']> {
+  private async first(): Promise<Exclude<QloraFit['ended'], 'stopped'>> {
     const { settings, hooks, state, training } = this;
+    const { signal } = this.prepared.lab;
     this.started = performance.now();
     this.startedAt = state.step;
     if (state.validated < 0) {
@@ -214,17 +175,16 @@ class Runs {
       // Stopped between a step and its validation.
       await this.validate();
     }
-    let ended: QloraFit['ended'] = 'schedule';
+    let ended: Awaited<ReturnType<Runs['first']>> = 'schedule';
     while (training.local < training.plan.steps) {
-      throwIfStopped(hooks.signal);
+      throwIfStopped(signal);
       this.weighAlternative();
       if (state.stale > settings.patience) {
         ended = 'validation';
         break;
       }
-      const early = this.early();
-      if (early) {
-        ended = early;
+      if (this.timeIsUp) {
+        ended = 'budget';
         break;
       }
       const sound = await training.step();
@@ -235,45 +195,42 @@ class Runs {
       if (sound && this.due) await this.validate();
       await hooks.afterStep?.(state.step, () => training.snapshot());
     }
-    if ((ended === 'budget' || ended === 'stopped') && state.validated < state.step) await this.validate();
+    if (ended === 'budget' && state.validated < state.step) await this.validate();
     return ended;
   }
 
-  private early(): 'stopped' | 'budget' | undefined {
-    const { finish, deadline } = this.hooks;
-    if (finish?.aborted) return 'stopped';
-    if (deadline !== undefined && performance.now() >= deadline) return 'budget';
-    return undefined;
+  private get timeIsUp(): boolean {
+    return performance.now() >= (this.hooks.deadline ?? Number.POSITIVE_INFINITY);
   }
 
-  /** One of the later runs. What is told is why it ended before its time: then nothing of it is kept. */
-  private async later(): Promise<'stopped' | 'budget' | undefined> {
+  /** One of the later runs. @returns false if time ran out on the way: then nothing of it is kept */
+  private async later(): Promise<boolean> {
     const { hooks, state, training } = this;
     while (training.local < training.plan.steps) {
-      throwIfStopped(hooks.signal);
-      const early = this.early();
-      if (early) return early;
+      throwIfStopped(this.prepared.lab.signal);
+      if (this.timeIsUp) return false;
       if (!(await training.step())) {
         // A run that diverges is left out of the mean.
         state.runs = state.run + 1;
-        return undefined;
+        return true;
       }
       if (training.local === training.plan.steps) state.finished = [...state.finished, training.values()];
       await hooks.afterStep?.(state.step, () => training.snapshot());
     }
-    return undefined;
+    return true;
   }
 
   /** Begins run `run` (from 0) with factors and moments as new. */
   private begin(run: number): void {
-    const { state, training, settings, hooks } = this;
+    const { state, training, settings } = this;
+    const { lab, progress } = this.prepared;
     state.run = run;
     state.offset = state.step;
     training.plan = this.laterPlan();
     training.forget();
     this.renew(settings.seed + run);
-    this.progress.runs(state.runs - run, training);
-    hooks.emit({ type: 'run', run: run + 1, runs: state.runs, step: state.step, steps: training.plan.steps });
+    progress.runs(state.runs - run, training);
+    lab.emit({ type: 'run', run: run + 1, runs: state.runs, step: state.step, steps: training.plan.steps });
   }
 
   /** Factors and moments as at the beginning of a run. */
@@ -287,8 +244,8 @@ class Runs {
 
   /** After the first stretch: begins again from the alternative if training without it came to less. */
   private weighAlternative(): void {
-    const { state, training, settings, hooks } = this;
-    if (!state.alternative || state.fromAlternative || state.step !== this.evaluationEvery) return;
+    const { state, training, settings, problem } = this;
+    if (!state.alternative || state.fromAlternative || state.step !== evaluationEvery(problem, settings)) return;
     if (state.best.step > 0) {
       state.alternative = undefined;
       return;
@@ -299,7 +256,7 @@ class Runs {
     training.plan = this.firstPlan();
     training.forget();
     this.renew(settings.seed);
-    hooks.emit({ type: 'restart', step: state.step });
+    this.prepared.lab.emit({ type: 'restart', step: state.step });
   }
 
   /** Whether the validation examples, where they were not learnt, are predicted worse by the mean than by the first run's best. */
@@ -309,22 +266,24 @@ class Runs {
     const modules = this.mean();
     const { slots } = prepared.context.parameters;
     const sizes = slots.map((slot, i) => ({ ...slot, rank: modules[i]!.factors.rank }));
-    using parameters = LoraParameters.create(prepared.engine, sizes);
+    using parameters = LoraParameters.create(prepared.lab.model.engine, sizes);
     parameters.initialise(0, modules);
-    const nll = await training.nll(...this.judges, parameters);
+    const nll = await training.nll(...judges(problem), parameters);
     const best = nll <= state.best.validation;
-    this.hooks.emit({ type: 'validation', step: state.step, epoch: this.epoch, nll, best });
+    this.tellValidation(nll, best);
     return !best;
   }
 
-  private get epoch(): number {
-    return this.state.step / Math.ceil(this.problem.train.length / this.settings.batch);
+  private tellValidation(nll: number, best: boolean): void {
+    const { step } = this.state;
+    const epoch = step / stepsPerEpoch(this.problem.train.length, this.settings.batch);
+    this.prepared.lab.emit({ type: 'validation', step, epoch, nll: figure(nll), best });
   }
 
   private mean(): ModuleFactors[] {
     const { state, settings } = this;
     const { slots } = this.prepared.context.parameters;
-    const all = [state.best, ...state.finished].map(({ a, b }) => factorsOf(slots, a, b));
+    const all = [state.best, ...state.finished].map((flat) => factorsOf(slots, flat));
     return all.length === 1 ? all[0]! : averageFactors(all, settings.keptRank);
   }
 
@@ -333,7 +292,7 @@ class Runs {
     const { state } = this;
     const { best } = state;
     return {
-      modules: runs > 1 ? this.mean() : factorsOf(this.prepared.context.parameters.slots, best.a, best.b),
+      modules: runs > 1 ? this.mean() : factorsOf(this.prepared.context.parameters.slots, best),
       best: { step: best.step, validation: best.validation },
       first: state.first,
       steps: state.step,
@@ -342,29 +301,22 @@ class Runs {
     };
   }
 
-  private get evaluationEvery(): number {
-    return Math.max(
-      1,
-      Math.round(Math.ceil(this.problem.train.length / this.settings.batch) / this.settings.evaluations),
-    );
-  }
-
   /** Whether the step that was done last is followed by a validation. */
   private get due(): boolean {
     const { local, plan } = this.training;
-    return local > 0 && (local % this.evaluationEvery === 0 || local === plan.steps);
+    return local > 0 && (local % evaluationEvery(this.problem, this.settings) === 0 || local === plan.steps);
   }
 
   /** Mean NLL of the validation sequences; a new best is remembered. */
   private async validate(): Promise<void> {
-    const { state, training, hooks } = this;
-    const nll = await training.nll(...this.judges);
+    const { state, training } = this;
+    const nll = await training.nll(...judges(this.problem));
     const best = Number.isFinite(nll) && !(state.best.validation <= nll);
     state.validated = state.step;
     if (state.step === 0) state.first = nll;
     state.stale = best ? 0 : state.stale + 1;
     if (best) state.best = { step: state.step, validation: nll, ...training.values() };
-    hooks.emit({ type: 'validation', step: state.step, epoch: this.epoch, nll, best });
+    this.tellValidation(nll, best);
   }
 }
 
@@ -387,83 +339,4 @@ function beginning(parameters: LoraParameters): LoopState {
     fromAlternative: false,
     finished: [],
   };
-}
-
-/** How much is done, in tokens times layers; backward passes count twice. */
-class Progress {
-  private done = 0;
-  private total: number;
-
-  constructor(
-    model: Model,
-    private readonly problem: QloraProblem,
-    private readonly settings: QloraSettings,
-    private readonly hooks: QloraHooks,
-  ) {
-    const { train, validation } = problem;
-    this.opening = sharedOpening([...train, ...validation]);
-    this.trained = model.hyper.layers - settings.firstLayer;
-    const judges = validation.length > 0 ? validation : train.slice(0, standIns);
-    const perEpoch = Math.ceil(train.length / settings.batch);
-    const steps = Math.max(1, Math.round(settings.epochs * perEpoch));
-    const every = Math.max(1, Math.round(perEpoch / settings.evaluations));
-    this.below = settings.firstLayer * this.tokens([...train, ...validation]);
-    this.judging = this.trained * this.tokens(judges);
-    this.total =
-      this.below +
-      (3 * this.trained * steps * this.tokens(train)) / perEpoch +
-      (1 + Math.floor(steps / every)) * this.judging;
-  }
-  private readonly opening: number;
-  private readonly trained: number;
-  private readonly below: number;
-  private readonly judging: number;
-
-  private tokens(list: readonly TrainSequence[]): number {
-    return ownLengths(list, this.opening).reduce((sum, n) => sum + n, 0);
-  }
-
-  advance(amount: number): void {
-    this.done = Math.min(this.total, this.done + amount);
-    this.tell();
-  }
-
-  private tell(): void {
-    this.hooks.emit({ type: 'progress', done: this.done, total: this.total });
-  }
-
-  /** So many runs are still to come, each as long as the one that begins. */
-  runs(count: number, training: Training): void {
-    this.total = this.done + count * this.work(training, training.plan.steps);
-    this.tell();
-  }
-
-  finish(): void {
-    this.done = this.total;
-    this.tell();
-  }
-
-  /** What an earlier process has done of the steps and validations. */
-  goOn(training: Training, plan: RunPlan): void {
-    const { state } = training;
-    const perEpoch = Math.ceil(this.problem.train.length / this.settings.batch);
-    const every = Math.max(1, Math.round(perEpoch / this.settings.evaluations));
-    if (state.run > 0) {
-      // How long the later runs are is known; what came before them is a share that nobody needs to know exactly.
-      this.done += (state.offset / plan.steps) * (this.total - this.below);
-      this.total = Math.max(this.total, this.done);
-      return;
-    }
-    const validations = 1 + Math.floor(Math.max(0, state.validated) / every);
-    this.done += this.work(training, state.step) + validations * this.judging;
-  }
-
-  private work(training: Training, steps: number): number {
-    let tokens = 0;
-    for (let step = 1; step <= steps; step++) {
-      const { plan } = training.planOf(step);
-      tokens += plan.reduce((sum, { lengths }) => sum + lengths.reduce((total, n) => total + n, 0), 0);
-    }
-    return 3 * this.trained * tokens;
-  }
 }

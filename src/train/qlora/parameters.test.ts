@@ -178,7 +178,7 @@ describe('LoRA factors under training', () => {
     using parameters = LoraParameters.create(engine, modules);
     parameters.initialise(3, [ofSlot(modules[2]!, 7)]);
     const { a, b } = parameters.state();
-    assert.deepEqual(factorsOf(parameters.slots, a, b), parameters.factors());
+    assert.deepEqual(factorsOf(parameters.slots, { a, b }), parameters.factors());
   });
 
   it('add up in a graph: W·x of each slot is B·(A·x), gradients land where the values lie', async () => {

@@ -36,10 +36,14 @@ export interface ParameterGroup {
   readonly average: Tensor;
 }
 
-/** Everything that must be saved to go on later. */
-export interface ParameterState {
+/** All A and all B as flat values. */
+export interface FlatFactors {
   a: Float32Array;
   b: Float32Array;
+}
+
+/** Everything that must be saved to go on later. */
+export interface ParameterState extends FlatFactors {
   firstA: Float32Array;
   firstB: Float32Array;
   secondA: Float32Array;
@@ -180,11 +184,11 @@ export class LoraParameters implements Disposable {
 
   /** The adapter as it is now. */
   factors(): ModuleFactors[] {
-    return factorsOf(this.slots, this.groupA.values.toFloat32(), this.groupB.values.toFloat32());
+    return factorsOf(this.slots, { a: this.groupA.values.toFloat32(), b: this.groupB.values.toFloat32() });
   }
 
   /** The mean over the steps as flat values, which is what is kept. */
-  current(): { a: Float32Array; b: Float32Array } {
+  current(): FlatFactors {
     return { a: this.groupA.average.toFloat32(), b: this.groupB.average.toFloat32() };
   }
 
@@ -222,7 +226,7 @@ export class LoraParameters implements Disposable {
 }
 
 /** Factors from the flat values. */
-export function factorsOf(slots: readonly Slot[], a: Float32Array, b: Float32Array): ModuleFactors[] {
+export function factorsOf(slots: readonly Slot[], { a, b }: FlatFactors): ModuleFactors[] {
   return slots.map(({ layer, module, inputs, outputs, rank, atA, atB }) => {
     const factors: Factors = {
       inputs,

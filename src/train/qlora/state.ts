@@ -1,6 +1,25 @@
 import type { LayerLinear } from '../../families/family.js';
+import type { ModuleFactors } from '../../model/factors.js';
 import type { TransposedType } from '../../model/model.js';
-import type { ParameterState } from './parameters.js';
+import type { TuneEvent } from '../events.js';
+import type { Progress } from '../lab.js';
+import type { FlatFactors, ParameterState } from './parameters.js';
+import type { TrainSequence } from './trainStep.js';
+
+/** What training by gradients is given, what it tells, and the state that it can go on from. */
+
+export interface QloraProblem {
+  train: readonly TrainSequence[];
+  /** Decide which state is kept; if there are none, a few of the training examples do. */
+  validation: readonly TrainSequence[];
+  /** Factors to begin with. */
+  start?: readonly ModuleFactors[];
+  /**
+   * Factors to begin with instead if the first stretch of training without them, up to the first validation, has come to something
+   * worse than they are.
+   */
+  alternative?: readonly ModuleFactors[];
+}
 
 export interface QloraSettings {
   /** First adapted layer; those below are computed once. */
@@ -16,7 +35,7 @@ export interface QloraSettings {
   /** Learning rate of B as a multiple of A's (LoRA+, Hayou et al. 2024). */
   loraPlus: number;
   epochs: number;
-  /** Examples a step. */
+  /** Examples per step. */
   batch: number;
   /** Tokens computed at once, at most. */
   microTokens: number;
@@ -28,15 +47,15 @@ export interface QloraSettings {
   weightDecay: number;
   /** Largest gradient norm. */
   clip: number;
-  /** Validations in an epoch. */
+  /** Validations per epoch. */
   evaluations: number;
-  /** Validations in a row without a new best that are borne; one more ends training. */
+  /** Training ends after more than this many validations in a row without a new best. */
   patience: number;
   /** Weight of the past in the mean over the steps that is validated and kept; 0 keeps the newest values. */
   averaging: number;
-  /** Runs of which the mean is kept, at most; see `fitQlora`. */
+  /** Most runs whose mean is kept; see `fitQlora`. */
   runs: number;
-  /** Rank of that mean, at most. */
+  /** Largest rank of that mean. */
   keptRank: number;
   /** Runs after the first learn the validation examples too, which have decided by then how long to train. */
   learnValidation: boolean;
@@ -51,7 +70,7 @@ export interface QloraState {
   /** Steps done. */
   step: number;
   parameters: ParameterState;
-  best: { step: number; validation: number; a: Float32Array; b: Float32Array };
+  best: FlatFactors & { step: number; validation: number };
   /** NLL of the validation sequences before the first step. */
   first: number;
   /** Step of the last validation; -1 before any. */
@@ -75,33 +94,19 @@ export interface QloraState {
   /** Steps done before the run in hand. */
   offset: number;
   /** The problem's alternative as flat values, while it may still be needed; and whether runs begin from it. */
-  alternative?: { a: Float32Array; b: Float32Array };
+  alternative?: FlatFactors;
   fromAlternative: boolean;
   /** Why the first run ended; undefined before. */
   ended?: 'schedule' | 'validation' | 'divergence';
   /** What the runs between the first, whose best state is `best`, and the one in hand came to. */
-  finished: { a: Float32Array; b: Float32Array }[];
+  finished: FlatFactors[];
 }
 
+/** What training tells: events of a run; of a step without what the process adds. */
 export type QloraEvent =
-  | { type: 'progress'; done: number; total: number }
-  | {
-      type: 'step';
-      step: number;
-      steps: number;
-      epoch: number;
-      /** Mean NLL of the step's response tokens, before the step. */
-      loss: number;
-      learningRate: number;
-      gradientNorm: number;
-      tokensPerSecond: number;
-    }
-  | { type: 'validation'; step: number; epoch: number; nll: number; best: boolean }
-  /** Training begins again, from the alternative. */
-  | { type: 'restart'; step: number }
-  /** A further run begins, of so many steps; the first one tells nothing. */
-  | { type: 'run'; run: number; runs: number; step: number; steps: number }
-  | { type: 'diverged'; step: number; loss: number; backTo: number; learningRate: number };
+  | Progress
+  | Omit<Extract<TuneEvent, { type: 'step' }>, 'rssBytes' | 'seconds'>
+  | Extract<TuneEvent, { type: 'validation' | 'restart' | 'run' | 'diverged' }>;
 
 /** Figures of the state besides its arrays; kept as text, because JSON has no NaN and no infinity. */
 const figures = [

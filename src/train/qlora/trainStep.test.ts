@@ -22,7 +22,8 @@ import {
 } from '../../testing/trainRig.js';
 import { enteringActivations } from './activations.js';
 import { adamwStep, dropoutMasks } from './optimiser.js';
-import { ownLengths, TrainableLayer, trainStep } from './trainStep.js';
+import { TrainableLayer } from './trainable.js';
+import { ownLengths, trainStep } from './trainStep.js';
 
 describe('the gradients of a step agree with finite differences', () => {
   const lengths = [11, 8, 12];
@@ -241,12 +242,12 @@ describe('a step', () => {
         const sequences = draw([19, 17, 20, 31], opening);
         // The same factors, but the layers below are part of the graph.
         const below: TrainableLayer[] = [];
-        for (const l of [0, 1]) below.push(await TrainableLayer.load(rig.model, workspace, l, 'f16'));
+        for (const l of [0, 1]) below.push(await TrainableLayer.load(rig, l, 'f16'));
         try {
           const looked = await step({ ...rig, layers: [...below, ...rig.layers] }, sequences, { opening });
           let passed = 0;
           const options = { firstLayer: 2, opening };
-          await using cache = await enteringActivations(rig.model, workspace, sequences, options, (n) => {
+          await using cache = await enteringActivations(rig, sequences, options, (n) => {
             passed += n;
           });
           assert.ok(passed >= 2 * sum(ownLengths(sequences, opening)), `${passed} tokens passed a layer`);
@@ -295,7 +296,7 @@ describe('a step', () => {
         const sequences = draw([11, 8, 12]);
         const found = await step(rig, sequences);
         const finer: TrainableLayer[] = [];
-        for (const { index } of rig.layers) finer.push(await TrainableLayer.load(rig.model, workspace, index, 'f16'));
+        for (const { index } of rig.layers) finer.push(await TrainableLayer.load(rig, index, 'f16'));
         try {
           const wanted = await step({ ...rig, layers: finer }, sequences);
           assertSame(found, wanted, { nll: 0, gradient: tolerance });
@@ -322,10 +323,8 @@ describe('a step', () => {
   it('stops when asked', () =>
     withRig({}, async (rig) => {
       const sequences = draw([11, 8, 12]);
-      const context = { ...rig, opening: 0, recompute: false };
-      const options = { train: true, signal: AbortSignal.abort() };
-      await assert.rejects(trainStep(context, together(sequences), sequences, undefined, options), {
-        name: 'StoppedError',
-      });
+      const context = { ...rig, opening: 0, recompute: false, signal: AbortSignal.abort() };
+      const data = { batch: together(sequences), sequences, entering: undefined };
+      await assert.rejects(trainStep(context, data, { train: true }), { name: 'StoppedError' });
     }));
 });

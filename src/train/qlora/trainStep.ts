@@ -1,13 +1,14 @@
-import type { Graph, Workspace } from '../../engine/graph.js';
+import type { Graph } from '../../engine/graph.js';
 import type { Operations } from '../../engine/operations.js';
-import type { Linear } from '../../engine/placement.js';
 import type { Tensor } from '../../engine/tensor.js';
 import { type Batch, sharedBlock, streamInputs, tokenIndex } from '../../model/batch.js';
-import type { BlockWeights, Layer, LayerLora, Linears } from '../../model/block.js';
+import type { LayerLora } from '../../model/block.js';
 import type { LabelGradient } from '../../model/labelGradient.js';
-import { headChunk, type Model, type TransposedType } from '../../model/model.js';
+import { headChunk } from '../../model/model.js';
+import type { Lab } from '../lab.js';
 import type { LoraParameters } from './parameters.js';
 import { Tape } from './tape.js';
+import type { TrainableLayer } from './trainable.js';
 
 /** A sequence to train on. */
 export interface TrainSequence {
@@ -17,9 +18,7 @@ export interface TrainSequence {
 }
 
 /** What a step computes with. */
-export interface TrainContext {
-  readonly model: Model;
-  readonly workspace: Workspace;
+export interface TrainContext extends Lab {
   /** The layers that a gradient passes, in order; the last one is the model's last. */
   readonly layers: readonly TrainableLayer[];
   readonly parameters: LoraParameters;
@@ -28,6 +27,14 @@ export interface TrainContext {
   readonly recompute: boolean;
   /** Tokens that all sequences begin with. */
   readonly opening: number;
+}
+
+/** What a step reads. */
+export interface StepData {
+  readonly batch: Batch;
+  /** That the batch's members count. */
+  readonly sequences: readonly TrainSequence[];
+  readonly entering: Entering;
 }
 
 /**
@@ -53,39 +60,33 @@ export function trainNodes(layers: number, tokens: number, vocabulary: number): 
 /** Masks of dropout for each module, by layer: f32 [inputs, tokens]. */
 export type Masks = (g: Graph, layer: number, tokens: number) => Partial<Record<keyof LayerLora, Tensor>>;
 
+interface StepOptions {
+  train: boolean;
+  averaged?: boolean;
+  masks?: Masks;
+}
+
 /**
- * One batch forward and, where `train` is set, backward: the gradient of Σ log p(target) is added to the parameters' gradients. With
+ * One batch forward and, if `train` is set, backward: the gradient of Σ log p(target) is added to the parameters' gradients. With
  * `averaged` the mean of the values over the steps is used instead of the values.
  * @returns -log p of each target in nats, member by member
  */
-export async function trainStep(
-  context: TrainContext,
-  batch: Batch,
-  sequences: readonly TrainSequence[],
-  entering: Entering,
-  options: { train: boolean; averaged?: boolean; masks?: Masks; signal?: AbortSignal },
-): Promise<Float32Array> {
+export async function trainStep(context: TrainContext, data: StepData, options: StepOptions): Promise<Float32Array> {
   const g = context.workspace.begin();
-  const nll = buildStep(g, context, batch, sequences, entering, options);
-  await g.compute(options.signal);
+  const nll = buildStep(g, context, data, options);
+  await g.compute(context.signal);
   const out: number[] = [];
   for (const tensor of nll) out.push(...tensor.toFloat32());
   return Float32Array.from(out);
 }
 
 /** Builds the graph of `trainStep`; returns the losses, chunk by chunk. */
-function buildStep(
-  g: Graph,
-  context: TrainContext,
-  batch: Batch,
-  sequences: readonly TrainSequence[],
-  entering: Entering,
-  { train, averaged, masks }: { train: boolean; averaged?: boolean; masks?: Masks },
-): Tensor[] {
-  const { model, layers, parameters, recompute, labels, opening } = context;
+function buildStep(g: Graph, context: TrainContext, data: StepData, { train, averaged, masks }: StepOptions): Tensor[] {
+  const { model, layers, parameters, recompute, opening } = context;
+  const { batch, sequences } = data;
   const { hyper } = model;
   const inputs = streamInputs(g, batch, opening, model.ropeFactors);
-  const start = enter(g, model, batch, sequences, opening, entering);
+  const start = enter(g, context, data);
   const rows: number[] = [];
   const targets: number[] = [];
   batch.members.forEach((member, row) => {
@@ -121,13 +122,13 @@ function buildStep(
   let x = start;
   if (!train) {
     for (const layer of layers) x = run(g, x, layer);
-    return head(g, labels, x, targets, hyper.vocabulary, false).nll;
+    return head(g, context, x, targets, false).nll;
   }
   if (!recompute) {
     const tape = new Tape(g);
     for (const { index } of layers) watch(tape, index);
     for (const layer of layers) x = run(tape, x, layer);
-    const { nll, gradient } = head(g, labels, x, targets, hyper.vocabulary, true);
+    const { nll, gradient } = head(g, context, x, targets, true);
     tape.backward(new Map([[x, gradient]]), sink);
     return nll;
   }
@@ -138,7 +139,7 @@ function buildStep(
     // Nodes are computed in the order in which they are added: forward first, so that what is not kept is freed.
     g.run(x);
   }
-  const { nll, gradient } = head(g, labels, x, targets, hyper.vocabulary, true);
+  const { nll, gradient } = head(g, context, x, targets, true);
   let passed: Tensor | undefined = gradient;
   for (const layer of [...layers].reverse()) {
     const from = entered.pop()!;
@@ -157,14 +158,7 @@ function buildStep(
 }
 
 /** The residual stream that enters the first of the layers: the sequences' tokens, and behind them those of the opening. */
-function enter(
-  g: Graph,
-  model: Model,
-  batch: Batch,
-  sequences: readonly TrainSequence[],
-  opening: number,
-  entering: Entering,
-): Tensor {
+function enter(g: Graph, { model, opening }: TrainContext, { batch, sequences, entering }: StepData): Tensor {
   const { embedding, embeddingScale } = model.hyper;
   if (entering) {
     const of = (values: Uint16Array) => {
@@ -196,15 +190,14 @@ function withMasks(g: Graph, lora: LayerLora, layer: number, tokens: number, mas
 /** Loss and its gradient at the last residual stream, in chunks, so that no [targets x vocabulary] buffer is ever needed. */
 function head(
   g: Graph,
-  labels: LabelGradient,
+  { model, labels }: TrainContext,
   x: Tensor,
   targets: readonly number[],
-  vocabulary: number,
   train: boolean,
 ): { nll: Tensor[]; gradient: Tensor } {
   const nll: Tensor[] = [];
   let gradient: Tensor | undefined;
-  const chunk = headChunk(vocabulary);
+  const chunk = headChunk(model.hyper.vocabulary);
   for (let from = 0; from < targets.length; from += chunk) {
     const n = Math.min(chunk, targets.length - from);
     const part = labels.inGraph(
@@ -218,76 +211,4 @@ function head(
     gradient = gradient ? g.concat(gradient, part.gradient, 1) : part.gradient;
   }
   return { nll, gradient: gradient! };
-}
-
-/**
- * A frozen weight that gradients can pass: forward in its own layout, backward by a product with its transpose. ggml's own way
- * (`out_prod` on quantised data) would dequantise every row for every token, at a twentieth of the speed.
- */
-class TwoWayLinear implements Linear {
-  constructor(
-    private readonly forward: Linear,
-    private readonly transposed: Linear,
-  ) {}
-  get inputs(): number {
-    return this.forward.inputs;
-  }
-  get outputs(): number {
-    return this.forward.outputs;
-  }
-  get placement(): string {
-    return this.forward.placement;
-  }
-  apply(ops: Operations, x: Tensor): Tensor {
-    return ops instanceof Tape ? ops.frozen(this.forward, this.transposed, x) : this.forward.apply(ops, x);
-  }
-  [Symbol.dispose](): void {
-    this.transposed[Symbol.dispose]();
-  }
-}
-
-/** A layer with all that its gradients need. */
-export class TrainableLayer implements BlockWeights, Disposable {
-  private constructor(
-    private readonly layer: Layer,
-    readonly linears: Linears,
-  ) {}
-
-  get index(): number {
-    return this.layer.index;
-  }
-  get norms() {
-    return this.layer.norms;
-  }
-  get biases() {
-    return this.layer.biases;
-  }
-
-  static async load(
-    model: Model,
-    workspace: Workspace,
-    index: number,
-    type: TransposedType,
-    signal?: AbortSignal,
-  ): Promise<TrainableLayer> {
-    const layer = await model.layerToTrain(index, workspace, signal);
-    try {
-      const transposed = await model.transposedLinears(index, type, workspace, signal);
-      const linears: Linears = Object.fromEntries(
-        Object.entries(layer.linears).map(([part, forward]) => [
-          part,
-          new TwoWayLinear(forward, transposed[part as keyof Linears]!),
-        ]),
-      );
-      return new TrainableLayer(layer, linears);
-    } catch (error) {
-      layer[Symbol.dispose]();
-      throw error;
-    }
-  }
-
-  [Symbol.dispose](): void {
-    for (const linear of Object.values(this.linears)) linear[Symbol.dispose]();
-    this.layer[Symbol.dispose]();
-  }
 }

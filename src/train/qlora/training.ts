@@ -1,18 +1,15 @@
 import { throwIfStopped } from '../../base/errors.js';
-import type { Engine } from '../../engine/engine.js';
-import type { Workspace } from '../../engine/graph.js';
 import { type Batch, groupSequences, sharedOpening } from '../../model/batch.js';
-import { linearShape } from '../../model/hyperparameters.js';
-import { LabelGradient } from '../../model/labelGradient.js';
-import type { Model } from '../../model/model.js';
+import { figure, type Lab, type RunContext } from '../lab.js';
 import { type ActivationCache, enteringActivations } from './activations.js';
 import { adamwStep, dropoutMasks, planEpoch, rateAt, type StepPlan } from './optimiser.js';
-import { LoraParameters, type ParameterState } from './parameters.js';
-import type { QloraEvent, QloraSettings, QloraState } from './state.js';
+import { type FlatFactors, LoraParameters, type ParameterState } from './parameters.js';
+import { stepsPerEpoch, TrainingProgress } from './schedule.js';
+import type { QloraEvent, QloraProblem, QloraSettings, QloraState } from './state.js';
+import { adaptedModules, loadTrainable } from './trainable.js';
 import {
-  type Entering,
   ownLengths,
-  TrainableLayer,
+  type StepData,
   type TrainContext,
   type TrainSequence,
   trainNodes,
@@ -50,8 +47,6 @@ export class Training {
     private readonly settings: QloraSettings,
     readonly state: LoopState,
     public plan: RunPlan,
-    private readonly hooks: { emit: (event: QloraEvent) => void; signal?: AbortSignal },
-    private readonly advance: (amount: number) => void,
   ) {
     this.lengths = ownLengths(prepared.sequences, prepared.context.opening);
   }
@@ -60,8 +55,8 @@ export class Training {
   get local(): number {
     return this.state.step - this.state.offset;
   }
-  get stepsPerEpoch(): number {
-    return Math.ceil(this.plan.learnt / this.settings.batch);
+  private get stepsPerEpoch(): number {
+    return stepsPerEpoch(this.plan.learnt, this.settings.batch);
   }
 
   private get peak(): number {
@@ -69,7 +64,7 @@ export class Training {
   }
 
   /** The adapter as it would be kept: the mean over the last steps. */
-  values(): { a: Float32Array; b: Float32Array } {
+  values(): FlatFactors {
     return this.prepared.context.parameters.current();
   }
 
@@ -83,12 +78,9 @@ export class Training {
 
   /** Computes the largest batch once, before anything is learnt: memory runs out now or never. */
   async longestFirst(): Promise<void> {
-    const { context, sequences } = this.prepared;
-    const groups = groupSequences(this.lengths.slice(0, this.plan.learnt), this.settings.microTokens);
-    const size = ({ length, members }: Batch) => length * members.length;
-    const largest = groups.reduce((most, group) => (size(group) > size(most) ? group : most));
-    const { signal } = this.hooks;
-    await trainStep(context, largest, sequences, await this.entering(largest), { train: true, signal });
+    const { context } = this.prepared;
+    const largest = largestBatch(this.lengths.slice(0, this.plan.learnt), this.settings.microTokens);
+    await trainStep(context, await this.read(largest), { train: true });
     context.parameters.zeroGradients();
   }
 
@@ -121,14 +113,14 @@ export class Training {
     state.step++;
     state.smoothed = smoothed;
     if (sound) state.lowest = Math.min(state.lowest, smoothed);
-    this.hooks.emit({
+    this.prepared.lab.emit({
       type: 'step',
       step: state.step,
       steps: state.offset + plan.steps,
       epoch: epoch + 1,
-      loss,
+      loss: figure(loss),
       learningRate: rate,
-      gradientNorm: norm,
+      gradientNorm: figure(norm),
       tokensPerSecond: (1000 * tokens) / (performance.now() - started),
     });
     return Number.isFinite(norm);
@@ -136,71 +128,67 @@ export class Training {
 
   /** Adds up the gradients of one step's examples; its loss and sizes. */
   private async gradients(plan: StepPlan, step: number): Promise<{ sum: number; targets: number; tokens: number }> {
-    const { settings, hooks } = this;
-    const { context, sequences } = this.prepared;
+    const { settings } = this;
+    const { context, progress } = this.prepared;
     const { opening, model } = context;
     let [sum, targets, tokens] = [0, 0, 0];
-    let next = this.entering(plan[0]!);
+    let next = this.read(plan[0]!);
     for (const [micro, batch] of plan.entries()) {
-      const entering = await next;
+      const data = await next;
       // Read while this batch is computed. A failed read is reported when its turn comes.
       if (micro + 1 < plan.length) {
-        next = this.entering(plan[micro + 1]!);
+        next = this.read(plan[micro + 1]!);
         next.catch(() => {});
       }
       const masks =
         settings.dropout > 0
           ? dropoutMasks(model.hyper, settings.modules, settings.dropout, { seed: this.plan.seed, step, micro })
           : undefined;
-      const nll = await trainStep(context, batch, sequences, entering, { train: true, masks, signal: hooks.signal });
+      const nll = await trainStep(context, data, { train: true, masks });
       for (const value of nll) sum += value;
       targets += nll.length;
       const amount = batch.lengths.reduce((total, n) => total + n, 0);
       // As everyone counts: the tokens of the examples, however many of them had to be computed.
       tokens += amount + batch.members.length * opening;
-      this.advance(3 * amount * context.layers.length);
+      progress.advance(3 * amount * context.layers.length);
     }
     return { sum, targets, tokens };
   }
 
   /** @param step counts from 1 since the moments were zero @returns the gradient's norm */
   private optimise(step: number, targets: number, rate: number): Promise<number> {
-    const { settings, hooks } = this;
-    const { context, workspace } = this.prepared;
+    const { settings } = this;
+    const { workspace, parameters, signal } = this.prepared.context;
     const scale = settings.rsLora ? settings.alpha / Math.sqrt(settings.rank) : settings.alpha / settings.rank;
     return adamwStep(
       workspace,
-      context.parameters,
+      parameters,
       { ...adam, weightDecay: settings.weightDecay, clip: settings.clip, averaging: settings.averaging },
       // B is stored with the scale folded in (see LoraParameters).
       { step, scale: -1 / targets, rateA: rate, rateB: rate * settings.loraPlus * scale },
-      hooks.signal,
+      signal,
     );
   }
 
   /** Mean NLL of the sequences from `from` on, by the mean over the steps. */
   async nll(from: number, to: number, parameters?: LoraParameters): Promise<number> {
-    const { context, sequences } = this.prepared;
+    const { context, progress } = this.prepared;
     const used = parameters ? { ...context, parameters } : context;
     let [sum, targets] = [0, 0];
     for (const group of groupSequences(this.lengths.slice(from, to), this.settings.microTokens)) {
-      throwIfStopped(this.hooks.signal);
+      throwIfStopped(context.signal);
       const batch = { ...group, members: group.members.map((i) => i + from) };
-      const nll = await trainStep(used, batch, sequences, await this.entering(batch), {
-        train: false,
-        averaged: true,
-        signal: this.hooks.signal,
-      });
+      const nll = await trainStep(used, await this.read(batch), { train: false, averaged: true });
       for (const value of nll) sum += value;
       targets += nll.length;
-      this.advance(batch.lengths.reduce((total, n) => total + n, 0) * context.layers.length);
+      progress.advance(batch.lengths.reduce((total, n) => total + n, 0) * context.layers.length);
     }
     return sum / targets;
   }
 
   /** Back to the best state with half the learning rate; false the second time. */
   goBack(): boolean {
-    const { state, hooks } = this;
+    const { state } = this;
     if (state.rateFactor < 1) return false;
     this.prepared.context.parameters.restore(withoutMoments(state.best));
     const { smoothed: loss, lowest } = state;
@@ -210,10 +198,10 @@ export class Training {
     this.forget();
     // The state is one that has been as low as that: what is far above it has diverged again.
     state.lowest = lowest;
-    hooks.emit({
+    this.prepared.lab.emit({
       type: 'diverged',
       step: state.step,
-      loss,
+      loss: figure(loss),
       backTo: state.best.step,
       learningRate: this.peak,
     });
@@ -229,18 +217,24 @@ export class Training {
     state.lowest = Number.POSITIVE_INFINITY;
   }
 
-  private async entering(batch: Batch): Promise<Entering> {
-    const { cache, context } = this.prepared;
-    if (!cache) return undefined;
-    return {
+  private async read(batch: Batch): Promise<StepData> {
+    const { cache, context, sequences } = this.prepared;
+    const entering = cache && {
       opening: context.opening > 0 ? cache.opening : undefined,
       own: await cache.gather(batch.members, batch.length),
     };
+    return { batch, sequences, entering };
   }
 }
 
+/** The batch that takes the most memory, of sequences of these lengths. */
+export function largestBatch(lengths: readonly number[], microTokens: number): Batch {
+  const size = ({ length, members }: Batch) => length * members.length;
+  return groupSequences(lengths, microTokens).reduce((most, group) => (size(group) > size(most) ? group : most));
+}
+
 /** Factors as a state of training that begins. */
-export function withoutMoments({ a, b }: { a: Float32Array; b: Float32Array }): ParameterState {
+export function withoutMoments({ a, b }: FlatFactors): ParameterState {
   const zerosA = () => new Float32Array(a.length);
   const zerosB = () => new Float32Array(b.length);
   return {
@@ -257,61 +251,47 @@ export function withoutMoments({ a, b }: { a: Float32Array; b: Float32Array }): 
 
 /** What all runs on one set of sequences share: layers with their transposes, factors, what enters the first trained layer. */
 export interface Preparation extends AsyncDisposable {
-  readonly engine: Engine;
+  readonly lab: Lab<QloraEvent>;
+  readonly progress: TrainingProgress;
   readonly context: TrainContext;
-  readonly workspace: Workspace;
+  /** Those to train on, then those to validate by. */
   readonly sequences: readonly TrainSequence[];
   /** Missing where all layers are trained. */
   readonly cache: ActivationCache | undefined;
 }
 
-/** @param onBatch told the tokens of each batch that went through the layers below the first trained one */
 export async function prepareTraining(
-  engine: Engine,
-  model: Model,
-  sequences: readonly TrainSequence[],
+  { model, emit, signal }: RunContext<QloraEvent>,
+  problem: QloraProblem,
   settings: QloraSettings,
-  onBatch: (tokens: number) => void,
-  signal?: AbortSignal,
 ): Promise<Preparation> {
   const { layers, vocabulary } = model.hyper;
-  const { firstLayer } = settings;
+  const { firstLayer, recompute } = settings;
+  const sequences = [...problem.train, ...problem.validation];
+  const opening = sharedOpening(sequences);
   const longest = sequences.reduce((most, { tokens }) => Math.max(most, tokens.length), 0);
-  const owned: Disposable[] = [];
-  const own = <T extends Disposable>(item: T) => {
+  const owned: (Disposable | AsyncDisposable)[] = [];
+  const own = <T extends Disposable | AsyncDisposable>(item: T) => {
     owned.push(item);
     return item;
   };
-  let cache: ActivationCache | undefined;
   const dispose = async () => {
-    for (const item of owned.reverse()) item[Symbol.dispose]();
-    await cache?.[Symbol.asyncDispose]();
+    for (const item of owned.splice(0).reverse()) {
+      if (Symbol.asyncDispose in item) await item[Symbol.asyncDispose]();
+      else item[Symbol.dispose]();
+    }
   };
   try {
-    const workspace = own(
-      engine.workspace(trainNodes(layers - firstLayer, Math.max(longest, settings.microTokens), vocabulary)),
-    );
-    const opening = sharedOpening(sequences);
-    if (firstLayer > 0) {
-      cache = await enteringActivations(model, workspace, sequences, { firstLayer, opening }, onBatch, signal);
-    }
-    const trainable: TrainableLayer[] = [];
-    for (let l = firstLayer; l < layers; l++) {
-      throwIfStopped(signal);
-      trainable.push(own(await TrainableLayer.load(model, workspace, l, settings.transposedType, signal)));
-    }
-    const head = own(await model.head());
-    const labels = own(await LabelGradient.create(model, workspace, head, signal));
-    const modules = trainable.flatMap(({ index }) =>
-      settings.modules.map((module) => {
-        const [inputs, outputs] = linearShape(model.hyper, module);
-        return { layer: index, module, inputs, outputs, rank: Math.min(settings.rank, inputs, outputs) };
-      }),
-    );
-    const parameters = own(LoraParameters.create(engine, modules));
-    const { recompute } = settings;
-    const context: TrainContext = { model, workspace, layers: trainable, parameters, labels, recompute, opening };
-    return { engine, context, workspace, sequences, cache, [Symbol.asyncDispose]: dispose };
+    const nodes = trainNodes(layers - firstLayer, Math.max(longest, settings.microTokens), vocabulary);
+    const lab = { model, workspace: own(model.engine.workspace(nodes)), emit, signal };
+    const progress = new TrainingProgress(lab, problem, settings);
+    const below = { firstLayer, opening };
+    const advance = (tokens: number) => progress.advance(tokens);
+    const cache = firstLayer > 0 ? own(await enteringActivations(lab, sequences, below, advance)) : undefined;
+    const { layers: trained, labels } = own(await loadTrainable(lab, firstLayer, settings.transposedType));
+    const parameters = own(LoraParameters.create(model.engine, adaptedModules(model, trained, settings)));
+    const context: TrainContext = { ...lab, layers: trained, parameters, labels, recompute, opening };
+    return { lab, progress, context, sequences, cache, [Symbol.asyncDispose]: dispose };
   } catch (error) {
     await dispose();
     throw error;

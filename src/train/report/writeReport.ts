@@ -1,43 +1,42 @@
 import { writeFileAtomic } from '../../base/io.js';
 import { defaults } from '../../base/options.js';
 import { version } from '../../base/process.js';
-import type { Conversation } from '../../examples/example.js';
 import { ChatSession, samplingOptions } from '../../llama/ChatSession.js';
-import type { Model } from '../../model/model.js';
-import type { TuneEvent, TuneResult } from '../events.js';
-import type { Identity } from '../fitModel.js';
-import type { RunFolder } from '../runFolder.js';
+import type { TuneResult } from '../events.js';
+import type { OpenedRun } from '../lab.js';
+import type { Identity } from '../runFolder.js';
 import { type ReportSample, renderReport, type StepMetric } from './report.js';
 
 /** Tokens of an answer in the report. */
 const answerTokens = 96;
 
+/** What a run came to. */
+interface TunedRun {
+  result: TuneResult;
+  identity: Identity;
+  /** File of the adapter. */
+  adapterPath: string;
+  /** Lines of the run folder's metrics. */
+  metrics: readonly Record<string, unknown>[];
+}
+
 /** Answers a few examples without and with the adapter, and writes the page. */
 export async function writeReport(
+  { model, data, emit, signal }: OpenedRun,
   path: string,
-  run: {
-    result: TuneResult;
-    identity: Identity;
-    model: Model;
-    samples: readonly Conversation[];
-    folder: RunFolder;
-    adapterPath: string;
-  },
-  emit: (event: TuneEvent) => void,
-  signal: AbortSignal,
+  { result, identity, adapterPath, metrics }: TunedRun,
 ): Promise<void> {
-  const { result, identity, model, folder } = run;
   emit({ type: 'stage', stage: 'answers', message: 'answering for the report' });
   const samples: ReportSample[] = [];
   {
     using session = await ChatSession.open({
       modelPath: model.gguf.path,
-      adapterPath: run.adapterPath,
+      adapterPath,
       contextLength: 2048,
       threads: identity.threads,
     });
     const sampling = { ...defaults(samplingOptions), temperature: 0, maxTokens: answerTokens };
-    for (const [done, { messages }] of run.samples.entries()) {
+    for (const [done, { messages }] of data.samples.entries()) {
       const last = messages.at(-1)!;
       const asked = last.role === 'assistant' ? messages.slice(0, -1) : messages;
       const answer = async (adapted: boolean) => {
@@ -50,7 +49,7 @@ export async function writeReport(
         after: await answer(true),
         expected: last.role === 'assistant' ? last.content : undefined,
       });
-      emit({ type: 'progress', stage: 'answers', done: done + 1, total: run.samples.length });
+      emit({ type: 'progress', stage: 'answers', done: done + 1, total: data.samples.length });
     }
   }
   const recipe = Object.fromEntries(
@@ -71,7 +70,7 @@ export async function writeReport(
     peakRssBytes: result.peakRssBytes,
     energyJoules: result.energyJoules,
     quote: result.quote?.quoted,
-    metrics: metricsOf(await folder.metrics()),
+    metrics: metricsOf(metrics),
     samples,
   });
   await writeFileAtomic(path, html);

@@ -10,11 +10,12 @@ import { LabelGradient } from '../../model/labelGradient.js';
 import { eachLayer, Model } from '../../model/model.js';
 import { scratchFolder } from '../../testing/scratch.js';
 import { type TinyModelOptions, writeTinyModel } from '../../testing/tinyModel.js';
-import type { RidgeSettings } from './correctLayer.js';
 import { groupExamples, type Part, type RidgeExample } from './examples.js';
 import { fitRidge } from './fitRidge.js';
+import type { RidgeSettings } from './solver.js';
 import { Student } from './student.js';
 import { rowsNll, walkedNll } from './validation.js';
+import { openRidgeLab, type RidgeEvent } from './walk.js';
 
 const engine = new Engine({ threads: 2, kernels: 'reference' });
 const workspace = engine.workspace(16384);
@@ -48,6 +49,8 @@ function examples(
 
 const settings: RidgeSettings = { rank: 64, lambdas: [1e-4], firstLayer: 1, sweeps: 0, firstSweepLayer: 1 };
 
+const context = (model: Model) => ({ model, emit: () => {} });
+
 describe('ridge', () => {
   const scored = (set: readonly RidgeExample[]) =>
     set.map(({ student }) => ({ tokens: student.tokens, targets: student.positions.map((p) => p + 1) }));
@@ -57,10 +60,11 @@ describe('ridge', () => {
       await using model = await Model.open(engine, path);
       const set = examples(5, 'validation', 12, -1, tokens(shared));
       assert.equal(groupExamples(set).opening, shared);
-      await using student = await Student.create(model, workspace, set, groupExamples(set), () => {});
+      using lab = openRidgeLab(context(model));
+      await using student = await Student.create(lab, set);
       await eachLayer(model, 0, (layer) => student.advance(layer));
       using head = await model.head();
-      const found = await walkedNll(model, workspace, head, student.walker, set, 'validation');
+      const found = await walkedNll(lab, head, student.walker, set, 'validation');
       const { base } = await measureNll(path, undefined, scored(set), { threads: 2 });
       // Keys and values that sequences share stay f32, where libllama has f16.
       assert.ok(Math.abs(found - base) < (shared ? 1e-4 : 1e-5) * base, `${found}, libllama ${base}`);
@@ -82,7 +86,8 @@ describe('ridge', () => {
       const rows = new Float32Array(n * d).map(() => 2 * random.normal());
       const targets = tokens(n);
       const { gradient, nll } = await labels.at(rows, targets);
-      const expected = await rowsNll(model, workspace, head, rows, targets);
+      const lab = { ...context(model), workspace };
+      const expected = await rowsNll(lab, head, rows, targets);
       nll.forEach((value, i) => {
         assert.ok(Math.abs(value - expected[i]!) < 1e-5);
       });
@@ -91,8 +96,7 @@ describe('ridge', () => {
         const epsilon = 1e-2;
         const at = (sign: number) =>
           rowsNll(
-            model,
-            workspace,
+            lab,
             head,
             rows.map((x, i) => x + sign * epsilon * direction[i]!),
             targets,
@@ -116,7 +120,7 @@ describe('ridge', () => {
     const path = await tiny({ layers: 3 });
     await using model = await Model.open(engine, path);
     const set = [...examples(20, 'train'), ...examples(5, 'validation')];
-    const { modules, nll } = await fitRidge(engine, model, { examples: set, prefixes: [] }, settings, () => {});
+    const { modules, nll } = await fitRidge(context(model), { examples: set, prefixes: [] }, settings);
     for (const { factors } of modules) assert.equal(factors.rank, 0);
     assert.ok(Math.abs(nll.teacher.validation - nll.student.validation) < 1e-5);
   });
@@ -135,13 +139,8 @@ describe('ridge', () => {
     };
     const skill: ModuleFactors[] = [{ layer: 1, module: 'ffn_down', factors }];
     const set = [...examples(60, 'train'), ...examples(10, 'validation')];
-    const fit = await fitRidge(
-      engine,
-      model,
-      { examples: set, prefixes: [], skill },
-      { ...settings, rank, lambdas: [1e-5] },
-      () => {},
-    );
+    const problem = { examples: set, prefixes: [], skill };
+    const fit = await fitRidge(context(model), problem, { ...settings, rank, lambdas: [1e-5] });
     const found = fit.modules.find(({ module }) => module === 'ffn_down')!.factors;
     assert.equal(found.rank, rank);
     const product = (f: typeof factors) => {
@@ -175,16 +174,12 @@ describe('ridge', () => {
     const sweeps: number[] = [];
     const fitted: { error?: number }[] = [];
     const problem = { examples: set, prefixes };
-    const fit = await fitRidge(
-      engine,
-      model,
-      problem,
-      { rank: 16, lambdas: [0.3, 1], firstLayer: 2, sweeps: 2, firstSweepLayer: 3 },
-      (event) => {
-        if (event.type === 'sweep') sweeps.push(event.nll.train!);
-        if (event.type === 'fitted') fitted.push(event);
-      },
-    );
+    const emit = (event: RidgeEvent) => {
+      if (event.type === 'sweep') sweeps.push(event.nll.train!);
+      if (event.type === 'fitted') fitted.push(event);
+    };
+    const wanted = { rank: 16, lambdas: [0.3, 1], firstLayer: 2, sweeps: 2, firstSweepLayer: 3 };
+    const fit = await fitRidge({ model, emit }, problem, wanted);
     assert.equal(fitted.length, 4);
     for (const { error } of fitted) assert.ok(error! <= 1);
     // A teacher whose context is noise is not the better predictor; following the labels is, on what they were fitted to.
@@ -205,7 +200,7 @@ describe('ridge', () => {
       const set = [...examples(60, 'train', 12, 0, opening), ...validation];
       const problem = { examples: set, prefixes: [tokens(30)] };
       const wanted = { rank: 8, lambdas: [0.3], firstLayer: 1, sweeps: 2, firstSweepLayer: 2 };
-      const { modules, nll } = await fitRidge(engine, model, problem, wanted, () => {});
+      const { modules, nll } = await fitRidge(context(model), problem, wanted);
       const adapter = `${folder}/${files++}.gguf`;
       await writeAdapter(adapter, {
         base: {
@@ -233,7 +228,7 @@ describe('ridge', () => {
     await using model = await Model.open(engine, path);
     const set = [...examples(20, 'train', 12, 0), ...examples(5, 'validation', 12, 0)];
     const problem = { examples: set, prefixes: [tokens(25)] };
-    const run = () => fitRidge(engine, model, problem, { ...settings, rank: 8, sweeps: 1 }, () => {});
+    const run = () => fitRidge(context(model), problem, { ...settings, rank: 8, sweeps: 1 });
     const [first, second] = [await run(), await run()];
     assert.deepEqual(first, second);
   });
@@ -243,14 +238,8 @@ describe('ridge', () => {
     await using model = await Model.open(engine, path);
     const controller = new AbortController();
     const set = examples(20, 'train', 12, 0);
-    const stopped = fitRidge(
-      engine,
-      model,
-      { examples: set, prefixes: [tokens(25)] },
-      settings,
-      () => controller.abort(),
-      controller.signal,
-    );
+    const context = { model, emit: () => controller.abort(), signal: controller.signal };
+    const stopped = fitRidge(context, { examples: set, prefixes: [tokens(25)] }, settings);
     await assert.rejects(stopped, { name: 'StoppedError' });
   });
 });

@@ -1,21 +1,21 @@
-import type { Engine } from '../../engine/engine.js';
 import type { Graph, Workspace } from '../../engine/graph.js';
 import type { Tensor } from '../../engine/tensor.js';
 import type { Layer } from '../../model/block.js';
 import { type Factors, type ModuleFactors, PlacedLora } from '../../model/factors.js';
 import { linearShape } from '../../model/hyperparameters.js';
 import { LabelGradient } from '../../model/labelGradient.js';
-import { eachLayer, type Model } from '../../model/model.js';
+import { eachLayer } from '../../model/model.js';
 import { HiddenStates } from '../../model/walker.js';
-import { figure } from '../progress.js';
-import { correctLayer, type RidgeEvent, type RidgeSettings } from './correctLayer.js';
-import type { LearntPart, RidgeExample } from './examples.js';
+import { figure } from '../lab.js';
+import type { LearntPart } from './examples.js';
 import { Gram, meanDiagonal } from './gram.js';
 import { multiplyWith, reducedRankRidge, topEigenvectors } from './reducedRank.js';
 import { Sensitivity } from './sensitivity.js';
+import type { RidgeSettings } from './solver.js';
 import type { Student } from './student.js';
 import { labelFit, outputWeights, streamMetric, unweighted, weighted } from './target.js';
 import { predictingRows, rowsNll } from './validation.js';
+import { correctLayer, type RidgeLab } from './walk.js';
 
 /** Weight of directions that the data hardly uses, relative to the mean diagonal of XᵀX. */
 const floor = 0.01;
@@ -24,17 +24,14 @@ const floor = 0.01;
  * The sum of two corrections as one of at most `rank` components: the best approximation on inputs with the given XᵀX. With
  * A = [A₁; A₂], B = [B₁, B₂] and the metric K = A·XᵀX·Aᵀ, its outputs' Gram matrix is B·K·Bᵀ, whose leading eigenvectors V give
  * B' = V, A' = Vᵀ·B·A (the same truncation as in `reducedRankRidge`).
- * @param scale factor of the second correction
+ * @param gram statistics whose XᵀX it is
+ * @param options.scale factor of the second correction
  */
 export async function combine(
   workspace: Workspace,
-  xx: Tensor,
-  meanDiagonal: number,
-  first: Factors,
-  second: Factors,
-  scale: number,
-  rank: number,
-  signal?: AbortSignal,
+  gram: Gram,
+  [first, second]: readonly [Factors, Factors],
+  { scale, rank, signal }: { scale: number; rank: number; signal?: AbortSignal },
 ): Promise<Factors> {
   const { inputs: n, outputs: m } = first;
   const r = first.rank + second.rank;
@@ -48,13 +45,14 @@ export async function combine(
   }
   if (r <= rank) return { inputs: n, outputs: m, rank: r, a, b };
 
+  const mean = meanDiagonal(gram);
   using buffer = workspace.engine.buffer(1);
   const outer = buffer.tensor('f32', [m, m]);
   buffer.allocate();
   const g = workspace.begin();
   const at = g.input('f32', [n, r], a);
   const bt = g.input('f32', [r, m], b);
-  const metric = g.mulMat(at, g.add(g.mulMat(xx, at), g.scale(at, floor * meanDiagonal))); // [r, r]
+  const metric = g.mulMat(at, g.add(g.mulMat(gram.xx, at), g.scale(at, floor * mean))); // [r, r]
   g.run(g.copy(g.mulMat(bt, g.mulMat(metric, bt)), outer));
   await g.compute(signal);
   const { vectors } = await topEigenvectors(multiplyWith(workspace, outer, signal), m, rank);
@@ -97,31 +95,22 @@ export class LabelSweeps {
   private metric: Float32Array | undefined;
 
   constructor(
-    private readonly engine: Engine,
-    private readonly model: Model,
-    private readonly workspace: Workspace,
+    private readonly lab: RidgeLab,
     private readonly student: Student,
-    private readonly examples: readonly RidgeExample[],
     private readonly settings: RidgeSettings,
-    private readonly emit: (event: RidgeEvent) => void,
-    private readonly onBatch: (tokens: number) => void,
-    private readonly signal: AbortSignal | undefined,
   ) {
-    this.sample = sampleBatches(
-      student,
-      examples,
-      Math.min(sensitivityRows.each * model.hyper.embedding, sensitivityRows.most),
-    );
+    const { each, most } = sensitivityRows;
+    this.sample = sampleBatches(student, Math.min(each * lab.model.hyper.embedding, most));
   }
 
   private get upperLayers(): number {
-    return this.model.hyper.layers - this.settings.firstSweepLayer;
+    return this.lab.model.hyper.layers - this.settings.firstSweepLayer;
   }
 
   /** Tokens times layers that `run` will walk, at most. */
   get work(): number {
     if (this.settings.sweeps === 0) return 0;
-    const { layers } = this.model.hyper;
+    const { layers } = this.lab.model.hyper;
     const { batches } = this.student.walker;
     const tokens = this.sample.reduce((sum, i) => sum + batches[i]!.tokens, 0);
     return (
@@ -130,13 +119,19 @@ export class LabelSweeps {
     );
   }
 
+  /** To be called before the student enters a layer on its way through the model: from the first swept one on it will go again. */
+  async enter(layer: Layer): Promise<void> {
+    if (layer.index === this.settings.firstSweepLayer && this.settings.sweeps > 0) await this.student.save();
+  }
+
   private tell(sweep: number, { train, validation }: Record<LearntPart, number>): void {
-    this.emit({ type: 'sweep', sweep, nll: { train: figure(train), validation: figure(validation) } });
+    this.lab.emit({ type: 'sweep', sweep, nll: { train: figure(train), validation: figure(validation) } });
   }
 
   /** Sweeps from the given corrections on; the student has walked through all layers with them. */
   async run(modules: ModuleFactors[]): Promise<Snapshot> {
-    const { model, workspace, settings, signal } = this;
+    const { settings } = this;
+    const { model } = this.lab;
     const sizes = this.student.walker.batches.map(({ rows }) => rows.length * model.hyper.embedding);
     await using gradient = await HiddenStates.create(sizes);
     this.metric = await streamMetric(model);
@@ -147,16 +142,8 @@ export class LabelSweeps {
     this.tell(0, nll);
     if (settings.sweeps === 0) return best;
 
-    using sensitivity = await Sensitivity.measure(
-      this.engine,
-      model,
-      workspace,
-      await this.student.savedSample(this.sample),
-      settings.firstSweepLayer,
-      this.onBatch,
-      signal,
-      this.metric,
-    );
+    const sample = await this.student.savedSample(this.sample);
+    using sensitivity = await Sensitivity.measure(this.lab, sample, settings.firstSweepLayer, this.metric);
     const step = (kappa * first.size ** 2) / (2 * this.upperLayers);
     for (let sweep = 1; sweep <= settings.sweeps; sweep++) {
       await this.student.restore();
@@ -182,25 +169,21 @@ export class LabelSweeps {
     sensitivity: Sensitivity,
     step: number,
   ): Promise<ModuleFactors[]> {
-    const { embedding } = this.model.hyper;
-    return await correctLayer(this.engine, this.student, layer, async (module, collect) => {
-      const [inputs] = linearShape(this.model.hyper, module);
-      using gram = new Gram(this.workspace, inputs, embedding, this.signal);
+    const { model, workspace, signal } = this.lab;
+    const { embedding } = model.hyper;
+    return await correctLayer(this.student, layer, async (_, module, collect) => {
+      const [inputs] = linearShape(model.hyper, module);
+      using gram = new Gram(workspace, inputs, embedding, signal);
       const old = before.find((entry) => entry.module === module);
       const weights = outputWeights(layer, module, this.metric);
-      using worn = new PlacedLora(this.engine, old ? [old] : []);
+      using worn = new PlacedLora(model.engine, old ? [old] : []);
       const norm = weights && { weights, worn: worn.lora };
       const carryBack = (g: Graph, atEnd: Tensor) => sensitivity.carryBack(g, layer.index, atEnd);
       await collect(labelFit(gradient, embedding, carryBack, gram, norm));
       const { rank } = this.settings;
-      const { factors } = await reducedRankRidge(this.engine, this.workspace, gram, {
-        lambda,
-        rank,
-        signal: this.signal,
-      });
+      const { factors } = await reducedRankRidge(workspace, gram, { lambda, rank, signal });
       const first = old ? weighted(old.factors, weights) : none(inputs, embedding);
-      const mean = meanDiagonal(gram);
-      const sum = await combine(this.workspace, gram.xx, mean, first, factors, step, rank, this.signal);
+      const sum = await combine(workspace, gram, [first, factors], { scale: step, rank, signal });
       return unweighted(sum, weights);
     });
   }
@@ -210,21 +193,23 @@ export class LabelSweeps {
     gradient: HiddenStates | undefined,
   ): Promise<{ nll: Record<LearntPart, number>; size: number }> {
     // The head and its transpose are large, and are needed between sweeps only.
-    using head = await this.model.head();
-    using labels = gradient && (await LabelGradient.create(this.model, this.workspace, head, this.signal));
+    const { model, workspace, signal } = this.lab;
+    const { examples } = this.student;
+    using head = await model.head();
+    using labels = gradient && (await LabelGradient.create(model, workspace, head, signal));
     const sums: Record<LearntPart, [number, number]> = { train: [0, 0], validation: [0, 0] };
-    const d = this.model.hyper.embedding;
+    const d = model.hyper.embedding;
     let norms = 0;
     for (const { index, batch } of this.student.walker.batches) {
-      const { rows, targets } = await predictingRows(this.model, this.student.walker, index, this.examples);
-      const part = this.examples[batch.members[0]!]!.part as LearntPart;
+      const { rows, targets } = await predictingRows(this.lab, this.student.walker, index, examples);
+      const part = examples[batch.members[0]!]!.part as LearntPart;
       let losses: Float32Array;
       if (part === 'train' && labels) {
-        const at = await labels.at(rows, targets, this.signal);
+        const at = await labels.at(rows, targets, signal);
         await gradient!.write(index, this.metric ? at.gradient.map((x, i) => x / this.metric![i % d]!) : at.gradient);
         losses = at.nll;
       } else {
-        losses = await rowsNll(this.model, this.workspace, head, rows, targets, this.signal);
+        losses = await rowsNll(this.lab, head, rows, targets);
       }
       for (const value of losses) sums[part][0] += value;
       sums[part][1] += targets.length;
@@ -250,8 +235,8 @@ const none = (inputs: number, outputs: number): Factors => ({
 });
 
 /** Training batches, spread over all lengths, that together have as many rows, or all. */
-function sampleBatches(student: Student, examples: readonly RidgeExample[], rows: number): number[] {
-  const train = student.walker.batches.filter(({ batch }) => examples[batch.members[0]!]!.part === 'train');
+function sampleBatches({ walker, examples }: Student, rows: number): number[] {
+  const train = walker.batches.filter(({ batch }) => examples[batch.members[0]!]!.part === 'train');
   const total = train.reduce((sum, batch) => sum + batch.rows.length, 0);
   const every = Math.max(1, Math.floor(total / rows));
   return train.filter((_, i) => i % every === 0).map(({ index }) => index);

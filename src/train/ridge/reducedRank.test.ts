@@ -3,7 +3,7 @@ import { after, describe, it } from 'node:test';
 import { Random } from '../../base/random.js';
 import { Engine } from '../../engine/engine.js';
 import { Cholesky } from './cholesky.js';
-import { Gram, meanDiagonal } from './gram.js';
+import { Gram } from './gram.js';
 import { combine } from './labelSweeps.js';
 import { jacobi, reducedRankRidge, truncate } from './reducedRank.js';
 import { ValidationRows } from './validation.js';
@@ -183,9 +183,9 @@ describe('combine', () => {
     });
     const [first, second] = [random3(4), random3(5)];
     const sum = dense(first).map((row, i) => row.map((v, j) => v + 0.5 * dense(second)[i]![j]!));
-    const whole = await combine(workspace, gram.xx, meanDiagonal(gram), first, second, 0.5, 9);
+    const whole = await combine(workspace, gram, [first, second], { scale: 0.5, rank: 9 });
     assert.ok(norm2(subtract(dense(whole), sum)) < 1e-8 * norm2(sum), 'nothing is lost where the rank suffices');
-    const short = await combine(workspace, gram.xx, meanDiagonal(gram), first, second, 0.5, 3);
+    const short = await combine(workspace, gram, [first, second], { scale: 0.5, rank: 3 });
     assert.equal(short.rank, 3);
     // The smallest possible error on the data: the eigenvalues of (XW)ᵀXW that are left out.
     const outputs = multiply(x, sum);
@@ -214,7 +214,7 @@ describe('reducedRankRidge', () => {
 
   it('at full rank is dense ridge regression', async () => {
     const gram = await gramOf(x, y);
-    const { factors } = await reducedRankRidge(engine, workspace, gram, { lambda, rank: m });
+    const { factors } = await reducedRankRidge(workspace, gram, { lambda, rank: m });
     const error = norm2(subtract(dense(factors), full)) / norm2(full);
     assert.ok(error < 1e-6, `relative squared difference ${error}`);
     gram[Symbol.dispose]();
@@ -223,7 +223,7 @@ describe('reducedRankRidge', () => {
   it('at rank r reaches the optimum given by a dense SVD in the metric of C', async () => {
     const gram = await gramOf(x, y);
     const r = 4;
-    const { factors, gains, explained } = await reducedRankRidge(engine, workspace, gram, { lambda, rank: r });
+    const { factors, gains, explained } = await reducedRankRidge(workspace, gram, { lambda, rank: r });
     // Dense reference: eigenvectors of Wᵀ·C·W, computed in f64 by another route.
     const metric = multiply(transpose(full), multiply(ridged, full));
     const { values, vectors } = jacobi(Float64Array.from(metric.flatMap((row) => [...row])), m);
@@ -262,7 +262,7 @@ describe('reducedRankRidge', () => {
       validation.computed();
     }
     assert.equal(validation.rows, 60);
-    const { factors, validationCurve } = await reducedRankRidge(engine, workspace, gram, {
+    const { factors, validationCurve } = await reducedRankRidge(workspace, gram, {
       lambda,
       rank: 10,
       validation,
@@ -278,7 +278,7 @@ describe('reducedRankRidge', () => {
   it('handles fewer rows than inputs and a rank beyond the outputs', async () => {
     const few = x.slice(0, 20);
     const gram = await gramOf(few, y.slice(0, 20));
-    const { factors } = await reducedRankRidge(engine, workspace, gram, { lambda, rank: 64 });
+    const { factors } = await reducedRankRidge(workspace, gram, { lambda, rank: 64 });
     assert.equal(factors.rank, m);
     assert.ok(factors.a.every(Number.isFinite) && factors.b.every(Number.isFinite));
     gram[Symbol.dispose]();

@@ -1,5 +1,4 @@
 import { Random } from '../../base/random.js';
-import type { Engine } from '../../engine/engine.js';
 import type { Graph, Workspace } from '../../engine/graph.js';
 import type { Tensor } from '../../engine/tensor.js';
 import type { Factors } from '../../model/factors.js';
@@ -162,7 +161,6 @@ interface RidgeSolution {
  * @param validation other rows, to judge by
  */
 export async function reducedRankRidge(
-  engine: Engine,
   workspace: Workspace,
   train: Gram,
   options: { lambda: number; rank: number; validation?: ValidationRows; signal?: AbortSignal },
@@ -174,7 +172,7 @@ export async function reducedRankRidge(
   const penalty = lambda * meanDiagonal(train);
   using cholesky = await Cholesky.factor(workspace, train.xx, penalty, signal);
   // ZᵀZ = XYᵀ·C⁻¹·XY is only multiplied with, some columns at a time: Z itself would be as much work as all else together.
-  using buffer = engine.buffer(2);
+  using buffer = workspace.engine.buffer(2);
   const yx = buffer.tensor('f32', [m, n]); // n rows of m
   const u = buffer.tensor('f32', [n, Math.min(m, rank + oversampling)]);
   buffer.allocate();

@@ -9,6 +9,7 @@ import { Walker } from '../../model/walker.js';
 import { scratchFolder } from '../../testing/scratch.js';
 import { writeTinyModel } from '../../testing/tinyModel.js';
 import { Sensitivity } from './sensitivity.js';
+import { openRidgeLab } from './walk.js';
 
 const engine = new Engine({ threads: 1, kernels: 'reference' });
 const workspace = engine.workspace(16384);
@@ -51,16 +52,8 @@ describe('sensitivity', () => {
       const [first, last] = [1, 3];
       const sample = await Walker.create(model, workspace, sequences(2000));
       await walk(model, sample, 0, first - 1);
-      using sensitivity = await Sensitivity.measure(
-        engine,
-        model,
-        workspace,
-        sample,
-        first,
-        () => {},
-        undefined,
-        metric,
-      );
+      using lab = openRidgeLab({ model, emit() {} });
+      using sensitivity = await Sensitivity.measure(lab, sample, first, metric);
       // J_lᵀ of each unit vector: row o says what each dimension of this layer does to dimension o of the last.
       const unit = new Float32Array(d * d);
       for (let k = 0; k < d; k++) unit[k * d + k] = 1;

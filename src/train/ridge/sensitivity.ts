@@ -1,15 +1,15 @@
 import { throwIfStopped } from '../../base/errors.js';
 import { Random } from '../../base/random.js';
-import type { Engine } from '../../engine/engine.js';
-import type { Graph, Workspace } from '../../engine/graph.js';
+import type { Graph } from '../../engine/graph.js';
 import { forPlacing, type Linear, placeComputed } from '../../engine/placement.js';
 import type { Tensor } from '../../engine/tensor.js';
 import { sharedBlock, streamInputs } from '../../model/batch.js';
 import type { Layer } from '../../model/block.js';
-import { eachLayer, type Model } from '../../model/model.js';
+import { eachLayer } from '../../model/model.js';
 import { HiddenStates, type Walker } from '../../model/walker.js';
 import { Cholesky } from './cholesky.js';
 import { Gram, meanDiagonal } from './gram.js';
+import type { RidgeLab } from './walk.js';
 
 /** Size of the perturbation relative to the residual stream: small enough to be linear, far above rounding. */
 const relativeSize = 0.05;
@@ -49,32 +49,20 @@ export class Sensitivity implements Disposable {
    *   perturbed and looked at
    * @param metric of `streamMetric`: J is then that of the measured stream, and so is the noise
    */
-  static async measure(
-    engine: Engine,
-    model: Model,
-    workspace: Workspace,
-    sample: Walker,
-    firstLayer: number,
-    onStep: (tokens: number) => void,
-    signal?: AbortSignal,
-    metric?: Float32Array,
-  ): Promise<Sensitivity> {
+  static async measure(lab: RidgeLab, sample: Walker, firstLayer: number, metric?: Float32Array): Promise<Sensitivity> {
     await using walker = sample;
     await using states = await HiddenStates.create(walker.hidden.sizes);
-    const { layers, embedding } = model.hyper;
+    const { layers } = lab.model.hyper;
     const deviations = new Map<number, Linear>();
     let perturbed: Perturbed | undefined;
     try {
-      await eachLayer(model, firstLayer, async (layer) => {
-        const walk = (store: HiddenStates) => advance(model, workspace, layer, walker, store, onStep, signal);
-        await walk(walker.hidden);
+      await eachLayer(lab.model, firstLayer, async (layer) => {
+        await advance(lab, layer, walker, walker.hidden);
         if (perturbed) {
-          await walk(states);
-          const deviation = await regress(engine, workspace, walker, embedding, perturbed, metric, signal);
-          deviations.set(perturbed.layer, deviation);
+          await advance(lab, layer, walker, states);
+          deviations.set(perturbed.layer, await regress(lab, walker, perturbed, metric));
         }
-        perturbed =
-          layer.index < layers - 1 ? await perturb(walker, embedding, layer.index, states, metric) : undefined;
+        perturbed = layer.index < layers - 1 ? await perturb(lab, walker, layer.index, states, metric) : undefined;
       });
       return new Sensitivity(layers, deviations);
     } catch (error) {
@@ -97,15 +85,8 @@ interface Perturbed {
 }
 
 /** Walks all batches of a store through one layer. */
-async function advance(
-  model: Model,
-  workspace: Workspace,
-  layer: Layer,
-  walker: Walker,
-  store: HiddenStates,
-  onStep: (tokens: number) => void,
-  signal?: AbortSignal,
-): Promise<void> {
+async function advance(lab: RidgeLab, layer: Layer, walker: Walker, store: HiddenStates): Promise<void> {
+  const { model, workspace, progress, signal } = lab;
   for (const { index, batch, tokens } of walker.batches) {
     throwIfStopped(signal);
     const { g, x } = await walker.begin(workspace, index, store);
@@ -113,7 +94,7 @@ async function advance(
     const out = g.output(sharedBlock(g, model.hyper, layer, x, inputs));
     await g.compute(signal);
     await store.write(index, out.read(new Float32Array(out.elements)));
-    onStep(tokens);
+    progress.add(tokens);
   }
 }
 
@@ -124,12 +105,13 @@ function noiseAfter(layer: number): Random {
 
 /** Writes the walker's states with noise added to `states`. */
 async function perturb(
+  { model }: RidgeLab,
   walker: Walker,
-  d: number,
   layer: number,
   states: HiddenStates,
   metric?: Float32Array,
 ): Promise<Perturbed> {
+  const d = model.hyper.embedding;
   const measure = (k: number) => metric?.[k] ?? 1;
   const random = noiseAfter(layer);
   const perturbed: Perturbed = { layer, scales: [], states };
@@ -150,14 +132,13 @@ async function perturb(
 
 /** Dᵀ of one layer, from the states one layer further on with and without its noise. */
 async function regress(
-  engine: Engine,
-  workspace: Workspace,
+  { model, workspace, signal }: RidgeLab,
   walker: Walker,
-  d: number,
   perturbed: Perturbed,
   metric: Float32Array | undefined,
-  signal?: AbortSignal,
 ): Promise<Linear> {
+  const { engine } = model;
+  const d = model.hyper.embedding;
   using gram = new Gram(workspace, d, d, signal);
   const random = noiseAfter(perturbed.layer);
   for (const { index, rows } of walker.batches) {

@@ -1,5 +1,5 @@
 import { UnsupportedError } from '../../base/errors.js';
-import type { Graph, Workspace } from '../../engine/graph.js';
+import type { Graph } from '../../engine/graph.js';
 import type { Tensor } from '../../engine/tensor.js';
 import { postNormOf } from '../../families/family.js';
 import { type Batch, type StreamInputs, sharedAttention, sharedBlock, streamInputs } from '../../model/batch.js';
@@ -12,11 +12,10 @@ import {
   project,
   written,
 } from '../../model/block.js';
-import type { Model } from '../../model/model.js';
 import { HiddenStates, type WalkedSequence, Walker } from '../../model/walker.js';
-import type { CorrectedLinear } from './correctLayer.js';
-import type { Groups, RidgeExample } from './examples.js';
+import { groupExamples, type RidgeExample } from './examples.js';
 import { type Fit, type RowSink, throughNorm } from './target.js';
+import type { CorrectedLinear, RidgeLab } from './walk.js';
 
 /** Rows of a batch for a fit: `stream` is the residual stream that the linear adds to. */
 interface Taken {
@@ -24,8 +23,8 @@ interface Taken {
   sink: RowSink;
   stream: Tensor;
   inputs: Tensor;
+  /** Of the batch. */
   index: number;
-  count: number;
 }
 
 /**
@@ -40,24 +39,16 @@ export class Student implements AsyncDisposable {
   private saved: HiddenStates | undefined;
 
   private constructor(
-    private readonly model: Model,
-    private readonly workspace: Workspace,
-    private readonly examples: readonly RidgeExample[],
+    readonly lab: RidgeLab,
+    readonly examples: readonly RidgeExample[],
     readonly walker: Walker,
     /** Inputs of attn_output, [heads·headDim, N] of each batch. */
     private readonly context: HiddenStates,
-    private readonly onBatch: (tokens: number) => void,
-    private readonly signal: AbortSignal | undefined,
   ) {}
 
-  static async create(
-    model: Model,
-    workspace: Workspace,
-    examples: readonly RidgeExample[],
-    { student: groups, opening }: Pick<Groups, 'student' | 'opening'>,
-    onBatch: (tokens: number) => void,
-    signal?: AbortSignal,
-  ): Promise<Student> {
+  static async create(lab: RidgeLab, examples: readonly RidgeExample[]): Promise<Student> {
+    const { model, workspace, signal } = lab;
+    const { student: groups, opening } = groupExamples(examples);
     const walker = await Walker.create(model, workspace, afterOpening(examples, opening), {
       groups,
       opening: examples[0]?.student.tokens.subarray(0, opening),
@@ -65,7 +56,7 @@ export class Student implements AsyncDisposable {
     });
     const width = model.hyper.heads * model.hyper.headDim;
     const context = await HiddenStates.create(walker.batches.map(({ tokens }) => tokens * width));
-    return new Student(model, workspace, examples, walker, context, onBatch, signal);
+    return new Student(lab, examples, walker, context);
   }
 
   /** Remembers where the walk is, for `restore`. */
@@ -85,85 +76,74 @@ export class Student implements AsyncDisposable {
     const groups = batches.map((index) => this.walker.batches[index]!.batch);
     const hidden = await HiddenStates.create(batches.map((index) => this.saved!.sizes[index]!));
     for (const [i, index] of batches.entries()) await hidden.write(i, await this.saved!.read(index));
-    return Walker.at(this.model, afterOpening(this.examples, opening), groups, opening, hidden);
+    return Walker.at(this.lab.model, afterOpening(this.examples, opening), groups, opening, hidden);
   }
 
   /** Walks through a layer that is not adapted. */
   async advance(layer: Layer): Promise<void> {
+    const { model, workspace, progress, signal } = this.lab;
     for (const { index, batch, tokens } of this.walker.batches) {
-      const { g, x } = await this.walker.begin(this.workspace, index);
-      const out = g.output(sharedBlock(g, this.model.hyper, layer, x, this.inputs(g, batch)));
-      await g.compute(this.signal);
+      const { g, x } = await this.walker.begin(workspace, index);
+      const out = g.output(sharedBlock(g, model.hyper, layer, x, this.inputs(g, batch)));
+      await g.compute(signal);
       await this.walker.hidden.write(index, out.read(await this.walker.room(index)));
-      this.onBatch(tokens);
+      progress.add(tokens);
     }
   }
 
   /** Step 1. */
   async attend(layer: Layer, fit: Fit): Promise<void> {
-    const { hyper } = this.model;
-    for (const { index, batch, tokens, rows: indices } of this.walker.batches) {
-      const { g, x, rows } = await this.walker.begin(this.workspace, index);
+    const { model, workspace, progress, signal } = this.lab;
+    const { hyper } = model;
+    for (const { index, batch, tokens } of this.walker.batches) {
+      const { g, x, rows } = await this.walker.begin(workspace, index);
       const context = g.output(sharedAttention(g, hyper, layer, x, this.inputs(g, batch)));
       const sink = fit.sinkOf(this.partOf(batch));
       if (sink && rows) {
         const contextRows = g.getRows(context, rows);
         const stream = g.getRows(x, rows);
-        await this.take(g, layer, 'attn_output', {
-          fit,
-          sink,
-          stream,
-          inputs: contextRows,
-          index,
-          count: indices.length,
-        });
+        await this.take(g, layer, 'attn_output', { fit, sink, stream, inputs: contextRows, index });
       }
-      await g.compute(this.signal);
+      await g.compute(signal);
       const room = this.context.inMemory ? await this.context.read(index) : new Float32Array(context.elements);
       await this.context.write(index, context.read(room));
       await sink?.computed();
-      this.onBatch(tokens);
+      progress.add(tokens);
     }
   }
 
   /** Step 2, with the correction of `attn_output` in `lora`. */
   async middle(layer: Layer, lora: LayerLora, fit: Fit): Promise<void> {
-    const { hyper } = this.model;
+    const { model, workspace, progress, signal } = this.lab;
+    const { hyper } = model;
     const width = hyper.heads * hyper.headDim;
-    for (const { index, batch, tokens, rows: indices } of this.walker.batches) {
-      const { g, x, rows } = await this.walker.begin(this.workspace, index);
+    for (const { index, batch, tokens } of this.walker.batches) {
+      const { g, x, rows } = await this.walker.begin(workspace, index);
       const context = g.input('f32', [width, x.ne[1]], await this.context.read(index));
       const middle = g.output(afterAttention(g, hyper, layer, x, context, lora));
       const sink = fit.sinkOf(this.partOf(batch));
       if (sink && rows) {
         const middleRows = g.getRows(middle, rows);
         const inner = feedForward(g, hyper, layer, middleRows);
-        await this.take(g, layer, 'ffn_down', {
-          fit,
-          sink,
-          stream: middleRows,
-          inputs: inner,
-          index,
-          count: indices.length,
-        });
+        await this.take(g, layer, 'ffn_down', { fit, sink, stream: middleRows, inputs: inner, index });
       }
-      await g.compute(this.signal);
+      await g.compute(signal);
       await this.walker.hidden.write(index, middle.read(await this.walker.room(index)));
       await sink?.computed();
-      this.onBatch(tokens);
+      progress.add(tokens);
     }
   }
 
   /** Step 3, with the correction of `ffn_down` in `lora`. */
   async finish(layer: Layer, lora: LayerLora): Promise<void> {
+    const { model, workspace, progress, signal } = this.lab;
+    const { hyper } = model;
     for (const { index, tokens } of this.walker.batches) {
-      const { g, x } = await this.walker.begin(this.workspace, index);
-      const out = g.output(
-        afterFeedForward(g, this.model.hyper, layer, x, feedForward(g, this.model.hyper, layer, x, lora), lora),
-      );
-      await g.compute(this.signal);
+      const { g, x } = await this.walker.begin(workspace, index);
+      const out = g.output(afterFeedForward(g, hyper, layer, x, feedForward(g, hyper, layer, x, lora), lora));
+      await g.compute(signal);
       await this.walker.hidden.write(index, out.read(await this.walker.room(index)));
-      this.onBatch(tokens);
+      progress.add(tokens);
     }
   }
 
@@ -172,16 +152,16 @@ export class Student implements AsyncDisposable {
     g: Graph,
     layer: Layer,
     module: CorrectedLinear,
-    { fit, sink, stream, inputs, index, count }: Taken,
+    { fit, sink, stream, inputs, index }: Taken,
   ): Promise<void> {
-    const { hyper } = this.model;
+    const { hyper } = this.lab.model;
     const own = () => g.add(written(g, hyper, layer, module, project(g, layer, module, inputs)), stream);
-    const wanted = await fit.wanted(g, index, count, own);
+    const wanted = await fit.wanted(g, index, inputs.rows, own);
     if (!fit.norm) {
       if (layer.norms[postNormOf(module)]) {
         throw new UnsupportedError({
-          found: `a norm stands behind blk.${layer.index}.${module}, and what is asked for are its plain inputs and targets`,
-          expected: 'a model whose linears add to the residual stream as they are',
+          found: `a norm stands behind blk.${layer.index}.${module}, and its plain inputs and targets are asked for`,
+          expected: 'a model whose linear layers add to the residual stream as they are',
           fix: 'use `loam tune --method ridge`, which carries targets back through the norm',
         });
       }
@@ -190,12 +170,13 @@ export class Student implements AsyncDisposable {
       return;
     }
     const outputs = project(g, layer, module, inputs, fit.norm.worn);
-    const { x, y } = throughNorm(g, hyper.normEpsilon, inputs, outputs, wanted, fit.norm.weights);
+    const rows = { x: inputs, z: outputs, y: wanted };
+    const { x, y } = throughNorm(g, rows, fit.norm.weights, hyper.normEpsilon);
     sink.add(g, x, y);
   }
 
   private inputs(g: Graph, batch: Batch): StreamInputs {
-    return streamInputs(g, batch, this.walker.opening, this.model.ropeFactors);
+    return streamInputs(g, batch, this.walker.opening, this.lab.model.ropeFactors);
   }
 
   private partOf(batch: Batch) {

@@ -29,11 +29,13 @@ async function carry(x: Float32Array, z: Float32Array, y: Float32Array, weights:
   const g = workspace.begin();
   const carried = throughNorm(
     g,
-    epsilon,
-    g.input('f32', [inputs, rows], x),
-    g.input('f32', [outputs, rows], z),
-    g.input('f32', [outputs, rows], y),
+    {
+      x: g.input('f32', [inputs, rows], x),
+      z: g.input('f32', [outputs, rows], z),
+      y: g.input('f32', [outputs, rows], y),
+    },
     weights,
+    epsilon,
   );
   const [cx, cy] = [g.output(carried.x), g.output(carried.y)];
   await g.compute();

@@ -3,10 +3,13 @@ import type { Tensor } from '../../engine/tensor.js';
 import { hasPostNorms, postNormOf } from '../../families/family.js';
 import type { Layer, LayerLora } from '../../model/block.js';
 import type { Factors } from '../../model/factors.js';
+import { linearShape } from '../../model/hyperparameters.js';
 import type { Model } from '../../model/model.js';
 import type { HiddenStates } from '../../model/walker.js';
 import type { LearntPart, Part } from './examples.js';
 import type { Gram } from './gram.js';
+import type { LinearToSolve } from './solver.js';
+import type { CorrectedLinear } from './walk.js';
 
 /** Takes rows of inputs and wanted outputs in a graph; `computed` follows its computation, and may end it. */
 export interface RowSink {
@@ -43,7 +46,7 @@ interface BehindNorm {
  * Follow the teacher: what its residual stream has more than the student's.
  * @param metric of `streamMetric`, what the difference is multiplied by
  */
-export function teacherFit(
+function teacherFit(
   residual: Residuals,
   embedding: number,
   sinks: Record<LearntPart, RowSink>,
@@ -57,6 +60,29 @@ export function teacherFit(
       return metric ? g.mul(lacking, g.input('f32', [embedding], metric)) : lacking;
     },
     norm,
+  };
+}
+
+/** How one linear of a layer is made to follow the teacher: what is to be solved, and how its rows come about. */
+export interface Following {
+  linear: LinearToSolve;
+  fit(sinks: Record<LearntPart, RowSink>): Fit;
+}
+
+/** @param metric of `streamMetric` */
+export function followTeacher(
+  model: Model,
+  layer: Layer,
+  module: CorrectedLinear,
+  teacher: Pick<Followed, 'middle' | 'out'>,
+  metric: Float32Array | undefined,
+): Following {
+  const residual = module === 'attn_output' ? teacher.middle : teacher.out;
+  const [inputs, outputs] = linearShape(model.hyper, module);
+  const weights = outputWeights(layer, module, metric);
+  return {
+    linear: { layer: layer.index, module, inputs, outputs, weights },
+    fit: (sinks) => teacherFit(residual, outputs, sinks, metric, weights && { weights }),
   };
 }
 
@@ -101,7 +127,7 @@ export async function streamMetric(model: Model): Promise<Float32Array | undefin
 /** Factor of each output of a linear, signed, between its normed value and the measured stream; undefined without a norm behind it. */
 export function outputWeights(
   layer: Layer,
-  module: 'attn_output' | 'ffn_down',
+  module: CorrectedLinear,
   metric: Float32Array | undefined,
 ): Float32Array | undefined {
   const norm = layer.norms[postNormOf(module)];
@@ -123,18 +149,16 @@ function raise(weights: Float32Array): Float32Array {
  *
  * and a correction ΔW makes it if m ⊙ (ΔW·x)/r = y': least squares of y' on x/r, whose solution divided by m, output by output, is ΔW
  * (`unweighted`). Rows so count by what they do to the stream, whatever the size of their z.
- * @param x inputs of the linear [inputs, rows]
- * @param z its outputs [outputs, rows]
- * @param y wanted change of the measured stream [outputs, rows]
+ * @param rows x: inputs of the linear [inputs, rows]; z: its outputs [outputs, rows]; y: wanted change of the measured stream
+ *   [outputs, rows]
  * @param weights m, of `outputWeights`
+ * @param epsilon of the norm
  */
 export function throughNorm(
   g: Graph,
-  epsilon: number,
-  x: Tensor,
-  z: Tensor,
-  y: Tensor,
+  { x, z, y }: { x: Tensor; z: Tensor; y: Tensor },
   weights: Float32Array,
+  epsilon: number,
 ): { x: Tensor; y: Tensor } {
   const outputs = weights.length;
   const meanSquare = g.scale(g.sumRows(g.sqr(z)), 1 / outputs);

@@ -1,6 +1,5 @@
-import type { Engine } from '../../engine/engine.js';
-import type { Workspace } from '../../engine/graph.js';
-import { type Batch, batchInputs } from '../../model/batch.js';
+import type { Tensor, TensorBuffer } from '../../engine/tensor.js';
+import { batchInputs } from '../../model/batch.js';
 import {
   afterAttention,
   afterFeedForward,
@@ -10,49 +9,56 @@ import {
   type LayerLora,
 } from '../../model/block.js';
 import { byLayer, type ModuleFactors, PlacedLora } from '../../model/factors.js';
-import { linearShape } from '../../model/hyperparameters.js';
-import type { Model } from '../../model/model.js';
 import { HiddenStates, Walker } from '../../model/walker.js';
-import type { CorrectedLinear, LinearToSolve, WalkProgress } from './correctLayer.js';
-import { groupExamples, type LearntPart, type Part, Prefix, type RidgeExample } from './examples.js';
-import { type Fit, type Followed, outputWeights, type RowSink, teacherFit } from './target.js';
+import type { Lab } from '../lab.js';
+import { groupExamples, type Part, type RidgeExample } from './examples.js';
+import type { Followed } from './target.js';
 import { walkedNll } from './validation.js';
+import type { RidgeLab } from './walk.js';
+
+export interface RidgeProblem {
+  examples: readonly RidgeExample[];
+  /** Token sequences that `RidgeExample.prefix` refers to. */
+  prefixes: readonly Int32Array[];
+  /** Skill adapter that is applied to the teacher. */
+  skill?: readonly ModuleFactors[];
+}
 
 /**
  * The teacher: the same frozen model (with a skill adapter, if given) that has the user's own examples in its context. Walks layer
  * by layer and leaves its residual streams at the positions of interest, after attention and after the block.
  */
-export class Teacher implements AsyncDisposable {
-  private constructor(
-    private readonly model: Model,
-    private readonly workspace: Workspace,
-    private readonly examples: readonly RidgeExample[],
-    readonly walker: Walker,
-    private readonly prefixes: readonly Prefix[],
-    /** [embedding, rows] of each batch, after attention. */
-    readonly middle: HiddenStates,
-    /** [embedding, rows] of each batch, after the block. */
-    readonly out: HiddenStates,
-    private readonly onBatch: (tokens: number) => void,
-    private readonly signal: AbortSignal | undefined,
-  ) {}
+export class Teacher implements Followed {
+  private readonly skills: ModuleFactors[][];
 
-  static async create(
-    model: Model,
-    workspace: Workspace,
-    examples: readonly RidgeExample[],
-    groups: readonly Batch[],
-    prefixTokens: readonly Int32Array[],
-    onBatch: (tokens: number) => void,
-    signal?: AbortSignal,
-  ): Promise<Teacher> {
-    const sequences = examples.map((example) => example.teacher);
+  private constructor(
+    private readonly lab: RidgeLab,
+    private readonly problem: RidgeProblem,
+    private readonly walker: Walker,
+    private readonly prefixes: readonly Prefix[],
+    /** [embedding, rows] of each batch, after attention and after the block. */
+    private readonly streams: { middle: HiddenStates; out: HiddenStates },
+  ) {
+    this.skills = byLayer(problem.skill ?? [], lab.model.hyper.layers);
+  }
+
+  static async create(lab: RidgeLab, problem: RidgeProblem): Promise<Teacher> {
+    const { model, workspace, signal } = lab;
+    const sequences = problem.examples.map((example) => example.teacher);
+    const groups = groupExamples(problem.examples).teacher;
     const walker = await Walker.create(model, workspace, sequences, { groups, signal });
     const prefixes: Prefix[] = [];
-    for (const tokens of prefixTokens) prefixes.push(await Prefix.create(model, workspace, tokens, signal));
+    for (const tokens of problem.prefixes) prefixes.push(await Prefix.create(lab, tokens));
     const sizes = walker.batches.map(({ rows }) => rows.length * model.hyper.embedding);
-    const [middle, out] = [await HiddenStates.create(sizes), await HiddenStates.create(sizes)];
-    return new Teacher(model, workspace, examples, walker, prefixes, middle, out, onBatch, signal);
+    const streams = { middle: await HiddenStates.create(sizes), out: await HiddenStates.create(sizes) };
+    return new Teacher(lab, problem, walker, prefixes, streams);
+  }
+
+  get middle(): HiddenStates {
+    return this.streams.middle;
+  }
+  get out(): HiddenStates {
+    return this.streams.out;
   }
 
   /** Tokens walked through a layer, padding and prefixes included. */
@@ -60,18 +66,19 @@ export class Teacher implements AsyncDisposable {
     return this.walker.paddedTokens + this.prefixes.reduce((sum, prefix) => sum + prefix.tokens.length, 0);
   }
 
-  /** Walks every batch through a layer. `lora` is the skill adapter's part of it. */
-  async advance(layer: Layer, lora: LayerLora | undefined): Promise<void> {
-    const { hyper } = this.model;
-    const { signal, onBatch } = this;
+  async advance(layer: Layer): Promise<void> {
+    const { model, workspace, progress, signal } = this.lab;
+    const { hyper } = model;
+    using placed = new PlacedLora(model.engine, this.skills[layer.index]!);
+    const { lora } = placed;
     for (const prefix of this.prefixes) {
-      await prefix.advance(this.workspace, layer, lora, signal);
-      onBatch(prefix.tokens.length);
+      await prefix.advance(layer, lora);
+      progress.add(prefix.tokens.length);
     }
     for (const { index, batch, tokens, rows: indices } of this.walker.batches) {
-      const prefix = this.prefixes[this.examples[batch.members[0]!]!.prefix]?.keysValues;
-      const { g, x, rows } = await this.walker.begin(this.workspace, index);
-      const inputs = batchInputs(g, batch, this.model.ropeFactors, prefix);
+      const prefix = this.prefixes[this.problem.examples[batch.members[0]!]!.prefix]?.keysValues;
+      const { g, x, rows } = await this.walker.begin(workspace, index);
+      const inputs = batchInputs(g, batch, model.ropeFactors, prefix);
       const middle = afterAttention(g, hyper, layer, x, attend(g, hyper, layer, x, inputs, lora).context, lora);
       const out = g.output(afterFeedForward(g, hyper, layer, middle, feedForward(g, hyper, layer, middle, lora), lora));
       const middleRows = rows && g.output(g.getRows(middle, rows));
@@ -81,8 +88,14 @@ export class Teacher implements AsyncDisposable {
       const size = indices.length * hyper.embedding;
       if (middleRows) await this.middle.write(index, middleRows.read(new Float32Array(size)));
       if (outRows) await this.out.write(index, outRows.read(new Float32Array(size)));
-      onBatch(tokens);
+      progress.add(tokens);
     }
+  }
+
+  async nll(): Promise<Record<Part, number>> {
+    using head = await this.lab.model.head();
+    const of = (part: Part) => walkedNll(this.lab, head, this.walker, this.problem.examples, part);
+    return { train: await of('train'), validation: await of('validation'), heldout: await of('heldout') };
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -93,62 +106,75 @@ export class Teacher implements AsyncDisposable {
   }
 }
 
-/** How one linear of a layer is made to follow the teacher: what is to be solved, and how its rows come about. */
-export interface Following {
-  linear: LinearToSolve;
-  fit(sinks: Record<LearntPart, RowSink>): Fit;
-}
+/** Tokens of a prefix computed at once: bounds the memory of a long prefix; each chunk attends to the ones before it. */
+const chunkTokens = 1024;
 
-/** @param metric of `streamMetric` */
-export function followTeacher(
-  model: Model,
-  layer: Layer,
-  module: CorrectedLinear,
-  teacher: Pick<Followed, 'middle' | 'out'>,
-  metric: Float32Array | undefined,
-): Following {
-  const residual = module === 'attn_output' ? teacher.middle : teacher.out;
-  const [inputs, outputs] = linearShape(model.hyper, module);
-  const weights = outputWeights(layer, module, metric);
-  return {
-    linear: { layer: layer.index, module, inputs, outputs, weights },
-    fit: (sinks) => teacherFit(residual, outputs, sinks, metric, weights && { weights }),
-  };
-}
+/**
+ * The shared prefix of a teacher (the user's own examples in its context): walked once through the layers, leaving its keys and
+ * values of the current layer for every example to attend to.
+ */
+export class Prefix implements Disposable {
+  private readonly hidden: Float32Array;
+  private readonly buffer: TensorBuffer;
+  private readonly keys: Tensor;
+  private readonly values: Tensor;
 
-export interface RidgeProblem {
-  examples: readonly RidgeExample[];
-  /** Token sequences that `RidgeExample.prefix` refers to. */
-  prefixes: readonly Int32Array[];
-  /** Skill adapter that the teacher wears. */
-  skill?: readonly ModuleFactors[];
-}
+  private constructor(
+    private readonly lab: Lab,
+    readonly tokens: Int32Array,
+  ) {
+    const { embedding, headDim, kvHeads } = lab.model.hyper;
+    this.hidden = new Float32Array(tokens.length * embedding);
+    this.buffer = lab.model.engine.buffer(2);
+    this.keys = this.buffer.tensor('f32', [headDim, tokens.length, kvHeads]);
+    this.values = this.buffer.tensor('f32', [headDim, tokens.length, kvHeads]);
+    this.buffer.allocate({ zero: true });
+  }
 
-/** A teacher that goes through the layers itself, with its skill adapter on. */
-export async function walkingTeacher(
-  engine: Engine,
-  model: Model,
-  workspace: Workspace,
-  { examples, prefixes, skill }: RidgeProblem,
-  progress: WalkProgress,
-  signal?: AbortSignal,
-): Promise<Followed> {
-  const groups = groupExamples(examples).teacher;
-  const teacher = await Teacher.create(model, workspace, examples, groups, prefixes, progress.add, signal);
-  const skills = byLayer(skill ?? [], model.hyper.layers);
-  return {
-    tokens: teacher.tokens,
-    middle: teacher.middle,
-    out: teacher.out,
-    async advance(layer) {
-      using placed = new PlacedLora(engine, skills[layer.index]!);
-      await teacher.advance(layer, placed.lora);
-    },
-    async nll() {
-      using head = await model.head();
-      const of = (part: Part) => walkedNll(model, workspace, head, teacher.walker, examples, part, signal);
-      return { train: await of('train'), validation: await of('validation'), heldout: await of('heldout') };
-    },
-    [Symbol.asyncDispose]: () => teacher[Symbol.asyncDispose](),
-  };
+  static async create(lab: Lab, tokens: Int32Array): Promise<Prefix> {
+    const self = new Prefix(lab, tokens);
+    const g = lab.workspace.begin();
+    const x = g.output(lab.model.embed(g, g.input('i32', [tokens.length], tokens)));
+    await g.compute(lab.signal);
+    x.read(self.hidden);
+    return self;
+  }
+
+  /** Keys and values of the layer that was walked last, f32 [headDim, tokens, kvHeads]. */
+  get keysValues(): { keys: Tensor; values: Tensor } {
+    return { keys: this.keys, values: this.values };
+  }
+
+  /** Walks through one layer. */
+  async advance(layer: Layer, lora?: LayerLora): Promise<void> {
+    const { model, workspace, signal } = this.lab;
+    const { hyper, ropeFactors } = model;
+    const { embedding, headDim, kvHeads } = hyper;
+    for (let start = 0; start < this.tokens.length; start += chunkTokens) {
+      const length = Math.min(chunkTokens, this.tokens.length - start);
+      const block = this.hidden.subarray(start * embedding, (start + length) * embedding);
+      const g = workspace.begin();
+      const part = (tensor: Tensor, from: number, count: number) =>
+        g.view(tensor, [headDim, count, kvHeads], {
+          offset: from * tensor.nb[1],
+          strides: [tensor.nb[1], tensor.nb[2]],
+        });
+      const before = start === 0 ? undefined : { keys: part(this.keys, 0, start), values: part(this.values, 0, start) };
+      const batch = { members: [0], length, lengths: [length] };
+      const x = g.input('f32', [embedding, length], block);
+      const attention = attend(g, hyper, layer, x, batchInputs(g, batch, ropeFactors, before), lora);
+      const store = (from: Tensor, to: Tensor) =>
+        g.run(g.copy(g.permute(g.reshape(from, headDim, kvHeads, length), 0, 2, 1, 3), part(to, start, length)));
+      store(attention.keys, this.keys);
+      store(attention.values, this.values);
+      const middle = afterAttention(g, hyper, layer, x, attention.context, lora);
+      const out = g.output(afterFeedForward(g, hyper, layer, middle, feedForward(g, hyper, layer, middle, lora), lora));
+      await g.compute(signal);
+      out.read(block);
+    }
+  }
+
+  [Symbol.dispose](): void {
+    this.buffer[Symbol.dispose]();
+  }
 }

@@ -1,7 +1,8 @@
 import type { Graph, Workspace } from '../../engine/graph.js';
 import type { Tensor } from '../../engine/tensor.js';
-import { type Head, headChunk, type Model } from '../../model/model.js';
+import { type Head, headChunk } from '../../model/model.js';
 import type { Walker } from '../../model/walker.js';
+import type { Lab } from '../lab.js';
 import type { RidgeExample } from './examples.js';
 
 /** Bytes of rows kept; later ones are not judged by. Thousands of rows tell λ and rank apart as well as more would. */
@@ -72,7 +73,7 @@ export class ValidationRows {
 
 /** Residual streams of a batch at the positions of interest, [embedding, rows], with the tokens to be predicted there. */
 export async function predictingRows(
-  model: Model,
+  { model }: Pick<Lab, 'model'>,
   walker: Walker,
   index: number,
   examples: readonly RidgeExample[],
@@ -88,37 +89,33 @@ export async function predictingRows(
 }
 
 /**
- * Mean NLL in nats a token of the examples of one part, from residual streams that have walked through all layers; NaN where there
+ * Mean NLL in nats per token of the examples of one part, from residual streams that have walked through all layers; NaN where there
  * are none. The head is computed at the predicting positions only.
  */
 export async function walkedNll(
-  model: Model,
-  workspace: Workspace,
+  lab: Lab,
   head: Head,
   walker: Walker,
   examples: readonly RidgeExample[],
   part: RidgeExample['part'],
-  signal?: AbortSignal,
 ): Promise<number> {
   let sum = 0;
   let tokens = 0;
   for (const { index, batch } of walker.batches) {
     if (examples[batch.members[0]!]!.part !== part) continue;
-    const { rows, targets } = await predictingRows(model, walker, index, examples);
-    for (const value of await rowsNll(model, workspace, head, rows, targets, signal)) sum += value;
+    const { rows, targets } = await predictingRows(lab, walker, index, examples);
+    for (const value of await rowsNll(lab, head, rows, targets)) sum += value;
     tokens += targets.length;
   }
   return tokens > 0 ? sum / tokens : Number.NaN;
 }
 
-/** -log p(target) in nats for residual streams after the last layer, [embedding, n] -> one value a row. */
+/** -log p(target) in nats for residual streams after the last layer, [embedding, n] -> one value per row. */
 export async function rowsNll(
-  model: Model,
-  workspace: Workspace,
+  { model, workspace, signal }: Lab,
   head: Head,
   rows: Float32Array,
   targets: Int32Array,
-  signal?: AbortSignal,
 ): Promise<Float32Array> {
   const { embedding, vocabulary } = model.hyper;
   const out = new Float32Array(targets.length);

@@ -10,7 +10,7 @@ import { ndArray, toFloat32 } from '../../formats/arrays.js';
 import { readNpy, writeNpy } from '../../formats/npy.js';
 import type { ModuleFactors } from '../../model/factors.js';
 import { type Hyperparameters, linearShape } from '../../model/hyperparameters.js';
-import { type ModelReference, readModelReference } from './options.js';
+import { type ModelReference, readModelReference } from './base.js';
 
 /** The file of a folder of factors that says what is in it. */
 export const layerMapName = 'factors.json';

@@ -1,9 +1,9 @@
 import { LoamError, UnsupportedError } from '../../base/errors.js';
 import { Fields } from '../../base/jsonAccess.js';
 import { type NamedArrayToWrite, ndArray } from '../../formats/arrays.js';
-import { type CorrectedLinear, correctedLinears } from '../ridge/correctLayer.js';
 import { groupExamples, type Part, type RidgeExample } from '../ridge/examples.js';
-import { type ModelReference, readModelReference } from './options.js';
+import { type CorrectedLinear, correctedLinears } from '../ridge/walk.js';
+import { type ModelReference, readModelReference } from './base.js';
 
 /** What `format` says in the header of a file of activations. */
 const activationsFormat = 'loam activations';
@@ -148,6 +148,26 @@ export function linearsInOrder(firstLayer: number, layers: number): [number, Cor
   for (let layer = firstLayer; layer < layers; layer++)
     for (const module of correctedLinears) order.push([layer, module]);
   return order;
+}
+
+/** Bytes of the activations that a header announces. */
+export function activationBytes({ linears, embedding, dtype, teacherOnly, rows }: ActivationsHeader): number {
+  const widths = linears.reduce(
+    (sum, { inputs, normed }) => sum + embedding + (teacherOnly ? 0 : inputs + (normed ? 2 : 1) * embedding),
+    0,
+  );
+  return (rows.train + rows.validation) * widths * (dtype === 'f16' ? 2 : 4);
+}
+
+/** The student's batches: how many rows each has, where they begin, and of which part they are. */
+export function batchesOf(examples: readonly RidgeExample[]): { rows: number; from: number; part: Part }[] {
+  let from = 0;
+  return groupExamples(examples).student.map(({ members }) => {
+    const rows = members.reduce((sum, member) => sum + examples[member]!.targets.length, 0);
+    const batch = { rows, from, part: examples[members[0]!]!.part };
+    from += rows;
+    return batch;
+  });
 }
 
 /** Parts as the array `split` numbers them. */

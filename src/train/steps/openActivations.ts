@@ -2,10 +2,17 @@ import { LoamError, quote } from '../../base/errors.js';
 import { listFirst } from '../../base/format.js';
 import { type Dtype, type NamedArrayToWrite, ndArray, toFloat32, toFloat64 } from '../../formats/arrays.js';
 import { type NpzFile, openNpz } from '../../formats/npz.js';
-import type { LinearToSolve } from '../ridge/correctLayer.js';
-import { groupExamples, type RidgeExample } from '../ridge/examples.js';
+import type { RidgeExample } from '../ridge/examples.js';
+import type { LinearToSolve } from '../ridge/solver.js';
 import type { Residuals } from '../ridge/target.js';
-import { type ActivationsHeader, decodeHeader, type EmbeddedLinear, rowOrder, splitParts } from './header.js';
+import {
+  type ActivationsHeader,
+  batchesOf,
+  decodeHeader,
+  type EmbeddedLinear,
+  rowOrder,
+  splitParts,
+} from './header.js';
 import { activationArray, type Recording } from './recording.js';
 
 /** Longest header read: that of 1,024 layers with 512 shots takes a tenth. */
@@ -23,8 +30,7 @@ function arrayName({ layer, module }: Pick<EmbeddedLinear, 'layer' | 'module'>, 
 
 /** A file that `loam embed` wrote, open and checked. `await using file = await openActivations(path)`. */
 export class ActivationsFile implements AsyncDisposable {
-  /** Rows of each of the student's batches, and where they begin. */
-  readonly batches: readonly { rows: number; from: number; part: RidgeExample['part'] }[];
+  readonly batches: ReturnType<typeof batchesOf>;
 
   /** Use `openActivations`. */
   constructor(
@@ -36,13 +42,7 @@ export class ActivationsFile implements AsyncDisposable {
     readonly records: readonly number[],
     private readonly file: NpzFile,
   ) {
-    let from = 0;
-    this.batches = groupExamples(examples).student.map(({ members }) => {
-      const rows = members.reduce((sum, member) => sum + examples[member]!.targets.length, 0);
-      const batch = { rows, from, part: examples[members[0]!]!.part };
-      from += rows;
-      return batch;
-    });
+    this.batches = batchesOf(examples);
   }
 
   /** Activations of one linear, batch by batch. */

@@ -1,14 +1,9 @@
-import { dirname, resolve } from 'node:path';
-import { LoamError, quote, UsageError } from '../../base/errors.js';
-import { freeBytes, requireFreeSpace } from '../../base/io.js';
-import type { Fields } from '../../base/jsonAccess.js';
+import { resolve } from 'node:path';
+import { UsageError } from '../../base/errors.js';
 import type { Schema, Values } from '../../base/options.js';
-import { type ResolvedModel, resolveModel } from '../../models/listModels.js';
 import type { TuneEvent } from '../events.js';
 import { recipeOptions, runOptions } from '../options.js';
-import { hashWithProgress } from '../progress.js';
 import type { LearntPart, Part } from '../ridge/examples.js';
-import type { ActivationsHeader } from './header.js';
 
 const { layers, shots, maxTokens, seed, rank, lambda, sweeps, alpha } = recipeOptions;
 const { model, heldout, teacher, threads } = runOptions;
@@ -160,77 +155,8 @@ export interface PackResult {
   bytes: number;
 }
 
-/** The base model that a file of the pipeline speaks of. */
-export interface ModelReference {
-  /** What `--model` takes: a catalogue's name, or a path. */
-  source: string;
-  /** Of the model's file, hex. */
-  sha256: string;
-  architecture: string;
-  /** As the model calls itself. */
-  name: string;
-}
-
-export function readModelReference(fields: Fields): ModelReference {
-  return {
-    source: fields.text('source'),
-    sha256: fields.text('sha256'),
-    architecture: fields.text('architecture'),
-    name: fields.text('name'),
-  };
-}
-
-/**
- * Finds the base model that a file of the pipeline names (or that the user names instead), and makes sure that it is the one.
- * @param named what the file says; without a sha256 any model is taken
- * @throws LoamError where the model is another one
- */
-export async function resolveBase(
-  chosen: string | undefined,
-  named: { source?: string | undefined; sha256?: string | undefined },
-  where: string,
-  emit: (event: Extract<TuneEvent, { type: 'progress' }>) => void,
-  signal: AbortSignal,
-): Promise<ResolvedModel & { sha256: string }> {
-  const source = chosen ?? named.source;
-  if (source === undefined) {
-    throw new LoamError({ found: 'no base model is named here', where, fix: 'name it with --model' });
-  }
-  const found = await resolveModel(source);
-  const sha256 = found.sha256 ?? (await hashWithProgress(found.path, emit, signal));
-  if (named.sha256 !== undefined && named.sha256 !== sha256) {
-    throw new LoamError({
-      found: `it was made with another model file than ${found.path}`,
-      expected: `the one whose sha256 begins with ${quote(named.sha256.slice(0, 12))}`,
-      where,
-      fix: 'name that one with --model, or begin again with `loam embed`',
-    });
-  }
-  return { ...found, sha256 };
-}
-
 /** The path of --out, which `embed` and the other steps don't choose themselves: what they write can be large. */
 export function requireOut(out: string | undefined): string {
   if (out !== undefined) return resolve(out);
   throw new UsageError({ found: 'no --out', expected: 'the path to write to', fix: 'see --help' });
-}
-
-/** Tells how many bytes of activations there will be, and stops where the disk does not have them. */
-export async function tellSize(
-  out: string,
-  header: ActivationsHeader,
-  emit: (event: PipelineEvent) => void,
-): Promise<void> {
-  const { linears, embedding, dtype, teacherOnly } = header;
-  const rows = header.rows.train + header.rows.validation;
-  const widths = linears.reduce(
-    (sum, { inputs, normed }) => sum + embedding + (teacherOnly ? 0 : inputs + (normed ? 2 : 1) * embedding),
-    0,
-  );
-  const bytes = rows * widths * (dtype === 'f16' ? 2 : 4);
-  emit({ type: 'size', rows, linears: linears.length, bytes });
-  await requireFreeSpace(dirname(out), bytes, freeBytes, {
-    name: 'this file of activations',
-    fix: 'free some space, or use --teacher-only, --f16 or fewer --layers',
-  });
 }

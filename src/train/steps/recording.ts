@@ -2,8 +2,7 @@ import { LoamError, quote } from '../../base/errors.js';
 import type { Tensor } from '../../engine/tensor.js';
 import { fromFloat32, type NamedArrayToWrite } from '../../formats/arrays.js';
 import { HiddenStates } from '../../model/walker.js';
-import type { Fit, Followed, Residuals, RowSink } from '../ridge/target.js';
-import type { Following } from '../ridge/teacher.js';
+import type { Fit, Followed, Following, Residuals, RowSink } from '../ridge/target.js';
 import type { ActivationsFile } from './openActivations.js';
 
 /**

@@ -6,15 +6,16 @@ import { requireWritable } from '../../base/io.js';
 import { peakRss } from '../../base/memory.js';
 import { version } from '../../base/process.js';
 import { Engine } from '../../engine/engine.js';
-import type { Workspace } from '../../engine/graph.js';
-import type { Factors, ModuleFactors } from '../../model/factors.js';
-import { Model } from '../../model/model.js';
-import type { FittedEvent } from '../events.js';
-import { usedByRidge } from '../fitModel.js';
-import { thinProgress } from '../progress.js';
-import { LinearSolver, type RidgeEvent, WalkProgress } from '../ridge/correctLayer.js';
-import { fitStudent, type RidgeFit, workspaceNodes } from '../ridge/fitRidge.js';
-import { type RidgePreset, ridgePreset, ridgeSettings } from '../settings.js';
+import type { ModuleFactors } from '../../model/factors.js';
+import type { FittedEvent, TuneEvent } from '../events.js';
+import { asStage, openModel } from '../lab.js';
+import type { LearntPart } from '../ridge/examples.js';
+import { fitStudent, type RidgeFit } from '../ridge/fitRidge.js';
+import { LinearSolver, type LinearToSolve, type RidgeSettings } from '../ridge/solver.js';
+import type { RowSink } from '../ridge/target.js';
+import { openRidgeLab, type RidgeLab, WalkProgress, workspaceNodes } from '../ridge/walk.js';
+import { ridgePreset, ridgeRecipe, ridgeSettings } from '../settings.js';
+import { requireCorrectable, requireTokens, resolveBase } from './base.js';
 import {
   factorsFingerprint,
   hasFactors,
@@ -25,46 +26,8 @@ import {
 } from './factorsFolder.js';
 import type { EmbeddedLinear } from './header.js';
 import { type ActivationsFile, openActivations } from './openActivations.js';
-import { type PipelineEvent, requireOut, resolveBase, type SolveOptions, type SolveResult } from './options.js';
-import { requireCorrectable, requireTokens } from './pack.js';
+import { type PipelineEvent, requireOut, type SolveOptions, type SolveResult } from './options.js';
 import { recordedTeacher } from './recording.js';
-
-/**
- * Solves one linear from the arrays of a file alone: inputs X, targets Y = teacher - student (or what became of that on its way
- * back through a norm). Rows go to the statistics in the batches
- * in which they were walked, so the sums are those of `tune`, bit for bit.
- */
-async function solveArrays(
-  workspace: Workspace,
-  file: ActivationsFile,
-  linear: EmbeddedLinear,
-  solver: LinearSolver,
-  onRows: (rows: number) => void,
-  signal: AbortSignal,
-): Promise<Factors> {
-  const { embedding } = file.header;
-  const read = {
-    inputs: file.rows(linear, 'inputs'),
-    teacher: file.rows(linear, 'teacher'),
-    student: file.rows(linear, 'student'),
-    target: file.rows(linear, 'target'),
-  };
-  const weights = await file.weights(linear);
-  return await solver.solve({ ...linear, outputs: embedding, weights }, async (sinks) => {
-    for (const [batch, { rows, part }] of file.batches.entries()) {
-      throwIfStopped(signal);
-      if (rows === 0 || part === 'heldout') continue;
-      const sink = sinks[part];
-      const g = workspace.begin();
-      const x = g.input('f32', [linear.inputs, rows], await read.inputs.read(batch));
-      const of = async (kind: keyof typeof read) => g.input('f32', [embedding, rows], await read[kind].read(batch));
-      sink.add(g, x, linear.normed ? await of('target') : g.sub(await of('teacher'), await of('student')));
-      await g.compute(signal);
-      await sink.computed();
-      onRows(rows);
-    }
-  });
-}
 
 type Emit = (event: PipelineEvent) => void;
 
@@ -90,6 +53,7 @@ async function run(path: string, options: SolveOptions, emit: Emit, signal: Abor
   if (arrays) refuseWalkingOptions(options, step);
   if (arrays && header.teacherOnly) {
     throw new LoamError({
+      code: 'invalid-data',
       found: "the student's activations were left out of this file",
       where: path,
       fix: 'solve it in the order layers, or make it without --teacher-only',
@@ -98,27 +62,22 @@ async function run(path: string, options: SolveOptions, emit: Emit, signal: Abor
   await requireWritable(join(out, layerMapName));
   const before = step ? await stepsBefore(out, file) : await factorsOfWith(out, options);
   const notes = new Map<string, Note>(before.map((linear) => [nameOf(linear), linear]));
-  using engine = new Engine({ threads: options.threads });
+  const preset = { ...ridgePreset, sweeps: arrays ? 0 : ridgePreset.sweeps };
   const layers = { top: header.layers - header.firstLayer };
-  const settings = ridgeSettings(header.layers, { ...options, layers }, presetFor(arrays));
-  const hear = (event: Exclude<RidgeEvent, { type: 'progress' }>) => {
+  const settings = ridgeSettings(header.layers, { ...options, layers }, preset);
+  const hear = (event: TuneEvent) => {
     if (event.type === 'fitted') notes.set(nameOf(event), noteOf(event));
     emit(event);
   };
-  const fit = arrays
-    ? await fromArrays(engine, file, settings, before, emit, hear, signal)
-    : await alongModel(engine, file, settings, before, options, emit, hear, signal);
+  const task = { file, options, settings, before };
+  const fit = await (arrays ? fromArrays : alongModel)(task, hear, signal);
   const linears = fit.modules.map((module): SolvedLinear => {
     const { lambda, explained, swept } = notes.get(nameOf(module)) ?? {};
     const now = fit.sweeps > 0 && module.layer >= settings.firstSweepLayer;
     return { ...module, lambda, explained, ...(now || swept ? { swept: true } : {}) };
   });
   await mkdir(out, { recursive: true });
-  await writeFactors(
-    out,
-    { model: header.model, linears, recipe: recipe(file, options, settings, fit.sweeps) },
-    version,
-  );
+  await writeFactors(out, { model: header.model, linears, recipe: recipe(task, fit.sweeps) }, version);
   return {
     type: 'result',
     factors: out,
@@ -158,10 +117,6 @@ function refuseWalkingOptions({ sweeps, model, with: given }: SolveOptions, step
   }
 }
 
-function presetFor(arrays: boolean): RidgePreset {
-  return { ...ridgePreset, sweeps: arrays ? 0 : ridgePreset.sweeps };
-}
-
 /**
  * The factors that a step's join.
  * @throws LoamError where the folder holds others than the student wore
@@ -171,6 +126,7 @@ async function stepsBefore(out: string, { path, header }: ActivationsFile): Prom
   const name = nameOf(header.linears[0]!);
   if (before.some((linear) => nameOf(linear) === name)) {
     throw new LoamError({
+      code: 'exists',
       found: `this folder has a correction of ${name} already`,
       where: out,
       fix: 'to solve it again, take it and those after it out of factors.json',
@@ -178,6 +134,7 @@ async function stepsBefore(out: string, { path, header }: ActivationsFile): Prom
   }
   if (factorsFingerprint(before) === header.given) return before;
   throw new LoamError({
+    code: 'mismatch',
     found: `${path} was made with other corrections than this folder holds`,
     where: out,
     fix: 'make it anew with `loam embed --with` and this folder',
@@ -192,12 +149,21 @@ async function factorsOfWith(out: string, options: SolveOptions): Promise<Solved
   const from = options.with === undefined ? undefined : resolve(options.with);
   if (from !== out && (await readdir(out).catch(() => [])).length > 0) {
     throw new LoamError({
+      code: 'exists',
       found: 'this folder is not empty',
       where: out,
       fix: 'choose another one for --out, or keep its factors with --with and the same folder',
     });
   }
   return from === undefined ? [] : (await readFactors(from)).linears;
+}
+
+interface Task {
+  file: ActivationsFile;
+  options: SolveOptions;
+  settings: RidgeSettings;
+  /** Corrections that are there already. */
+  before: readonly SolvedLinear[];
 }
 
 interface Solved {
@@ -208,73 +174,83 @@ interface Solved {
 
 /** Layer by layer: the student walks through the model, and the teacher's side comes out of the file. */
 async function alongModel(
-  engine: Engine,
-  file: ActivationsFile,
-  settings: ReturnType<typeof ridgeSettings>,
-  before: readonly SolvedLinear[],
-  options: SolveOptions,
-  emit: Emit,
-  hear: (event: Exclude<RidgeEvent, { type: 'progress' }>) => void,
+  { file, options, settings, before }: Task,
+  emit: (event: TuneEvent) => void,
   signal: AbortSignal,
 ): Promise<Solved> {
-  const source = await resolveBase(options.model, file.header.model, file.path, emit, signal);
-  await using model = await Model.open(engine, source.path);
+  const source = await resolveBase(options.model, file.header.model, file.path, { emit, signal });
+  await using opened = await openModel(source, options.threads, emit, signal);
+  const { model } = opened;
   requireTokens(file, model.hyper);
   requireCorrectable(before, file.header, model.hyper, options.with ?? '');
   emit({ type: 'stage', stage: 'ridge', message: 'fitting the corrections, layer by layer' });
-  using workspace = engine.workspace(workspaceNodes);
-  const thin = thinProgress<'ridge', Exclude<RidgeEvent, { type: 'progress' }>>('ridge', (event) =>
-    event.type === 'progress' ? emit(event) : hear(event),
-  );
-  const { modules, sweeps, nll } = await fitStudent(
-    engine,
-    model,
-    workspace,
-    file.examples,
-    recordedTeacher(file),
-    settings,
-    before,
-    new WalkProgress(thin),
-    thin,
-    signal,
-  );
+  using lab = openRidgeLab({ model, emit: asStage('ridge', emit), signal });
+  const { modules, sweeps, nll } = await fitStudent(lab, file.examples, recordedTeacher(file), settings, before);
   return { modules, sweeps, nll: nll.student };
 }
 
 /** From the arrays alone: all linears of the file, each as if the others were not corrected, or the one of a step. */
 async function fromArrays(
-  engine: Engine,
-  file: ActivationsFile,
-  settings: ReturnType<typeof ridgeSettings>,
-  before: readonly SolvedLinear[],
-  emit: Emit,
-  hear: (event: FittedEvent) => void,
+  { file, options, settings, before }: Task,
+  emit: (event: TuneEvent) => void,
   signal: AbortSignal,
 ): Promise<Solved> {
   emit({ type: 'stage', stage: 'ridge', message: 'solving from the arrays' });
+  using engine = new Engine({ threads: options.threads });
   using workspace = engine.workspace(workspaceNodes);
-  const solver = new LinearSolver(engine, workspace, settings, hear, signal);
+  const lab = { workspace, emit: asStage('ridge', emit), signal };
+  const solver = new LinearSolver(lab, settings);
   for (const { module, lambda } of [...before].sort((p, q) => p.layer - q.layer)) {
     if (lambda !== undefined) solver.remember(module, lambda);
   }
+  const progress = new WalkProgress(lab.emit);
   const rows = file.batches.reduce((sum, batch) => sum + batch.rows, 0);
-  const progress = new WalkProgress(thinProgress('ridge', emit));
   progress.total = rows * file.header.linears.length;
   const modules: ModuleFactors[] = [...before];
   for (const linear of file.header.linears) {
-    const factors = await solveArrays(workspace, file, linear, solver, progress.add, signal);
+    const factors = await solver.solve(await shapeOf(file, linear), (sinks) =>
+      readRows({ ...lab, progress }, file, linear, sinks),
+    );
     modules.push({ layer: linear.layer, module: linear.module, factors });
   }
   return { modules, sweeps: 0 };
 }
 
+async function shapeOf(file: ActivationsFile, linear: EmbeddedLinear): Promise<LinearToSolve> {
+  return { ...linear, outputs: file.header.embedding, weights: await file.weights(linear) };
+}
+
+/**
+ * Hands the rows of one linear to the statistics: inputs X, targets Y = teacher - student (or what became of that on its way back
+ * through a norm), in the batches in which they were walked, so the sums are those of `tune`, bit for bit.
+ */
+async function readRows(
+  { workspace, progress, signal }: Omit<RidgeLab, 'model' | 'emit'>,
+  file: ActivationsFile,
+  linear: EmbeddedLinear,
+  sinks: Record<LearntPart, RowSink>,
+): Promise<void> {
+  const { embedding } = file.header;
+  for (const [batch, { rows, part }] of file.batches.entries()) {
+    throwIfStopped(signal);
+    if (rows === 0 || part === 'heldout') continue;
+    const sink = sinks[part];
+    const g = workspace.begin();
+    const read = async (kind: 'inputs' | 'teacher' | 'student' | 'target') => {
+      const width = kind === 'inputs' ? linear.inputs : embedding;
+      return g.input('f32', [width, rows], await file.rows(linear, kind).read(batch));
+    };
+    const x = await read('inputs');
+    sink.add(g, x, linear.normed ? await read('target') : g.sub(await read('teacher'), await read('student')));
+    await g.compute(signal);
+    await sink.computed();
+    progress.add(rows);
+  }
+}
+
 /** What an adapter says of how it was made, in the words of `tune`. */
-function recipe(
-  { header }: ActivationsFile,
-  { rank, lambda, sweeps, order }: SolveOptions,
-  settings: ReturnType<typeof ridgeSettings>,
-  kept: number,
-): Record<string, unknown> {
+function recipe({ file: { header }, options, settings }: Task, kept: number): Record<string, unknown> {
+  const { rank, lambda, sweeps, order } = options;
   const { data, heldout, teacher } = header.sources;
   return {
     method: 'ridge',
@@ -283,7 +259,7 @@ function recipe(
     lambda,
     sweeps,
     order: header.kind === 'step' ? 'steps' : order,
-    used: usedByRidge(header.layers, settings, kept, header.shots),
+    used: ridgeRecipe(header.layers, settings, kept, header.shots),
     data,
     heldout: heldout ?? undefined,
     teacher: teacher ?? undefined,

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { fitBudget } from './settings.js';
+import { fitBudget } from './plan.js';
 
 /** 10 s for what lies below, a second for a layer and epoch. */
 const price = ({ layers, epochs }: { layers: number; epochs: number }) => 10 + layers * epochs;

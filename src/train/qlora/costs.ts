@@ -1,29 +1,26 @@
-import type { Engine } from '../../engine/engine.js';
 import { linearsOf } from '../../families/family.js';
-import { groupSequences, sharedOpening } from '../../model/batch.js';
+import { sharedOpening } from '../../model/batch.js';
 import { linearShape } from '../../model/hyperparameters.js';
-import { LabelGradient, transposedHead } from '../../model/labelGradient.js';
+import { transposedHead } from '../../model/labelGradient.js';
 import type { Model } from '../../model/model.js';
+import type { RunContext } from '../lab.js';
 import { ActivationCache } from './activations.js';
-import { effort } from './fitQlora.js';
 import { LoraParameters } from './parameters.js';
-import type { QloraSettings } from './state.js';
-import {
-  ownLengths,
-  TrainableLayer,
-  type TrainContext,
-  type TrainSequence,
-  trainNodes,
-  trainStep,
-} from './trainStep.js';
+import { effort } from './schedule.js';
+import type { QloraProblem, QloraSettings } from './state.js';
+import { adaptedModules, loadTrainable } from './trainable.js';
+import { largestBatch } from './training.js';
+import { ownLengths, type TrainContext, type TrainSequence, trainNodes, trainStep } from './trainStep.js';
+
+/** What training by gradients costs: measured once on the device, then computed for any choice of layers and settings. */
 
 /** What was measured of this model on this device: seconds, and bytes of intermediate results. */
 export interface LayerCosts {
-  /** One layer forward, a token. */
+  /** One layer forward, per token. */
   forward: number;
-  /** One layer forward and backward, a token. */
+  /** One layer forward and backward, per token. */
   both: number;
-  /** Head (with the last layer's share of it), a target, forward and backward. */
+  /** Head (with the last layer's share of it), per target, forward and backward. */
   head: number;
   /** Intermediate results of the largest batch: of each further layer, and of the rest. */
   layerBytes: number;
@@ -32,112 +29,80 @@ export interface LayerCosts {
 
 /** Repetitions of each measurement; the fastest counts, since everything that disturbs makes slower. */
 const repetitions = 2;
-/** Bytes a weight of the transposed copies, by type. */
+/** Bytes per weight of the transposed copies, by type. */
 const transposedBytes = { q8_0: 34 / 32, bf16: 2, f16: 2 } as const;
 /** Values kept for each trained one: itself, its gradient, two moments, its mean; a copy of the best state, and a checkpoint's copies of all but the gradient. Each further run adds one. */
 const copies = 10;
 
 /** Measures a layer and the head on the largest batch that training will compute: a few seconds. */
 export async function measureCosts(
-  engine: Engine,
-  model: Model,
+  { model, emit, signal }: RunContext,
   train: readonly TrainSequence[],
   settings: QloraSettings,
-  signal?: AbortSignal,
 ): Promise<LayerCosts> {
+  const { engine } = model;
   const { layers, vocabulary } = model.hyper;
   const opening = sharedOpening(train);
-  const groups = groupSequences(ownLengths(train, opening), settings.microTokens);
-  const size = ({ length, members }: (typeof groups)[number]) => length * members.length;
-  const batch = groups.reduce((most, group) => (size(group) > size(most) ? group : most));
+  const batch = largestBatch(ownLengths(train, opening), settings.microTokens);
   const targets = batch.members.reduce((sum, member) => sum + train[member]!.targets.length, 0);
-  const owned: Disposable[] = [];
-  const own = <T extends Disposable>(item: T) => {
-    owned.push(item);
-    return item;
-  };
   const longest = train.reduce((most, { tokens }) => Math.max(most, tokens.length), 0);
   const nodes = trainNodes(2, Math.max(longest, settings.microTokens), vocabulary);
-  try {
-    const first = Math.max(0, layers - 2);
-    const setup = own(engine.workspace(nodes));
-    const loaded: TrainableLayer[] = [];
-    for (let l = first; l < layers; l++) {
-      loaded.push(own(await TrainableLayer.load(model, setup, l, settings.transposedType, signal)));
-    }
-    const head = own(await model.head());
-    const labels = own(await LabelGradient.create(model, setup, head, signal));
-    const run = async (count: number) => {
-      using workspace = engine.workspace(nodes);
-      const used = loaded.slice(-count);
-      const modules = used.flatMap(({ index }) =>
-        settings.modules.map((module) => {
-          const [inputs, outputs] = linearShape(model.hyper, module);
-          return { layer: index, module, inputs, outputs, rank: Math.min(settings.rank, inputs, outputs) };
-        }),
-      );
-      using parameters = LoraParameters.create(engine, modules);
-      parameters.initialise(0);
-      const context: TrainContext = {
-        model,
-        workspace,
-        layers: used,
-        parameters,
-        labels,
-        recompute: settings.recompute,
-        opening,
-      };
-      const time = async (train_: boolean) => {
-        let best = Number.POSITIVE_INFINITY;
-        for (let i = 0; i < repetitions; i++) {
-          const started = performance.now();
-          await trainStep(context, batch, train, undefined, { train: train_, signal });
-          best = Math.min(best, (performance.now() - started) / 1000);
-        }
-        return best;
-      };
-      return { both: await time(true), forward: await time(false), bytes: workspace.bytes };
+  using setup = engine.workspace(nodes);
+  const lab = { model, workspace: setup, emit, signal };
+  using loaded = await loadTrainable(lab, Math.max(0, layers - 2), settings.transposedType);
+  const run = async (count: number) => {
+    using workspace = engine.workspace(nodes);
+    const used = loaded.layers.slice(-count);
+    using parameters = LoraParameters.create(engine, adaptedModules(model, used, settings));
+    parameters.initialise(0);
+    const { recompute } = settings;
+    const { labels } = loaded;
+    const context: TrainContext = { ...lab, workspace, layers: used, parameters, labels, recompute, opening };
+    const time = async (train_: boolean) => {
+      let best = Number.POSITIVE_INFINITY;
+      for (let i = 0; i < repetitions; i++) {
+        const started = performance.now();
+        await trainStep(context, { batch, sequences: train, entering: undefined }, { train: train_ });
+        best = Math.min(best, (performance.now() - started) / 1000);
+      }
+      return best;
     };
-    const one = await run(1);
-    const two = loaded.length > 1 ? await run(2) : one;
-    const tokens = size(batch) + opening;
-    // A model of one layer tells no difference: its whole step then counts as the layer.
-    const difference = (a: number, b: number) => (loaded.length > 1 ? Math.max(0.1 * b, a - b) : b);
-    return {
-      forward: difference(two.forward, one.forward) / tokens,
-      both: difference(two.both, one.both) / tokens,
-      head: one.both / targets,
-      layerBytes: difference(two.bytes, one.bytes),
-      restBytes: one.bytes,
-    };
-  } finally {
-    for (const item of owned.reverse()) item[Symbol.dispose]();
-  }
+    return { both: await time(true), forward: await time(false), bytes: workspace.bytes };
+  };
+  const one = await run(1);
+  const two = loaded.layers.length > 1 ? await run(2) : one;
+  const tokens = batch.length * batch.members.length + opening;
+  // A model of one layer tells no difference: its whole step then counts as the layer.
+  const difference = (a: number, b: number) => (loaded.layers.length > 1 ? Math.max(0.1 * b, a - b) : b);
+  return {
+    forward: difference(two.forward, one.forward) / tokens,
+    both: difference(two.both, one.both) / tokens,
+    head: one.both / targets,
+    layerBytes: difference(two.bytes, one.bytes),
+    restBytes: one.bytes,
+  };
 }
 
-/** What a choice of layers takes: seconds of the whole gradient stage, bytes of memory beyond what the process holds, bytes of disk. */
+/** Seconds of the whole gradient stage, bytes of memory beyond what the process holds, and bytes of disk. */
 export interface QloraPrice {
-  layers: number;
-  recompute: boolean;
   seconds: number;
   memoryBytes: number;
   diskBytes: number;
 }
 
-/** Prices `settings` with the top `trained` layers adapted. */
 export function priceQlora(
   model: Model,
   costs: LayerCosts,
-  problem: { train: readonly TrainSequence[]; validation: readonly TrainSequence[] },
+  problem: Pick<QloraProblem, 'train' | 'validation'>,
   settings: QloraSettings,
-  trained: number,
 ): QloraPrice {
   const { layers, embedding, vocabulary } = model.hyper;
   const all = [...problem.train, ...problem.validation];
   const opening = sharedOpening(all);
   const tokens = (list: readonly TrainSequence[]) => ownLengths(list, opening).reduce((sum, n) => sum + n, 0);
   const targets = (list: readonly TrainSequence[]) => list.reduce((sum, s) => sum + s.targets.length, 0);
-  const below = layers - trained;
+  const below = settings.firstLayer;
+  const trained = layers - below;
   const evaluations = 1 + settings.epochs * settings.evaluations;
   const epochs = (settings.runs > 1 ? effort : 1) * settings.epochs;
   const seconds =
@@ -163,8 +128,6 @@ export function priceQlora(
   const head = 2 * vocabulary * embedding + transposedHead(model.hyper, model.engine).bytes;
   const checkpoints = 2 * 8 * 4 * values * trained;
   return {
-    layers: trained,
-    recompute: settings.recompute,
     seconds,
     memoryBytes: trained * perLayer + head + costs.restBytes + (onDisk ? 0 : cache),
     diskBytes: (onDisk ? cache : 0) + checkpoints,

@@ -1,0 +1,120 @@
+import { LoamError } from '../base/errors.js';
+import { releaseMemory } from '../engine/memory.js';
+import type { ModuleFactors } from '../model/factors.js';
+import { findCheckpoint, type Resumable, type RidgeRecord } from './checkpoints.js';
+import type { TuneResult } from './events.js';
+import { asStage, type OpenedRun } from './lab.js';
+import type { TuneOptions } from './options.js';
+import { type QloraRecipe, qloraStage } from './qloraStage.js';
+import { planExamples } from './ridge/examples.js';
+import { fitRidge } from './ridge/fitRidge.js';
+import type { Identity, RunFolder } from './runFolder.js';
+import { autoPreset, type RidgePreset, type RidgeRecipe, ridgePreset, ridgeRecipe, ridgeSettings } from './settings.js';
+
+/** The methods of tuning, stage by stage: ridge, qlora, or one after the other. */
+
+/** What decides, with the model and the data, what a run computes. */
+export interface RunInputs {
+  options: TuneOptions;
+  /** Adapter that is applied to ridge's teacher. */
+  skill?: readonly ModuleFactors[];
+  /** Adapter that training by gradients begins with. */
+  start?: readonly ModuleFactors[];
+  identity: Identity;
+}
+
+/** What a method made of the data. */
+export interface Fitted {
+  modules: ModuleFactors[];
+  /** Of ridge's teacher, by our own graph, by part of the data. */
+  teacherNll?: RidgeRecord['teacherNll'];
+  /** What the defaults became: for the adapter's recipe. */
+  used: RidgeRecipe | QloraRecipe;
+  training?: Pick<TuneResult, 'steps' | 'bestStep' | 'runs' | 'quote' | 'energyJoules'>;
+}
+
+/** Where a run keeps what it needs to go on later, and when it began (`performance.now`). */
+export interface RunPlace {
+  folder: RunFolder;
+  started: number;
+}
+
+/** Runs the chosen method. @param keep is given the best state when the user stops a run that has one */
+export async function fitModel(
+  run: OpenedRun,
+  inputs: RunInputs,
+  place: RunPlace,
+  keep: (best: Fitted) => Promise<void>,
+): Promise<Fitted> {
+  const { options, start, identity } = inputs;
+  const { folder } = place;
+  if (options.method === 'ridge') {
+    await folder.start(identity);
+    const { modules, record } = await ridgeStage(run, inputs, ridgePreset);
+    return { modules, teacherNll: record.teacherNll, used: record.recipe };
+  }
+  const resumed = await findUnfinished(run, inputs, folder);
+  if (!resumed) await folder.start(identity);
+  let ridge: RidgeStage | undefined;
+  if (options.method === 'auto' && !resumed) {
+    if (start) {
+      run.emit({ type: 'warning', message: 'training starts from the adapter of --start, so ridge is left out' });
+    } else {
+      ridge = await ridgeStage(run, inputs, autoPreset);
+      // Gram matrices and their factors: training needs that room.
+      releaseMemory();
+    }
+  }
+  return await qloraStage(run, inputs, { ridge, resumed }, place, keep);
+}
+
+/** What ridge came to. */
+export interface RidgeStage {
+  modules: ModuleFactors[];
+  record: RidgeRecord;
+}
+
+async function ridgeStage(
+  run: OpenedRun,
+  { options, skill }: Pick<RunInputs, 'options' | 'skill'>,
+  preset: RidgePreset,
+): Promise<RidgeStage> {
+  const { model, emit, signal } = run;
+  const { layers } = model.hyper;
+  emit({ type: 'stage', stage: 'ridge', message: 'fitting the corrections, layer by layer' });
+  const { examples, prefixes, shots } = await planExamples(run, options, preset);
+  const settings = ridgeSettings(layers, options, preset);
+  const context = { model, emit: asStage('ridge', emit), signal };
+  const fit = await fitRidge(context, { examples, prefixes, skill }, settings);
+  const teacherNll = Object.fromEntries(Object.entries(fit.nll.teacher).filter(([, nll]) => Number.isFinite(nll)));
+  return { modules: fit.modules, record: { recipe: ridgeRecipe(layers, settings, fit.sweeps, shots), teacherNll } };
+}
+
+/** A checkpoint of the same run, unless the user wants to start over. */
+async function findUnfinished(
+  { emit }: OpenedRun,
+  { options, identity }: RunInputs,
+  folder: RunFolder,
+): Promise<Resumable | undefined> {
+  if (options.restart) return undefined;
+  const differences = await folder.resume(identity);
+  const found = differences === undefined ? undefined : await findCheckpoint(folder);
+  if (found && differences!.length === 0) return found;
+  const stated = differences?.join('; ') ?? '';
+  if (options.resume) {
+    throw new LoamError({
+      code: found ? 'conflict' : 'not-found',
+      found: found
+        ? `the stopped run had other inputs or settings: ${stated}`
+        : 'there is no stopped run of this output to resume',
+      where: folder.path,
+      fix: found ? 'use what it had, or leave out --resume to start over' : 'leave out --resume',
+    });
+  }
+  if (found) {
+    const { step } = found.state;
+    const message = `a stopped run of this output (step ${step}) had other inputs or settings and is replaced: ${stated}`;
+    emit({ type: 'warning', message });
+  }
+  return undefined;
+}

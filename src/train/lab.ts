@@ -1,0 +1,143 @@
+import { ggufBase } from '../adapters/base.js';
+import { corrections } from '../adapters/lora.js';
+import { openAdapter } from '../adapters/openAdapter.js';
+import { hashFile } from '../base/io.js';
+import { Engine } from '../engine/engine.js';
+import type { Workspace } from '../engine/graph.js';
+import type { ModuleFactors } from '../model/factors.js';
+import { Model } from '../model/model.js';
+import { Tokenizer } from '../model/tokenizer.js';
+import type { ResolvedModel } from '../models/listModels.js';
+import type { Stage, TuneEvent } from './events.js';
+import type { TuneOptions } from './options.js';
+import { type DataFiles, type PreparedData, prepareData } from './prepare.js';
+
+/** What the stages of a run are given, how they tell of themselves, and how a run is opened. */
+
+/** What a stage is started with: the model, whom it tells of its progress, and what stops it. */
+export interface RunContext<E = never> {
+  readonly model: Model;
+  readonly emit: (event: E) => void;
+  readonly signal?: AbortSignal;
+}
+
+/** What the parts of a stage work with: the same, and a workspace that their graphs are computed in. The engine is the model's. */
+export interface Lab<E = never> extends RunContext<E> {
+  readonly workspace: Workspace;
+}
+
+/** How far a stage is, as the stage itself counts. */
+export interface Progress {
+  type: 'progress';
+  done: number;
+  total: number;
+}
+
+/** Milliseconds between two events of progress. */
+const interval = 200;
+
+/** Hands on the events of a stage, those of progress under its name and at most five a second, the last in any case. */
+export function asStage(
+  stage: Stage,
+  emit: (event: TuneEvent) => void,
+): (event: Progress | Exclude<TuneEvent, { type: 'progress' }>) => void {
+  let last = Number.NEGATIVE_INFINITY;
+  return (event) => {
+    if (event.type !== 'progress') return emit(event);
+    const now = performance.now();
+    if (now - last < interval && event.done < event.total) return;
+    last = now;
+    emit({ ...event, stage });
+  };
+}
+
+/** A figure as events tell it: JSON has neither NaN nor infinity. */
+export function figure(value: number): number | null {
+  return Number.isFinite(value) ? value : null;
+}
+
+/** A base model that is open for a run, with its engine: `await using opened = await openModel(...)`. */
+export interface OpenedModel extends RunContext<TuneEvent>, AsyncDisposable {
+  readonly source: ResolvedModel;
+  readonly signal: AbortSignal;
+}
+
+export async function openModel(
+  source: ResolvedModel,
+  threads: number | undefined,
+  emit: (event: TuneEvent) => void,
+  signal: AbortSignal,
+): Promise<OpenedModel> {
+  const engine = new Engine({ threads });
+  try {
+    const model = await Model.open(engine, source.path);
+    const dispose = async () => {
+      await model[Symbol.asyncDispose]();
+      engine[Symbol.dispose]();
+    };
+    return { source, model, emit, signal, [Symbol.asyncDispose]: dispose };
+  } catch (error) {
+    engine[Symbol.dispose]();
+    throw error;
+  }
+}
+
+/** What every run on a person's examples begins with. */
+export interface OpenedRun extends OpenedModel {
+  readonly tokenizer: Tokenizer;
+  readonly data: PreparedData;
+}
+
+/** Opens model and tokeniser, tells of them, and prepares the data. */
+export async function openRun(
+  source: ResolvedModel,
+  files: DataFiles,
+  options: Pick<TuneOptions, 'threads' | 'maxTokens' | 'seed'>,
+  emit: (event: TuneEvent) => void,
+  signal: AbortSignal,
+): Promise<OpenedRun> {
+  const opened = await openModel(source, options.threads, emit, signal);
+  const { hyper, gguf } = opened.model;
+  let tokenizer: Tokenizer | undefined;
+  const dispose = async () => {
+    tokenizer?.[Symbol.dispose]();
+    await opened[Symbol.asyncDispose]();
+  };
+  try {
+    tokenizer = await Tokenizer.open(gguf);
+    emit({
+      type: 'model',
+      path: source.path,
+      name: gguf.string('general.name', ''),
+      architecture: hyper.family.name,
+      layers: hyper.layers,
+      parameters: [...gguf.tensors.values()].reduce((sum, t) => sum + t.shape.reduce((p, n) => p * n, 1), 0),
+    });
+    const data = await prepareData(opened, tokenizer, files, options);
+    return { ...opened, tokenizer, data, [Symbol.asyncDispose]: dispose };
+  } catch (error) {
+    await dispose();
+    throw error;
+  }
+}
+
+/** The corrections of an adapter (GGUF) of the same base model. */
+export async function correctionsOf(
+  { model }: OpenedModel,
+  path: string | undefined,
+): Promise<ModuleFactors[] | undefined> {
+  return path === undefined ? undefined : corrections(await openAdapter(path, ggufBase(model), { only: 'gguf' }));
+}
+
+/** sha256 of a file, hex, telling how far it is. */
+export async function hashWithProgress(
+  { emit, signal }: Pick<OpenedModel, 'emit' | 'signal'>,
+  path: string,
+): Promise<string> {
+  return await hashFile(path, signal).each((at) => emit({ type: 'progress', stage: 'hash', ...at }));
+}
+
+/** sha256 of the base model: the one that was recorded, or that of its file. */
+export async function modelHash(run: OpenedModel): Promise<string> {
+  return run.source.sha256 ?? (await hashWithProgress(run, run.source.path));
+}

@@ -1,0 +1,104 @@
+import { sharedOpening } from '../../model/batch.js';
+import type { RunContext } from '../lab.js';
+import type { QloraEvent, QloraProblem, QloraSettings } from './state.js';
+import type { Training } from './training.js';
+import { ownLengths, type TrainSequence } from './trainStep.js';
+
+/** How long training takes: epochs, steps and validations of its runs, and how much of them is done. */
+
+/** Training examples that stand in for validation where there is none. */
+const standIns = 16;
+/** All runs together take at most so many times the epochs of the first one's schedule. */
+export const effort = 1.5;
+
+export function stepsPerEpoch(learnt: number, batch: number): number {
+  return Math.ceil(learnt / batch);
+}
+
+/** Steps of the first run, if validation does not end it. */
+export function plannedSteps({ train }: QloraProblem, { epochs, batch }: QloraSettings): number {
+  return Math.max(1, Math.round(epochs * stepsPerEpoch(train.length, batch)));
+}
+
+/** Steps of the first run between two validations. */
+export function evaluationEvery({ train }: QloraProblem, { batch, evaluations }: QloraSettings): number {
+  return Math.max(1, Math.round(stepsPerEpoch(train.length, batch) / evaluations));
+}
+
+/** Which of all sequences, training before validation, decide what is kept: from, to. */
+export function judges({ train, validation }: QloraProblem): [number, number] {
+  return validation.length > 0
+    ? [train.length, train.length + validation.length]
+    : [0, Math.min(standIns, train.length)];
+}
+
+/** How much is done, in tokens times layers; backward passes count twice. */
+export class TrainingProgress {
+  private done = 0;
+  private total: number;
+
+  private readonly trained: number;
+  private readonly below: number;
+  private readonly judging: number;
+
+  constructor(
+    private readonly context: RunContext<QloraEvent>,
+    private readonly problem: QloraProblem,
+    private readonly settings: QloraSettings,
+  ) {
+    const { train, validation } = problem;
+    const all = [...train, ...validation];
+    const opening = sharedOpening(all);
+    const tokens = (list: readonly TrainSequence[]) => ownLengths(list, opening).reduce((sum, n) => sum + n, 0);
+    const steps = plannedSteps(problem, settings);
+    this.trained = context.model.hyper.layers - settings.firstLayer;
+    this.below = settings.firstLayer * tokens(all);
+    this.judging = this.trained * tokens(all.slice(...judges(problem)));
+    this.total =
+      this.below +
+      (3 * this.trained * steps * tokens(train)) / stepsPerEpoch(train.length, settings.batch) +
+      (1 + Math.floor(steps / evaluationEvery(problem, settings))) * this.judging;
+  }
+
+  advance(amount: number): void {
+    this.done = Math.min(this.total, this.done + amount);
+    this.tell();
+  }
+
+  private tell(): void {
+    this.context.emit({ type: 'progress', done: this.done, total: this.total });
+  }
+
+  /** So many runs are still to come, each as long as the one that begins. */
+  runs(count: number, training: Training): void {
+    this.total = this.done + count * this.work(training, training.plan.steps);
+    this.tell();
+  }
+
+  finish(): void {
+    this.done = this.total;
+    this.tell();
+  }
+
+  /** What an earlier process has done of the steps and validations. */
+  goOn(training: Training): void {
+    const { state } = training;
+    if (state.run > 0) {
+      // How long the later runs are is known; what came before them is a share that nobody needs to know exactly.
+      this.done += (state.offset / plannedSteps(this.problem, this.settings)) * (this.total - this.below);
+      this.total = Math.max(this.total, this.done);
+      return;
+    }
+    const validations = 1 + Math.floor(Math.max(0, state.validated) / evaluationEvery(this.problem, this.settings));
+    this.done += this.work(training, state.step) + validations * this.judging;
+  }
+
+  private work(training: Training, steps: number): number {
+    let tokens = 0;
+    for (let step = 1; step <= steps; step++) {
+      const { plan } = training.planOf(step);
+      tokens += plan.reduce((sum, { lengths }) => sum + lengths.reduce((total, n) => total + n, 0), 0);
+    }
+    return 3 * this.trained * tokens;
+  }
+}

@@ -1,0 +1,118 @@
+import { LoamError, quote } from '../../base/errors.js';
+import type { Fields } from '../../base/jsonAccess.js';
+import type { ModuleFactors } from '../../model/factors.js';
+import { type Hyperparameters, linearShape } from '../../model/hyperparameters.js';
+import { type ResolvedModel, resolveModel } from '../../models/listModels.js';
+import { hashWithProgress } from '../lab.js';
+import type { ActivationsHeader } from './header.js';
+import type { ActivationsFile } from './openActivations.js';
+
+/** The base model that the files of the pipeline name, and whether what is in them fits it. */
+
+/** The base model that a file of the pipeline speaks of. */
+export interface ModelReference {
+  /** What `--model` takes: a catalogue's name, or a path. */
+  source: string;
+  /** Of the model's file, hex. */
+  sha256: string;
+  architecture: string;
+  /** As the model calls itself. */
+  name: string;
+}
+
+export function readModelReference(fields: Fields): ModelReference {
+  return {
+    source: fields.text('source'),
+    sha256: fields.text('sha256'),
+    architecture: fields.text('architecture'),
+    name: fields.text('name'),
+  };
+}
+
+/**
+ * Finds the base model that a file of the pipeline names (or that the user names instead), and makes sure that it is the one.
+ * @param named what the file says; without a sha256 any model is taken
+ * @throws LoamError where the model is another one
+ */
+export async function resolveBase(
+  chosen: string | undefined,
+  named: { source?: string | undefined; sha256?: string | undefined },
+  where: string,
+  telling: Parameters<typeof hashWithProgress>[0],
+): Promise<ResolvedModel & { sha256: string }> {
+  const source = chosen ?? named.source;
+  if (source === undefined) {
+    throw new LoamError({ code: 'usage', found: 'no base model is named here', where, fix: 'name it with --model' });
+  }
+  const found = await resolveModel(source);
+  const sha256 = found.sha256 ?? (await hashWithProgress(telling, found.path));
+  if (named.sha256 !== undefined && named.sha256 !== sha256) {
+    throw new LoamError({
+      code: 'mismatch',
+      found: `it was made with another model file than ${found.path}`,
+      expected: `the one whose sha256 begins with ${quote(named.sha256.slice(0, 12))}`,
+      where,
+      fix: 'name that one with --model, or begin again with `loam embed`',
+    });
+  }
+  return { ...found, sha256 };
+}
+
+/**
+ * Holds a file of activations against the model that is to read its tokens: native code looks tokens up without a check of its own.
+ * @throws LoamError
+ */
+export function requireTokens({ path, header, examples }: ActivationsFile, hyper: Hyperparameters): void {
+  const fail = (found: string, expected: string): never => {
+    throw new LoamError({
+      code: 'mismatch',
+      found,
+      expected,
+      where: path,
+      fix: 'make the file again with `loam embed`',
+    });
+  };
+  if (header.layers !== hyper.layers || header.embedding !== hyper.embedding) {
+    fail(
+      `activations of ${header.layers} layers of width ${header.embedding}`,
+      `${hyper.layers} of ${hyper.embedding}, as the model has`,
+    );
+  }
+  for (const [i, { student }] of examples.entries()) {
+    if (student.tokens.length > hyper.contextLength) {
+      fail(`sequence ${i} has ${student.tokens.length} tokens`, `at most ${hyper.contextLength}`);
+    }
+    for (const token of student.tokens) {
+      if (token < 0 || token >= hyper.vocabulary) fail(`token ${token}`, `one of ${hyper.vocabulary}`);
+    }
+  }
+}
+
+/** @throws LoamError for corrections that the student does not wear while it is walked: of other linears, or of other shapes */
+export function requireCorrectable(
+  given: readonly ModuleFactors[],
+  { linears, firstLayer }: ActivationsHeader,
+  hyper: Hyperparameters,
+  folder: string,
+): void {
+  for (const { layer, module, factors } of given) {
+    const where = `${folder}, blk.${layer}.${module}`;
+    if (!linears.some((linear) => linear.layer === layer && linear.module === module)) {
+      throw new LoamError({
+        code: 'mismatch',
+        found: 'a correction of this linear',
+        expected: `of attn_output and ffn_down in layers ${firstLayer} and above only, as the activations are`,
+        where,
+        fix: 'use `loam pack` alone for others',
+      });
+    }
+    const [inputs, outputs] = linearShape(hyper, module);
+    if (factors.inputs === inputs && factors.outputs === outputs) continue;
+    throw new LoamError({
+      code: 'mismatch',
+      found: `a is [${factors.rank}, ${factors.inputs}] and b [${factors.outputs}, ${factors.rank}]`,
+      expected: `[rank, ${inputs}] and [${outputs}, rank]`,
+      where,
+    });
+  }
+}

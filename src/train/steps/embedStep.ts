@@ -1,0 +1,162 @@
+import { stat } from 'node:fs/promises';
+import { LoamError, UsageError } from '../../base/errors.js';
+import { Run } from '../../base/events.js';
+import { listFirst } from '../../base/format.js';
+import { requireFree, requireWritable } from '../../base/io.js';
+import { peakRss } from '../../base/memory.js';
+import { version } from '../../base/process.js';
+import { ndArray } from '../../formats/arrays.js';
+import { writeNpz } from '../../formats/npz.js';
+import type { ModuleFactors } from '../../model/factors.js';
+import { asStage, openModel } from '../lab.js';
+import type { LinearToSolve } from '../ridge/solver.js';
+import { Student } from '../ridge/student.js';
+import { followTeacher, noFit, streamMetric } from '../ridge/target.js';
+import { correctedLinears, correctLayers, openRidgeLab, type RidgeLab, walkWork } from '../ridge/walk.js';
+import { requireCorrectable, requireTokens, resolveBase } from './base.js';
+import { tellSize } from './embed.js';
+import { factorsFingerprint, hasFactors, readFactors } from './factorsFolder.js';
+import { type ActivationsHeader, type EmbeddedLinear, encodeHeader, indexArrays } from './header.js';
+import { type ActivationsFile, linearArrays, openActivations } from './openActivations.js';
+import { type EmbedOptions, type EmbedResult, type PipelineEvent, requireOut } from './options.js';
+import { Recording } from './recording.js';
+
+type StepOptions = Pick<EmbedOptions, 'out' | 'with' | 'linear' | 'model' | 'threads' | 'f16'>;
+
+/**
+ * The first step again, for one linear: the activations of the student with the corrections found so far. With it a solver of the
+ * user's own keeps the order of `tune`: each linear is solved from what the corrections below it do.
+ *
+ * @param path a file of activations, which names the model, holds the tokens and what the teacher left
+ * @param options `with`: the folder of corrections, which may be missing as long as there are none
+ */
+export function embedStep(path: string, options: StepOptions, signal?: AbortSignal): Run<PipelineEvent, EmbedResult> {
+  return new Run((emit, inner) => run(path, options, emit, inner), signal);
+}
+
+async function run(
+  path: string,
+  options: StepOptions,
+  emit: (event: PipelineEvent) => void,
+  signal: AbortSignal,
+): Promise<EmbedResult> {
+  const started = performance.now();
+  const out = requireOut(options.out);
+  await using file = await openActivations(path);
+  const { header } = file;
+  if (header.kind === 'step') {
+    throw new LoamError({
+      code: 'wrong-format',
+      found: 'this file holds one step only',
+      expected: 'the file that `loam embed` made from the examples',
+      where: path,
+    });
+  }
+  const source = await resolveBase(options.model, header.model, path, { emit, signal });
+  await requireFree(out, [path, source.path]);
+  await requireWritable(out);
+  await using opened = await openModel(source, options.threads, emit, signal);
+  const { model } = opened;
+  requireTokens(file, model.hyper);
+  const folder = options.with!;
+  const all = (await hasFactors(folder)) ? (await readFactors(folder)).linears : [];
+  requireCorrectable(all, header, model.hyper, folder);
+  const missing = header.linears.filter((linear) => !all.some(same(linear)));
+  const target = options.linear === undefined ? missing[0] : parseLinear(options.linear, header.linears);
+  const result = { type: 'result', nll: header.nll, rows: header.rows } as const;
+  const cost = () => ({ seconds: (performance.now() - started) / 1000, peakRssBytes: peakRss() });
+  if (!target) return { ...result, activations: null, linears: [], bytes: 0, ...cost() };
+  const below = header.linears.slice(0, header.linears.indexOf(target));
+  requireBelow(
+    below.filter((linear) => missing.includes(linear)),
+    target,
+    folder,
+  );
+  const given = all.filter((module) => below.some(same(module)));
+
+  const step: ActivationsHeader = {
+    ...header,
+    kind: 'step',
+    loam: version,
+    linears: [target],
+    dtype: options.f16 ? 'f16' : 'f32',
+    teacherOnly: false,
+    given: factorsFingerprint(given),
+  };
+  await tellSize(out, step, emit);
+  emit({ type: 'stage', stage: 'embed', message: `walking the student to ${nameOf(target)}` });
+  using lab = openRidgeLab({ model, emit: asStage('embed', emit), signal });
+  const { linear, recording } = await record(lab, file, target, given);
+  await using _ = recording;
+  const rows = file.batches.map((batch) => batch.rows);
+  await writeNpz(out, [
+    ...indexArrays(file.examples, file.records),
+    ...linearArrays(linear, file.rows(target, 'teacher'), recording, rows, step.dtype),
+    { name: 'header', ...ndArray(encodeHeader(step)) },
+  ]);
+  const { layer, module } = target;
+  return { ...result, activations: out, linears: [{ layer, module }], bytes: (await stat(out)).size, ...cost() };
+}
+
+/** Walks the student, with the corrections of `given`, to one linear and records its rows. */
+async function record(
+  lab: RidgeLab,
+  file: ActivationsFile,
+  target: EmbeddedLinear,
+  given: readonly ModuleFactors[],
+): Promise<{ linear: LinearToSolve; recording: Recording }> {
+  const { model, progress } = lab;
+  await using student = await Student.create(lab, file.examples);
+  const walk = { student, firstLayer: file.header.firstLayer, end: target.layer + 1 };
+  progress.total = walkWork(walk.end, walk);
+  const rows = file.batches.map((batch) => batch.rows);
+  const metric = await streamMetric(model);
+  const residual = file.rows(target, 'teacher');
+  let found: { linear: LinearToSolve; recording: Recording } | undefined;
+  const layers = correctLayers(lab, walk, async (layer, module, collect) => {
+    if (layer.index === target.layer && module === target.module) {
+      const following = followTeacher(model, layer, module, { middle: residual, out: residual }, metric);
+      found = { linear: following.linear, recording: await Recording.create(rows, following) };
+      await collect(found.recording.fit);
+    } else {
+      await collect(noFit);
+    }
+    return given.find(same({ layer: layer.index, module }))?.factors;
+  });
+  try {
+    for await (const _ of layers);
+    return found!;
+  } catch (error) {
+    await found?.recording[Symbol.asyncDispose]();
+    throw error;
+  }
+}
+
+type Place = { layer: number; module: string };
+const nameOf = ({ layer, module }: Place) => `blk.${layer}.${module}`;
+const same = (one: Place) => (other: Place) => one.layer === other.layer && one.module === other.module;
+
+/** Each linear is solved from what the corrections below it do, so these must be there. */
+function requireBelow(missing: readonly EmbeddedLinear[], target: EmbeddedLinear, folder: string): void {
+  if (missing.length === 0) return;
+  throw new LoamError({
+    code: 'not-found',
+    found: `no correction of ${listFirst(missing.map(nameOf), 3, ', ')}`,
+    expected: `those of all linears before ${nameOf(target)}`,
+    where: folder,
+    fix: 'solve the linears in order; a correction of rank 0 leaves one as it is',
+  });
+}
+
+/** A linear by its weight's name, `blk.15.ffn_down`, among those that a file has. */
+function parseLinear(name: string, linears: readonly EmbeddedLinear[]): EmbeddedLinear {
+  const match = /^(?:blk\.)?(\d{1,4})\.(\w+)$/.exec(name);
+  const found = linears.find(({ layer, module }) => layer === Number(match?.[1]) && module === match?.[2]);
+  if (found) return found;
+  const [first, last] = [linears[0]!.layer, linears.at(-1)!.layer];
+  throw new UsageError({
+    found: JSON.stringify(name),
+    expected: `blk.N.${correctedLinears[0]} or blk.N.${correctedLinears[1]}, N from ${first} to ${last}`,
+    where: '--linear',
+  });
+}
