@@ -84,7 +84,7 @@ describe('options', () => {
     assert.equal(help.length, Object.keys(schema).length);
     for (const name of Object.keys(schema))
       assert.equal(help.filter((line) => line.includes(`  ${flagOf(name)}`)).length, 1);
-    assert.match(help.join('\n'), /default ridge/);
+    assert.match(help.join('\n'), /default: ridge/);
     assert.equal(defaults(schema).lr, 0.5);
   });
 });
