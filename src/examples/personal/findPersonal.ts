@@ -7,7 +7,8 @@ import { findIdNumbers } from './find/idNumber.js';
 import { findKeys } from './find/key.js';
 import { findLabelled } from './find/labelled.js';
 import { findNames } from './find/name.js';
-import { findCards, findIbans, numberRuns } from './find/numbers.js';
+import { numberRuns } from './find/numbers.js';
+import { findCards, findIbans } from './find/payment.js';
 import {
   type Finding,
   type FindingKind,

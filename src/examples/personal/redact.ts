@@ -32,6 +32,7 @@ export function redact(example: Example, findings: Finding | readonly Finding[])
 
 function stale(example: Example): LoamError {
   return new LoamError({
+    code: 'conflict',
     found: 'a finding that is not of this record as it stands',
     where: `${example.source.file}, record ${example.source.index + 1}`,
     fix: 'search the edited data again',
@@ -170,6 +171,7 @@ async function requireWhole(copy: NamedBytes, examples: readonly Example[], sign
   const isRead = !again.problems.some(({ severity }) => severity === 'error');
   if (isText ? isRead : again.examples.length + repeats === examples.length) return;
   throw new LoamError({
+    code: 'failed',
     found: `the redacted copy would hold ${again.examples.length} examples`,
     expected: `${examples.length}`,
     where: copy.name,

@@ -5,7 +5,7 @@ import { flatten, valuePattern } from '../../examples/personal/finding.js';
 import { findPersonal } from '../../examples/personal/findPersonal.js';
 import { positive, second, unseen } from '../../testing/corpus.js';
 import { randomAlternative, rarePhrases } from './alternatives.js';
-import { exposure, isFavoured, type Scored } from './ProbeModel.js';
+import { exposure, isFavoured, type Scored } from './exposure.js';
 
 /** The parts of the probe that need no model: alternatives, recognising a value, exposure. */
 

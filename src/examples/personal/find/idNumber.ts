@@ -1,15 +1,7 @@
 import type { Span } from '../finding.js';
-import {
-  digitsIn,
-  isDay,
-  luhn,
-  mod11_10,
-  mod97,
-  type NumberRun,
-  verhoeff,
-  weightedRest,
-  weightedSum,
-} from './numbers.js';
+import { digitsIn, isDay, luhn, mod11_10, mod97, type NumberRun, verhoeff, weightedRest } from './numbers.js';
+
+/** National identity, tax and social security numbers. */
 
 interface Format {
   label: string;
@@ -22,6 +14,11 @@ interface Format {
 }
 
 const n = (text: string, from: number, to: number) => Number(text.slice(from, to));
+/** Year, month and day in two digits each. */
+const isDate = (digits: string) => isDay(n(digits, 0, 2), n(digits, 2, 4), n(digits, 4, 6));
+/** The weights of all digits, the check digit's among them, sum up to a multiple of the modulus. */
+const sumsUp = (digits: string, weights: readonly number[], modulus: number) =>
+  weightedRest(digits, weights, modulus) === 0;
 
 /** The German tax number (Steuer-ID): one digit stands two or three times among the first ten, no other repeats (BZSt). */
 function germanTax(digits: string): boolean {
@@ -44,24 +41,14 @@ function belgian(digits: string): boolean {
 }
 
 function norwegian(digits: string): boolean {
-  const day = n(digits, 0, 2) % 40;
-  return (
-    day >= 1 &&
-    day <= 31 &&
-    n(digits, 2, 4) >= 1 &&
-    n(digits, 2, 4) <= 12 &&
-    weightedSum(digits, [3, 7, 6, 1, 8, 9, 4, 5, 2, 1], 11) &&
-    weightedSum(digits, [5, 4, 3, 2, 7, 6, 5, 4, 3, 2, 1], 11)
-  );
+  const [day, month] = [n(digits, 0, 2) % 40, n(digits, 2, 4)];
+  if (day < 1 || day > 31 || month < 1 || month > 12) return false;
+  return sumsUp(digits, [3, 7, 6, 1, 8, 9, 4, 5, 2, 1], 11) && sumsUp(digits, [5, 4, 3, 2, 7, 6, 5, 4, 3, 2, 1], 11);
 }
 
 function polish(digits: string): boolean {
   const month = n(digits, 2, 4) % 20;
-  return (
-    month >= 1 &&
-    isDay(n(digits, 0, 2), month, n(digits, 4, 6)) &&
-    weightedSum(digits, [1, 3, 7, 9, 1, 3, 7, 9, 1, 3, 1], 10)
-  );
+  return isDay(n(digits, 0, 2), month, n(digits, 4, 6)) && sumsUp(digits, [1, 3, 7, 9, 1, 3, 7, 9, 1, 3, 1], 10);
 }
 
 function brazilian(digits: string): boolean {
@@ -80,11 +67,6 @@ function turkish(digits: string): boolean {
   return digits[0] !== '0' && (((odd * 7 - even) % 10) + 10) % 10 === at(9) && sum % 10 === at(10);
 }
 
-function snils(digits: string): boolean {
-  const rest = weightedRest(digits, [9, 8, 7, 6, 5, 4, 3, 2, 1], 101) % 100;
-  return rest === n(digits, 9, 11);
-}
-
 const CHINESE = [7, 9, 10, 5, 8, 4, 2, 1, 6, 3, 7, 9, 10, 5, 8, 4, 2];
 
 /** Numbers of digits alone. The shape asks for the usual separators where the check digit alone would let too much pass. */
@@ -100,7 +82,7 @@ const NUMBERS: readonly Format[] = [
   {
     label: 'Swiss social security number',
     shape: /^756[. ]?\d{4}[. ]?\d{4}[. ]?\d{2}$/,
-    check: (d) => weightedSum(d, [1, 3, 1, 3, 1, 3, 1, 3, 1, 3, 1, 3, 1], 10),
+    check: (d) => sumsUp(d, [1, 3, 1, 3, 1, 3, 1, 3, 1, 3, 1, 3, 1], 10),
   },
   { label: 'Belgian national number', shape: /^\d{2}[.]?\d{2}[.]?\d{2}[- ]?\d{3}[. ]?\d{2}$/, check: belgian },
   { label: 'Norwegian national number', shape: /^\d{6} ?\d{5}$/, check: norwegian },
@@ -112,13 +94,17 @@ const NUMBERS: readonly Format[] = [
   { label: 'Polish PESEL', shape: /^\d{11}$/, check: polish },
   { label: 'Brazilian CPF', shape: /^\d{3}\.\d{3}\.\d{3}-\d{2}$/, check: brazilian },
   { label: 'Turkish identity number', shape: /^\d{11}$/, check: turkish },
-  { label: 'Russian SNILS', shape: /^\d{3}-\d{3}-\d{3}[ -]\d{2}$/, check: snils },
+  {
+    label: 'Russian SNILS',
+    shape: /^\d{3}-\d{3}-\d{3}[ -]\d{2}$/,
+    check: (d) => weightedRest(d, [9, 8, 7, 6, 5, 4, 3, 2, 1], 101) % 100 === n(d, 9, 11),
+  },
   { label: 'Aadhaar number', shape: /^[2-9]\d{3} \d{4} \d{4}$/, check: verhoeff },
   {
     label: 'NHS number',
     shape: /^\d{3} \d{3} \d{4}$/,
     near: /nhs|patient/i,
-    check: (d) => !/^(\d)\1+$/.test(d) && weightedSum(d, [10, 9, 8, 7, 6, 5, 4, 3, 2, 1], 11),
+    check: (d) => !/^(\d)\1+$/.test(d) && sumsUp(d, [10, 9, 8, 7, 6, 5, 4, 3, 2, 1], 11),
   },
   {
     label: 'Canadian social insurance number',
@@ -129,14 +115,12 @@ const NUMBERS: readonly Format[] = [
   {
     label: 'South African identity number',
     shape: /^\d{6} ?\d{4} ?[01]8\d$/,
-    check: (d) => isDay(n(d, 0, 2), n(d, 2, 4), n(d, 4, 6)) && luhn(d),
+    check: (d) => isDate(d) && luhn(d),
   },
   {
     label: 'Korean resident number',
     shape: /^\d{6}-[1-4]\d{6}$/,
-    check: (d) =>
-      isDay(n(d, 0, 2), n(d, 2, 4), n(d, 4, 6)) &&
-      (11 - weightedRest(d, [2, 3, 4, 5, 6, 7, 8, 9, 2, 3, 4, 5], 11)) % 10 === Number(d[12]),
+    check: (d) => isDate(d) && (11 - weightedRest(d, [2, 3, 4, 5, 6, 7, 8, 9, 2, 3, 4, 5], 11)) % 10 === Number(d[12]),
   },
   {
     label: 'Chinese resident number',
