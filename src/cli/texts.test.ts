@@ -3,12 +3,15 @@ import { readFileSync } from 'node:fs';
 import { basename } from 'node:path';
 import { describe, it } from 'node:test';
 import { Desk } from '../testing/cli.js';
+import { bool } from '../testing/ggufValues.js';
 import { jsonLines, type LoamRun, resultOf } from '../testing/runLoam.js';
 
 /** Texts from the command line: a Markdown file is learnt by every method, measured, looked at, redacted and kept in the vault. */
 
 const desk = new Desk();
 const model = await desk.model('base.gguf', { layers: 3 });
+/** One that wants a token before every text. */
+const withBos = await desk.model('bos.gguf', { layers: 3, metadata: { 'tokenizer.ggml.add_bos_token': bool(true) } });
 const places = ['inn', 'inner tin', 'theatre'];
 /** Sections of a heading and two paragraphs each, all much alike. */
 const story = (sections: number, from = 0) =>
@@ -83,9 +86,12 @@ describe('a Markdown file', () => {
 
   it('stays a text in the vault under any name', async () => {
     await desk.run(['data', 'add', data, '--name', 'diary', '--json']);
-    const shown = await desk.run(['data', 'vault:diary', '--model', model, '--json']);
+    const shown = await desk.run(['data', 'vault:diary', '--model', withBos, '--json']);
     assert.deepEqual(resultOf(shown).format, { container: 'markdown', shape: 'text' });
-    const run = await desk.run(['tune', 'vault:diary', ...flags, ...rates, '--method', 'ridge', '--keep', 'style']);
+    const [first] = jsonLines(shown).filter(({ type }) => type === 'example') as unknown as { pieces: object[] }[];
+    assert.deepEqual(first!.pieces[0], { text: '<|im_start|>', trained: false });
+    const own = ['--model', withBos, '--threads', '1', '--json', '--method', 'ridge', '--keep', 'style'];
+    const run = await desk.run(['tune', 'vault:diary', ...own]);
     assert.ok(nllOf(run).adapted < nllOf(run).base);
   });
 

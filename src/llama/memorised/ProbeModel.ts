@@ -104,7 +104,8 @@ export class ProbeModel implements Disposable {
       },
       signal,
     });
-    if (!Number.isFinite(sum)) throw new LoamError({ code: 'damaged', found: 'the likelihoods are not finite numbers' });
+    if (!Number.isFinite(sum))
+      throw new LoamError({ code: 'damaged', found: 'the likelihoods are not finite numbers' });
     return sum;
   }
 

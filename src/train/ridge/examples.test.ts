@@ -64,6 +64,43 @@ describe('examples for teacher and student', () => {
     }
   });
 
+  it('of a plain text the first token is not followed where shots stand before it', () => {
+    const begin = Int32Array.of(7);
+    const text = (...own: number[]): Sequence => ({
+      tokens: Int32Array.of(7, ...own),
+      targets: Int32Array.from(own, (_, i) => i + 1),
+      example: own[0]!,
+    });
+    const parts = { train: [text(1, 2, 3), text(4, 5)], validation: [], heldout: [] };
+    const { examples, prefixes } = buildExamples(parts, { prefixes: [[1]], prefixOf: [0, -1] }, begin);
+    assert.deepEqual(
+      prefixes.map((tokens) => [...tokens]),
+      [[7, 4, 5]],
+    );
+    const [taught, alone] = examples;
+    assert.deepEqual(
+      [[...taught!.student.positions], [...taught!.targets]],
+      [
+        [1, 2],
+        [2, 3],
+      ],
+    );
+    assert.deepEqual(
+      [[...taught!.teacher.positions], [...taught!.teacher.tokens]],
+      [
+        [0, 1],
+        [1, 2, 3],
+      ],
+    );
+    assert.deepEqual(
+      [[...alone!.teacher.positions], [...alone!.targets]],
+      [
+        [0, 1],
+        [4, 5],
+      ],
+    );
+  });
+
   it('a prefix is the opening and its shots without theirs, in order', () => {
     const parts = randomParts(new Random(1));
     const plan = planShots(parts.train, { shots: 3, maxTokens: 1000, seed: 1 });
