@@ -77,7 +77,7 @@ function padded({ inputs, outputs, rank: old, a, b }: Factors, rank: number): Fa
   return { inputs, outputs, rank, a: wideA, b: wideB };
 }
 
-/** The first `rank` ranks where the others are zeros; undefined where they are not. */
+/** The first `rank` ranks if the others are zeros; otherwise undefined. */
 export function unpadded({ inputs, outputs, rank: old, a, b }: Factors, rank: number): Factors | undefined {
   if (rank > old || a.subarray(rank * inputs).some((x) => x !== 0)) return undefined;
   const narrow = new Float32Array(outputs * rank);

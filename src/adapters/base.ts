@@ -45,7 +45,7 @@ export function ggufBase({ gguf, hyper }: { gguf: Gguf; hyper: Hyperparameters }
   return { ...hyper, path: gguf.path, gguf, hyper };
 }
 
-/** What an adapter says about its base model. Empty strings where the file does not say. */
+/** What an adapter says about its base model. Empty strings if the file does not say. */
 export interface BaseIdentity {
   architecture: string;
   name: string;
@@ -77,7 +77,7 @@ export async function baseFingerprint(gguf: Gguf): Promise<string> {
   return hash.digest('hex');
 }
 
-/** @throws LoamError where an adapter's notes say that it was made for another model */
+/** @throws LoamError if an adapter's notes say that it was made for another model */
 export async function requireMadeFor(path: string, notes: Notes, { gguf }: Base): Promise<void> {
   const fingerprint = textNote(notes, keys.baseFingerprint);
   if (!fingerprint || !gguf || fingerprint === (await baseFingerprint(gguf))) return;

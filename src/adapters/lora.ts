@@ -47,13 +47,13 @@ export const keys = {
   metrics: 'loam.metrics',
 } as const;
 
-/** The text of a note; undefined where there is none. */
+/** The text of a note; undefined if there is none. */
 export function textNote(notes: Notes, key: string): string | undefined {
   const note = notes.get(key);
   return note?.type === 'string' ? note.value : undefined;
 }
 
-/** Throws the mismatches between an adapter and its base as one error; nothing where there are none. */
+/** Throws the mismatches between an adapter and its base as one error; nothing if there are none. */
 export function throwProblems(path: string, problems: readonly string[]): void {
   if (problems.length === 0) return;
   throw new LoamError({

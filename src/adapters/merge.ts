@@ -130,7 +130,7 @@ const needsMatrix: ReadonlySet<TensorTypeName> = new Set(['iq2_xxs', 'iq2_xs', '
 const notWritten: ReadonlySet<TensorTypeName> = new Set(['q8_1', 'q8_k', 'i8', 'i16', 'i32', 'i64', 'f64']);
 
 /**
- * Writes a GGUF model with an adapter in its weights, as a file that stands alone. All metadata are copied; rounding is ggml's own.
+ * Writes a GGUF model with an adapter in its weights, as a file that stands alone. All metadata is copied; rounding is ggml's own.
  * @throws UnsupportedError for types that cannot be written
  */
 export async function mergeGguf(base: Gguf, lora: Lora, path: string, options: MergeOptions = {}): Promise<Merged> {
@@ -193,7 +193,7 @@ const beside = /^(.*\.(json|txt|model|jinja|md)|LICENSE.*|NOTICE.*|USE_POLICY.*)
 /**
  * Writes a Hugging Face model with an adapter in its weights: each matrix in its own type (f32, f16 or bf16, to the nearest), other
  * tensors and the files beside them copied.
- * @throws LoamError where the folder lacks a weight that the adapter corrects
+ * @throws LoamError if the folder lacks a weight that the adapter corrects
  */
 export async function mergeHf(
   folder: string,

@@ -10,7 +10,7 @@ import { readPeft } from './peft/peft.js';
 /** An adapter that fits its base, with what its file says of itself. */
 export interface Adapter extends Lora {
   readonly format: 'gguf' | 'peft';
-  /** Empty where the file does not say. */
+  /** Empty if the file does not say. */
   readonly name: string;
   readonly base: BaseIdentity;
   /** As stored by Loam; undefined for adapters of other tools. */

@@ -85,7 +85,7 @@ export type ChatEvent =
 interface AnswerOptions {
   /** The answer ends before the first of these texts. */
   stop?: readonly string[];
-  /** Whether old turns are left out where the conversation outgrows the context (default), or a LoamError (too-long) is thrown. */
+  /** Whether old turns are left out if the conversation outgrows the context (default), or a LoamError (too-long) is thrown. */
   forget?: boolean;
 }
 
@@ -130,7 +130,7 @@ export class ChatSession implements Disposable {
     return this.session.contextLength;
   }
 
-  /** Switches the adapter off (the bare base answers) or on again. */
+  /** Switches the adapter off (the base model alone answers) or on again. */
   setAdapted(on: boolean): void {
     this.wear(on ? OWN : undefined);
   }
@@ -149,7 +149,7 @@ export class ChatSession implements Disposable {
     if (handle !== undefined) this.session.freeAdapter(handle);
   }
 
-  /** Answers from now on with this adapter; undefined, or a name that no adapter has: the bare base. */
+  /** Answers from now on with this adapter; undefined, or a name that no adapter has: the base model alone. */
   wear(name: string | undefined): void {
     this.session.wear(name === undefined ? undefined : this.wardrobe.get(name));
   }

@@ -53,7 +53,7 @@ export class Session implements Disposable {
     this.model.freeAdapter(adapter);
   }
 
-  /** Computes from now on with this adapter, its correction times `scale`; undefined: the bare base. A change forgets what is held. */
+  /** Computes from now on with this adapter, its correction times `scale`; undefined: the base model alone. A change forgets what is held. */
   wear(adapter: AdapterHandle | undefined, scale = 1): void {
     if (adapter === this.worn && scale === this.scale) return;
     this.context.setAdapters(adapter === undefined ? [] : [{ adapter, scale }]);

@@ -38,7 +38,7 @@ export interface Evaluation {
 
 /**
  * Measures in llama.cpp how well a model predicts the answers of examples, without and with an adapter.
- * @throws LoamError for an adapter of another base model, and where no example fits
+ * @throws LoamError for an adapter of another base model, and if no example fits
  */
 export function evaluate(
   data: string | NamedBytes,

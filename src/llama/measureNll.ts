@@ -11,7 +11,7 @@ export interface ScoredSequence {
 export interface NllResult {
   /** Scored tokens. */
   tokens: number;
-  /** Mean negative log-likelihood in nats a token. */
+  /** Mean negative log-likelihood in nats per token. */
   base: number;
   /** The same with the adapter; undefined without one. */
   adapted?: number;
@@ -21,7 +21,7 @@ export interface NllResult {
 const contextMargin = 16;
 
 /**
- * Measures sequences in stock libllama, the bare base and the adapter file: what other programs will see, not what our own graph
+ * Measures sequences in stock libllama, the base model alone and with the adapter file: what other programs will see, not what our own graph
  * computes. The files must have passed `readGguf` and `openAdapter`.
  * @throws LoamError when a likelihood is not a finite number
  */

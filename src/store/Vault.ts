@@ -39,7 +39,7 @@ export class Vault implements AsyncDisposable {
   }
 
   /**
-   * Opens the vault of `home` (LOAM_HOME); makes one, with a passphrase if one is given, where there is none.
+   * Opens the vault of `home` (LOAM_HOME); makes one, with a passphrase if one is given, if there is none.
    * @throws LoamError: locked without the passphrase that it has, wrong-passphrase, vault-damaged
    */
   static async open(home: string, { passphrase }: { passphrase?: string } = {}): Promise<Vault> {

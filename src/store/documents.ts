@@ -3,7 +3,7 @@ import { KEY_BYTES } from '../base/crypto.js';
 import { type Contents, type Row, Table } from './contents.js';
 import type { DocumentInfo } from './types.js';
 
-/** Small things of other parts: conversations, feedback, settings, records of jobs. Kinds and ids are hidden like the content. */
+/** Small things of other rooms: conversations, feedback, settings, records of jobs. Kinds and ids are hidden like the content. */
 export class DocumentStore {
   private readonly documents: Table<DocumentInfo>;
 
@@ -20,7 +20,7 @@ export class DocumentStore {
     });
   }
 
-  /** Undefined where there is none. */
+  /** Undefined if there is none. */
   async get(kind: string, id: string): Promise<Uint8Array | undefined> {
     // Another process may replace it between the look into the index and the opening of its file.
     for (let attempt = 1; ; attempt++) {
@@ -34,7 +34,7 @@ export class DocumentStore {
     }
   }
 
-  /** By time of the last change, oldest first; all kinds where none is given. */
+  /** By time of the last change, oldest first; all kinds if none is given. */
   list(kind?: string): DocumentInfo[] {
     return this.documents
       .all()

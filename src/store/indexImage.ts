@@ -6,7 +6,7 @@ type Database = InstanceType<Sqlite['oo1']['DB']>;
 let loading: Promise<Sqlite> | undefined;
 let loaded: Sqlite | undefined;
 
-/** Compiles SQLite (WebAssembly), once a process. Before it is done no image can be made. */
+/** Compiles SQLite (WebAssembly), once per process. No image can be made before that. */
 export async function loadSqlite(): Promise<void> {
   const quiet = { print: () => {}, printErr: () => {} };
   loading ??= (sqlite3InitModule as (options: object) => Promise<Sqlite>)(quiet);
@@ -21,7 +21,7 @@ export interface IndexRow {
   /** 32 hex digits. */
   id: string;
   type: string;
-  /** Name of the file with its content; null where it has none. */
+  /** Name of the file with its content; null if it has none. */
   blob: string | null;
   sealed: Uint8Array;
 }
@@ -49,7 +49,7 @@ export class IndexImage implements Disposable {
     return new IndexImage(loaded!, db);
   }
 
-  /** Undefined where the bytes are no database. */
+  /** Undefined if the bytes are no database. */
   static from(bytes: Uint8Array): IndexImage | undefined {
     const sqlite = loaded!;
     const { capi, wasm } = sqlite;
@@ -67,7 +67,7 @@ export class IndexImage implements Disposable {
     }
   }
 
-  /** Undefined where it is not there, or can't be read. */
+  /** Undefined if it is missing or unreadable. */
   meta(name: string): Buffer | undefined {
     try {
       const value = this.db.selectValue('SELECT value FROM meta WHERE name = ?', [name]);
@@ -78,7 +78,7 @@ export class IndexImage implements Disposable {
     }
   }
 
-  /** Every row that can be read, `damaged` after them where some can't. */
+  /** Every row that can be read; `damaged` says that some can't. */
   rows(): { rows: IndexRow[]; damaged: boolean } {
     const rows: IndexRow[] = [];
     let damaged = false;

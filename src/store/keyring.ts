@@ -48,7 +48,7 @@ export async function writeKeyring(
   await files.write('index.key', Buffer.from(`${JSON.stringify(content)}\n`), { scrub: true });
 }
 
-/** The keys that this key of the vault opens; undefined where there is no such file, or none that is whole. */
+/** The keys that this key of the vault opens; undefined if there is no such file, or none that is whole. */
 export function readKeyring(files: VaultFiles, root: Uint8Array): Keyring | undefined {
   const wrapping = deriveKey(root, 'index.key');
   let best: Keyring | undefined;

@@ -33,7 +33,7 @@ function findAdapter(vault: Vault, argument: string): Adapter {
   throw unknown('adapter', wanted, all);
 }
 
-/** What `NAME`, `NAME@3`, `NAME@base` or the id of a version means; `version` is null for the bare base model. */
+/** What `NAME`, `NAME@3`, `NAME@base` or the id of a version means; `version` is null for the base model alone. */
 interface FoundVersion {
   adapter: Adapter;
   version: AdapterVersion | null;
@@ -65,7 +65,7 @@ export function findVersion(vault: Vault, argument: string): FoundVersion {
   });
 }
 
-/** The version that an argument names, where the bare base model will not do. Throws LoamError. */
+/** The version that an argument names; the base model alone will not do. Throws LoamError. */
 export function requireVersion(vault: Vault, argument: string): { adapter: Adapter; version: AdapterVersion } {
   const { adapter, version, explicit } = findVersion(vault, argument);
   if (version) return { adapter, version };
@@ -75,7 +75,7 @@ export function requireVersion(vault: Vault, argument: string): { adapter: Adapt
   });
 }
 
-/** The version before the one in use; null, the bare base model, before the first. Throws LoamError if the bare base model is in use. */
+/** The version before the one in use; null, the base model alone, before the first. Throws LoamError if the base model alone is in use. */
 export function versionBefore({ name, versions, active }: Adapter): AdapterVersion | null {
   const current = versions.find(({ id }) => id === active);
   if (!current) {

@@ -32,7 +32,7 @@ export interface DatasetInfo {
 /** What an adapter version was made of. */
 export interface Lineage {
   base: { name: string; sha256: string };
-  /** Data sets it has learnt from; `id` where it lay in this vault. */
+  /** Data sets it has learnt from; `id` if it lay in this vault. */
   datasets: { id?: string; sha256: string }[];
   recipe?: Record<string, unknown>;
   metrics?: Record<string, unknown>;
@@ -66,7 +66,7 @@ export interface Adapter {
   model: { name: string; sha256: string };
   /** Newest first. */
   versions: AdapterVersion[];
-  /** Id of the version in use; null is the bare base model. */
+  /** Id of the version in use; null is the base model alone. */
   active: string | null;
 }
 
@@ -77,7 +77,7 @@ export interface DocumentInfo {
   changedAt: string;
 }
 
-/** 'absent': no vault here; 'open': its key lies in a file; 'passphrase': its key wants a passphrase. */
+/** 'absent': no vault here; 'open': its key lies in a file; 'passphrase': its key needs a passphrase. */
 export type VaultState = 'absent' | 'open' | 'passphrase';
 
 export interface VaultStorage {

@@ -86,7 +86,7 @@ export class VaultIndex implements Disposable {
 
   /**
    * Changes the index: `decide` sees the newest state, under the lock, and says what is to change. All of it is on the disk when the
-   * promise resolves, and none of it where it rejects.
+   * promise resolves, and none of it if it rejects.
    */
   update<T>(decide: () => Promise<Decision<T>> | Decision<T>): Promise<T> {
     return this.lock.run(async () => {
