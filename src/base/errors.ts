@@ -14,6 +14,8 @@ export const errorCodes = {
   exists: 'something of this name is there already',
   busy: 'another process or a running job holds what is needed',
   conflict: 'it was changed in the meantime, or its present state does not allow this',
+  changed: 'it is no longer what the caller has seen of it, and means to change',
+  confirm: 'asks for a confirmation that was not given',
   unreadable: 'the file system refuses to read it',
   unwritable: 'the file system refuses to write it',
   'disk-full': 'the disk, or the share of it that may be used, is full',

@@ -11,8 +11,8 @@ import type { Dependents } from './contract/datasets.js';
 import type { Download } from './contract/models.js';
 import type { Changed, ChangeEvent, Status, Storage } from './contract/server.js';
 import { DatasetViews } from './datasets.js';
+import { notFound } from './http/errors.js';
 import { EventChannel } from './http/events.js';
-import { HttpError } from './http/route.js';
 import { InferenceProcess } from './inference/InferenceProcess.js';
 import { isFinal } from './jobs/Job.js';
 import { JobQueue } from './jobs/JobQueue.js';
@@ -209,11 +209,11 @@ export class Services implements AsyncDisposable {
     };
   }
 
-  /** An installed model by its name. @throws HttpError 404, LoamError that says how to get it */
+  /** An installed model by its name. @throws LoamError that says how to get it */
   async model(name: string): Promise<{ name: string; path: string; sha256: string | null }> {
     const { models } = await this.models();
     const model = models.find((one) => one.name === name);
-    if (!model) throw new HttpError(404, 'there is no model of that name');
+    if (!model) throw notFound('model of that name');
     if (!model.installed) {
       throw new LoamError({
         found: model.problem ?? `the model ${name} is not on this device`,

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
 import { readdirSync } from 'node:fs';
 import { connect } from 'node:net';
 import { join } from 'node:path';
@@ -55,9 +56,10 @@ describe('a data set', () => {
     const { examples, total } = await client.ok('GET', `/api/datasets/${typed.id}/examples`);
     assert.equal(total, 2);
     assert.deepEqual([examples[1].instruction, examples[1].output], ['d', 'e']);
-    assert.equal((await upload('typed', '[]')).status, 409);
+    const taken = await upload('typed', '[]');
+    assert.deepEqual([taken.status, taken.json.error.code], [409, 'name-taken']);
     const useless = await upload('useless', '[{"a":1}]');
-    assert.equal(useless.status, 422);
+    assert.deepEqual([useless.status, useless.json.error.code], [422, 'no-examples']);
     assert.deepEqual(await names(), ['table', 'typed']);
   });
 
@@ -166,14 +168,16 @@ describe('a data set', () => {
     const text = `canary-${randomBytes(8).toString('hex')}`;
     const before = await names();
     const socket = connect(server.port, '127.0.0.1');
-    const head = `POST /api/datasets?name=broken HTTP/1.1\r\nhost: 127.0.0.1:${server.port}\r\nauthorization: Bearer ${server.token}\r\ncontent-type: application/octet-stream\r\ncontent-length: 100000\r\n\r\n`;
-    await new Promise<void>((resolve) =>
-      socket.write(`${head}[{"instruction":"${text}","output":"b"}]`, () => resolve()),
-    );
-    await new Promise((resolve) => setTimeout(resolve, 50));
+    const sent = 24 << 20;
+    const head = `POST /api/datasets?name=broken HTTP/1.1\r\nhost: 127.0.0.1:${server.port}\r\nauthorization: Bearer ${server.token}\r\ncontent-type: application/octet-stream\r\ncontent-length: ${2 * sent}\r\n\r\n`;
+    const body = `[{"instruction":"${text}","output":"b"},`.padEnd(sent);
+    // More than lies on the way: once all of it is sent, the server has read the beginning.
+    await new Promise<void>((resolve) => socket.write(head + body, () => resolve()));
     assert.deepEqual(filesWith(home, text), []);
-    socket.destroy();
+    socket.resume().end();
+    await once(socket, 'close');
     assert.deepEqual(await names(), before);
+    assert.deepEqual(filesWith(home, text), []);
   });
 
   it('larger than 200 MB is refused by its stated length', async () => {
@@ -196,7 +200,7 @@ describe('a data set', () => {
     assert.equal(reply.json.error.where, 'bomb');
   });
 
-  it('of an adapter from elsewhere is shown without the figures that are none', async () => {
+  it('of an adapter from elsewhere is shown without figures that are none, and leaves as it came', async () => {
     const { adapters } = server.services.vault;
     const base = { name: 'tiny', sha256: '0'.repeat(64) };
     const metrics = { nll: { base: 'low', adapted: {} }, tokens: 7, more: 1 };
@@ -208,6 +212,12 @@ describe('a data set', () => {
     const listed = await client.ok('GET', '/api/adapters');
     const shown = listed.adapters.find(({ id }: { id: string }) => id === adapter);
     assert.deepEqual(shown.versions[0].metrics, { tokens: 7 });
+    const address = `/api/adapters/${adapter}/versions/${shown.versions[0].id}/export`;
+    const refused = await client.send('GET', `${address}?format=gguf`);
+    assert.deepEqual([refused.status, refused.json.error.code], [409, 'confirm']);
+    assert.equal((await client.send('GET', `${address}?format=gguf&confirm=true`)).text, '\0'.repeat(8));
+    // What it does not write it does not offer.
+    assert.equal((await client.send('GET', `${address}?format=peft&confirm=true`)).status, 400);
     await client.ok('DELETE', `/api/adapters/${adapter}`);
   });
 

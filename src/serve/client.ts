@@ -4,6 +4,7 @@ import { LoamError } from '../base/errors.js';
 import { tryLock } from '../base/lock.js';
 import { loamHome } from '../base/process.js';
 import type { Vault } from '../store/Vault.js';
+import { type ErrorBody, loamCode } from './contract/errors.js';
 import type { Job } from './contract/jobs.js';
 import { accessToken, serverFolder } from './http/guards.js';
 import { isFinal, viewJob } from './jobs/Job.js';
@@ -116,16 +117,10 @@ async function findServer(home: string): Promise<ServerClient | { release: () =>
   return {
     async request<T>(method: string, path: string, body?: unknown): Promise<T> {
       const answer = await send(method, path, body);
-      const value = (await answer.json()) as T & {
-        error?: { message?: string; found?: string; fix?: string; where?: string };
-      };
+      const value = (await answer.json()) as T & Partial<ErrorBody>;
       if (answer.ok) return value;
-      const { found, message, fix, where } = value.error ?? {};
-      throw new LoamError({
-        found: found ?? message?.replace(/\.$/, '') ?? `the server answered ${answer.status}`,
-        fix,
-        where,
-      });
+      const { code, message, ...fault } = value.error ?? {};
+      throw new LoamError({ found: message ?? `the server answered ${answer.status}`, ...fault, code: loamCode(code) });
     },
   };
 }

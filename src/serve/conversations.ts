@@ -1,4 +1,5 @@
 import { LoamError } from '../base/errors.js';
+import { Run } from '../base/events.js';
 import { defaults } from '../base/options.js';
 import { families } from '../families/index.js';
 import { type ChatEvent, type Sampling, samplingOptions } from '../llama/ChatSession.js';
@@ -82,26 +83,27 @@ export function samplingOf(given: Partial<Sampling> | undefined): Sampling {
   return { ...defaults(samplingOptions), ...given };
 }
 
-/** Streams an answer of a model, as it is or wearing a version of an adapter. @throws HttpError 404, LoamError */
-export async function* answerWith(
+/** An answer of a model, as it is or wearing a version of an adapter. @throws LoamError */
+export function answerWith(
   services: Services,
   speaker: Speaker,
   request: Pick<InferenceRequest, 'prompt' | 'sampling' | 'stop' | 'forget'>,
   signal: AbortSignal,
-): AsyncGenerator<ChatEvent, void, void> {
-  const model = await services.model(speaker.model);
-  const { version } = speaker;
-  if (version !== null) requireBase(version, model, services);
-  yield* services.inference.answer(
-    { ...request, model: model.path, contextLength: CONTEXT, adapter: version ?? undefined },
-    { adapter: version === null ? undefined : () => services.vault.adapters.read(version), signal },
-  );
+): Run<ChatEvent, string> {
+  return new Run(async (emit, inner) => {
+    const model = await services.model(speaker.model);
+    const { version } = speaker;
+    if (version !== null) requireBase(version, model, services);
+    const wanted = { ...request, model: model.path, contextLength: CONTEXT, adapter: version ?? undefined };
+    return await services.inference.answer(wanted, (id) => services.vault.adapters.read(id), inner).each(emit);
+  }, signal);
 }
 
 function requireBase(version: string, model: { name: string; sha256: string | null }, services: Services): void {
   const { lineage } = services.vault.adapters.version(version);
   if (model.sha256 === null || lineage.base.sha256 === model.sha256) return;
   throw new LoamError({
+    code: 'mismatch',
     found: `this adapter belongs to another base model (${lineage.base.name}) than ${model.name}`,
     fix: 'choose that model',
   });

@@ -22,7 +22,7 @@ import {
   FindingSummary,
   type Finding as FindingView,
 } from './contract/datasets.js';
-import { HttpError } from './http/route.js';
+import { notFound } from './http/errors.js';
 import type { Services } from './Services.js';
 
 /** Data sets kept parsed: a page that is scrolled asks for the same one again and again. */
@@ -114,19 +114,19 @@ export function viewFinding(finding: Finding, asFields: boolean): FindingView {
 /**
  * Changes a data set. Where texts change it is written anew as a JSON list: records that could not be used are left out of it, and
  * the earlier content is destroyed. Numbers are those before the edit; afterwards examples are numbered from 0.
- * @throws HttpError 404 for a number that is not there, 409 where the data set has changed meanwhile
+ * @throws LoamError: not-found for a number that is not there; changed; exists
  */
 export async function editDataset(services: Services, id: string, edit: DatasetEdit): Promise<StoredDataset> {
   const { vault } = services;
   let info = vault.datasets.get(id);
   if (edit.sha256 !== undefined && edit.sha256 !== info.sha256) {
-    throw new HttpError(409, 'the data set was changed meanwhile, load it again', 'changed');
+    throw new LoamError({ code: 'changed', found: 'the data set was changed meanwhile', fix: 'load it again' });
   }
   const dataset = await services.datasets.open(vault, info);
   const positions = new Map(dataset.examples.map(({ source }, at) => [source.index, at]));
   const at = (index: number): number => {
     const found = positions.get(index);
-    if (found === undefined) throw new HttpError(404, `there is no example number ${index}`);
+    if (found === undefined) throw notFound(`example number ${index}`);
     return found;
   };
   const excluded = new Set(info.excluded);
@@ -144,7 +144,7 @@ export async function editDataset(services: Services, id: string, edit: DatasetE
   }
   if (edit.name !== undefined && edit.name !== info.name) {
     if (vault.datasets.list().some(({ name }) => name === edit.name)) {
-      throw new HttpError(409, 'there is already a data set of that name', 'name-taken');
+      throw new LoamError({ code: 'exists', found: 'there is already a data set of that name' });
     }
     info = await vault.datasets.rename(id, edit.name);
   }

@@ -167,7 +167,9 @@ describe('a job', { skip }, () => {
     assert.throws(() => tunerOf(server), /no tuner/);
     assert.deepEqual(readdirSync(join(home, 'runs')), []);
     const again = await client.send('POST', `/api/jobs/${id}/pause`, {});
-    assert.equal(again.status, 409);
+    assert.deepEqual([again.status, again.json.error.code], [409, 'conflict']);
+    const offline = await runLoam(['jobs', 'pause', id, '--json'], { home });
+    assert.equal(JSON.parse(offline.stdout).code, 'conflict');
     await client.ok('DELETE', `/api/jobs/${id}`);
     assert.equal((await client.send('GET', `/api/jobs/${id}`)).status, 404);
   });

@@ -1,14 +1,14 @@
 import Type from 'typebox';
-import { openBase } from '../../adapters/base.js';
-import { openAdapter } from '../../adapters/openAdapter.js';
-import { underName } from '../../base/errors.js';
+import { LoamError, underName } from '../../base/errors.js';
 import { hashFile } from '../../base/io.js';
 import { memoryFile } from '../../engine/memory.js';
+import { importedLineage, reproducedBy } from '../../store/adapterFiles.js';
 import type { Adapter as StoredAdapter, AdapterVersion as StoredVersion } from '../../store/types.js';
 import { Adapter, AdapterEdit, AdapterVersion, MemorisedAnswer, VersionEdit } from '../contract/adapters.js';
 import { Done, done, Name } from '../contract/common.js';
 import { memorisedOf, viewAdapter, viewVersion } from '../datasets.js';
-import { Answer, HttpError, routesOf } from '../http/route.js';
+import { notFound } from '../http/errors.js';
+import { Answer, routesOf } from '../http/route.js';
 import type { Services } from '../Services.js';
 
 const route = routesOf<Services>();
@@ -36,20 +36,12 @@ export const adapterRoutes = [
     async handler({ query, bytes, signal }, services) {
       const { vault } = services;
       const source = await services.model(query.model ?? services.defaultModel);
-      const base = await openBase(source.path);
       await using file = await memoryFile(bytes!);
-      const adapter = await openAdapter(file.path, base, { only: 'gguf' }).catch((error: unknown) => {
+      const hash = (path: string) => hashFile(path, signal).result;
+      const lineage = await importedLineage(file.path, { ...source, called: source.name }, hash).catch((error) => {
         throw underName(error, file.path, query.name);
       });
-      const sha256 = source.sha256 ?? (await hashFile(source.path, signal).result);
-      const model = { name: base.gguf.string('general.name', '') || source.name, sha256 };
-      const version = await vault.adapters.addVersion(query.name, bytes!, {
-        base: model,
-        datasets: [],
-        recipe: adapter.recipe,
-        metrics: adapter.metrics,
-        imported: adapter.name,
-      });
+      const version = await vault.adapters.addVersion(query.name, bytes!, lineage);
       services.changed('adapters');
       return Answer.json(viewVersion(version, vault), 201);
     },
@@ -64,11 +56,11 @@ export const adapterRoutes = [
       const { vault } = services;
       const { versions } = requireAdapter(services, params.id);
       if (body.active && !versions.some(({ id }) => id === body.active)) {
-        throw new HttpError(404, 'this adapter has no such version');
+        throw new LoamError({ code: 'not-found', found: 'this adapter has no such version' });
       }
       if (body.name !== undefined) {
         if (vault.adapters.list().some(({ id, name }) => name === body.name && id !== params.id)) {
-          throw new HttpError(409, 'there is already an adapter of that name', 'name-taken');
+          throw new LoamError({ code: 'exists', found: 'there is already an adapter of that name' });
         }
         await vault.adapters.rename(params.id, body.name);
       }
@@ -143,21 +135,25 @@ export const adapterRoutes = [
     path: '/api/adapters/{id}/versions/{version}/export',
     summary:
       'The file of a version, not encrypted. Where it reproduces private text or was not tested for it: 409 unless confirm=true.',
-    query: Type.Object({ format: Type.Optional(Type.Enum(['gguf', 'peft'])), confirm: Type.Optional(Type.Boolean()) }),
+    query: Type.Object({ format: Type.Optional(Type.Literal('gguf')), confirm: Type.Optional(Type.Boolean()) }),
     response: { bytes: 'the file' },
     async handler({ params, query }, services) {
       const { adapter, version } = requireVersion(services, params);
-      const reproduced = memorisedOf(version)?.reproduced;
+      const reproduced = reproducedBy(version);
       if (!query.confirm && reproduced !== 0) {
-        throw new HttpError(
-          409,
-          reproduced !== undefined
-            ? `this version reproduces ${reproduced} private details word for word: give it to nobody who may not know them`
-            : 'whether this version reproduces private details word for word has not been tested',
-          'confirm',
+        throw new LoamError(
+          reproduced === undefined
+            ? {
+                code: 'confirm',
+                found: 'whether this version reproduces private details word for word has not been tested',
+              }
+            : {
+                code: 'confirm',
+                found: `this version reproduces ${reproduced} private details word for word`,
+                fix: 'give it only to people who may know them',
+              },
         );
       }
-      if (query.format === 'peft') throw new HttpError(400, 'only gguf can be exported here so far', 'invalid');
       const name = `${adapter.name.replace(/[^\w.-]+/g, '-').replace(/^\.+/, '')}-v${version.number}.gguf`;
       return Answer.bytes(await services.vault.adapters.read(version.id), 'application/octet-stream', {
         'content-disposition': `attachment; filename="${name}"`,
@@ -166,20 +162,20 @@ export const adapterRoutes = [
   }),
 ];
 
-/** @throws HttpError 404 */
+/** @throws LoamError: not-found */
 export function requireAdapter(services: Services, id: string): StoredAdapter {
   const adapter = services.vault.adapters.list().find((one) => one.id === id);
-  if (!adapter) throw new HttpError(404, 'there is no such adapter');
+  if (!adapter) throw notFound('such adapter');
   return adapter;
 }
 
-/** @throws HttpError 404 */
+/** @throws LoamError: not-found */
 export function requireVersion(
   services: Services,
   params: { readonly id: string; readonly version: string },
 ): { adapter: StoredAdapter; version: StoredVersion } {
   const adapter = requireAdapter(services, params.id);
   const version = adapter.versions.find(({ id }) => id === params.version);
-  if (!version) throw new HttpError(404, 'this adapter has no such version');
+  if (!version) throw new LoamError({ code: 'not-found', found: 'this adapter has no such version' });
   return { adapter, version };
 }

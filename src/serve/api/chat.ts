@@ -6,8 +6,9 @@ import { ChatEvent, ChatInput, CompareEvent, CompareInput, Conversation, WholeCo
 import { Done, done } from '../contract/common.js';
 import { answerWith, Conversations, samplingOf } from '../conversations.js';
 import { viewVersion } from '../datasets.js';
+import { notFound } from '../http/errors.js';
 import type { ServerEvent } from '../http/events.js';
-import { Answer, HttpError, routesOf } from '../http/route.js';
+import { Answer, routesOf } from '../http/route.js';
 import type { Services } from '../Services.js';
 
 const route = routesOf<Services>();
@@ -23,7 +24,7 @@ export const chatRoutes = [
       const conversations = new Conversations(services.vault);
       const speaker = { model: body.model ?? services.defaultModel, version: body.version ?? null };
       const known = body.conversation === undefined ? undefined : await conversations.get(body.conversation);
-      if (body.conversation !== undefined && !known) throw new HttpError(404, 'there is no such conversation');
+      if (body.conversation !== undefined && !known) throw notFound('such conversation');
       const id = known?.id ?? randomBytes(16).toString('hex');
       const system: ChatMessage[] = !known && body.system ? [{ role: 'system', content: body.system }] : [];
       const messages: ChatMessage[] = [...(known?.messages ?? system), { role: 'user', content: body.message }];
@@ -71,7 +72,7 @@ export const chatRoutes = [
         .list()
         .flatMap(({ versions }) => versions)
         .find(({ id }) => id === body.version);
-      if (!found) throw new HttpError(404, 'there is no such version');
+      if (!found) throw notFound('such version');
       const system: ChatMessage[] = body.system ? [{ role: 'system', content: body.system }] : [];
       const prompt: ChatMessage[] = [...system, { role: 'user', content: body.prompt }];
       async function* stream(): AsyncGenerator<ServerEvent<CompareEvent>> {
@@ -109,7 +110,7 @@ export const chatRoutes = [
     response: WholeConversation,
     async handler({ params }, services) {
       const found = await new Conversations(services.vault).get(params.id);
-      if (!found) throw new HttpError(404, 'there is no such conversation');
+      if (!found) throw notFound('such conversation');
       return found;
     },
   }),
@@ -119,8 +120,7 @@ export const chatRoutes = [
     summary: 'Destroys a conversation.',
     response: Done,
     async handler({ params }, services) {
-      if (!(await new Conversations(services.vault).delete(params.id)))
-        throw new HttpError(404, 'there is no such conversation');
+      if (!(await new Conversations(services.vault).delete(params.id))) throw notFound('such conversation');
       services.changed('conversations');
       return done;
     },

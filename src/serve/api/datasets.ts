@@ -1,4 +1,5 @@
 import Type from 'typebox';
+import { LoamError } from '../../base/errors.js';
 import type { Dataset, Example, Problem } from '../../examples/example.js';
 import type { Finding } from '../../examples/personal/finding.js';
 import type { DatasetInfo as StoredDataset } from '../../store/types.js';
@@ -22,7 +23,8 @@ import {
   viewFinding,
   viewVersion,
 } from '../datasets.js';
-import { Answer, HttpError, routesOf } from '../http/route.js';
+import { notFound } from '../http/errors.js';
+import { Answer, routesOf } from '../http/route.js';
 import type { Services } from '../Services.js';
 
 const route = routesOf<Services>();
@@ -52,7 +54,7 @@ export const datasetRoutes = [
     async handler({ query, body, bytes }, services) {
       const { vault } = services;
       if (vault.datasets.list().some(({ name }) => name === query.name)) {
-        throw new HttpError(409, 'there is already a data set of that name', 'name-taken');
+        throw new LoamError({ code: 'exists', found: 'there is already a data set of that name' });
       }
       const content = bytes ?? encodeDataset(body.examples);
       const added = await vault.datasets.add(query.name, content, bytes && { file: query.file });
@@ -164,10 +166,10 @@ export const datasetRoutes = [
   }),
 ];
 
-/** @throws HttpError 404 */
+/** @throws LoamError: not-found */
 export function requireDataset(services: Services, id: string): StoredDataset {
   const info = services.vault.datasets.list().find((one) => one.id === id);
-  if (!info) throw new HttpError(404, 'there is no such data set');
+  if (!info) throw notFound('such data set');
   return info;
 }
 

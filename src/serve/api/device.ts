@@ -1,16 +1,18 @@
 import { readFileSync } from 'node:fs';
 import { statfs } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
+import { LoamError } from '../../base/errors.js';
 import { readMemory } from '../../base/memory.js';
 import { version } from '../../base/process.js';
 import { families } from '../../families/index.js';
-import { DEFAULT_MODEL, findModel } from '../../models/catalogue.js';
+import { CATALOG, DEFAULT_MODEL } from '../../models/catalogue.js';
 import { type ListedModel, listModels } from '../../models/listModels.js';
 import { removeModel } from '../../models/manage.js';
 import { Done, done } from '../contract/common.js';
 import { Download, type ModelEntry, ModelList, RemovedModel } from '../contract/models.js';
 import { ChangeEvent, Status } from '../contract/server.js';
-import { Answer, HttpError, routesOf } from '../http/route.js';
+import { notFound } from '../http/errors.js';
+import { Answer, routesOf } from '../http/route.js';
 import type { Services } from '../Services.js';
 
 const modelsRoute = routesOf<Services>();
@@ -32,11 +34,7 @@ export const modelRoutes = [
     summary: 'Fetches a model from the network; its progress comes as events of type "download".',
     response: Download,
     async handler({ params }, services) {
-      try {
-        findModel(params.name);
-      } catch {
-        throw new HttpError(404, 'there is no model of that name in the catalogue');
-      }
+      if (!CATALOG.some(({ name }) => name === params.name)) throw notFound('model of that name in the catalogue');
       return Answer.json(services.downloads.start(params.name), 202);
     },
   }),
@@ -46,7 +44,8 @@ export const modelRoutes = [
     summary: 'Stops fetching a model; what has arrived is kept.',
     response: Done,
     async handler({ params }, services) {
-      if (!(await services.downloads.stop(params.name))) throw new HttpError(404, 'this model is not being fetched');
+      if (!(await services.downloads.stop(params.name)))
+        throw new LoamError({ code: 'not-found', found: 'this model is not being fetched' });
       return done;
     },
   }),

@@ -4,8 +4,9 @@ import { type Option, parseObject } from '../../base/options.js';
 import { type TuneOptions, tuneOptions } from '../../train/options.js';
 import { Done, done, OpenRecord } from '../contract/common.js';
 import { Job, JobEvent, JobInput, OptionDeclaration, QuoteInput, RunQuote } from '../contract/jobs.js';
+import { notFound } from '../http/errors.js';
 import type { ServerEvent } from '../http/events.js';
-import { Answer, HttpError, routesOf } from '../http/route.js';
+import { Answer, routesOf } from '../http/route.js';
 import { type StoredJob, viewJob } from '../jobs/Job.js';
 import { openapi } from '../openapi.js';
 import type { Services } from '../Services.js';
@@ -115,7 +116,7 @@ export const jobRoutes = [
     response: Job,
     async handler({ params }, services) {
       requireJob(services, params.id);
-      return viewJob(await conflict(services.jobs.pause(params.id)));
+      return viewJob(await services.jobs.pause(params.id));
     },
   }),
   route({
@@ -125,7 +126,7 @@ export const jobRoutes = [
     response: Job,
     async handler({ params }, services) {
       requireJob(services, params.id);
-      return viewJob(await conflict(services.jobs.resume(params.id)));
+      return viewJob(await services.jobs.resume(params.id));
     },
   }),
   route({
@@ -136,7 +137,7 @@ export const jobRoutes = [
     response: Job,
     async handler({ params, body }, services) {
       requireJob(services, params.id);
-      return viewJob(await conflict(services.jobs.cancel(params.id, { keep: body.keep })));
+      return viewJob(await services.jobs.cancel(params.id, { keep: body.keep }));
     },
   }),
   route({
@@ -146,7 +147,7 @@ export const jobRoutes = [
     response: Done,
     async handler({ params }, services) {
       requireJob(services, params.id);
-      await conflict(services.jobs.remove(params.id));
+      await services.jobs.remove(params.id);
       services.changed('jobs');
       return done;
     },
@@ -170,27 +171,17 @@ export const jobRoutes = [
   }),
 ];
 
-/** @throws HttpError 404 */
+/** @throws LoamError: not-found */
 function requireJob(services: Services, id: string): StoredJob {
   const job = services.jobs.get(id);
-  if (!job) throw new HttpError(404, 'there is no such job');
+  if (!job) throw notFound('such job');
   return job;
 }
 
 function requireAnyVersion(services: Services, id: string | undefined): void {
   if (id === undefined) return;
   const known = services.vault.adapters.list().some(({ versions }) => versions.some((version) => version.id === id));
-  if (!known) throw new HttpError(404, 'there is no such adapter version');
-}
-
-/** What a job in its state does not allow is a conflict. */
-async function conflict<T>(work: Promise<T>): Promise<T> {
-  try {
-    return await work;
-  } catch (error) {
-    if (error instanceof Error && /^a job that is/.test(error.message)) throw new HttpError(409, error.message);
-    throw error;
-  }
+  if (!known) throw notFound('such adapter version');
 }
 
 /** Options by their declarations. @throws UsageError that names the option */

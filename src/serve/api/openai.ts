@@ -1,6 +1,8 @@
 import { randomBytes } from 'node:crypto';
 import type { Static } from 'typebox';
-import type { Sampling } from '../../llama/ChatSession.js';
+import { LoamError, UsageError } from '../../base/errors.js';
+import type { Run } from '../../base/events.js';
+import type { ChatEvent, Sampling } from '../../llama/ChatSession.js';
 import type { ChatMessage } from '../../model/chatTemplate.js';
 import {
   ChatCompletion,
@@ -12,9 +14,9 @@ import {
   OpenAiModelList,
   type Usage,
 } from '../contract/openai.js';
-import { answerWith, listSpeakers, type NamedSpeaker, type Speaker, samplingOf } from '../conversations.js';
+import { answerWith, listSpeakers, type NamedSpeaker, samplingOf } from '../conversations.js';
 import type { ServerEvent } from '../http/events.js';
-import { Answer, HttpError, routesOf } from '../http/route.js';
+import { Answer, routesOf } from '../http/route.js';
 import type { Services } from '../Services.js';
 import { begun } from './chat.js';
 
@@ -60,7 +62,7 @@ export const openAiRoutes = [
         }),
       );
       if (messages.at(-1)!.role === 'assistant') {
-        throw new HttpError(400, "the last message is the assistant's, expected the user's", 'invalid');
+        throw new UsageError({ found: "the last message is the assistant's, expected the user's" });
       }
       const request = {
         prompt: messages,
@@ -69,7 +71,7 @@ export const openAiRoutes = [
         forget: false,
       };
       const head = { id: `chatcmpl-${newId()}`, created: seconds(), model: body.model };
-      const answer = pieces(services, speaker, request, signal);
+      const answer = answerWith(services, speaker, request, signal);
       if (!body.stream) {
         const { text, reason, usage } = await whole(answer);
         const message = { role: 'assistant', content: text, refusal: null } as const;
@@ -77,7 +79,7 @@ export const openAiRoutes = [
         return { ...head, object: 'chat.completion' as const, choices, usage };
       }
       type Chunk = Static<typeof ChatCompletionChunk>;
-      const chunk = (delta: Chunk['choices'][0]['delta'], finish: End['reason'] | null = null): Chunk => ({
+      const chunk = (delta: Chunk['choices'][0]['delta'], finish: FinishReason | null = null): Chunk => ({
         ...head,
         object: 'chat.completion.chunk',
         choices: [{ index: 0, delta, logprobs: null, finish_reason: finish }],
@@ -107,11 +109,11 @@ export const openAiRoutes = [
       const request = { prompt, sampling: sampling(body, body.max_tokens ?? 16), stop: stops(body.stop) };
       const head = { id: `cmpl-${newId()}`, object: 'text_completion', created: seconds(), model: body.model } as const;
       const before = body.echo ? prompt : '';
-      const chunk = (text: string, finish: End['reason'] | null = null): Static<typeof Completion> => ({
+      const chunk = (text: string, finish: FinishReason | null = null): Static<typeof Completion> => ({
         ...head,
         choices: [{ index: 0, text, logprobs: null, finish_reason: finish }],
       });
-      const answer = pieces(services, speaker, request, signal);
+      const answer = answerWith(services, speaker, request, signal);
       if (!body.stream) {
         const { text, reason, usage } = await whole(answer);
         return { ...chunk(before + text, reason), usage };
@@ -127,16 +129,14 @@ export const openAiRoutes = [
   }),
 ];
 
-type Request = Parameters<typeof answerWith>[2];
-
 async function findSpeaker(services: Services, name: string) {
   const found = (await listSpeakers(services)).find(({ id }) => id === name);
   if (found) return found;
-  throw new HttpError(
-    404,
-    `the model ${JSON.stringify(name.slice(0, 100))} does not exist; /v1/models lists those that do`,
-    'model_not_found',
-  );
+  throw new LoamError({
+    code: 'not-found',
+    found: `the model ${JSON.stringify(name.slice(0, 100))} does not exist`,
+    fix: '/v1/models lists those that do',
+  });
 }
 
 function viewModel({ id, created, owner }: NamedSpeaker): Static<typeof OpenAiModel> {
@@ -152,8 +152,7 @@ function sampling(
   }: { temperature?: number | null; top_p?: number | null; seed?: number | null; n?: number | null },
   maxTokens: number | null | undefined,
 ): Sampling {
-  if (n !== undefined && n !== null && n !== 1)
-    throw new HttpError(400, 'n must be 1: one answer at a time', 'invalid');
+  if (n !== undefined && n !== null && n !== 1) throw new UsageError({ found: 'n must be 1: one answer at a time' });
   const given: Partial<Sampling> = {};
   if (typeof temperature === 'number') given.temperature = temperature;
   if (typeof top_p === 'number') given.topP = top_p;
@@ -166,57 +165,43 @@ function stops(stop: string | readonly string[] | null | undefined): readonly st
   return stop === null || stop === undefined ? [] : typeof stop === 'string' ? [stop] : stop;
 }
 
-interface End {
-  reason: 'stop' | 'length';
-  usage: Usage;
+type End = Extract<ChatEvent, { type: 'end' }>;
+type FinishReason = 'stop' | 'length';
+
+function reasonOf({ reason }: End): FinishReason {
+  return reason === 'length' ? 'length' : 'stop';
 }
 
-async function* pieces(
-  services: Services,
-  speaker: Speaker,
-  request: Request,
-  signal: AbortSignal,
-): AsyncGenerator<string, End, void> {
-  for await (const event of answerWith(services, speaker, request, signal)) {
-    if (event.type === 'text') yield event.text;
-    if (event.type !== 'end') continue;
-    const { promptTokens, tokens, reason } = event;
-    const usage = { prompt_tokens: promptTokens, completion_tokens: tokens, total_tokens: promptTokens + tokens };
-    return { reason: reason === 'length' ? 'length' : 'stop', usage };
-  }
-  throw new Error('an answer without an end');
+function usageOf({ promptTokens, tokens }: End): Usage {
+  return { prompt_tokens: promptTokens, completion_tokens: tokens, total_tokens: promptTokens + tokens };
 }
 
-async function whole(answer: AsyncGenerator<string, End, void>): Promise<End & { text: string }> {
-  let text = '';
-  for (;;) {
-    const { done, value } = await answer.next();
-    if (done) return { text, ...value };
-    text += value;
-  }
+async function whole(answer: Run<ChatEvent, string>): Promise<{ text: string; reason: FinishReason; usage: Usage }> {
+  let end: End | undefined;
+  const text = await answer.each((event) => {
+    if (event.type === 'end') end = event;
+  });
+  return { text, reason: reasonOf(end!), usage: usageOf(end!) };
 }
 
 /** How the events of a stream look. */
 interface Shapes<C> {
   first: C | undefined;
   text: (text: string) => C;
-  end: (reason: End['reason']) => C;
+  end: (reason: FinishReason) => C;
   usage: ((usage: Usage) => C) | undefined;
 }
 
 /** An answer as a stream. Nothing comes before its first piece is there: what cannot be answered at all has a status of its own. */
-async function* streamed<C>(
-  answer: AsyncGenerator<string, End, void>,
-  shapes: Shapes<C>,
-): AsyncGenerator<ServerEvent<C>> {
-  try {
-    let next = await answer.next();
-    if (shapes.first) yield { data: shapes.first };
-    for (; !next.done; next = await answer.next()) yield { data: shapes.text(next.value) };
-    yield { data: shapes.end(next.value.reason) };
-    if (shapes.usage) yield { data: shapes.usage(next.value.usage) };
-  } finally {
-    await answer.return(undefined as never);
+async function* streamed<C>(answer: Run<ChatEvent, string>, shapes: Shapes<C>): AsyncGenerator<ServerEvent<C>> {
+  let { first } = shapes;
+  for await (const event of answer) {
+    if (first) yield { data: first };
+    first = undefined;
+    if (event.type === 'text') yield { data: shapes.text(event.text) };
+    if (event.type !== 'end') continue;
+    yield { data: shapes.end(reasonOf(event)) };
+    if (shapes.usage) yield { data: shapes.usage(usageOf(event)) };
   }
 }
 

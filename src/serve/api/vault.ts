@@ -1,3 +1,4 @@
+import { LoamError, UsageError } from '../../base/errors.js';
 import { FeedbackAnswer, FeedbackInput } from '../contract/chat.js';
 import { Done, done } from '../contract/common.js';
 import {
@@ -8,7 +9,7 @@ import {
   Storage,
   UnlockInput,
 } from '../contract/server.js';
-import { Answer, HttpError, routesOf } from '../http/route.js';
+import { Answer, routesOf } from '../http/route.js';
 import { type Services, Settings } from '../Services.js';
 import { keepExample } from './datasets.js';
 
@@ -49,7 +50,7 @@ export const settingRoutes = [
     async handler({ body }, services) {
       const { prompt, answer, rating, correction, keepAsExample } = body;
       if (keepAsExample && rating === 'down' && correction === undefined) {
-        throw new HttpError(400, 'an answer that was not good becomes an example only with its correction', 'invalid');
+        throw new UsageError({ found: 'an answer that was not good becomes an example only with its correction' });
       }
       const dataset = keepAsExample
         ? await keepExample(services, { instruction: prompt, input: '', output: correction ?? answer }, body)
@@ -98,7 +99,7 @@ export const vaultRoutes = [
     response: Done,
     async handler({ body }, services) {
       if (body.confirm !== CONFIRMATION) {
-        throw new HttpError(409, `"confirm" must be "${CONFIRMATION}"`, 'confirm');
+        throw new LoamError({ code: 'confirm', found: `"confirm" must be "${CONFIRMATION}"` });
       }
       await services.destroyEverything();
       return done;

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
 import { request as httpRequest } from 'node:http';
 import { connect } from 'node:net';
 import { after, describe, it } from 'node:test';
@@ -235,9 +236,9 @@ describe('an upload', () => {
     const before = uploads;
     const socket = connect(client.port, '127.0.0.1');
     const head = `POST /api/upload HTTP/1.1\r\nhost: 127.0.0.1:${client.port}\r\nauthorization: ${bearer.authorization}\r\ncontent-type: application/octet-stream\r\ncontent-length: 1000\r\n\r\n`;
-    await new Promise<void>((resolve) => socket.write(`${head}${'x'.repeat(500)}`, () => resolve()));
-    await new Promise((resolve) => setTimeout(resolve, 20));
-    socket.destroy();
+    // Half of the body and the end of the connection, which the server closes when it has come upon it.
+    socket.resume().end(`${head}${'x'.repeat(500)}`);
+    await once(socket, 'close');
     // The next one is answered as if nothing had been.
     assert.equal((await client.raw('POST', '/api/upload', type, new Uint8Array(9))).json.bytes, 9);
     assert.equal(uploads, before + 1);
@@ -247,10 +248,13 @@ describe('an upload', () => {
 describe('events', () => {
   it('go on after the last one that was seen; an unknown one begins anew', async () => {
     const texts = (events: Awaited<ReturnType<typeof readEvents>>) => events.map(({ data }) => data.n ?? data.type);
-    const first = readEvents(client, '/api/numbers', { until: ({ data }) => data.n === 3 });
-    await new Promise((resolve) => setTimeout(resolve, 100));
-    for (let n = 1; n <= 3; n++) channel.emit({ type: 'n', n });
-    const seen = await first;
+    const seen = await readEvents(client, '/api/numbers', {
+      until: ({ data }) => {
+        // From now on it listens.
+        if (data.type === 'hello') for (let n = 1; n <= 3; n++) channel.emit({ type: 'n', n });
+        return data.n === 3;
+      },
+    });
     assert.deepEqual(texts(seen), ['hello', 1, 2, 3]);
     for (let n = 4; n <= 6; n++) channel.emit({ type: 'n', n });
     const at = (n: number) => seen.find(({ data }) => data.n === n)!.id!;

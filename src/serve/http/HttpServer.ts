@@ -1,17 +1,10 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { LoamError } from '../../base/errors.js';
+import { answerError, answerOpenAiError, HttpError } from './errors.js';
 import { sendEvents } from './events.js';
-import { answerError, answerOpenAiError, checkOrigin, checkToken, type Guard } from './guards.js';
-import {
-  Answer,
-  type AnyRoute,
-  checkContentType,
-  HttpError,
-  matchRoute,
-  parseBody,
-  parseQuery,
-  routesOf,
-} from './route.js';
+import { checkOrigin, checkToken, type Guard } from './guards.js';
+import { Answer, type AnyRoute, checkContentType, matchRoute, parseBody, parseQuery, routesOf } from './route.js';
 
 /**
  * Sent with every answer. Answers that are no part of the page are data: opened as a page they may load and run nothing. The page's
@@ -125,13 +118,17 @@ export class HttpServer<Context> implements AsyncDisposable {
     }
   }
 
-  /** @throws HttpError 429 */
+  /** @throws LoamError: busy */
   private async limited<T>(request: IncomingMessage, route: AnyRoute<Context>, work: () => Promise<T>): Promise<T> {
     const most = Math.max(route.bytesLimit ?? 0, route.bodyLimit ?? 0);
     const stated = Number(request.headers['content-length'] ?? most);
     if (Math.min(most, stated) <= LARGE_BYTES) return await work();
     if (this.large >= MAX_LARGE)
-      throw new HttpError(429, 'other large files are being taken in, try again in a moment');
+      throw new LoamError({
+        code: 'busy',
+        found: 'other large files are being taken in',
+        fix: 'try again in a moment',
+      });
     this.large++;
     try {
       return await work();
@@ -238,7 +235,7 @@ export function staticRoute<Context>(
     response: { bytes: 'the file' },
     async handler({ params, headers }) {
       const file = files.get(`/${params.file}`);
-      if (!file) throw new HttpError(404, 'there is nothing at this address');
+      if (!file) throw new HttpError('address', 'there is nothing at this address');
       const { etag } = file;
       const sent = {
         etag,

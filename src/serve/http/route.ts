@@ -1,7 +1,9 @@
 import type { IncomingMessage } from 'node:http';
 import type { Static, TObject, TSchema } from 'typebox';
 import Value from 'typebox/value';
+import { LoamError, UsageError } from '../../base/errors.js';
 import { bytes as formatBytes } from '../../base/format.js';
+import { HttpError } from './errors.js';
 import type { EventFormat, ServerEvent } from './events.js';
 
 /**
@@ -96,20 +98,6 @@ export function routesOf<Context>() {
   ): AnyRoute<Context> => route;
 }
 
-/** A refusal that HTTP has a number for. The message goes to the client as it is: no text of the user's in it. */
-export class HttpError extends Error {
-  override readonly name = 'HttpError';
-  constructor(
-    readonly status: number,
-    message: string,
-    /** A word for programs; default: one of the status. */
-    readonly code?: string,
-    readonly headers: Readonly<Record<string, string>> = {},
-  ) {
-    super(message);
-  }
-}
-
 /** Longest value of a path parameter: ids and names, no texts. */
 const MAX_PARAMETER = 256;
 /** Rank of a route that takes whatever is left. */
@@ -122,7 +110,7 @@ interface Match<Context> {
 
 /**
  * Finds the route of a method and a path without its query. Fixed parts go before parameters.
- * @throws HttpError 404, 405 with Allow, 400 for a path that is not valid percent-encoded UTF-8
+ * @throws HttpError: address, method; UsageError for a path that is not valid percent-encoded UTF-8
  */
 export function matchRoute<Context>(
   routes: readonly AnyRoute<Context>[],
@@ -146,16 +134,16 @@ export function matchRoute<Context>(
     if (fits && (!best || fixed > best.fixed)) best = { route, params, fixed };
   }
   if (best && (best.fixed > CATCH_ALL || allowed.size === 0)) return best;
-  if (allowed.size === 0) throw new HttpError(404, 'there is nothing at this address');
+  if (allowed.size === 0) throw new HttpError('address', 'there is nothing at this address');
   const list = [...allowed].join(', ');
-  throw new HttpError(405, `this address takes ${list}`, undefined, { allow: list });
+  throw new HttpError('method', `this address takes ${list}`, { allow: list });
 }
 
 function decode(part: string): string {
   try {
     return decodeURIComponent(part);
   } catch {
-    throw new HttpError(400, 'the address is not valid percent-encoded UTF-8');
+    throw new UsageError({ found: 'the address is not valid percent-encoded UTF-8' });
   }
 }
 
@@ -181,13 +169,15 @@ function fit(pattern: readonly string[], parts: readonly string[]): Record<strin
 
 /**
  * The body of a request, at most `limit` bytes: a larger one is refused by its stated length, or while it comes.
- * @throws HttpError 413, 400 where the client went before the end
+ * @throws LoamError: too-large; HttpError: incomplete, if the client goes before the end
  */
 async function readBody(request: IncomingMessage, limit: number): Promise<Buffer> {
   const tooLarge = () =>
-    new HttpError(413, `more than ${formatBytes(limit)}, which is the most that is taken here`, 'too-large', {
-      connection: 'close',
+    new LoamError({
+      code: 'too-large',
+      found: `more than ${formatBytes(limit)}, which is the most that is taken here`,
     });
+  const incomplete = () => new HttpError('incomplete', 'the request ended before its body did');
   const stated = request.headers['content-length'];
   const length = stated === undefined ? undefined : Number(stated);
   if (length !== undefined && length > limit) throw tooLarge();
@@ -203,11 +193,10 @@ async function readBody(request: IncomingMessage, limit: number): Promise<Buffer
       read += piece.length;
     }
   } catch (error) {
-    if (error instanceof HttpError) throw error;
-    throw new HttpError(400, 'the request ended before its body did', 'incomplete');
+    throw error instanceof LoamError ? error : incomplete();
   }
   whole ??= Buffer.concat(pieces);
-  if (read !== whole.length) throw new HttpError(400, 'the request ended before its body did', 'incomplete');
+  if (read !== whole.length) throw incomplete();
   return whole;
 }
 
@@ -216,7 +205,7 @@ const named = 3;
 
 /**
  * Holds a value against its schema. The message names fields and what they should be, and quotes nothing of what came.
- * @throws HttpError 400
+ * @throws UsageError
  */
 export function validate<S extends TSchema>(schema: S, value: unknown, what: string): asserts value is Static<S> {
   if (Value.Check(schema, value)) return;
@@ -229,7 +218,7 @@ export function validate<S extends TSchema>(schema: S, value: unknown, what: str
       const which = Array.isArray(unknown) ? `: ${unknown.map((name) => String(name).slice(0, 40)).join(', ')}` : '';
       return `${place} ${message}${which}`;
     });
-  throw new HttpError(400, faults.join('; '), 'invalid');
+  throw new UsageError({ found: faults.join('; ') });
 }
 
 /** JSON requests are forms and short texts. */
@@ -240,7 +229,7 @@ function mediaType(header: string | undefined): string | undefined {
   return header === undefined ? undefined : header.split(';')[0]!.trim().toLowerCase();
 }
 
-/** @throws HttpError 415: before anything of the body is read */
+/** @throws HttpError: content-type, content-encoding; before anything of the body is read */
 export function checkContentType<C>(
   request: Pick<IncomingMessage, 'headers'>,
   route: AnyRoute<C>,
@@ -254,17 +243,17 @@ export function checkContentType<C>(
   ];
   const encoding = headers['content-encoding'];
   if (encoding !== undefined && encoding !== 'identity') {
-    throw new HttpError(415, 'a compressed body is not taken', 'content-encoding');
+    throw new HttpError('content-encoding', 'a compressed body is not taken');
   }
   if (type === undefined && !has && route.body === undefined && route.bytesLimit === undefined) return 'none';
   if (type === undefined || !accepted.includes(type)) {
-    throw new HttpError(415, `a wrong content type, expected ${accepted.join(' or ')}`, 'content-type');
+    throw new HttpError('content-type', `a wrong content type, expected ${accepted.join(' or ')}`);
   }
   if (type === 'application/octet-stream') return 'bytes';
   return route.body === undefined && !has ? 'none' : 'json';
 }
 
-/** Reads and checks what comes with a request. @throws HttpError */
+/** Reads and checks what comes with a request. @throws HttpError, LoamError */
 export async function parseBody<C>(
   request: IncomingMessage,
   route: AnyRoute<C>,
@@ -279,7 +268,7 @@ export async function parseBody<C>(
     value = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes), withoutProto);
   } catch {
     // The parser's own message quotes the text.
-    throw new HttpError(400, 'the body is not valid JSON in UTF-8', 'json');
+    throw new HttpError('json', 'the body is not valid JSON in UTF-8');
   }
   if (route.body !== undefined) validate(route.body as TSchema, value, 'body');
   return { body: value };
@@ -290,13 +279,13 @@ function withoutProto(this: unknown, key: string, value: unknown): unknown {
   return key === '__proto__' ? undefined : value;
 }
 
-/** A query string by its schema: numbers and true/false are read as such. Unknown and repeated names are refused. @throws HttpError 400 */
+/** A query string by its schema: numbers and true/false are read as such. Unknown and repeated names are refused. @throws UsageError */
 export function parseQuery(schema: TObject | undefined, search: URLSearchParams): Record<string, unknown> {
   const values: Record<string, unknown> = {};
   for (const [name, text] of search) {
     const declared = schema && Object.hasOwn(schema.properties, name) ? schema.properties[name] : undefined;
-    if (!declared) throw new HttpError(400, 'the query holds a name that is not known here', 'invalid');
-    if (Object.hasOwn(values, name)) throw new HttpError(400, `query.${name} is given twice`, 'invalid');
+    if (!declared) throw new UsageError({ found: 'the query holds a name that is not known here' });
+    if (Object.hasOwn(values, name)) throw new UsageError({ found: `query.${name} is given twice` });
     values[name] = convert(declared, text);
   }
   if (schema) validate(schema, values, 'query');

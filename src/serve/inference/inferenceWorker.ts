@@ -1,63 +1,37 @@
-import { StoppedError } from '../../base/errors.js';
-import { lowerPriority, packError } from '../../base/process.js';
 import { memoryFile } from '../../engine/memory.js';
 import { previewExamples } from '../../examples/preview.js';
 import { ChatSession } from '../../llama/ChatSession.js';
-import type { FromInference, InferenceRequest, ToInference } from './InferenceProcess.js';
+import { serveTasks } from '../worker.js';
+import type { InferenceRequest, InferenceTasks } from './InferenceProcess.js';
 
-/** Entry of the inference process: native code that aborts ends this process and not the one that serves. */
+/** Entry of the inference process. It holds the model that answered last, and some adapters. */
 
 /** The one who serves goes first, and training last. */
 const NICE = 5;
 /** Adapters kept at once: comparing a few versions loads none twice. */
 const MAX_ADAPTERS = 4;
 
-lowerPriority(NICE);
-// With its parent nobody is left to answer.
-process.on('disconnect', () => process.exit(0));
-
-const send = (message: FromInference) => {
-  if (process.connected) process.send!(message);
-};
-
 let session: ChatSession | undefined;
 let loaded: { model: string; contextLength?: number } | undefined;
 /** Names of adapters, the one used last at the end. */
 let held: string[] = [];
-const stops = new Map<number, AbortController>();
-const waiting = new Map<number, (bytes: Uint8Array | undefined) => void>();
 
-process.on('message', (message: ToInference) => {
-  if (message.type === 'answer') void work(message.id, (signal) => answer(message.id, message.request, signal));
-  if (message.type === 'preview') void work(message.id, (signal) => previewExamples(message.request, signal));
-  if (message.type === 'stop') stops.get(message.id)?.abort();
-  if (message.type === 'adapter') waiting.get(message.id)?.(message.bytes);
-  if (message.type === 'no-adapter') waiting.get(message.id)?.(undefined);
-});
-
-async function work(id: number, run: (signal: AbortSignal) => Promise<unknown>): Promise<void> {
-  const controller = new AbortController();
-  stops.set(id, controller);
-  try {
-    send({ type: 'done', id, result: await run(controller.signal) });
-  } catch (error) {
-    send({ type: 'failed', id, error: packError(error) });
-  } finally {
-    stops.delete(id);
-  }
-}
-
-async function answer(id: number, request: InferenceRequest, signal: AbortSignal): Promise<void> {
-  const chat = await open(request);
-  await wear(id, chat, request.adapter);
-  const { prompt, sampling, stop, forget } = request;
-  const options = { stop, forget };
-  const events =
-    typeof prompt === 'string'
-      ? chat.complete(prompt, sampling, signal, options)
-      : chat.answer(prompt, sampling, signal, options);
-  for await (const event of events) send({ type: 'event', id, event });
-}
+serveTasks<InferenceTasks>(
+  {
+    async answer(request, { signal, emit, ask }) {
+      const chat = await open(request);
+      await wear(chat, request.adapter, ask);
+      const { prompt, sampling, ...options } = request;
+      const answer =
+        typeof prompt === 'string'
+          ? chat.complete(prompt, sampling, signal, options)
+          : chat.answer(prompt, sampling, signal, options);
+      return await answer.each(emit);
+    },
+    preview: (request, { signal }) => previewExamples(request, signal),
+  },
+  { nice: NICE, farewellMs: 0 },
+);
 
 /** The session of a model; one model is held at a time. */
 async function open({ model, contextLength }: InferenceRequest): Promise<ChatSession> {
@@ -70,16 +44,14 @@ async function open({ model, contextLength }: InferenceRequest): Promise<ChatSes
   return session;
 }
 
-async function wear(id: number, chat: ChatSession, adapter: string | undefined): Promise<void> {
+async function wear(
+  chat: ChatSession,
+  adapter: string | undefined,
+  fetch: (name: string) => Promise<Uint8Array>,
+): Promise<void> {
   if (adapter !== undefined) {
     if (!held.includes(adapter)) {
-      const bytes = await new Promise<Uint8Array | undefined>((resolve) => {
-        waiting.set(id, resolve);
-        send({ type: 'need-adapter', id });
-      });
-      waiting.delete(id);
-      if (!bytes) throw new StoppedError();
-      await using file = await memoryFile(bytes);
+      await using file = await memoryFile(await fetch(adapter));
       await chat.addAdapter(adapter, file.path);
     }
     held = [...held.filter((name) => name !== adapter), adapter];

@@ -455,7 +455,7 @@ export class JobQueue implements AsyncDisposable {
 
   private require(id: string): StoredJob {
     const job = this.jobs.get(id);
-    if (!job) throw new LoamError({ found: 'there is no such job', fix: 'see loam jobs list' });
+    if (!job) throw new LoamError({ code: 'not-found', found: 'there is no such job', fix: 'see loam jobs list' });
     return job;
   }
 
@@ -490,7 +490,7 @@ function fullOptions({ model, options }: Pick<JobRequest, 'model' | 'options'>):
 }
 
 function wrongState(job: StoredJob, what: string): LoamError {
-  return new LoamError({ found: `a job that is ${job.state} cannot be ${what}` });
+  return new LoamError({ code: 'conflict', found: `a job that is ${job.state} cannot be ${what}` });
 }
 
 /** Weight of a new reading of the time a step takes. */

@@ -5,7 +5,7 @@ import { capital, plural, size, when } from '../../logic/words.js';
 import { call, download } from '../api.js';
 import { href } from '../browser.js';
 import { tellChanged, useAction, useAnswer } from '../server.js';
-import { Check, Choice, IconButton } from './controls.js';
+import { Check, IconButton } from './controls.js';
 import { Confirm } from './dialogs.js';
 import { Entry, Fault, Icon } from './layout.js';
 
@@ -116,8 +116,6 @@ function sentenceOf({ findings, probed, verdicts }: Memorised): string {
   return `It was tested with ${plural(probed, 'private detail')} from its examples and reproduced none. That is no proof that it never will.`;
 }
 
-type Format = 'gguf' | 'peft';
-
 interface ExportDialogProps {
   adapter: Adapter;
   version: AdapterVersion;
@@ -127,7 +125,6 @@ interface ExportDialogProps {
 /** Before an adapter leaves the vault it says what it has memorised: an export is not encrypted. */
 export function ExportDialog({ adapter, version, onClose }: ExportDialogProps) {
   const path = `/api/adapters/${adapter.id}/versions/${version.id}`;
-  const [format, setFormat] = useState<Format>('gguf');
   const [understood, setUnderstood] = useState(false);
   const probing = useAction();
   const kept = useAnswer<{ memorised: Memorised | null }>(`${path}/memorised`);
@@ -143,12 +140,7 @@ export function ExportDialog({ adapter, version, onClose }: ExportDialogProps) {
       verb="Export"
       disabled={risky && !understood}
       onClose={onClose}
-      onConfirm={() =>
-        download(
-          `${path}/export?format=${format}&confirm=true`,
-          `${adapter.name}-v${version.number}.${format === 'gguf' ? 'gguf' : 'zip'}`,
-        )
-      }
+      onConfirm={() => download(`${path}/export?confirm=true`, `${adapter.name}-v${version.number}.gguf`)}
     >
       <p>The file is not encrypted, and contains what was learnt from your examples.</p>
       <MemorisedNote report={report} />
@@ -158,18 +150,9 @@ export function ExportDialog({ adapter, version, onClose }: ExportDialogProps) {
           {probing.busy ? 'Testing; this takes a while…' : 'Test it now'}
         </button>
       )}
-      <Choice
-        label="Format"
-        showLabel
-        value={format}
-        onChange={setFormat}
-        options={[
-          { value: 'gguf', label: 'GGUF' },
-          { value: 'peft', label: 'PEFT' },
-        ]}
-      />
       <p class="hint">
-        {format === 'gguf' ? 'For llama.cpp and the apps built on it.' : 'For Python: peft and transformers.'}
+        A GGUF file, for llama.cpp and the apps built on it. For Python, <code>loam adapters convert</code> makes a PEFT
+        folder of it.
       </p>
       {risky && (
         <Check checked={understood} onChange={setUnderstood}>

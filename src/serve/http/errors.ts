@@ -1,0 +1,71 @@
+import { type ErrorCode, LoamError } from '../../base/errors.js';
+import { apiCode, type ErrorBody, type HttpCode } from '../contract/errors.js';
+import type { OpenAiErrorBody } from '../contract/openai.js';
+
+/** Errors as answers: status, body and headers, in the API's own shape and in OpenAI's. */
+
+/** A refusal of HTTP itself. The message goes to the client as it is: no text of the user's in it. */
+export class HttpError extends LoamError {
+  override readonly name = 'HttpError';
+  constructor(
+    readonly httpCode: HttpCode,
+    found: string,
+    readonly headers: Readonly<Record<string, string>> = {},
+  ) {
+    super({ found });
+  }
+}
+
+interface ErrorAnswer<Body> {
+  status: number;
+  body: Body;
+  headers: Readonly<Record<string, string>>;
+}
+
+/** What a client is told of an error, and with which status. Errors that are a bug of ours tell nothing but that. */
+export function answerError(error: unknown): ErrorAnswer<ErrorBody> {
+  const { code, status } = apiCode(codeOf(error));
+  if (!(error instanceof LoamError)) {
+    return { status, body: { error: { message: 'An unexpected error, which is a bug in Loam.', code } }, headers: {} };
+  }
+  const { message, fault } = error;
+  const headers = error instanceof HttpError ? error.headers : {};
+  return { status, body: { error: { message, ...fault, code } }, headers };
+}
+
+function codeOf(error: unknown): ErrorCode | HttpCode {
+  if (error instanceof HttpError) return error.httpCode;
+  return error instanceof LoamError ? error.code : 'bug';
+}
+
+/** Codes that clients of OpenAI's API know. What is looked up there is always a model. */
+const openAiCodes: Partial<Record<ErrorCode | HttpCode, string>> = {
+  unauthorized: 'invalid_api_key',
+  address: 'not_found',
+  'not-found': 'model_not_found',
+  'too-long': 'context_length_exceeded',
+};
+
+/** The same refusal as `answerError`, in the shape that clients of OpenAI's API read. */
+export function answerOpenAiError(error: unknown): ErrorAnswer<OpenAiErrorBody> {
+  const { status, body, headers } = answerError(error);
+  const { message, code } = body.error;
+  const type =
+    status === 401
+      ? 'authentication_error'
+      : status === 403
+        ? 'permission_error'
+        : status >= 500
+          ? 'server_error'
+          : 'invalid_request_error';
+  // 422 is not in that API: what it means there is a bad request.
+  return {
+    status: status === 422 || status === 423 ? 400 : status,
+    body: { error: { message, type, param: null, code: openAiCodes[codeOf(error)] ?? code } },
+    headers,
+  };
+}
+
+export function notFound(what: string): LoamError {
+  return new LoamError({ code: 'not-found', found: `there is no ${what}` });
+}
