@@ -142,12 +142,7 @@ export async function editDataset(services: Services, id: string, edit: DatasetE
   ) {
     throw new LoamError({ found: 'every example would be left out', fix: 'keep at least one, or delete the data set' });
   }
-  if (edit.name !== undefined && edit.name !== info.name) {
-    if (vault.datasets.list().some(({ name }) => name === edit.name)) {
-      throw new LoamError({ code: 'exists', found: 'there is already a data set of that name' });
-    }
-    info = await vault.datasets.rename(id, edit.name);
-  }
+  if (edit.name !== undefined) info = await vault.datasets.rename(id, edit.name);
   if (!edit.edit && !edit.redact && !edit.add) {
     return await vault.datasets.annotate(id, { excluded: [...excluded] });
   }

@@ -38,6 +38,8 @@ export class DatasetStore {
    */
   async add(name: string, bytes: Uint8Array, more: { findings?: Json; file?: string } = {}): Promise<DatasetInfo> {
     checkName(name, 'a data set');
+    // Before a long file is read in vain, and again when it is stored.
+    this.requireFree(name);
     const facts = await factsOf(more.file ?? name, bytes);
     const now = new Date().toISOString();
     const value: Value = { name, createdAt: now, changedAt: now, ...facts, excluded: [], findings: more.findings };

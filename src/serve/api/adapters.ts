@@ -54,16 +54,11 @@ export const adapterRoutes = [
     response: Adapter,
     async handler({ params, body }, services) {
       const { vault } = services;
-      const { versions } = requireAdapter(services, params.id);
+      const { versions } = vault.adapters.get(params.id);
       if (body.active && !versions.some(({ id }) => id === body.active)) {
         throw new LoamError({ code: 'not-found', found: 'this adapter has no such version' });
       }
-      if (body.name !== undefined) {
-        if (vault.adapters.list().some(({ id, name }) => name === body.name && id !== params.id)) {
-          throw new LoamError({ code: 'exists', found: 'there is already an adapter of that name' });
-        }
-        await vault.adapters.rename(params.id, body.name);
-      }
+      if (body.name !== undefined) await vault.adapters.rename(params.id, body.name);
       if (body.active !== undefined) await vault.adapters.use(params.id, body.active);
       services.changed('adapters');
       return viewAdapter(vault.adapters.get(params.id), vault);
@@ -75,7 +70,6 @@ export const adapterRoutes = [
     summary: 'Destroys an adapter with all its versions.',
     response: Done,
     async handler({ params }, services) {
-      requireAdapter(services, params.id);
       await services.vault.adapters.delete(params.id);
       services.changed('adapters');
       return done;
@@ -163,19 +157,12 @@ export const adapterRoutes = [
 ];
 
 /** @throws LoamError: not-found */
-export function requireAdapter(services: Services, id: string): StoredAdapter {
-  const adapter = services.vault.adapters.list().find((one) => one.id === id);
-  if (!adapter) throw notFound('such adapter');
-  return adapter;
-}
-
-/** @throws LoamError: not-found */
-export function requireVersion(
-  services: Services,
+function requireVersion(
+  { vault }: Services,
   params: { readonly id: string; readonly version: string },
 ): { adapter: StoredAdapter; version: StoredVersion } {
-  const adapter = requireAdapter(services, params.id);
+  const adapter = vault.adapters.get(params.id);
   const version = adapter.versions.find(({ id }) => id === params.version);
-  if (!version) throw new LoamError({ code: 'not-found', found: 'this adapter has no such version' });
+  if (!version) throw notFound('such version of this adapter');
   return { adapter, version };
 }

@@ -1,5 +1,4 @@
 import Type from 'typebox';
-import { LoamError } from '../../base/errors.js';
 import type { Dataset, Example, Problem } from '../../examples/example.js';
 import type { Finding } from '../../examples/personal/finding.js';
 import type { DatasetInfo as StoredDataset } from '../../store/types.js';
@@ -23,7 +22,6 @@ import {
   viewFinding,
   viewVersion,
 } from '../datasets.js';
-import { notFound } from '../http/errors.js';
 import { Answer, routesOf } from '../http/route.js';
 import type { Services } from '../Services.js';
 
@@ -53,9 +51,6 @@ export const datasetRoutes = [
     response: AddedDataset,
     async handler({ query, body, bytes }, services) {
       const { vault } = services;
-      if (vault.datasets.list().some(({ name }) => name === query.name)) {
-        throw new LoamError({ code: 'exists', found: 'there is already a data set of that name' });
-      }
       const content = bytes ?? encodeDataset(body.examples);
       const added = await vault.datasets.add(query.name, content, bytes && { file: query.file });
       const dataset = await services.datasets.open(vault, added);
@@ -70,7 +65,7 @@ export const datasetRoutes = [
     summary: 'One data set, without its examples.',
     response: DatasetInfo,
     async handler({ params }, services) {
-      return viewDataset(requireDataset(services, params.id));
+      return viewDataset(services.vault.datasets.get(params.id));
     },
   }),
   route({
@@ -84,7 +79,7 @@ export const datasetRoutes = [
     }),
     response: ExamplePage,
     async handler({ params, query }, services) {
-      const info = requireDataset(services, params.id);
+      const info = services.vault.datasets.get(params.id);
       const dataset = await services.datasets.open(services.vault, info);
       const found = await services.datasets.findings(services.vault, info);
       return listExamples(info, dataset, found, {
@@ -103,7 +98,6 @@ export const datasetRoutes = [
     bodyLimit: 32 << 20,
     response: DatasetInfo,
     async handler({ params, body }, services) {
-      requireDataset(services, params.id);
       const info = await editDataset(services, params.id, body);
       services.changed('datasets');
       return viewDataset(info);
@@ -115,7 +109,7 @@ export const datasetRoutes = [
     summary: 'Adapter versions that have learnt from it.',
     response: Dependents,
     async handler({ params }, services) {
-      const { id } = requireDataset(services, params.id);
+      const { id } = services.vault.datasets.get(params.id);
       const { vault } = services;
       return {
         versions: vault.datasets.dependents(id).map((version) => ({
@@ -137,7 +131,7 @@ export const datasetRoutes = [
     }),
     response: DatasetPreview,
     async handler({ params, query, signal }, services) {
-      const info = requireDataset(services, params.id);
+      const info = services.vault.datasets.get(params.id);
       const model = await services.model(query.model ?? services.defaultModel);
       const dataset = await services.datasets.open(services.vault, info);
       const excluded = new Set(info.excluded);
@@ -159,19 +153,11 @@ export const datasetRoutes = [
     query: Type.Object({ adapters: Type.Optional(Type.Enum(['keep', 'delete'])) }),
     response: Done,
     async handler({ params, query }, services) {
-      requireDataset(services, params.id);
       await services.deleteDataset(params.id, query.adapters === 'delete');
       return done;
     },
   }),
 ];
-
-/** @throws LoamError: not-found */
-export function requireDataset(services: Services, id: string): StoredDataset {
-  const info = services.vault.datasets.list().find((one) => one.id === id);
-  if (!info) throw notFound('such data set');
-  return info;
-}
 
 function viewProblem({ severity, kind, line, index, reason }: Problem) {
   return { severity, kind, line, index, reason };
@@ -241,7 +227,7 @@ export async function keepExample(
   const known =
     dataset === undefined
       ? vault.datasets.list().find(({ name }) => name === datasetName)
-      : requireDataset(services, dataset);
+      : services.vault.datasets.get(dataset);
   let id = known?.id;
   if (id === undefined) {
     const added = await vault.datasets.add(datasetName, encodeDataset([example]));

@@ -10,7 +10,6 @@ import { Answer, routesOf } from '../http/route.js';
 import { type StoredJob, viewJob } from '../jobs/Job.js';
 import { openapi } from '../openapi.js';
 import type { Services } from '../Services.js';
-import { requireDataset } from './datasets.js';
 
 const optionsRoute = routesOf<Services>();
 
@@ -75,9 +74,6 @@ export const jobRoutes = [
     body: JobInput,
     response: Job,
     async handler({ body }, services) {
-      requireDataset(services, body.dataset);
-      if (body.heldout !== undefined) requireDataset(services, body.heldout);
-      for (const version of [body.start, body.teacher]) requireAnyVersion(services, version);
       const model = await services.model(body.model ?? services.defaultModel);
       const options = readOptions(body.options);
       const { name, dataset, heldout, start, teacher } = body;
@@ -92,7 +88,6 @@ export const jobRoutes = [
     body: QuoteInput,
     response: RunQuote,
     async handler({ body, signal }, services) {
-      requireDataset(services, body.dataset);
       const model = await services.model(body.model ?? services.defaultModel);
       return await services.jobs.quote(
         { dataset: body.dataset, model: model.name, options: readOptions(body.options) },
@@ -176,12 +171,6 @@ function requireJob(services: Services, id: string): StoredJob {
   const job = services.jobs.get(id);
   if (!job) throw notFound('such job');
   return job;
-}
-
-function requireAnyVersion(services: Services, id: string | undefined): void {
-  if (id === undefined) return;
-  const known = services.vault.adapters.list().some(({ versions }) => versions.some((version) => version.id === id));
-  if (!known) throw notFound('such adapter version');
 }
 
 /** Options by their declarations. @throws UsageError that names the option */
