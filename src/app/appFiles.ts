@@ -124,6 +124,7 @@ async function readText(file: string): Promise<string> {
   } catch (cause) {
     throw new LoamError(
       {
+        code: 'not-found',
         found: 'a file of the web app is missing',
         where: relative(dist, file),
         fix: 'build again with `npm run build`',
