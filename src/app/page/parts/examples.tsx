@@ -197,9 +197,12 @@ export function LearningPreview({ id, onClose }: { id: string; onClose: () => vo
       {data && (
         <>
           <p>
-            {plural(data.usable, 'example')} with {plural(data.trainedTokens, 'token')} to learn.
+            {plural(data.usable, 'example')} with {plural(data.trainedTokens, 'token')} to learn
+            {data.sequences !== data.usable && ` in ${plural(data.sequences, 'sequence')}`}.
             {data.tooLong.length > 0 &&
               ` ${plural(data.tooLong.length, 'example is', 'examples are')} too long and left out.`}
+            {data.divided.length > 0 &&
+              ` ${plural(data.divided.length, 'text is', 'texts are')} too long and learnt in parts.`}
           </p>
           <h3>Lengths</h3>
           <table class="histogram">

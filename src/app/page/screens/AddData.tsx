@@ -47,8 +47,7 @@ export function AddData({ into }: { into?: string }) {
               <code>conversations</code>.
             </p>
             <p>
-              Plain text and Markdown (<code>.txt</code>, <code>.md</code>) are learnt as they stand, every word of
-              them.
+              Plain text and Markdown (<code>.txt</code>, <code>.md</code>) are learnt as they are, every word of them.
             </p>
           </details>
         </>

@@ -131,8 +131,8 @@ export function DropZone() {
               <span class="fine-pointer">or drop them here</span>
             </p>
             <p class="quiet">
-              JSON, JSON Lines or CSV; chats exported as ShareGPT or OpenAI messages; plain text or Markdown. Up to 200
-              MB.
+              JSON, JSON Lines or CSV; chats exported as ShareGPT or OpenAI messages; plain text or Markdown. Up to
+              200&nbsp;MB.
             </p>
           </>
         )}
