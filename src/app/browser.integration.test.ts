@@ -10,7 +10,7 @@ import { scratchFolder } from '../testing/scratch.js';
 
 /**
  * The page in a real browser, at the size of a phone, on the real server with the real default model: from a file to a talk with the
- * result. What keeps others out, and a server that goes away: browserAccess.integration.test.ts. LOAM_SCREENSHOTS names a folder for
+ * result. What needs no model is in browserWithoutModel.integration.test.ts. LOAM_SCREENSHOTS names a folder for
  * pictures of the screens.
  */
 

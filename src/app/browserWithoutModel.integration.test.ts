@@ -6,13 +6,13 @@ import { launchChromium, Phone, Serving, skipBrowser } from '../testing/browser.
 import { scratchFolder } from '../testing/scratch.js';
 
 /**
- * The page in a real browser where no model is needed: who may come in (token, passphrase), a server that goes away and comes back,
- * light and dark.
+ * The page in a real browser where no model is needed: examples typed and texts edited, who may come in (token, passphrase), a server
+ * that goes away and comes back, light and dark.
  */
 
 const home = join(scratchFolder(), 'home');
 
-describe('access to the page in a browser', { skip: skipBrowser }, () => {
+describe('the page in a browser, without a model', { skip: skipBrowser }, () => {
   let browser: Browser;
   let phone: Phone;
   let page: Page;
@@ -47,6 +47,25 @@ describe('access to the page in a browser', { skip: skipBrowser }, () => {
     await page.locator('.example').filter({ hasText: 'Behind the mill.' }).waitFor();
   });
 
+  it('takes a text, and edits it by paragraphs', async () => {
+    await phone.go('data/add');
+    const paragraphs = ['# Notes', 'The kettle is always on in the workshop.', 'We close when the light goes.'];
+    await page.locator('input[type=file]').setInputFiles({
+      name: 'notes.md',
+      mimeType: 'text/markdown',
+      buffer: Buffer.from(paragraphs.join('\n\n')),
+    });
+    await page.getByRole('heading', { name: 'notes' }).waitFor();
+    await page.locator('.example').filter({ hasText: 'when the light goes' }).click();
+    await phone.button('Edit').click();
+    await phone.dialog().getByLabel('The text').fill('We close at four.');
+    await phone.button('Save').click();
+    await phone.dialog().getByText('We close at four.').waitFor();
+    await page.keyboard.press('Escape');
+    await page.locator('.example').filter({ hasText: 'We close at four.' }).waitFor();
+    await page.locator('.example').filter({ hasText: 'The kettle is always on' }).waitFor();
+  });
+
   it('opens without its server, says so, and reconnects when it is back', async () => {
     const { port } = serving;
     const gone = page.getByText('server is not responding');
@@ -58,7 +77,7 @@ describe('access to the page in a browser', { skip: skipBrowser }, () => {
     await phone.show('gone');
     serving = await Serving.start(home, port);
     await gone.waitFor({ state: 'detached' });
-    await page.locator('.example').filter({ hasText: 'Behind the mill.' }).waitFor();
+    await page.locator('.example').filter({ hasText: 'We close at four.' }).waitFor();
   });
 
   it('is light or dark as the device says, unless the person chose', async () => {
