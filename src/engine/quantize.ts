@@ -48,7 +48,7 @@ export type QuantizedType = keyof typeof fileTypes;
 /** How much each input of a matrix matters, by the matrix's name: mean squares of what a model's activations were on some text. */
 export type ImportanceMatrix = ReadonlyMap<string, Float32Array>;
 
-export interface QuantizeOptions {
+interface QuantizeOptions {
   type: QuantizedType;
   threads?: number;
   /** Every matrix as `type` (default). Otherwise the quantiser picks finer types for some, as llama-quantize does. */

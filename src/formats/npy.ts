@@ -18,7 +18,7 @@ import { StoredArray, type StoredInfo } from './storedArray.js';
 
 /** The npy format of numpy.save (numpy.lib.format). */
 
-export interface NpyHeader extends StoredInfo {
+interface NpyHeader extends StoredInfo {
   /** Bytes before the data. */
   readonly length: number;
 }
@@ -79,7 +79,7 @@ export function decodeNpyHeader(start: Uint8Array, where: string): NpyHeader {
   }
   if (from + length > head.length) throw cut();
   const text = head.toString(major === 3 ? 'utf8' : 'latin1', from, from + length);
-  const { descr, fortran, shape } = new HeaderParser(text, where).whole();
+  const { descr, fortran, shape } = parseHeader(text, where);
   const { dtype, bigEndian } = dtypeOf(descr, where);
   const problem = checkShape({ dtype, shape });
   if (problem !== undefined) throw new LoamError({ code: 'damaged', found: `a shape with ${problem}`, where });
@@ -107,79 +107,45 @@ function dtypeOf(descr: string, where: string): { dtype: Dtype; bigEndian: boole
   });
 }
 
-/** Reads the one Python literal that a header is: a dict of a text, a bool and a tuple of whole numbers. Nothing is evaluated. */
-class HeaderParser {
-  private at = 0;
+/**
+ * One entry of the Python dict that a header is: key; a text, a bool, a tuple of whole numbers (behind which Python 2 wrote an L), or what
+ * begins a structured type.
+ */
+const entry =
+  /\s*['"](\w+)['"]\s*:\s*(?:'([^'\\]*)'|"([^"\\]*)"|(True|False)|\(((?:\s*\d+L?\s*,)*(?:\s*\d+L?)?)\s*\)|([[(]).*)\s*(?:,|$)/y;
 
-  constructor(
-    private readonly text: string,
-    private readonly where: string,
-  ) {}
-
-  whole(): { descr: string; fortran: boolean; shape: number[] } {
-    let descr: string | undefined;
-    let fortran: boolean | undefined;
-    let shape: number[] | undefined;
-    this.expect(/\{\s*/y, '{');
-    while (!this.take(/\}\s*/y)) {
-      const key = this.expect(/'(\w+)'\s*:\s*|"(\w+)"\s*:\s*/y, 'a key');
-      const name = key[1] ?? key[2];
-      if (name === 'descr' && descr === undefined) descr = this.descr();
-      else if (name === 'fortran_order' && fortran === undefined) {
-        fortran = this.expect(/(True|False)/y, 'True or False')[1] === 'True';
-      } else if (name === 'shape' && shape === undefined) shape = this.tuple();
-      else this.fail(`the key ${quote(name!)} twice or unknown`);
-      if (!this.take(/\s*,\s*/y)) {
-        this.expect(/\s*\}\s*/y, ', or }');
-        break;
-      }
-    }
-    if (this.at !== this.text.length) this.fail('something after the header');
-    if (descr === undefined || fortran === undefined || shape === undefined) this.fail('a key is missing');
-    return { descr, fortran, shape };
+/** Reads the one Python literal that a header is, a dict of a text, a bool and a tuple of whole numbers. Nothing is evaluated. */
+function parseHeader(text: string, where: string): { descr: string; fortran: boolean; shape: number[] } {
+  const fail = (found: string, expected?: string): never => {
+    const fix = 'write the file again with numpy.save';
+    throw new LoamError({ code: 'damaged', found, expected, where, fix });
+  };
+  const body = /^\{(.*)\}\s*$/s.exec(text)?.[1]?.trimEnd() ?? fail('a header that cannot be read', 'a dict');
+  const found = new Map<string, RegExpExecArray>();
+  for (let at = 0; at < body.length; at = entry.lastIndex) {
+    entry.lastIndex = at;
+    const match =
+      entry.exec(body) ?? fail('a header that cannot be read', `a key with its value at character ${at + 2}`);
+    const [, key = ''] = match;
+    if (found.has(key)) fail(`the key ${quote(key)} twice`);
+    found.set(key, match);
   }
-
-  private descr(): string {
-    const match = this.take(/'([^'\\]*)'|"([^"\\]*)"/y);
-    if (match) return match[1] ?? match[2]!;
-    if (this.text[this.at] !== '[' && this.text[this.at] !== '(') this.fail('no type');
+  const unknown = [...found.keys()].find((key) => !['descr', 'fortran_order', 'shape'].includes(key));
+  if (unknown !== undefined) fail(`the unknown key ${quote(unknown)}`);
+  const [, , single, double, , , records] = found.get('descr') ?? [];
+  if (records !== undefined) {
     throw new UnsupportedError({
       found: 'an array of records (a structured type)',
       expected: 'numbers or bools',
-      where: this.where,
+      where,
       fix: 'save its fields as arrays of their own',
     });
   }
-
-  private tuple(): number[] {
-    this.expect(/\(\s*/y, '(');
-    const lengths: number[] = [];
-    while (!this.take(/\)/y)) {
-      // Python 2 wrote long integers with an L.
-      const digits = this.expect(/([0-9]+)L?\s*/y, 'a whole number')[1]!;
-      lengths.push(Number(digits));
-      if (this.take(/,\s*/y)) continue;
-      this.expect(/\)/y, ', or )');
-      break;
-    }
-    return lengths;
+  const [descr, fortran, shape] = [single ?? double, found.get('fortran_order')?.[4], found.get('shape')?.[5]];
+  if (descr === undefined || fortran === undefined || shape === undefined) {
+    return fail('a key is missing or has a value of another kind');
   }
-
-  private take(pattern: RegExp): RegExpExecArray | null {
-    pattern.lastIndex = this.at;
-    const match = pattern.exec(this.text);
-    if (match) this.at = pattern.lastIndex;
-    return match;
-  }
-
-  private expect(pattern: RegExp, what: string): RegExpExecArray {
-    return this.take(pattern) ?? this.fail('a header that cannot be read', `${what} at character ${this.at + 1}`);
-  }
-
-  private fail(found: string, expected?: string): never {
-    const fix = 'write the file again with numpy.save';
-    throw new LoamError({ code: 'damaged', found, expected, where: this.where, fix });
-  }
+  return { descr, fortran: fortran === 'True', shape: (shape.match(/\d+/g) ?? []).map(Number) };
 }
 
 /** An open npy file. `await using file = await openNpy(path)`. */

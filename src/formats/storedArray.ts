@@ -10,7 +10,7 @@ export interface StoredInfo extends ArrayInfo {
 }
 
 /** Reads the elements of an array from its file. */
-export interface StoredElements {
+interface StoredElements {
   /** All of them, in pieces, checked if the file has a checksum. */
   all(): AsyncIterable<Uint8Array>;
   /** `bytes` of them from byte `from` on; absent if they are packed. */

@@ -74,87 +74,71 @@ export class ZipWriter {
 
 /** 1 January 1980, the first day there is: files are the same whenever they are written. */
 const firstDay = 0x0021;
-const versionPlain = 20;
-const version64 = 45;
 /** The name is UTF-8 (bit 11). */
 const utf8Flag = 0x0800;
 const full32 = 0xffffffff;
 const full16 = 0xffff;
+/** Versions that a reader needs: for folders and deflate, and for 64-bit fields. */
+const versions = { plain: 20, zip64: 45 } as const;
 
-const u64 = (value: number): Buffer => {
-  const out = Buffer.alloc(8);
-  out.writeBigUInt64LE(BigInt(value));
-  return out;
-};
+const widths = { H: 2, I: 4, Q: 8 } as const;
 
-function extra64(values: readonly number[]): Buffer {
-  if (values.length === 0) return Buffer.alloc(0);
-  const head = Buffer.alloc(4);
-  head.writeUInt16LE(1, 0);
-  head.writeUInt16LE(8 * values.length, 2);
-  return Buffer.concat([head, ...values.map(u64)]);
-}
-
-/** The fields that local header and directory have in common, 26 bytes. */
-function common(entry: Written, nameLength: number, extraLength: number, version: number): Buffer {
-  const out = Buffer.alloc(26);
-  out.writeUInt16LE(version, 0);
-  out.writeUInt16LE(utf8Flag, 2);
-  out.writeUInt16LE(entry.deflated ? 8 : 0, 4);
-  out.writeUInt16LE(0, 6);
-  out.writeUInt16LE(firstDay, 8);
-  out.writeUInt32LE(entry.crc32, 10);
-  out.writeUInt32LE(entry.zip64 ? full32 : entry.packed, 14);
-  out.writeUInt32LE(entry.zip64 ? full32 : entry.size, 18);
-  out.writeUInt16LE(nameLength, 22);
-  out.writeUInt16LE(extraLength, 24);
+/** Fields one after another, little endian: H of 2 bytes, I of 4, Q of 8, as Python's struct names them. */
+function pack(format: string, ...values: readonly number[]): Buffer {
+  const sizes = [...format].map((letter) => widths[letter as keyof typeof widths]);
+  const out = Buffer.alloc(sizes.reduce((sum, size) => sum + size, 0));
+  let at = 0;
+  for (const [i, size] of sizes.entries()) {
+    if (size === 8) out.writeBigUInt64LE(BigInt(values[i]!), at);
+    else out.writeUIntLE(values[i]!, at, size);
+    at += size;
+  }
   return out;
 }
 
-function localHeader(entry: Written): Buffer {
-  const name = Buffer.from(entry.name);
-  const extra = extra64(entry.zip64 ? [entry.size, entry.packed] : []);
-  const fields = common(entry, name.length, extra.length, entry.zip64 ? version64 : versionPlain);
-  return Buffer.concat([Buffer.from('PK\x03\x04'), fields, name, extra]);
+const signature = (two: string): Buffer => Buffer.from(`PK${two}`, 'latin1');
+
+/** The extra field of 64-bit values, which stand there instead of in the header. */
+const extra64 = (values: readonly number[]): Buffer =>
+  values.length === 0 ? Buffer.alloc(0) : pack(`HH${'Q'.repeat(values.length)}`, 1, 8 * values.length, ...values);
+
+/** What local header and directory have in common. */
+function common({ name, deflated, packed, size, crc32, zip64 }: Written, extra: Buffer, version: number): Buffer {
+  const sizes = zip64 ? [full32, full32] : [packed, size];
+  const time = 0;
+  const method = deflated ? 8 : 0;
+  const lengths = [Buffer.byteLength(name), extra.length];
+  return pack('HHHHHIIIHH', version, utf8Flag, method, time, firstDay, crc32, ...sizes, ...lengths);
 }
 
-function directoryEntry(entry: Written, far: boolean): Buffer {
-  const name = Buffer.from(entry.name);
-  const extra = extra64([...(entry.zip64 ? [entry.size, entry.packed] : []), ...(far ? [entry.offset] : [])]);
-  const out = Buffer.alloc(46);
-  out.write('PK\x01\x02', 'latin1');
-  const version = entry.zip64 || far ? version64 : versionPlain;
-  out.writeUInt16LE(version, 4);
-  common(entry, name.length, extra.length, version).copy(out, 6);
-  out.writeUInt32LE(far ? full32 : entry.offset, 42);
-  return Buffer.concat([out, name, extra]);
+function localHeader(member: Written): Buffer {
+  const extra = extra64(member.zip64 ? [member.size, member.packed] : []);
+  const fields = common(member, extra, member.zip64 ? versions.zip64 : versions.plain);
+  return Buffer.concat([signature('\x03\x04'), fields, Buffer.from(member.name), extra]);
+}
+
+function directoryEntry(member: Written, far: boolean): Buffer {
+  const { name, offset, zip64 } = member;
+  const extra = extra64([...(zip64 ? [member.size, member.packed] : []), ...(far ? [offset] : [])]);
+  const version = zip64 || far ? versions.zip64 : versions.plain;
+  // Comment, disk, internal and external attributes are 0.
+  const tail = pack('HHHII', 0, 0, 0, 0, far ? full32 : offset);
+  const fields = [pack('H', version), common(member, extra, version), tail];
+  return Buffer.concat([signature('\x01\x02'), ...fields, Buffer.from(name), extra]);
 }
 
 /** Directory and end records of an archive whose members end at `at`. */
-function directory(entries: readonly Written[], at: number, zip64From: number): Buffer {
-  const records = Buffer.concat(entries.map((entry) => directoryEntry(entry, entry.offset >= zip64From)));
-  const large = entries.length >= full16 || at >= zip64From || records.length >= full32;
-  const parts: Buffer[] = [records];
-  if (large) {
-    const record = Buffer.alloc(24);
-    record.write('PK\x06\x06', 'latin1');
-    record.writeBigUInt64LE(44n, 4);
-    record.writeUInt16LE(version64, 12);
-    record.writeUInt16LE(version64, 14);
-    const locator = Buffer.alloc(8);
-    locator.write('PK\x06\x07', 'latin1');
-    const one = Buffer.alloc(4);
-    one.writeUInt32LE(1);
-    const lengths = [entries.length, entries.length, records.length, at].map(u64);
-    parts.push(record, ...lengths, locator, u64(at + records.length), one);
-  }
-  const end = Buffer.alloc(22);
-  end.write('PK\x05\x06', 'latin1');
-  end.writeUInt16LE(large ? full16 : entries.length, 8);
-  end.writeUInt16LE(large ? full16 : entries.length, 10);
-  end.writeUInt32LE(large ? full32 : records.length, 12);
-  end.writeUInt32LE(large ? full32 : at, 16);
-  return Buffer.concat([...parts, end]);
+function directory(members: readonly Written[], at: number, zip64From: number): Buffer {
+  const entries = Buffer.concat(members.map((member) => directoryEntry(member, member.offset >= zip64From)));
+  const [count, size] = [members.length, entries.length];
+  const large = count >= full16 || at >= zip64From || size >= full32;
+  const figures = large ? [full16, full16, full32, full32] : [count, count, size, at];
+  const end = Buffer.concat([signature('\x05\x06'), pack('HHHHIIH', 0, 0, ...figures, 0)]);
+  if (!large) return Buffer.concat([entries, end]);
+  const { zip64 } = versions;
+  const record = pack('QHHIIQQQQ', 44, zip64, zip64, 0, 0, count, count, size, at);
+  const locator = pack('IQI', 0, at + size, 1);
+  return Buffer.concat([entries, signature('\x06\x06'), record, signature('\x06\x07'), locator, end]);
 }
 
 async function* deflate(source: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array, void, undefined> {

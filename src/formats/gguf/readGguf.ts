@@ -107,7 +107,7 @@ function encodeNaN(type: GgufNumericType): Uint8Array {
 }
 
 /** Reads one value with its type id in front. `what` names it in errors: `key "general.name"`. Throws LoamError. */
-export async function readValue(reader: ByteReader, budget: ArrayBudget, what: string): Promise<GgufValue> {
+async function readValue(reader: ByteReader, budget: ArrayBudget, what: string): Promise<GgufValue> {
   await reader.need(4, what);
   const id = reader.u32();
   if (id === ARRAY_ID) return readArray(reader, budget, what);

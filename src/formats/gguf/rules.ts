@@ -15,13 +15,13 @@ export const READABLE_VERSIONS: readonly number[] = [2, 3];
 export const WRITTEN_VERSION = 3;
 
 /** `GGUF_DEFAULT_ALIGNMENT` of gguf.h: alignment of tensor data without `general.alignment`. */
-export const DEFAULT_ALIGNMENT = 32;
+const DEFAULT_ALIGNMENT = 32;
 
 /** The GGUF specification asks for a multiple of 8; below it a mapped f64 or i64 would be read unaligned by native code. */
-export const MIN_ALIGNMENT = 8;
+const MIN_ALIGNMENT = 8;
 
 /** 64 KiB is the largest memory page of the systems Loam runs on; more would only pad the file. */
-export const MAX_ALIGNMENT = 65_536;
+const MAX_ALIGNMENT = 65_536;
 
 /** Models carry 20 to 100 keys. llama.cpp compares each new key with all before it, so the count also bounds that square. */
 export const MAX_METADATA_KEYS = 4_096;
@@ -48,7 +48,7 @@ export const MAX_METADATA_BYTES = 128 * 1024 * 1024;
 export const MAX_TENSORS = 16_384;
 
 /** `GGML_MAX_NAME` of ggml.h is 64 with the closing NUL; llama.cpp refuses longer names. */
-export const MAX_TENSOR_NAME_BYTES = 63;
+const MAX_TENSOR_NAME_BYTES = 63;
 
 /** `GGML_MAX_DIMS` of ggml.h. */
 export const MAX_DIMS = 4;
@@ -57,7 +57,7 @@ export const MAX_DIMS = 4;
 export const MAX_TENSOR_TABLE_BYTES = MAX_TENSORS * (8 + MAX_TENSOR_NAME_BYTES + 4 + MAX_DIMS * 8 + 4 + 8);
 
 /** A damaged table can have a problem per tensor; ten show the pattern. */
-export const MAX_REPORTED_PROBLEMS = 10;
+const MAX_REPORTED_PROBLEMS = 10;
 
 /** What is wrong with a key, or undefined. llama.cpp compares keys as C strings, so a NUL would make two keys one. */
 export function keyProblem({ value, raw }: GgufText): string | undefined {
