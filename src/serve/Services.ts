@@ -1,10 +1,11 @@
-import { readdir, rm, stat } from 'node:fs/promises';
+import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { LoamError, StoppedError } from '../base/errors.js';
 import { Mutex } from '../base/lock.js';
 import { CATALOG, DEFAULT_MODEL, findModel } from '../models/catalogue.js';
 import { fetchModel } from '../models/fetchModel.js';
 import { listModels } from '../models/listModels.js';
+import { removeSealedFolders } from '../store/runKeys.js';
 import { vaultLocked } from '../store/types.js';
 import { Vault } from '../store/Vault.js';
 import type { Dependents } from './contract/datasets.js';
@@ -195,7 +196,7 @@ export class Services implements AsyncDisposable {
     await this.jobQueue?.[Symbol.asyncDispose]();
     if (this.opened) await this.opened.destroyEverything();
     else await Vault.destroy(this.home);
-    await removeSealedRuns(this.home);
+    await removeSealedFolders(this.home);
     await this.startAnew();
   }
 
@@ -245,14 +246,6 @@ async function folderBytes(folder: string): Promise<number> {
     );
   }
   return sum;
-}
-
-/** Checkpoints of the vault's runs, whose keys are gone. */
-async function removeSealedRuns(home: string): Promise<void> {
-  const runs = join(home, 'runs');
-  const names = await readdir(runs).catch((): string[] => []);
-  for (const name of names)
-    if (name.startsWith('sealed-')) await rm(join(runs, name), { recursive: true, force: true });
 }
 
 const KIND = 'settings';

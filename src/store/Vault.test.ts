@@ -232,14 +232,14 @@ describe('adapters and data sets', () => {
     const ids = (versions: readonly { id: string }[]) => versions.map(({ id }) => id).sort();
     assert.deepEqual(ids(vault.datasets.dependents(one.id)), ids([first, second, third]));
     assert.deepEqual(ids(vault.datasets.dependents(two.id)), ids([second, third, apart]));
-    const key = await vault.runKeys.get({ dataset: one.id, run: 'adapter first' });
-    assert.deepEqual(await vault.runKeys.get({ dataset: one.id, run: 'adapter first' }), key);
+    const run = { dataset: one.id, makes: { adapter: 'first' } };
+    assert.deepEqual(await vault.runKeys.get(run), await vault.runKeys.get(run));
     await vault.datasets.delete(one.id, { withAdapters: true });
     assert.deepEqual(
       vault.adapters.list().map(({ name, versions }) => [name, versions.length]),
       [['first', 1]],
     );
-    assert.deepEqual(await vault.runKeys.all(), [], 'what a stopped run has left cannot be read any more');
+    assert.deepEqual(vault.documents.list('run-key'), [], 'what a stopped run has left cannot be read any more');
     await vault.datasets.delete(two.id);
     assert.deepEqual(ids(vault.adapters.list()[0]!.versions), [apart.id], 'without the option adapters stay');
   });

@@ -4,11 +4,12 @@ import { LoamError } from '../base/errors.js';
 import { AdapterStore } from './adapters.js';
 import { Contents } from './contents.js';
 import { DatasetStore } from './datasets.js';
-import { DocumentStore, RunKeys } from './documents.js';
+import { DocumentStore } from './documents.js';
 import { VaultFiles, vaultFolder } from './files.js';
 import type { EntryType } from './indexContent.js';
 import { VaultLock } from './lock.js';
 import { keyState, newRootKey, readRootKey, tidyRootKey, writeRootKey } from './rootKey.js';
+import { RunKeys } from './runKeys.js';
 import { type VaultState, type VaultStorage, vaultDamaged } from './types.js';
 import { VaultIndex } from './vaultIndex.js';
 

@@ -3,7 +3,7 @@ import type { Dataset, NamedBytes } from '../examples/example.js';
 import { loadDataset } from '../examples/loadDataset.js';
 import type { AdapterStore } from './adapters.js';
 import { type Contents, infoOf, Table } from './contents.js';
-import { isRunKeyOf } from './documents.js';
+import { isRunKeyOf } from './runKeys.js';
 import { type AdapterVersion, checkName, type DatasetInfo, type DocumentInfo, type Json } from './types.js';
 
 type Value = Omit<DatasetInfo, 'id'>;

@@ -1,4 +1,4 @@
-import { readdir, rename, rm, stat } from 'node:fs/promises';
+import { rename, rm, stat } from 'node:fs/promises';
 import { basename, dirname, extname, join } from 'node:path';
 import { type AdapterToWrite, encodeAdapter, writeAdapter } from '../adapters/loraGguf.js';
 import { explainWriteError, writeFileAtomic } from '../base/io.js';
@@ -8,7 +8,6 @@ import type { NamedBytes } from '../examples/example.js';
 import { referenceTo } from '../store/references.js';
 import type { Lineage } from '../store/types.js';
 import type { Vault } from '../store/Vault.js';
-import { sealedFolderName } from './runFolder.js';
 
 /** Where the adapter of a run goes: a file, or a keeper that stores it encrypted. */
 export interface AdapterOutput {
@@ -121,8 +120,8 @@ interface VaultRunRequest {
 /** A run whose data or adapter belongs to the vault: its checkpoints are sealed with a key that lies there. */
 export async function vaultRun(vault: Vault, request: VaultRunRequest): Promise<PrivateRun> {
   const { name, dataset, parent, teacher } = request;
-  await removeStrayRuns(vault);
-  const purpose = { dataset, run: name === undefined ? `file ${request.out}` : `adapter ${name}` };
+  await vault.runKeys.removeStray(loamHome());
+  const purpose = { dataset, makes: name === undefined ? { file: `${request.out}` } : { adapter: name } };
   const key = await vault.runKeys.get(purpose);
   const forget = () => vault.runKeys.forget(purpose);
   if (name === undefined) return { key, forget };
@@ -147,14 +146,4 @@ export async function vaultRun(vault: Vault, request: VaultRunRequest): Promise<
       },
     },
   };
-}
-
-/** Folders of stopped runs whose key is gone: nobody can read them, and nothing goes on from them. */
-async function removeStrayRuns(vault: Vault): Promise<void> {
-  const runs = loamHome('runs');
-  const names = await readdir(runs).catch(() => []);
-  const known = new Set((await vault.runKeys.all()).map(sealedFolderName));
-  for (const name of names) {
-    if (name.startsWith('sealed-') && !known.has(name)) await rm(join(runs, name), { recursive: true, force: true });
-  }
 }

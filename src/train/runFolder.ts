@@ -6,6 +6,7 @@ import { LoamError, systemCode } from '../base/errors.js';
 import { explainWriteError, writeFileAtomic } from '../base/io.js';
 import { type Lock, Mutex, tryLock } from '../base/lock.js';
 import { loamHome } from '../base/process.js';
+import { sealedFolder } from '../store/runKeys.js';
 import { removeCheckpoints } from './checkpoint.js';
 import type { Recipe } from './options.js';
 
@@ -60,12 +61,6 @@ const VERSION = 1;
 const NAME_LENGTH = 60;
 
 const PURPOSE = 'run';
-const SEALED = 'sealed-';
-
-/** Name of the folder under `runs` that belongs to a key, and tells nothing of it. */
-export function sealedFolderName(key: Uint8Array): string {
-  return `${SEALED}${createHash('sha256').update('run folder ').update(key).digest('hex').slice(0, 24)}`;
-}
 
 /** Everything that decides what a run computes: a run in which any of it differs cannot go on from here. Hashes are sha256. */
 export interface Identity {
@@ -107,7 +102,7 @@ export class RunFolder implements AsyncDisposable {
     const out = key ? outPath : resolve(outPath);
     const hash = createHash('sha256').update(out).digest('hex').slice(0, 12);
     const name = [...basename(out, extname(out))].slice(0, NAME_LENGTH).join('');
-    const path = loamHome('runs', key ? sealedFolderName(key) : `${name}-${hash}`);
+    const path = key ? sealedFolder(loamHome(), key) : loamHome('runs', `${name}-${hash}`);
     try {
       await mkdir(path, { recursive: true, mode: 0o700 });
     } catch (error) {

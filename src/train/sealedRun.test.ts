@@ -3,10 +3,11 @@ import { randomBytes } from 'node:crypto';
 import { mkdtempSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeEach, describe, it } from 'node:test';
+import { sealedFolder } from '../store/runKeys.js';
 import { scratchFolder } from '../testing/scratch.js';
 import { readCheckpoint, writeCheckpoint } from './checkpoint.js';
 import { CHUNK_BYTES, slotPath } from './checkpointFile.js';
-import { RunFolder, sealedFolderName } from './runFolder.js';
+import { RunFolder } from './runFolder.js';
 
 /** Runs whose folder is sealed with a key: they work as others do, and show nothing. */
 
@@ -70,7 +71,7 @@ describe('a sealed run folder', () => {
   it('belongs to its key, goes on, and shows nothing', async () => {
     {
       await using run = await RunFolder.open(`vault:${text}`, key);
-      assert.equal(run.path, join(process.env.LOAM_HOME!, 'runs', sealedFolderName(key)));
+      assert.equal(run.path, sealedFolder(process.env.LOAM_HOME!, key));
       await run.start(identity);
       await run.record({ type: 'step', step: 1, text });
       await run.record({ type: 'step', step: 2, text });

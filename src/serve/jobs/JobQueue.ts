@@ -1,18 +1,17 @@
 import { randomBytes } from 'node:crypto';
 import { rm } from 'node:fs/promises';
-import { join } from 'node:path';
 import type { AdapterToWrite } from '../../adapters/loraGguf.js';
 import { LoamError, StoppedError } from '../../base/errors.js';
 import { Mutex } from '../../base/lock.js';
 import { defaults } from '../../base/options.js';
 import type { MemorisedReport } from '../../llama/memorised/report.js';
 import { listModels } from '../../models/listModels.js';
+import { sealedFolder } from '../../store/runKeys.js';
 import type { Json } from '../../store/types.js';
 import type { Vault } from '../../store/Vault.js';
 import type { RunQuote } from '../../train/events.js';
 import { type TuneOptions, tuneOptions } from '../../train/options.js';
 import { vaultRun } from '../../train/output.js';
-import { sealedFolderName } from '../../train/runFolder.js';
 import type { Memorised } from '../contract/adapters.js';
 import type { JobEvent, JobState } from '../contract/jobs.js';
 import { followStored, isFinal, isOfTheMoment, type JobRequest, type LoggedEvent, type StoredJob } from './Job.js';
@@ -426,7 +425,7 @@ export class JobQueue implements AsyncDisposable {
 
   /** Destroys the key of a job's checkpoints, and what can no longer be read. */
   private async forgetRun(job: StoredJob): Promise<void> {
-    const purpose = { dataset: job.dataset, run: `adapter ${job.name}` };
+    const purpose = { dataset: job.dataset, makes: { adapter: job.name } };
     const shared = this.list().some(
       (other) => other !== job && !isFinal(other.state) && other.dataset === job.dataset && other.name === job.name,
     );
@@ -434,7 +433,7 @@ export class JobQueue implements AsyncDisposable {
     if (shared && job.state === 'queued') return;
     const key = await this.vault.runKeys.get(purpose);
     await this.vault.runKeys.forget(purpose);
-    await rm(join(this.home, 'runs', sealedFolderName(key)), { recursive: true, force: true });
+    await rm(sealedFolder(this.home, key), { recursive: true, force: true });
   }
 
   private async dataOf(dataset: string) {
