@@ -4,6 +4,8 @@ import { type Example, isConversation, textOf } from './example.js';
 import { whole } from './pack.js';
 import { Pace } from './source.js';
 
+/** Examples as token sequences, and their lengths. */
+
 /** One token sequence of an example, ready to compute with. */
 export interface Sequence {
   tokens: Int32Array;
@@ -22,9 +24,6 @@ export interface EncodedExamples {
   tooLong: { example: number; tokens: number }[];
 }
 
-/** Milliseconds of encoding between two looks at the event loop. */
-const sliceMs = 20;
-
 /** Examples as tokens: conversations rendered with the model's own template, texts as they are. */
 export async function encodeExamples(
   tokenizer: Tokenizer,
@@ -33,7 +32,7 @@ export async function encodeExamples(
 ): Promise<EncodedExamples> {
   const sequences: Sequence[] = [];
   const tooLong: EncodedExamples['tooLong'] = [];
-  const pace = new Pace(signal, sliceMs);
+  const pace = new Pace(signal);
   for (const [index, example] of examples.entries()) {
     throwIfStopped(signal);
     const encoded = await encodeExample(tokenizer, example);
@@ -51,15 +50,15 @@ export async function encodeExamples(
   return { sequences, tooLong };
 }
 
-/** What helps against examples that are too long: the limit is the user's, or what the model was trained to read. */
-export function limitAdvice(maxTokens: number, contextLength: number): string {
-  return maxTokens < contextLength ? 'raise --max-tokens' : 'use a model with a longer context';
-}
-
 async function encodeExample(tokenizer: Tokenizer, example: Example): Promise<EncodedConversation[]> {
   if (isConversation(example)) return await tokenizer.encode(example.messages);
   const text = textOf(example)!;
   return [tokenizer.encodeText(whole(text), text.continues === undefined)];
+}
+
+/** What to do about examples that are too long: the limit is the user's, or what the model was trained to read. */
+export function limitAdvice(maxTokens: number, contextLength: number): string {
+  return maxTokens < contextLength ? 'raise --max-tokens' : 'use a model with a longer context';
 }
 
 interface Bucket {

@@ -7,13 +7,13 @@ export interface NamedBytes {
   /** Stands in messages where a file's path would. */
   name: string;
   bytes: Uint8Array;
-  /** Its format, where that is known and the name does not tell it; else recognised from content and name. */
-  container?: Container;
-  /** Numbers of records that are passed over, as `ExampleSource.index`. */
+  /** Its format, if it is known; otherwise detected from content and name. */
+  container?: string;
+  /** Records to skip, as `ExampleSource.index`. */
   excluded?: readonly number[];
 }
 
-/** `text`: no turn of a conversation but a plain text, which stands alone and is learnt as it is, without a chat template. */
+/** `text`: not a turn of a conversation but a plain text, which stands alone and is learnt as it is, without a chat template. */
 export type Role = 'system' | 'user' | 'assistant' | 'text';
 
 export interface Message {
@@ -24,7 +24,7 @@ export interface Message {
    * else: every other assistant message is learnt. Ask `isTrained`.
    */
   train?: false;
-  /** On a text that goes on in the next record: the white space between the two. Absent: the text ends here. */
+  /** On a text that continues in the next record: the white space between the two. Absent: the text ends here. */
   continues?: string;
 }
 
@@ -81,16 +81,13 @@ export interface Problem {
   reason: string;
 }
 
-/** How the file holds its records. */
-export type Container = 'json' | 'jsonl' | 'csv' | 'text' | 'markdown';
-
 /** What one record holds. `alpaca`: instruction, input, output; `pairs`: any other question and answer pair; `text`: a plain text. */
 export type Shape = 'alpaca' | 'pairs' | 'messages' | 'sharegpt' | 'text';
 
 export interface Dataset {
   file: string;
-  /** `mixed`: the usable records have several shapes. */
-  format: { container: Container; shape: Shape | 'mixed' };
+  /** `container`: the reader's name, such as `jsonl`. `mixed`: the usable records have several shapes. */
+  format: { container: string; shape: Shape | 'mixed' };
   /** In file order. */
   examples: Example[];
   /**
@@ -101,7 +98,7 @@ export interface Dataset {
   records: number;
   /** Fields (columns) that were seen and are not used, most frequent first; the names are at most 30 characters. */
   unusedFields: { name: string; records: number }[];
-  /** Of the file's bytes, lower-case hex; where records are excluded, of that hash and their numbers. */
+  /** Of the file's bytes, lower-case hex; if records are excluded, of that hash and their numbers. */
   sha256: string;
 }
 
@@ -113,7 +110,7 @@ export type RawRecord = { line: number; index: number } & (
   | { remark: Remark }
 );
 
-/** What is said of a record; a warning where it is used all the same. */
+/** What is wrong with a record, or a warning about one that is used anyway. */
 export interface Remark {
   kind: ProblemKind;
   reason: string;

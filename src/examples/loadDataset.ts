@@ -4,7 +4,6 @@ import { count } from '../base/format.js';
 import { JsonFault, skipSpace } from '../base/json.js';
 import {
   BadRecord,
-  type Container,
   type Dataset,
   type Example,
   MAX_RECORDS,
@@ -24,15 +23,16 @@ import { readRecord } from './shapes.js';
 import { Pace, readSource, type Source, toUtf8 } from './source.js';
 import { Repeats } from './split.js';
 
-/** A person's file as examples: its format recognised, its records read by their shape, and what is wrong with each told. */
+/** A person's file as examples: its format is detected, its records are read by their shape, and what is wrong with each is reported. */
 
 /** Every format, in the order in which they are tried. */
 const readers: readonly Reader<unknown>[] = [text, markdown, json, csv, jsonl];
 
 /**
- * Reads a file of examples, or the bytes of one under a name for messages. The format is recognised from the content: JSON, JSON
- * lines or CSV (comma, semicolon, tab) with question and answer fields (Alpaca and its relatives), conversations (OpenAI messages,
- * ShareGPT) or texts; a text or Markdown by its name. In UTF-8 or UTF-16. Each record is an example, or a problem of severity error, or a problem of kind duplicate. Gives way to other work every few ms.
+ * Reads a file of examples, or the bytes of one under a name for messages, in UTF-8 or UTF-16. The format is detected from the content:
+ * JSON, JSON Lines or CSV (comma, semicolon, tab) with question and answer fields (Alpaca and its relatives), conversations (OpenAI
+ * messages, ShareGPT) or texts; plain text and Markdown from the name. Each record becomes an example, a problem of severity error, or a
+ * problem of kind duplicate. Yields to other work every few milliseconds.
  *
  * @throws NoExamplesError when no record can be used; it has all the problems
  * @throws UnsupportedError when the file is known to be something else (an archive, a workbook, a web page)
@@ -65,16 +65,16 @@ export async function loadDataset(
 
 /** The records of a file as its format holds them, and the way back into it. */
 interface RecordFile {
-  container: Container;
-  /** Gives way to other work every few ms. @throws LoamError with line and column for a syntax error that ends the file */
+  container: string;
+  /** Yields to other work every few milliseconds. @throws LoamError with line and column for a syntax error that ends the file */
   records(): AsyncGenerator<RawRecord, void>;
   /** A file of the same format with these records. */
   write(records: readonly unknown[]): Buffer;
 }
 
 /**
- * Recognises how a file holds its records.
- * @throws LoamError when it is nothing Loam reads, or broken
+ * Detects the format of a file.
+ * @throws LoamError when it is none that Loam reads, or the file is broken
  */
 export async function openRecords(source: Source, pace: Pace): Promise<RecordFile> {
   const { name, container } = source;
@@ -121,7 +121,7 @@ async function* pacedRecords(
   }
 }
 
-/** A syntax error as the user is told of it. */
+/** A syntax error with the file, line and column that the user needs. */
 function withPlace(error: unknown, { name, bytes }: TextFile): unknown {
   if (!(error instanceof JsonFault)) return error;
   const { offset, found, expected, fix } = error;

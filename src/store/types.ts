@@ -1,6 +1,5 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { type Fault, LoamError, UsageError } from '../base/errors.js';
-import type { Container } from '../examples/example.js';
 
 /** What the vault keeps and tells of. Everything here is plain JSON. */
 
@@ -18,7 +17,7 @@ export interface DatasetInfo {
   /** Of the bytes, lower-case hex. */
   sha256: string;
   /** How the bytes hold their records; absent in vaults of earlier versions. */
-  container?: Container;
+  container?: string;
   /** Usable examples, the excluded ones among them. */
   examples: number;
   /** Records found, usable or not. */

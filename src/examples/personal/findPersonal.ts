@@ -11,7 +11,6 @@ import { numberRuns } from './find/numbers.js';
 import { findCards, findIbans } from './find/payment.js';
 import {
   type Finding,
-  type FindingKind,
   type FindingSummary,
   findingKinds,
   flatten,
@@ -20,6 +19,8 @@ import {
   type Span,
   valueKey,
 } from './finding.js';
+
+/** The search for personal data in texts and examples; what each kind looks like stands in `find/`. */
 
 const ASKS_PHONE =
   /\b(?:phone|mobile|cell|number to (?:call|ring)|telefon|handynummer|téléphone|teléfono|telefone)\b/iu;
@@ -153,5 +154,3 @@ export function summarise(findings: readonly Finding[]): FindingSummary {
   }
   return { total: findings.length, kinds };
 }
-
-export type { Finding, FindingKind, FindingSummary };

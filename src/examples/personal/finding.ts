@@ -61,8 +61,6 @@ export interface FindingSummary {
   kinds: Partial<Record<FindingKind, { findings: number; values: number }>>;
 }
 
-export type { Example };
-
 /** Dots for a hidden stretch; always three, so that the length stays hidden too. */
 const HIDDEN = '•••';
 

@@ -7,6 +7,8 @@ import { Pace, readSource } from '../source.js';
 import { type Finding, type FindingKind, findingKinds, placeholder, type Span, valueKey } from './finding.js';
 import { findInText, findPersonal, withoutOverlaps } from './findPersonal.js';
 
+/** Placeholders in place of personal data: in one example, and in a copy of a whole file. */
+
 /**
  * The example with placeholders in place of findings: the same value has the same number. A copy; the example stays as it is. Give
  * all findings of one example at once: after a redaction the offsets of the others are no longer true.
@@ -39,8 +41,41 @@ function stale(example: Example): LoamError {
   });
 }
 
+/** Writes a redacted copy of examples to another file. Throws UsageError for the file of the examples itself. */
+export async function redactFile(
+  data: string | NamedBytes,
+  out: string,
+  { kinds, signal }: { kinds: ReadonlySet<FindingKind>; signal?: AbortSignal },
+): Promise<RedactedDataset> {
+  if (typeof data === 'string' && resolve(data) === resolve(out)) {
+    throw new UsageError({
+      found: '--out is the file of examples itself',
+      expected: 'another file',
+      fix: 'choose another name: the original is what you compare the copy with',
+    });
+  }
+  await requireWritable(out);
+  const result = await redactDataset(data, { takes: ({ kind }) => kinds.has(kind), signal });
+  await writeFileAtomic(out, result.bytes);
+  return result;
+}
+
+/** Kinds that `findPersonal` looks for; passages are found only for a probe. */
+export const searchedKinds = findingKinds.filter((kind) => kind !== 'phrase');
+
+/** "all", or some of the kinds with commas between. Throws UsageError. */
+export function parseKinds(list: string, where: string): ReadonlySet<FindingKind> {
+  const kinds = list === 'all' ? searchedKinds : list.split(',').map((kind) => kind.trim());
+  const unknown = kinds.find((kind) => !(searchedKinds as readonly string[]).includes(kind));
+  if (unknown !== undefined) {
+    const expected = `all, or some of ${searchedKinds.join(',')}`;
+    throw new UsageError({ found: `"${unknown}"`, expected, where, fix: 'see --help' });
+  }
+  return new Set(kinds as FindingKind[]);
+}
+
 interface RedactedDataset {
-  /** In the container of the original: a JSON list, JSON lines, or CSV with its delimiter; UTF-8. */
+  /** In the format of the original, as UTF-8. */
   bytes: Uint8Array;
   /** What was found and replaced, in the messages of the examples. */
   findings: Finding[];
@@ -49,6 +84,64 @@ interface RedactedDataset {
   /** Records that are not in the copy, because they cannot be read or repeat another: nobody has looked through them. */
   leftOut: number;
   dataset: Dataset;
+}
+
+/**
+ * A copy of a file of examples with placeholders in place of what `findPersonal` finds, in the same format. Every text of a usable record
+ * is searched, fields that are not learnt from included. Records that cannot be used are left out.
+ * @param options.takes which finds are replaced; default all
+ * @throws as `loadDataset`
+ */
+export async function redactDataset(
+  data: string | NamedBytes,
+  options: { takes?: (span: Span) => boolean; signal?: AbortSignal } = {},
+): Promise<RedactedDataset> {
+  const { takes = () => true, signal } = options;
+  const pace = new Pace(signal);
+  const source = await readSource(data, pace);
+  const dataset = await loadDataset(source, { signal });
+  const findings = (await findPersonal(dataset.examples, { signal })).filter(takes);
+  const values = new Map<Finding, string>();
+  const ownOf = new Map<number, { span: Span; value: string }[]>();
+  for (const finding of findings) {
+    const value = dataset.examples[finding.example]!.messages[finding.message]!.content.slice(
+      finding.start,
+      finding.end,
+    );
+    values.set(finding, value);
+    const { kind, label, certainty, start, end } = finding;
+    const span = { kind, label, certainty, start, end };
+    ownOf.set(finding.record, [...(ownOf.get(finding.record) ?? []), { span, value }]);
+  }
+  const replacer = new Replacer(findings, values, takes);
+  const used = new Set(dataset.examples.map((example) => example.source.index));
+  const file = await openRecords(source, pace);
+  const records: unknown[] = [];
+  let leftOut = 0;
+  for await (const raw of file.records()) {
+    if ('value' in raw && used.has(raw.index)) records.push(replacer.record(raw.value, ownOf.get(raw.index) ?? []));
+    else if (raw.index >= 0) leftOut++;
+  }
+  const bytes = file.write(records);
+  await requireWhole({ name: source.name, container: file.container, bytes }, dataset.examples, signal);
+  return { bytes, findings, replaced: replacer.replaced, leftOut, dataset };
+}
+
+/** Reads a copy back: as many examples as there were, or where paragraphs may have moved none that cannot be used. */
+async function requireWhole(copy: NamedBytes, examples: readonly Example[], signal?: AbortSignal): Promise<void> {
+  const again = await loadDataset(copy, { signal });
+  // Two records that differed in nothing but their values have become one.
+  const repeats = again.problems.filter(({ kind }) => kind === 'duplicate').length;
+  const isText = examples.some((example) => textOf(example)?.continues !== undefined);
+  const isRead = !again.problems.some(({ severity }) => severity === 'error');
+  if (isText ? isRead : again.examples.length + repeats === examples.length) return;
+  throw new LoamError({
+    code: 'failed',
+    found: `the redacted copy would hold ${again.examples.length} examples`,
+    expected: `${examples.length}`,
+    where: copy.name,
+    fix: 'this is a bug in Loam; please report it',
+  });
 }
 
 /** What is replaced: values by kind and form, with the number of their placeholder. */
@@ -119,95 +212,4 @@ class Replacer {
     for (const [name, entry] of Object.entries(value)) copy[name] = this.record(entry, own);
     return copy;
   }
-}
-
-/**
- * A copy of a file of examples with placeholders in place of what `findPersonal` finds, in the same container. Every text of a usable
- * record is looked through, in fields that are not learnt from too. Records that cannot be used are left out.
- * @param options.takes which finds are replaced; default all
- * @throws as `loadDataset`
- */
-export async function redactDataset(
-  data: string | NamedBytes,
-  options: { takes?: (span: Span) => boolean; signal?: AbortSignal } = {},
-): Promise<RedactedDataset> {
-  const { takes = () => true, signal } = options;
-  const pace = new Pace(signal);
-  const source = await readSource(data, pace);
-  const dataset = await loadDataset(source, { signal });
-  const findings = (await findPersonal(dataset.examples, { signal })).filter(takes);
-  const values = new Map<Finding, string>();
-  const ownOf = new Map<number, { span: Span; value: string }[]>();
-  for (const finding of findings) {
-    const value = dataset.examples[finding.example]!.messages[finding.message]!.content.slice(
-      finding.start,
-      finding.end,
-    );
-    values.set(finding, value);
-    const { kind, label, certainty, start, end } = finding;
-    const span = { kind, label, certainty, start, end };
-    ownOf.set(finding.record, [...(ownOf.get(finding.record) ?? []), { span, value }]);
-  }
-  const replacer = new Replacer(findings, values, takes);
-  const used = new Set(dataset.examples.map((example) => example.source.index));
-  const file = await openRecords(source, pace);
-  const records: unknown[] = [];
-  let leftOut = 0;
-  for await (const raw of file.records()) {
-    if ('value' in raw && used.has(raw.index)) records.push(replacer.record(raw.value, ownOf.get(raw.index) ?? []));
-    else if (raw.index >= 0) leftOut++;
-  }
-  const bytes = file.write(records);
-  await requireWhole({ name: source.name, container: file.container, bytes }, dataset.examples, signal);
-  return { bytes, findings, replaced: replacer.replaced, leftOut, dataset };
-}
-
-/** Reads a copy back: as many examples as there were, or where paragraphs may have moved none that cannot be used. */
-async function requireWhole(copy: NamedBytes, examples: readonly Example[], signal?: AbortSignal): Promise<void> {
-  const again = await loadDataset(copy, { signal });
-  // Two records that differed in nothing but their values have become one.
-  const repeats = again.problems.filter(({ kind }) => kind === 'duplicate').length;
-  const isText = examples.some((example) => textOf(example)?.continues !== undefined);
-  const isRead = !again.problems.some(({ severity }) => severity === 'error');
-  if (isText ? isRead : again.examples.length + repeats === examples.length) return;
-  throw new LoamError({
-    code: 'failed',
-    found: `the redacted copy would hold ${again.examples.length} examples`,
-    expected: `${examples.length}`,
-    where: copy.name,
-    fix: 'this is a bug in Loam; please report it',
-  });
-}
-
-/** Kinds that `findPersonal` looks for; passages are found only for a probe. */
-export const searchedKinds = findingKinds.filter((kind) => kind !== 'phrase');
-
-/** "all", or some of the kinds with commas between. Throws UsageError. */
-export function parseKinds(list: string, where: string): ReadonlySet<FindingKind> {
-  const kinds = list === 'all' ? searchedKinds : list.split(',').map((kind) => kind.trim());
-  const unknown = kinds.find((kind) => !(searchedKinds as readonly string[]).includes(kind));
-  if (unknown !== undefined) {
-    const expected = `all, or some of ${searchedKinds.join(',')}`;
-    throw new UsageError({ found: `"${unknown}"`, expected, where, fix: 'see --help' });
-  }
-  return new Set(kinds as FindingKind[]);
-}
-
-/** Writes a redacted copy of examples to another file. Throws UsageError for the file of the examples itself. */
-export async function redactFile(
-  data: string | NamedBytes,
-  out: string,
-  { kinds, signal }: { kinds: ReadonlySet<FindingKind>; signal?: AbortSignal },
-): Promise<RedactedDataset> {
-  if (typeof data === 'string' && resolve(data) === resolve(out)) {
-    throw new UsageError({
-      found: '--out is the file of examples itself',
-      expected: 'another file',
-      fix: 'choose another name: the original is what you compare the copy with',
-    });
-  }
-  await requireWritable(out);
-  const result = await redactDataset(data, { takes: ({ kind }) => kinds.has(kind), signal });
-  await writeFileAtomic(out, result.bytes);
-  return result;
 }

@@ -40,104 +40,84 @@ function quoteCell(text: string, delimiter: string): string {
   return text.includes(delimiter) || /["\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
 }
 
-/** A header row is short; a first row that needs more is text. */
-const HEADER_BYTES = 64 * 1024;
-
-/** Recognised in this order when two fit equally well. */
-const DELIMITERS = [',', ';', '\t'];
-
 /**
- * Whether a text begins with the header row of a table: of one that Loam reads, or of single words that it knows one of. Not the word
- * "Text" alone, which may be a title.
- */
-export function looksLikeTable({ bytes }: TextFile): boolean {
-  return DELIMITERS.some((delimiter) => {
-    const names = headerRow(bytes, excelDelimiter(bytes)?.length ?? 0, delimiter)?.names ?? [];
-    const known = names.map(plainName).filter(isKnownField);
-    if (names.length < 2 || known.length === 0) return false;
-    return names.every((name) => /^\s*\w{1,30}\s*$/.test(name)) || isPair(known);
-  });
-}
-
-function isPair(names: readonly string[]): boolean {
-  try {
-    return chooseFields(names) !== undefined;
-  } catch (error) {
-    if (error instanceof BadRecord) return false;
-    throw error;
-  }
-}
-
-/**
- * Recognises a table by its header row: the delimiter is the one that yields a question and an answer column, or one of texts.
- * @returns undefined when the text has no such row
- * @throws LoamError when it is a table with one of the two columns and not the other
+ * Detects a table by its header row: the delimiter is the one that yields a question and an answer column, or one of texts.
+ * @returns undefined if there is no such row
+ * @throws LoamError for a table with one of the two columns and not the other
  */
 function csvTable({ bytes, name: file }: TextFile): CsvTable | undefined {
-  const excel = excelDelimiter(bytes);
-  const at = excel?.length ?? 0;
-  let near: { reason: string; delimiter: string } | undefined;
-  for (const delimiter of excel === undefined ? DELIMITERS : [excel.delimiter]) {
-    const header = headerRow(bytes, at, delimiter);
-    if (header === undefined) continue;
-    const plain = header.names.map(plainName);
-    const columns = plain.map((name, i) => (plain.indexOf(name) === i ? name : ''));
-    try {
-      if (!isTextRecord(columns)) chooseFields(columns);
-      const twice = plain.find((name, i) => isKnownField(name) && plain.indexOf(name) !== i);
-      if (twice !== undefined) {
-        throw new LoamError({
-          code: 'invalid-data',
-          found: `two columns of this table are called "${twice}"`,
-          where: file,
-          fix: 'rename one',
-        });
-      }
-      return { delimiter, start: header.end, columns };
-    } catch (error) {
-      if (!(error instanceof BadRecord)) throw error;
-      // A name that Loam knows, or one like it, says that this is the header of a table and not the first line of a text.
-      if (columns.length > 1 && (columns.some(isKnownField) || error.reason.includes('(is it '))) {
-        near ??= { reason: error.reason.replaceAll('field ', 'column '), delimiter };
-      }
+  let near: string | undefined;
+  for (const { delimiter, names, end } of headers(bytes)) {
+    const columns = names.map((name, i) => (names.indexOf(name) === i ? name : ''));
+    const problem = isTextRecord(columns) ? undefined : missingColumn(columns);
+    if (problem === undefined) {
+      const twice = names.find((name, i) => isKnownField(name) && columns[i] === '');
+      if (twice === undefined) return { delimiter, start: end, columns };
+      const found = `two columns of this table are called "${twice}"`;
+      throw new LoamError({ code: 'invalid-data', found, where: file, fix: 'rename one' });
     }
+    // A name that Loam knows, or one like it, says that this is the header of a table and not the first line of a text.
+    if (names.length > 1 && (names.some(isKnownField) || problem.includes('(is it '))) near ??= problem;
   }
   if (near === undefined) return undefined;
   throw new LoamError({
     code: 'invalid-data',
-    found: `in the header row of this table, ${near.reason}`,
+    found: `in the header row of this table, ${near}`,
     where: file,
     fix: 'name the columns "instruction", "input" (if there is one) and "output" in the first row',
   });
 }
 
-/** Excel writes a first line "sep=;" to say its delimiter. */
-function excelDelimiter(bytes: Buffer): { delimiter: string; length: number } | undefined {
-  const match = /^sep=([,;\t])\r?\n/i.exec(bytes.toString('latin1', 0, 16));
-  return match === null ? undefined : { delimiter: match[1]!, length: match[0].length };
-}
-
-function headerRow(bytes: Buffer, at: number, delimiter: string): { names: string[]; end: number } | undefined {
+/** Why columns of these names are no questions and answers; undefined if they are. */
+function missingColumn(names: readonly string[]): string | undefined {
   try {
-    const rows = parseSync(bytes.subarray(at, at + HEADER_BYTES), {
-      delimiter,
-      record_delimiter: ['\r\n', '\n', '\r'],
-      skip_empty_lines: true,
-      info: true,
-      to: 1,
-    }) as unknown as { record: string[]; info: { bytes: number } }[];
-    const row = rows[0];
-    return row === undefined ? undefined : { names: row.record, end: at + row.info.bytes };
-  } catch {
+    chooseFields(names);
     return undefined;
+  } catch (error) {
+    if (error instanceof BadRecord) return error.reason.replaceAll('field ', 'column ');
+    throw error;
   }
 }
 
-function plainName(name: string): string {
-  return name
-    .trim()
-    .toLowerCase()
-    .replace(/[\s-]+/g, '_');
+/**
+ * Whether a text begins with the header row of a table: one that Loam reads, or single words of which it knows one. Not the word "Text"
+ * alone, which may be a title.
+ */
+export function looksLikeTable({ bytes }: TextFile): boolean {
+  for (const { names } of headers(bytes)) {
+    const known = names.filter(isKnownField);
+    if (names.length < 2 || known.length === 0) continue;
+    if (names.every((name) => /^[^\W_]{1,30}$/.test(name)) || missingColumn(known) === undefined) return true;
+  }
+  return false;
+}
+
+/** A header row is short; a first row that needs more is text. */
+const HEADER_BYTES = 64 * 1024;
+
+/** The first row as each delimiter cuts it: its names in lower case with _ for spaces, and the offset behind it. */
+function* headers(bytes: Buffer): Generator<{ delimiter: string; names: string[]; end: number }, void> {
+  // Excel writes a first line "sep=;" to say its delimiter.
+  const excel = /^sep=([,;\t])\r?\n/i.exec(bytes.toString('latin1', 0, 16));
+  const at = excel?.[0].length ?? 0;
+  for (const delimiter of excel === null ? [',', ';', '\t'] : [excel[1]!]) {
+    const options = { delimiter, record_delimiter: LINE_ENDS, skip_empty_lines: true, info: true, to: 1 };
+    let rows: { record: string[]; info: { bytes: number } }[];
+    try {
+      rows = parseSync(bytes.subarray(at, at + HEADER_BYTES), options) as unknown as typeof rows;
+    } catch {
+      continue;
+    }
+    for (const { record, info } of rows) {
+      const names = record.map((name) =>
+        name
+          .trim()
+          .toLowerCase()
+          .replace(/[\s-]+/g, '_'),
+      );
+      yield { delimiter, names, end: at + info.bytes };
+    }
+  }
 }
 
 /** As objects by column name. Rows without any text are no records. */
@@ -170,7 +150,9 @@ async function* tableRecords(bytes: Buffer, table: CsvTable, pace: Pace): AsyncG
       const reason = 'quotes inside a cell that is not quoted were taken as they stand';
       yield record(start, at, cells, [{ kind: 'loose-quotes', reason }]);
     } else {
-      yield { line: lines.lineOf(start), index: index++, fault: reasonOf(step.value) };
+      const kind = step.value === 'CSV_MAX_RECORD_SIZE' ? 'too-long' : 'syntax';
+      const reason = REASONS[step.value] ?? 'the row is not CSV';
+      yield { line: lines.lineOf(start), index: index++, fault: { kind, reason } };
     }
     if (pace.due) await pace.rest();
   }
@@ -185,10 +167,12 @@ interface Row {
   end: number;
 }
 
+const LINE_ENDS = ['\r\n', '\n', '\r'];
+
 function options(delimiter: string) {
   return {
     delimiter,
-    record_delimiter: ['\r\n', '\n', '\r'],
+    record_delimiter: LINE_ENDS,
     relax_column_count: true,
     skip_empty_lines: true,
     max_record_size: MAX_RECORD_BYTES,
@@ -196,26 +180,12 @@ function options(delimiter: string) {
 }
 
 /** In words, by csv-parse's code: its own message quotes the cell. */
-function reasonOf(code: string): { kind: 'syntax' | 'too-long'; reason: string } {
-  switch (code) {
-    case 'CSV_QUOTE_NOT_CLOSED':
-      return { kind: 'syntax', reason: 'a double quote opens a cell and none closes it' };
-    case 'CSV_INVALID_CLOSING_QUOTE':
-      return {
-        kind: 'syntax',
-        reason: 'text follows the closing quote of a cell; write quotes inside a cell twice ("")',
-      };
-    case 'INVALID_OPENING_QUOTE':
-      return {
-        kind: 'syntax',
-        reason: 'a quote stands inside a cell that is not quoted; quote the cell and double the quote',
-      };
-    case 'CSV_MAX_RECORD_SIZE':
-      return { kind: 'too-long', reason: 'the row does not end, probably because a double quote is not closed' };
-    default:
-      return { kind: 'syntax', reason: 'the row is not CSV' };
-  }
-}
+const REASONS: Record<string, string> = {
+  CSV_QUOTE_NOT_CLOSED: 'a double quote opens a cell and none closes it',
+  CSV_INVALID_CLOSING_QUOTE: 'text follows the closing quote of a cell; write quotes inside a cell twice ("")',
+  INVALID_OPENING_QUOTE: 'a quote stands inside a cell that is not quoted; quote the cell and double the quote',
+  CSV_MAX_RECORD_SIZE: 'the row does not end, probably because a double quote is not closed',
+};
 
 /** Parses rows from `from` on until the end or the first row that is not CSV; yields them in chunks, then returns that error. */
 async function* goodRows(

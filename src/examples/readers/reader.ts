@@ -1,7 +1,7 @@
 import { isUtf8 } from 'node:buffer';
 import { bytes as inUnits } from '../../base/format.js';
 import { isSpace } from '../../base/json.js';
-import { BadRecord, type Container, MAX_RECORD_BYTES, type RawRecord } from '../example.js';
+import { BadRecord, MAX_RECORD_BYTES, type RawRecord } from '../example.js';
 import type { Pace } from '../source.js';
 
 /** What a data format is to the rest of Loam, and what the formats share: records in lines of a file. */
@@ -11,14 +11,15 @@ export interface TextFile {
   /** Path, or what stands for one in messages. */
   name: string;
   /** Where it is known already. */
-  container?: Container;
+  container?: string;
   /** UTF-8 without a byte order mark; not only white space. */
   bytes: Buffer;
 }
 
 /** One data format: a file in this folder, and its place in the list of `loadDataset.ts`. */
 export interface Reader<Layout> {
-  readonly container: Container;
+  /** Its name, as a data set tells it. */
+  readonly container: string;
   /**
    * What reading and writing must know of this file; undefined where it is of another format.
    * @throws JsonFault or LoamError for a file that is of this format but broken

@@ -1,4 +1,3 @@
-import type { Container } from '../example.js';
 import { looksLikeTable } from './csv.js';
 import { checkRecordBytes, type Reader, rawRecord, type TextFile, textLines } from './reader.js';
 
@@ -9,7 +8,7 @@ import { checkRecordBytes, type Reader, rawRecord, type TextFile, textLines } fr
 export const text = textReader('text', /\.txt$/i);
 export const markdown = textReader('markdown', /\.(md|markdown)$/i);
 
-function textReader(container: Container, names: RegExp): Reader<{ lineEnd: string }> {
+function textReader(container: 'text' | 'markdown', names: RegExp): Reader<{ lineEnd: string }> {
   return {
     container,
 

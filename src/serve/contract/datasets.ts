@@ -47,7 +47,7 @@ export const DatasetInfo = Type.Object({
   changedAt: Time,
   bytes: Bytes,
   sha256: Sha256,
-  container: Type.Optional(Type.Enum(['json', 'jsonl', 'csv', 'text', 'markdown'])),
+  container: Type.Optional(Type.String({ description: 'Its format: json, jsonl, csv, text, markdown.' })),
   examples: Type.Integer({ description: 'Usable ones, the excluded among them.' }),
   records: Type.Integer({ description: 'Records found, usable or not.' }),
   excluded: Type.Integer({ description: 'How many examples are left out.' }),
