@@ -1,10 +1,14 @@
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, describe, it } from 'node:test';
 import { baseFingerprint, ggufBase } from '../adapters/base.js';
-import { corrections } from '../adapters/lora.js';
-import { writeAdapter } from '../adapters/loraGguf.js';
+import { corrections, type Lora, type LoraModule } from '../adapters/lora.js';
+import { readLora, writeAdapter, writeLora } from '../adapters/loraGguf.js';
+import { mergeHf } from '../adapters/merge.js';
 import { openAdapter } from '../adapters/openAdapter.js';
+import { hfBase } from '../adapters/peft/names.js';
+import { readPeft, writePeft } from '../adapters/peft/peft.js';
 import { Random } from '../base/random.js';
 import { Engine } from '../engine/engine.js';
 import { LlamaModel } from '../engine/llama.js';
@@ -15,11 +19,13 @@ import { byLayer, type ModuleFactors, PlacedLora } from '../model/factors.js';
 import { linearShape } from '../model/hyperparameters.js';
 import { eachLayer, Model } from '../model/model.js';
 import { Walker } from '../model/walker.js';
+import { convertModel } from '../models/convert/convertModel.js';
 import { familyVariants } from '../testing/familyVariants.js';
 import { forwardNodes, sequenceLogits } from '../testing/forward.js';
 import { meanKl } from '../testing/kl.js';
 import { plainNll } from '../testing/plainNll.js';
 import { scratchFolder } from '../testing/scratch.js';
+import { writeTinyFolder } from '../testing/tinyFolder.js';
 import { writeTinyModel } from '../testing/tinyModel.js';
 import { assertSame, checkDifferences, draw, rounding, step, withExactGelu, withRig } from '../testing/trainRig.js';
 import type { Part, RidgeExample } from '../train/ridge/examples.js';
@@ -27,6 +33,7 @@ import { fitRidge } from '../train/ridge/fitRidge.js';
 import { Prefix } from '../train/ridge/teacher.js';
 import type { RidgeEvent } from '../train/ridge/walk.js';
 import { type LayerLinear, linearsOf } from './family.js';
+import { layouts } from './index.js';
 
 /** One suite over every model family: what holds for one must hold for all. Its members are listed in testing/familyVariants.ts. */
 
@@ -259,6 +266,59 @@ for (const [index, { name, ...options }] of familyVariants.entries()) {
         const [base, student] = [await meanNll(model, validation), fit.nll.student.validation];
         assert.ok(student < base, `NLL ${student}, without a correction ${base}`);
       }));
+  });
+}
+
+for (const layout of layouts) {
+  const [name] = layout.huggingFace.classes;
+  describe(`folders of ${name}`, () => {
+    const at = (...parts: string[]) => join(folder, name!, ...parts);
+    const made = writeTinyFolder(at('model'), { layout });
+    const sequence = tokens(40);
+
+    it('become a file that our graph and libllama read alike', async () => {
+      await made;
+      await convertModel(at('model'), at('model.gguf'), { type: 'f32' }).result;
+      const expected = await libllamaLogits(at('model.gguf'), sequence);
+      await using model = await Model.open(reference, at('model.gguf'));
+      assert.equal(model.hyper.family.name, layout.name);
+      const kl = meanKl(expected, await ourLogits(model, sequence), model.hyper.vocabulary);
+      assert.ok(kl < 1e-7, `KL ${kl}`);
+    });
+
+    it('have adapters in PEFT and in GGUF that do the same, merged and beside the model', async () => {
+      await made;
+      const base = await hfBase(at('model'));
+      const modules = [0, 1].flatMap((layer) =>
+        linearsOf(base.family).map((module, i): LoraModule => {
+          const [inputs, outputs] = linearShape(base, module);
+          const rank = 2 + ((i + layer) % 3);
+          const factors = { inputs, outputs, rank, a: normal(rank * inputs, 0.1), b: normal(outputs * rank, 0.2) };
+          return { layer, module, factors, alpha: 2 * rank };
+        }),
+      );
+      const lora: Lora = { path: 'some', architecture: layout.name, modules, notes: new Map() };
+      await writeLora(at('lora.gguf'), lora);
+      await mergeHf(at('model'), base, lora, at('merged'));
+      await convertModel(at('model'), at('base.gguf'), { type: 'f32' }).result;
+      await convertModel(at('merged'), at('merged.gguf'), { type: 'f32' }).result;
+      const beside = await libllamaLogits(at('base.gguf'), sequence, at('lora.gguf'));
+      const bare = await libllamaLogits(at('base.gguf'), sequence);
+      const merged = await libllamaLogits(at('merged.gguf'), sequence);
+      const vocabulary = merged.length / sequence.length;
+      const [effect, kl] = [meanKl(beside, bare, vocabulary), meanKl(beside, merged, vocabulary)];
+      assert.ok(effect > 1e-3 && kl < 1e-6 * Math.max(1, effect), `KL ${kl}, the adapter's effect ${effect}`);
+
+      await writePeft(at('peft'), lora, base);
+      const read = await readPeft(at('peft'), base);
+      await writeLora(at('again.gguf'), read);
+      const again = await libllamaLogits(at('base.gguf'), sequence, at('again.gguf'));
+      assert.ok(meanKl(beside, again, vocabulary) < 1e-9 * Math.max(1, effect), 'by way of PEFT');
+      // From there on every way keeps every bit.
+      await writePeft(at('peft2'), await readLora(at('again.gguf'), base), base);
+      const bytes = (folder: string) => readFileSync(at(folder, 'adapter_model.safetensors'));
+      assert.ok(bytes('peft2').equals(bytes('peft')));
+    });
   });
 }
 

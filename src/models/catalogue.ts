@@ -73,6 +73,7 @@ export interface ModelEntry extends Fetchable {
 }
 
 const APACHE: Licence = { name: 'Apache-2.0', url: 'https://www.apache.org/licenses/LICENSE-2.0' };
+const MIT: Licence = { name: 'MIT', url: 'https://opensource.org/license/mit' };
 const GEMMA: Licence = {
   name: 'Gemma Terms of Use',
   url: 'https://ai.google.dev/gemma/terms',
@@ -252,6 +253,37 @@ const rows: readonly Row[] = [
     hashFrom: 'hub',
     licence: GEMMA,
     hub: ['unsloth/gemma-3-1b-it-GGUF', 'main'],
+  },
+  {
+    name: 'granite-4.0-350m',
+    title: 'Granite 4.0 350M Instruct',
+    parameters: 352_379_904,
+    architecture: 'granite',
+    quantisation: 'Q4_K_M',
+    contextLength: 32_768,
+    chat: true,
+    file: 'granite-4.0-350m-Q4_K_M.gguf',
+    size: 236_985_760,
+    sha256: '771c588a49607f274a2bba3185733607ebe6f74b996ab90e2d6bee0d98bcec52',
+    hashFrom: 'records',
+    licence: APACHE,
+    hub: ['ibm-granite/granite-4.0-350m-GGUF', 'b8208a86a58427e1739265318028eb5895b74bf2'],
+  },
+  {
+    // Two projects state 2,331,442,560 bytes or a hash for this file, but none a commit: the branch may move on.
+    name: 'phi-4-mini',
+    title: 'Phi-4-mini Instruct',
+    parameters: 3_836_021_760,
+    architecture: 'phi3',
+    quantisation: 'Q4_0',
+    contextLength: 131_072,
+    chat: true,
+    file: 'microsoft_Phi-4-mini-instruct-Q4_0.gguf',
+    size: 2_331_000_000,
+    approximateSize: true,
+    hashFrom: 'hub',
+    licence: MIT,
+    hub: ['bartowski/microsoft_Phi-4-mini-instruct-GGUF', 'main'],
   },
 ];
 

@@ -1,4 +1,3 @@
-import type { FamilyName } from '../families/index.js';
 import { f32, i32s, u32 } from '../formats/gguf/values.js';
 import type { TinyModelOptions } from './tinyModel.js';
 
@@ -65,12 +64,30 @@ export const familyVariants: readonly (TinyModelOptions & { name: string })[] = 
   },
 ];
 
-const graniteFactors =
-  'attention_multiplier=0.4, embedding_multiplier=3.0, residual_multiplier=0.6, logits_scaling=0.5';
+const graniteFactors = {
+  attention_multiplier: 0.4,
+  embedding_multiplier: 3,
+  residual_multiplier: 0.6,
+  logits_scaling: 0.5,
+};
 
-/** What config.json of a family's tiny folder says beside what that of all says. */
-export const familyConfigs: Partial<Record<FamilyName, object>> = {
-  gemma3: { sliding_window: 32, query_pre_attn_scalar: 16 },
+/** What config.json of a tiny folder says beside what that of all says, by the class that it names. */
+export const folderConfigs: Readonly<Record<string, object>> = {
+  Gemma3ForCausalLM: { sliding_window: 32, query_pre_attn_scalar: 16 },
+  Phi3ForCausalLM: {
+    partial_rotary_factor: 0.75,
+    original_max_position_embeddings: 256,
+    rope_scaling: { type: 'longrope', long_factor: [1, 2, 3, 4, 5, 6], short_factor: [1, 1.1, 1.2, 1.3, 1.4, 1.5] },
+  },
+  GraniteForCausalLM: graniteFactors,
+  GraniteMoeHybridForCausalLM: {
+    ...graniteFactors,
+    num_local_experts: 0,
+    num_experts_per_tok: 0,
+    shared_intermediate_size: 96,
+    position_embedding_type: 'rope',
+    layer_types: ['attention', 'attention'],
+  },
 };
 
 /**
@@ -83,11 +100,11 @@ export const peftMembers: readonly { name: string; config: string; published?: o
   { name: 'qwen3', config: 'T.Qwen3Config(**common)' },
   { name: 'gemma3', config: 'T.Gemma3TextConfig(**common, query_pre_attn_scalar=16, sliding_window=512)' },
   { name: 'phi3', config: 'T.Phi3Config(**headless, original_max_position_embeddings=512)' },
-  { name: 'granite', config: `T.GraniteConfig(**headless, ${graniteFactors})` },
+  { name: 'granite', config: `T.GraniteConfig(**headless, **${JSON.stringify(graniteFactors)})` },
   {
     name: 'granite 4',
     config:
-      `T.GraniteMoeHybridConfig(**headless, ${graniteFactors}, num_local_experts=0, num_experts_per_tok=0, ` +
+      `T.GraniteMoeHybridConfig(**headless, **${JSON.stringify(graniteFactors)}, num_local_experts=0, num_experts_per_tok=0, ` +
       `shared_intermediate_size=96, position_embedding_type='rope', layer_types=['attention'] * 2)`,
     published: { layer_types: ['attention', 'attention'] },
     fused: true,

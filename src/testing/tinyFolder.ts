@@ -1,17 +1,19 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Random } from '../base/random.js';
-import { type LayerRow, linearRows, normRows, rowShape } from '../families/family.js';
+import { type Family, linearRows, normRows, rowShape } from '../families/family.js';
 import { type FamilyName, families } from '../families/index.js';
 import { fromFloat32, type NamedArrayToWrite } from '../formats/arrays.js';
 import { writeSafetensorsFolder } from '../formats/safetensorsFolder.js';
 import { byteCharacters } from '../models/convert/tokenizer/vocabulary.js';
-import { familyConfigs } from './familyVariants.js';
+import { folderConfigs } from './familyVariants.js';
 
 /** A tiny Hugging Face folder of each family, written without Python. */
 
 export interface TinyFolder {
   family?: FamilyName;
+  /** One of the layouts that a family's folders have; default: the family's first. */
+  layout?: Family;
   dtype?: 'f32' | 'f16' | 'bf16';
   seed?: number;
   /** Added to, or with undefined taken from, config.json. */
@@ -67,7 +69,7 @@ export async function writeTinyFolder(
   options: TinyFolder = {},
 ): Promise<{ path: string; tensors: Map<string, { shape: number[]; values: Float32Array }> }> {
   const { family: name = 'llama', dtype = 'f32' } = options;
-  const family = families.get(name)!;
+  const family = options.layout ?? families.get(name)!;
   const { classes, modelTypes, tensors: changes, defaults } = family.huggingFace;
   const { embedding, vocabulary, ...others } = sizes;
   const random = new Random(options.seed ?? 1);
@@ -80,12 +82,14 @@ export async function writeTinyFolder(
   add('model.embed_tokens.weight', [vocabulary, embedding]);
   add('model.norm.weight', [embedding], norm);
   for (let l = 0; l < sizes.layers; l++) {
-    const at = ({ module }: LayerRow, kind = 'weight') => `model.layers.${l}.${module}.${kind}`;
-    for (const row of normRows(family)) add(at(row), [sizes[row.width]], norm);
-    for (const row of linearRows(family)) {
-      const [inputs, outputs] = rowShape(sizes, row);
-      add(at(row), [outputs, inputs]);
-      if (row.bias === 'usual') add(at(row, 'bias'), [outputs]);
+    const at = (module: string, kind = 'weight') => `model.layers.${l}.${module}.${kind}`;
+    for (const { module, width } of normRows(family)) add(at(module), [sizes[width]], norm);
+    const rows = linearRows(family);
+    for (const module of new Set(rows.map((row) => row.module))) {
+      const inside = rows.filter((row) => row.module === module);
+      const outputs = inside.reduce((sum, row) => sum + rowShape(sizes, row)[1], 0);
+      add(at(module), [outputs, rowShape(sizes, inside[0]!)[0]]);
+      if (inside[0]!.bias === 'usual') add(at(module, 'bias'), [outputs]);
     }
   }
   options.tensors?.(tensors);
@@ -103,7 +107,7 @@ export async function writeTinyFolder(
     rms_norm_eps: 1e-5,
     tie_word_embeddings: true,
     hidden_act: defaults.activation ?? 'silu',
-    ...familyConfigs[name],
+    ...folderConfigs[classes[0]!],
     ...options.config,
   };
   const files: Record<string, string | undefined> = {
