@@ -175,7 +175,7 @@ export class LabelSweeps {
       const [inputs] = linearShape(model.hyper, module);
       using gram = new Gram(workspace, inputs, embedding, signal);
       const old = before.find((entry) => entry.module === module);
-      const weights = outputWeights(layer, module, this.metric);
+      const weights = outputWeights(model.hyper, layer, module, this.metric);
       using worn = new PlacedLora(model.engine, old ? [old] : []);
       const norm = weights && { weights, worn: worn.lora };
       const carryBack = (g: Graph, atEnd: Tensor) => sensitivity.carryBack(g, layer.index, atEnd);

@@ -157,17 +157,16 @@ export class Student implements AsyncDisposable {
     const { hyper } = this.lab.model;
     const own = () => g.add(written(g, hyper, layer, module, project(g, layer, module, inputs)), stream);
     const wanted = await fit.wanted(g, index, inputs.rows, own);
-    if (!fit.norm) {
-      if (layer.norms[postNormOf(module)]) {
-        throw new UnsupportedError({
-          found: `a norm stands behind blk.${layer.index}.${module}, and its plain inputs and targets are asked for`,
-          expected: 'a model whose linear layers add to the residual stream as they are',
-          fix: 'use `loam tune --method ridge`, which carries targets back through the norm',
-        });
-      }
-      const { residualScale } = hyper;
-      sink.add(g, inputs, residualScale === 1 ? wanted : g.scale(wanted, 1 / residualScale));
+    if (!layer.norms[postNormOf(module)]) {
+      sink.add(g, inputs, wanted);
       return;
+    }
+    if (!fit.norm) {
+      throw new UnsupportedError({
+        found: `a norm stands behind blk.${layer.index}.${module}, and its plain inputs and targets are asked for`,
+        expected: 'a model whose linear layers add to the residual stream as they are',
+        fix: 'use `loam tune --method ridge`, which carries targets back through the norm',
+      });
     }
     const outputs = project(g, layer, module, inputs, fit.norm.worn);
     const rows = { x: inputs, z: outputs, y: wanted };

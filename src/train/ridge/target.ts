@@ -3,7 +3,7 @@ import type { Tensor } from '../../engine/tensor.js';
 import { hasPostNorms, postNormOf } from '../../families/family.js';
 import type { Layer, LayerLora } from '../../model/block.js';
 import type { Factors } from '../../model/factors.js';
-import { linearShape } from '../../model/hyperparameters.js';
+import { type Hyperparameters, linearShape } from '../../model/hyperparameters.js';
 import type { Model } from '../../model/model.js';
 import type { HiddenStates } from '../../model/walker.js';
 import type { LearntPart, Part } from './examples.js';
@@ -31,7 +31,7 @@ export interface Fit {
    * @param own computes the residual stream that the student has there without the correction
    */
   wanted(g: Graph, batch: number, rows: number, own: () => Tensor): Promise<Tensor>;
-  /** Of a linear with a norm behind it; what is wanted is then a change of the measured stream (`throughNorm`). */
+  /** Of a linear with something between it and the stream; what is wanted is then a change of the (measured) stream. */
   norm?: BehindNorm;
 }
 
@@ -79,7 +79,7 @@ export function followTeacher(
 ): Following {
   const residual = module === 'attn_output' ? teacher.middle : teacher.out;
   const [inputs, outputs] = linearShape(model.hyper, module);
-  const weights = outputWeights(layer, module, metric);
+  const weights = outputWeights(model.hyper, layer, module, metric);
   return {
     linear: { layer: layer.index, module, inputs, outputs, weights },
     fit: (sinks) => teacherFit(residual, outputs, sinks, metric, weights && { weights }),
@@ -124,14 +124,23 @@ export async function streamMetric(model: Model): Promise<Float32Array | undefin
   return raise((await model.vector('output_norm.weight')).map(Math.abs));
 }
 
-/** Factor of each output of a linear, signed, between its normed value and the measured stream; undefined without a norm behind it. */
+/** Whether linears reach the residual stream by way of a norm or a factor: `outputWeights` has what stands between. */
+export const isWeighted = ({ family, residualScale }: Hyperparameters): boolean =>
+  hasPostNorms(family) || residualScale !== 1;
+
+/**
+ * Factor of each output of a linear, signed, between it and the residual stream; with a norm behind it, between its normed value and the
+ * measured stream. Undefined where outputs are added to the stream as they are.
+ */
 export function outputWeights(
+  { embedding, residualScale }: Hyperparameters,
   layer: Layer,
   module: CorrectedLinear,
   metric: Float32Array | undefined,
 ): Float32Array | undefined {
   const norm = layer.norms[postNormOf(module)];
-  return norm && raise(norm.toFloat32().map((w, i) => w * (metric?.[i] ?? 1)));
+  if (!norm) return residualScale === 1 ? undefined : new Float32Array(embedding).fill(residualScale);
+  return raise(norm.toFloat32().map((w, i) => w * residualScale * (metric?.[i] ?? 1)));
 }
 
 function raise(weights: Float32Array): Float32Array {

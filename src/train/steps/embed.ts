@@ -4,7 +4,6 @@ import { Run } from '../../base/events.js';
 import { freeBytes, requireFree, requireFreeSpace, requireWritable } from '../../base/io.js';
 import { peakRss } from '../../base/memory.js';
 import { version } from '../../base/process.js';
-import { hasPostNorms } from '../../families/family.js';
 import { type NamedArrayToWrite, ndArray } from '../../formats/arrays.js';
 import { writeNpz } from '../../formats/npz.js';
 import type { Layer } from '../../model/block.js';
@@ -15,7 +14,7 @@ import { asStage, correctionsOf, hashWithProgress, modelHash, type OpenedRun, op
 import { runOptions } from '../options.js';
 import { planExamples, type RidgeExample } from '../ridge/examples.js';
 import { Student } from '../ridge/student.js';
-import { followTeacher, streamMetric } from '../ridge/target.js';
+import { followTeacher, isWeighted, streamMetric } from '../ridge/target.js';
 import { type RidgeProblem, Teacher } from '../ridge/teacher.js';
 import {
   type CorrectedLinear,
@@ -115,7 +114,7 @@ async function headerOf(
       layer,
       module,
       inputs: linearShape(model.hyper, module)[0],
-      normed: hasPostNorms(family),
+      normed: isWeighted(model.hyper),
     })),
     dtype: options.f16 ? 'f16' : 'f32',
     teacherOnly: options.teacherOnly,

@@ -22,7 +22,7 @@ export interface EmbeddedLinear {
   module: CorrectedLinear;
   /** Width of its inputs. */
   inputs: number;
-  /** A norm stands between it and the residual stream: then what is to be solved is in `target` and `weights`. */
+  /** A norm or a factor stands between it and the residual stream: then what is to be solved is in `target` and `weights`. */
   normed: boolean;
 }
 

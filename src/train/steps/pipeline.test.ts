@@ -5,6 +5,7 @@ import { openBase } from '../../adapters/base.js';
 import { openAdapter } from '../../adapters/openAdapter.js';
 import { defaults } from '../../base/options.js';
 import { toFloat32, toFloat64 } from '../../formats/arrays.js';
+import { f32 } from '../../formats/gguf/values.js';
 import { openNpz } from '../../formats/npz.js';
 import { Bench, threads } from '../../testing/pipeline.js';
 import { tuneOptions } from '../options.js';
@@ -92,12 +93,15 @@ describe('the three steps', () => {
   });
 });
 
-describe('a family with norms behind its linears', () => {
-  const other = new Bench();
-  it('gives the same tensors too, layer by layer and linear by linear', async () => {
-    const gemma = await other.model(2, { family: 'gemma3' });
+for (const [name, options] of [
+  ['norms', { family: 'gemma3' }],
+  ['factors', { family: 'granite', metadata: { 'granite.residual_scale': f32(0.4), 'granite.logit_scale': f32(0.5) } }],
+] as const) {
+  it(`a family with ${name} behind its linears gives the same tensors too, layer by layer and linear by linear`, async () => {
+    const other = new Bench();
+    const model = await other.model(2, options);
     const examples = other.data(16);
-    const settings = { ...defaults(tuneOptions), method: 'ridge' as const, threads, model: gemma };
+    const settings = { ...defaults(tuneOptions), method: 'ridge' as const, threads, model };
     const shared = { shots: 2, layers: { top: 2 } };
     await other.end(tune(examples, { ...settings, ...shared, sweeps: 2, out: other.path('tuned.gguf') }));
     await other.embed(examples, 'e.npz', shared);
@@ -111,7 +115,7 @@ describe('a family with norms behind its linears', () => {
     }
     assert.deepEqual(other.arrays('steps'), other.arrays('plain'));
   });
-});
+}
 
 describe('a file of activations', () => {
   it('tells of each row which example, position and token it is', async () => {

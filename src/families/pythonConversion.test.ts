@@ -2,16 +2,20 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
-import { UnsupportedError } from '../../base/errors.js';
-import { Engine } from '../../engine/engine.js';
-import { LlamaModel } from '../../engine/llama.js';
-import { readGguf } from '../../formats/gguf/readGguf.js';
-import { Model } from '../../model/model.js';
-import { hfFolders } from '../../testing/familyVariants.js';
-import { forwardNodes, sequenceLogits } from '../../testing/forward.js';
-import { meanKl } from '../../testing/kl.js';
-import { findPython } from '../../testing/python.js';
-import { drain, scratchFolder } from '../../testing/scratch.js';
+import { UnsupportedError } from '../base/errors.js';
+import { Engine } from '../engine/engine.js';
+import { LlamaModel } from '../engine/llama.js';
+import { readGguf } from '../formats/gguf/readGguf.js';
+import { Model } from '../model/model.js';
+import { convertModel, Problems } from '../models/convert/convertModel.js';
+import { readHfFolder } from '../models/convert/hfFolder.js';
+import { encodeText } from '../models/convert/tokenizer/encodeText.js';
+import { hashOf, knownTokenizers, testString } from '../models/convert/tokenizer/preTokenizer.js';
+import { readAddedTokens } from '../models/convert/tokenizer/vocabulary.js';
+import { hfFolders } from '../testing/familyVariants.js';
+import { forwardNodes, sequenceLogits } from '../testing/forward.js';
+import { meanKl } from '../testing/kl.js';
+import { findPython } from '../testing/python.js';
 import {
   computeLogits,
   findReference,
@@ -19,12 +23,8 @@ import {
   llamaSource,
   makeFolders,
   runReference,
-} from '../../testing/tinyFolders.js';
-import { convertModel, Problems } from './convertModel.js';
-import { readHfFolder } from './hfFolder.js';
-import { encodeText } from './tokenizer/encodeText.js';
-import { hashOf, knownTokenizers, testString } from './tokenizer/preTokenizer.js';
-import { readAddedTokens } from './tokenizer/vocabulary.js';
+} from '../testing/pythonFolders.js';
+import { drain, scratchFolder } from '../testing/scratch.js';
 
 /** Converted files are held, byte for byte, against those of llama.cpp's own converter; their logits against transformers'. */
 

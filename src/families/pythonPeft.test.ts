@@ -1,37 +1,31 @@
 import assert from 'node:assert/strict';
-import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
-import { Random } from '../../base/random.js';
-import { Engine } from '../../engine/engine.js';
-import { LlamaModel } from '../../engine/llama.js';
-import { layerLinears, linearsOf } from '../../families/family.js';
-import { layouts } from '../../families/index.js';
-import { toFloat32 } from '../../formats/arrays.js';
-import { readNpy } from '../../formats/npy.js';
-import { byLayer, PlacedLora } from '../../model/factors.js';
-import { linearShape } from '../../model/hyperparameters.js';
-import { Model } from '../../model/model.js';
-import { peftMembers } from '../../testing/familyVariants.js';
-import { forwardNodes, sequenceLogits } from '../../testing/forward.js';
-import { findPython } from '../../testing/python.js';
-import { makeReference, runPeft } from '../../testing/reference.js';
-import { scratchFolder } from '../../testing/scratch.js';
-import { foldAlpha, type Lora } from '../lora.js';
-import { readLora, writeLora } from '../loraGguf.js';
-import { mergeHf } from '../merge.js';
-import { hfBase, modulesOf } from './names.js';
-import { readPeft, writePeft } from './peft.js';
+import { foldAlpha, type Lora } from '../adapters/lora.js';
+import { readLora, writeLora } from '../adapters/loraGguf.js';
+import { mergeHf } from '../adapters/merge.js';
+import { hfBase, modulesOf } from '../adapters/peft/names.js';
+import { readPeft, writePeft } from '../adapters/peft/peft.js';
+import { Random } from '../base/random.js';
+import { Engine } from '../engine/engine.js';
+import { LlamaModel } from '../engine/llama.js';
+import { toFloat32 } from '../formats/arrays.js';
+import { readNpy } from '../formats/npy.js';
+import { byLayer, PlacedLora } from '../model/factors.js';
+import { linearShape } from '../model/hyperparameters.js';
+import { Model } from '../model/model.js';
+import { peftMembers } from '../testing/familyVariants.js';
+import { forwardNodes, sequenceLogits } from '../testing/forward.js';
+import { findReference } from '../testing/pythonFolders.js';
+import { makeReference, runPeft } from '../testing/pythonPeft.js';
+import { scratchFolder } from '../testing/scratch.js';
+import { layerLinears, linearsOf } from './family.js';
+import { layouts } from './index.js';
 
 /** Adapters of PEFT in libllama and in Loam's own graph, and Loam's adapters in PEFT: the same logits, for each family. */
 
-const python = findPython('torch', 'transformers', 'peft', 'safetensors', 'numpy', 'sentencepiece');
-/** llama.cpp's source, of the release that the libraries are built from. */
-const source = process.env.LOAM_TEST_LLAMA_CPP ?? '';
-const skip =
-  typeof python === 'string'
-    ? python
-    : !existsSync(join(source, 'convert_lora_to_gguf.py')) && "LOAM_TEST_LLAMA_CPP does not name llama.cpp's source";
+const reference = findReference('peft');
+const skip = typeof reference === 'string' && reference;
 
 const folder = scratchFolder();
 const tokens = Int32Array.from({ length: 24 }, (_, i) => 3 + ((i * 7919) % 250));
@@ -83,7 +77,8 @@ describe('against transformers, PEFT and the converters of llama.cpp', { skip },
   const engine = new Engine({ threads: 2 });
   after(() => engine[Symbol.dispose]());
   before(async () => {
-    if (typeof python === 'string') return;
+    if (typeof reference === 'string') return;
+    const { python, source } = reference;
     const modules = layouts.flatMap((family) =>
       family.huggingFace.classes.map((name) => [name, modulesOf(family)] as const),
     );

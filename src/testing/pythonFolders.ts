@@ -18,8 +18,8 @@ export function llamaSource(): string | undefined {
 }
 
 /** Python and the converter, or the reason why they are not here. */
-export function findReference(): { python: Python; source: string } | string {
-  const python = findPython(...packages);
+export function findReference(...more: string[]): { python: Python; source: string } | string {
+  const python = findPython(...packages, ...more);
   if (typeof python === 'string') return python;
   const source = llamaSource();
   return source === undefined
