@@ -36,7 +36,8 @@ describe('a Markdown file', () => {
   for (const method of ['auto', 'ridge', 'qlora']) {
     it(`is learnt by ${method}, as eval measures it`, async () => {
       const out = desk.path(`${method}.gguf`);
-      const files = [data, '--heldout', heldout, '--out', out];
+      const page = desk.path(`${method}.html`);
+      const files = [data, '--heldout', heldout, '--out', out, '--report', page];
       const run = await desk.run(['tune', ...files, ...flags, ...rates, '--method', method]);
       const { base, adapted, teacher } = nllOf(run);
       assert.ok(adapted < 0.95 * base, `${adapted} of ${base}`);
@@ -45,6 +46,8 @@ describe('a Markdown file', () => {
       assert.deepEqual(warnings(run), []);
       const told = jsonLines(run).find(({ type }) => type === 'data')!;
       assert.equal(told.examples, 80);
+      // The report has the texts continued from their first words on.
+      assert.match(readFileSync(page, 'utf8'), /Before and after[\s\S]*## Day 100[\s\S]*In your data/);
       const measured = await desk.run(['eval', heldout, ...flags, '--adapter', out]);
       assert.deepEqual([nllOf(measured), resultOf(measured).tokens], [{ base, adapted }, resultOf(run).tokens]);
     });

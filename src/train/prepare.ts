@@ -1,7 +1,7 @@
 import { LoamError } from '../base/errors.js';
 import { count } from '../base/format.js';
 import { type EncodedExamples, encodeExamples, limitAdvice, type Sequence } from '../examples/encode.js';
-import { type Conversation, type Dataset, type Example, isConversation, type NamedBytes } from '../examples/example.js';
+import { type Dataset, type Example, isConversation, type NamedBytes } from '../examples/example.js';
 import { loadDataset } from '../examples/loadDataset.js';
 import { packTexts, recordList } from '../examples/pack.js';
 import { removeOverlap, splitExamples } from '../examples/split.js';
@@ -32,7 +32,7 @@ export interface PreparedData {
   /** Whether any example is rendered by the chat template; else all are plain texts. */
   hasConversations: boolean;
   /** A few examples that are not learnt from, for answers before and after. */
-  samples: Conversation[];
+  samples: Example[];
 }
 
 /** Examples kept as samples. */
@@ -64,7 +64,6 @@ export async function prepareData(
   const overlap = removeOverlap(data.examples, heldout?.examples ?? []);
   if (overlap.train.length === 0) {
     throw new LoamError({
-      code: 'no-examples',
       found: 'every example is also in the held-out file',
       where: data.file,
       fix: 'give another file to --heldout, or none',
@@ -106,7 +105,6 @@ export async function prepareData(
   const held = await encode(heldoutExamples, 'held-out');
   if (train.length === 0) {
     throw new LoamError({
-      code: 'no-examples',
       found: `no training example fits into ${count(maxTokens)} tokens`,
       where: data.file,
       fix: advice,
@@ -114,7 +112,6 @@ export async function prepareData(
   }
   if (heldout && held.length === 0) {
     throw new LoamError({
-      code: 'no-examples',
       found: `no held-out example fits into ${count(maxTokens)} tokens`,
       where: heldout.file,
       fix: advice,
@@ -149,6 +146,6 @@ export async function prepareData(
     hashes: { data: data.sha256, heldout: heldout?.sha256 },
     examples,
     hasConversations,
-    samples: unlearnt.filter(isConversation).slice(0, sampleCount),
+    samples: unlearnt.slice(0, sampleCount),
   };
 }

@@ -43,7 +43,8 @@ export const datasetRoutes = [
   route({
     method: 'POST',
     path: '/api/datasets',
-    summary: 'Adds a data set: the bytes of a file in any format that `loam data` reads, or examples as JSON.',
+    summary:
+      'Adds a data set: the bytes of a file in any format that `loam data` reads (`file`: its name, by which texts are known), or examples as JSON.',
     query: Type.Object({ name: Name, file: Type.Optional(Name) }),
     body: Type.Object({ examples: Type.Array(ExampleInput, { minItems: 1 }) }, { additionalProperties: false }),
     bodyLimit: UPLOAD_LIMIT,

@@ -1,7 +1,9 @@
+import type { Run } from '../../base/events.js';
 import { writeFileAtomic } from '../../base/io.js';
 import { defaults } from '../../base/options.js';
 import { version } from '../../base/process.js';
-import { ChatSession, samplingOptions } from '../../llama/ChatSession.js';
+import { type Conversation, type Example, isConversation, textOf } from '../../examples/example.js';
+import { type ChatEvent, ChatSession, type Sampling, samplingOptions } from '../../llama/ChatSession.js';
 import type { TuneResult } from '../events.js';
 import type { OpenedRun } from '../lab.js';
 import type { Identity } from '../runFolder.js';
@@ -20,6 +22,39 @@ interface TunedRun {
   metrics: readonly Record<string, unknown>[];
 }
 
+interface Asked {
+  prompt: string;
+  expected?: string;
+  ask: (session: ChatSession, sampling: Sampling, signal: AbortSignal) => Run<ChatEvent, string>;
+}
+
+/** A conversation without its last answer. */
+function question({ messages }: Conversation): Asked {
+  const last = messages.at(-1)!;
+  const asked = last.role === 'assistant' ? messages.slice(0, -1) : messages;
+  return {
+    prompt: asked.at(-1)?.content ?? '',
+    expected: last.role === 'assistant' ? last.content : undefined,
+    ask: (session, sampling, signal) => session.answer(asked, sampling, signal),
+  };
+}
+
+/** Characters of a text that are given, and of what follows that is shown beside the answers. */
+const givenCharacters = 200;
+const shownCharacters = 400;
+
+/** The first words of a text, to be continued. */
+function beginning(example: Example): Asked {
+  const { content } = textOf(example)!;
+  const prompt =
+    new RegExp(`^[\\s\\S]{0,${givenCharacters}}(?=\\s|$)`).exec(content)?.[0] || content.slice(0, givenCharacters);
+  return {
+    prompt,
+    expected: content.slice(prompt.length, prompt.length + shownCharacters).trim(),
+    ask: (session, sampling, signal) => session.complete(prompt, sampling, signal),
+  };
+}
+
 /** Answers a few examples without and with the adapter, and writes the page. */
 export async function writeReport(
   { model, data, emit, signal }: OpenedRun,
@@ -36,19 +71,13 @@ export async function writeReport(
       threads: identity.threads,
     });
     const sampling = { ...defaults(samplingOptions), temperature: 0, maxTokens: answerTokens };
-    for (const [done, { messages }] of data.samples.entries()) {
-      const last = messages.at(-1)!;
-      const asked = last.role === 'assistant' ? messages.slice(0, -1) : messages;
+    for (const [done, example] of data.samples.entries()) {
+      const { prompt, expected, ask } = isConversation(example) ? question(example) : beginning(example);
       const answer = async (adapted: boolean) => {
         session.setAdapted(adapted);
-        return (await session.answer(asked, sampling, signal).result).trim();
+        return (await ask(session, sampling, signal).result).trim();
       };
-      samples.push({
-        prompt: asked.at(-1)?.content ?? '',
-        before: await answer(false),
-        after: await answer(true),
-        expected: last.role === 'assistant' ? last.content : undefined,
-      });
+      samples.push({ prompt, before: await answer(false), after: await answer(true), expected });
       emit({ type: 'progress', stage: 'answers', done: done + 1, total: data.samples.length });
     }
   }
