@@ -83,8 +83,9 @@ export function VersionCard({ version, parent, state, onUse, onNote, onExport, o
 function MemorisedNote({ report }: { report: Memorised | undefined }) {
   if (!report) return <p class="quiet">Not yet tested for what it has memorised.</p>;
   const bad = report.results.filter(({ verdict }) => verdict === 'reproduced' || verdict === 'likely');
+  const tested = report.probed > 0 || report.findings === 0;
   return (
-    <div class={bad.length > 0 ? 'note bad' : 'note good'}>
+    <div class={bad.length > 0 ? 'note bad' : tested ? 'note good' : 'note'}>
       <Icon name={bad.length > 0 ? 'warn' : 'shield'} />
       <div>
         <p>{sentenceOf(report)}</p>
@@ -107,6 +108,7 @@ function MemorisedNote({ report }: { report: Memorised | undefined }) {
 
 function sentenceOf({ findings, probed, verdicts }: Memorised): string {
   if (findings === 0) return 'No private details were found in what it learnt from, so there was nothing to test.';
+  if (probed === 0) return `None of the ${plural(findings, 'private detail')} in its examples could be tested.`;
   if (verdicts.reproduced > 0) {
     return `It reproduces ${plural(verdicts.reproduced, 'private detail')} from its examples word for word. Anyone with this adapter can extract them.`;
   }
