@@ -46,7 +46,7 @@ describe('the pipeline from the command line', () => {
     const cases: [string[], number, RegExp][] = [
       [['embed', data, '--model', model], 2, /no --out/],
       [['embed', data, '--model', model, '--out', data], 2, /names a file that is read/],
-      [['embed', data, '--model', model, '--out', other, '--with', factors], 2, /no file of activations/],
+      [['embed', data, '--model', model, '--out', other, '--with', factors], 2, /not a file of activations/],
       [['embed', activations, '--out', other], 2, /perhaps of activations/],
       [['embed', activations, '--with', factors, '--out', other, '--shots', '3'], 2, /--shots, which is settled/],
       [['embed', activations, '--with', factors, '--out', activations], 2, /names a file that is read/],

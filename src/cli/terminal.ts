@@ -1,6 +1,6 @@
-import { readFile, stat } from 'node:fs/promises';
 import { createInterface } from 'node:readline/promises';
-import { LoamError, StoppedError, systemCode, UsageError } from '../base/errors.js';
+import { StoppedError, UsageError } from '../base/errors.js';
+import { readText } from '../base/io.js';
 
 /** What a person is asked for on the terminal, and what scripts give instead: a confirmation, a passphrase. */
 
@@ -73,21 +73,7 @@ const MAX_FILE_BYTES = 4096;
 
 /** The first line of a file with a passphrase. Throws LoamError. */
 export async function readPassphraseFile(path: string): Promise<string> {
-  let text: string;
-  try {
-    const { size } = await stat(path);
-    if (size > MAX_FILE_BYTES)
-      throw new LoamError({ found: `a file of ${size} bytes`, expected: 'one line with the passphrase', where: path });
-    text = await readFile(path, 'utf8');
-  } catch (error) {
-    if (error instanceof LoamError) throw error;
-    const code = systemCode(error);
-    throw new LoamError({
-      found: code === 'ENOENT' ? 'there is no file here' : `the file cannot be read (${code})`,
-      where: path,
-    });
-  }
-  const [line = ''] = text.split(/\r?\n/);
+  const [line = ''] = (await readText(path, MAX_FILE_BYTES)).split(/\r?\n/);
   if (line === '') throw new UsageError({ found: 'an empty first line', expected: 'the passphrase', where: path });
   return line;
 }

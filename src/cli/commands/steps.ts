@@ -1,17 +1,10 @@
-import { UsageError } from '../../base/errors.js';
-import { bytes, count, duration, bytes as size } from '../../base/format.js';
-import { readStart } from '../../base/io.js';
-import { flagOf } from '../../base/options.js';
-import { embed } from '../../train/steps/embed.js';
-import { embedStep } from '../../train/steps/embedStep.js';
+import { bytes, count, duration } from '../../base/format.js';
+import { embedFile } from '../../train/steps/embedStep.js';
 import { embedOptions, packOptions, solveOptions } from '../../train/steps/options.js';
 import { pack } from '../../train/steps/pack.js';
 import { solve } from '../../train/steps/solve.js';
 import { command, jsonOption } from '../command.js';
 import { showTune } from '../show.js';
-
-/** What still means something where the examples come out of a file of activations. */
-const stepOptions = new Set(['out', 'with', 'linear', 'model', 'threads', 'f16', 'json']);
 
 export const embedCommand = command({
   name: 'embed',
@@ -26,37 +19,14 @@ export const embedCommand = command({
     'confidential as they are.',
   ].join('\n'),
   async run({ options, given, positionals, output, signal }) {
-    const file = positionals[0]!;
-    const activations = await isZip(file);
-    if (!activations && (options.with !== undefined || options.linear !== undefined)) {
-      throw new UsageError({
-        found: `${options.with === undefined ? '--linear' : '--with'}, and ${file} is no file of activations`,
-        expected: 'one that `loam embed` made',
-      });
-    }
-    if (activations && options.with === undefined) {
-      throw new UsageError({
-        found: `${file} is an archive, perhaps of activations`,
-        expected: 'a file of examples, or --with DIR',
-      });
-    }
-    const other = activations ? [...given].find((name) => !stepOptions.has(name)) : undefined;
-    if (other !== undefined) {
-      throw new UsageError({ found: `${flagOf(other)}, which is settled in ${file}`, fix: 'leave it out' });
-    }
-    const run = activations ? embedStep(file, options, signal) : embed(file, options, signal);
+    const run = await embedFile(positionals[0]!, options, given, signal);
     const result = await showTune(run, output);
     if (result.activations === null) output.line('every linear already has its correction; nothing was written');
-    else output.line(`activations: ${result.activations} (${size(result.bytes)}), in ${duration(result.seconds)}`);
+    else output.line(`activations: ${result.activations} (${bytes(result.bytes)}), in ${duration(result.seconds)}`);
     output.line(`${count(result.rows.train)} rows to fit, ${count(result.rows.validation)} to choose by`);
     output.event(result);
   },
 });
-
-async function isZip(path: string): Promise<boolean> {
-  const start = await readStart(path, 4).catch(() => undefined);
-  return start?.toString('latin1') === 'PK\x03\x04';
-}
 
 export const solveCommand = command({
   name: 'solve',

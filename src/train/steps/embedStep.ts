@@ -2,8 +2,9 @@ import { stat } from 'node:fs/promises';
 import { LoamError, UsageError } from '../../base/errors.js';
 import { Run } from '../../base/events.js';
 import { listFirst } from '../../base/format.js';
-import { requireFree, requireWritable } from '../../base/io.js';
+import { readStart, requireFree, requireWritable } from '../../base/io.js';
 import { peakRss } from '../../base/memory.js';
+import { flagOf } from '../../base/options.js';
 import { version } from '../../base/process.js';
 import { ndArray } from '../../formats/arrays.js';
 import { writeNpz } from '../../formats/npz.js';
@@ -14,14 +15,49 @@ import { Student } from '../ridge/student.js';
 import { followTeacher, noFit, streamMetric } from '../ridge/target.js';
 import { correctedLinears, correctLayers, openRidgeLab, type RidgeLab, walkWork } from '../ridge/walk.js';
 import { requireCorrectable, requireTokens, resolveBase } from './base.js';
-import { tellSize } from './embed.js';
+import { embed, tellSize } from './embed.js';
 import { factorsFingerprint, hasFactors, readFactors } from './factorsFolder.js';
 import { type ActivationsHeader, type EmbeddedLinear, encodeHeader, indexArrays } from './header.js';
 import { type ActivationsFile, linearArrays, openActivations } from './openActivations.js';
-import { type EmbedOptions, type EmbedResult, type PipelineEvent, requireOut } from './options.js';
+import { type EmbedOptions, type EmbedResult, embedOptions, type PipelineEvent, requireOut } from './options.js';
 import { Recording } from './recording.js';
 
-type StepOptions = Pick<EmbedOptions, 'out' | 'with' | 'linear' | 'model' | 'threads' | 'f16'>;
+/** What still means something if the examples come from a file of activations. */
+const stepOptions = ['out', 'with', 'linear', 'model', 'threads', 'f16'] as const;
+type StepOptions = Pick<EmbedOptions, (typeof stepOptions)[number]>;
+
+/**
+ * `embedStep` for a file of activations, `embed` for one of examples.
+ * @param given names of the options that were given, not defaulted
+ * @throws UsageError for options that mean nothing for such a file
+ */
+export async function embedFile(
+  path: string,
+  options: EmbedOptions,
+  given: ReadonlySet<string>,
+  signal?: AbortSignal,
+): Promise<Run<PipelineEvent, EmbedResult>> {
+  const start = await readStart(path, 4).catch(() => undefined);
+  if (start?.toString('latin1') !== 'PK\x03\x04') {
+    if (options.with === undefined && options.linear === undefined) return embed(path, options, signal);
+    throw new UsageError({
+      found: `${options.with === undefined ? '--linear' : '--with'}, and ${path} is not a file of activations`,
+      expected: 'one that `loam embed` made',
+    });
+  }
+  if (options.with === undefined) {
+    throw new UsageError({
+      found: `${path} is an archive, perhaps of activations`,
+      expected: 'a file of examples, or --with DIR',
+    });
+  }
+  const allowed: readonly string[] = stepOptions;
+  const other = [...given].find((name) => name in embedOptions && !allowed.includes(name));
+  if (other !== undefined) {
+    throw new UsageError({ found: `${flagOf(other)}, which is settled in ${path}`, fix: 'leave it out' });
+  }
+  return embedStep(path, options, signal);
+}
 
 /**
  * The first step again, for one linear: the activations of the student with the corrections found so far. With it a solver of the
