@@ -102,7 +102,11 @@ interface Keeper {
    * @param measured false for the best state of a stopped run
    * @returns what to call it: `vault:me@3`
    */
-  keep(bytes: Uint8Array, adapter: AdapterToWrite, measured: boolean): Promise<string>;
+  keep(
+    bytes: Uint8Array,
+    adapter: Pick<AdapterToWrite, 'base' | 'recipe' | 'metrics'>,
+    measured: boolean,
+  ): Promise<string>;
 }
 
 interface VaultRunRequest {

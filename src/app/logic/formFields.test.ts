@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { it } from 'node:test';
 import { type Option, parseObject } from '../../base/options.js';
-import { jobOptions } from '../../serve/api/jobs.js';
 import type { OptionDeclaration } from '../../serve/contract/jobs.js';
+import { jobOptions } from '../../serve/jobs/tuner.js';
 import { tuneOptions } from '../../train/options.js';
 import { formFields, readForm } from './formFields.js';
 

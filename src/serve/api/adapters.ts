@@ -9,6 +9,7 @@ import { Done, done, Name } from '../contract/common.js';
 import { memorisedOf, viewAdapter, viewVersion } from '../datasets.js';
 import { notFound } from '../http/errors.js';
 import { Answer, routesOf } from '../http/route.js';
+import { probeVersion } from '../jobs/tuner.js';
 import type { Services } from '../Services.js';
 
 const route = routesOf<Services>();
@@ -117,9 +118,10 @@ export const adapterRoutes = [
     response: MemorisedAnswer,
     async handler({ params, signal }, services) {
       const { version } = requireVersion(services, params);
-      await services.jobs.probe(version.id, signal, (done, total) => {
-        services.events.emit({ type: 'probing', version: version.id, done, total });
-      });
+      const { home, vault, events } = services;
+      const onProbing = (event: { type: 'probing'; done: number; total: number }) =>
+        events.emit({ ...event, version: version.id });
+      await probeVersion(home, vault, version.id, onProbing, signal);
       services.changed('adapters');
       return { memorised: memorisedOf(services.vault.adapters.version(version.id)) ?? null };
     },

@@ -1,34 +1,15 @@
 import Type from 'typebox';
-import { UsageError } from '../../base/errors.js';
-import { type Option, parseObject } from '../../base/options.js';
-import { type TuneOptions, tuneOptions } from '../../train/options.js';
 import { Done, done, OpenRecord } from '../contract/common.js';
 import { Job, JobEvent, JobInput, OptionDeclaration, QuoteInput, RunQuote } from '../contract/jobs.js';
 import { notFound } from '../http/errors.js';
 import type { ServerEvent } from '../http/events.js';
 import { Answer, routesOf } from '../http/route.js';
 import { type StoredJob, viewJob } from '../jobs/Job.js';
+import { jobOptions, quoteJob, readJobOptions } from '../jobs/tuner.js';
 import { openapi } from '../openapi.js';
 import type { Services } from '../Services.js';
 
 const optionsRoute = routesOf<Services>();
-
-/** What the server decides by itself: where a run reads and writes. */
-const own = [
-  'model',
-  'out',
-  'heldout',
-  'teacher',
-  'start',
-  'resume',
-  'restart',
-  'report',
-] as const satisfies readonly (keyof TuneOptions)[];
-
-/** Options of tuning that a job may be given. */
-export const jobOptions: Readonly<Record<string, Option>> = Object.fromEntries(
-  Object.entries(tuneOptions).filter(([name]) => !(own as readonly string[]).includes(name)),
-);
 
 export const optionRoutes = [
   optionsRoute({
@@ -75,7 +56,7 @@ export const jobRoutes = [
     response: Job,
     async handler({ body }, services) {
       const model = await services.model(body.model ?? services.defaultModel);
-      const options = readOptions(body.options);
+      const options = readJobOptions(body.options);
       const { name, dataset, heldout, start, teacher } = body;
       const job = await services.jobs.add({ name, dataset, model: model.name, options, heldout, start, teacher });
       return Answer.json(viewJob(job), 201);
@@ -89,10 +70,8 @@ export const jobRoutes = [
     response: RunQuote,
     async handler({ body, signal }, services) {
       const model = await services.model(body.model ?? services.defaultModel);
-      return await services.jobs.quote(
-        { dataset: body.dataset, model: model.name, options: readOptions(body.options) },
-        signal,
-      );
+      const request = { dataset: body.dataset, model: model.name, options: readJobOptions(body.options) };
+      return await quoteJob(services.home, services.vault, request, signal);
     },
   }),
   route({
@@ -171,15 +150,4 @@ function requireJob(services: Services, id: string): StoredJob {
   const job = services.jobs.get(id);
   if (!job) throw notFound('such job');
   return job;
-}
-
-/** Options by their declarations. @throws UsageError that names the option */
-function readOptions(options: Record<string, unknown> | undefined): Record<string, unknown> {
-  try {
-    return parseObject(jobOptions, options ?? {}, 'options');
-  } catch (error) {
-    // "see --help" is for the command line.
-    if (error instanceof UsageError) throw new UsageError({ ...error.fault, fix: undefined });
-    throw error;
-  }
 }

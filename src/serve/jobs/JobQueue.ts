@@ -1,31 +1,17 @@
 import { randomBytes } from 'node:crypto';
-import { rm } from 'node:fs/promises';
-import type { AdapterToWrite } from '../../adapters/loraGguf.js';
 import { LoamError, StoppedError } from '../../base/errors.js';
 import { Mutex } from '../../base/lock.js';
-import { defaults } from '../../base/options.js';
-import type { MemorisedReport } from '../../llama/memorised/report.js';
 import { listModels } from '../../models/listModels.js';
-import { sealedFolder } from '../../store/runKeys.js';
-import type { Json } from '../../store/types.js';
 import type { Vault } from '../../store/Vault.js';
-import type { RunQuote } from '../../train/events.js';
-import { type TuneOptions, tuneOptions } from '../../train/options.js';
-import { vaultRun } from '../../train/output.js';
-import type { Memorised } from '../contract/adapters.js';
 import type { JobEvent, JobState } from '../contract/jobs.js';
 import { followStored, isFinal, isOfTheMoment, type JobRequest, type LoggedEvent, type StoredJob } from './Job.js';
+import { JobRun, type RunEnd } from './JobRun.js';
 import { JobLog, JobStore } from './JobStore.js';
-import { diedError, type Outcome, TuneProcess } from './TuneProcess.js';
 
 /** Milliseconds between two writes of a running job's state and events. */
 const SAVE_MS = 5_000;
 /** Milliseconds before a job whose process died is begun again, by how often it died without progress. */
 const RETRY_MS = [2_000, 15_000];
-/** Seconds that an adapter is asked for private details after tuning; the findings that count most come first. */
-const PROBE_SECONDS = 120;
-/** The same when somebody asks for it. */
-const ASKED_PROBE_SECONDS = 600;
 
 export interface QueueOptions {
   /** Told of every change of a job. */
@@ -42,10 +28,12 @@ type Stopping = 'pause' | 'cancel' | 'keep' | 'server' | 'delete';
 
 interface Running {
   job: StoredJob;
-  process: TuneProcess;
+  run: JobRun;
   stopping?: Stopping;
   ended: Promise<void>;
 }
+
+const DATA_DELETED = 'its data set was deleted';
 
 /** The tuning jobs of a vault: one at a time in a process of its own, the oldest first. */
 export class JobQueue implements AsyncDisposable {
@@ -94,7 +82,7 @@ export class JobQueue implements AsyncDisposable {
 
   /** Process id of the run. */
   get pid(): number | undefined {
-    return this.running?.process.pid;
+    return this.running?.run.pid;
   }
 
   get(id: string): StoredJob | undefined {
@@ -161,10 +149,7 @@ export class JobQueue implements AsyncDisposable {
     const job = this.require(id);
     if (isFinal(job.state)) throw wrongState(job, 'cancelled');
     if (this.running?.job === job) await this.stop(keep ? 'keep' : 'cancel');
-    else {
-      await this.forgetRun(job);
-      await this.change(job, 'cancelled', 'cancelled');
-    }
+    else await this.drop(job, 'cancelled');
     return job;
   }
 
@@ -180,56 +165,19 @@ export class JobQueue implements AsyncDisposable {
 
   /** Ends the jobs that learn from a data set, or measure on it, which is about to be deleted. */
   async endJobsOf(dataset: string): Promise<void> {
-    for (const job of this.jobs.values()) {
-      if (isFinal(job.state) || (job.dataset !== dataset && job.heldout !== dataset)) continue;
-      if (this.running?.job === job) await this.stop('delete');
-      else {
-        await this.forgetRun(job);
-        await this.change(job, 'cancelled', 'its data set was deleted');
-      }
-    }
+    const affected = this.list().filter(
+      (job) => !isFinal(job.state) && (job.dataset === dataset || job.heldout === dataset),
+    );
+    const running = affected.find((job) => job === this.running?.job);
+    // The others first: the end of the one that runs would begin the next.
+    await Promise.all(affected.filter((job) => job !== running).map((job) => this.drop(job, DATA_DELETED)));
+    if (running) await this.stop('delete');
   }
 
   /** Kept events after number `after`, then what comes; those of a moment have no number. */
   async *listen(id: string, after: number, signal: AbortSignal): AsyncGenerator<LoggedEvent, void, void> {
     const log = await this.logOf(this.require(id));
     yield* log.listen(after, signal);
-  }
-
-  /** What a run would take: measured in a process of its own. @throws LoamError, StoppedError */
-  async quote(request: Pick<JobRequest, 'dataset' | 'model' | 'options'>, signal: AbortSignal): Promise<RunQuote> {
-    const task = { data: await this.dataOf(request.dataset), options: fullOptions(request) };
-    const outcome = await finished(TuneProcess.quote(this.home, task), signal);
-    if (outcome.kind !== 'quoted') throw new Error(`a price was asked for, and ${outcome.kind} came`);
-    return outcome.quote;
-  }
-
-  /**
-   * Asks a version for the private details of the data sets that it has learnt from and that are still here.
-   * @throws LoamError where none is, StoppedError
-   */
-  async probe(versionId: string, signal: AbortSignal, onProbing: (done: number, total: number) => void): Promise<void> {
-    const { lineage, adapter } = this.vault.adapters.version(versionId);
-    const here = new Set(this.vault.datasets.list().map(({ id }) => id));
-    const data = [];
-    for (const { id } of lineage.datasets) if (id !== undefined && here.has(id)) data.push(await this.dataOf(id));
-    if (data.length === 0) {
-      throw new LoamError({
-        found: 'the data that this version has learnt from is not in the vault, so it cannot be asked for it',
-      });
-    }
-    const { models } = await listModels({ home: this.home });
-    const model = models.find(({ installed, sha256 }) => installed && sha256 === lineage.base.sha256);
-    if (!model)
-      throw new LoamError({
-        found: `its base model (${lineage.base.name}) is not on this device`,
-        fix: 'fetch it first',
-      });
-    const { name } = this.vault.adapters.get(adapter);
-    const bytes = await this.vault.adapters.read(versionId);
-    const task = { model: model.name, adapter: bytes, name, data, seconds: ASKED_PROBE_SECONDS };
-    const outcome = await finished(TuneProcess.probe(this.home, task, onProbing), signal);
-    if (outcome.kind === 'probed') await noteMemorised(this.vault, versionId, outcome.report);
   }
 
   private waiting(): StoredJob[] {
@@ -260,114 +208,79 @@ export class JobQueue implements AsyncDisposable {
 
   private begin(job: StoredJob): void {
     if (this.disposed || this.running || this.starting) return;
-    this.starting = this.run(job).finally(() => {
-      this.starting = undefined;
-      if (!this.running) void this.next();
-    });
+    this.starting = this.run(job)
+      .catch((error: unknown) => this.fail(job, error))
+      .finally(() => {
+        this.starting = undefined;
+        if (!this.running) void this.next();
+      });
+  }
+
+  /** Whether a job may begin: it may have been paused or cancelled meanwhile. */
+  private waits(job: StoredJob): boolean {
+    return !this.disposed && (job.state === 'queued' || job.state === 'interrupted');
   }
 
   private async run(job: StoredJob): Promise<void> {
-    const waits = () => !this.disposed && (job.state === 'queued' || job.state === 'interrupted');
-    if (!waits()) return;
-    try {
-      const log = await this.logOf(job);
-      const secret = await vaultRun(this.vault, {
-        name: job.name,
-        dataset: job.dataset,
-        parent: job.start,
-        teacher: job.teacher,
-      });
-      const read = (version: string | undefined) =>
-        version === undefined ? undefined : this.vault.adapters.read(version);
-      const task = {
-        data: await this.dataOf(job.dataset),
-        heldout: job.heldout === undefined ? undefined : await this.dataOf(job.heldout),
-        options: fullOptions(job),
-        start: await read(job.start),
-        teacher: await read(job.teacher),
-        name: job.name,
-        key: secret.key,
-        probeSeconds: PROBE_SECONDS,
-      };
-      // It may have been paused or cancelled meanwhile.
-      if (!waits()) return;
-      const before = job.state === 'interrupted' ? job.message : undefined;
-      const began = performance.now();
-      const spent = job.seconds;
-      const pace = new Pace();
-      let version: string | undefined;
-      const process = TuneProcess.tune(this.home, task, {
-        onEvent: (event) => {
-          job.seconds = spent + (performance.now() - began) / 1000;
+    if (!this.waits(job)) return;
+    const log = await this.logOf(job);
+    const run = await JobRun.prepare(job, this.home, this.vault);
+    if (!this.waits(job)) return;
+    const message = job.state === 'interrupted' ? `goes on after it was ${job.message}` : undefined;
+    const { seconds } = job;
+    const began = performance.now();
+    const clock = () => {
+      job.seconds = seconds + (performance.now() - began) / 1000;
+    };
+    const timer = setInterval(() => void this.save(job), SAVE_MS);
+    job.startedAt ??= new Date().toISOString();
+    const ended = run
+      .run({
+        follow: (event) => {
+          clock();
+          const { stage } = job;
           this.apply(job, log, event);
-          const eta = event.type === 'quote' ? event.seconds : event.type === 'step' ? pace.left(event) : undefined;
-          if (eta !== undefined) this.apply(job, log, { type: 'eta', seconds: eta });
-          if (!isOfTheMoment(event)) this.options.onChange?.(job);
+          if (!isOfTheMoment(event) || job.stage !== stage) this.options.onChange?.(job);
         },
-        onProbing: (done, total) => {
-          if (job.stage !== 'probe') this.options.onChange?.(job);
-          this.apply(job, log, { type: 'probing', done, total });
+        onKept: async (adapter) => {
+          job.adapter = adapter;
+          await this.save(job);
         },
-        keep: async (bytes, adapter, measured) => {
-          const { stopping } = this.running ?? {};
-          // The best state so far is asked for when the job is ended, and not each time that it is put off.
-          if (!measured && stopping !== 'keep') return job.name;
-          const label = await secret.keeper!.keep(bytes, adapter as AdapterToWrite, measured);
-          const adapter_ = this.vault.adapters.list().find(({ name }) => name === job.name);
-          version = adapter_?.versions[0]?.id;
-          if (measured && version !== undefined) {
-            // From now on the job is done, even if nobody lives to write that down.
-            job.adapter = { id: adapter_!.id, version };
-            await this.save(job);
-          }
-          return label;
-        },
-      });
-      job.startedAt ??= new Date().toISOString();
-      const timer = setInterval(() => void this.save(job), SAVE_MS);
-      const ended = process.ended.then(async (outcome) => {
+      })
+      .then(async (end) => {
         clearInterval(timer);
-        const stopping = this.running?.stopping;
-        job.seconds = spent + (performance.now() - began) / 1000;
-        await this.settle(job, outcome, stopping, version);
+        clock();
+        await this.settle(job, run, end);
         this.running = undefined;
         void this.next();
       });
-      this.running = { job, process, ended };
-      await this.change(job, 'running', before === undefined ? undefined : `goes on after it was ${before}`);
-    } catch (error) {
-      await this.fail(job, error);
-    }
+    this.running = { job, run, ended };
+    await this.change(job, 'running', message);
   }
 
-  private async settle(
-    job: StoredJob,
-    outcome: Outcome,
-    stopping: Stopping | undefined,
-    version: string | undefined,
-  ): Promise<void> {
-    const log = await this.logOf(job);
-    if (version !== undefined) {
-      const found = this.vault.adapters.version(version);
-      job.adapter = { id: found.adapter, version };
+  private async settle(job: StoredJob, { kept }: JobRun, end: RunEnd): Promise<void> {
+    const stopping = this.running?.stopping;
+    if (kept) {
+      job.adapter = kept;
       this.options.onAdapter?.();
     }
-    if (outcome.kind === 'result') {
-      const { adapter: _, type: __, ...result } = outcome.result;
-      this.apply(job, log, { type: 'result', result, adapter: job.adapter });
-      if (outcome.report && version !== undefined) await noteMemorised(this.vault, version, outcome.report);
+    if ('result' in end) {
+      const { adapter: _, type: __, ...result } = end.result;
+      this.apply(job, await this.logOf(job), { type: 'result', result, adapter: job.adapter });
       await this.forgetRun(job);
       return await this.change(job, 'done');
     }
     if (stopping === 'cancel' || stopping === 'keep' || stopping === 'delete') {
       await this.forgetRun(job);
-      const kept = version === undefined ? 'cancelled' : 'cancelled; the best state so far is kept, not measured';
-      return await this.change(job, 'cancelled', stopping === 'delete' ? 'its data set was deleted' : kept);
+      const message = kept ? 'cancelled; the best state so far is kept, not measured' : 'cancelled';
+      return await this.change(job, 'cancelled', stopping === 'delete' ? DATA_DELETED : message);
     }
     if (stopping === 'pause') return await this.change(job, 'paused', 'paused');
     if (stopping === 'server') return await this.change(job, 'interrupted', 'interrupted by the end of the server');
-    if (outcome.kind === 'failed' && !(outcome.error instanceof StoppedError))
-      return await this.fail(job, outcome.error);
+    const { error } = end;
+    if (!(error instanceof StoppedError || (error instanceof LoamError && error.code === 'process-died'))) {
+      return await this.fail(job, error);
+    }
     job.deaths++;
     const again = job.deaths <= this.retryMs.length;
     const memory = 'fewer layers or a smaller model take less memory';
@@ -392,9 +305,15 @@ export class JobQueue implements AsyncDisposable {
     if (!running) return;
     running.stopping = why;
     // Nothing of a run that is not gone on with is worth waiting for.
-    if (why === 'cancel' || why === 'delete') running.process.kill();
-    else running.process.stop();
+    if (why === 'cancel' || why === 'delete') running.run.kill();
+    else running.run.stop({ keepsBest: why === 'keep' });
     await running.ended;
+  }
+
+  /** Ends a job that does not run. */
+  private async drop(job: StoredJob, message: string): Promise<void> {
+    const begun = job.state !== 'queued';
+    await Promise.all([this.change(job, 'cancelled', message), this.forgetRun(job, begun)]);
   }
 
   private async change(job: StoredJob, state: JobState, message?: string): Promise<void> {
@@ -424,20 +343,12 @@ export class JobQueue implements AsyncDisposable {
   }
 
   /** Destroys the key of a job's checkpoints, and what can no longer be read. */
-  private async forgetRun(job: StoredJob): Promise<void> {
-    const purpose = { dataset: job.dataset, makes: { adapter: job.name } };
+  private async forgetRun(job: StoredJob, begun = true): Promise<void> {
     const shared = this.list().some(
       (other) => other !== job && !isFinal(other.state) && other.dataset === job.dataset && other.name === job.name,
     );
     // Another job on the same data for the same adapter has begun nothing yet, and begins anew.
-    if (shared && job.state === 'queued') return;
-    const key = await this.vault.runKeys.get(purpose);
-    await this.vault.runKeys.forget(purpose);
-    await rm(sealedFolder(this.home, key), { recursive: true, force: true });
-  }
-
-  private async dataOf(dataset: string) {
-    return { ...(await this.vault.datasets.source(dataset)), name: this.vault.datasets.get(dataset).name };
+    if (begun || !shared) await JobRun.forget(job, this.home, this.vault);
   }
 
   private async logOf(job: StoredJob): Promise<JobLog> {
@@ -468,66 +379,6 @@ export class JobQueue implements AsyncDisposable {
   }
 }
 
-/** The end of a process that answers one question; `signal` kills it. @throws StoppedError, LoamError */
-async function finished(
-  process: TuneProcess,
-  signal: AbortSignal,
-): Promise<Exclude<Outcome, { kind: 'failed' | 'died' }>> {
-  const stop = () => process.kill();
-  signal.addEventListener('abort', stop);
-  if (signal.aborted) stop();
-  const outcome = await process.ended;
-  signal.removeEventListener('abort', stop);
-  if (signal.aborted) throw new StoppedError();
-  if (outcome.kind === 'failed') throw outcome.error;
-  if (outcome.kind === 'died') throw diedError(outcome.how);
-  return outcome;
-}
-
-function fullOptions({ model, options }: Pick<JobRequest, 'model' | 'options'>): TuneOptions {
-  return { ...defaults(tuneOptions), ...(options as Partial<TuneOptions>), model };
-}
-
 function wrongState(job: StoredJob, what: string): LoamError {
   return new LoamError({ code: 'conflict', found: `a job that is ${job.state} cannot be ${what}` });
-}
-
-/** Weight of a new reading of the time a step takes. */
-const WEIGHT = 0.1;
-/** Seconds between two estimates. */
-const ETA_EVERY = 2;
-
-/** How long a run's steps take. */
-class Pace {
-  private known: { step: number; at: number } | undefined;
-  private perStep: number | undefined;
-  private told = 0;
-
-  /** Seconds that are left after a step; undefined where it is too early to tell, or to tell again. */
-  left({ step, steps }: { step: number; steps: number }): number | undefined {
-    const at = performance.now() / 1000;
-    const { known } = this;
-    this.known = { step, at };
-    if (!known || step <= known.step) return undefined;
-    const reading = (at - known.at) / (step - known.step);
-    this.perStep = this.perStep === undefined ? reading : (1 - WEIGHT) * this.perStep + WEIGHT * reading;
-    if (at - this.told < ETA_EVERY) return undefined;
-    this.told = at;
-    return Math.max(0, steps - step) * this.perStep;
-  }
-}
-
-/** Results kept beside a version; the worst come first. */
-const MAX_RESULTS = 200;
-
-/** Keeps what a probe found beside the version. `reproduced` is what an export asks for. */
-async function noteMemorised(vault: Vault, version: string, report: MemorisedReport): Promise<void> {
-  const results = report.results.filter(({ verdict }) => verdict === 'reproduced' || verdict === 'likely');
-  const kept: Memorised = {
-    ...report,
-    reproduced: report.verdicts.reproduced,
-    at: new Date().toISOString(),
-    results: results.slice(0, MAX_RESULTS),
-  };
-  await vault.adapters.annotate(version, { memorised: kept as Json });
 }
