@@ -13,8 +13,9 @@ import {
   type SchedulerHandle,
   type ThreadpoolHandle,
 } from './ggmlBindings.js';
-import { AbortFlag, computeBufferType, Workspace } from './graph.js';
+import { AbortFlag, Workspace } from './graph.js';
 import { native } from './native.js';
+import { computeBufferType } from './placement.js';
 import { TensorBuffer } from './tensor.js';
 
 /** Order of `enum ggml_backend_dev_type`. */

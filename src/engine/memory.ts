@@ -10,6 +10,8 @@ import { LoamError } from '../base/errors.js';
 import { writeAll } from '../base/io.js';
 import { callAsync, fn, int, Library, long, pointer, size, string, systemFunction, u32 } from './ffi.js';
 
+/** Memory as the operating system has it: files mapped into it, files that lie in it only, and what is given back. */
+
 /** What `make` gives, made at the first call. */
 function once<T>(make: () => T): () => T {
   let made: { value: T } | undefined;
