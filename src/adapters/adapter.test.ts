@@ -14,6 +14,7 @@ import { writeGguf } from '../formats/gguf/writeGguf.js';
 import { measureNll, negativeLogLikelihood } from '../llama/measureNll.js';
 import { byLayer, type ModuleFactors, PlacedLora } from '../model/factors.js';
 import { Model } from '../model/model.js';
+import { tinyAdapter } from '../testing/adapter.js';
 import { forwardNodes, sequenceLogits } from '../testing/forward.js';
 import { u32s } from '../testing/ggufValues.js';
 import { meanKl } from '../testing/kl.js';
@@ -53,23 +54,8 @@ function someModules(): ModuleFactors[] {
 
 async function write(name: string, modules: ModuleFactors[], alpha = 16): Promise<string> {
   const path = join(folder, name);
-  const gguf = await readGguf(basePath);
-  await writeAdapter(path, {
-    base: {
-      architecture: 'llama',
-      name: 'tiny',
-      sha256: 'a'.repeat(64),
-      fingerprint: await baseFingerprint(gguf),
-      templateSha256: 'b'.repeat(64),
-    },
-    modules,
-    alpha,
-    name: 'test',
-    stopTokens: [2],
-    recipe: { rank: 5 },
-    metrics: { nll: { base: 2, adapted: 1 } },
-    version: '0.0.0',
-  });
+  const about = { recipe: { rank: 5 }, metrics: { nll: { base: 2, adapted: 1 } } };
+  await writeAdapter(path, await tinyAdapter(basePath, modules, { alpha, ...about }));
   return path;
 }
 

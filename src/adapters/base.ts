@@ -91,27 +91,24 @@ export async function requireMadeFor(path: string, notes: Notes, { gguf }: Base)
   });
 }
 
-/** What an adapter file says about its base model. @param sha256 of the model's file, hex */
+/**
+ * What an adapter file says about its base model, with every token at which generation ends: what a program that uses it should stop at.
+ * @param sha256 of the model's file, hex
+ */
 export async function describeBase(
   gguf: Gguf,
   tokenizer: Tokenizer,
   sha256: string,
-): Promise<{ base: BaseIdentity; stopTokens: number[] }> {
+): Promise<BaseIdentity & { stopTokens: readonly number[] }> {
+  const { vocabulary, template } = tokenizer;
   return {
-    base: {
-      architecture: gguf.string('general.architecture'),
-      name: gguf.string('general.name', ''),
-      sha256,
-      fingerprint: await baseFingerprint(gguf),
-      templateSha256: tokenizer.template.hash,
-    },
-    stopTokens: stopTokens(tokenizer),
+    architecture: gguf.string('general.architecture'),
+    name: gguf.string('general.name', ''),
+    sha256,
+    fingerprint: await baseFingerprint(gguf),
+    templateSha256: template.hash,
+    stopTokens: Array.from({ length: vocabulary.size }, (_, token) => token).filter((t) =>
+      vocabulary.endsGeneration(t),
+    ),
   };
-}
-
-/** Every token at which generation ends: what a program that uses the adapter should stop at. */
-function stopTokens({ vocabulary }: Tokenizer): number[] {
-  const tokens: number[] = [];
-  for (let token = 0; token < vocabulary.size; token++) if (vocabulary.endsGeneration(token)) tokens.push(token);
-  return tokens;
 }

@@ -1,4 +1,5 @@
 import { LoamError, quote, UnsupportedError } from '../base/errors.js';
+import { version } from '../base/process.js';
 import { dequantize } from '../engine/rows.js';
 import { tensorTypes } from '../engine/tensorTypes.js';
 import { type LayerLinear, linearsOf } from '../families/family.js';
@@ -147,19 +148,16 @@ function checkPair(gguf: Gguf, base: LoraBase, module: LayerLinear, weight: stri
 }
 
 export interface AdapterToWrite {
-  base: BaseIdentity;
+  base: BaseIdentity & { stopTokens: readonly number[] };
   modules: readonly ModuleFactors[];
   /** LoRA's alpha. Only alpha/rank matters to what the adapter does, and that is folded into B. */
   alpha: number;
   /** Name shown by tools that list adapters. */
   name: string;
-  stopTokens: readonly number[];
   /** Plain JSON: the options the adapter was made with. */
   recipe: Record<string, unknown>;
   /** Plain JSON: what was measured. */
   metrics: Record<string, unknown>;
-  /** Version of Loam. */
-  version: string;
 }
 
 /**
@@ -182,12 +180,12 @@ function trained(path: string, { base, alpha, ...adapter }: AdapterToWrite): Ggu
   }
   const notes: [string, GgufValue][] = [
     ['general.name', str(adapter.name)],
-    [keys.version, str(adapter.version)],
+    [keys.version, str(version)],
     [keys.baseName, str(base.name)],
     [keys.baseSha256, str(base.sha256)],
     [keys.baseFingerprint, str(base.fingerprint)],
     [keys.templateSha256, str(base.templateSha256)],
-    [keys.stopTokens, i32s(adapter.stopTokens)],
+    [keys.stopTokens, i32s(base.stopTokens)],
     [keys.recipe, str(JSON.stringify(adapter.recipe))],
     [keys.metrics, str(JSON.stringify(adapter.metrics))],
   ];

@@ -2,14 +2,16 @@ import assert from 'node:assert/strict';
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { before, describe, it } from 'node:test';
-import { baseFingerprint, openBase } from '../adapters/base.js';
+import { openBase } from '../adapters/base.js';
 import { corrections } from '../adapters/lora.js';
 import { writeAdapter } from '../adapters/loraGguf.js';
 import { openAdapter } from '../adapters/openAdapter.js';
 import { Random } from '../base/random.js';
 import { readTensorBytes } from '../formats/gguf/Gguf.js';
 import { readGguf } from '../formats/gguf/readGguf.js';
+import type { ModuleFactors } from '../model/factors.js';
 import { readHyperparameters } from '../model/hyperparameters.js';
+import { tinyAdapter } from '../testing/adapter.js';
 import { resultOf, runLoam } from '../testing/runLoam.js';
 import { scratchFolder } from '../testing/scratch.js';
 import { writeTinyModel } from '../testing/tinyModel.js';
@@ -22,28 +24,13 @@ const loam = (...args: string[]) => runLoam(['adapters', ...args], { home: at('h
 const base = ['--model', 'base.gguf'];
 
 async function makeAdapter(name: string, seed: number, model = 'base.gguf'): Promise<void> {
-  const gguf = await readGguf(at(model));
   const random = new Random(seed);
   const values = (n: number) => new Float32Array(n).map(() => 0.1 * random.normal());
-  await writeAdapter(at(name), {
-    base: {
-      architecture: 'llama',
-      name: 'tiny',
-      sha256: '',
-      fingerprint: await baseFingerprint(gguf),
-      templateSha256: '',
-    },
-    modules: [
-      { layer: 0, module: 'attn_q', factors: { inputs: 64, outputs: 64, rank: 4, a: values(256), b: values(256) } },
-      { layer: 1, module: 'ffn_down', factors: { inputs: 96, outputs: 64, rank: 3, a: values(288), b: values(192) } },
-    ],
-    alpha: 16,
-    name,
-    stopTokens: [2],
-    recipe: {},
-    metrics: {},
-    version: '0',
-  });
+  const modules: ModuleFactors[] = [
+    { layer: 0, module: 'attn_q', factors: { inputs: 64, outputs: 64, rank: 4, a: values(256), b: values(256) } },
+    { layer: 1, module: 'ffn_down', factors: { inputs: 96, outputs: 64, rank: 3, a: values(288), b: values(192) } },
+  ];
+  await writeAdapter(at(name), await tinyAdapter(at(model), modules, { name }));
 }
 
 async function read(name: string) {

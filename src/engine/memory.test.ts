@@ -6,6 +6,7 @@ import { describe, it } from 'node:test';
 import { openBase } from '../adapters/base.js';
 import { encodeAdapter, writeAdapter } from '../adapters/loraGguf.js';
 import { openAdapter } from '../adapters/openAdapter.js';
+import { tinyAdapter } from '../testing/adapter.js';
 import { scratchFolder } from '../testing/scratch.js';
 import { writeTinyModel } from '../testing/tinyModel.js';
 import { LlamaModel } from './llama.js';
@@ -39,16 +40,7 @@ describe('memoryFile', () => {
       a: new Float32Array(192).fill(0.1),
       b: new Float32Array(128).fill(0.2),
     };
-    const adapter = {
-      base: { architecture: 'llama', name: 'tiny', sha256: '', fingerprint: '', templateSha256: '' },
-      modules: [{ layer: 1, module: 'ffn_down' as const, factors }],
-      alpha: 2,
-      name: 'a',
-      stopTokens: [2],
-      recipe: {},
-      metrics: {},
-      version: '0',
-    };
+    const adapter = await tinyAdapter(modelPath, [{ layer: 1, module: 'ffn_down', factors }], { alpha: 2 });
     const path = join(root, 'a.gguf');
     await writeAdapter(path, adapter);
     const bytes = await encodeAdapter('a', adapter);

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, describe, it } from 'node:test';
-import { baseFingerprint, ggufBase } from '../adapters/base.js';
+import { ggufBase } from '../adapters/base.js';
 import { corrections, type Lora, type LoraModule } from '../adapters/lora.js';
 import { readLora, writeAdapter, writeLora } from '../adapters/loraGguf.js';
 import { mergeHf } from '../adapters/merge.js';
@@ -20,6 +20,7 @@ import { linearShape } from '../model/hyperparameters.js';
 import { eachLayer, Model } from '../model/model.js';
 import { Walker } from '../model/walker.js';
 import { convertModel } from '../models/convert/convertModel.js';
+import { tinyAdapter } from '../testing/adapter.js';
 import { familyVariants } from '../testing/familyVariants.js';
 import { forwardNodes, sequenceLogits } from '../testing/forward.js';
 import { meanKl } from '../testing/kl.js';
@@ -214,22 +215,7 @@ for (const [index, { name, ...options }] of familyVariants.entries()) {
         const { hyper, gguf } = model;
         const modules = someModules(model, linearsOf(hyper.family), 0, 0.3);
         const file = join(folder, `${index}-adapter.gguf`);
-        await writeAdapter(file, {
-          base: {
-            architecture: hyper.family.name,
-            name: 'tiny',
-            sha256: 'a'.repeat(64),
-            fingerprint: await baseFingerprint(gguf),
-            templateSha256: 'b'.repeat(64),
-          },
-          modules,
-          alpha: 16,
-          name: 'test',
-          stopTokens: [2],
-          recipe: {},
-          metrics: {},
-          version: '0.0.0',
-        });
+        await writeAdapter(file, await tinyAdapter(gguf, modules));
         const read = corrections(await openAdapter(file, ggufBase(model)));
         const sequence = tokens(40);
         const expected = await libllamaLogits(path, sequence, file);

@@ -77,14 +77,13 @@ async function run(
   const [skill, start] = [await correctionsOf(run, options.teacher), await correctionsOf(run, options.start)];
   const identity = await identify(run, options);
   const base = await describeBase(run.model.gguf, run.tokenizer, identity.model);
-  secret?.keeper?.check(base.base);
+  secret?.keeper?.check(base);
   const describe = ({ modules, used }: Fitted): DescribedAdapter => ({
-    ...base,
+    base,
     modules,
     alpha: options.alpha ?? Math.max(1, ...modules.map(({ factors }) => factors.rank)),
     name: output.name,
     recipe: recipeOf(identity, used),
-    version,
   });
   await using folder = await RunFolder.open(output.label, secret?.key);
   const inputs = { options, skill, start, identity };

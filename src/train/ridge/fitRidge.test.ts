@@ -1,6 +1,5 @@
 import assert from 'node:assert/strict';
 import { after, describe, it } from 'node:test';
-import { baseFingerprint } from '../../adapters/base.js';
 import { writeAdapter } from '../../adapters/loraGguf.js';
 import { Random } from '../../base/random.js';
 import { Engine } from '../../engine/engine.js';
@@ -8,6 +7,7 @@ import { measureNll } from '../../llama/measureNll.js';
 import type { ModuleFactors } from '../../model/factors.js';
 import { LabelGradient } from '../../model/labelGradient.js';
 import { eachLayer, Model } from '../../model/model.js';
+import { tinyAdapter } from '../../testing/adapter.js';
 import { scratchFolder } from '../../testing/scratch.js';
 import { type TinyModelOptions, writeTinyModel } from '../../testing/tinyModel.js';
 import { groupExamples, type Part, type RidgeExample } from './examples.js';
@@ -202,22 +202,7 @@ describe('ridge', () => {
       const wanted = { rank: 8, lambdas: [0.3], firstLayer: 1, sweeps: 2, firstSweepLayer: 2 };
       const { modules, nll } = await fitRidge(context(model), problem, wanted);
       const adapter = `${folder}/${files++}.gguf`;
-      await writeAdapter(adapter, {
-        base: {
-          architecture: model.hyper.family.name,
-          name: 'tiny',
-          sha256: 'a'.repeat(64),
-          fingerprint: await baseFingerprint(model.gguf),
-          templateSha256: 'b'.repeat(64),
-        },
-        modules,
-        alpha: 1,
-        name: 'tiny',
-        stopTokens: [],
-        recipe: {},
-        metrics: {},
-        version: '0',
-      });
+      await writeAdapter(adapter, await tinyAdapter(model.gguf, modules, { alpha: 1 }));
       const { base, adapted } = await measureNll(path, adapter, scored(validation), { threads: 2 });
       assert.ok(Math.abs(base - adapted!) > 1e-3 * base, 'the adapter has an effect');
       assert.ok(Math.abs(nll.student.validation - adapted!) < 1e-4 * base, `${nll.student.validation}, ${adapted}`);

@@ -7,7 +7,6 @@ import { writePeft } from '../../adapters/peft/peft.js';
 import { LoamError } from '../../base/errors.js';
 import { Run } from '../../base/events.js';
 import { requireFree, requireWritable } from '../../base/io.js';
-import { version } from '../../base/process.js';
 import { Tokenizer } from '../../model/tokenizer.js';
 import { resolveBase } from './base.js';
 import { layerMapName, readFactors } from './factorsFolder.js';
@@ -55,13 +54,12 @@ async function run(
   const rank = Math.max(...linears.map(({ factors }) => factors.rank));
   const alpha = options.alpha ?? rank;
   await writeAdapter(out, {
-    ...(await describeBase(base!.gguf, tokenizer, sha256)),
+    base: await describeBase(base!.gguf, tokenizer, sha256),
     modules: linears,
     alpha,
     name: basename(out, extname(out)),
     recipe: { ...recipe, alpha: options.alpha },
     metrics: {},
-    version,
   });
   // Out of the file as written: both hold the same values, bit for bit.
   await writePeft(peft, await openAdapter(out, base!), base!);
