@@ -44,32 +44,20 @@ export function chooseFields(names: readonly string[]): PairFields {
   const answer = ANSWER.find((name) => has.has(name));
   const question = QUESTION.find((name) => has.has(name));
   if (question === undefined || answer === undefined) {
-    const reasons: string[] = [];
-    if (question === undefined && answer === undefined) {
-      const chat = CHAT.map((name) => similarName(name, strange)).find((name) => name !== undefined);
-      if (chat !== undefined)
-        throw new BadRecord('missing-field', `field "messages" is missing (is it ${quoteName(chat)}?)`);
-      const text = similarName(TEXT, strange, false);
-      if (text !== undefined)
-        throw new BadRecord('missing-field', `field "text" is missing (is it ${quoteName(text)}?)`);
-    }
-    if (question === undefined) reasons.push(missing(PARTNER[answer ?? ''] ?? 'instruction', QUESTION, strange));
-    if (answer === undefined) reasons.push(missing(PARTNER[question ?? ''] ?? 'output', ANSWER, strange));
-    throw new BadRecord('missing-field', reasons.join(' and '));
+    throw new BadRecord('missing-field', whatIsMissing(question, answer, strange));
   }
   if (question === 'input') {
     const meant = similarName('instruction', strange);
-    if (meant !== undefined) {
-      throw new BadRecord('missing-field', `field "instruction" is missing (is it ${quoteName(meant)}?)`);
-    }
+    if (meant !== undefined) throw new BadRecord('missing-field', missing('instruction', meant));
   }
   const context = CONTEXT.find((name) => name !== question && has.has(name));
-  if (context === undefined && strange.length > 0) {
-    // "context" by case only: "content" is one edit away and a common field of its own.
-    const meant =
-      (question === 'input' ? undefined : similarName('input', strange)) ?? similarName('context', strange, false);
+  if (context === undefined) {
+    const input = question === 'input' ? undefined : similarName('input', strange);
+    // By case only: "content" is one edit away and a common field of its own.
+    const meant = input ?? similarName('context', strange, false);
     if (meant !== undefined) {
-      throw new BadRecord('missing-field', `field ${quoteName(meant)} is unknown (is it "${nearest(meant)}"?)`);
+      const known = input === undefined ? 'context' : 'input';
+      throw new BadRecord('missing-field', `field ${quoteName(meant)} is unknown (is it "${known}"?)`);
     }
   }
   return { question, context, answer, system: SYSTEM.find((name) => has.has(name)) };
@@ -86,13 +74,24 @@ const PARTNER: Record<string, string> = {
   assistant: 'user',
 };
 
-function missing(wanted: string, family: readonly string[], strange: readonly string[]): string {
-  const meant = [wanted, ...family].map((name) => similarName(name, strange)).find((name) => name !== undefined);
-  return `field "${wanted}" is missing${meant === undefined ? '' : ` (is it ${quoteName(meant)}?)`}`;
+function whatIsMissing(question: string | undefined, answer: string | undefined, strange: readonly string[]): string {
+  const similar = (wanted: readonly string[]) =>
+    wanted.map((name) => similarName(name, strange)).find((name) => name !== undefined);
+  const named = (partner: string | undefined, usual: string, family: readonly string[]) => {
+    const wanted = PARTNER[partner ?? ''] ?? usual;
+    return missing(wanted, similar([wanted, ...family]));
+  };
+  if (question !== undefined) return named(question, 'output', ANSWER);
+  if (answer !== undefined) return named(answer, 'instruction', QUESTION);
+  const chat = similar(CHAT);
+  if (chat !== undefined) return missing('messages', chat);
+  const text = similarName(TEXT, strange, false);
+  if (text !== undefined) return missing(TEXT, text);
+  return `${named(undefined, 'instruction', QUESTION)} and ${named(undefined, 'output', ANSWER)}`;
 }
 
-function nearest(meant: string): string {
-  return similarName('context', [meant], false) === undefined ? 'input' : 'context';
+function missing(wanted: string, meant: string | undefined): string {
+  return `field "${wanted}" is missing${meant === undefined ? '' : ` (is it ${quoteName(meant)}?)`}`;
 }
 
 /**
