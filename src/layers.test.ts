@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { readdirSync, readFileSync, statSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
 import { describe, it } from 'node:test';
 import { fileURLToPath } from 'node:url';
@@ -52,6 +52,26 @@ describe('rooms of src/', () => {
   it('leave koffi to the native boundary', () => {
     const importers = files.filter((file) => /^import .* from 'koffi';$/m.test(readFileSync(join(src, file), 'utf8')));
     assert.ok(importers.length > 0 && importers.every((file) => file === 'engine/ffi.ts'), importers.join(', '));
+  });
+
+  it('and their files are where the documentation says', () => {
+    const texts = [
+      'README.md',
+      'CONTRIBUTING.md',
+      ...readdirSync(join(root, 'docs')).map((name) => join('docs', name)),
+    ];
+    const named = texts
+      .filter((name) => name.endsWith('.md'))
+      .flatMap((name) => [
+        ...readFileSync(join(root, name), 'utf8').matchAll(/`((?:src|bench|scripts|assets)\/[\w./-]+)`/g),
+      ])
+      .map(([, path]) => path!)
+      .filter((path) => !path.includes('NAME'));
+    assert.ok(named.length > 50, `${named.length} paths`);
+    assert.deepEqual(
+      [...new Set(named)].filter((path) => !existsSync(join(root, path))),
+      [],
+    );
   });
 
   it('have no file of product code over 400 lines', () => {
