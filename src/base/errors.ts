@@ -42,7 +42,7 @@ export const errorCodes = {
 export type ErrorCode = keyof typeof errorCodes;
 
 export interface Fault {
-  code?: ErrorCode;
+  code: ErrorCode;
   /** What is wrong, as found: "the file ends after 1,024 bytes". */
   found: string;
   /** What would have been right: "at least 98,362,432 bytes". */
@@ -74,7 +74,7 @@ export class LoamError extends Error {
   constructor(fault: Fault, options?: ErrorOptions) {
     super(sentence(clause(fault)), options);
     this.fault = fault;
-    this.code = fault.code ?? 'failed';
+    this.code = fault.code;
   }
 
   /** The message as a part of a longer sentence, without a full stop. */
@@ -91,15 +91,18 @@ export function underName(error: unknown, path: string, name: string): unknown {
       key,
       typeof text === 'string' ? text.replaceAll(path, name) : text,
     ]),
-  ) as unknown as Fault;
+  ) as Fault & Record<string, string>;
   return new LoamError(fault, { cause: error });
 }
+
+/** A fault whose class says what kind it is. */
+type FaultOfKind = Omit<Fault, 'code'> & Partial<Pick<Fault, 'code'>>;
 
 /** A wrong flag or argument: exit code 2. */
 export class UsageError extends LoamError {
   override readonly name = 'UsageError';
   override readonly exitCode = 2;
-  constructor(fault: Fault, options?: ErrorOptions) {
+  constructor(fault: FaultOfKind, options?: ErrorOptions) {
     super({ code: 'usage', ...fault }, options);
   }
 }
@@ -107,7 +110,7 @@ export class UsageError extends LoamError {
 /** Something Loam knows of but does not do (an architecture, a tensor type). A selector may catch it and try another way. */
 export class UnsupportedError extends LoamError {
   override readonly name = 'UnsupportedError';
-  constructor(fault: Fault, options?: ErrorOptions) {
+  constructor(fault: FaultOfKind, options?: ErrorOptions) {
     super({ code: 'unsupported', ...fault }, options);
   }
 }

@@ -128,7 +128,7 @@ describe('explainWriteError', () => {
   }
 
   it('leaves other errors as they are', () => {
-    for (const error of [new Error('other'), new LoamError({ found: 'x' }), undefined]) {
+    for (const error of [new Error('other'), new LoamError({ code: 'failed', found: 'x' }), undefined]) {
       assert.equal(explainWriteError(error, 'x'), error);
     }
   });

@@ -205,10 +205,10 @@ const writeFaults: Record<string, Fault> = {
     found: 'the disk is full',
     fix: 'free some space and run again; nothing was left half-written',
   },
-  EACCES: { found: 'no permission to write here' },
-  EISDIR: { found: 'the path is not a file that can be written' },
+  EACCES: { code: 'unwritable', found: 'no permission to write here' },
+  EISDIR: { code: 'unwritable', found: 'the path is not a file that can be written' },
   // The folder exists: /proc and the like take no files of ours.
-  ENOENT: { found: 'no file can be made here' },
+  ENOENT: { code: 'unwritable', found: 'no file can be made here' },
 };
 const sameFault: Record<string, string> = {
   EDQUOT: 'ENOSPC',
@@ -223,7 +223,7 @@ export function explainWriteError(error: unknown, path: string): unknown {
   const code = systemCode(error) ?? '';
   const fault = writeFaults[sameFault[code] ?? code];
   if (fault === undefined) return error;
-  return new LoamError({ code: 'unwritable', where: path, fix: elsewhere, ...fault }, { cause: error });
+  return new LoamError({ where: path, fix: elsewhere, ...fault }, { cause: error });
 }
 
 /**

@@ -28,9 +28,18 @@ it('a bug arrives with its place and without its words', () => {
 });
 
 it('a message is one sentence with one full stop, and a clause of a longer one without', () => {
-  const error = new LoamError({ found: 'the file has 3 bytes', expected: '4', where: 'a.bin', fix: 'copy it again' });
+  const error = new LoamError({
+    code: 'failed',
+    found: 'the file has 3 bytes',
+    expected: '4',
+    where: 'a.bin',
+    fix: 'copy it again',
+  });
   assert.equal(error.message, 'a.bin: the file has 3 bytes, expected 4; copy it again.');
-  assert.equal(new LoamError({ found: `a list (${error.clause})` }).message, `a list (${error.clause}).`);
+  assert.equal(
+    new LoamError({ code: 'failed', found: `a list (${error.clause})` }).message,
+    `a list (${error.clause}).`,
+  );
   assert.equal(error.clause, 'a.bin: the file has 3 bytes, expected 4; copy it again');
   assert.equal(sentence(error.message), error.message);
 });

@@ -126,6 +126,7 @@ export class ChatTemplate implements Disposable {
 
   private error(reason: string): LoamError {
     return new LoamError({
+      code: 'template',
       found: `the model's chat template failed: ${reason}`,
       where: this.where,
       fix: 'use a model whose template llama.cpp renders, or report this model',

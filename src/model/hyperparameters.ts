@@ -45,6 +45,7 @@ function whole(gguf: Gguf, key: string, max: number, fallback?: number): number 
   const value = fallback === undefined ? gguf.number(key) : gguf.number(key, fallback);
   if (!Number.isInteger(value) || value < 1 || value > max) {
     throw new LoamError({
+      code: 'damaged',
       found: `${key} is ${value}`,
       expected: `a whole number from 1 to ${max}`,
       where: gguf.path,
@@ -71,7 +72,12 @@ function kvHeadsOf(gguf: Gguf, key: string, heads: number): number {
 function finite(gguf: Gguf, key: string, fallback: number): number {
   const value = gguf.number(key, fallback);
   if (!Number.isFinite(value) || value < 0) {
-    throw new LoamError({ found: `${key} is ${value}`, expected: 'a finite number', where: gguf.path });
+    throw new LoamError({
+      code: 'damaged',
+      found: `${key} is ${value}`,
+      expected: 'a finite number',
+      where: gguf.path,
+    });
   }
   return value;
 }
@@ -160,6 +166,7 @@ export function readHyperparameters(gguf: Gguf): Hyperparameters {
   const kind = gguf.string('general.type', 'model');
   if (kind !== 'model') {
     throw new LoamError({
+      code: 'wrong-format',
       found: `this GGUF file holds ${kind === 'adapter' ? 'an adapter' : `"${kind}"`}`,
       expected: 'a base model',
       where: gguf.path,

@@ -88,13 +88,14 @@ export class Tokenizer implements Disposable {
    */
   async encode(messages: readonly ChatMessage[]): Promise<EncodedConversation[]> {
     const answers = messages.flatMap((message, i) => (message.role === 'assistant' ? [i] : []));
-    if (answers.length === 0) throw new LoamError({ found: 'a conversation without an answer' });
+    if (answers.length === 0) throw new LoamError({ code: 'invalid-data', found: 'a conversation without an answer' });
     const parts: { prompt: string; full: string; turn: number }[] = [];
     for (const turn of answers) {
       const prompt = await this.template.render(messages.slice(0, turn), true);
       const full = await this.template.render(messages.slice(0, turn + 1), false);
       if (!full.startsWith(prompt)) {
         throw new LoamError({
+          code: 'template',
           found: "the model's chat template renders an answer differently from the prompt for it",
           expected: 'the rendered prompt to be the beginning of the rendered conversation',
           fix: 'use a model with a regular chat template',
@@ -182,6 +183,7 @@ export class Tokenizer implements Disposable {
       const at = body === '' ? -1 : rest.indexOf(body);
       if (at < 0 && this.controlTexts?.test(content)) {
         throw new LoamError({
+          code: 'invalid-data',
           found: 'a message holds the characters of a control token, and the chat template rewrites that message',
           fix: 'take those characters out of the message',
         });

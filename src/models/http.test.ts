@@ -27,7 +27,7 @@ it('each code is a sentence with the host, and says whether another try is worth
 });
 
 it("Loam's own errors pass through", () => {
-  for (const error of [new StoppedError(), new LoamError({ found: 'the disk is full' })]) {
+  for (const error of [new StoppedError(), new LoamError({ code: 'failed', found: 'the disk is full' })]) {
     assert.equal(explainNetworkError(error, 'hub.invalid'), error);
   }
 });

@@ -217,6 +217,7 @@ export class Services implements AsyncDisposable {
     if (!model) throw notFound('model of that name');
     if (!model.installed) {
       throw new LoamError({
+        code: 'not-found',
         found: model.problem ?? `the model ${name} is not on this device`,
         fix: CATALOG.some((entry) => entry.name === name) ? 'fetch it first' : 'add it again with "loam models add"',
       });

@@ -140,7 +140,11 @@ export async function editDataset(services: Services, id: string, edit: DatasetE
     (edit.add ?? []).length === 0 &&
     dataset.examples.every(({ source }) => excluded.has(source.index))
   ) {
-    throw new LoamError({ found: 'every example would be left out', fix: 'keep at least one, or delete the data set' });
+    throw new LoamError({
+      code: 'invalid-data',
+      found: 'every example would be left out',
+      fix: 'keep at least one, or delete the data set',
+    });
   }
   if (edit.name !== undefined) info = await vault.datasets.rename(id, edit.name);
   if (!edit.edit && !edit.redact && !edit.add) {

@@ -137,12 +137,15 @@ function namesOf(host: string): string[] {
 function explain(error: NodeJS.ErrnoException, port: number, host: string): unknown {
   if (error.code === 'EADDRINUSE') {
     return new LoamError(
-      { found: `port ${port} is in use by another program`, fix: 'choose another one with --port' },
+      { code: 'busy', found: `port ${port} is in use by another program`, fix: 'choose another one with --port' },
       { cause: error },
     );
   }
   if (error.code === 'EACCES') {
-    return new LoamError({ found: `port ${port} is not for users`, expected: 'one above 1023' }, { cause: error });
+    return new LoamError(
+      { code: 'usage', found: `port ${port} is not for users`, expected: 'one above 1023' },
+      { cause: error },
+    );
   }
   if (error.code === 'EADDRNOTAVAIL' || error.code === 'ENOTFOUND') {
     return new UsageError({ found: `${host} is not an address of this device`, where: '--host' }, { cause: error });

@@ -64,6 +64,7 @@ export async function prepareData(
   const overlap = removeOverlap(data.examples, heldout?.examples ?? []);
   if (overlap.train.length === 0) {
     throw new LoamError({
+      code: 'no-examples',
       found: 'every example is also in the held-out file',
       where: data.file,
       fix: 'give another file to --heldout, or none',
@@ -105,6 +106,7 @@ export async function prepareData(
   const held = await encode(heldoutExamples, 'held-out');
   if (train.length === 0) {
     throw new LoamError({
+      code: 'no-examples',
       found: `no training example fits into ${count(maxTokens)} tokens`,
       where: data.file,
       fix: advice,
@@ -112,6 +114,7 @@ export async function prepareData(
   }
   if (heldout && held.length === 0) {
     throw new LoamError({
+      code: 'no-examples',
       found: `no held-out example fits into ${count(maxTokens)} tokens`,
       where: heldout.file,
       fix: advice,

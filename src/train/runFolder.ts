@@ -288,6 +288,7 @@ function isObject(value: unknown): value is Record<string, unknown> {
 
 function inUse(lock: Extract<Lock, { heldBy: number }>, out: string): LoamError {
   return new LoamError({
+    code: 'busy',
     found:
       lock.heldBy === 0
         ? 'another process has just begun to train this adapter'

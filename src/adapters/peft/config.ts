@@ -24,7 +24,7 @@ class Pattern {
       this.expression = new RegExp(`^(?:.*\\.)?(?:${key})$`);
     } catch (cause) {
       const expected = `at most ${maxLength} characters and ${maxRepetitions} repetitions, none of them of a group`;
-      throw new LoamError({ found: `the pattern ${quote(key)}`, expected, where }, { cause });
+      throw new LoamError({ code: 'wrong-format', found: `the pattern ${quote(key)}`, expected, where }, { cause });
     }
   }
 
@@ -79,7 +79,7 @@ function filled(value: JsonValue): boolean {
  */
 export function readPeftConfig(value: JsonValue, path: string): PeftConfig {
   if (!(value instanceof Map))
-    throw new LoamError({ found: 'no object', expected: 'the settings of PEFT', where: path });
+    throw new LoamError({ code: 'wrong-format', found: 'no object', expected: 'the settings of PEFT', where: path });
   const json = value as JsonObject;
   const kind = json.get('peft_type');
   if (kind !== 'LORA') {
@@ -102,12 +102,17 @@ export function readPeftConfig(value: JsonValue, path: string): PeftConfig {
   const positive = (v: JsonValue | undefined, key: string): number => {
     if (typeof v === 'number' && v > 0) return v;
     const found = `${key} is ${v === undefined ? 'missing' : JSON.stringify(v instanceof Map ? {} : v)}`;
-    throw new LoamError({ found, expected: 'a number above 0', where: path });
+    throw new LoamError({ code: 'wrong-format', found, expected: 'a number above 0', where: path });
   };
   const patterns = (key: string): [Pattern, number][] => {
     const map = json.get(key) ?? new Map();
     if (!(map instanceof Map))
-      throw new LoamError({ found: `${key} of another kind`, expected: 'an object', where: path });
+      throw new LoamError({
+        code: 'wrong-format',
+        found: `${key} of another kind`,
+        expected: 'an object',
+        where: path,
+      });
     return [...(map as JsonObject)].map(([k, v]) => [new Pattern(k, path), positive(v, `${key}, ${quote(k)}`)]);
   };
   return {

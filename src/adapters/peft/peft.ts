@@ -128,7 +128,8 @@ function checkPair(
  * @throws LoamError for an adapter without modules
  */
 export async function writePeft(folder: string, lora: Lora, base: LoraBase, baseName?: string): Promise<void> {
-  if (lora.modules.length === 0) throw new LoamError({ found: 'an adapter that corrects nothing', where: folder });
+  if (lora.modules.length === 0)
+    throw new LoamError({ code: 'invalid-data', found: 'an adapter that corrects nothing', where: folder });
   const known = restored(lora, base);
   const modules = toHf(base, known?.modules ?? lora.modules);
   const settings = known?.settings ?? derived(modules, base);

@@ -19,7 +19,7 @@ function isText(head: Uint8Array): boolean {
 }
 
 /** What a file that does not begin with "GGUF" looks like and what to do about it. `head`: its first bytes, up to 512. */
-export function describeForeign(head: Uint8Array): Fault {
+export function describeForeign(head: Uint8Array): Omit<Fault, 'code'> {
   const expected = 'a GGUF file';
   const downloadAgain = 'download it again, from the file itself and not from the page about it';
   const start = text(head);

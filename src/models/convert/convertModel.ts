@@ -179,7 +179,12 @@ async function run(input: string, out: string, options: ConvertOptions, emit: Em
   }
   const gguf = await readGguf(input);
   if (gguf.string('general.type', 'model') !== 'model') {
-    throw new LoamError({ found: 'this GGUF file holds no base model', expected: 'a model to quantise', where: input });
+    throw new LoamError({
+      code: 'wrong-format',
+      found: 'this GGUF file holds no base model',
+      expected: 'a model to quantise',
+      where: input,
+    });
   }
   if (type === 'auto') {
     throw new UsageError({ found: 'no type for a model that is GGUF already', expected: '--type q4_0, for example' });

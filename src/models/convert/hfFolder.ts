@@ -75,6 +75,7 @@ export async function readHfFolder(path: string): Promise<HfFolder> {
   const found = await stat(path).catch(() => undefined);
   if (!found?.isDirectory()) {
     throw new LoamError({
+      code: 'damaged',
       found: found ? 'this is no folder' : 'there is nothing here',
       expected: 'the folder of a model, with config.json',
       where: path,
@@ -85,6 +86,7 @@ export async function readHfFolder(path: string): Promise<HfFolder> {
   const config = await readObject(inside('config.json'), MAX_CONFIG_BYTES);
   if (!config) {
     throw new LoamError({
+      code: 'not-found',
       found: 'no config.json',
       expected: 'the folder of a model as Hugging Face libraries save it',
       where: path,

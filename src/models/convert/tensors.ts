@@ -233,6 +233,7 @@ async function isOldFormat(path: string): Promise<boolean> {
 export async function readImportance(path: string): Promise<ImportanceMatrix> {
   if (await isOldFormat(path)) {
     throw new LoamError({
+      code: 'wrong-format',
       found: 'this is no GGUF file',
       expected: 'an importance matrix in GGUF',
       where: path,
@@ -242,6 +243,7 @@ export async function readImportance(path: string): Promise<ImportanceMatrix> {
   const gguf = await readGguf(path);
   if (gguf.string('general.type', '') !== 'imatrix') {
     throw new LoamError({
+      code: 'wrong-format',
       found: 'this GGUF file holds no importance matrix',
       expected: 'one of llama-imatrix',
       where: path,
@@ -251,7 +253,7 @@ export async function readImportance(path: string): Promise<ImportanceMatrix> {
   await using file = await openTensors(gguf);
   const floats = async (name: string): Promise<Float32Array> => {
     if (gguf.tensor(name).type.name !== 'f32') {
-      throw new LoamError({ found: `tensor ${quote(name)} is not f32`, where: path });
+      throw new LoamError({ code: 'damaged', found: `tensor ${quote(name)} is not f32`, where: path });
     }
     const bytes = await file.read(name);
     return new Float32Array(bytes.buffer, bytes.byteOffset, bytes.byteLength / 4);
@@ -263,16 +265,16 @@ export async function readImportance(path: string): Promise<ImportanceMatrix> {
     const seen = await floats(`${matrix}${counts}`);
     const width = values.length / seen.length;
     if (!Number.isInteger(width))
-      throw new LoamError({ found: `sums and counts of ${quote(matrix)} do not fit`, where: path });
+      throw new LoamError({ code: 'damaged', found: `sums and counts of ${quote(matrix)} do not fit`, where: path });
     const means = values.map((sum, i) => {
       const times = Math.round(seen[Math.floor(i / width)]!);
       return times > 0 ? sum / times : 1;
     });
     if (!means.every((mean) => Number.isFinite(mean))) {
-      throw new LoamError({ found: `values of ${quote(matrix)} that are not finite`, where: path });
+      throw new LoamError({ code: 'damaged', found: `values of ${quote(matrix)} that are not finite`, where: path });
     }
     found.set(matrix, means);
   }
   if (found.size > 0) return found;
-  throw new LoamError({ found: 'an importance matrix without entries', where: path });
+  throw new LoamError({ code: 'damaged', found: 'an importance matrix without entries', where: path });
 }

@@ -61,7 +61,7 @@ const routes = [
       if (params.how === 'full') throw new LoamError({ code: 'disk-full', found: 'the disk is full' });
       if (params.how === 'usage')
         throw new UsageError({ found: 'a wrong value', where: 'options, rank', fix: 'use another' });
-      throw new LoamError({ found: 'the data is bad', expected: 'good data' });
+      throw new LoamError({ code: 'failed', found: 'the data is bad', expected: 'good data' });
     },
   }),
   route({

@@ -12,7 +12,7 @@ export class HttpError extends LoamError {
     found: string,
     readonly headers: Readonly<Record<string, string>> = {},
   ) {
-    super({ found });
+    super({ code: 'usage', found });
   }
 }
 

@@ -177,6 +177,7 @@ function factorSmall(a: Float64Array, n: number, offset: number): Float64Array {
     for (let k = 0; k < j; k++) d -= a[j * n + k]! ** 2;
     if (!(d > 0)) {
       throw new LoamError({
+        code: 'invalid-data',
         found: `the activation statistics are not positive definite (pivot ${d} at ${offset + j})`,
         fix: 'use more examples, or a larger ridge',
       });

@@ -162,6 +162,7 @@ async function readPair(
     // No path: a layer map from elsewhere must not make Loam read other files.
     if (!/^[\w-][\w.-]{0,200}\.npy$/.test(name)) {
       throw new LoamError({
+        code: 'damaged',
         found: `${quote(part)} is ${quote(name)}`,
         expected: 'the name of a .npy file beside it',
         where: entry.where,
@@ -171,6 +172,7 @@ async function readPair(
     const { dtype, shape } = array;
     if (!['f32', 'f64', 'f16', 'bf16'].includes(dtype) || shape.length !== 2 || shape[0]! * shape[1]! > maxValues) {
       throw new LoamError({
+        code: 'damaged',
         found: `${dtype} [${shape.join(', ')}]`,
         expected: `a matrix of floating numbers, ${part === 'a' ? '[rank, inputs]' : '[outputs, rank]'}`,
         where: join(folder, name),
@@ -178,7 +180,11 @@ async function readPair(
     }
     const values = toFloat32(array);
     if (!values.every(Number.isFinite)) {
-      throw new LoamError({ found: 'values that are not finite numbers of f32', where: join(folder, name) });
+      throw new LoamError({
+        code: 'damaged',
+        found: 'values that are not finite numbers of f32',
+        where: join(folder, name),
+      });
     }
     return { values, rows: shape[0]!, columns: shape[1]! };
   };
@@ -186,15 +192,22 @@ async function readPair(
   const { where } = entry;
   if (a.rows !== b.columns) {
     throw new LoamError({
+      code: 'damaged',
       found: `a has ${a.rows} rows and b ${b.columns} columns`,
       expected: 'the rank, twice',
       where,
     });
   }
   if (entry.has('rank') && entry.number('rank') !== a.rows) {
-    throw new LoamError({ found: `factors of rank ${a.rows}`, expected: `${entry.number('rank')}, as it says`, where });
+    throw new LoamError({
+      code: 'damaged',
+      found: `factors of rank ${a.rows}`,
+      expected: `${entry.number('rank')}, as it says`,
+      where,
+    });
   }
-  if (a.rows > maxRank) throw new LoamError({ found: `a rank of ${a.rows}`, expected: `at most ${maxRank}`, where });
+  if (a.rows > maxRank)
+    throw new LoamError({ code: 'damaged', found: `a rank of ${a.rows}`, expected: `at most ${maxRank}`, where });
   return { inputs: a.columns, outputs: b.rows, rank: a.rows, a: a.values, b: b.values };
 }
 

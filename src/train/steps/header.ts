@@ -74,7 +74,7 @@ export function decodeHeader(bytes: Uint8Array, where: string): ActivationsHeade
   try {
     text = new TextDecoder('utf-8', { fatal: true }).decode(bytes);
   } catch (cause) {
-    throw new LoamError({ found: 'a header that is not UTF-8', where }, { cause });
+    throw new LoamError({ code: 'damaged', found: 'a header that is not UTF-8', where }, { cause });
   }
   const fields = Fields.parse(text, where);
   fields.oneOf('format', [activationsFormat]);
@@ -136,6 +136,7 @@ function checkOrder(
       : linears.length === all.length && all.every(([l, m], i) => linears[i]!.layer === l && linears[i]!.module === m);
   if (right) return;
   throw new LoamError({
+    code: 'damaged',
     found: `"linears" lists ${linears.length} linears`,
     expected: kind === 'step' ? 'one' : `the ${all.length} of layers ${firstLayer} to ${layers - 1}, in order`,
     where,

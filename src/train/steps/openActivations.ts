@@ -53,7 +53,11 @@ export class ActivationsFile implements AsyncDisposable {
         const { from, rows } = this.batches[index]!;
         const values = toFloat32(await this.file.readRows(name, from, rows));
         if (values.every(Number.isFinite)) return values;
-        throw new LoamError({ found: `${quote(name)} holds values that are not finite`, where: this.path });
+        throw new LoamError({
+          code: 'damaged',
+          found: `${quote(name)} holds values that are not finite`,
+          where: this.path,
+        });
       },
     };
   }
@@ -64,7 +68,11 @@ export class ActivationsFile implements AsyncDisposable {
     const name = arrayName(linear, 'weights');
     const values = toFloat32(await this.file.read(name));
     if (values.every((value) => Number.isFinite(value) && value !== 0)) return values;
-    throw new LoamError({ found: `${quote(name)} holds values that cannot be divided by`, where: this.path });
+    throw new LoamError({
+      code: 'damaged',
+      found: `${quote(name)} holds values that cannot be divided by`,
+      where: this.path,
+    });
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -82,6 +90,7 @@ export async function openActivations(path: string): Promise<ActivationsFile> {
     const info = file.arrays.get('header');
     if (info?.dtype !== 'u8' || info.shape.length !== 1 || info.bytes > maxHeaderBytes) {
       throw new LoamError({
+        code: 'damaged',
         found: info ? 'its array "header" is of another kind' : 'there is no array "header" in it',
         expected: 'a file that `loam embed` wrote',
         where: path,
@@ -102,6 +111,7 @@ async function readExamples(file: NpzFile, path: string): Promise<{ examples: Ri
     const info = file.arrays.get(name);
     if (!info || info.dtype !== dtype || info.shape.length !== 1 || info.shape[0]! > maxTokens) {
       throw new LoamError({
+        code: 'damaged',
         found: info ? `${quote(name)} is ${info.dtype} [${info.shape.join(', ')}]` : `there is no ${quote(name)}`,
         expected: `an array of ${dtype} of one dimension`,
         where: path,
@@ -110,7 +120,7 @@ async function readExamples(file: NpzFile, path: string): Promise<{ examples: Ri
     return toFloat64(await file.read(name));
   };
   const fail = (found: string): never => {
-    throw new LoamError({ found, expected: 'index arrays as `loam embed` wrote them', where: path });
+    throw new LoamError({ code: 'damaged', found, expected: 'index arrays as `loam embed` wrote them', where: path });
   };
   const [tokens, offsets] = [await read('tokens', 'i32'), await read('offsets', 'i64')];
   const [example, split, prefix] = [

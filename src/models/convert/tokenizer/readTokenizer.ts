@@ -101,6 +101,7 @@ export function readTokenizer(folder: HfFolder, settings: HfSettings, problems: 
     vocabulary = sentencePieceVocabulary(folder, folder.sentencePiece, size, hints?.asMarked);
   } else if (!folder.tokenizer) {
     throw new LoamError({
+      code: 'not-found',
       found: 'no tokeniser',
       expected: 'tokenizer.json or tokenizer.model',
       where: folder.path,
@@ -108,6 +109,7 @@ export function readTokenizer(folder: HfFolder, settings: HfSettings, problems: 
     });
   } else if (textAt(folder.tokenizer, 'model', 'type') !== 'BPE') {
     throw new LoamError({
+      code: 'unsupported',
       found: 'a tokeniser that is not byte-pair encoding',
       expected: 'BPE, as these families have',
       where: `${folder.path}/tokenizer.json`,

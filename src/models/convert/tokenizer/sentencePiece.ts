@@ -94,19 +94,19 @@ export function readSentencePiece(bytes: Uint8Array, where: string): Piece[] {
     for (const field of readFields(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength))) {
       if (field.number !== fields.pieces || field.wire !== wire.bytes) continue;
       if (pieces.length >= limits.vocabulary) {
-        throw new LoamError({ found: `more than ${count(limits.vocabulary)} pieces`, where });
+        throw new LoamError({ code: 'too-large', found: `more than ${count(limits.vocabulary)} pieces`, where });
       }
       pieces.push(readPiece(field.bytes));
     }
   } catch (cause) {
     if (cause instanceof LoamError) throw cause;
     throw new LoamError(
-      { found: 'this is damaged or no SentencePiece model', where, fix: 'download it again' },
+      { code: 'damaged', found: 'this is damaged or no SentencePiece model', where, fix: 'download it again' },
       { cause },
     );
   }
   if (pieces.length > 0) return pieces;
-  throw new LoamError({ found: 'no pieces', expected: 'a SentencePiece model', where });
+  throw new LoamError({ code: 'damaged', found: 'no pieces', expected: 'a SentencePiece model', where });
 }
 
 /** Scores of tokens that are no pieces of the model (base.py, _create_vocab_sentencepiece). */
