@@ -1,5 +1,7 @@
 import { createCipheriv, createDecipheriv, hkdfSync, randomBytes } from 'node:crypto';
 
+/** Sealing (AES-256-GCM), keys for one purpose each (HKDF), and a stream that can be read anywhere (AES-256-CTR). */
+
 /** Bytes of a key. */
 export const KEY_BYTES = 32;
 const NONCE_BYTES = 12;

@@ -1,3 +1,5 @@
+/** Curves to be drawn: ticks of an axis, smoothing, thinning. */
+
 export interface Tick {
   at: number;
   label: string;

@@ -1,5 +1,7 @@
 import { listKernelFolder, readKernelFile, readKernelNumber } from './kernelFiles.js';
 
+/** Energy used, from the counters of the processor or the charge of the batteries. */
+
 /** The counters as they are now; only the difference of two readings means anything (`EnergyMeter`). */
 export type EnergyReading =
   /** Processor and memory. Counters that wrap to 0 at `range`; in joules. */

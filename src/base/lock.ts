@@ -7,6 +7,8 @@ import { systemCode } from './errors.js';
 import { explainWriteError } from './io.js';
 import { readKernelFile } from './kernelFiles.js';
 
+/** Locks between processes, by a file that names its holder, and within this one. */
+
 interface Holder {
   pid: number;
   host: string;

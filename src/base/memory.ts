@@ -2,6 +2,8 @@ import { freemem, totalmem } from 'node:os';
 import { dirname, join } from 'node:path';
 import { readKernelFile, readKernelNumber, wholeNumber } from './kernelFiles.js';
 
+/** Memory that this machine, container and process have. */
+
 /** Names of the files of the two versions (cgroups(7), cgroup-v2.rst and memory.rst of the kernel). */
 const VERSIONS = {
   // Above `high` the kernel slows a process down until it has given memory back, so it is a limit as well.

@@ -18,6 +18,8 @@ import { native } from './native.js';
 import { computeBufferType } from './placement.js';
 import { TensorBuffer } from './tensor.js';
 
+/** The compute devices of this machine and the engine that computes on them. */
+
 /** Order of `enum ggml_backend_dev_type`. */
 const kinds = ['cpu', 'gpu', 'igpu', 'accel', 'meta'] as const;
 type DeviceKind = (typeof kinds)[number];

@@ -15,7 +15,9 @@ interface LlamaContextOptions {
   batchTokens?: number;
 }
 
-/** The libraries give no reason but in their log. */
+/** libllama: a model, its contexts, adapters and samplers. */
+
+/** libllama gives its reasons in its log alone. */
 const failed = (found: string, where?: string) =>
   new LoamError({ code: 'failed', found, where, fix: 'run again with LOAM_NATIVE_LOG=1 to see the reason' });
 

@@ -3,7 +3,7 @@ import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { LoamError } from '../base/errors.js';
 
-/** Where the shared libraries of ggml and llama.cpp were found. All paths absolute. */
+/** Where the shared libraries of ggml and llama.cpp were found; all paths are absolute. */
 export interface LibraryFiles {
   /** Folder that also holds the backends (`ggml-cpu-*`, `ggml-metal`, ...), loaded by ggml itself. */
   folder: string;
@@ -48,14 +48,14 @@ function librariesOfPackage(name: string): LibraryFiles | undefined {
       if (found) return found;
     }
   } catch {
-    // Not installed for this platform: the caller goes on to the next place.
+    // Not installed for this platform: the caller tries the next place.
   }
   return undefined;
 }
 
 /**
- * Finds the engine's libraries: `LOAM_GGML_DIR` first, then the npm package of this platform, then (Termux) `$PREFIX/lib`, where
- * `pkg install llama-cpp` puts them. Throws LoamError naming every place that was looked at.
+ * Finds the engine's libraries: in `LOAM_GGML_DIR` if it is set, else in the npm package of this platform, else (Termux) in `$PREFIX/lib`,
+ * where `pkg install llama-cpp` puts them. Throws LoamError that says what to install.
  */
 export function locateLibraries(): LibraryFiles {
   const override = process.env.LOAM_GGML_DIR;

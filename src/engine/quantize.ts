@@ -6,6 +6,8 @@ import { defaultThreads } from './engine.js';
 import { callAsync } from './ffi.js';
 import { native } from './native.js';
 
+/** A whole model quantised by libllama. */
+
 /** Values of `enum llama_ftype` (llama.h), under the names that llama.cpp's own quantiser has for them; norms and biases stay f32. */
 export const fileTypes = {
   f32: 0,

@@ -3,6 +3,8 @@ import { bytes as data, fn, functionAt, i64, none, readPointer, viewMemory } fro
 import { foreignLayout, native } from './native.js';
 import { rowBytes, type TensorType, type TensorTypeName, tensorTypes } from './tensorTypes.js';
 
+/** Rows of values between f32 and the types that ggml stores, by ggml's own functions. */
+
 /** Offsets in `struct ggml_type_traits` (ggml.h of the pinned release). */
 const at = { blockSize: 8, typeSize: 24, quantised: 32, toFloat: 40 } as const;
 

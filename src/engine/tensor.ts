@@ -5,6 +5,8 @@ import type { BufferHandle, BufferTypeHandle, ContextHandle, TensorHandle } from
 import { native } from './native.js';
 import { rowBytes, type TensorType, type TensorTypeName, tensorTypes } from './tensorTypes.js';
 
+/** Tensors, their descriptions and the memory they lie in. */
+
 /** Sizes in ggml's order: ne0 is the fastest-varying dimension. Missing dimensions are 1. */
 export type Shape = readonly [number, number, number, number];
 
