@@ -331,7 +331,6 @@ function beginning(parameters: LoraParameters): LoopState {
     since: 0,
     smoothed: Number.NaN,
     lowest: Number.POSITIVE_INFINITY,
-    seconds: 0,
     run: 0,
     runs: 1,
     begun: 0,

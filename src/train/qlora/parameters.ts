@@ -42,15 +42,21 @@ export interface FlatFactors {
   b: Float32Array;
 }
 
+/** Where each array of a state lies. */
+const stored = {
+  a: ['groupA', 'values'],
+  b: ['groupB', 'values'],
+  firstA: ['groupA', 'first'],
+  firstB: ['groupB', 'first'],
+  secondA: ['groupA', 'second'],
+  secondB: ['groupB', 'second'],
+  averageA: ['groupA', 'average'],
+  averageB: ['groupB', 'average'],
+} as const;
+export const parameterNames = Object.keys(stored) as (keyof typeof stored)[];
+
 /** Everything that must be saved to go on later. */
-export interface ParameterState extends FlatFactors {
-  firstA: Float32Array;
-  firstB: Float32Array;
-  secondA: Float32Array;
-  secondB: Float32Array;
-  averageA: Float32Array;
-  averageB: Float32Array;
-}
+export type ParameterState = Record<keyof typeof stored, Float32Array>;
 
 /**
  * LoRA factors under training, in native memory: all A and all B each in one flat tensor, with gradients and moments of the same
@@ -192,30 +198,18 @@ export class LoraParameters implements Disposable {
     return { a: this.groupA.average.toFloat32(), b: this.groupB.average.toFloat32() };
   }
 
+  private tensor(name: keyof typeof stored): Tensor {
+    const [group, part] = stored[name];
+    return this[group][part];
+  }
+
   state(): ParameterState {
-    const { groupA, groupB } = this;
-    return {
-      a: groupA.values.toFloat32(),
-      b: groupB.values.toFloat32(),
-      firstA: groupA.first.toFloat32(),
-      firstB: groupB.first.toFloat32(),
-      secondA: groupA.second.toFloat32(),
-      secondB: groupB.second.toFloat32(),
-      averageA: groupA.average.toFloat32(),
-      averageB: groupB.average.toFloat32(),
-    };
+    const arrays = parameterNames.map((name) => [name, this.tensor(name).toFloat32()]);
+    return Object.fromEntries(arrays) as ParameterState;
   }
 
   restore(state: ParameterState): void {
-    const { groupA, groupB } = this;
-    groupA.values.write(state.a);
-    groupB.values.write(state.b);
-    groupA.first.write(state.firstA);
-    groupB.first.write(state.firstB);
-    groupA.second.write(state.secondA);
-    groupB.second.write(state.secondB);
-    groupA.average.write(state.averageA);
-    groupB.average.write(state.averageB);
+    for (const name of parameterNames) this.tensor(name).write(state[name]);
     this.zeroGradients();
   }
 

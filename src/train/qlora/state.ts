@@ -3,7 +3,7 @@ import type { ModuleFactors } from '../../model/factors.js';
 import type { TransposedType } from '../../model/model.js';
 import type { TuneEvent } from '../events.js';
 import type { Progress } from '../lab.js';
-import type { FlatFactors, ParameterState } from './parameters.js';
+import { type FlatFactors, type ParameterState, parameterNames } from './parameters.js';
 import type { TrainSequence } from './trainStep.js';
 
 /** What training by gradients is given, what it tells, and the state that it can go on from. */
@@ -84,8 +84,6 @@ export interface QloraState {
   /** Exponential mean of the training loss, and the lowest it has been. */
   smoothed: number;
   lowest: number;
-  /** Seconds of training before this process. */
-  seconds: number;
   /** The run in hand, from 0, and how many there are going to be (1 until the first has ended). */
   run: number;
   runs: number;
@@ -108,80 +106,42 @@ export type QloraEvent =
   | Omit<Extract<TuneEvent, { type: 'step' }>, 'rssBytes' | 'seconds'>
   | Extract<TuneEvent, { type: 'validation' | 'restart' | 'run' | 'diverged' }>;
 
-/** Figures of the state besides its arrays; kept as text, because JSON has no NaN and no infinity. */
-const figures = [
-  'step',
-  'first',
-  'validated',
-  'stale',
-  'rateFactor',
-  'since',
-  'smoothed',
-  'lowest',
-  'seconds',
-  'run',
-  'runs',
-  'begun',
-  'offset',
-] as const;
-const parameterArrays = ['a', 'b', 'firstA', 'firstB', 'secondA', 'secondB', 'averageA', 'averageB'] as const;
+/** What a checkpoint of this version holds, and how its flat values lie. Another one can't be gone on with. */
+const layout = 'state 2: all A in rows of inputs, all B in rows of outputs';
 
-/** How the flat values lie: all A in rows of inputs, all B in rows of outputs. Another layout can't be gone on with. */
-const layout = 'rows of inputs, rows of outputs';
+type Figures = { [K in keyof QloraState as QloraState[K] extends number ? K : never]: number };
 
-/** A state as a checkpoint's header and arrays. */
-export function packState(state: QloraState): { header: Record<string, string>; arrays: Map<string, Float32Array> } {
-  const header: Record<string, string> = {
-    layout,
-    bestStep: String(state.best.step),
-    bestValidation: String(state.best.validation),
-    finished: String(state.finished.length),
-    alternative: String(state.alternative !== undefined),
-    fromAlternative: String(state.fromAlternative),
+/** A state as a checkpoint's header and arrays. Figures are kept as text, because JSON has no NaN and no infinity. */
+export function packState(state: QloraState): { header: Record<string, unknown>; arrays: Map<string, Float32Array> } {
+  const { parameters, best, alternative, fromAlternative, ended, finished, ...rest } = state;
+  const numbers = { ...rest, bestStep: best.step, bestValidation: best.validation };
+  const figures = Object.fromEntries(Object.entries(numbers).map(([name, value]) => [name, String(value)]));
+  const arrays = new Map(Object.entries(parameters));
+  const keep = (name: string, pair: FlatFactors | undefined) => {
+    if (pair) arrays.set(`${name}.a`, pair.a).set(`${name}.b`, pair.b);
   };
-  if (state.ended) header.ended = state.ended;
-  for (const name of figures) header[name] = String(state[name]);
-  const arrays = new Map<string, Float32Array>(parameterArrays.map((name) => [name, state.parameters[name]]));
-  arrays.set('bestA', state.best.a);
-  arrays.set('bestB', state.best.b);
-  if (state.alternative) {
-    arrays.set('alternativeA', state.alternative.a);
-    arrays.set('alternativeB', state.alternative.b);
-  }
-  state.finished.forEach(({ a, b }, run) => {
-    arrays.set(`finished${run}A`, a);
-    arrays.set(`finished${run}B`, b);
-  });
-  return { header, arrays };
+  keep('best', best);
+  keep('alternative', alternative);
+  for (const [run, pair] of finished.entries()) keep(`${run}`, pair);
+  return { header: { layout, figures, fromAlternative, ended, finished: finished.length }, arrays };
 }
 
-/** The state of a checkpoint, bit for bit; undefined where something is missing (a checkpoint of another version). */
+/** The state of a whole checkpoint, bit for bit; undefined for one of another version. */
 export function unpackState(
-  header: Readonly<Record<string, unknown>>,
+  { layout: found, figures, fromAlternative, ended, finished }: Readonly<Record<string, unknown>>,
   arrays: ReadonlyMap<string, Float32Array>,
 ): QloraState | undefined {
-  const array = (name: string) => arrays.get(name);
-  const figure = (name: string) => (typeof header[name] === 'string' ? Number(header[name]) : undefined);
-  const known = [...figures, 'bestStep', 'bestValidation', 'finished'].every((name) => figure(name) !== undefined);
-  const runs = Array.from({ length: figure('finished') ?? 0 }, (_, run) => `finished${run}`);
-  const alternative = header.alternative === 'true';
-  const pairs = ['best', ...(alternative ? ['alternative'] : []), ...runs];
-  const all = [...parameterArrays, ...pairs.flatMap((name) => [`${name}A`, `${name}B`])].every(array);
-  if (!all || !known || header.layout !== layout) return undefined;
+  if (found !== layout) return undefined;
+  const numbers = Object.entries(figures as Record<string, string>).map(([name, text]) => [name, Number(text)]);
+  const { bestStep, bestValidation, ...rest } = Object.fromEntries(numbers) as Figures & Record<string, number>;
+  const pair = (name: string | number) => ({ a: arrays.get(`${name}.a`)!, b: arrays.get(`${name}.b`)! });
   return {
-    ...(Object.fromEntries(figures.map((name) => [name, figure(name)!])) as Record<(typeof figures)[number], number>),
-    parameters: Object.fromEntries(
-      parameterArrays.map((name) => [name, array(name)!]),
-    ) as unknown as QloraState['parameters'],
-    best: {
-      step: figure('bestStep')!,
-      validation: figure('bestValidation')!,
-      a: array('bestA')!,
-      b: array('bestB')!,
-    },
-    alternative: alternative ? { a: array('alternativeA')!, b: array('alternativeB')! } : undefined,
-    fromAlternative: header.fromAlternative === 'true',
-    ended: header.ended as QloraState['ended'],
-    finished: runs.map((run) => ({ a: array(`${run}A`)!, b: array(`${run}B`)! })),
+    ...rest,
+    parameters: Object.fromEntries(parameterNames.map((name) => [name, arrays.get(name)!])) as ParameterState,
+    best: { step: bestStep!, validation: bestValidation!, ...pair('best') },
+    alternative: arrays.has('alternative.a') ? pair('alternative') : undefined,
+    fromAlternative: fromAlternative as boolean,
+    ended: ended as QloraState['ended'],
+    finished: Array.from({ length: finished as number }, (_, run) => pair(run)),
   };
 }

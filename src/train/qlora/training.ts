@@ -40,7 +40,6 @@ export type LoopState = Omit<QloraState, 'parameters'>;
 export class Training {
   private readonly lengths: readonly number[];
   private planned: { run: number; epoch: number; steps: StepPlan[] } | undefined;
-  private readonly since = performance.now();
 
   constructor(
     private readonly prepared: Preparation,
@@ -69,11 +68,7 @@ export class Training {
   }
 
   snapshot(): QloraState {
-    return {
-      ...this.state,
-      parameters: this.prepared.context.parameters.state(),
-      seconds: this.state.seconds + (performance.now() - this.since) / 1000,
-    };
+    return { ...this.state, parameters: this.prepared.context.parameters.state() };
   }
 
   /** Computes the largest batch once, before anything is learnt: memory runs out now or never. */
@@ -235,18 +230,9 @@ export function largestBatch(lengths: readonly number[], microTokens: number): B
 
 /** Factors as a state of training that begins. */
 export function withoutMoments({ a, b }: FlatFactors): ParameterState {
-  const zerosA = () => new Float32Array(a.length);
-  const zerosB = () => new Float32Array(b.length);
-  return {
-    a,
-    b,
-    firstA: zerosA(),
-    firstB: zerosB(),
-    secondA: zerosA(),
-    secondB: zerosB(),
-    averageA: a,
-    averageB: b,
-  };
+  const zeros = (like: Float32Array) => new Float32Array(like.length);
+  const moments = { firstA: zeros(a), firstB: zeros(b), secondA: zeros(a), secondB: zeros(b) };
+  return { a, b, ...moments, averageA: a, averageB: b };
 }
 
 /** What all runs on one set of sequences share: layers with their transposes, factors, what enters the first trained layer. */
