@@ -46,31 +46,43 @@ export async function readCheckpoint(
   key?: Uint8Array,
 ): Promise<{ checkpoint?: Checkpoint; damaged: DamagedFile[] }> {
   const damaged: DamagedFile[] = [];
-  const attempt = async <T>(slot: Slot, work: (file: Positioned, size: number) => Promise<T>) => {
-    const path = slotPath(folder, slot);
-    try {
-      const { file, size, close } = await openCheckpoint(path, key);
-      try {
-        return await work(file, size);
-      } finally {
-        await close();
-      }
-    } catch (error) {
-      const reason = reasonOf(error);
-      if (reason !== undefined) damaged.push({ file: path, reason });
-      return undefined;
-    }
-  };
   const found: { slot: Slot; sequence: number }[] = [];
   for (const slot of SLOTS) {
-    const sequence = await attempt(slot, async (file, size) => (await readPreamble(file, size)).preamble.sequence);
+    const sequence = await attempt({ folder, key }, slot, readSequence, damaged);
     if (sequence !== undefined) found.push({ slot, sequence });
   }
   for (const { slot } of found.sort((a, b) => b.sequence - a.sequence)) {
-    const whole = await attempt(slot, readWhole);
+    const whole = await attempt({ folder, key }, slot, readWhole, damaged);
     if (whole !== undefined) return { checkpoint: { ...whole, slot }, damaged };
   }
   return { damaged };
+}
+
+/** Works with the file of a slot; undefined if it is not there, or is of no use, which `damaged` is then told. */
+async function attempt<T>(
+  { folder, key }: { folder: string; key: Uint8Array | undefined },
+  slot: Slot,
+  work: (file: Positioned, size: number) => Promise<T>,
+  damaged: DamagedFile[],
+): Promise<T | undefined> {
+  const path = slotPath(folder, slot);
+  try {
+    const { file, size, close } = await openCheckpoint(path, key);
+    try {
+      return await work(file, size);
+    } finally {
+      await close();
+    }
+  } catch (error) {
+    const reason = reasonOf(error);
+    if (reason !== undefined) damaged.push({ file: path, reason });
+    return undefined;
+  }
+}
+
+/** Reads the header only: quick, but blind to damage in the data. */
+async function readSequence(file: Positioned, size: number): Promise<number> {
+  return (await readPreamble(file, size)).preamble.sequence;
 }
 
 async function readWhole(file: Positioned, size: number): Promise<Omit<Checkpoint, 'slot'>> {
@@ -105,28 +117,6 @@ function reasonOf(error: unknown): string | undefined {
   throw error;
 }
 
-/**
- * The sequence number of each slot's checkpoint, undefined where there is none or its header is damaged. Reads the headers only:
- * quick, but blind to damage in the data.
- */
-async function probeSlots(folder: string, key?: Uint8Array): Promise<(number | undefined)[]> {
-  return await Promise.all(
-    SLOTS.map(async (slot) => {
-      try {
-        const { file, size, close } = await openCheckpoint(slotPath(folder, slot), key);
-        try {
-          return (await readPreamble(file, size)).preamble.sequence;
-        } finally {
-          await close();
-        }
-      } catch {
-        // Whatever is wrong with it: the slot may be written, and an error of the disk will show then.
-        return undefined;
-      }
-    }),
-  );
-}
-
 interface WrittenCheckpoint {
   slot: Slot;
   sequence: number;
@@ -153,7 +143,8 @@ export async function writeCheckpoint(
   arrays: ReadonlyMap<string, Float32Array>,
   key?: Uint8Array,
 ): Promise<WrittenCheckpoint> {
-  const probed = await probeSlots(folder, key);
+  // Whatever is wrong with a slot: it may be written, and an error of the disk will show then.
+  const probed = await Promise.all(SLOTS.map((slot) => attempt({ folder, key }, slot, readSequence, [])));
   const chosen = slot === 'auto' ? olderSlot(probed) : slot;
   const sequence = 1 + Math.max(-1, ...probed.map((found) => found ?? -1));
   const preamble = encodePreamble({

@@ -2,7 +2,7 @@ import { UsageError } from '../base/errors.js';
 import { type LayerLinear, linearsOf } from '../families/family.js';
 import type { Hyperparameters } from '../model/hyperparameters.js';
 import type { TuneOptions } from './options.js';
-import type { QloraSettings } from './qlora/state.js';
+import { type QloraSettings, qloraOptionNames } from './qlora/state.js';
 import type { RidgeSettings } from './ridge/solver.js';
 
 /** Candidates for λ, tried on validation rows layer by layer; the first is used where there are none. */
@@ -92,30 +92,21 @@ export function qloraSettings(
     });
   }
   const byData = Math.round(epochBudget.examples / Math.max(1, examples));
+  const asGiven = Object.fromEntries(qloraOptionNames.map((name) => [name, options[name]]));
   return {
+    ...(asGiven as Pick<TuneOptions, (typeof qloraOptionNames)[number]>),
     firstLayer: firstAdapted(options.layers, hyper.layers, hyper.layers),
     modules: readTargets(options.targets, linearsOf(hyper.family)),
     rank,
     alpha: options.alpha ?? 2 * rank,
-    rsLora: options.rsLora,
     learningRate: options.lr ?? (start ? learningRate.known : learningRate.fresh),
-    loraPlus: options.loraPlus,
-    epochs: options.epochs ?? Math.min(epochBudget.most, Math.max(epochBudget.least, byData)),
-    batch: options.batch,
-    microTokens,
-    dropout: options.dropout,
-    warmup: options.warmup,
     rateFloor,
-    weightDecay: options.weightDecay,
-    clip: options.clip,
+    epochs: options.epochs ?? Math.min(epochBudget.most, Math.max(epochBudget.least, byData)),
+    microTokens,
     evaluations,
-    patience: options.patience,
-    averaging: options.averaging,
-    runs: options.runs,
     // The mean of several runs has more directions than each; cut to the rank of one it would lose a part of what it gained.
     keptRank: options.rank ?? meanRank * rank,
     learnValidation: options.heldout !== undefined,
-    seed: options.seed,
     recompute: false,
     transposedType: 'q8_0',
   };

@@ -3,6 +3,7 @@ import type { ModuleFactors } from '../../model/factors.js';
 import type { TransposedType } from '../../model/model.js';
 import type { TuneEvent } from '../events.js';
 import type { Progress } from '../lab.js';
+import type { Recipe } from '../options.js';
 import { type FlatFactors, type ParameterState, parameterNames } from './parameters.js';
 import type { TrainSequence } from './trainStep.js';
 
@@ -21,7 +22,22 @@ export interface QloraProblem {
   alternative?: readonly ModuleFactors[];
 }
 
-export interface QloraSettings {
+/** Options that training takes as they are given. */
+export const qloraOptionNames = [
+  'rsLora',
+  'loraPlus',
+  'batch',
+  'dropout',
+  'warmup',
+  'weightDecay',
+  'clip',
+  'patience',
+  'averaging',
+  'runs',
+  'seed',
+] as const satisfies readonly (keyof Recipe)[];
+
+export interface QloraSettings extends Pick<Recipe, (typeof qloraOptionNames)[number]> {
   /** First adapted layer; those below are computed once. */
   firstLayer: number;
   /** Adapted linears of a layer. */
@@ -29,37 +45,19 @@ export interface QloraSettings {
   rank: number;
   /** The adapter adds alpha/rank · B·A·x, or alpha/√rank with `rsLora` (Kalajdzievski 2023). */
   alpha: number;
-  rsLora: boolean;
-  /** Peak of the learning rate. */
+  /** Peak of A's learning rate; B's is `loraPlus` times it (LoRA+, Hayou et al. 2024). */
   learningRate: number;
-  /** Learning rate of B as a multiple of A's (LoRA+, Hayou et al. 2024). */
-  loraPlus: number;
-  epochs: number;
-  /** Examples per step. */
-  batch: number;
-  /** Tokens computed at once, at most. */
-  microTokens: number;
-  dropout: number;
-  /** Share of all steps in which the learning rate rises. */
-  warmup: number;
   /** Learning rate at the end of the schedule as a share of its peak; 1 keeps it constant. */
   rateFloor: number;
-  weightDecay: number;
-  /** Largest gradient norm. */
-  clip: number;
+  epochs: number;
+  /** Most tokens computed at once. */
+  microTokens: number;
   /** Validations per epoch. */
   evaluations: number;
-  /** Training ends after more than this many validations in a row without a new best. */
-  patience: number;
-  /** Weight of the past in the mean over the steps that is validated and kept; 0 keeps the newest values. */
-  averaging: number;
-  /** Most runs whose mean is kept; see `fitQlora`. */
-  runs: number;
-  /** Largest rank of that mean. */
+  /** Largest rank of the mean of all runs. */
   keptRank: number;
   /** Runs after the first learn the validation examples too, which have decided by then how long to train. */
   learnValidation: boolean;
-  seed: number;
   /** Computes activations twice instead of keeping them: a third more time, a fraction of the memory. */
   recompute: boolean;
   transposedType: TransposedType;
