@@ -104,7 +104,7 @@ class Merging {
  * @param rows `count` rows of the weight, from row `from` on; changed in place
  * @returns Σ of the squares that were added
  */
-export function correctRows(rows: Float32Array, from: number, count: number, { inputs, rank, a, b }: Factors): number {
+function correctRows(rows: Float32Array, from: number, count: number, { inputs, rank, a, b }: Factors): number {
   const delta = new Float32Array(inputs);
   let squares = 0;
   for (let o = 0; o < count; o++) {

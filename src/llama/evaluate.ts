@@ -11,7 +11,7 @@ import { Tokenizer } from '../model/tokenizer.js';
 import { resolveModel } from '../models/listModels.js';
 import { measureNll } from './measureNll.js';
 
-export interface EvaluateOptions {
+interface EvaluateOptions {
   /** A name from the catalogue or the path of a GGUF file. */
   model: string;
   /** LoRA adapter (GGUF). */
@@ -21,12 +21,12 @@ export interface EvaluateOptions {
   threads?: number;
 }
 
-export type EvaluateEvent =
+type EvaluateEvent =
   | { type: 'problem'; file: string; problem: Problem }
   | { type: 'warning'; message: string }
   | { type: 'progress'; stage: 'measure'; done: number; total: number };
 
-export interface Evaluation {
+interface Evaluation {
   examples: number;
   /** Response tokens, the end-of-turn tokens included. */
   tokens: number;

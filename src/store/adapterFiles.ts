@@ -32,7 +32,7 @@ export async function importedLineage(
   return { base, datasets: [], recipe, metrics, imported: name };
 }
 
-export interface Exported {
+interface Exported {
   path: string;
   version: AdapterVersion;
   /** Whether it was tested for reproducing private details. */

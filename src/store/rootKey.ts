@@ -52,7 +52,7 @@ export async function writeRootKey(files: VaultFiles, key: Uint8Array, passphras
 }
 
 /** The key of a vault, and where it was found. */
-export interface ReadKey {
+interface ReadKey {
   key: Buffer;
   file: Pair;
   content: Buffer;

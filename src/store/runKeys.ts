@@ -14,7 +14,7 @@ const KIND = 'run-key';
 const PREFIX = 'sealed-';
 
 /** Which run a key belongs to. */
-export interface RunPurpose {
+interface RunPurpose {
   /** Id of the data set it learns from, if that lies in the vault: deleting it deletes the key. */
   dataset?: string;
   /** The adapter in the vault, by name, or the file that it makes. */

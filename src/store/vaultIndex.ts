@@ -25,7 +25,7 @@ export interface Change extends EntryChange {
   forget?: boolean;
 }
 
-export interface Decision<T> {
+interface Decision<T> {
   change: Change;
   result: T;
   /** Called under the same lock once the change is on the disk. */

@@ -15,7 +15,7 @@ export function examples(text: string, n = 3): Buffer {
 }
 
 /** Everything in a vault that a user sees, as plain JSON, contents included. */
-export interface Picture {
+interface Picture {
   datasets: Record<string, string>;
   /** By name: versions as number -> content, and the number in use. */
   adapters: Record<string, { versions: Record<string, string>; active: number | null; next: number }>;
@@ -56,7 +56,7 @@ export async function pictureOf(vault: Vault): Promise<unknown> {
   return comparable(picture);
 }
 
-export interface Operation {
+interface Operation {
   apply(vault: Vault): Promise<unknown>;
   model(picture: Picture): void;
 }
