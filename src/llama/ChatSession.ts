@@ -82,7 +82,7 @@ export type ChatEvent =
   /** `turn`: the model ended its turn; `length`: no tokens are left; `stop`: a stop text came up. */
   | { type: 'end'; reason: 'turn' | 'length' | 'stop'; tokens: number; promptTokens: number; seconds: number };
 
-interface AnswerOptions {
+export interface AnswerOptions {
   /** The answer ends before the first of these texts. */
   stop?: readonly string[];
   /** Whether old turns are left out if the conversation outgrows the context (default), or a LoamError (too-long) is thrown. */

@@ -1,87 +1,28 @@
 import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { LoamError, StoppedError } from '../base/errors.js';
+import { LoamError } from '../base/errors.js';
 import { Mutex } from '../base/lock.js';
-import { CATALOG, DEFAULT_MODEL, findModel } from '../models/catalogue.js';
-import { fetchModel } from '../models/fetchModel.js';
+import { CATALOG, DEFAULT_MODEL } from '../models/catalogue.js';
 import { listModels } from '../models/listModels.js';
 import { removeSealedFolders } from '../store/runKeys.js';
 import { vaultLocked } from '../store/types.js';
 import { Vault } from '../store/Vault.js';
 import type { Dependents } from './contract/datasets.js';
-import type { Download } from './contract/models.js';
 import type { Changed, ChangeEvent, Status, Storage } from './contract/server.js';
-import { DatasetViews } from './datasets.js';
+import { ParsedDatasets } from './datasets.js';
+import { Downloads } from './downloads.js';
 import { notFound } from './http/errors.js';
 import { EventChannel } from './http/events.js';
 import { InferenceProcess } from './inference/InferenceProcess.js';
 import { isFinal } from './jobs/Job.js';
 import { JobQueue } from './jobs/JobQueue.js';
 
-/** Models that are being fetched because somebody asked for them, until they are here or were stopped. */
-class Downloads implements AsyncDisposable {
-  private readonly running = new Map<string, { controller: AbortController; ended: Promise<void>; at: Download }>();
-
-  constructor(
-    private readonly home: string,
-    private readonly emit: (event: ChangeEvent) => void,
-  ) {}
-
-  of(name: string): Download | undefined {
-    return this.running.get(name)?.at;
-  }
-
-  /** Begins, or finds it begun. @throws UsageError for a name that the catalogue has not */
-  start(name: string): Download {
-    const known = this.of(name);
-    if (known) return known;
-    const entry = findModel(name);
-    const at: Download = { name, state: 'running', done: 0, total: entry.size };
-    const controller = new AbortController();
-    const ended = this.fetch(entry, at, controller.signal).finally(() => this.running.delete(name));
-    this.running.set(name, { controller, ended, at });
-    return at;
-  }
-
-  async stop(name: string): Promise<boolean> {
-    const found = this.running.get(name);
-    found?.controller.abort();
-    await found?.ended;
-    return found !== undefined;
-  }
-
-  private async fetch(entry: ReturnType<typeof findModel>, at: Download, signal: AbortSignal): Promise<void> {
-    const tell = (change: Partial<Download>) => {
-      Object.assign(at, change);
-      this.emit({ type: 'download', ...at });
-    };
-    tell({});
-    try {
-      for await (const event of fetchModel(entry, { home: this.home, signal })) {
-        if (event.type === 'progress') tell({ done: event.done, total: event.total, message: undefined });
-        if (event.type === 'checking') tell({ message: 'checking what is here already' });
-        if (event.type === 'retry' || event.type === 'source-failed') tell({ message: event.reason });
-        if (event.type === 'waiting') tell({ message: `process ${event.pid} is fetching it` });
-      }
-      tell({ state: 'done', done: at.total, message: undefined });
-      this.emit({ type: 'changed', what: 'models' });
-    } catch (error) {
-      const message = error instanceof Error ? error.message : String(error);
-      tell(error instanceof StoppedError ? { state: 'stopped', message: undefined } : { state: 'failed', message });
-    }
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    await Promise.all([...this.running.keys()].map((name) => this.stop(name)));
-  }
-}
-
 /** What the handlers work with: the vault once it is open, the engine, downloads, and the events that tell of it all. */
 export class Services implements AsyncDisposable {
   readonly events = new EventChannel<ChangeEvent>();
   readonly inference = new InferenceProcess();
   readonly downloads: Downloads;
-  readonly datasets = new DatasetViews();
+  readonly datasets = new ParsedDatasets();
   private opened: Vault | undefined;
   private jobQueue: JobQueue | undefined;
   private started = false;
@@ -145,17 +86,6 @@ export class Services implements AsyncDisposable {
     if (this.started) this.jobQueue.start();
   }
 
-  /** Forgets the vault that was destroyed and makes an empty one. */
-  private async startAnew(): Promise<void> {
-    this.opened = undefined;
-    this.jobQueue = undefined;
-    this.datasets.clear();
-    await this.inference[Symbol.asyncDispose]();
-    await this.use(await Vault.open(this.home));
-    for (const what of ['vault', 'datasets', 'adapters', 'conversations', 'settings', 'jobs'] as const)
-      this.changed(what);
-  }
-
   changed(what: Changed): void {
     this.events.emit({ type: 'changed', what });
   }
@@ -197,7 +127,13 @@ export class Services implements AsyncDisposable {
     if (this.opened) await this.opened.destroyEverything();
     else await Vault.destroy(this.home);
     await removeSealedFolders(this.home);
-    await this.startAnew();
+    this.opened = undefined;
+    this.jobQueue = undefined;
+    this.datasets.clear();
+    await this.inference[Symbol.asyncDispose]();
+    await this.use(await Vault.open(this.home));
+    const emptied = ['vault', 'datasets', 'adapters', 'conversations', 'settings', 'jobs'] as const;
+    for (const what of emptied) this.changed(what);
   }
 
   async storage(): Promise<Storage> {
@@ -217,7 +153,7 @@ export class Services implements AsyncDisposable {
     if (!model) throw notFound('model of that name');
     if (!model.installed) {
       throw new LoamError({
-        code: 'not-found',
+        code: model.problem === null ? 'not-found' : 'damaged',
         found: model.problem ?? `the model ${name} is not on this device`,
         fix: CATALOG.some((entry) => entry.name === name) ? 'fetch it first' : 'add it again with "loam models add"',
       });
@@ -247,25 +183,4 @@ async function folderBytes(folder: string): Promise<number> {
     );
   }
   return sum;
-}
-
-const KIND = 'settings';
-const ID = 'settings';
-
-/** What the user has chosen once for all: a flat object whose keys belong to the front end. */
-export class Settings {
-  constructor(private readonly vault: Vault) {}
-
-  async get(): Promise<Record<string, unknown>> {
-    const bytes = await this.vault.documents.get(KIND, ID);
-    return bytes ? (JSON.parse(Buffer.from(bytes).toString('utf8')) as Record<string, unknown>) : {};
-  }
-
-  /** Sets the given ones; null takes one away. */
-  async change(changes: Readonly<Record<string, unknown>>): Promise<Record<string, unknown>> {
-    const all = Object.entries({ ...(await this.get()), ...changes }).filter(([, value]) => value !== null);
-    const next = Object.fromEntries(all);
-    await this.vault.documents.put(KIND, ID, Buffer.from(JSON.stringify(next)));
-    return next;
-  }
 }

@@ -1,5 +1,3 @@
-import type { Static, TSchema } from 'typebox';
-import Value from 'typebox/value';
 import { LoamError } from '../base/errors.js';
 import { type Conversation, type Dataset, type Example, textOf } from '../examples/example.js';
 import { loadDataset } from '../examples/loadDataset.js';
@@ -7,21 +5,9 @@ import type { Finding } from '../examples/personal/finding.js';
 import { findPersonal, summarise } from '../examples/personal/findPersonal.js';
 import { redact } from '../examples/personal/redact.js';
 import { json } from '../examples/readers/json.js';
-import type {
-  Json,
-  Adapter as StoredAdapter,
-  DatasetInfo as StoredDataset,
-  AdapterVersion as StoredVersion,
-} from '../store/types.js';
+import type { Json, DatasetInfo as StoredDataset } from '../store/types.js';
 import type { Vault } from '../store/Vault.js';
-import { type Adapter, type AdapterVersion, Memorised, VersionMetrics } from './contract/adapters.js';
-import {
-  type DatasetEdit,
-  type DatasetInfo,
-  type ExampleInput,
-  FindingSummary,
-  type Finding as FindingView,
-} from './contract/datasets.js';
+import type { DatasetEdit, ExampleInput } from './contract/datasets.js';
 import { notFound } from './http/errors.js';
 import type { Services } from './Services.js';
 
@@ -29,7 +15,7 @@ import type { Services } from './Services.js';
 const KEPT = 2;
 
 /** The examples of data sets, the excluded ones among them, as the page shows and edits them. */
-export class DatasetViews {
+export class ParsedDatasets {
   private readonly parsed = new Map<string, Promise<Dataset>>();
   private readonly found = new WeakMap<Dataset, Promise<Finding[]>>();
 
@@ -89,26 +75,9 @@ export function encodeDataset(records: readonly (Fields | ExampleInput)[]): Uint
 }
 
 /** Searches a data set for private details and keeps their numbers beside it. */
-export async function noteFindings(vault: Vault, views: DatasetViews, info: StoredDataset): Promise<StoredDataset> {
+export async function noteFindings(vault: Vault, views: ParsedDatasets, info: StoredDataset): Promise<StoredDataset> {
   const findings = await views.findings(vault, info);
   return await vault.datasets.annotate(info.id, { findings: summarise(findings) as unknown as Json });
-}
-
-/** What the index keeps in a form of its own, where it has that form. */
-function readAs<S extends TSchema>(schema: S, kept: unknown): Static<S> | undefined {
-  return Value.Check(schema, kept) ? kept : undefined;
-}
-
-export function viewDataset(info: StoredDataset): DatasetInfo {
-  return { ...info, excluded: info.excluded.length, findings: readAs(FindingSummary, info.findings) };
-}
-
-/** A find as the page shows it: its text is a field of the example where that is shown as fields. */
-export function viewFinding(finding: Finding, asFields: boolean): FindingView {
-  const { id, kind, label, certainty, message, role, start, end, number, preview } = finding;
-  const fields = { system: 'system', user: 'instruction', assistant: 'output', text: 'text' };
-  const field = asFields ? fields[role] : `messages.${message}`;
-  return { id, kind, label, certainty, field, message, start, end, number, preview };
 }
 
 /**
@@ -122,24 +91,17 @@ export async function editDataset(services: Services, id: string, edit: DatasetE
   if (edit.sha256 !== undefined && edit.sha256 !== info.sha256) {
     throw new LoamError({ code: 'changed', found: 'the data set was changed meanwhile', fix: 'load it again' });
   }
-  const dataset = await services.datasets.open(vault, info);
-  const positions = new Map(dataset.examples.map(({ source }, at) => [source.index, at]));
+  const { examples } = await services.datasets.open(vault, info);
+  const positions = new Map(examples.map(({ source }, at) => [source.index, at]));
   const at = (index: number): number => {
     const found = positions.get(index);
     if (found === undefined) throw notFound(`example number ${index}`);
     return found;
   };
-  const excluded = new Set(info.excluded);
-  for (const index of edit.exclude ?? []) {
-    at(index);
-    excluded.add(index);
-  }
+  for (const index of edit.exclude ?? []) at(index);
+  const excluded = new Set([...info.excluded, ...(edit.exclude ?? [])]);
   for (const index of edit.include ?? []) excluded.delete(index);
-  if (
-    excluded.size >= dataset.examples.length &&
-    (edit.add ?? []).length === 0 &&
-    dataset.examples.every(({ source }) => excluded.has(source.index))
-  ) {
+  if (!edit.add?.length && examples.every(({ source }) => excluded.has(source.index))) {
     throw new LoamError({
       code: 'invalid-data',
       found: 'every example would be left out',
@@ -150,25 +112,21 @@ export async function editDataset(services: Services, id: string, edit: DatasetE
   if (!edit.edit && !edit.redact && !edit.add) {
     return await vault.datasets.annotate(id, { excluded: [...excluded] });
   }
-  const records: (Fields | ExampleInput)[] = dataset.examples.map(toFields);
+  const records: (Fields | ExampleInput)[] = examples.map(toFields);
   if (edit.redact) {
-    const all = await services.datasets.findings(vault, info);
-    const chosen = edit.redact === 'all' ? all : all.filter((finding) => isChosen(finding, edit.redact as never));
-    for (const record of new Set(chosen.map((finding) => finding.record))) {
-      const place = at(record);
-      records[place] = toFields(
-        redact(
-          dataset.examples[place]!,
-          chosen.filter((finding) => finding.record === record),
-        ),
-      );
+    const wanted = edit.redact;
+    const chosen = (await services.datasets.findings(vault, info)).filter(
+      (finding) =>
+        wanted === 'all' || wanted.some((one) => one.index === finding.record && one.findingId === finding.id),
+    );
+    for (const [record, findings] of groupBy(chosen, ({ record }) => record)) {
+      records[at(record)] = toFields(redact(examples[at(record)]!, findings));
     }
   }
   for (const { index, example } of edit.edit ?? []) {
-    const place = at(index);
     // Whether the text goes on behind it is not what was edited.
-    const { continues } = textOf(dataset.examples[place]!) ?? {};
-    records[place] = 'text' in example && continues !== undefined ? { continues, ...example } : example;
+    const { continues } = textOf(examples[at(index)]!) ?? {};
+    records[at(index)] = 'text' in example && continues !== undefined ? { continues, ...example } : example;
   }
   records.push(...(edit.add ?? []));
   const replaced = await vault.datasets.replace(id, encodeDataset(records), {
@@ -177,44 +135,37 @@ export async function editDataset(services: Services, id: string, edit: DatasetE
   return await noteFindings(vault, services.datasets, replaced);
 }
 
-function isChosen(
-  finding: { id: string; record: number },
-  chosen: readonly { index: number; findingId: string }[],
-): boolean {
-  return chosen.some(({ index, findingId }) => index === finding.record && findingId === finding.id);
+export function groupBy<T, K>(items: readonly T[], key: (item: T) => K): Map<K, T[]> {
+  const groups = new Map<K, T[]>();
+  for (const item of items) {
+    const group = groups.get(key(item));
+    if (group) group.push(item);
+    else groups.set(key(item), [item]);
+  }
+  return groups;
 }
 
-/** A version as the page shows it: data sets by name, or as deleted. */
-export function viewVersion(version: StoredVersion, vault: Vault): AdapterVersion {
-  const { lineage, ...own } = version;
-  const known = new Map(vault.datasets.list().map(({ id, name }) => [id, name]));
-  return {
-    ...own,
-    base: lineage.base,
-    datasets: lineage.datasets.map(({ id }) => ({
-      id,
-      name: id === undefined ? undefined : known.get(id),
-      deleted: id !== undefined && !known.has(id),
-    })),
-    recipe: lineage.recipe,
-    metrics: lineage.metrics && readMetrics(lineage.metrics),
-    parent: lineage.parent,
-    imported: lineage.imported,
-    memorised: memorisedOf(version),
-  };
-}
+const DEFAULT_NAME = 'From chats';
 
-/** What a version was found to know by heart; undefined where nobody has asked it. */
-export function memorisedOf({ memorised }: StoredVersion): Memorised | undefined {
-  return readAs(Memorised, memorised);
-}
-
-/** Figures as they should be; an imported file may say anything. */
-function readMetrics(kept: Readonly<Record<string, unknown>>): VersionMetrics {
-  const figures = Object.entries(VersionMetrics.properties).map(([name, schema]) => [name, readAs(schema, kept[name])]);
-  return Object.fromEntries(figures) as VersionMetrics;
-}
-
-export function viewAdapter(adapter: StoredAdapter, vault: Vault): Adapter {
-  return { ...adapter, versions: adapter.versions.map((version) => viewVersion(version, vault)) };
+/** Adds an example to a data set, or to the one of a name, which is made where there is none. @returns its id */
+export async function keepExample(
+  services: Services,
+  example: { instruction: string; input: string; output: string },
+  { dataset, datasetName = DEFAULT_NAME }: { dataset?: string; datasetName?: string },
+): Promise<string> {
+  const { vault } = services;
+  const known =
+    dataset === undefined
+      ? vault.datasets.list().find(({ name }) => name === datasetName)
+      : services.vault.datasets.get(dataset);
+  let id = known?.id;
+  if (id === undefined) {
+    const added = await vault.datasets.add(datasetName, encodeDataset([example]));
+    await noteFindings(vault, services.datasets, added);
+    id = added.id;
+  } else {
+    await editDataset(services, id, { add: [example] });
+  }
+  services.changed('datasets');
+  return id;
 }

@@ -10,7 +10,7 @@ import { apiRoutes } from './startServer.js';
 /** Every route of the list against everyone who may not use it: refused before its handler runs, and before its body is read. */
 
 const token = 'the-right-token-0123456789abcdef';
-const real: AnyRoute<Services>[] = [...apiRoutes, staticRoute<Services>(page, "default-src 'self'")];
+const real: AnyRoute<Services>[] = [...apiRoutes, staticRoute<Services>(page)];
 let reached = 0;
 /** The real declarations with handlers that only count. */
 const routes = real.map((route) => ({

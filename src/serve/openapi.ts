@@ -1,8 +1,22 @@
 import type { TObject, TSchema } from 'typebox';
 import { version } from '../base/process.js';
+import { OpenRecord } from './contract/common.js';
 import { ErrorBody } from './contract/errors.js';
 import { OpenAiErrorBody } from './contract/openai.js';
-import type { AnyRoute, Response } from './http/route.js';
+import { type AnyRoute, type Response, routesOf } from './http/route.js';
+
+/** The description of a list of routes, itself among them. */
+export function openapiRoute<C>(routes: () => readonly AnyRoute<C>[]): AnyRoute<C> {
+  return routesOf<C>()({
+    method: 'GET',
+    path: '/openapi.json',
+    summary: 'This description.',
+    response: OpenRecord,
+    async handler() {
+      return openapi(routes());
+    },
+  });
+}
 
 /** The OpenAPI 3.1 document of a list of routes: schemas are JSON Schema in both, so nothing is translated. */
 export function openapi<C>(routes: readonly AnyRoute<C>[]): Record<string, unknown> {

@@ -8,12 +8,13 @@ import { adapterRoutes } from './api/adapters.js';
 import { chatRoutes } from './api/chat.js';
 import { datasetRoutes } from './api/datasets.js';
 import { modelRoutes, statusRoutes } from './api/device.js';
-import { jobRoutes, openapiRoute, optionRoutes } from './api/jobs.js';
+import { jobRoutes } from './api/jobs.js';
 import { openAiRoutes } from './api/openai.js';
 import { settingRoutes, vaultRoutes } from './api/vault.js';
 import { accessToken, serverFolder } from './http/guards.js';
-import { HttpServer, type StaticFile, staticRoute } from './http/HttpServer.js';
+import { HttpServer, type Page, staticRoute } from './http/HttpServer.js';
 import type { AnyRoute } from './http/route.js';
+import { openapiRoute } from './openapi.js';
 import { Services } from './Services.js';
 
 /** Every route but those of the page's files. */
@@ -22,7 +23,6 @@ export const apiRoutes: readonly AnyRoute<Services>[] = [
   ...vaultRoutes,
   ...modelRoutes,
   ...datasetRoutes,
-  ...optionRoutes,
   ...jobRoutes,
   ...adapterRoutes,
   ...chatRoutes,
@@ -33,17 +33,21 @@ export const apiRoutes: readonly AnyRoute<Services>[] = [
 
 interface ServerOptions {
   home: string;
-  /** 0: any that is free. */
-  port: number;
-  /** Address to listen on. */
-  host?: string;
-  /** Whether other devices may reach it. */
-  expose?: boolean;
-  newToken?: boolean;
+  /** How it is reached. */
+  at: {
+    /** 0: any that is free. */
+    port: number;
+    /** Address to listen on. */
+    host?: string;
+    /** Whether other devices may reach it. */
+    expose?: boolean;
+    /** Locks out whoever knows the one before. */
+    newToken?: boolean;
+  };
   /** Opens the vault with a passphrase that was given; called once the server may start. Without it the page asks. */
   openVault?: () => Promise<Vault>;
-  files: ReadonlyMap<string, StaticFile>;
-  contentSecurityPolicy: string;
+  page: Page;
+  /** Told of errors that are bugs. */
   onBug?: (error: unknown) => void;
 }
 
@@ -70,8 +74,9 @@ function isLoopback(host: string): boolean {
  * or the port is taken
  */
 export async function startServer(options: ServerOptions): Promise<RunningServer> {
-  const { home, host = '127.0.0.1' } = options;
-  if (!isLoopback(host) && !options.expose) {
+  const { home, onBug } = options;
+  const { host = '127.0.0.1', expose, newToken } = options.at;
+  if (!isLoopback(host) && !expose) {
     throw new UsageError({
       found: `${host} can be reached from other devices`,
       expected: 'an address of this device alone, such as 127.0.0.1',
@@ -93,18 +98,18 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   const stack = new AsyncDisposableStackLike();
   try {
     stack.defer(() => lock.release());
-    const token = await accessToken(home, options.newToken);
-    const services = await Services.open(home, await options.openVault?.(), options.onBug);
+    const token = await accessToken(home, newToken);
+    const services = await Services.open(home, await options.openVault?.(), onBug);
     stack.defer(() => services[Symbol.asyncDispose]());
     const http = new HttpServer({
-      routes: [...apiRoutes, staticRoute<Services>(options.files, options.contentSecurityPolicy)],
+      routes: [...apiRoutes, staticRoute<Services>(options.page)],
       context: services,
       token,
       names: isLoopback(host) ? loopback : [...loopback, ...namesOf(host)],
-      onBug: options.onBug,
+      onBug,
     });
-    const port = await http.listen(options.port, host).catch((error: NodeJS.ErrnoException) => {
-      throw explain(error, options.port, host);
+    const port = await http.listen(options.at.port, host).catch((error: NodeJS.ErrnoException) => {
+      throw explain(error, options.at.port, host);
     });
     stack.defer(() => http[Symbol.asyncDispose]());
     // For `loam jobs`: it asks the server where there is one.

@@ -12,7 +12,7 @@ import { addModel } from '../models/manage.js';
 import { ErrorBody, ErrorEvent } from '../serve/contract/errors.js';
 import type { Job } from '../serve/contract/jobs.js';
 import { OpenAiErrorBody } from '../serve/contract/openai.js';
-import type { StaticFile } from '../serve/http/HttpServer.js';
+import type { Page } from '../serve/http/HttpServer.js';
 import { type AnyRoute, matchRoute, type Response, validate } from '../serve/http/route.js';
 import type { Services } from '../serve/Services.js';
 import { apiRoutes, type RunningServer, startServer } from '../serve/startServer.js';
@@ -23,9 +23,12 @@ import { type TinyModelOptions, writeTinyModel } from './tinyModel.js';
 
 const program = fileURLToPath(new URL('../../bin/loam.js', import.meta.url));
 
-export const page: ReadonlyMap<string, StaticFile> = new Map([
-  ['/', { body: Buffer.from('<!doctype html>'), type: 'text/html', etag: '"1"', cacheControl: 'no-cache' }],
-]);
+export const page: Page = {
+  files: new Map([
+    ['/', { body: Buffer.from('<!doctype html>'), type: 'text/html', etag: '"1"', cacheControl: 'no-cache' }],
+  ]),
+  contentSecurityPolicy: "default-src 'self'",
+};
 
 export interface Pair {
   instruction: string;
@@ -59,9 +62,8 @@ export async function addTinyModel(home: string, options: TinyModelOptions = {})
 export async function serve(home: string): Promise<RunningServer> {
   const server = await startServer({
     home,
-    port: 0,
-    files: page,
-    contentSecurityPolicy: "default-src 'self'",
+    at: { port: 0 },
+    page,
     onBug: (error) => console.error(error),
   });
   after(() => server[Symbol.asyncDispose]());

@@ -55,13 +55,9 @@ export const serveCommand = command({
     const ask = Vault.state(home) === 'passphrase' && !given;
     await using server = await startServer({
       home,
-      port,
-      host,
-      expose,
-      newToken,
+      at: { port, host, expose, newToken },
       openVault: ask ? undefined : () => openVault(options, output),
-      files: await appFiles(),
-      contentSecurityPolicy,
+      page: { files: await appFiles(), contentSecurityPolicy },
       onBug: (error) =>
         output.line(
           `an unexpected ${error instanceof Error ? error.name : 'error'}, which is a bug in Loam; please report it:\n${framesOf(error)}`,

@@ -6,11 +6,11 @@ import { importedLineage, reproducedBy } from '../../store/adapterFiles.js';
 import type { Adapter as StoredAdapter, AdapterVersion as StoredVersion } from '../../store/types.js';
 import { Adapter, AdapterEdit, AdapterVersion, MemorisedAnswer, VersionEdit } from '../contract/adapters.js';
 import { Done, done, Name } from '../contract/common.js';
-import { memorisedOf, viewAdapter, viewVersion } from '../datasets.js';
 import { notFound } from '../http/errors.js';
 import { Answer, routesOf } from '../http/route.js';
 import { probeVersion } from '../jobs/tuner.js';
 import type { Services } from '../Services.js';
+import { memorisedOf, viewAdapter, viewVersion } from '../views.js';
 
 const route = routesOf<Services>();
 /** Adapters are small: rank 512 on all linears of a model of 3 billion weights has about this. */

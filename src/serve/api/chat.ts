@@ -2,14 +2,15 @@ import { randomBytes } from 'node:crypto';
 import Type from 'typebox';
 import type { ChatEvent as AnswerEvent } from '../../llama/ChatSession.js';
 import type { ChatMessage } from '../../model/chatTemplate.js';
+import type { Vault } from '../../store/Vault.js';
 import { ChatEvent, ChatInput, CompareEvent, CompareInput, Conversation, WholeConversation } from '../contract/chat.js';
 import { Done, done } from '../contract/common.js';
-import { answerWith, Conversations, samplingOf } from '../conversations.js';
-import { viewVersion } from '../datasets.js';
 import { notFound } from '../http/errors.js';
 import type { ServerEvent } from '../http/events.js';
 import { Answer, routesOf } from '../http/route.js';
 import type { Services } from '../Services.js';
+import { answerWith, samplingOf } from '../speakers.js';
+import { viewVersion } from '../views.js';
 
 const route = routesOf<Services>();
 
@@ -140,4 +141,46 @@ export async function begun<T>(events: AsyncGenerator<ServerEvent<T>>): Promise<
     }
   }
   return all();
+}
+
+const KIND = 'conversation';
+/** Characters of the first question that name a conversation. */
+const TITLE_LENGTH = 60;
+
+/** Conversations, each an encrypted document. */
+class Conversations {
+  constructor(private readonly vault: Vault) {}
+
+  async get(id: string): Promise<WholeConversation | undefined> {
+    const bytes = await this.vault.documents.get(KIND, id);
+    return bytes && (JSON.parse(Buffer.from(bytes).toString('utf8')) as WholeConversation);
+  }
+
+  /** @param known as it was before, if it was kept */
+  async put(
+    said: Pick<WholeConversation, 'id' | 'model' | 'version' | 'messages'>,
+    known: WholeConversation | undefined,
+  ): Promise<void> {
+    const changedAt = new Date().toISOString();
+    const question = said.messages.find(({ role }) => role === 'user')?.content ?? '';
+    const title = [...question.trim().split('\n')[0]!].slice(0, TITLE_LENGTH).join('');
+    const conversation = { title, createdAt: changedAt, ...known, ...said, changedAt };
+    await this.vault.documents.put(KIND, said.id, Buffer.from(JSON.stringify(conversation)));
+  }
+
+  /** Newest first; one that cannot be read is left out. */
+  async list(): Promise<Conversation[]> {
+    const found: Conversation[] = [];
+    for (const { id } of this.vault.documents.list(KIND)) {
+      const conversation = await this.get(id).catch(() => undefined);
+      if (!conversation) continue;
+      const { messages: _, ...rest } = conversation;
+      found.push(rest);
+    }
+    return found.reverse();
+  }
+
+  async delete(id: string): Promise<boolean> {
+    return await this.vault.documents.delete(KIND, id);
+  }
 }

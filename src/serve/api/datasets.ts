@@ -1,7 +1,4 @@
 import Type from 'typebox';
-import type { Dataset, Example, Problem } from '../../examples/example.js';
-import type { Finding } from '../../examples/personal/finding.js';
-import type { DatasetInfo as StoredDataset } from '../../store/types.js';
 import { Done, done, Name } from '../contract/common.js';
 import {
   AddedDataset,
@@ -13,17 +10,10 @@ import {
   ExampleInput,
   ExamplePage,
 } from '../contract/datasets.js';
-import {
-  editDataset,
-  encodeDataset,
-  noteFindings,
-  toFields,
-  viewDataset,
-  viewFinding,
-  viewVersion,
-} from '../datasets.js';
+import { editDataset, encodeDataset, noteFindings } from '../datasets.js';
 import { Answer, routesOf } from '../http/route.js';
 import type { Services } from '../Services.js';
+import { listExamples, viewDataset, viewProblem, viewVersion } from '../views.js';
 
 const route = routesOf<Services>();
 /** Largest file that is taken; all of it is in memory, since nothing of it may touch a disk unencrypted. */
@@ -159,84 +149,3 @@ export const datasetRoutes = [
     },
   }),
 ];
-
-function viewProblem({ severity, kind, line, index, reason }: Problem) {
-  return { severity, kind, line, index, reason };
-}
-
-function listExamples(
-  info: StoredDataset,
-  dataset: Dataset,
-  found: readonly Finding[],
-  { offset, limit, filter }: { offset: number; limit: number; filter: ExampleFilter },
-): ExamplePage {
-  const excluded = new Set(info.excluded);
-  const problems = groupBy(dataset.problems, ({ index }) => index);
-  const findings = groupBy(found, ({ record }) => record);
-  const sets = {
-    all: () => true,
-    problems: ({ source }: Example) => problems.has(source.index),
-    findings: ({ source }: Example) => findings.has(source.index),
-    excluded: ({ source }: Example) => excluded.has(source.index),
-  };
-  const chosen = dataset.examples.filter(sets[filter]);
-  const count = (name: keyof typeof sets) => dataset.examples.filter(sets[name]).length;
-  return {
-    total: chosen.length,
-    sha256: info.sha256,
-    examples: chosen.slice(offset, offset + limit).map((example) => {
-      const { source } = example;
-      const shown = toFields(example);
-      return {
-        index: source.index,
-        line: source.line,
-        excluded: excluded.has(source.index),
-        ...shown,
-        problems: (problems.get(source.index) ?? []).map(({ severity, reason }) => ({ severity, reason })),
-        findings: (findings.get(source.index) ?? []).map((finding) => viewFinding(finding, !('messages' in shown))),
-      };
-    }),
-    problems: dataset.problems.map(viewProblem),
-    counts: {
-      all: dataset.examples.length,
-      problems: dataset.problems.length,
-      findings: count('findings'),
-      excluded: count('excluded'),
-    },
-  };
-}
-
-function groupBy<T, K>(items: readonly T[], key: (item: T) => K): Map<K, T[]> {
-  const groups = new Map<K, T[]>();
-  for (const item of items) {
-    const group = groups.get(key(item));
-    if (group) group.push(item);
-    else groups.set(key(item), [item]);
-  }
-  return groups;
-}
-
-const DEFAULT_NAME = 'From chats';
-
-/** Adds an example to a data set, or to the one of a name, which is made where there is none. @returns its id */
-export async function keepExample(
-  services: Services,
-  example: { instruction: string; input: string; output: string },
-  { dataset, datasetName = DEFAULT_NAME }: { dataset?: string; datasetName?: string },
-): Promise<string> {
-  const { vault } = services;
-  const known =
-    dataset === undefined
-      ? vault.datasets.list().find(({ name }) => name === datasetName)
-      : services.vault.datasets.get(dataset);
-  let id = known?.id;
-  if (id === undefined) {
-    const added = await vault.datasets.add(datasetName, encodeDataset([example]));
-    await noteFindings(vault, services.datasets, added);
-    id = added.id;
-  } else {
-    await editDataset(services, id, { add: [example] });
-  }
-  services.changed('datasets');
-  return id;
-}

@@ -15,10 +15,10 @@ import { notFound } from '../http/errors.js';
 import { Answer, routesOf } from '../http/route.js';
 import type { Services } from '../Services.js';
 
-const modelsRoute = routesOf<Services>();
+const route = routesOf<Services>();
 
 export const modelRoutes = [
-  modelsRoute({
+  route({
     method: 'GET',
     path: '/api/models',
     summary: 'Base models: those of the catalogue and those that were added.',
@@ -28,7 +28,7 @@ export const modelRoutes = [
       return { models: models.map((model) => view(model, services)), warnings };
     },
   }),
-  modelsRoute({
+  route({
     method: 'POST',
     path: '/api/models/{name}/fetch',
     summary: 'Fetches a model from the network; its progress comes as events of type "download".',
@@ -38,7 +38,7 @@ export const modelRoutes = [
       return Answer.json(services.downloads.start(params.name), 202);
     },
   }),
-  modelsRoute({
+  route({
     method: 'POST',
     path: '/api/models/{name}/stop',
     summary: 'Stops fetching a model; what has arrived is kept.',
@@ -49,7 +49,7 @@ export const modelRoutes = [
       return done;
     },
   }),
-  modelsRoute({
+  route({
     method: 'DELETE',
     path: '/api/models/{name}',
     summary: 'Deletes a fetched model; an added file is forgotten and stays.',
@@ -81,10 +81,8 @@ function view(model: ListedModel, services: Services): ModelEntry {
   };
 }
 
-const statusRoute = routesOf<Services>();
-
 export const statusRoutes = [
-  statusRoute({
+  route({
     method: 'GET',
     path: '/api/status',
     summary: 'What there is: version, vault, default model, device.',
@@ -113,7 +111,7 @@ export const statusRoutes = [
       };
     },
   }),
-  statusRoute({
+  route({
     method: 'GET',
     path: '/api/events',
     summary: 'What changes, as server-sent events; Last-Event-ID goes on after an event.',

@@ -1,18 +1,16 @@
 import Type from 'typebox';
-import { Done, done, OpenRecord } from '../contract/common.js';
+import { Done, done } from '../contract/common.js';
 import { Job, JobEvent, JobInput, OptionDeclaration, QuoteInput, RunQuote } from '../contract/jobs.js';
-import { notFound } from '../http/errors.js';
 import type { ServerEvent } from '../http/events.js';
 import { Answer, routesOf } from '../http/route.js';
-import { type StoredJob, viewJob } from '../jobs/Job.js';
+import { viewJob } from '../jobs/Job.js';
 import { jobOptions, quoteJob, readJobOptions } from '../jobs/tuner.js';
-import { openapi } from '../openapi.js';
 import type { Services } from '../Services.js';
 
-const optionsRoute = routesOf<Services>();
+const route = routesOf<Services>();
 
-export const optionRoutes = [
-  optionsRoute({
+export const jobRoutes = [
+  route({
     method: 'GET',
     path: '/api/options',
     summary: 'Options of tuning as they are declared: a form derives from them.',
@@ -21,24 +19,6 @@ export const optionRoutes = [
       return { options: Object.entries(jobOptions).map(([name, option]) => ({ name, ...option })) };
     },
   }),
-];
-
-/** The description of a list of routes, itself among them. */
-export function openapiRoute(routes: () => Parameters<typeof openapi<Services>>[0]) {
-  return optionsRoute({
-    method: 'GET',
-    path: '/openapi.json',
-    summary: 'This description.',
-    response: OpenRecord,
-    async handler() {
-      return openapi(routes());
-    },
-  });
-}
-
-const route = routesOf<Services>();
-
-export const jobRoutes = [
   route({
     method: 'GET',
     path: '/api/jobs',
@@ -80,7 +60,7 @@ export const jobRoutes = [
     summary: 'One job.',
     response: Job,
     async handler({ params }, services) {
-      return viewJob(requireJob(services, params.id));
+      return viewJob(services.jobs.get(params.id));
     },
   }),
   route({
@@ -89,7 +69,6 @@ export const jobRoutes = [
     summary: 'Stops a job after its checkpoint is saved, until it is resumed.',
     response: Job,
     async handler({ params }, services) {
-      requireJob(services, params.id);
       return viewJob(await services.jobs.pause(params.id));
     },
   }),
@@ -99,7 +78,6 @@ export const jobRoutes = [
     summary: 'Lets a paused, failed or cancelled job take its turn again.',
     response: Job,
     async handler({ params }, services) {
-      requireJob(services, params.id);
       return viewJob(await services.jobs.resume(params.id));
     },
   }),
@@ -110,7 +88,6 @@ export const jobRoutes = [
     body: Type.Object({ keep: Type.Optional(Type.Boolean()) }, { additionalProperties: false }),
     response: Job,
     async handler({ params, body }, services) {
-      requireJob(services, params.id);
       return viewJob(await services.jobs.cancel(params.id, { keep: body.keep }));
     },
   }),
@@ -120,7 +97,6 @@ export const jobRoutes = [
     summary: 'Takes a job that has ended off the list.',
     response: Done,
     async handler({ params }, services) {
-      requireJob(services, params.id);
       await services.jobs.remove(params.id);
       services.changed('jobs');
       return done;
@@ -132,11 +108,11 @@ export const jobRoutes = [
     summary: "A job's events from the first one on, or after Last-Event-ID; ends with the job.",
     response: { events: JobEvent },
     async handler({ params, headers, signal }, services) {
-      requireJob(services, params.id);
       const last = headers['last-event-id'];
       const after = /^\d{1,15}$/.test(String(last)) ? Number(last) : 0;
+      const listening = await services.jobs.listen(params.id, after, signal);
       async function* events(): AsyncGenerator<ServerEvent<JobEvent>> {
-        for await (const { n, event } of services.jobs.listen(params.id, after, signal)) {
+        for await (const { n, event } of listening) {
           yield { id: n === undefined ? undefined : String(n), data: event };
         }
       }
@@ -144,10 +120,3 @@ export const jobRoutes = [
     },
   }),
 ];
-
-/** @throws LoamError: not-found */
-function requireJob(services: Services, id: string): StoredJob {
-  const job = services.jobs.get(id);
-  if (!job) throw notFound('such job');
-  return job;
-}

@@ -14,10 +14,10 @@ import {
   OpenAiModelList,
   type Usage,
 } from '../contract/openai.js';
-import { answerWith, listSpeakers, type NamedSpeaker, samplingOf } from '../conversations.js';
 import type { ServerEvent } from '../http/events.js';
 import { Answer, routesOf } from '../http/route.js';
 import type { Services } from '../Services.js';
+import { answerWith, listSpeakers, type NamedSpeaker, samplingOf } from '../speakers.js';
 import { begun } from './chat.js';
 
 const route = routesOf<Services>();
@@ -67,8 +67,7 @@ export const openAiRoutes = [
       const request = {
         prompt: messages,
         sampling: sampling(body, body.max_completion_tokens ?? body.max_tokens),
-        stop: stops(body.stop),
-        forget: false,
+        options: { stop: stops(body.stop), forget: false },
       };
       const head = { id: `chatcmpl-${newId()}`, created: seconds(), model: body.model };
       const answer = answerWith(services, speaker, request, signal);
@@ -106,7 +105,7 @@ export const openAiRoutes = [
     async handler({ body, signal }, services) {
       const speaker = await findSpeaker(services, body.model);
       const prompt = typeof body.prompt === 'string' ? body.prompt : body.prompt[0]!;
-      const request = { prompt, sampling: sampling(body, body.max_tokens ?? 16), stop: stops(body.stop) };
+      const request = { prompt, sampling: sampling(body, body.max_tokens ?? 16), options: { stop: stops(body.stop) } };
       const head = { id: `cmpl-${newId()}`, object: 'text_completion', created: seconds(), model: body.model } as const;
       const before = body.echo ? prompt : '';
       const chunk = (text: string, finish: FinishReason | null = null): Static<typeof Completion> => ({

@@ -1,46 +1,44 @@
 import { LoamError, UsageError } from '../../base/errors.js';
+import type { Vault } from '../../store/Vault.js';
 import { FeedbackAnswer, FeedbackInput } from '../contract/chat.js';
 import { Done, done } from '../contract/common.js';
-import {
-  DestroyInput,
-  PassphraseInput,
-  Settings as SettingsAnswer,
-  SettingsEdit,
-  Storage,
-  UnlockInput,
-} from '../contract/server.js';
+import { DestroyInput, PassphraseInput, Settings, SettingsEdit, Storage, UnlockInput } from '../contract/server.js';
+import { keepExample } from '../datasets.js';
 import { Answer, routesOf } from '../http/route.js';
-import { type Services, Settings } from '../Services.js';
-import { keepExample } from './datasets.js';
+import type { Services } from '../Services.js';
 
-const settingsRoute = routesOf<Services>();
+const route = routesOf<Services>();
+/** Kind and id of the document that holds what the user has chosen once for all. */
+const SETTINGS = 'settings';
 /** Bytes of all settings together. */
 const MAX_SETTINGS = 64 << 10;
 
 export const settingRoutes = [
-  settingsRoute({
+  route({
     method: 'GET',
     path: '/api/settings',
     summary: 'Settings, as the page keeps them.',
-    response: SettingsAnswer,
+    response: Settings,
     async handler(_, services) {
-      return await new Settings(services.vault).get();
+      return await readSettings(services.vault);
     },
   }),
-  settingsRoute({
+  route({
     method: 'PATCH',
     path: '/api/settings',
     summary: 'Changes settings; null takes one away.',
     body: SettingsEdit,
     bodyLimit: MAX_SETTINGS,
-    response: SettingsAnswer,
+    response: Settings,
     async handler({ body }, services) {
-      const changed = await new Settings(services.vault).change(body);
+      const settings = { ...(await readSettings(services.vault)), ...body };
+      const changed = Object.fromEntries(Object.entries(settings).filter(([, value]) => value !== null));
+      await services.vault.documents.put(SETTINGS, SETTINGS, Buffer.from(JSON.stringify(changed)));
       services.changed('settings');
       return changed;
     },
   }),
-  settingsRoute({
+  route({
     method: 'POST',
     path: '/api/feedback',
     summary:
@@ -63,12 +61,16 @@ export const settingRoutes = [
   }),
 ];
 
-const vaultRoute = routesOf<Services>();
+async function readSettings(vault: Vault): Promise<Record<string, unknown>> {
+  const bytes = await vault.documents.get(SETTINGS, SETTINGS);
+  return bytes ? (JSON.parse(Buffer.from(bytes).toString('utf8')) as Record<string, unknown>) : {};
+}
+
 /** What has to be typed before everything is gone. */
 const CONFIRMATION = 'delete everything';
 
 export const vaultRoutes = [
-  vaultRoute({
+  route({
     method: 'POST',
     path: '/api/vault/unlock',
     summary: 'Opens the vault with its passphrase.',
@@ -79,7 +81,7 @@ export const vaultRoutes = [
       return done;
     },
   }),
-  vaultRoute({
+  route({
     method: 'POST',
     path: '/api/vault/passphrase',
     summary: 'Sets, changes or (null) takes away the passphrase.',
@@ -91,7 +93,7 @@ export const vaultRoutes = [
       return done;
     },
   }),
-  vaultRoute({
+  route({
     method: 'POST',
     path: '/api/vault/destroy',
     summary: `Destroys all data sets, adapters, conversations and their keys. confirm: "${CONFIRMATION}".`,
@@ -105,7 +107,7 @@ export const vaultRoutes = [
       return done;
     },
   }),
-  vaultRoute({
+  route({
     method: 'GET',
     path: '/api/storage',
     summary: 'Bytes on the disk, by kind.',

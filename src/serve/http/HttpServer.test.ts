@@ -92,8 +92,8 @@ const routes = [
       return Answer.events(endless());
     },
   }),
-  staticRoute<null>(
-    new Map([
+  staticRoute<null>({
+    files: new Map([
       [
         '/',
         {
@@ -105,8 +105,8 @@ const routes = [
         },
       ],
     ]),
-    "default-src 'self'",
-  ),
+    contentSecurityPolicy: "default-src 'self'",
+  }),
 ];
 const server = new HttpServer<null>({
   routes,

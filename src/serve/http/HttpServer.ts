@@ -222,11 +222,14 @@ export interface StaticFile {
   cacheControl: string;
 }
 
+export interface Page {
+  /** By path. */
+  files: ReadonlyMap<string, StaticFile>;
+  contentSecurityPolicy: string;
+}
+
 /** The page's files, and nothing of the disk. They hold no data, so they come without the token, which the page itself brings. */
-export function staticRoute<Context>(
-  files: ReadonlyMap<string, StaticFile>,
-  contentSecurityPolicy: string,
-): AnyRoute<Context> {
+export function staticRoute<Context>({ files, contentSecurityPolicy }: Page): AnyRoute<Context> {
   return routesOf<Context>()({
     method: 'GET',
     path: '/{file...}',

@@ -3,7 +3,7 @@ import { LoamError, throwIfStopped } from '../../base/errors.js';
 import { Run } from '../../base/events.js';
 import { Mutex } from '../../base/lock.js';
 import type { ExamplePreview, PreviewRequest } from '../../examples/preview.js';
-import type { ChatEvent, Sampling } from '../../llama/ChatSession.js';
+import type { AnswerOptions, ChatEvent, Sampling } from '../../llama/ChatSession.js';
 import type { ChatMessage } from '../../model/chatTemplate.js';
 import { WorkerProcess } from '../worker.js';
 
@@ -15,16 +15,14 @@ const IDLE_MS = 5 * 60_000;
 const STOP_MS = 10_000;
 
 export interface InferenceRequest {
-  /** Path of a base model that is a GGUF file. */
-  model: string;
-  contextLength?: number;
+  /** A base model by the path of its GGUF file, and how long a context it gets. */
+  model: { path: string; contextLength?: number };
   /** Name of the adapter to wear; its file is asked for if it is not held. Undefined: the bare base. */
   adapter?: string;
   /** A conversation whose last message is the user's, or a text to go on with. */
   prompt: readonly ChatMessage[] | string;
   sampling: Sampling;
-  stop?: readonly string[];
-  forget?: boolean;
+  options?: AnswerOptions;
 }
 
 /** The worker asks for the file of an adapter by its name. */

@@ -12,16 +12,16 @@ const NICE = 5;
 const MAX_ADAPTERS = 4;
 
 let session: ChatSession | undefined;
-let loaded: { model: string; contextLength?: number } | undefined;
+let loaded: InferenceRequest['model'] | undefined;
 /** Names of adapters, the one used last at the end. */
 let held: string[] = [];
 
 serveTasks<InferenceTasks>(
   {
     async answer(request, { signal, emit, ask }) {
-      const chat = await open(request);
+      const chat = await open(request.model);
       await wear(chat, request.adapter, ask);
-      const { prompt, sampling, ...options } = request;
+      const { prompt, sampling, options } = request;
       const answer =
         typeof prompt === 'string'
           ? chat.complete(prompt, sampling, signal, options)
@@ -34,13 +34,14 @@ serveTasks<InferenceTasks>(
 );
 
 /** The session of a model; one model is held at a time. */
-async function open({ model, contextLength }: InferenceRequest): Promise<ChatSession> {
-  if (session && loaded!.model === model && loaded!.contextLength === contextLength) return session;
+async function open(model: InferenceRequest['model']): Promise<ChatSession> {
+  const { path, contextLength } = model;
+  if (session && loaded!.path === path && loaded!.contextLength === contextLength) return session;
   session?.[Symbol.dispose]();
   session = undefined;
   held = [];
-  session = await ChatSession.open({ modelPath: model, contextLength });
-  loaded = { model, contextLength };
+  session = await ChatSession.open({ modelPath: path, contextLength });
+  loaded = model;
   return session;
 }
 

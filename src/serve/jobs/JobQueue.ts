@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { LoamError, StoppedError } from '../../base/errors.js';
+import type { Run } from '../../base/events.js';
 import { Mutex } from '../../base/lock.js';
 import { listModels } from '../../models/listModels.js';
 import type { Vault } from '../../store/Vault.js';
@@ -85,8 +86,11 @@ export class JobQueue implements AsyncDisposable {
     return this.running?.run.pid;
   }
 
-  get(id: string): StoredJob | undefined {
-    return this.jobs.get(id);
+  /** @throws LoamError: not-found */
+  get(id: string): StoredJob {
+    const job = this.jobs.get(id);
+    if (!job) throw new LoamError({ code: 'not-found', found: 'there is no such job', fix: 'see loam jobs list' });
+    return job;
   }
 
   /** @throws LoamError where the data set or a version is not there, or the adapter of that name has another base model */
@@ -120,7 +124,7 @@ export class JobQueue implements AsyncDisposable {
 
   /** Stops a job, after its checkpoint is saved, until somebody resumes it. */
   async pause(id: string): Promise<StoredJob> {
-    const job = this.require(id);
+    const job = this.get(id);
     if (this.running?.job === job) await this.stop('pause');
     else if (job.state === 'queued' || job.state === 'interrupted') await this.change(job, 'paused', 'paused');
     else if (job.state !== 'paused') throw wrongState(job, 'paused');
@@ -129,7 +133,7 @@ export class JobQueue implements AsyncDisposable {
 
   /** Lets a paused job take its turn again; a failed or cancelled one too. */
   async resume(id: string): Promise<StoredJob> {
-    const job = this.require(id);
+    const job = this.get(id);
     if (job.state === 'done') throw wrongState(job, 'resumed');
     if (job.state === 'running' || job.state === 'queued') return job;
     job.deaths = 0;
@@ -146,7 +150,7 @@ export class JobQueue implements AsyncDisposable {
    * @param keep keeps the best state so far, unmeasured, as a version that is not in use
    */
   async cancel(id: string, { keep = false } = {}): Promise<StoredJob> {
-    const job = this.require(id);
+    const job = this.get(id);
     if (isFinal(job.state)) throw wrongState(job, 'cancelled');
     if (this.running?.job === job) await this.stop(keep ? 'keep' : 'cancel');
     else await this.drop(job, 'cancelled');
@@ -155,7 +159,7 @@ export class JobQueue implements AsyncDisposable {
 
   /** Removes an ended job from the list. */
   async remove(id: string): Promise<void> {
-    const job = this.require(id);
+    const job = this.get(id);
     if (!isFinal(job.state)) throw wrongState(job, 'removed');
     await this.store.delete(job);
     (await this.logOf(job)).end();
@@ -175,9 +179,8 @@ export class JobQueue implements AsyncDisposable {
   }
 
   /** Kept events after number `after`, then what comes; those of a moment have no number. */
-  async *listen(id: string, after: number, signal: AbortSignal): AsyncGenerator<LoggedEvent, void, void> {
-    const log = await this.logOf(this.require(id));
-    yield* log.listen(after, signal);
+  async listen(id: string, after: number, signal: AbortSignal): Promise<Run<LoggedEvent, void>> {
+    return (await this.logOf(this.get(id))).listen(after, signal);
   }
 
   private waiting(): StoredJob[] {
@@ -361,12 +364,6 @@ export class JobQueue implements AsyncDisposable {
       this.logs.set(job.id, log);
     }
     return await log;
-  }
-
-  private require(id: string): StoredJob {
-    const job = this.jobs.get(id);
-    if (!job) throw new LoamError({ code: 'not-found', found: 'there is no such job', fix: 'see loam jobs list' });
-    return job;
   }
 
   /** Stops the run, whose checkpoint the next server goes on from. */

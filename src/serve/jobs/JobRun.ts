@@ -43,10 +43,8 @@ export class JobRun {
       data: await dataOf(vault, dataset),
       heldout: heldout === undefined ? undefined : await dataOf(vault, heldout),
       options: runOptions(job),
-      start: await read(start),
-      teacher: await read(teacher),
-      name,
-      key: secret.key,
+      adapters: { start: await read(start), teacher: await read(teacher) },
+      makes: { name, key: secret.key },
     };
     return new JobRun(home, vault, task, secret);
   }
@@ -84,9 +82,9 @@ export class JobRun {
 
   private async keep({ bytes, measured, ...adapter }: Kept, { onKept }: RunHooks): Promise<string> {
     // The best state so far is asked for when the job is ended, and not each time that it is put off.
-    if (!measured && !this.keepsBest) return this.task.name;
+    if (!measured && !this.keepsBest) return this.task.makes.name;
     const label = await this.secret.keeper!.keep(bytes, adapter, measured);
-    const { id, versions } = this.vault.adapters.list().find(({ name }) => name === this.task.name)!;
+    const { id, versions } = this.vault.adapters.list().find(({ name }) => name === this.task.makes.name)!;
     this.kept = { id, version: versions[0]!.id };
     if (measured) {
       this.bytes = bytes;
@@ -98,8 +96,8 @@ export class JobRun {
   private async probe(tuner: Tuner, { follow }: RunHooks): Promise<void> {
     const { bytes, kept, task } = this;
     if (!bytes) return;
-    const { name, data, options } = task;
-    const probe = { model: options.model, adapter: bytes, name, data: [data], seconds: PROBE_SECONDS };
+    const { data, options, makes } = task;
+    const probe = { model: options.model, adapter: bytes, name: makes.name, data: [data], seconds: PROBE_SECONDS };
     const report = await tuner.run('probe', probe, { signal: this.stopping.signal }).each(follow);
     await noteMemorised(this.vault, kept!.version, report);
   }

@@ -1,4 +1,4 @@
-import { Wakeup } from '../../base/events.js';
+import { Run } from '../../base/events.js';
 import type { Vault } from '../../store/Vault.js';
 import type { JobEvent } from '../contract/jobs.js';
 import { followStored, isFinal, isOfTheMoment, type LoggedEvent, type StoredJob } from './Job.js';
@@ -78,12 +78,17 @@ const BATCH = 400;
 /** Steps in the log: of more, every second one goes. The page draws some hundreds of points. */
 const MAX_STEPS = 4000;
 
+interface Listener {
+  tell(logged: LoggedEvent): void;
+  end(): void;
+}
+
 /** The events of one job, numbered for good: a listener goes on where it was, whatever was restarted in between. */
 export class JobLog {
   private batches: { batch: number; logged: LoggedEvent[]; dirty: boolean }[] = [];
   private last = 0;
   private steps = 0;
-  private readonly listeners = new Set<(logged: LoggedEvent) => void>();
+  private readonly listeners = new Set<Listener>();
   private ended = false;
 
   private constructor(
@@ -116,7 +121,7 @@ export class JobLog {
       tail.dirty = true;
       if (event.type === 'step' && ++this.steps > MAX_STEPS) this.thin();
     }
-    for (const listener of this.listeners) listener(logged);
+    for (const { tell } of this.listeners) tell(logged);
     return logged;
   }
 
@@ -142,7 +147,7 @@ export class JobLog {
   /** The job has ended: listeners get what there is, and their streams end. */
   end(): void {
     this.ended = true;
-    for (const listener of this.listeners) listener({ event: { type: 'eta', seconds: 0 } });
+    for (const { end } of this.listeners) end();
   }
 
   /** It goes on after all. */
@@ -151,28 +156,18 @@ export class JobLog {
   }
 
   /** The kept events after number `after`, then what comes. Ends with the job. */
-  async *listen(after: number, signal: AbortSignal): AsyncGenerator<LoggedEvent, void, void> {
-    const queue: LoggedEvent[] = this.batches.flatMap(({ logged }) => logged).filter(({ n }) => n! > after);
-    const wakeup = new Wakeup();
-    const listener = (logged: LoggedEvent) => {
-      queue.push(logged);
-      wakeup.wake();
-    };
-    this.listeners.add(listener);
-    signal.addEventListener('abort', wakeup.wake);
-    try {
-      while (!signal.aborted) {
-        const next = queue.shift();
-        if (next) {
-          yield next;
-          continue;
-        }
-        if (this.ended) return;
-        await wakeup.sleep();
-      }
-    } finally {
+  listen(after: number, outer: AbortSignal): Run<LoggedEvent, void> {
+    return new Run(async (tell, signal) => {
+      for (const { logged } of this.batches) for (const one of logged) if (one.n! > after) tell(one);
+      if (this.ended) return;
+      const listener: Listener = { tell, end() {} };
+      this.listeners.add(listener);
+      await new Promise<void>((resolve) => {
+        listener.end = resolve;
+        signal.addEventListener('abort', () => resolve(), { once: true });
+        if (signal.aborted) resolve();
+      });
       this.listeners.delete(listener);
-      signal.removeEventListener('abort', wakeup.wake);
-    }
+    }, outer);
   }
 }

@@ -27,12 +27,9 @@ serveTasks<TunerTasks>(
   {
     async tune(task, { signal, emit, ask }) {
       const files: MemoryFile[] = [];
+      const { start, teacher } = task.adapters;
       try {
-        const options = {
-          ...task.options,
-          start: await pathOf(task.start, files),
-          teacher: await pathOf(task.teacher, files),
-        };
+        const options = { ...task.options, start: await pathOf(start, files), teacher: await pathOf(teacher, files) };
         return await tune(task.data, options, signal, privateRun(task, ask)).each(emit);
       } finally {
         for (const file of files) await file[Symbol.asyncDispose]();
@@ -58,7 +55,7 @@ async function pathOf(bytes: Uint8Array | undefined, files: MemoryFile[]): Promi
 }
 
 /** The adapter goes to the parent, and so do the decisions on the key. */
-function privateRun({ key, heldout, name }: TuneTask, ask: (kept: Kept) => Promise<string>): PrivateRun {
+function privateRun({ heldout, makes: { key, name } }: TuneTask, ask: (kept: Kept) => Promise<string>): PrivateRun {
   return {
     key,
     heldout,

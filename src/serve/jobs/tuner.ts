@@ -23,14 +23,12 @@ const STOP_MS = 120_000;
 export interface TuneTask {
   data: NamedBytes;
   heldout?: NamedBytes;
-  /** Of `tune`; paths of adapters stand as bytes below. */
+  /** Of `tune`, without the paths of adapters. */
   options: TuneOptions;
-  start?: Uint8Array;
-  teacher?: Uint8Array;
-  /** Name of the adapter. */
-  name: string;
-  /** Seals what the run leaves on the disk. */
-  key: Uint8Array;
+  /** The files of the adapters that training begins with, and that teaches. */
+  adapters: { start?: Uint8Array; teacher?: Uint8Array };
+  /** Name of the adapter, and the key that seals what the run leaves on the disk. */
+  makes: { name: string; key: Uint8Array };
 }
 
 /** Asks an adapter for the private details of what it has learnt. */

@@ -3,70 +3,10 @@ import { Run } from '../base/events.js';
 import { defaults } from '../base/options.js';
 import { families } from '../families/index.js';
 import { type ChatEvent, type Sampling, samplingOptions } from '../llama/ChatSession.js';
-import type { ChatMessage } from '../model/chatTemplate.js';
-import type { Vault } from '../store/Vault.js';
 import type { InferenceRequest } from './inference/InferenceProcess.js';
 import type { Services } from './Services.js';
 
-const KIND = 'conversation';
-/** Characters of the first question that name a conversation. */
-const TITLE_LENGTH = 60;
-
-interface Conversation {
-  id: string;
-  title: string;
-  model: string;
-  /** Id of the adapter version that answered last; null is the bare base. */
-  version: string | null;
-  createdAt: string;
-  changedAt: string;
-  messages: ChatMessage[];
-}
-
-/** Conversations, each an encrypted document. */
-export class Conversations {
-  constructor(private readonly vault: Vault) {}
-
-  async get(id: string): Promise<Conversation | undefined> {
-    const bytes = await this.vault.documents.get(KIND, id);
-    return bytes && (JSON.parse(Buffer.from(bytes).toString('utf8')) as Conversation);
-  }
-
-  async put(
-    { id, model, version, messages }: Pick<Conversation, 'id' | 'model' | 'version' | 'messages'>,
-    known: Conversation | undefined,
-  ): Promise<void> {
-    const changedAt = new Date().toISOString();
-    const question = messages.find(({ role }) => role === 'user')?.content ?? '';
-    const title = known?.title ?? [...question.trim().split('\n')[0]!].slice(0, TITLE_LENGTH).join('');
-    const conversation: Conversation = {
-      id,
-      title,
-      model,
-      version,
-      createdAt: known?.createdAt ?? changedAt,
-      changedAt,
-      messages,
-    };
-    await this.vault.documents.put(KIND, id, Buffer.from(JSON.stringify(conversation)));
-  }
-
-  /** Newest first; one that cannot be read is left out. */
-  async list(): Promise<Omit<Conversation, 'messages'>[]> {
-    const found: Omit<Conversation, 'messages'>[] = [];
-    for (const { id } of this.vault.documents.list(KIND)) {
-      const conversation = await this.get(id).catch(() => undefined);
-      if (!conversation) continue;
-      const { messages: _, ...rest } = conversation;
-      found.push(rest);
-    }
-    return found.reverse();
-  }
-
-  async delete(id: string): Promise<boolean> {
-    return await this.vault.documents.delete(KIND, id);
-  }
-}
+/** Who answers: base models and adapters by name, and what an answer takes. */
 
 /** Tokens of conversation and answer together: as `loam chat`. */
 const CONTEXT = 4096;
@@ -87,14 +27,15 @@ export function samplingOf(given: Partial<Sampling> | undefined): Sampling {
 export function answerWith(
   services: Services,
   speaker: Speaker,
-  request: Pick<InferenceRequest, 'prompt' | 'sampling' | 'stop' | 'forget'>,
+  request: Pick<InferenceRequest, 'prompt' | 'sampling' | 'options'>,
   signal: AbortSignal,
 ): Run<ChatEvent, string> {
   return new Run(async (emit, inner) => {
     const model = await services.model(speaker.model);
     const { version } = speaker;
     if (version !== null) requireBase(version, model, services);
-    const wanted = { ...request, model: model.path, contextLength: CONTEXT, adapter: version ?? undefined };
+    const { path } = model;
+    const wanted = { ...request, model: { path, contextLength: CONTEXT }, adapter: version ?? undefined };
     return await services.inference.answer(wanted, (id) => services.vault.adapters.read(id), inner).each(emit);
   }, signal);
 }

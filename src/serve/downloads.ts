@@ -1,0 +1,63 @@
+import { StoppedError } from '../base/errors.js';
+import { findModel, type ModelEntry } from '../models/catalogue.js';
+import { fetchModel } from '../models/fetchModel.js';
+import type { Download } from './contract/models.js';
+import type { ChangeEvent } from './contract/server.js';
+
+/** Models that are being fetched because somebody asked for them, until they are here or were stopped. */
+export class Downloads implements AsyncDisposable {
+  private readonly running = new Map<string, { controller: AbortController; ended: Promise<void>; at: Download }>();
+
+  constructor(
+    private readonly home: string,
+    private readonly emit: (event: ChangeEvent) => void,
+  ) {}
+
+  of(name: string): Download | undefined {
+    return this.running.get(name)?.at;
+  }
+
+  /** Begins, or finds it begun. @throws UsageError for a name that the catalogue has not */
+  start(name: string): Download {
+    const known = this.of(name);
+    if (known) return known;
+    const entry = findModel(name);
+    const at: Download = { name, state: 'running', done: 0, total: entry.size };
+    const controller = new AbortController();
+    const ended = this.fetch(entry, at, controller.signal).finally(() => this.running.delete(name));
+    this.running.set(name, { controller, ended, at });
+    return at;
+  }
+
+  async stop(name: string): Promise<boolean> {
+    const found = this.running.get(name);
+    found?.controller.abort();
+    await found?.ended;
+    return found !== undefined;
+  }
+
+  private async fetch(entry: ModelEntry, at: Download, signal: AbortSignal): Promise<void> {
+    const tell = (change: Partial<Download>) => {
+      Object.assign(at, change);
+      this.emit({ type: 'download', ...at });
+    };
+    tell({});
+    try {
+      for await (const event of fetchModel(entry, { home: this.home, signal })) {
+        if (event.type === 'progress') tell({ done: event.done, total: event.total, message: undefined });
+        if (event.type === 'checking') tell({ message: 'checking what is here already' });
+        if (event.type === 'retry' || event.type === 'source-failed') tell({ message: event.reason });
+        if (event.type === 'waiting') tell({ message: `process ${event.pid} is fetching it` });
+      }
+      tell({ state: 'done', done: at.total, message: undefined });
+      this.emit({ type: 'changed', what: 'models' });
+    } catch (error) {
+      const message = error instanceof Error ? error.message : String(error);
+      tell(error instanceof StoppedError ? { state: 'stopped', message: undefined } : { state: 'failed', message });
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await Promise.all([...this.running.keys()].map((name) => this.stop(name)));
+  }
+}
