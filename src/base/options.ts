@@ -44,6 +44,53 @@ type ValueOf<O extends Option> = O extends { kind: 'choice'; choices: readonly (
 
 export type Values<S extends Schema> = { -readonly [K in keyof S]: ValueOf<S[K]> };
 
+/** What an option may have beside its kind and its sentence. */
+interface More<D> {
+  readonly default?: D;
+  readonly value?: string;
+  readonly advanced?: boolean;
+}
+type Bounds = readonly [min: number, max: number];
+
+function numeric<K extends 'integer' | 'number', D>(kind: K, [min, max]: Bounds, sentence: string, more: More<D>) {
+  return { kind, min, max, sentence, value: kind === 'integer' ? 'N' : 'X', ...more, default: more.default as D };
+}
+export const integer = <const D extends number | undefined = undefined>(
+  bounds: Bounds,
+  sentence: string,
+  more: More<D> = {},
+) => numeric('integer', bounds, sentence, more);
+export const number = <const D extends number | undefined = undefined>(
+  bounds: Bounds,
+  sentence: string,
+  more: More<D> = {},
+) => numeric('number', bounds, sentence, more);
+
+export function text<const D extends string | undefined = undefined>(
+  value: string,
+  sentence: string,
+  more: More<D> = {},
+) {
+  return { kind: 'text' as const, sentence, value, ...more, default: more.default as D };
+}
+
+export function duration<const D extends number | undefined = undefined>(sentence: string, more: More<D> = {}) {
+  return { kind: 'duration' as const, sentence, value: 'TIME', ...more, default: more.default as D };
+}
+
+export function flag(sentence: string, more: Omit<More<boolean>, 'default'> = {}) {
+  return { kind: 'flag' as const, sentence, ...more, default: false };
+}
+
+/** The first choice is the default. */
+export function choice<const C extends readonly [string, ...string[]]>(choices: C, sentence: string) {
+  return { kind: 'choice' as const, choices, sentence, default: choices[0] };
+}
+
+export function layers(sentence: string) {
+  return { kind: 'layers' as const, sentence, value: 'top:N|all', default: undefined };
+}
+
 /** The flag of an option: "heldoutFile" -> "--heldout-file". */
 export function flagOf(name: string): string {
   return `--${name.replace(/[A-Z]/g, (c) => `-${c.toLowerCase()}`)}`;

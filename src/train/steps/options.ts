@@ -1,6 +1,6 @@
 import { resolve } from 'node:path';
 import { UsageError } from '../../base/errors.js';
-import type { Schema, Values } from '../../base/options.js';
+import { choice, flag, type Schema, text, type Values } from '../../base/options.js';
 import type { TuneEvent } from '../events.js';
 import { recipeOptions, runOptions } from '../options.js';
 import type { LearntPart, Part } from '../ridge/examples.js';
@@ -16,11 +16,7 @@ export const embedSettings = {
   seed,
 } as const satisfies Schema;
 
-const f16 = {
-  kind: 'flag',
-  default: false,
-  sentence: 'Store activations in half precision: half the size, but no longer the same bits as `loam tune`.',
-} as const;
+const f16 = flag('Store activations in half precision: half the size, but no longer the same bits as `loam tune`.');
 const modelOfFile = {
   ...model,
   default: undefined,
@@ -28,7 +24,7 @@ const modelOfFile = {
 } as const;
 
 export const embedOptions = {
-  out: { kind: 'text', default: undefined, value: 'FILE', sentence: 'File of activations to write, .npz.' },
+  out: text('FILE', 'File of activations to write, .npz.'),
   model: { ...model, default: undefined, sentence: `${model.sentence.slice(0, -1)} (default ${model.default}).` },
   heldout: {
     ...heldout,
@@ -37,40 +33,28 @@ export const embedOptions = {
   },
   teacher,
   ...embedSettings,
-  teacherOnly: {
-    kind: 'flag',
-    default: false,
-    sentence:
-      "Leave out the student's activations, which solving layer by layer does not need: a fraction of the size.",
-  },
+  teacherOnly: flag(
+    "Leave out the student's activations, which solving layer by layer does not need: a fraction of the size.",
+  ),
   f16,
-  with: {
-    kind: 'text',
-    default: undefined,
-    value: 'DIR',
-    sentence:
-      'From a file of activations: write those of one linear layer, of the student with the corrections in DIR applied.',
-  },
-  linear: {
-    kind: 'text',
-    default: undefined,
-    value: 'NAME',
-    sentence:
-      'With --with: which linear layer, such as blk.15.ffn_down (default: the first without a correction in DIR).',
-  },
+  with: text(
+    'DIR',
+    'From a file of activations: write those of one linear layer, of the student with the corrections in DIR applied.',
+  ),
+  linear: text(
+    'NAME',
+    'With --with: which linear layer, such as blk.15.ffn_down (default: the first without a correction in DIR).',
+  ),
   threads,
 } as const satisfies Schema;
 export type EmbedOptions = Values<typeof embedOptions>;
 
 export const solveOptions = {
-  out: { kind: 'text', default: undefined, value: 'DIR', sentence: 'Folder to write the factors to.' },
-  order: {
-    kind: 'choice',
-    choices: ['layers', 'together'],
-    default: 'layers',
-    sentence:
-      'layers: solve layer by layer with the model, each from what the corrections below it do, as in `tune`. together: solve all layers from the bare activations, without the model; predicts far worse.',
-  },
+  out: text('DIR', 'Folder to write the factors to.'),
+  order: choice(
+    ['layers', 'together'],
+    'layers: solve layer by layer with the model, each from what the corrections below it do, as in `tune`. together: solve all layers from the bare activations, without the model; predicts far worse.',
+  ),
   rank,
   lambda,
   sweeps: {
@@ -78,25 +62,15 @@ export const solveOptions = {
     sentence:
       'Maximum number of passes that fit the labels afterwards, as in `tune`; only with --order layers (default 3).',
   },
-  with: {
-    kind: 'text',
-    default: undefined,
-    value: 'DIR',
-    sentence: 'Folder of factors that are applied as they are; only what it lacks is solved.',
-  },
+  with: text('DIR', 'Folder of factors that are applied as they are; only what it lacks is solved.'),
   model: modelOfFile,
   threads,
 } as const satisfies Schema;
 export type SolveOptions = Values<typeof solveOptions>;
 
 export const packOptions = {
-  out: { kind: 'text', default: undefined, value: 'FILE', sentence: 'Adapter file to write, .gguf.' },
-  peft: {
-    kind: 'text',
-    default: undefined,
-    value: 'DIR',
-    sentence: 'Folder for the adapter in the form that PEFT reads (default: --out with -peft instead of .gguf).',
-  },
+  out: text('FILE', 'Adapter file to write, .gguf.'),
+  peft: text('DIR', 'Folder for the adapter in the form that PEFT reads (default: --out with -peft instead of .gguf).'),
   alpha,
   model: {
     ...model,
