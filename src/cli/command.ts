@@ -27,7 +27,7 @@ export interface Command<S extends Schema = Schema> {
   positionals: readonly [number, number];
   /** Shown under the options by --help: examples, notes. */
   more?: string;
-  /** Commands of its own: `loam <name> <verb> ...`. What is no verb goes to `run`. */
+  /** Subcommands: `loam <name> <verb> ...`. Anything else goes to `run`. */
   verbs?: readonly Command[];
   run(invocation: Invocation<S>): Promise<void>;
 }

@@ -26,7 +26,7 @@ const loaders: Readonly<Record<string, Load>> = {
 
 export const commandNames: readonly string[] = Object.keys(loaders);
 
-/** @returns undefined where no command has this name */
+/** @returns undefined if no command has this name */
 export async function loadCommand(name: string): Promise<Command | undefined> {
   return Object.hasOwn(loaders, name) ? ((await loaders[name]!()) as Command) : undefined;
 }

@@ -47,7 +47,7 @@ export class Output {
     const share = Math.min(1, done / total);
     if (this.bar?.label !== label) {
       this.endProgress();
-      // A bar that a line interrupted, or that goes on from an earlier process, has a part done when it appears.
+      // A bar that a line interrupted, or that continues an earlier process, is partly done when it appears.
       this.bar = { label, started: now, from: share, drawn: 0, shown: Math.floor(share / plainStep) * plainStep };
     }
     const bar = this.bar!;

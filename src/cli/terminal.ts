@@ -4,7 +4,7 @@ import { readText } from '../base/io.js';
 
 /** What a person is asked for on the terminal, and what scripts give instead: a confirmation, a passphrase. */
 
-/** @throws UsageError that names what to give instead where there is no terminal */
+/** @throws UsageError, which names what to give instead, if there is no terminal */
 export function requireTerminal(instead: string): void {
   if (!process.stdin.isTTY || !process.stderr.isTTY) {
     throw new UsageError({ found: 'no terminal to ask on', expected: instead });
@@ -13,7 +13,7 @@ export function requireTerminal(instead: string): void {
 
 /**
  * Asks on the terminal before something is destroyed; `yes` (the flag --yes) answers for scripts.
- * @throws UsageError where there is no terminal to ask, StoppedError where the answer is another one
+ * @throws UsageError if there is no terminal to ask on, StoppedError for any other answer
  */
 export async function confirm(question: string, expected: string, yes: boolean, signal: AbortSignal): Promise<void> {
   if (yes) return;
@@ -68,7 +68,7 @@ export async function readSecret(question: string, stdin = process.stdin, stderr
   }
 }
 
-/** A file with a passphrase is a line; more is another file, given by mistake. */
+/** A passphrase file is one line; anything longer is another file, given by mistake. */
 const MAX_FILE_BYTES = 4096;
 
 /** The first line of a file with a passphrase. Throws LoamError. */

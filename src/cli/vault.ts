@@ -16,7 +16,7 @@ import { readPassphraseFile, readSecret } from './terminal.js';
 const ATTEMPTS = 3;
 
 /**
- * Opens the vault, with the passphrase from --passphrase-file, LOAM_PASSPHRASE or the terminal where it has one. Where there is no
+ * Opens the vault, with the passphrase from --passphrase-file, LOAM_PASSPHRASE or the terminal if there is one. If there is no
  * vault yet it is made, unless `mustExist`. Tells of damage.
  */
 export async function openVault(
@@ -66,7 +66,7 @@ export class VaultArguments implements AsyncDisposable {
     private readonly output: Output,
   ) {}
 
-  /** The vault; made where there is none, unless something in it is asked for. */
+  /** The vault; made if there is none, unless something in it is asked for. */
   async vault({ mustExist = false } = {}): Promise<Vault> {
     this.opened ??= await openVault(this.options, this.output, { mustExist });
     return this.opened;

@@ -85,7 +85,7 @@ const LLAMA: Licence = {
   note: 'using the model means accepting this licence and its acceptable-use policy; it asks for "Built with Llama" and for names that begin with "Llama" when a derived model is passed on',
 };
 
-/** Fetched and used where no model is named. */
+/** Fetched and used if no model is named. */
 export const DEFAULT_MODEL = 'smollm2-135m';
 
 /** An entry as it is written below: the hub's file has the name that it gets here. */

@@ -55,7 +55,7 @@ export interface FetchContext {
   timing: FetchTiming;
   /** Commands that may run pip, tried in turn. */
   pip: readonly (readonly string[])[];
-  /** Free bytes of the disk that holds a folder; null where the system does not say. */
+  /** Free bytes of the disk that holds a folder; null if the system does not say. */
   freeBytes: (folder: string) => Promise<number | null>;
 }
 

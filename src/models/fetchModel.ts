@@ -33,15 +33,16 @@ import { findRecord, modelsFolder, updateRegister } from './register.js';
  *
  * A source that fails names the remedy, by the code of its error. Filling is tried again, after a pause that doubles,
  *
- * | remedy    | failure                                  | if                                          | with             |
- * | --------- | ---------------------------------------- | ------------------------------------------- | ---------------- |
- * | retry     | the connection broke                     | always                                      | what has arrived |
- * | wait      | the server asks for patience             | always                                      | what has arrived |
- * | reconnect | there is no way to the host              | it has answered before                      | what has arrived |
- * | restart   | what is kept is of another file          | always                                      | nothing          |
- * | refetch   | what has arrived is not the model        | part of it was kept over a power cut, maybe | nothing          |
- * | none      | not there, not allowed, no pip           | never                                       |                  |
+ * | remedy    | failure                           | if                               | with             |
+ * | --------- | --------------------------------- | -------------------------------- | ---------------- |
+ * | retry     | the connection broke              | always                           | what has arrived |
+ * | wait      | the server asks for patience      | always                           | what has arrived |
+ * | reconnect | there is no way to the host       | it has answered before           | what has arrived |
+ * | restart   | what is kept is of another file   | always                           | nothing          |
+ * | refetch   | what has arrived is not the model | part of it is of an earlier run  | nothing          |
+ * | none      | not there, not allowed, no pip    | never                            |                  |
  *
+ * (a power cut may have left a hole in what was kept: a whole download deserves one try before the hash is blamed)
  * until nothing new has come for `retries` tries, or one if the source never answered; then the next source has its turn.
  */
 
@@ -75,7 +76,7 @@ const PROGRESS = 1 << 20;
 /**
  * Brings a model to LOAM_HOME/models and returns where it is; at once when it is there. Its sources are tried in turn; the file
  * takes its name only after size, SHA-256 and first bytes were found right. One process downloads a model at a time, others wait
- * for it and find the result. Only the model's file is requested, with no header that identifies the user but HF_TOKEN where the
+ * for it and find the result. Only the model's file is requested, with no header that identifies the user but HF_TOKEN if the
  * hub's own host demands it. Ends early, keeping what has arrived, when `signal` fires or the caller stops iterating.
  * Throws LoamError (what each source answered, with the SourceErrors as cause; a full or read-only disk), StoppedError,
  * UsageError for a kind of source that the entry lacks.
@@ -261,7 +262,7 @@ function allFailed(entry: Fetchable, failures: readonly { source: string; error:
     {
       code: others.every(({ error }) => error.code === first?.error.code) ? first!.error.code : 'network',
       found: `${entry.title} could not be fetched. ${list.join(' ')} One of these sources is enough`,
-      fix: `run "loam models get ${entry.name}" again where one can be reached, or bring the file from another device and use "loam models add FILE"`,
+      fix: `run "loam models get ${entry.name}" again when one can be reached, or bring the file from another device and use "loam models add FILE"`,
     },
     { cause: new AggregateError(failures.map((failure) => failure.error)) },
   );

@@ -55,7 +55,7 @@ export function fromHub(entry: Fetchable, source: HubSource, context: FetchConte
         }
         if (partial.length < expected.size) {
           const found = `${host} sent ${bytes(partial.length)} of ${bytes(expected.size)}`;
-          throw new SourceError({ code: 'network', found, fix: 'run again, it goes on from there' });
+          throw new SourceError({ code: 'network', found, fix: 'run again, it continues from there' });
         }
         progress();
         return expected;

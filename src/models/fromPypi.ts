@@ -50,7 +50,7 @@ async function find(
  */
 export async function openWheelMember(path: string, member: string, maxBytes: number): Promise<WheelMember> {
   const bad = (found: string, expected?: string, cause?: unknown) => {
-    const rest = { where: basename(path), fix: 'run again to fetch it anew' };
+    const rest = { where: basename(path), fix: 'run again to fetch it again' };
     return new SourceError({ code: 'damaged', found, ...(expected && { expected }), ...rest }, { cause });
   };
   const explain = (error: unknown) =>
@@ -169,7 +169,7 @@ async function findPip(context: FetchContext, cwd: string): Promise<readonly str
 
 /**
  * Has pip download the one wheel of `project`==`version` into `folder`, from whatever index the person has configured. Wheels
- * only: a source package would run its own code. `onBytes` is told the bytes on disk a few times a second.
+ * only: a source package would run its own code. `onBytes` is told the bytes on disk a few times per second.
  * Returns the wheel's path. Throws SourceError with pip's own reason, StoppedError.
  */
 async function runPip(

@@ -18,7 +18,7 @@ export interface Known extends Expected {
 
 /**
  * Bytes are appended and hashed as they come, and the file takes its final name only once the caller has found size and hash right.
- * It is kept over runs, so that a download goes on where it stopped.
+ * It is kept between runs, so that a download continues where it stopped.
  */
 export class PartialFile {
   /** Bytes written and hashed. */
@@ -84,7 +84,7 @@ export class PartialFile {
           code: 'disk-full',
           found: `the disk became full after ${bytes(this.length)}`,
           where: this.path,
-          fix: 'free some space and run again, it goes on from there; loam models rm removes what has arrived',
+          fix: 'free some space and run again, it continues from there; loam models rm removes what has arrived',
         },
         { cause: error },
       );
@@ -182,7 +182,7 @@ function checkMagic(head: Buffer, host: string): void {
   });
 }
 
-/** A page for people came where a file was asked for. */
+/** A page for people came instead of the file. */
 export function webPage(host: string, how?: { remedy: 'none' }): SourceError {
   return new SourceError(
     {

@@ -54,7 +54,7 @@ export async function exportVersion(
   const found = reproducedBy(version);
   if (found !== undefined && found > 0 && !anyway) {
     throw new LoamError({
-      code: 'conflict',
+      code: 'confirm',
       found: `${adapter.name}@${version.number} was found to reproduce ${found} private details word for word, so it was not exported`,
       fix: 'give it only to people who may know them; --yes exports it anyway',
     });

@@ -71,7 +71,7 @@ const listVerb = command({
 function howFar({ state, curve, etaSeconds, message, result }: Job): string {
   if (state === 'done' && result) return `NLL ${result.nll.base.toFixed(3)} -> ${result.nll.adapted.toFixed(3)}`;
   if (state === 'running') {
-    const steps = curve.steps ? `step ${curve.train.at(-1)?.[0] ?? 0} of ${curve.steps}` : 'begun';
+    const steps = curve.steps ? `step ${curve.train.at(-1)?.[0] ?? 0} of ${curve.steps}` : 'started';
     return etaSeconds ? `${steps}, ${duration(etaSeconds)} left` : steps;
   }
   return message === state ? '' : (message ?? '');

@@ -55,7 +55,7 @@ export const tuneCommand = command({
   },
 });
 
-/** For a shell, where a name has spaces in it. */
+/** Quoted for a shell if it has spaces in it. */
 function quoted(argument: string): string {
   return /^[\w@:./\\-]+$/.test(argument) ? argument : JSON.stringify(argument);
 }
