@@ -162,7 +162,7 @@ async function readPair(
     // No path: a layer map from elsewhere must not make Loam read other files.
     if (!/^[\w-][\w.-]{0,200}\.npy$/.test(name)) {
       throw new LoamError({
-        code: 'damaged',
+        code: 'invalid-data',
         found: `${quote(part)} is ${quote(name)}`,
         expected: 'the name of a .npy file beside it',
         where: entry.where,
@@ -172,7 +172,7 @@ async function readPair(
     const { dtype, shape } = array;
     if (!['f32', 'f64', 'f16', 'bf16'].includes(dtype) || shape.length !== 2 || shape[0]! * shape[1]! > maxValues) {
       throw new LoamError({
-        code: 'damaged',
+        code: 'invalid-data',
         found: `${dtype} [${shape.join(', ')}]`,
         expected: `a matrix of floating numbers, ${part === 'a' ? '[rank, inputs]' : '[outputs, rank]'}`,
         where: join(folder, name),
@@ -181,7 +181,7 @@ async function readPair(
     const values = toFloat32(array);
     if (!values.every(Number.isFinite)) {
       throw new LoamError({
-        code: 'damaged',
+        code: 'invalid-data',
         found: 'values that are not finite numbers of f32',
         where: join(folder, name),
       });
@@ -192,7 +192,7 @@ async function readPair(
   const { where } = entry;
   if (a.rows !== b.columns) {
     throw new LoamError({
-      code: 'damaged',
+      code: 'invalid-data',
       found: `a has ${a.rows} rows and b ${b.columns} columns`,
       expected: 'the rank, twice',
       where,
@@ -200,14 +200,14 @@ async function readPair(
   }
   if (entry.has('rank') && entry.number('rank') !== a.rows) {
     throw new LoamError({
-      code: 'damaged',
+      code: 'invalid-data',
       found: `factors of rank ${a.rows}`,
       expected: `${entry.number('rank')}, as it says`,
       where,
     });
   }
   if (a.rows > maxRank)
-    throw new LoamError({ code: 'damaged', found: `a rank of ${a.rows}`, expected: `at most ${maxRank}`, where });
+    throw new LoamError({ code: 'too-large', found: `a rank of ${a.rows}`, expected: `at most ${maxRank}`, where });
   return { inputs: a.columns, outputs: b.rows, rank: a.rows, a: a.values, b: b.values };
 }
 

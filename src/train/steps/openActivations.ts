@@ -90,7 +90,7 @@ export async function openActivations(path: string): Promise<ActivationsFile> {
     const info = file.arrays.get('header');
     if (info?.dtype !== 'u8' || info.shape.length !== 1 || info.bytes > maxHeaderBytes) {
       throw new LoamError({
-        code: 'damaged',
+        code: 'wrong-format',
         found: info ? 'its array "header" is of another kind' : 'there is no array "header" in it',
         expected: 'a file that `loam embed` wrote',
         where: path,

@@ -111,14 +111,14 @@ function check(values: Float32Array, name: string, dtype: 'f32' | 'f16'): void {
   for (const value of values) {
     if (!Number.isFinite(value)) {
       throw new LoamError({
-        code: 'damaged',
+        code: 'invalid-data',
         found: `${quote(name)} would hold values that are not finite`,
         fix: 'use another model file',
       });
     }
     if (dtype === 'f16' && Math.abs(value) >= halfOverflow) {
       throw new LoamError({
-        code: 'damaged',
+        code: 'too-large',
         found: `${quote(name)} would hold a value of ${value.toPrecision(3)}`,
         expected: 'at most 65,504, the largest that f16 holds',
         fix: 'leave out --f16',
