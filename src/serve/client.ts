@@ -10,9 +10,9 @@ import { accessToken, serverFolder } from './http/guards.js';
 import { isFinal, viewJob } from './jobs/Job.js';
 import { JobQueue } from './jobs/JobQueue.js';
 
-/** The jobs of the vault for programs that are not the server: through it where it runs, because it holds the vault and works on them. */
+/** The jobs of the vault for programs other than the server: through it if it runs, because it holds the vault and works on them. */
 
-/** The jobs of the vault: the server's where one runs, else as they were left. */
+/** The jobs of the vault: the server's if one runs, otherwise as they were left. */
 export interface Jobs {
   /** Whether a server runs, which works on them. */
   served: boolean;
@@ -24,7 +24,7 @@ export interface Jobs {
   remove(id: string): Promise<void>;
 }
 
-/** @param openVault called only where no server has it open */
+/** @param openVault called only if no server has it open */
 export async function withJobs<T>(openVault: () => Promise<Vault>, use: (jobs: Jobs) => Promise<T>): Promise<T> {
   const server = await findServer(loamHome());
   if ('request' in server) {
@@ -83,8 +83,8 @@ interface ServerClient {
 }
 
 /**
- * The server that serves this folder; where none runs, its lock, which keeps one from starting until it is released.
- * @throws LoamError where there is a server that cannot be reached
+ * The server that serves this folder; if none runs, its lock, which keeps one from starting until it is released.
+ * @throws LoamError if there is a server that cannot be reached
  */
 async function findServer(home: string): Promise<ServerClient | { release: () => Promise<void> }> {
   const lock = await tryLock(join(serverFolder(home), 'server.lock'));

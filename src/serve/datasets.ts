@@ -81,15 +81,15 @@ export async function noteFindings(vault: Vault, views: ParsedDatasets, info: St
 }
 
 /**
- * Changes a data set. Where texts change it is written anew as a JSON list: records that could not be used are left out of it, and
- * the earlier content is destroyed. Numbers are those before the edit; afterwards examples are numbered from 0.
+ * Changes a data set. If texts change it is rewritten as a JSON list, without the records that could not be used, and the earlier
+ * content is destroyed. Numbers are those before the edit; afterwards examples are numbered from 0.
  * @throws LoamError: not-found for a number that is not there; changed; exists
  */
 export async function editDataset(services: Services, id: string, edit: DatasetEdit): Promise<StoredDataset> {
   const { vault } = services;
   let info = vault.datasets.get(id);
   if (edit.sha256 !== undefined && edit.sha256 !== info.sha256) {
-    throw new LoamError({ code: 'changed', found: 'the data set was changed meanwhile', fix: 'load it again' });
+    throw new LoamError({ code: 'changed', found: 'the data set has changed in the meantime', fix: 'load it again' });
   }
   const { examples } = await services.datasets.open(vault, info);
   const positions = new Map(examples.map(({ source }, at) => [source.index, at]));
@@ -104,7 +104,7 @@ export async function editDataset(services: Services, id: string, edit: DatasetE
   if (!edit.add?.length && examples.every(({ source }) => excluded.has(source.index))) {
     throw new LoamError({
       code: 'invalid-data',
-      found: 'every example would be left out',
+      found: 'every example would be excluded',
       fix: 'keep at least one, or delete the data set',
     });
   }
@@ -124,7 +124,7 @@ export async function editDataset(services: Services, id: string, edit: DatasetE
     }
   }
   for (const { index, example } of edit.edit ?? []) {
-    // Whether the text goes on behind it is not what was edited.
+    // Whether the text continues is not what was edited.
     const { continues } = textOf(examples[at(index)]!) ?? {};
     records[at(index)] = 'text' in example && continues !== undefined ? { continues, ...example } : example;
   }
@@ -147,7 +147,7 @@ export function groupBy<T, K>(items: readonly T[], key: (item: T) => K): Map<K, 
 
 const DEFAULT_NAME = 'From chats';
 
-/** Adds an example to a data set, or to the one of a name, which is made where there is none. @returns its id */
+/** Adds an example to a data set, or to the one of that name, which is created if there is none. @returns its id */
 export async function keepExample(
   services: Services,
   example: { instruction: string; input: string; output: string },

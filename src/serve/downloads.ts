@@ -4,7 +4,7 @@ import { fetchModel } from '../models/fetchModel.js';
 import type { Download } from './contract/models.js';
 import type { ChangeEvent } from './contract/server.js';
 
-/** Models that are being fetched because somebody asked for them, until they are here or were stopped. */
+/** The downloads of models that are under way. */
 export class Downloads implements AsyncDisposable {
   private readonly running = new Map<string, { controller: AbortController; ended: Promise<void>; at: Download }>();
 
@@ -17,7 +17,7 @@ export class Downloads implements AsyncDisposable {
     return this.running.get(name)?.at;
   }
 
-  /** Begins, or finds it begun. @throws UsageError for a name that the catalogue has not */
+  /** Starts a download, or returns the one under way. @throws UsageError for a name that is not in the catalogue */
   start(name: string): Download {
     const known = this.of(name);
     if (known) return known;
@@ -45,9 +45,9 @@ export class Downloads implements AsyncDisposable {
     try {
       for await (const event of fetchModel(entry, { home: this.home, signal })) {
         if (event.type === 'progress') tell({ done: event.done, total: event.total, message: undefined });
-        if (event.type === 'checking') tell({ message: 'checking what is here already' });
+        if (event.type === 'checking') tell({ message: 'checking what is already here' });
         if (event.type === 'retry' || event.type === 'source-failed') tell({ message: event.reason });
-        if (event.type === 'waiting') tell({ message: `process ${event.pid} is fetching it` });
+        if (event.type === 'waiting') tell({ message: `process ${event.pid} is downloading it` });
       }
       tell({ state: 'done', done: at.total, message: undefined });
       this.emit({ type: 'changed', what: 'models' });

@@ -18,7 +18,7 @@ export interface Speaker {
   version: string | null;
 }
 
-/** Sampling options by their defaults where none is given. */
+/** Sampling options, with defaults for those that are not given. */
 export function samplingOf(given: Partial<Sampling> | undefined): Sampling {
   return { ...defaults(samplingOptions), ...given };
 }
@@ -45,7 +45,7 @@ function requireBase(version: string, model: { name: string; sha256: string | nu
   if (model.sha256 === null || lineage.base.sha256 === model.sha256) return;
   throw new LoamError({
     code: 'mismatch',
-    found: `this adapter belongs to another base model (${lineage.base.name}) than ${model.name}`,
+    found: `this adapter belongs to the base model ${lineage.base.name}, not to ${model.name}`,
     fix: 'choose that model',
   });
 }

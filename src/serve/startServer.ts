@@ -70,7 +70,7 @@ function isLoopback(host: string): boolean {
 
 /**
  * Starts the server; one process at a time serves a LOAM_HOME.
- * @throws UsageError for an address that others can reach, unless `expose` is set; LoamError where another process serves this folder,
+ * @throws UsageError for an address that others can reach, unless `expose` is set; LoamError if another process serves this folder,
  * or the port is taken
  */
 export async function startServer(options: ServerOptions): Promise<RunningServer> {
@@ -91,7 +91,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       code: 'busy',
       found: `process ${lock.heldBy} is already serving this folder`,
       where: home,
-      fix: 'use the page it printed the link of, or stop it first',
+      fix: 'open the link that it printed, or stop it first',
     });
   }
   const infoPath = join(serverFolder(home), 'server.json');
@@ -112,7 +112,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       throw explain(error, options.at.port, host);
     });
     stack.defer(() => http[Symbol.asyncDispose]());
-    // For `loam jobs`: it asks the server where there is one.
+    // For `loam jobs`, which asks the server if there is one.
     await writeFileAtomic(infoPath, `${JSON.stringify({ pid: process.pid, port })}\n`);
     services.start();
     const shown = isLoopback(host) ? '127.0.0.1' : namesOf(host)[0]!;
@@ -148,7 +148,7 @@ function explain(error: NodeJS.ErrnoException, port: number, host: string): unkn
   }
   if (error.code === 'EACCES') {
     return new LoamError(
-      { code: 'usage', found: `port ${port} is not for users`, expected: 'one above 1023' },
+      { code: 'usage', found: `port ${port} is reserved for the system`, expected: 'one above 1023' },
       { cause: error },
     );
   }

@@ -20,7 +20,7 @@ import { groupBy, toFields } from './datasets.js';
 
 /** What the vault has of data sets and adapters, as the contract shows it. */
 
-/** What the index keeps in a form of its own, where it has that form. */
+/** What the index keeps without knowing its form, if it has the form of a schema. */
 function readAs<S extends TSchema>(schema: S, kept: unknown): Static<S> | undefined {
   return Value.Check(schema, kept) ? kept : undefined;
 }
@@ -49,7 +49,7 @@ export function viewVersion(version: StoredVersion, vault: Vault): AdapterVersio
   };
 }
 
-/** What a version was found to know by heart; undefined where nobody has asked it. */
+/** What a version was found to have memorised; undefined if it has not been tested. */
 export function memorisedOf({ memorised }: StoredVersion): Memorised | undefined {
   return readAs(Memorised, memorised);
 }
@@ -111,7 +111,7 @@ export function listExamples(
   };
 }
 
-/** A find as the page shows it: its text is a field of the example where that is shown as fields. */
+/** A finding as the page shows it: in a field of the example if that is shown as fields. */
 function viewFinding(finding: Finding, asFields: boolean): FindingView {
   const { id, kind, label, certainty, message, role, start, end, number, preview } = finding;
   const fields = { system: 'system', user: 'instruction', assistant: 'output', text: 'text' };

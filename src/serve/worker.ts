@@ -6,8 +6,8 @@ import { lowerPriority, packError, type SentError, unpackError } from '../base/p
 
 /**
  * Processes that work for this one, so that native code that aborts, or a system short of memory, ends them and nothing else. A worker
- * does tasks: each has an input, tells events, may ask its parent questions meanwhile, and comes to a result or an error. All of it
- * passes over a pipe, so nothing of it touches a disk.
+ * does tasks: each has an input, tells events, may ask its parent questions, and ends in a result or an error. All of it passes
+ * over a pipe, so none of it touches a disk.
  */
 
 /** What one kind of task is made of. */
@@ -169,7 +169,7 @@ interface Context<T extends Task> {
   /** Fires when the task is to stop, or nobody is left to work for. */
   signal: AbortSignal;
   emit(event: T['event']): void;
-  /** @throws what the parent's answer threw; StoppedError where it has gone */
+  /** @throws what the parent's answer threw; StoppedError if it has gone */
   ask(question: T['question']): Promise<T['answer']>;
 }
 

@@ -313,7 +313,7 @@ export async function readEvents(
   return events;
 }
 
-/** All entries; listed again where a folder went away meanwhile. */
+/** All entries; listed again if a folder disappeared in the meantime. */
 function entriesBelow(folder: string, attempts = 5): Dirent[] {
   try {
     return readdirSync(folder, { recursive: true, withFileTypes: true });

@@ -30,7 +30,7 @@ export const adapterRoutes = [
   route({
     method: 'POST',
     path: '/api/adapters/import',
-    summary: 'Takes in the file of an adapter (GGUF), checked against its base model.',
+    summary: 'Imports an adapter file (GGUF) after checking it against its base model.',
     query: Type.Object({ name: Name, model: Type.Optional(Name) }),
     bytesLimit: ADAPTER_LIMIT,
     response: AdapterVersion,
@@ -50,7 +50,7 @@ export const adapterRoutes = [
   route({
     method: 'PATCH',
     path: '/api/adapters/{id}',
-    summary: 'Renames; chooses the version in use, null for the bare base model.',
+    summary: 'Renames an adapter; chooses the version in use, null for the bare base model.',
     body: AdapterEdit,
     response: Adapter,
     async handler({ params, body }, services) {
@@ -92,7 +92,7 @@ export const adapterRoutes = [
   route({
     method: 'DELETE',
     path: '/api/adapters/{id}/versions/{version}',
-    summary: 'Destroys a version; where it was in use, the bare base model is.',
+    summary: 'Destroys a version; if it was in use, the bare base model takes its place.',
     response: Done,
     async handler({ params }, services) {
       requireVersion(services, params);
@@ -104,7 +104,7 @@ export const adapterRoutes = [
   route({
     method: 'GET',
     path: '/api/adapters/{id}/versions/{version}/memorised',
-    summary: 'What the version was found to reproduce of its data; null where nobody has asked it.',
+    summary: 'Which private details of its data the version was found to reproduce; null if it has not been tested.',
     response: MemorisedAnswer,
     async handler({ params }, services) {
       return { memorised: memorisedOf(requireVersion(services, params).version) ?? null };
@@ -114,7 +114,7 @@ export const adapterRoutes = [
     method: 'POST',
     path: '/api/adapters/{id}/versions/{version}/memorised',
     summary:
-      'Asks the version for the private details of its data, for minutes; progress comes as events of type "probing".',
+      'Tests for minutes whether the version reproduces private details of its data; progress comes as events of type "probing".',
     response: MemorisedAnswer,
     async handler({ params, signal }, services) {
       const { version } = requireVersion(services, params);
@@ -130,7 +130,7 @@ export const adapterRoutes = [
     method: 'GET',
     path: '/api/adapters/{id}/versions/{version}/export',
     summary:
-      'The file of a version, not encrypted. Where it reproduces private text or was not tested for it: 409 unless confirm=true.',
+      'The file of a version, unencrypted. If it reproduces private text, or has not been tested: 409 unless confirm=true.',
     query: Type.Object({ format: Type.Optional(Type.Literal('gguf')), confirm: Type.Optional(Type.Boolean()) }),
     response: { bytes: 'the file' },
     async handler({ params, query }, services) {

@@ -36,7 +36,7 @@ export const chatRoutes = [
         try {
           for await (const event of answerWith(services, speaker, request, signal)) {
             if (event.type === 'text') {
-              // With the first piece, so that who stops the answer knows where it is kept.
+              // With the first piece, so that whoever stops the answer knows where it is kept.
               const named = text === '' && body.keep !== false && { conversation: id };
               text += event.text;
               yield { data: { type: 'text', text: event.text, ...named } };

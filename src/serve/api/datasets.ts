@@ -16,7 +16,7 @@ import type { Services } from '../Services.js';
 import { listExamples, viewDataset, viewProblem, viewVersion } from '../views.js';
 
 const route = routesOf<Services>();
-/** Largest file that is taken; all of it is in memory, since nothing of it may touch a disk unencrypted. */
+/** Largest file that is accepted; it is held in memory, since none of it may touch a disk unencrypted. */
 const UPLOAD_LIMIT = 200_000_000;
 const Index = Type.Integer({ minimum: 0 });
 
@@ -84,7 +84,7 @@ export const datasetRoutes = [
     method: 'PATCH',
     path: '/api/datasets/{id}',
     summary:
-      'Renames; leaves out and takes in; edits, redacts and adds examples. `sha256`: refused where it is no longer that.',
+      'Renames a data set; excludes, includes, edits, redacts and adds examples. With `sha256` it is refused if the content has changed since.',
     body: DatasetEdit,
     bodyLimit: 32 << 20,
     response: DatasetInfo,

@@ -52,7 +52,7 @@ export const modelRoutes = [
   route({
     method: 'DELETE',
     path: '/api/models/{name}',
-    summary: 'Deletes a fetched model; an added file is forgotten and stays.',
+    summary: 'Deletes a downloaded model; a file that was added stays, and is forgotten.',
     response: RemovedModel,
     async handler({ params }, services) {
       const removed = await removeModel(params.name, { home: services.home });
@@ -114,7 +114,7 @@ export const statusRoutes = [
   route({
     method: 'GET',
     path: '/api/events',
-    summary: 'What changes, as server-sent events; Last-Event-ID goes on after an event.',
+    summary: 'Changes, as server-sent events; Last-Event-ID continues after an event.',
     response: { events: ChangeEvent },
     async handler({ headers, signal }, services) {
       const last = headers['last-event-id'];

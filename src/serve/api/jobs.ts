@@ -31,7 +31,7 @@ export const jobRoutes = [
   route({
     method: 'POST',
     path: '/api/jobs',
-    summary: 'Tunes a model on a data set: at once, or when those before it have ended.',
+    summary: 'Tunes a model on a data set, now or once the jobs before it have ended.',
     body: JobInput,
     response: Job,
     async handler({ body }, services) {
@@ -45,7 +45,7 @@ export const jobRoutes = [
   route({
     method: 'POST',
     path: '/api/quote',
-    summary: 'What a job would take in time, memory and disk: measures a layer on this device, for some seconds.',
+    summary: 'What a job would take in time, memory and disk; measures a layer on this device for a few seconds.',
     body: QuoteInput,
     response: RunQuote,
     async handler({ body, signal }, services) {
@@ -66,7 +66,7 @@ export const jobRoutes = [
   route({
     method: 'POST',
     path: '/api/jobs/{id}/pause',
-    summary: 'Stops a job after its checkpoint is saved, until it is resumed.',
+    summary: 'Pauses a job once its checkpoint is saved.',
     response: Job,
     async handler({ params }, services) {
       return viewJob(await services.jobs.pause(params.id));
@@ -75,7 +75,7 @@ export const jobRoutes = [
   route({
     method: 'POST',
     path: '/api/jobs/{id}/resume',
-    summary: 'Lets a paused, failed or cancelled job take its turn again.',
+    summary: 'Puts a paused, failed or cancelled job back in the queue.',
     response: Job,
     async handler({ params }, services) {
       return viewJob(await services.jobs.resume(params.id));
@@ -84,7 +84,7 @@ export const jobRoutes = [
   route({
     method: 'POST',
     path: '/api/jobs/{id}/cancel',
-    summary: 'Ends a job for good; with keep the best state so far becomes a version, not measured and not in use.',
+    summary: 'Ends a job for good; with keep the best state so far becomes a version, unmeasured and not in use.',
     body: Type.Object({ keep: Type.Optional(Type.Boolean()) }, { additionalProperties: false }),
     response: Job,
     async handler({ params, body }, services) {
@@ -94,7 +94,7 @@ export const jobRoutes = [
   route({
     method: 'DELETE',
     path: '/api/jobs/{id}',
-    summary: 'Takes a job that has ended off the list.',
+    summary: 'Removes an ended job from the list.',
     response: Done,
     async handler({ params }, services) {
       await services.jobs.remove(params.id);

@@ -26,7 +26,7 @@ export const settingRoutes = [
   route({
     method: 'PATCH',
     path: '/api/settings',
-    summary: 'Changes settings; null takes one away.',
+    summary: 'Changes settings; null removes one.',
     body: SettingsEdit,
     bodyLimit: MAX_SETTINGS,
     response: Settings,
@@ -48,7 +48,7 @@ export const settingRoutes = [
     async handler({ body }, services) {
       const { prompt, answer, rating, correction, keepAsExample } = body;
       if (keepAsExample && rating === 'down' && correction === undefined) {
-        throw new UsageError({ found: 'an answer that was not good becomes an example only with its correction' });
+        throw new UsageError({ found: 'a bad answer becomes an example only with a correction' });
       }
       const dataset = keepAsExample
         ? await keepExample(services, { instruction: prompt, input: '', output: correction ?? answer }, body)
@@ -84,7 +84,7 @@ export const vaultRoutes = [
   route({
     method: 'POST',
     path: '/api/vault/passphrase',
-    summary: 'Sets, changes or (null) takes away the passphrase.',
+    summary: 'Sets, changes or (null) removes the passphrase.',
     body: PassphraseInput,
     response: Done,
     async handler({ body }, services) {
@@ -110,7 +110,7 @@ export const vaultRoutes = [
   route({
     method: 'GET',
     path: '/api/storage',
-    summary: 'Bytes on the disk, by kind.',
+    summary: 'Disk space used, in bytes, by kind.',
     response: Storage,
     async handler(_, services) {
       return await services.storage();

@@ -3,7 +3,7 @@ import { MemorisedReport } from '../../llama/memorised/report.js';
 import { MeasuredNll, TuneResult } from '../../train/events.js';
 import { Bytes, Count, Id, Name, OpenRecord, Sha256, Time } from './common.js';
 
-/** Adapters of the vault, their versions, and what these were found to know by heart. */
+/** Adapters of the vault, their versions, and what these were found to have memorised. */
 
 /** What the vault keeps of a probe: the reproduced and the likely results, and when it was. */
 export const Memorised = Type.Object({
@@ -13,7 +13,7 @@ export const Memorised = Type.Object({
 });
 export type Memorised = Static<typeof Memorised>;
 
-/** Null where nobody has asked the version. */
+/** Null if the version has not been tested. */
 export const MemorisedAnswer = Type.Object({ memorised: Type.Union([Memorised, Type.Null()]) });
 
 const Base = Type.Object({ name: Type.String(), sha256: Sha256 });

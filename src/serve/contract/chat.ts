@@ -3,7 +3,7 @@ import { MeasuredNll } from '../../train/events.js';
 import { Count, Id, Name, Time } from './common.js';
 import { Message } from './datasets.js';
 
-/** Answers of a model, streamed; the conversations that are kept; what somebody thinks of an answer. */
+/** Answers of a model, streamed; the conversations that are kept; feedback on an answer. */
 
 const strict = { additionalProperties: false };
 const Prompt = Type.String({ minLength: 1, maxLength: 1 << 20 });
@@ -41,7 +41,7 @@ export const ChatInput = Type.Object(
 const Answered = { tokens: Count, seconds: Type.Number() };
 
 export const ChatEvent = Type.Union([
-  /** The first piece tells where the conversation is kept: who stops the answer must know. */
+  /** The first piece tells where the conversation is kept: whoever stops the answer must know. */
   Type.Object({ type: Type.Literal('text'), text: Type.String(), conversation: Type.Optional(Id) }),
   /** Old turns were left out because the conversation outgrew the context. */
   Type.Object({ type: Type.Literal('forgot'), messages: Count }),

@@ -122,7 +122,7 @@ export const DatasetEdit = Type.Object(
 );
 export type DatasetEdit = Static<typeof DatasetEdit>;
 
-/** What goes with a data set when it is deleted, or stops. */
+/** What depends on a data set: versions that can be deleted with it, and jobs that end with it. */
 export const Dependents = Type.Object({
   versions: Type.Array(Type.Object({ ...AdapterVersion.properties, adapterName: Type.String() })),
   jobs: Type.Array(Type.Object({ id: Id, name: Type.String(), state: JobState })),

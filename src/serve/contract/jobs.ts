@@ -6,8 +6,8 @@ import { Count, Id, Name, OpenRecord, Time } from './common.js';
 /** Tuning jobs: what somebody asks for, how far it is, and the events that tell of it. */
 
 /**
- * `queued`: waits for its turn. `paused`: waits for somebody to resume it. `interrupted`: the system or a stop of the server ended its
- * process; it goes on by itself. The last three are final.
+ * `queued`: waits for its turn. `paused`: waits for somebody to resume it. `interrupted`: the system, or the server when it stopped,
+ * ended its process; it resumes by itself. The last three are final.
  */
 export const JobState = Type.Enum(['queued', 'running', 'paused', 'interrupted', 'done', 'failed', 'cancelled']);
 export type JobState = Static<typeof JobState>;
@@ -51,7 +51,7 @@ const Points = Type.Array(Type.Unsafe<[number, number]>(Type.Array(Type.Number()
   description: 'Pairs of step and NLL, thinned.',
 });
 
-/** The file of a tune in the vault is the vault's own affair. */
+/** Without the path of the adapter, which lies in the vault. */
 export const JobResult = Type.Omit(TuneResult, ['type', 'adapter']);
 export type JobResult = Static<typeof JobResult>;
 
@@ -97,7 +97,7 @@ export const Job = Type.Object({
 });
 export type Job = Static<typeof Job>;
 
-/** What the page of all jobs follows: a job has changed. */
+/** A change of a job, for lists of jobs. */
 export const JobChange = Type.Pick(Job, ['id', 'state', 'message']);
 
 /** Events of a job: those of tuning as they are, and what happens to the job itself. */

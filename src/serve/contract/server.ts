@@ -37,7 +37,7 @@ export type Storage = Static<typeof Storage>;
 
 const Passphrase = Type.String({ minLength: 1, maxLength: 1024 });
 export const UnlockInput = Type.Object({ passphrase: Passphrase }, { additionalProperties: false });
-/** Null takes the passphrase away. */
+/** Null removes the passphrase. */
 export const PassphraseInput = Type.Object(
   { next: Type.Union([Passphrase, Type.Null()]) },
   { additionalProperties: false },
@@ -46,7 +46,7 @@ export const DestroyInput = Type.Object({ confirm: Type.String({ maxLength: 100 
 
 /** A flat object whose keys belong to the front end. */
 export const Settings = OpenRecord;
-/** Null takes a setting away. */
+/** Null removes a setting. */
 export const SettingsEdit = Type.Record(Type.String({ pattern: '^[A-Za-z][A-Za-z0-9]{0,63}$' }), Type.Unknown(), {
   additionalProperties: false,
 });

@@ -21,9 +21,9 @@ export const securityHeaders: Readonly<Record<string, string>> = {
   'permissions-policy': 'camera=(), microphone=(), geolocation=(), payment=(), usb=()',
 };
 
-/** Connections at once: some browsers' tabs and programs, not a flood. */
+/** Simultaneous connections: some tabs and programs, not a flood. */
 const MAX_CONNECTIONS = 256;
-/** Requests with large bodies at once: each is held in memory as a whole. */
+/** Simultaneous requests with large bodies: each is held in memory as a whole. */
 const MAX_LARGE = 2;
 const LARGE_BYTES = 16 << 20;
 /** Milliseconds for the headers, and for a whole request: 200 MB over a slow wireless network. */
@@ -126,7 +126,7 @@ export class HttpServer<Context> implements AsyncDisposable {
     if (this.large >= MAX_LARGE)
       throw new LoamError({
         code: 'busy',
-        found: 'other large files are being taken in',
+        found: 'other large files are being uploaded',
         fix: 'try again in a moment',
       });
     this.large++;
@@ -195,7 +195,7 @@ export class HttpServer<Context> implements AsyncDisposable {
   }
 }
 
-/** Milliseconds in which what a refused client still sends is thrown away: closing at once could lose it the answer (RFC 9112, 9.6). */
+/** Milliseconds for which a refused client's input is read and dropped: closing at once could lose it the answer (RFC 9112, 9.6). */
 const LINGER_MS = 1000;
 
 function drainFor(request: IncomingMessage, response: ServerResponse): void {
@@ -212,7 +212,7 @@ function split(url: string): [string, string] {
 }
 
 /** A file of the page, ready to be sent. */
-export interface StaticFile {
+interface StaticFile {
   body: Uint8Array;
   /** The same, compressed. */
   gzip?: Uint8Array;

@@ -2,15 +2,15 @@ import { randomBytes } from 'node:crypto';
 import type { ServerResponse } from 'node:http';
 import { Wakeup } from '../../base/events.js';
 
-/** Events kept for those who come back; who was away longer loads everything anew. */
+/** Events kept for those who come back; whoever was away longer reloads everything. */
 const KEPT = 2000;
-/** A listener that reads so slowly is behind for good: it is told to load everything anew. */
+/** A listener that is this far behind will not catch up: it is told to reload everything. */
 const MAX_BEHIND = 5000;
 
 /** Of a channel itself: an id to come back with; and that what came after the listener's last event is not known any more. */
 type ChannelEvent = { type: 'hello' } | { type: 'reset' };
 
-/** Events for any number of listeners, each of which may come back and go on where it was. */
+/** Events for any number of listeners, each of which may come back and continue where it was. */
 export class EventChannel<E extends { type: string }> {
   /** Of this channel in this process: an id of another one tells nothing. */
   private readonly epoch = randomBytes(6).toString('hex');

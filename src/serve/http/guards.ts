@@ -28,13 +28,13 @@ export function checkOrigin(
   // Browsers name the page that a request comes from; other programs send no Origin.
   const { origin } = headers;
   if (origin !== undefined && !isOwn(origin, guard)) {
-    throw new HttpError('foreign-origin', 'pages of other origins are not answered');
+    throw new HttpError('foreign-origin', 'requests from other origins are refused');
   }
   const site = headers['sec-fetch-site'];
   // A link in another page, clicked by the user, may open this one: nothing but the page's files comes of it.
   const opens = headers['sec-fetch-mode'] === 'navigate' && headers['sec-fetch-dest'] === 'document';
   if ((site === 'cross-site' || site === 'same-site') && !opens) {
-    throw new HttpError('foreign-origin', 'pages of other origins are not answered');
+    throw new HttpError('foreign-origin', 'requests from other origins are refused');
   }
 }
 

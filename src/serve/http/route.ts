@@ -40,7 +40,7 @@ export class Answer<T = unknown> {
   }
 }
 
-/** What a route answers: JSON of a schema, a stream of events of one (or, where it is asked for, JSON), or bytes of a kind. */
+/** What a route answers: JSON of a schema, a stream of events of one (or JSON, as the request says), or bytes of a kind. */
 export type Response = TSchema | { readonly events: TSchema; readonly json?: TSchema } | { readonly bytes: string };
 
 type Json<S> = S extends TSchema ? Static<S> | Answer<Static<S>> : never;
@@ -55,10 +55,10 @@ type Names<P extends string> = P extends `${string}{${infer Name}}${infer Rest}`
   ? (Name extends `${infer Bare}...` ? Bare : Name) | Names<Rest>
   : never;
 
-export interface Request<P extends string, Q extends TObject, B extends TSchema> {
+interface Request<P extends string, Q extends TObject, B extends TSchema> {
   readonly params: Readonly<Record<Names<P>, string>>;
   readonly query: Static<Q>;
-  /** Of a JSON request; undefined where bytes came. */
+  /** Of a JSON request; undefined if bytes came. */
   readonly body: Static<B>;
   /** Of a request of bytes. */
   readonly bytes: Uint8Array | undefined;
@@ -77,9 +77,9 @@ interface Route<Context, P extends string, Q extends TObject, B extends TSchema,
   readonly open?: boolean;
   readonly query?: Q;
   readonly body?: B;
-  /** Takes JSON up to so many bytes (default 1 MiB). */
+  /** Most bytes of JSON that it accepts (default 1 MiB). */
   readonly bodyLimit?: number;
-  /** Also or only takes raw bytes, up to so many. */
+  /** Accepts raw bytes, also or only: most of them. */
   readonly bytesLimit?: number;
   readonly response: R;
   /** Errors in OpenAI's shape. */
@@ -136,7 +136,7 @@ export function matchRoute<Context>(
   if (best && (best.fixed > CATCH_ALL || allowed.size === 0)) return best;
   if (allowed.size === 0) throw new HttpError('address', 'there is nothing at this address');
   const list = [...allowed].join(', ');
-  throw new HttpError('method', `this address takes ${list}`, { allow: list });
+  throw new HttpError('method', `this address accepts ${list}`, { allow: list });
 }
 
 function decode(part: string): string {
@@ -175,7 +175,7 @@ async function readBody(request: IncomingMessage, limit: number): Promise<Buffer
   const tooLarge = () =>
     new LoamError({
       code: 'too-large',
-      found: `more than ${formatBytes(limit)}, which is the most that is taken here`,
+      found: `more than ${formatBytes(limit)}, the limit here`,
     });
   const incomplete = () => new HttpError('incomplete', 'the request ended before its body did');
   const stated = request.headers['content-length'];
@@ -243,7 +243,7 @@ export function checkContentType<C>(
   ];
   const encoding = headers['content-encoding'];
   if (encoding !== undefined && encoding !== 'identity') {
-    throw new HttpError('content-encoding', 'a compressed body is not taken');
+    throw new HttpError('content-encoding', 'compressed bodies are not accepted');
   }
   if (type === undefined && !has && route.body === undefined && route.bytesLimit === undefined) return 'none';
   if (type === undefined || !accepted.includes(type)) {
@@ -284,7 +284,7 @@ export function parseQuery(schema: TObject | undefined, search: URLSearchParams)
   const values: Record<string, unknown> = {};
   for (const [name, text] of search) {
     const declared = schema && Object.hasOwn(schema.properties, name) ? schema.properties[name] : undefined;
-    if (!declared) throw new UsageError({ found: 'the query holds a name that is not known here' });
+    if (!declared) throw new UsageError({ found: 'the query has an unknown parameter' });
     if (Object.hasOwn(values, name)) throw new UsageError({ found: `query.${name} is given twice` });
     values[name] = convert(declared, text);
   }

@@ -8,7 +8,7 @@ import type { InferenceRequest, InferenceTasks } from './InferenceProcess.js';
 
 /** The one who serves goes first, and training last. */
 const NICE = 5;
-/** Adapters kept at once: comparing a few versions loads none twice. */
+/** Adapters held: comparing a few versions loads none twice. */
 const MAX_ADAPTERS = 4;
 
 let session: ChatSession | undefined;

@@ -3,7 +3,7 @@ import type { Job, JobEvent, JobInput, JobState } from '../contract/jobs.js';
 
 /** A tuning job: what it is asked to do, how it is kept, and the one fold of its events. Needs nothing of Node: the page folds by it. */
 
-/** What a job is asked to do, with the model that it is going to be. */
+/** What a job is asked to do, once its model is known. */
 export type JobRequest = Required<Pick<JobInput, 'model' | 'options'>> & JobInput;
 
 /** A job as the vault keeps it: as it is shown, and what the queue needs besides. */
@@ -34,14 +34,14 @@ export function isOfTheMoment({ type }: JobEvent): boolean {
 }
 
 /**
- * A job after one more of its events. The queue keeps the result, and the page goes on from there: whenever it was opened, it shows the
- * same.
+ * A job after one more of its events. The queue keeps the result, and the page continues from it, so it shows the same whenever it was
+ * opened.
  */
 export function followJob<J extends Job>(job: J, { n = job.lastEvent, event }: LoggedEvent): J {
   return { ...change(job, event), lastEvent: n };
 }
 
-/** The same for the queue: progress clears what the system has on its conscience, work that is repeated does not. */
+/** The same for the queue: progress clears the count of deaths, repeated work does not. */
 export function followStored(job: StoredJob, logged: LoggedEvent): StoredJob {
   const { event } = logged;
   const next = followJob(job, logged);

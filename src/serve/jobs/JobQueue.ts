@@ -14,7 +14,7 @@ const SAVE_MS = 5_000;
 /** Milliseconds before a job whose process died is begun again, by how often it died without progress. */
 const RETRY_MS = [2_000, 15_000];
 
-export interface QueueOptions {
+interface QueueOptions {
   /** Told of every change of a job. */
   onChange?: (job: StoredJob) => void;
   /** Told when an adapter has got a version. */
@@ -64,7 +64,7 @@ export class JobQueue implements AsyncDisposable {
     return new JobQueue(home, vault, store, await store.load(), options);
   }
 
-  /** Begins what waits, and goes on with what was interrupted. */
+  /** Starts what waits and resumes what was interrupted. */
   start(): void {
     this.started = true;
     for (const job of this.jobs.values()) job.deaths = 0;
@@ -93,7 +93,7 @@ export class JobQueue implements AsyncDisposable {
     return job;
   }
 
-  /** @throws LoamError where the data set or a version is not there, or the adapter of that name has another base model */
+  /** @throws LoamError: not-found for a data set or version; mismatch, if the adapter of that name has another base model */
   async add(request: JobRequest): Promise<StoredJob> {
     const { name: datasetName } = this.vault.datasets.get(request.dataset);
     if (request.heldout !== undefined) this.vault.datasets.get(request.heldout);
@@ -122,7 +122,7 @@ export class JobQueue implements AsyncDisposable {
     return job;
   }
 
-  /** Stops a job, after its checkpoint is saved, until somebody resumes it. */
+  /** Stops a job once its checkpoint is saved, until somebody resumes it. */
   async pause(id: string): Promise<StoredJob> {
     const job = this.get(id);
     if (this.running?.job === job) await this.stop('pause');
@@ -131,7 +131,7 @@ export class JobQueue implements AsyncDisposable {
     return job;
   }
 
-  /** Lets a paused job take its turn again; a failed or cancelled one too. */
+  /** Puts a paused, failed or cancelled job back in the queue. */
   async resume(id: string): Promise<StoredJob> {
     const job = this.get(id);
     if (job.state === 'done') throw wrongState(job, 'resumed');
@@ -219,7 +219,7 @@ export class JobQueue implements AsyncDisposable {
       });
   }
 
-  /** Whether a job may begin: it may have been paused or cancelled meanwhile. */
+  /** Whether a job may start: it may have been paused or cancelled in the meantime. */
   private waits(job: StoredJob): boolean {
     return !this.disposed && (job.state === 'queued' || job.state === 'interrupted');
   }
@@ -229,7 +229,7 @@ export class JobQueue implements AsyncDisposable {
     const log = await this.logOf(job);
     const run = await JobRun.prepare(job, this.home, this.vault);
     if (!this.waits(job)) return;
-    const message = job.state === 'interrupted' ? `goes on after it was ${job.message}` : undefined;
+    const message = job.state === 'interrupted' ? `resumed after it was ${job.message}` : undefined;
     const { seconds } = job;
     const began = performance.now();
     const clock = () => {
@@ -279,7 +279,7 @@ export class JobQueue implements AsyncDisposable {
       return await this.change(job, 'cancelled', stopping === 'delete' ? DATA_DELETED : message);
     }
     if (stopping === 'pause') return await this.change(job, 'paused', 'paused');
-    if (stopping === 'server') return await this.change(job, 'interrupted', 'interrupted by the end of the server');
+    if (stopping === 'server') return await this.change(job, 'interrupted', 'interrupted when the server stopped');
     const { error } = end;
     if (!(error instanceof StoppedError || (error instanceof LoamError && error.code === 'process-died'))) {
       return await this.fail(job, error);
@@ -292,7 +292,7 @@ export class JobQueue implements AsyncDisposable {
       'interrupted',
       again
         ? 'interrupted by the system'
-        : `interrupted by the system ${job.deaths} times without progress; it is tried again at the next start, or when it is resumed; ${memory}`,
+        : `interrupted by the system ${job.deaths} times without progress; it will be tried again at the next start, or when you resume it; ${memory}`,
     );
   }
 
@@ -307,7 +307,7 @@ export class JobQueue implements AsyncDisposable {
     const { running } = this;
     if (!running) return;
     running.stopping = why;
-    // Nothing of a run that is not gone on with is worth waiting for.
+    // There is nothing to wait for in a run that will not be resumed.
     if (why === 'cancel' || why === 'delete') running.run.kill();
     else running.run.stop({ keepsBest: why === 'keep' });
     await running.ended;
@@ -320,7 +320,7 @@ export class JobQueue implements AsyncDisposable {
   }
 
   private async change(job: StoredJob, state: JobState, message?: string): Promise<void> {
-    // At once: what is waited for below must not be begun meanwhile.
+    // Before anything is awaited, so that a job that ends here is not started in the meantime.
     job.state = state;
     if (isFinal(state)) job.finishedAt = new Date().toISOString();
     const log = await this.logOf(job);
@@ -350,7 +350,7 @@ export class JobQueue implements AsyncDisposable {
     const shared = this.list().some(
       (other) => other !== job && !isFinal(other.state) && other.dataset === job.dataset && other.name === job.name,
     );
-    // Another job on the same data for the same adapter has begun nothing yet, and begins anew.
+    // A job that has not begun leaves the checkpoints to another one on the same data for the same adapter.
     if (begun || !shared) await JobRun.forget(job, this.home, this.vault);
   }
 
@@ -366,7 +366,7 @@ export class JobQueue implements AsyncDisposable {
     return await log;
   }
 
-  /** Stops the run, whose checkpoint the next server goes on from. */
+  /** Stops the run; the next server resumes it from its checkpoint. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.disposed = true;
     clearTimeout(this.retry);

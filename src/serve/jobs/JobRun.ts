@@ -4,7 +4,7 @@ import { type PrivateRun, vaultRun } from '../../train/output.js';
 import type { Job, JobEvent } from '../contract/jobs.js';
 import { dataOf, type Kept, noteMemorised, runOptions, startTuner, type Tuner, type TuneTask } from './tuner.js';
 
-/** Seconds that an adapter is asked for private details after tuning. */
+/** Seconds that an adapter is tested for private details after tuning. */
 const PROBE_SECONDS = 120;
 
 type KeptVersion = NonNullable<Job['adapter']>;

@@ -66,7 +66,7 @@ export class JobStore {
   }
 }
 
-/** What a running job is when its processes have died: done, where its adapter was kept already. */
+/** The state of a running job whose processes have died: done, if its adapter was already kept. */
 function afterDeath({ adapter }: StoredJob): Pick<StoredJob, 'state' | 'message'> {
   return adapter
     ? { state: 'done', message: undefined }
@@ -83,7 +83,7 @@ interface Listener {
   end(): void;
 }
 
-/** The events of one job, numbered for good: a listener goes on where it was, whatever was restarted in between. */
+/** The events of one job under permanent numbers: a listener continues where it was, whatever was restarted in between. */
 export class JobLog {
   private batches: { batch: number; logged: LoggedEvent[]; dirty: boolean }[] = [];
   private last = 0;
@@ -150,7 +150,7 @@ export class JobLog {
     for (const { end } of this.listeners) end();
   }
 
-  /** It goes on after all. */
+  /** The job was resumed after its end. */
   reopen(): void {
     this.ended = false;
   }

@@ -14,7 +14,7 @@ import type { Kept, TunerTasks, TuneTask } from './tuner.js';
 const NICE = 15;
 /** Where memory is short this process is to be ended, and not the one that serves (proc(5), oom_score_adj: -1000 to 1000). */
 const OOM_SCORE = 500;
-/** Milliseconds to save a checkpoint in when the parent has gone: the next one goes on from there. */
+/** Milliseconds to save a checkpoint in when the parent has gone; the next one resumes from there. */
 const FAREWELL_MS = 120_000;
 
 try {

@@ -32,7 +32,7 @@ export interface TuneTask {
 }
 
 /** Asks an adapter for the private details of what it has learnt. */
-export interface ProbeTask {
+interface ProbeTask {
   model: string;
   adapter: Uint8Array;
   name: string;
@@ -69,7 +69,7 @@ export function startTuner(home: string): Tuner {
   return new WorkerProcess(program, { does: 'works', stopMs: STOP_MS, env: { LOAM_HOME: home }, background: true });
 }
 
-/** What the server decides by itself: where a run reads and writes. */
+/** Options that the server decides: what a run reads, and where it writes. */
 const own: readonly (keyof TuneOptions)[] = [
   'model',
   'out',
@@ -119,7 +119,7 @@ export async function quoteJob(
   return await tuner.run('quote', task, { signal }).result;
 }
 
-/** Seconds that a version is asked for private details when somebody wants to know. */
+/** Seconds that a version is tested for private details on request. */
 const PROBE_SECONDS = 600;
 
 /**
@@ -140,7 +140,7 @@ export async function probeVersion(
   if (data.length === 0) {
     throw new LoamError({
       code: 'not-found',
-      found: 'the data that this version has learnt from is not in the vault, so it cannot be asked for it',
+      found: 'the data that this version learnt from is not in the vault, so it cannot be tested',
     });
   }
   const { models } = await listModels({ home });
