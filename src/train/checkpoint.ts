@@ -39,7 +39,7 @@ interface DamagedFile {
  * is allocated, unknown versions are refused, and nothing is returned whose hash does not match.
  *
  * @param key the one they were sealed with, if they were
- * @returns no `checkpoint` where there is none, or none that is whole; `damaged` names those that are not
+ * @returns no `checkpoint` if there is none, or none that is whole; `damaged` names those that are not
  */
 export async function readCheckpoint(
   folder: string,
@@ -178,7 +178,7 @@ export async function writeCheckpoint(
   return { slot: chosen, sequence, path, bytes };
 }
 
-/** The slot to replace. `probed` holds the sequence of each, undefined where there is none. */
+/** The slot to replace. `probed` holds the sequence of each, undefined if there is none. */
 function olderSlot([first, second]: readonly (number | undefined)[]): Slot {
   if (first === undefined) return 0;
   if (second === undefined) return 1;

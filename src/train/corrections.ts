@@ -36,7 +36,7 @@ export class Corrections {
     return new Corrections(path, device, await readDevices(path));
   }
 
-  /** What to multiply a quote by: from 0.25 to 4, and 1 where nothing has been learnt. */
+  /** What to multiply a quote by: from 0.25 to 4, and 1 if nothing has been learnt. */
   correctionFor(key: string): number {
     return this.devices.get(this.device)?.get(key)?.factor ?? 1;
   }

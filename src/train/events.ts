@@ -7,7 +7,7 @@ import type { Problem } from '../examples/example.js';
  */
 
 const Count = Type.Integer({ minimum: 0 });
-/** A measured figure; null where it is no finite number, which JSON has no way to write. */
+/** A measured figure; null if it is not a finite number, which JSON cannot write. */
 const Figure = Type.Union([Type.Number(), Type.Null()]);
 
 /** Mean negative log-likelihood in nats per response token, measured in stock libllama. */
@@ -64,7 +64,7 @@ const FittedEvent = Type.Object({
     description: 'Share of the squared target that the correction explains in the training rows.',
   }),
   error: Type.Optional(
-    Type.Number({ description: 'Share of it that is left in the validation rows, where there are any.' }),
+    Type.Number({ description: 'Share of it that is left in the validation rows, if there are any.' }),
   ),
 });
 export type FittedEvent = Static<typeof FittedEvent>;

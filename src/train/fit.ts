@@ -3,7 +3,7 @@ import { releaseMemory } from '../engine/memory.js';
 import type { ModuleFactors } from '../model/factors.js';
 import { findCheckpoint, type Resumable, type RidgeRecord } from './checkpoints.js';
 import type { TuneResult } from './events.js';
-import { asStage, type OpenedRun } from './lab.js';
+import { asStage, finite, type OpenedRun } from './lab.js';
 import type { TuneOptions } from './options.js';
 import { type QloraRecipe, qloraStage } from './qloraStage.js';
 import { planExamples } from './ridge/examples.js';
@@ -86,8 +86,8 @@ async function ridgeStage(
   const settings = ridgeSettings(layers, options, preset);
   const context = { model, emit: asStage('ridge', emit), signal };
   const fit = await fitRidge(context, { examples, prefixes, skill }, settings);
-  const teacherNll = Object.fromEntries(Object.entries(fit.nll.teacher).filter(([, nll]) => Number.isFinite(nll)));
-  return { modules: fit.modules, record: { recipe: ridgeRecipe(layers, settings, fit.sweeps, shots), teacherNll } };
+  const recipe = ridgeRecipe(layers, settings, fit.sweeps, shots);
+  return { modules: fit.modules, record: { recipe, teacherNll: finite(fit.nll.teacher) } };
 }
 
 /** A checkpoint of the same run, unless the user wants to start over. */

@@ -84,7 +84,7 @@ function followCurve({ curve, latest }: RunFigures, event: TuneEvent): RunCurve 
       return { ...curve, steps: event.step + event.steps };
     case 'step': {
       const { step, steps, loss } = event;
-      // A run that was killed before its first checkpoint begins anew, without a word.
+      // A run that was killed before its first checkpoint starts over, without a word.
       const before = (points: Point[]) => (curve.passes ? [] : points.filter(([at]) => at < step));
       return { train: withPoint(before(train), step, loss), validation: before(validation), steps };
     }

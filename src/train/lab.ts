@@ -2,6 +2,7 @@ import { ggufBase } from '../adapters/base.js';
 import { corrections } from '../adapters/lora.js';
 import { openAdapter } from '../adapters/openAdapter.js';
 import { hashFile } from '../base/io.js';
+import { peakRss } from '../base/memory.js';
 import { Engine } from '../engine/engine.js';
 import type { Workspace } from '../engine/graph.js';
 import type { ModuleFactors } from '../model/factors.js';
@@ -54,6 +55,17 @@ export function asStage(
 /** A figure as events tell it: JSON has neither NaN nor infinity. */
 export function figure(value: number): number | null {
   return Number.isFinite(value) ? value : null;
+}
+
+/** What a run has taken so far. @param started `performance.now()` then */
+export function spent(started: number): { seconds: number; peakRssBytes: number } {
+  return { seconds: (performance.now() - started) / 1000, peakRssBytes: peakRss() };
+}
+
+/** The figures that are finite numbers: of parts without examples there is none. */
+export function finite<K extends string>(figures: Readonly<Record<K, number>>): Partial<Record<K, number>> {
+  const known = Object.entries<number>(figures).filter(([, value]) => Number.isFinite(value));
+  return Object.fromEntries(known) as Partial<Record<K, number>>;
 }
 
 /** A base model that is open for a run, with its engine: `await using opened = await openModel(...)`. */

@@ -86,16 +86,16 @@ export interface PrivateRun {
   key: Uint8Array;
   /** Called at the end of a run that has ended well: nothing needs the key any more. */
   forget(): Promise<void>;
-  /** Held-out examples that are not in a file, in the place of --heldout. */
+  /** Held-out examples that are not in a file, instead of --heldout. */
   heldout?: string | NamedBytes;
-  /** Takes the adapter; where there is none it goes to the file of --out. */
+  /** Takes the adapter; if there is none it goes to the file of --out. */
   keeper?: Keeper;
 }
 
 interface Keeper {
   /** The adapter's name. */
   name: string;
-  /** Called early, with the base model. Throws LoamError where the adapter cannot be kept. */
+  /** Called early, with the base model. Throws LoamError if the adapter cannot be kept. */
   check(base: AdapterToWrite['base']): void;
   /**
    * Keeps an adapter (GGUF).
@@ -112,7 +112,7 @@ interface Keeper {
 interface VaultRunRequest {
   /** Adapter to add a version to, or a new name; without one the adapter goes to the file of --out. */
   name?: string;
-  /** File that the adapter is written to besides, or instead. */
+  /** File that the adapter is written to as well, or instead. */
   out?: string;
   /** Id of the data set in the vault that is learnt from; the sha256 alone for a file. */
   dataset?: string;

@@ -30,13 +30,13 @@ const shortest = 0.05;
  * a longer one that is cut off. First passes over the data are given up, down to two; then layers, down to a quarter; then passes
  * again.
  *
- * @param price seconds that so many top layers and epochs take; grows with both
+ * @param price seconds that a number of top layers and epochs take; grows with both
  * @param seconds what there is
  */
 export function fitBudget(price: (extent: Extent) => number, wanted: Extent, fixed: Fixed, seconds: number): Extent {
   const fits = (extent: Extent) => price(extent) <= seconds;
   if (fits(wanted)) return wanted;
-  /** Most epochs that fit with so many layers, from `least` on. */
+  /** Most epochs that fit with a number of layers, from `least` on. */
   const most = (layers: number, least: number): Extent => {
     let [low, high] = [least, wanted.epochs];
     // The price is a line in the number of epochs: a few halvings come as close as the measured costs are true.

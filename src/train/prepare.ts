@@ -38,7 +38,7 @@ export interface PreparedData {
 /** Examples kept as samples. */
 const sampleCount = 4;
 
-/** Share of the data held out for choosing, and for measuring where there is no held-out file. */
+/** Share of the data held out for choosing, and for measuring if there is no held-out file. */
 const validationShare = 0.1;
 const minValidation = 4;
 /** Examples named one by one in warnings; the rest is counted. */

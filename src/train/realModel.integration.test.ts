@@ -23,7 +23,7 @@ import { scratchFolder } from '../testing/scratch.js';
  * adapter. The model is kept in LOAM_HOME, or in .cache/loam of this checkout, and fetched once.
  */
 
-/** design.md: mean KL divergence in nats a token between libllama's logits and ours. */
+/** design.md: mean KL divergence in nats per token between libllama's logits and ours. */
 const parity = 1e-4;
 /** Milliseconds after Ctrl-C that a slow machine may take; it is usually well below a tenth of it. */
 const patience = 5000;
@@ -210,7 +210,7 @@ describe('tuning', () => {
     assert.ok(pupil.adapted < pupil.base);
   });
 
-  it('by gradients learns more, and can be killed and gone on with', async (t) => {
+  it('by gradients learns more, and can be killed and resumed', async (t) => {
     const flags = ['--method', 'qlora', '--layers', 'top:4', '--epochs', '2', '--heldout', heldout];
     const args = (out: string) => ['tune', subset('some.json', 36), ...flags, '--out', join(folder, out)];
     const env = { LOAM_CHECKPOINT_SECONDS: '0' };

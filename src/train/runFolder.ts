@@ -93,7 +93,7 @@ export class RunFolder implements AsyncDisposable {
   ) {}
 
   /**
-   * The folder that belongs to an output path, made where there is none, readable by the owner only; what a killed run left
+   * The folder that belongs to an output path, made if there is none, readable by the owner only; what a killed run left
    * unfinished in it is removed.
    * @param key seals whatever the run keeps here; the folder then belongs to the key and not to the path, which it does not tell
    * @throws LoamError when a living process has it, or it cannot be written
@@ -126,7 +126,7 @@ export class RunFolder implements AsyncDisposable {
     return join(this.path, 'run.json');
   }
 
-  /** Begins anew: what an earlier run left here is removed. Throws LoamError when the disk is full or read-only. */
+  /** Starts over: what an earlier run left here is removed. Throws LoamError when the disk is full or read-only. */
   async start(identity: object): Promise<void> {
     await this.close();
     // In this order a kill in between never leaves checkpoints of one run beside the identity of another.
@@ -244,7 +244,7 @@ export class RunFolder implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
     await this.release();
-    // Fails where another process has just begun here.
+    // Fails if another process has just begun here.
     if (this.finished) await rmdir(this.path).catch(() => {});
   }
   private finished = false;

@@ -5,7 +5,7 @@ import type { TuneOptions } from './options.js';
 import { type QloraSettings, qloraOptionNames } from './qlora/state.js';
 import type { RidgeSettings } from './ridge/solver.js';
 
-/** Candidates for λ, tried on validation rows layer by layer; the first is used where there are none. */
+/** Candidates for λ, tried on validation rows layer by layer; the first is used if there are none. */
 const lambdas = [0.3, 0.1, 1];
 /** Layers from this share of the depth on follow the labels. */
 const sweepShare = 0.8;
@@ -50,7 +50,7 @@ export function ridgeRecipe(
   return { layers: { top: layers - firstLayer }, sweeps, firstSweepLayer, shots: shots.map(({ length }) => length) };
 }
 
-/** First adapted layer; `fallback` of the upper ones where nothing was chosen. */
+/** First adapted layer; the upper `fallback` ones if nothing was chosen. */
 export function firstAdapted(choice: TuneOptions['layers'], layers: number, fallback: number): number {
   if (choice === 'all') return 0;
   return Math.max(0, layers - (choice?.top ?? fallback));
@@ -65,11 +65,11 @@ const meanRank = 2;
 const microTokens = 512;
 /** The learning rate ends at this share of its peak. */
 const rateFloor = 0.1;
-/** Validations in an epoch. */
+/** Validations per epoch. */
 const evaluations = 2;
 /**
- * Epochs by default: about so many steps' worth of examples, within limits. Little data is repeated more often, and validation ends
- * it where that overfits.
+ * Epochs by default: about this many examples' worth of steps, within limits. Little data is repeated more often, and validation ends
+ * it when that overfits.
  */
 const epochBudget = { examples: 1000, least: 1, most: 4 } as const;
 

@@ -4,7 +4,6 @@ import type { AdapterToWrite } from '../adapters/loraGguf.js';
 import { LoamError, UsageError } from '../base/errors.js';
 import { Run } from '../base/events.js';
 import { requireFree, requireWritable } from '../base/io.js';
-import { peakRss } from '../base/memory.js';
 import { version } from '../base/process.js';
 import { releaseMemory } from '../engine/memory.js';
 import type { NamedBytes } from '../examples/example.js';
@@ -12,7 +11,7 @@ import { measureNll } from '../llama/measureNll.js';
 import { resolveModel } from '../models/listModels.js';
 import type { TuneEvent, TuneResult } from './events.js';
 import { type Fitted, fitModel } from './fit.js';
-import { correctionsOf, hashWithProgress, modelHash, type OpenedRun, openRun } from './lab.js';
+import { correctionsOf, hashWithProgress, modelHash, type OpenedRun, openRun, spent } from './lab.js';
 import { type Recipe, recipeOptions, type TuneOptions } from './options.js';
 import { type AdapterOutput, FileOutput, KeptOutput, type PrivateRun } from './output.js';
 import type { PreparedData } from './prepare.js';
@@ -24,10 +23,10 @@ type DescribedAdapter = Omit<AdapterToWrite, 'metrics'>;
 
 /**
  * One tuning run, from files to a measured adapter: the adapter appears under its name only after stock libllama, having loaded it
- * from a file of the same tensors, predicts examples better with it than without: held-out ones where given, else those for
+ * from a file of the same tensors, predicts examples better with it than without: held-out ones if given, else those for
  * validation, else the training examples.
  *
- * @param data file of examples, or its content under a name, in any format that `data/` reads
+ * @param data file of examples, or its content under a name, in any format that `loam data` reads
  * @param secret for a run that may leave nothing readable on the disk; its adapter goes to the keeper if it has one
  * @throws LoamError for a stated failure, StoppedError when `signal` fires
  */
@@ -40,12 +39,12 @@ export function tune(
   return new Run((emit, inner) => run(data, options, emit, inner, secret), signal);
 }
 
-/** The adapter's path where --out does not name one: beside the data. */
+/** The adapter's path if --out does not name one: beside the data. */
 export function defaultOut(data: string): string {
   return join(dirname(data), `${basename(data, extname(data))}-lora.gguf`);
 }
 
-/** The file that the adapter is written to; undefined where a keeper is all that takes it. */
+/** The file that the adapter is written to; undefined if a keeper alone takes it. */
 function outFile(data: string | NamedBytes, options: TuneOptions, secret: PrivateRun | undefined): string | undefined {
   if (options.out !== undefined) return resolve(options.out);
   if (secret?.keeper) return undefined;
@@ -104,8 +103,7 @@ async function run(
     nll: { base: before, adapted, teacher: fit.teacherNll?.[measuredOn] },
     measuredOn,
     tokens,
-    seconds: (performance.now() - started) / 1000,
-    peakRssBytes: peakRss(),
+    ...spent(started),
     bytes: kept.bytes,
     ...fit.training,
   };

@@ -27,7 +27,7 @@ export class ActivationCache implements AsyncDisposable {
     return 2 * width * tokens.reduce((sum, n) => sum + n, 0);
   }
 
-  /** Whether a cache of so many bytes goes to disk. */
+  /** Whether a cache of this size goes to disk. */
   static usesDisk(bytes: number, budget = memoryBudget): boolean {
     return bytes > budget;
   }

@@ -257,7 +257,7 @@ describe('training', () => {
     assert.notDeepEqual(states.at(-1)!.parameters.b, kept.parameters.b);
   });
 
-  it('lets training examples choose where there is nothing to validate on', async () => {
+  it('lets training examples choose if there is nothing to validate on', async () => {
     const { result, events } = await fit({ train, validation: [] }, { epochs: 6 });
     const lowest = Math.min(...validationsOf(events).map(({ nll }) => nll));
     assert.equal(result.best.validation, lowest);
@@ -527,7 +527,7 @@ describe('training goes on from a saved state as if it had never stopped', () =>
   });
 
   const stops = async (wanted: (event: QloraEvent, index: number) => boolean) => {
-    // Each sequence for itself: several batches a step.
+    // Each sequence for itself: several batches per step.
     const changed = { epochs: 1, evaluations: 2, microTokens: 10 };
     const whole = await fit(seen, changed);
     let [stopped, told] = [0, 0];
@@ -707,7 +707,7 @@ describe('training that diverges', () => {
     });
   }
 
-  it('does not end worse than it began where there is nothing to validate on', async () => {
+  it('does not end worse than it began if there is nothing to validate on', async () => {
     const { start } = await learnt();
     const before = await measure(train, start);
     for (const learningRate of ruinous) {

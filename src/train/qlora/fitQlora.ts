@@ -97,8 +97,8 @@ class Runs {
   }
 
   /**
-   * As long as the first run took to its best state, in epochs. Validation examples have told what they had to tell, so where the
-   * figures come from other examples they are learnt too.
+   * As long as the first run took to its best state, in epochs. Validation examples have served their purpose, so if the figures
+   * come from other examples they are learnt too.
    */
   private laterPlan(): RunPlan {
     const { train } = this.problem;
@@ -141,7 +141,7 @@ class Runs {
     return (await this.meanIsWorse(training)) ? this.result(ended, 1) : this.result(ended);
   }
 
-  /** How many runs there will be: as many as the effort allows, none where the first found nothing to keep. */
+  /** How many runs there will be: as many as the effort allows, none if the first found nothing to keep. */
   private runsToDo(): number {
     const { state, settings } = this;
     const { steps } = this.firstPlan();
@@ -151,7 +151,7 @@ class Runs {
     return Math.min(worth, 1 + this.runsInTime(length));
   }
 
-  /** How many further runs of so many steps end before the deadline, at the pace of the first: one that is cut off is of no use. */
+  /** How many further runs of this length end before the deadline, at the pace of the first: one that is cut off is of no use. */
   private runsInTime(steps: number): number {
     const { deadline } = this.hooks;
     if (deadline === undefined) return Number.POSITIVE_INFINITY;
@@ -259,7 +259,7 @@ class Runs {
     this.prepared.lab.emit({ type: 'restart', step: state.step });
   }
 
-  /** Whether the validation examples, where they were not learnt, are predicted worse by the mean than by the first run's best. */
+  /** Whether the mean predicts the validation examples, if they were not learnt, worse than the first run's best state does. */
   private async meanIsWorse(training: Training): Promise<boolean> {
     const { state, settings, problem, prepared } = this;
     if (state.finished.length === 0 || settings.learnValidation || problem.validation.length === 0) return false;

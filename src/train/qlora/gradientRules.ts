@@ -55,7 +55,7 @@ export interface RuleContext {
   wants: (argument: unknown) => boolean;
 }
 
-/** Gradients of an operation's arguments, in their order; undefined where none is wanted. */
+/** Gradients of an operation's arguments, in their order; undefined if none is wanted. */
 type Rule<K extends Primitive> = (
   context: RuleContext,
   ...args: Parameters<Operations[K]>

@@ -29,7 +29,7 @@ const averagingDelay = 3;
  * One step of AdamW from the accumulated gradients, which are then zeroed.
  * @param step counts from 1
  * @param scale factor of the accumulated gradients: -1/tokens turns ascent summed over tokens into the mean loss's gradient
- * @returns norm of the (scaled) gradient before clipping; where it is not finite nothing is changed
+ * @returns norm of the (scaled) gradient before clipping; if it is not finite nothing is changed
  */
 export async function adamwStep(
   workspace: Workspace,
@@ -87,7 +87,7 @@ export type StepPlan = Batch[];
 /**
  * The steps of one epoch: every sequence once, in an order that is a pure function of (seed, epoch).
  * @param lengths tokens of each sequence
- * @param batch sequences a step
+ * @param batch sequences per step
  * @param tokens tokens computed at once, at most (a longer sequence stands alone)
  */
 export function planEpoch(

@@ -119,7 +119,7 @@ export class LoraParameters implements Disposable {
   }
 
   /**
-   * Starts from `known` factors where there are some, elsewhere from A uniform in ±1/√inputs and B = 0 (Hu et al. 2021, with the
+   * Starts from `known` factors if there are some, elsewhere from A uniform in ±1/√inputs and B = 0 (Hu et al. 2021, with the
    * initialisation of PEFT): the adapter then changes nothing yet. Known factors are balanced first, component by component, so that
    * A has the size it would have had: Adam's steps are of one size for all values and must suit both.
    */
@@ -140,7 +140,7 @@ export class LoraParameters implements Disposable {
         }
         let norm = 0;
         for (let i = 0; i < inputs; i++) norm += start.a[r * inputs + i]! ** 2;
-        // Root mean square of the uniform distribution above: bound/√3 a value, 1/√3 a row.
+        // Root mean square of the uniform distribution above: bound/√3 per value, 1/√3 per row.
         const factor = norm > 0 ? Math.sqrt(1 / 3 / norm) : 1;
         for (let i = 0; i < inputs; i++) row[i] = start.a[r * inputs + i]! * factor;
         for (let o = 0; o < outputs; o++) b[slot.atB + r * outputs + o] = start.b[o * start.rank + r]! / factor;

@@ -6,9 +6,9 @@ import { ownLengths, type TrainSequence } from './trainStep.js';
 
 /** How long training takes: epochs, steps and validations of its runs, and how much of them is done. */
 
-/** Training examples that stand in for validation where there is none. */
+/** Training examples that stand in for validation if there is none. */
 const standIns = 16;
-/** All runs together take at most so many times the epochs of the first one's schedule. */
+/** All runs together take at most this multiple of the epochs of the first one's schedule. */
 export const effort = 1.5;
 
 export function stepsPerEpoch(learnt: number, batch: number): number {
@@ -84,7 +84,7 @@ export class TrainingProgress {
   goOn(training: Training): void {
     const { state } = training;
     if (state.run > 0) {
-      // How long the later runs are is known; what came before them is a share that nobody needs to know exactly.
+      // How long the later runs are is known; what came before them need not be known exactly.
       this.done += (state.offset / plannedSteps(this.problem, this.settings)) * (this.total - this.below);
       this.total = Math.max(this.total, this.done);
       return;

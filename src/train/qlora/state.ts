@@ -85,7 +85,7 @@ export interface QloraState {
   /** The run in hand, from 0, and how many there are going to be (1 until the first has ended). */
   run: number;
   runs: number;
-  /** Step at which the first run began: 0, or where it began again from the alternative. */
+  /** Step at which the first run began: 0, or the step at which it started over from the alternative. */
   begun: number;
   /** Steps done before the run in hand. */
   offset: number;
@@ -104,7 +104,7 @@ export type QloraEvent =
   | Omit<Extract<TuneEvent, { type: 'step' }>, 'rssBytes' | 'seconds'>
   | Extract<TuneEvent, { type: 'validation' | 'restart' | 'run' | 'diverged' }>;
 
-/** What a checkpoint of this version holds, and how its flat values lie. Another one can't be gone on with. */
+/** What a checkpoint of this version holds, and how its flat values lie. Another one can't be resumed. */
 const layout = 'state 2: all A in rows of inputs, all B in rows of outputs';
 
 type Figures = { [K in keyof QloraState as QloraState[K] extends number ? K : never]: number };

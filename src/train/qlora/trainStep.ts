@@ -178,7 +178,7 @@ function enter(g: Graph, { model, opening }: TrainContext, { batch, sequences, e
   return model.embed(g, g.input('i32', [tokens.length], tokens));
 }
 
-/** A layer's factors with the masks of dropout where there are any. */
+/** A layer's factors with the masks of dropout if there are any. */
 function withMasks(g: Graph, lora: LayerLora, layer: number, tokens: number, masks: Masks | undefined): LayerLora {
   if (!masks) return lora;
   const made = masks(g, layer, tokens);

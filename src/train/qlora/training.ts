@@ -20,13 +20,13 @@ import {
 const adam = { beta1: 0.9, beta2: 0.999, epsilon: 1e-8 } as const;
 /** Weight of the newest step in the smoothed loss. */
 const smoothing = 0.1;
-/** The smoothed loss has diverged beyond so many times its lowest value plus so many nats. */
+/** The smoothed loss has diverged beyond this multiple of its lowest value plus this many nats. */
 const divergence = { times: 2, plus: 0.5 } as const;
 
 /** One run: which of the sequences it learns, for how long. */
 export interface RunPlan {
   seed: number;
-  /** The first so many sequences are learnt. */
+  /** How many of the sequences are learnt: the first ones. */
   learnt: number;
   steps: number;
   /** Factor of the learning rate. */
@@ -92,7 +92,7 @@ export class Training {
     return { epoch, plan: this.planned.steps[(step - 1) % this.stepsPerEpoch]! };
   }
 
-  /** One optimiser step; false where it left the numbers that make sense. */
+  /** One optimiser step; false if it led to numbers that make no sense. */
   async step(): Promise<boolean> {
     const { state, plan, settings } = this;
     const step = this.local + 1;
@@ -242,7 +242,7 @@ export interface Preparation extends AsyncDisposable {
   readonly context: TrainContext;
   /** Those to train on, then those to validate by. */
   readonly sequences: readonly TrainSequence[];
-  /** Missing where all layers are trained. */
+  /** Missing if all layers are trained. */
   readonly cache: ActivationCache | undefined;
 }
 

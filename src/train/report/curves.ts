@@ -113,7 +113,7 @@ type Figure = Exclude<keyof StepMetric, 'step' | 'epoch'>;
 /** A loss beyond this has diverged; drawn, it would flatten all the rest. */
 const DIVERGED = 1e6;
 
-/** The curves of a run, each where something was measured for it; a sentence where nothing was. */
+/** The curves of a run, of what was measured; a sentence if nothing was. */
 export function reportCurves(metrics: readonly StepMetric[]): string {
   const steps = metrics.map(({ step }) => step).filter(Number.isFinite);
   const domain = [steps.reduce((a, b) => Math.min(a, b), Infinity), steps.reduce((a, b) => Math.max(a, b), -Infinity)];
@@ -136,20 +136,20 @@ export function reportCurves(metrics: readonly StepMetric[]): string {
   const best = validation.reduce<Point | undefined>((a, b) => (a === undefined || b.y < a.y ? b : a), undefined);
   const smooth = smoothPoints(loss);
   const curves = [
-    one('loss', 'Training loss, nats a token', loss, {
+    one('loss', 'Training loss, nats per token', loss, {
       description: `${describe(smooth)} Thin: each step. Thick: smoothed; the figures are of this.`,
       lines: [
         { style: 'faint', points: loss },
         { style: 'main', points: smooth },
       ],
     }),
-    one('validation', 'Validation loss, nats a token', validation, {
+    one('validation', 'Validation loss, nats per token', validation, {
       description: `${describe(validation)} The dot marks the adapter that was kept.`,
       mark: best && { ...best, label: `best: ${figure(best.y)}` },
     }),
     one('rate', 'Learning rate', take('learningRate'), { fromZero: true }),
     one('gradient', 'Gradient norm, before clipping', take('gradientNorm'), { fromZero: true }),
-    one('speed', 'Tokens a second', take('tokensPerSecond'), { fromZero: true }),
+    one('speed', 'Tokens per second', take('tokensPerSecond'), { fromZero: true }),
   ].filter((curve) => curve !== '');
   if (curves.length === 0) return '<p>No steps were recorded.</p>';
   return `<p class="soft">From left to right: steps of training.</p>\n<div class="curves">\n${curves.join('\n')}\n</div>`;
@@ -180,7 +180,7 @@ export interface StepMetric {
   step: number;
   /** Epochs done, with the fraction of the one under way. */
   epoch: number;
-  /** Nats a response token. */
+  /** Nats per response token. */
   loss?: number;
   validation?: number;
   tokensPerSecond?: number;
@@ -209,7 +209,7 @@ export interface ReportInput {
   model: string;
   method: string;
   recipe: Record<string, string | number | boolean>;
-  /** Nats a response token. */
+  /** Nats per response token. */
   nll: { base: number; adapted: number; teacher?: number };
   measuredOn: 'heldout' | 'validation' | 'train';
   seconds: number;

@@ -101,7 +101,7 @@ function check(report: ReportInput): string {
 describe('renderReport', () => {
   it('is one sound file that loads nothing, with every curve', () => {
     const html = check(input);
-    for (const title of ['Training loss', 'Validation loss', 'Learning rate', 'Gradient norm', 'Tokens a second']) {
+    for (const title of ['Training loss', 'Validation loss', 'Learning rate', 'Gradient norm', 'Tokens per second']) {
       assert.equal(html.split(`<h3>${title}`).length, 2, title);
     }
     assert.equal(html.match(/<svg /g)!.length, 5);

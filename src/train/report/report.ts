@@ -166,7 +166,7 @@ function result({ nll, measuredOn }: ReportInput): string {
   if (nll.teacher !== undefined) {
     tiles.push(tile('Its teacher', nats(nll.teacher), 'the base model with your examples in its context'));
   }
-  const note = `Negative log-likelihood in nats a response token on ${measuredNames[measuredOn]}: less is better.`;
+  const note = `Negative log-likelihood in nats per response token on ${measuredNames[measuredOn]}: less is better.`;
   return `<dl class="tiles">\n${tiles.join('\n')}\n</dl>\n<p class="soft">${note}</p>`;
 }
 

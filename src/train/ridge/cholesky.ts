@@ -28,7 +28,7 @@ export class Cholesky implements Disposable {
 
   /**
    * Factors `matrix` + shift·I; the matrix itself is left as it is.
-   * @throws LoamError where that is not positive definite
+   * @throws LoamError if that is not positive definite
    */
   static async factor(workspace: Workspace, matrix: Tensor, shift: number, signal?: AbortSignal): Promise<Cholesky> {
     const n = matrix.ne[0];

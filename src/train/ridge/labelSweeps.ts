@@ -72,7 +72,7 @@ export async function combine(
 const kappa = 0.0046;
 /** Ridge of a sweep's fit: large, because a gradient asks for a small step and not for an exact fit. */
 const lambda = 10;
-/** Rows of activations to measure the sensitivity with: so many for each dimension of the residual stream, at most so many. */
+/** Rows of activations to measure the sensitivity with: a number per dimension of the residual stream, and a limit. */
 const sensitivityRows = { each: 2, most: 2048 };
 
 /** One state of the fit: corrections, and how well they predict. */
@@ -85,7 +85,7 @@ interface Snapshot {
 /**
  * Passes that follow the labels. The gradient g of a label's log-likelihood at the last residual stream needs the norm and the head
  * only. Each sweep walks the upper layers once more; at each it adds a small ridge-regressed step from the layer's inputs to Jᵀg, J
- * being the layer's measured sensitivity, and truncates the sum to the rank again. g is measured anew at the end of the sweep. The
+ * being the layer's measured sensitivity, and truncates the sum to the rank again. g is measured again at the end of the sweep. The
  * state that predicts validation examples best is kept.
  */
 export class LabelSweeps {
@@ -176,8 +176,8 @@ export class LabelSweeps {
       using gram = new Gram(workspace, inputs, embedding, signal);
       const old = before.find((entry) => entry.module === module);
       const weights = outputWeights(model.hyper, layer, module, this.metric);
-      using worn = new PlacedLora(model.engine, old ? [old] : []);
-      const norm = weights && { weights, worn: worn.lora };
+      using placed = new PlacedLora(model.engine, old ? [old] : []);
+      const norm = weights && { weights, applied: placed.lora };
       const carryBack = (g: Graph, atEnd: Tensor) => sensitivity.carryBack(g, layer.index, atEnd);
       await collect(labelFit(gradient, embedding, carryBack, gram, norm));
       const { rank } = this.settings;

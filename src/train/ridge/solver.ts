@@ -30,14 +30,14 @@ export interface LinearToSolve {
   weights?: Float32Array;
 }
 
-/** λ is chosen anew in every so many layers and kept in between: it changes slowly with depth, and solving is costly in wide models. */
+/** λ is chosen again every few layers and kept in between: it changes slowly with depth, and solving is costly in wide models. */
 const lambdaEvery = 4;
 
 type Choice = Pick<FittedEvent, 'lambda' | 'error' | 'explained'> & { factors: Factors };
 
 /**
  * Solves linear after linear, in the order of the layers: collects the statistics of one, chooses λ and rank by its validation rows,
- * and remembers λ for the layers that don't choose it anew.
+ * and remembers λ for the layers that don't choose it again.
  */
 export class LinearSolver {
   private readonly lambdas = new Map<string, number>();

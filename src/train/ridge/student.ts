@@ -168,7 +168,7 @@ export class Student implements AsyncDisposable {
         fix: 'use `loam tune --method ridge`, which carries targets back through the norm',
       });
     }
-    const outputs = project(g, layer, module, inputs, fit.norm.worn);
+    const outputs = project(g, layer, module, inputs, fit.norm.applied);
     const rows = { x: inputs, z: outputs, y: wanted };
     const { x, y } = throughNorm(g, rows, fit.norm.weights, hyper.normEpsilon);
     sink.add(g, x, y);

@@ -39,7 +39,7 @@ interface BehindNorm {
   /** See `outputWeights`. */
   weights: Float32Array;
   /** Corrections on top of which the wanted change comes. */
-  worn?: LayerLora;
+  applied?: LayerLora;
 }
 
 /**
@@ -117,7 +117,7 @@ const scaleFloor = 0.01;
 /**
  * In a family whose layers norm what they write, the dimensions of the residual stream have sizes orders of magnitude apart, and the
  * norms that read it undo that. There changes of the stream are measured as the last norm sees them: times its weights (docs/families.md).
- * @returns a positive factor for each dimension of the stream; undefined where it counts as it is
+ * @returns a positive factor for each dimension of the stream; undefined if it counts as it is
  */
 export async function streamMetric(model: Model): Promise<Float32Array | undefined> {
   if (!hasPostNorms(model.hyper.family)) return undefined;
@@ -130,7 +130,7 @@ export const isWeighted = ({ family, residualScale }: Hyperparameters): boolean 
 
 /**
  * Factor of each output of a linear, signed, between it and the residual stream; with a norm behind it, between its normed value and the
- * measured stream. Undefined where outputs are added to the stream as they are.
+ * measured stream. Undefined if outputs are added to the stream as they are.
  */
 export function outputWeights(
   { embedding, residualScale }: Hyperparameters,
@@ -201,6 +201,6 @@ export interface Followed extends AsyncDisposable {
   /** Its residual streams in the layer it was taken through last: after attention, and after the block. */
   readonly middle: Residuals;
   readonly out: Residuals;
-  /** Mean NLL, nats a token, after the last layer. */
+  /** Mean NLL, nats per token, after the last layer. */
   nll(): Promise<Record<Part, number>>;
 }

@@ -89,7 +89,7 @@ export async function predictingRows(
 }
 
 /**
- * Mean NLL in nats per token of the examples of one part, from residual streams that have walked through all layers; NaN where there
+ * Mean NLL in nats per token of the examples of one part, from residual streams that have walked through all layers; NaN if there
  * are none. The head is computed at the predicting positions only.
  */
 export async function walkedNll(

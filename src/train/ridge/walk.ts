@@ -15,6 +15,11 @@ import type { Fit, Followed } from './target.js';
 export const correctedLinears = ['attn_output', 'ffn_down'] as const;
 export type CorrectedLinear = (typeof correctedLinears)[number];
 
+/** As GGUF files name it: "blk.15.ffn_down". */
+export function linearName({ layer, module }: { layer: number; module: string }): string {
+  return `blk.${layer}.${module}`;
+}
+
 export type RidgeEvent = Progress | FittedEvent | Extract<TuneEvent, { type: 'sweep' }>;
 
 /** Tells how much of the walking is done, in tokens through a layer. */

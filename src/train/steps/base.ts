@@ -4,6 +4,7 @@ import type { ModuleFactors } from '../../model/factors.js';
 import { type Hyperparameters, linearShape } from '../../model/hyperparameters.js';
 import { type ResolvedModel, resolveModel } from '../../models/listModels.js';
 import { hashWithProgress } from '../lab.js';
+import { linearName } from '../ridge/walk.js';
 import type { ActivationsHeader } from './header.js';
 import type { ActivationsFile } from './openActivations.js';
 
@@ -32,7 +33,7 @@ export function readModelReference(fields: Fields): ModelReference {
 /**
  * Finds the base model that a file of the pipeline names (or that the user names instead), and makes sure that it is the one.
  * @param named what the file says; without a sha256 any model is taken
- * @throws LoamError where the model is another one
+ * @throws LoamError if the model is another one
  */
 export async function resolveBase(
   chosen: string | undefined,
@@ -88,16 +89,17 @@ export function requireTokens({ path, header, examples }: ActivationsFile, hyper
   }
 }
 
-/** @throws LoamError for corrections that the student does not wear while it is walked: of other linears, or of other shapes */
+/** @throws LoamError for corrections that are not applied to the student on its walk: of other linears, or of other shapes */
 export function requireCorrectable(
   given: readonly ModuleFactors[],
   { linears, firstLayer }: ActivationsHeader,
   hyper: Hyperparameters,
   folder: string,
 ): void {
-  for (const { layer, module, factors } of given) {
-    const where = `${folder}, blk.${layer}.${module}`;
-    if (!linears.some((linear) => linear.layer === layer && linear.module === module)) {
+  for (const correction of given) {
+    const { module, factors } = correction;
+    const where = `${folder}, ${linearName(correction)}`;
+    if (!linears.some((linear) => linearName(linear) === linearName(correction))) {
       throw new LoamError({
         code: 'mismatch',
         found: 'a correction of this linear',

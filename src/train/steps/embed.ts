@@ -2,7 +2,6 @@ import { stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { Run } from '../../base/events.js';
 import { freeBytes, requireFree, requireFreeSpace, requireWritable } from '../../base/io.js';
-import { peakRss } from '../../base/memory.js';
 import { version } from '../../base/process.js';
 import { type NamedArrayToWrite, ndArray } from '../../formats/arrays.js';
 import { writeNpz } from '../../formats/npz.js';
@@ -10,7 +9,7 @@ import type { Layer } from '../../model/block.js';
 import { linearShape } from '../../model/hyperparameters.js';
 import { resolveModel } from '../../models/listModels.js';
 
-import { asStage, correctionsOf, hashWithProgress, modelHash, type OpenedRun, openRun } from '../lab.js';
+import { asStage, correctionsOf, finite, hashWithProgress, modelHash, type OpenedRun, openRun, spent } from '../lab.js';
 import { runOptions } from '../options.js';
 import { planExamples, type RidgeExample } from '../ridge/examples.js';
 import { Student } from '../ridge/student.js';
@@ -82,8 +81,7 @@ async function run(data: string, options: EmbedOptions, emit: Emit, signal: Abor
     rows: header.rows,
     bytes: (await stat(out)).size,
     nll: header.nll,
-    seconds: (performance.now() - started) / 1000,
-    peakRssBytes: peakRss(),
+    ...spent(started),
   };
 }
 
@@ -127,6 +125,7 @@ async function headerOf(
     },
     settings: Object.fromEntries(Object.keys(embedSettings).map((name) => [name, options[name as 'seed']])),
     nll: { teacher: {} },
+    given: undefined,
   };
 }
 
@@ -179,7 +178,5 @@ async function* activations(
   } finally {
     await forget();
   }
-  for (const [part, value] of Object.entries(await teacher.nll())) {
-    if (Number.isFinite(value)) header.nll.teacher[part as RidgeExample['part']] = value;
-  }
+  header.nll.teacher = finite(await teacher.nll());
 }

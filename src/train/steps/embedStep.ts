@@ -3,17 +3,16 @@ import { LoamError, UsageError } from '../../base/errors.js';
 import { Run } from '../../base/events.js';
 import { listFirst } from '../../base/format.js';
 import { readStart, requireFree, requireWritable } from '../../base/io.js';
-import { peakRss } from '../../base/memory.js';
 import { flagOf } from '../../base/options.js';
 import { version } from '../../base/process.js';
 import { ndArray } from '../../formats/arrays.js';
 import { writeNpz } from '../../formats/npz.js';
 import type { ModuleFactors } from '../../model/factors.js';
-import { asStage, openModel } from '../lab.js';
+import { asStage, openModel, spent } from '../lab.js';
 import type { LinearToSolve } from '../ridge/solver.js';
 import { Student } from '../ridge/student.js';
 import { followTeacher, noFit, streamMetric } from '../ridge/target.js';
-import { correctedLinears, correctLayers, openRidgeLab, type RidgeLab, walkWork } from '../ridge/walk.js';
+import { correctedLinears, correctLayers, linearName, openRidgeLab, type RidgeLab, walkWork } from '../ridge/walk.js';
 import { requireCorrectable, requireTokens, resolveBase } from './base.js';
 import { embed, tellSize } from './embed.js';
 import { factorsFingerprint, hasFactors, readFactors } from './factorsFolder.js';
@@ -100,8 +99,7 @@ async function run(
   const missing = header.linears.filter((linear) => !all.some(same(linear)));
   const target = options.linear === undefined ? missing[0] : parseLinear(options.linear, header.linears);
   const result = { type: 'result', nll: header.nll, rows: header.rows } as const;
-  const cost = () => ({ seconds: (performance.now() - started) / 1000, peakRssBytes: peakRss() });
-  if (!target) return { ...result, activations: null, linears: [], bytes: 0, ...cost() };
+  if (!target) return { ...result, activations: null, linears: [], bytes: 0, ...spent(started) };
   const below = header.linears.slice(0, header.linears.indexOf(target));
   requireBelow(
     below.filter((linear) => missing.includes(linear)),
@@ -120,7 +118,7 @@ async function run(
     given: factorsFingerprint(given),
   };
   await tellSize(out, step, emit);
-  emit({ type: 'stage', stage: 'embed', message: `walking the student to ${nameOf(target)}` });
+  emit({ type: 'stage', stage: 'embed', message: `walking the student to ${linearName(target)}` });
   using lab = openRidgeLab({ model, emit: asStage('embed', emit), signal });
   const { linear, recording } = await record(lab, file, target, given);
   await using _ = recording;
@@ -131,7 +129,13 @@ async function run(
     { name: 'header', ...ndArray(encodeHeader(step)) },
   ]);
   const { layer, module } = target;
-  return { ...result, activations: out, linears: [{ layer, module }], bytes: (await stat(out)).size, ...cost() };
+  return {
+    ...result,
+    activations: out,
+    linears: [{ layer, module }],
+    bytes: (await stat(out)).size,
+    ...spent(started),
+  };
 }
 
 /** Walks the student, with the corrections of `given`, to one linear and records its rows. */
@@ -169,16 +173,15 @@ async function record(
 }
 
 type Place = { layer: number; module: string };
-const nameOf = ({ layer, module }: Place) => `blk.${layer}.${module}`;
-const same = (one: Place) => (other: Place) => one.layer === other.layer && one.module === other.module;
+const same = (one: Place) => (other: Place) => linearName(one) === linearName(other);
 
 /** Each linear is solved from what the corrections below it do, so these must be there. */
 function requireBelow(missing: readonly EmbeddedLinear[], target: EmbeddedLinear, folder: string): void {
   if (missing.length === 0) return;
   throw new LoamError({
     code: 'not-found',
-    found: `no correction of ${listFirst(missing.map(nameOf), 3, ', ')}`,
-    expected: `those of all linears before ${nameOf(target)}`,
+    found: `no correction of ${listFirst(missing.map(linearName), 3, ', ')}`,
+    expected: `those of all linears before ${linearName(target)}`,
     where: folder,
     fix: 'solve the linears in order; a correction of rank 0 leaves one as it is',
   });

@@ -19,7 +19,7 @@ const version = 1;
 
 /** As many linears as 1,024 layers have. */
 const maxLinears = 1024 * layerLinears.length;
-/** A thousand bytes a linear. */
+/** A thousand bytes per linear. */
 const maxMapBytes = 8 << 20;
 /** As `openAdapter`: an adapter of a higher rank is no longer small. */
 const maxRank = 1024;
@@ -157,58 +157,35 @@ async function readPair(
   layer: number,
   module: LayerLinear,
 ): Promise<ModuleFactors['factors']> {
+  const { where } = entry;
   const read = async (part: 'a' | 'b') => {
     const name = entry.has(part) ? entry.text(part) : fileName(layer, module, part);
     // No path: a layer map from elsewhere must not make Loam read other files.
     if (!/^[\w-][\w.-]{0,200}\.npy$/.test(name)) {
-      throw new LoamError({
-        code: 'invalid-data',
-        found: `${quote(part)} is ${quote(name)}`,
-        expected: 'the name of a .npy file beside it',
-        where: entry.where,
-      });
+      throw wrong(`${quote(part)} is ${quote(name)}`, 'the name of a .npy file beside it', where);
     }
-    const array = await readNpy(join(folder, name));
+    const path = join(folder, name);
+    const array = await readNpy(path);
     const { dtype, shape } = array;
-    if (!['f32', 'f64', 'f16', 'bf16'].includes(dtype) || shape.length !== 2 || shape[0]! * shape[1]! > maxValues) {
-      throw new LoamError({
-        code: 'invalid-data',
-        found: `${dtype} [${shape.join(', ')}]`,
-        expected: `a matrix of floating numbers, ${part === 'a' ? '[rank, inputs]' : '[outputs, rank]'}`,
-        where: join(folder, name),
-      });
+    const [rows, columns] = shape;
+    if (!['f32', 'f64', 'f16', 'bf16'].includes(dtype) || shape.length !== 2 || rows! * columns! > maxValues) {
+      const expected = `a matrix of floating numbers, ${part === 'a' ? '[rank, inputs]' : '[outputs, rank]'}`;
+      throw wrong(`${dtype} [${shape.join(', ')}]`, expected, path);
     }
     const values = toFloat32(array);
-    if (!values.every(Number.isFinite)) {
-      throw new LoamError({
-        code: 'invalid-data',
-        found: 'values that are not finite numbers of f32',
-        where: join(folder, name),
-      });
-    }
-    return { values, rows: shape[0]!, columns: shape[1]! };
+    if (!values.every(Number.isFinite)) throw wrong('values that are not finite numbers of f32', undefined, path);
+    return { values, rows: rows!, columns: columns! };
   };
   const [a, b] = [await read('a'), await read('b')];
-  const { where } = entry;
-  if (a.rows !== b.columns) {
-    throw new LoamError({
-      code: 'invalid-data',
-      found: `a has ${a.rows} rows and b ${b.columns} columns`,
-      expected: 'the rank, twice',
-      where,
-    });
-  }
-  if (entry.has('rank') && entry.number('rank') !== a.rows) {
-    throw new LoamError({
-      code: 'invalid-data',
-      found: `factors of rank ${a.rows}`,
-      expected: `${entry.number('rank')}, as it says`,
-      where,
-    });
-  }
-  if (a.rows > maxRank)
-    throw new LoamError({ code: 'too-large', found: `a rank of ${a.rows}`, expected: `at most ${maxRank}`, where });
+  if (a.rows !== b.columns) throw wrong(`a has ${a.rows} rows and b ${b.columns} columns`, 'the rank, twice', where);
+  const stated = entry.has('rank') ? entry.number('rank') : a.rows;
+  if (stated !== a.rows) throw wrong(`factors of rank ${a.rows}`, `${stated}, as it says`, where);
+  if (a.rows > maxRank) throw wrong(`a rank of ${a.rows}`, `at most ${maxRank}`, where);
   return { inputs: a.columns, outputs: b.rows, rank: a.rows, a: a.values, b: b.values };
+}
+
+function wrong(found: string, expected: string | undefined, where: string): LoamError {
+  return new LoamError({ code: 'invalid-data', found, expected, where });
 }
 
 function misfit(

@@ -3,7 +3,7 @@ import { Fields } from '../../base/jsonAccess.js';
 import { type NamedArrayToWrite, ndArray } from '../../formats/arrays.js';
 import { groupExamples, type Part, type RidgeExample } from '../ridge/examples.js';
 import { type CorrectedLinear, correctedLinears } from '../ridge/walk.js';
-import { type ModelReference, readModelReference } from './base.js';
+import { readModelReference } from './base.js';
 
 /** What `format` says in the header of a file of activations. */
 const activationsFormat = 'loam activations';
@@ -16,49 +16,10 @@ const limits = { layers: 1024, width: 1 << 17 } as const;
 /** Twice `--shots` at most, of two prefixes. */
 const maxShots = 1024;
 
-/** A linear whose rows are in the file. */
-export interface EmbeddedLinear {
-  layer: number;
-  module: CorrectedLinear;
-  /** Width of its inputs. */
-  inputs: number;
-  /** A norm or a factor stands between it and the residual stream: then what is to be solved is in `target` and `weights`. */
-  normed: boolean;
-}
-
 /** The array `header` of a file of activations: JSON as UTF-8 bytes. */
-export interface ActivationsHeader {
-  /**
-   * `bare`: of the student without corrections, every linear. `step`: of one linear, of the student that wears the corrections found
-   * before it.
-   */
-  kind: 'bare' | 'step';
-  /** Version of Loam. */
-  loam: string;
-  model: ModelReference;
-  layers: number;
-  embedding: number;
-  /** First layer that is corrected. */
-  firstLayer: number;
-  /** In the order in which they are solved. */
-  linears: EmbeddedLinear[];
-  /** Element type of the activations. */
-  dtype: 'f32' | 'f16';
-  /** The student's arrays are left out. */
-  teacherOnly: boolean;
-  /** Rows of each part. */
-  rows: { train: number; validation: number };
-  /** Records of the user's file that each prefix consists of. */
-  shots: number[][];
-  /** sha256 of what it was made from, hex. */
-  sources: { data: string; heldout: string | null; teacher: string | null };
-  /** The options that decide what is in the file. */
-  settings: Record<string, unknown>;
-  /** Mean NLL, nats a token, by Loam's own graph; absent for a part without examples. */
-  nll: { teacher: Partial<Record<Part, number>> };
-  /** Of a step: `factorsFingerprint` of the corrections that the student wears. */
-  given?: string;
-}
+export type ActivationsHeader = ReturnType<typeof readFields>;
+/** A linear whose rows are in the file. */
+export type EmbeddedLinear = ActivationsHeader['linears'][number];
 
 /** The header as bytes, for an array of u8. */
 export function encodeHeader(header: ActivationsHeader): Uint8Array {
@@ -87,48 +48,62 @@ export function decodeHeader(bytes: Uint8Array, where: string): ActivationsHeade
       fix: 'make it again with this version of `loam embed`',
     });
   }
+  const header = readFields(fields);
+  checkOrder(header, where);
+  return header;
+}
+
+function readFields(fields: Fields) {
   const kind = fields.oneOf('kind', ['bare', 'step']);
   const layers = fields.whole('layers', 1, limits.layers);
   const firstLayer = fields.whole('firstLayer', 0, layers - 1);
-  const linears = fields.objects('linears', correctedLinears.length * layers).map((entry) => ({
-    layer: entry.whole('layer', firstLayer, layers - 1),
-    module: entry.oneOf('module', correctedLinears),
-    inputs: entry.whole('inputs', 1, limits.width),
-    normed: entry.flag('normed'),
-  }));
-  checkOrder(linears, { kind, layers, firstLayer }, where);
   const rows = fields.object('rows');
-  const nll = fields.object('nll').object('teacher');
-  const known = (part: Part) => (nll.has(part) ? nll.number(part) : undefined);
   const sources = fields.object('sources');
   const optional = (key: string) => (sources.has(key) ? sources.text(key) : null);
+  const nll = fields.object('nll').object('teacher');
+  const teacher: Partial<Record<Part, number>> = {};
+  for (const part of ['train', 'validation', 'heldout'] as const) if (nll.has(part)) teacher[part] = nll.number(part);
   return {
+    /** `bare`: of the student without corrections, every linear. `step`: of one linear, with the corrections found before it. */
     kind,
+    /** Version of Loam. */
     loam: fields.text('loam'),
     model: readModelReference(fields.object('model')),
     layers,
     embedding: fields.whole('embedding', 1, limits.width),
+    /** First layer that is corrected. */
     firstLayer,
-    linears,
+    /** In the order in which they are solved. */
+    linears: fields.objects('linears', correctedLinears.length * layers).map((entry) => ({
+      layer: entry.whole('layer', firstLayer, layers - 1),
+      module: entry.oneOf('module', correctedLinears),
+      /** Width of its inputs. */
+      inputs: entry.whole('inputs', 1, limits.width),
+      /** A norm or a factor stands between it and the residual stream: then what is to be solved is in `target` and `weights`. */
+      normed: entry.flag('normed'),
+    })),
+    /** Element type of the activations. */
     dtype: fields.oneOf('dtype', ['f32', 'f16']),
+    /** The student's arrays are left out. */
     teacherOnly: fields.flag('teacherOnly'),
     rows: {
       train: rows.whole('train', 0, Number.MAX_SAFE_INTEGER),
       validation: rows.whole('validation', 0, Number.MAX_SAFE_INTEGER),
     },
+    /** Records of the user's file that each prefix consists of. */
     shots: fields.lists('shots', maxShots),
+    /** sha256 of what it was made from, hex. */
     sources: { data: sources.text('data'), heldout: optional('heldout'), teacher: optional('teacher') },
+    /** The options that decide what is in the file. */
     settings: fields.object('settings').all(),
-    nll: { teacher: { train: known('train'), validation: known('validation'), heldout: known('heldout') } },
+    /** Mean NLL, nats per token, by Loam's own graph; absent for a part without examples. */
+    nll: { teacher },
+    /** Of a step: `factorsFingerprint` of the corrections that are applied to the student. */
     given: kind === 'step' ? fields.text('given') : undefined,
   };
 }
 
-function checkOrder(
-  linears: readonly EmbeddedLinear[],
-  { kind, layers, firstLayer }: Pick<ActivationsHeader, 'kind' | 'layers' | 'firstLayer'>,
-  where: string,
-): void {
+function checkOrder({ kind, layers, firstLayer, linears }: ActivationsHeader, where: string): void {
   const all = linearsInOrder(firstLayer, layers);
   const right =
     kind === 'step'

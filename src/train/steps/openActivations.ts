@@ -5,6 +5,7 @@ import { type NpzFile, openNpz } from '../../formats/npz.js';
 import type { RidgeExample } from '../ridge/examples.js';
 import type { LinearToSolve } from '../ridge/solver.js';
 import type { Residuals } from '../ridge/target.js';
+import { linearName } from '../ridge/walk.js';
 import {
   type ActivationsHeader,
   batchesOf,
@@ -24,8 +25,8 @@ const maxTokens = 2 ** 31 - 1;
 type ActivationKind = 'inputs' | 'teacher' | 'student' | 'target' | 'weights';
 
 /** Name of an array of activations, after the weight's own name in GGUF files. */
-function arrayName({ layer, module }: Pick<EmbeddedLinear, 'layer' | 'module'>, kind: ActivationKind): string {
-  return `blk.${layer}.${module}.${kind}`;
+function arrayName(linear: Pick<EmbeddedLinear, 'layer' | 'module'>, kind: ActivationKind): string {
+  return `${linearName(linear)}.${kind}`;
 }
 
 /** A file that `loam embed` wrote, open and checked. `await using file = await openActivations(path)`. */

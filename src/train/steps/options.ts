@@ -88,7 +88,7 @@ export type PipelineEvent =
 
 export interface EmbedResult {
   type: 'result';
-  /** The file of activations; null where every linear has its correction already, so there is nothing to write. */
+  /** The file of activations; null if every linear has its correction already. */
   activations: string | null;
   /** The linears in the file, in the order in which they are solved. */
   linears: { layer: number; module: string }[];
@@ -110,7 +110,7 @@ export interface SolveResult {
   linears: number;
   /** Label sweeps that were kept. */
   sweeps: number;
-  /** By Loam's own graph; the student's only where it walked through all layers. */
+  /** By Loam's own graph; the student's only if it walked through all layers. */
   nll: { teacher: Partial<Record<Part, number>>; student?: Partial<Record<LearntPart, number>> };
   seconds: number;
   peakRssBytes: number;

@@ -22,7 +22,7 @@ export class Recording implements AsyncDisposable {
     readonly inputs: HiddenStates,
     /** The residual stream that the student has behind the linear without a correction, [embedding, rows] of each batch. */
     readonly student: HiddenStates,
-    /** [embedding, rows] of each batch, where it is not what the teacher has more. */
+    /** [embedding, rows] of each batch, unless it is what the teacher has more. */
     readonly target: HiddenStates | undefined,
   ) {
     const sink: RowSink = {

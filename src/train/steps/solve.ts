@@ -3,17 +3,16 @@ import { join, resolve } from 'node:path';
 import { LoamError, throwIfStopped, UsageError } from '../../base/errors.js';
 import { Run } from '../../base/events.js';
 import { requireWritable } from '../../base/io.js';
-import { peakRss } from '../../base/memory.js';
 import { version } from '../../base/process.js';
 import { Engine } from '../../engine/engine.js';
 import type { ModuleFactors } from '../../model/factors.js';
 import type { FittedEvent, TuneEvent } from '../events.js';
-import { asStage, openModel } from '../lab.js';
+import { asStage, finite, openModel, spent } from '../lab.js';
 import type { LearntPart } from '../ridge/examples.js';
 import { fitStudent, type RidgeFit } from '../ridge/fitRidge.js';
 import { LinearSolver, type LinearToSolve, type RidgeSettings } from '../ridge/solver.js';
 import type { RowSink } from '../ridge/target.js';
-import { openRidgeLab, type RidgeLab, WalkProgress, workspaceNodes } from '../ridge/walk.js';
+import { linearName, openRidgeLab, type RidgeLab, WalkProgress, workspaceNodes } from '../ridge/walk.js';
 import { ridgePreset, ridgeRecipe, ridgeSettings } from '../settings.js';
 import { requireCorrectable, requireTokens, resolveBase } from './base.js';
 import {
@@ -32,10 +31,10 @@ import { recordedTeacher } from './recording.js';
 type Emit = (event: PipelineEvent) => void;
 
 /**
- * Second step of the pipeline: activations to low-rank factors, a pair of .npy files a linear and `factors.json` (docs/pipeline.md).
+ * Second step of the pipeline: activations to low-rank factors, a pair of .npy files per linear and `factors.json` (docs/pipeline.md).
  *
  * A file of all linears is solved layer by layer, the model walking along, as in `tune`; or, with the order `together`, from its arrays
- * alone. A file of one step is solved from its arrays, and its factors join those that the student wore.
+ * alone. A file of one step is solved from its arrays, and its factors join those that were applied to the student.
  *
  * @param path a file that `embed` or `embedStep` wrote
  */
@@ -61,18 +60,18 @@ async function run(path: string, options: SolveOptions, emit: Emit, signal: Abor
   }
   await requireWritable(join(out, layerMapName));
   const before = step ? await stepsBefore(out, file) : await factorsOfWith(out, options);
-  const notes = new Map<string, Note>(before.map((linear) => [nameOf(linear), linear]));
+  const notes = new Map<string, Note>(before.map((linear) => [linearName(linear), linear]));
   const preset = { ...ridgePreset, sweeps: arrays ? 0 : ridgePreset.sweeps };
   const layers = { top: header.layers - header.firstLayer };
   const settings = ridgeSettings(header.layers, { ...options, layers }, preset);
   const hear = (event: TuneEvent) => {
-    if (event.type === 'fitted') notes.set(nameOf(event), noteOf(event));
+    if (event.type === 'fitted') notes.set(linearName(event), noteOf(event));
     emit(event);
   };
   const task = { file, options, settings, before };
   const fit = await (arrays ? fromArrays : alongModel)(task, hear, signal);
   const linears = fit.modules.map((module): SolvedLinear => {
-    const { lambda, explained, swept } = notes.get(nameOf(module)) ?? {};
+    const { lambda, explained, swept } = notes.get(linearName(module)) ?? {};
     const now = fit.sweeps > 0 && module.layer >= settings.firstSweepLayer;
     return { ...module, lambda, explained, ...(now || swept ? { swept: true } : {}) };
   });
@@ -86,12 +85,9 @@ async function run(path: string, options: SolveOptions, emit: Emit, signal: Abor
     linears: linears.length,
     sweeps: fit.sweeps,
     nll: { teacher: header.nll.teacher, ...(fit.nll ? { student: finite(fit.nll) } : {}) },
-    seconds: (performance.now() - started) / 1000,
-    peakRssBytes: peakRss(),
+    ...spent(started),
   };
 }
-
-const nameOf = ({ layer, module }: { layer: number; module: string }) => `blk.${layer}.${module}`;
 
 type Note = Pick<SolvedLinear, 'lambda' | 'explained' | 'swept'>;
 
@@ -99,19 +95,13 @@ function noteOf({ lambda, explained, error }: FittedEvent): Note {
   return { lambda, explained: { train: explained, ...(error === undefined ? {} : { validation: 1 - error }) } };
 }
 
-function finite<K extends string>(values: Record<K, number>): Partial<Record<K, number>> {
-  return Object.fromEntries(Object.entries(values).filter(([, value]) => Number.isFinite(value))) as Partial<
-    Record<K, number>
-  >;
-}
-
-/** Options of the walk mean nothing where only arrays are read. */
+/** Options of the walk mean nothing if only arrays are read. */
 function refuseWalkingOptions({ sweeps, model, with: given }: SolveOptions, step: boolean): void {
   const named = { '--sweeps': sweeps || undefined, '--model': model, '--with': given };
   for (const [flag, value] of Object.entries(named)) {
     if (value === undefined) continue;
     throw new UsageError({
-      found: `${flag} where only the arrays of the file are solved`,
+      found: `${flag}, which means nothing when only the arrays of the file are solved`,
       fix: step ? 'leave it out for a file of one step' : 'leave it out, or --order together',
     });
   }
@@ -119,12 +109,12 @@ function refuseWalkingOptions({ sweeps, model, with: given }: SolveOptions, step
 
 /**
  * The factors that a step's join.
- * @throws LoamError where the folder holds others than the student wore
+ * @throws LoamError if the folder holds others than were applied to the student
  */
 async function stepsBefore(out: string, { path, header }: ActivationsFile): Promise<SolvedLinear[]> {
   const before = (await hasFactors(out)) ? (await readFactors(out)).linears : [];
-  const name = nameOf(header.linears[0]!);
-  if (before.some((linear) => nameOf(linear) === name)) {
+  const name = linearName(header.linears[0]!);
+  if (before.some((linear) => linearName(linear) === name)) {
     throw new LoamError({
       code: 'exists',
       found: `this folder has a correction of ${name} already`,
@@ -137,13 +127,13 @@ async function stepsBefore(out: string, { path, header }: ActivationsFile): Prom
     code: 'mismatch',
     found: `${path} was made with other corrections than this folder holds`,
     where: out,
-    fix: 'make it anew with `loam embed --with` and this folder',
+    fix: 'make it again with `loam embed --with` and this folder',
   });
 }
 
 /**
  * The factors of --with.
- * @throws LoamError where the folder of --out holds anything else, which would be lost
+ * @throws LoamError if the folder of --out holds anything else, which would be lost
  */
 async function factorsOfWith(out: string, options: SolveOptions): Promise<SolvedLinear[]> {
   const from = options.with === undefined ? undefined : resolve(options.with);
