@@ -14,7 +14,7 @@ import { Engine } from '../engine/engine.js';
 import { LlamaModel } from '../engine/llama.js';
 import { negativeLogLikelihood } from '../llama/measureNll.js';
 import { batchInputs } from '../model/batch.js';
-import { block } from '../model/block.js';
+import { LayerGraph } from '../model/block.js';
 import { byLayer, type ModuleFactors, PlacedLora } from '../model/factors.js';
 import { linearShape } from '../model/hyperparameters.js';
 import { eachLayer, Model } from '../model/model.js';
@@ -98,7 +98,7 @@ async function walkWithPrefix(model: Model, prefixTokens: Int32Array, sequences:
     await prefix.advance(layer);
     const { g, x } = await walker.begin(workspace, 0);
     const inputs = batchInputs(g, groups[0]!, model.ropeFactors, prefix.keysValues);
-    const out = g.output(block(g, model.hyper, layer, x, inputs));
+    const out = g.output(new LayerGraph(g, model.hyper, layer).run(x, inputs));
     await g.compute();
     await walker.hidden.write(0, out.toFloat32());
   });
@@ -111,7 +111,7 @@ async function walkAlone(model: Model, sequence: Int32Array): Promise<Float32Arr
   await eachLayer(model, 0, async (layer) => {
     const { g, x } = await walker.begin(workspace, 0);
     const inputs = batchInputs(g, walker.batches[0]!.batch, model.ropeFactors);
-    const out = g.output(block(g, model.hyper, layer, x, inputs));
+    const out = g.output(new LayerGraph(g, model.hyper, layer).run(x, inputs));
     await g.compute();
     await walker.hidden.write(0, out.toFloat32());
   });

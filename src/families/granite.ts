@@ -22,6 +22,12 @@ export const granite: Family = {
     }),
     switches: [{ key: 'rope.scaling.finetuned', value: true, otherwise: 'attention that knows no positions' }],
   },
+  template: {
+    marker: '<|start_of_role|>',
+    source:
+      "{% for message in messages %}{{ '<|start_of_role|>' + message.role + '<|end_of_role|>' + message.content + '<|end_of_text|>\\n' }}" +
+      "{% endfor %}{% if add_generation_prompt %}{{ '<|start_of_role|>assistant<|end_of_role|>' }}{% endif %}",
+  },
   huggingFace: {
     ...llama.huggingFace,
     classes: ['GraniteForCausalLM'],

@@ -29,6 +29,13 @@ export const phi3: Family = {
     activation: 'swiglu',
     scaledQueries: true,
   },
+  // Phi-4-mini's; Phi-3 had a line break after each part.
+  template: {
+    marker: '<|assistant|>',
+    source:
+      "{% for message in messages %}{{ '<|' + message.role + '|>' + message.content + '<|end|>' }}{% endfor %}" +
+      "{% if add_generation_prompt %}{{ '<|assistant|>' }}{% endif %}",
+  },
   huggingFace: {
     classes: ['Phi3ForCausalLM'],
     modelTypes: ['phi3'],

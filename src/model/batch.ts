@@ -1,18 +1,7 @@
 import { sharedLength } from '../base/format.js';
 import type { Graph } from '../engine/graph.js';
-import type { Operations } from '../engine/operations.js';
 import type { Tensor } from '../engine/tensor.js';
-import {
-  type Attending,
-  attention,
-  type BatchInputs,
-  type BlockWeights,
-  headsOf,
-  type LayerLora,
-  type Positions,
-  rest,
-} from './block.js';
-import type { Hyperparameters } from './hyperparameters.js';
+import type { Attending, BatchInputs, LayerGraph, Positions } from './block.js';
 
 /** Sequences that are computed together, padded at their ends to one length. */
 export interface Batch {
@@ -181,19 +170,12 @@ export function streamInputs(g: Graph, batch: Batch, opening: number, ropeFactor
  * [embedding, N + opening]: the sequences attend to the opening's keys and values. With `ownOnly` the opening's context, which is the
  * last of it, is left out.
  */
-export function sharedAttention(
-  ops: Operations,
-  h: Hyperparameters,
-  layer: BlockWeights,
-  x: Tensor,
-  inputs: StreamInputs,
-  lora?: LayerLora,
-  ownOnly = false,
-): Tensor {
+export function sharedAttention(layer: LayerGraph, x: Tensor, inputs: StreamInputs, ownOnly = false): Tensor {
+  const { ops } = layer;
   const { opening, own } = inputs;
   const count = own.length * own.sequences;
-  const heads = headsOf(ops, h, layer, x, inputs, lora);
-  if (!opening) return attention(ops, h, layer, heads, own);
+  const heads = layer.heads(x, inputs);
+  if (!opening) return layer.attention(heads, own);
   const split = (t: Tensor) => {
     const [dim, n, all] = t.ne;
     const flat = ops.reshape(t, dim * n, all);
@@ -204,25 +186,16 @@ export function sharedAttention(
   const byHead = (t: Tensor) => ops.permute(t, 0, 2, 1, 3);
   const prefix = { keys: byHead(keys.first), values: byHead(values.first), each: true };
   const later = { queries: queries.own, keys: keys.own, values: values.own };
-  const context = attention(ops, h, layer, later, { ...own, prefix });
+  const context = layer.attention(later, { ...own, prefix });
   if (ownOnly) return context;
   const first = { queries: queries.first, keys: keys.first, values: values.first };
-  return ops.concat(context, attention(ops, h, layer, first, opening), 1);
+  return ops.concat(context, layer.attention(first, opening), 1);
 }
 
 /**
  * The transformer block on the sequences and what they all begin with, x [embedding, N + opening]: everything but attention is one
  * product for both. With `rows` only those tokens of the sequences come out: after the last layer nothing else is needed.
  */
-export function sharedBlock(
-  ops: Operations,
-  h: Hyperparameters,
-  layer: BlockWeights,
-  x: Tensor,
-  inputs: StreamInputs,
-  lora?: LayerLora,
-  rows?: Tensor,
-): Tensor {
-  const context = sharedAttention(ops, h, layer, x, inputs, lora, rows !== undefined);
-  return rest(ops, h, layer, x, context, lora, rows);
+export function sharedBlock(layer: LayerGraph, x: Tensor, inputs: StreamInputs, rows?: Tensor): Tensor {
+  return layer.rest(x, sharedAttention(layer, x, inputs, rows !== undefined), rows);
 }

@@ -62,35 +62,6 @@ export type Positions = Pick<BatchInputs, 'positions' | 'ropeFactors'>;
 /** Which tokens see which. */
 export type Attending = Omit<BatchInputs, keyof Positions>;
 
-/** y = W·x (+ bias) (+ LoRA); x [inputs, n] -> [outputs, n]. */
-export function project(ops: Operations, layer: BlockWeights, part: LayerLinear, x: Tensor, lora?: LayerLora): Tensor {
-  let y = layer.linears[part]!.apply(ops, x);
-  const bias = layer.biases[part];
-  if (bias) y = ops.add(y, bias);
-  const low = lora?.[part];
-  if (!low) return y;
-  const inner = ops.mulMat(low.a, low.mask ? ops.mul(x, low.mask) : x); // [rank, N]
-  const correction = ops.outProd(low.b, ops.transpose(inner));
-  return ops.add(y, low.scale === 1 ? correction : ops.scale(correction, low.scale));
-}
-
-function normed(ops: Operations, h: Hyperparameters, x: Tensor, weight: Tensor): Tensor {
-  return ops.once(x, 'normed', () => ops.mul(ops.rmsNorm(x, h.normEpsilon), weight));
-}
-
-/** What a linear adds to the residual stream, given its outputs: these, normed once more or scaled where the family does so. */
-export function written(
-  ops: Operations,
-  h: Hyperparameters,
-  layer: BlockWeights,
-  part: 'attn_output' | 'ffn_down',
-  outputs: Tensor,
-): Tensor {
-  const weight = layer.norms[postNormOf(part)];
-  const normed = weight ? ops.mul(ops.rmsNorm(outputs, h.normEpsilon), weight) : outputs;
-  return h.residualScale === 1 ? normed : ops.scale(normed, h.residualScale);
-}
-
 /** What a layer asks, matches and passes on, head by head: each [headDim, heads or kvHeads, tokens], positions rotated in. */
 interface Heads {
   queries: Tensor;
@@ -98,151 +69,153 @@ interface Heads {
   values: Tensor;
 }
 
-/** What is different in a layer that looks at the last tokens only. */
-const localOf = (h: Hyperparameters, { index }: Pick<BlockWeights, 'index'>) =>
-  h.local?.layers[index] ? h.local : undefined;
-
-/** Queries, keys and values of a residual stream x [embedding, tokens] that enters the layer. */
-export function headsOf(
-  ops: Operations,
-  h: Hyperparameters,
-  layer: BlockWeights,
-  x: Tensor,
-  batch: Positions,
-  lora?: LayerLora,
-): Heads {
-  const { headDim, heads, kvHeads } = h;
-  const [, tokens] = x.ne;
-  const input = normed(ops, h, x, layer.norms.attn_norm);
-  const local = localOf(h, layer);
-  const read = (part: LayerLinear, n: number) =>
-    ops.reshape(project(ops, layer, part, input, lora), headDim, n, tokens);
-  const rotate = (part: 'attn_q' | 'attn_k', y: Tensor) => {
-    const weight = layer.norms[`${part}_norm` satisfies HeadNorm];
-    const even = weight ? ops.mul(ops.rmsNorm(y, h.normEpsilon), weight) : y;
-    return ops.rope(even, batch.positions, batch.ropeFactors, local ? local.rope : h.rope);
-  };
-  if (layer.linears.attn_qkv) {
-    const all = read('attn_qkv', heads + 2 * kvHeads);
-    return {
-      queries: rotate('attn_q', ops.slice(all, 1, 0, heads)),
-      keys: rotate('attn_k', ops.slice(all, 1, heads, kvHeads)),
-      values: ops.cont(ops.slice(all, 1, heads + kvHeads, kvHeads)),
-    };
-  }
-  return {
-    queries: rotate('attn_q', read('attn_q', heads)),
-    keys: rotate('attn_k', read('attn_k', kvHeads)),
-    values: read('attn_v', kvHeads),
-  };
-}
-
-/** What the queries of a batch see, the input of `attn_output`: [heads·headDim, N]. */
-export function attention(
-  ops: Operations,
-  h: Hyperparameters,
-  layer: Pick<BlockWeights, 'index'>,
-  { queries, keys, values }: Heads,
-  batch: Attending,
-): Tensor {
-  const { length: T, sequences: B } = batch;
-  const { headDim, heads, kvHeads } = h;
-  // Where keys are f16, flash attention rounds queries to it too: scaled before or after, as llama.cpp does for the family.
-  const scaled = batch.halfKeys && h.family.block.scaledQueries;
-  const asked = scaled ? ops.scale(queries, h.attentionScale) : queries;
-  // Keys of a prefix are the same for all sequences, so these attend as one long sequence whose mask keeps them apart: the queries
-  // share the prefix instead of each having a copy of it, and fill the kernel's tiles (64 queries), which short sequences don't.
-  const [queriesEach, sequences] = batch.prefix && !batch.prefix.each ? [T * B, 1] : [T, B];
-  // [headDim, n, N] -> [headDim, queries, n, sequences], the order that attention reads.
-  const byHead = (y: Tensor, n: number) => ops.permute(ops.reshape(y, headDim, n, queriesEach, sequences), 0, 2, 1, 3);
-  const withPrefix = (own: Tensor, shared: Tensor | undefined) => {
-    if (shared) return ops.concat(sequences > 1 ? ops.repeatTo(shared, 1, 1, 1, sequences) : shared, own, 1);
-    return batch.halfKeys ? ops.cast(own, 'f16') : own;
-  };
-  const attended = ops.flashAttention(
-    byHead(asked, heads),
-    withPrefix(byHead(keys, kvHeads), batch.prefix?.keys),
-    withPrefix(byHead(values, kvHeads), batch.prefix?.values),
-    batch.mask(localOf(h, layer)?.window),
-    scaled ? 1 : h.attentionScale,
-  ); // [headDim, heads, queries, sequences]
-  return ops.reshape(attended, headDim * heads, T * B);
-}
-
 interface Attention extends Omit<Heads, 'queries'> {
   /** Input of `attn_output`: [heads·headDim, N]. */
   context: Tensor;
 }
 
-/** Self-attention up to, and without, the output projection. x is the residual stream entering the layer, [embedding, N]. */
-export function attend(
-  ops: Operations,
-  h: Hyperparameters,
-  layer: BlockWeights,
-  x: Tensor,
-  batch: BatchInputs,
-  lora?: LayerLora,
-): Attention {
-  const heads = headsOf(ops, h, layer, x, batch, lora);
-  return { context: attention(ops, h, layer, heads, batch), keys: heads.keys, values: heads.values };
-}
+/** One layer in a graph, with the correction it wears. Residual streams x are [embedding, tokens]. */
+export class LayerGraph {
+  constructor(
+    readonly ops: Operations,
+    private readonly hyper: Hyperparameters,
+    private readonly layer: BlockWeights,
+    private readonly lora: LayerLora = {},
+  ) {}
 
-/** Residual stream after attention: x + attn_output(context), normed before it is added where the family does so. */
-export function afterAttention(
-  ops: Operations,
-  h: Hyperparameters,
-  layer: BlockWeights,
-  x: Tensor,
-  context: Tensor,
-  lora?: LayerLora,
-): Tensor {
-  return ops.add(written(ops, h, layer, 'attn_output', project(ops, layer, 'attn_output', context, lora)), x);
-}
+  /** The whole block: residual stream in, residual stream out. With `rows` only those tokens come out, see `rest`. */
+  run(x: Tensor, batch: BatchInputs, rows?: Tensor): Tensor {
+    return this.rest(x, this.attend(x, batch).context, rows);
+  }
 
-/** Input of `ffn_down`, [feedForward, n], for a residual stream x [embedding, n] after attention. */
-export function feedForward(
-  ops: Operations,
-  h: Hyperparameters,
-  layer: BlockWeights,
-  x: Tensor,
-  lora?: LayerLora,
-): Tensor {
-  const input = normed(ops, h, x, layer.norms.ffn_norm);
-  const both = layer.linears.ffn_gate ? undefined : project(ops, layer, 'ffn_up', input, lora);
-  const gate = both ? ops.slice(both, 0, 0, h.feedForward) : project(ops, layer, 'ffn_gate', input, lora);
-  const up = both ? ops.slice(both, 0, h.feedForward, h.feedForward) : project(ops, layer, 'ffn_up', input, lora);
-  return h.family.block.activation === 'geglu' ? ops.geglu(gate, up) : ops.swiglu(gate, up);
-}
+  /** Self-attention up to, and without, the output projection. */
+  attend(x: Tensor, batch: BatchInputs): Attention {
+    const heads = this.heads(x, batch);
+    return { context: this.attention(heads, batch), keys: heads.keys, values: heads.values };
+  }
 
-/** Residual stream after the block: x + ffn_down(inner), normed before it is added where the family does so. */
-export function afterFeedForward(
-  ops: Operations,
-  h: Hyperparameters,
-  layer: BlockWeights,
-  x: Tensor,
-  inner: Tensor,
-  lora?: LayerLora,
-): Tensor {
-  return ops.add(written(ops, h, layer, 'ffn_down', project(ops, layer, 'ffn_down', inner, lora)), x);
-}
+  /** Queries, keys and values of a residual stream that enters the layer. */
+  heads(x: Tensor, batch: Positions): Heads {
+    const { ops, layer } = this;
+    const { headDim, heads, kvHeads, normEpsilon, rope } = this.hyper;
+    const [, tokens] = x.ne;
+    const input = this.normed(x, layer.norms.attn_norm);
+    const read = (part: LayerLinear, n: number) => ops.reshape(this.project(part, input), headDim, n, tokens);
+    const rotate = (part: 'attn_q' | 'attn_k', y: Tensor) => {
+      const weight = layer.norms[`${part}_norm` satisfies HeadNorm];
+      const even = weight ? ops.mul(ops.rmsNorm(y, normEpsilon), weight) : y;
+      return ops.rope(even, batch.positions, batch.ropeFactors, this.local?.rope ?? rope);
+    };
+    if (layer.linears.attn_qkv) {
+      const all = read('attn_qkv', heads + 2 * kvHeads);
+      return {
+        queries: rotate('attn_q', ops.slice(all, 1, 0, heads)),
+        keys: rotate('attn_k', ops.slice(all, 1, heads, kvHeads)),
+        values: ops.cont(ops.slice(all, 1, heads + kvHeads, kvHeads)),
+      };
+    }
+    return {
+      queries: rotate('attn_q', read('attn_q', heads)),
+      keys: rotate('attn_k', read('attn_k', kvHeads)),
+      values: read('attn_v', kvHeads),
+    };
+  }
 
-/**
- * What follows attention, given its context: residual stream out. With `rows` (i32) only those tokens come out, and it is computed for
- * them alone: after the last layer nothing else is needed.
- */
-export function rest(
-  ops: Operations,
-  h: Hyperparameters,
-  layer: BlockWeights,
-  x: Tensor,
-  context: Tensor,
-  lora?: LayerLora,
-  rows?: Tensor,
-): Tensor {
-  const of = (tensor: Tensor) => (rows ? ops.getRows(tensor, rows) : tensor);
-  const low = rows && lora ? onRows(ops, lora, rows) : lora;
-  const middle = afterAttention(ops, h, layer, of(x), of(context), low);
-  return afterFeedForward(ops, h, layer, middle, feedForward(ops, h, layer, middle, low), low);
+  /** What the queries of a batch see, the input of `attn_output`: [heads·headDim, N]. */
+  attention({ queries, keys, values }: Heads, batch: Attending): Tensor {
+    const { ops } = this;
+    const { length: T, sequences: B } = batch;
+    const { headDim, heads, kvHeads, attentionScale, family } = this.hyper;
+    // Where keys are f16, flash attention rounds queries to it too: scaled before or after, as llama.cpp does for the family.
+    const scaled = batch.halfKeys && family.block.scaledQueries;
+    const asked = scaled ? ops.scale(queries, attentionScale) : queries;
+    // Keys of a prefix are the same for all sequences, so these attend as one long sequence whose mask keeps them apart: the queries
+    // share the prefix instead of each having a copy of it, and fill the kernel's tiles (64 queries), which short sequences don't.
+    const [queriesEach, sequences] = batch.prefix && !batch.prefix.each ? [T * B, 1] : [T, B];
+    // [headDim, n, N] -> [headDim, queries, n, sequences], the order that attention reads.
+    const byHead = (y: Tensor, n: number) =>
+      ops.permute(ops.reshape(y, headDim, n, queriesEach, sequences), 0, 2, 1, 3);
+    const withPrefix = (own: Tensor, shared: Tensor | undefined) => {
+      if (shared) return ops.concat(sequences > 1 ? ops.repeatTo(shared, 1, 1, 1, sequences) : shared, own, 1);
+      return batch.halfKeys ? ops.cast(own, 'f16') : own;
+    };
+    const attended = ops.flashAttention(
+      byHead(asked, heads),
+      withPrefix(byHead(keys, kvHeads), batch.prefix?.keys),
+      withPrefix(byHead(values, kvHeads), batch.prefix?.values),
+      batch.mask(this.local?.window),
+      scaled ? 1 : attentionScale,
+    ); // [headDim, heads, queries, sequences]
+    return ops.reshape(attended, headDim * heads, T * B);
+  }
+
+  /**
+   * What follows attention, given its context: residual stream out. With `rows` (i32) only those tokens come out, and it is computed for
+   * them alone: after the last layer nothing else is needed.
+   */
+  rest(x: Tensor, context: Tensor, rows?: Tensor): Tensor {
+    if (rows) {
+      const { ops, hyper, layer, lora } = this;
+      const some = new LayerGraph(ops, hyper, layer, onRows(ops, lora, rows));
+      return some.rest(ops.getRows(x, rows), ops.getRows(context, rows));
+    }
+    const middle = this.afterAttention(x, context);
+    return this.afterFeedForward(middle, this.feedForward(middle));
+  }
+
+  /** Residual stream after attention: x + attn_output(context). */
+  afterAttention(x: Tensor, context: Tensor): Tensor {
+    return this.ops.add(this.written('attn_output', this.project('attn_output', context)), x);
+  }
+
+  /** Input of `ffn_down`, [feedForward, tokens], for a residual stream after attention. */
+  feedForward(x: Tensor): Tensor {
+    const { ops, layer } = this;
+    const { feedForward, family } = this.hyper;
+    const input = this.normed(x, layer.norms.ffn_norm);
+    const both = layer.linears.ffn_gate ? undefined : this.project('ffn_up', input);
+    const gate = both ? ops.slice(both, 0, 0, feedForward) : this.project('ffn_gate', input);
+    const up = both ? ops.slice(both, 0, feedForward, feedForward) : this.project('ffn_up', input);
+    return family.block.activation === 'geglu' ? ops.geglu(gate, up) : ops.swiglu(gate, up);
+  }
+
+  /** Residual stream after the block: x + ffn_down(inner). */
+  afterFeedForward(x: Tensor, inner: Tensor): Tensor {
+    return this.ops.add(this.written('ffn_down', this.project('ffn_down', inner)), x);
+  }
+
+  /** y = W·x (+ bias) (+ LoRA); x [inputs, n] -> [outputs, n]. */
+  project(part: LayerLinear, x: Tensor): Tensor {
+    const { ops, layer, lora } = this;
+    let y = layer.linears[part]!.apply(ops, x);
+    const bias = layer.biases[part];
+    if (bias) y = ops.add(y, bias);
+    const low = lora[part];
+    if (!low) return y;
+    const inner = ops.mulMat(low.a, low.mask ? ops.mul(x, low.mask) : x); // [rank, N]
+    const correction = ops.outProd(low.b, ops.transpose(inner));
+    return ops.add(y, low.scale === 1 ? correction : ops.scale(correction, low.scale));
+  }
+
+  /** What a linear adds to the residual stream, given its outputs: these, normed once more or scaled where the family does so. */
+  written(part: 'attn_output' | 'ffn_down', outputs: Tensor): Tensor {
+    const { ops } = this;
+    const { normEpsilon, residualScale } = this.hyper;
+    const weight = this.layer.norms[postNormOf(part)];
+    const normed = weight ? ops.mul(ops.rmsNorm(outputs, normEpsilon), weight) : outputs;
+    return residualScale === 1 ? normed : ops.scale(normed, residualScale);
+  }
+
+  /** What is different in a layer that looks at the last tokens only. */
+  private get local(): Hyperparameters['local'] {
+    const { local } = this.hyper;
+    return local?.layers[this.layer.index] ? local : undefined;
+  }
+
+  private normed(x: Tensor, weight: Tensor): Tensor {
+    const { ops } = this;
+    return ops.once(x, 'normed', () => ops.mul(ops.rmsNorm(x, this.hyper.normEpsilon), weight));
+  }
 }
 
 /** Masks of dropout have a column for every token; what comes after attention is computed for some of them. */
@@ -253,22 +226,6 @@ function onRows(ops: Operations, lora: LayerLora, rows: Tensor): LayerLora {
       mask ? { ...factors, mask: ops.once(mask, 'rows', () => ops.getRows(mask, rows)) } : factors,
     ]),
   );
-}
-
-/**
- * The whole block: residual stream in, residual stream out. With `rows` only those tokens come out, see `rest`.
- */
-export function block(
-  ops: Operations,
-  h: Hyperparameters,
-  layer: BlockWeights,
-  x: Tensor,
-  batch: BatchInputs,
-  lora?: LayerLora,
-  rows?: Tensor,
-): Tensor {
-  const { context } = attend(ops, h, layer, x, batch, lora);
-  return rest(ops, h, layer, x, context, lora, rows);
 }
 
 /** Weights of the linears that the family has. */

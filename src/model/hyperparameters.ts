@@ -72,12 +72,8 @@ function kvHeadsOf(gguf: Gguf, key: string, heads: number): number {
 function finite(gguf: Gguf, key: string, fallback: number): number {
   const value = gguf.number(key, fallback);
   if (!Number.isFinite(value) || value < 0) {
-    throw new LoamError({
-      code: 'damaged',
-      found: `${key} is ${value}`,
-      expected: 'a finite number',
-      where: gguf.path,
-    });
+    const found = `${key} is ${value}`;
+    throw new LoamError({ code: 'damaged', found, expected: 'a finite number', where: gguf.path });
   }
   return value;
 }

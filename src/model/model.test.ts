@@ -6,13 +6,13 @@ import { Engine } from '../engine/engine.js';
 import { LlamaModel } from '../engine/llama.js';
 import type { TensorTypeName } from '../engine/tensorTypes.js';
 import { readGguf } from '../formats/gguf/readGguf.js';
-import { f32, str, u32 } from '../formats/gguf/values.js';
+import { bool, f32, i32s, str, u32 } from '../formats/gguf/values.js';
 import { forward, forwardNodes, sequenceLogits } from '../testing/forward.js';
 import { meanKl } from '../testing/kl.js';
 import { scratchFolder } from '../testing/scratch.js';
 import { type TinyModelOptions, writeTinyModel } from '../testing/tinyModel.js';
 import { batchInputs, causalMask, groupSequences, lazyMask, paddedTokens } from './batch.js';
-import { attend, block } from './block.js';
+import { LayerGraph } from './block.js';
 import { PlacedLora } from './factors.js';
 import { readHyperparameters } from './hyperparameters.js';
 import { Model } from './model.js';
@@ -194,7 +194,7 @@ describe('batches', () => {
     const one = (n: number) => ({ members: [0], length: n, lengths: [n] });
     const first = workspace.begin();
     const x = model.embed(first, first.input('i32', [prefix.length], prefix));
-    const read = attend(first, model.hyper, layer, x, batchInputs(first, one(prefix.length), null));
+    const read = new LayerGraph(first, model.hyper, layer).attend(x, batchInputs(first, one(prefix.length), null));
     for (const [from, to] of [
       [read.keys, keys],
       [read.values, values],
@@ -207,10 +207,7 @@ describe('batches', () => {
     const g = workspace.begin();
     const padded = paddedTokens(batch, own);
     const shared = g.output(
-      block(
-        g,
-        model.hyper,
-        layer,
+      new LayerGraph(g, model.hyper, layer).run(
         model.embed(g, g.input('i32', [padded.length], padded)),
         batchInputs(g, batch, null, { keys, values }),
       ),
@@ -222,10 +219,7 @@ describe('batches', () => {
       const whole = Int32Array.from([...prefix, ...sequence]);
       const again = workspace.begin();
       const y = again.output(
-        block(
-          again,
-          model.hyper,
-          layer,
+        new LayerGraph(again, model.hyper, layer).run(
           model.embed(again, again.input('i32', [whole.length], whole)),
           batchInputs(again, one(whole.length), null),
         ),
@@ -298,6 +292,13 @@ function sizesOf(family: string): NonNullable<TinyModelOptions['metadata']> {
   );
 }
 
+it('a model whose rotation depends on the length of the context is read within the shorter one', async () => {
+  const options = { family: 'phi3', metadata: { 'phi3.rope.scaling.original_context_length': u32(256) } } as const;
+  const contextOf = async (ropeFactors: boolean) =>
+    readHyperparameters(await readGguf(await tiny({ ...options, ropeFactors }))).contextLength;
+  assert.deepEqual([await contextOf(false), await contextOf(true)], [512, 256 - 64]);
+});
+
 describe('files that cannot be run are refused with a reason', () => {
   const refuses = (name: string, options: TinyModelOptions, kind: typeof LoamError, pattern: RegExp) =>
     it(name, async () => {
@@ -367,6 +368,24 @@ describe('files that cannot be run are refused with a reason', () => {
     { family: 'qwen3', metadata: { 'qwen3.rope.dimension_count': u32(8) } },
     LoamError,
     /8 rotated dimensions of 16/,
+  );
+  refuses(
+    'more rotated dimensions than a head has',
+    { family: 'phi3', metadata: { 'phi3.rope.dimension_count': u32(18) } },
+    LoamError,
+    /dimension_count is 18/,
+  );
+  refuses(
+    'attention that knows no positions',
+    { family: 'granite', metadata: { 'granite.rope.scaling.finetuned': bool(false) } },
+    UnsupportedError,
+    /knows no positions/,
+  );
+  refuses(
+    'layers that differ in their key/value heads',
+    { metadata: { 'llama.attention.head_count_kv': i32s([2, 4]) } },
+    UnsupportedError,
+    /different numbers of key\/value heads/,
   );
   refuses(
     'norms that are missing',

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
+import { families } from '../families/index.js';
 import { readGguf } from '../formats/gguf/readGguf.js';
 import { bool, strings, u32 } from '../formats/gguf/values.js';
 import { scratchFolder } from '../testing/scratch.js';
@@ -123,6 +124,26 @@ describe('Tokenizer', () => {
       assert.ok(t.vocabulary.text(prompt, true).includes('<|im_start|>user\nHi<|im_end|>'));
     }
   });
+
+  for (const [family, expected] of [
+    ['phi3', '<|system|>Be kind.<|end|><|user|>Hi<|end|><|assistant|>'],
+    [
+      'granite',
+      '<|start_of_role|>system<|end_of_role|>Be kind.<|end_of_text|>\n<|start_of_role|>user<|end_of_role|>Hi<|end_of_text|>\n' +
+        '<|start_of_role|>assistant<|end_of_role|>',
+    ],
+  ] as const) {
+    it(`${family}'s own turns`, async () => {
+      const { marker, source } = families.get(family)!.template!;
+      using template = new ChatTemplate(source, { bos: '', eos: '' }, family);
+      const messages = [
+        { role: 'system', content: 'Be kind.' },
+        { role: 'user', content: 'Hi' },
+      ] as const;
+      assert.equal(await template.render(messages, true), expected);
+      assert.ok(expected.includes(marker));
+    });
+  }
 
   it('learns the empty thoughts that a template puts before an answer', async () => {
     // As Qwen3's does for the last answer.

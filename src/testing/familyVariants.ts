@@ -237,11 +237,11 @@ put(path, 'tokenizer_config.json', {'bos_token': '<s>', 'eos_token': '</s>', 'un
   },
   {
     names: ['Phi-4-mini-instruct'],
-    pre: 'qwen2',
-    python: String.raw`
+    pre: 'gpt-4o',
+    python: `
 # Phi-4-mini: fused linears, three quarters of a head rotated, factors for contexts of either length
 path = folder('Phi-4-mini-instruct')
-t = byte_bpe(r'\p{N}', ['<|endoftext|>', '<|user|>', '<|end|>'], 410, normalizer=normalizers.NFC())
+t = byte_bpe('gpt-4o', ['<|endoftext|>', '<|user|>', '<|end|>'], 410)
 rope = {'rope_type': 'longrope', 'rope_theta': 10000.0, 'partial_rotary_factor': 0.75, 'long_factor': [1 + i / 2 for i in range(6)], 'short_factor': [1 + i / 8 for i in range(6)]}
 randomise(T.Phi3ForCausalLM(T.Phi3Config(**{**common, 'max_position_embeddings': 4096}, vocab_size=t.get_vocab_size() + 3, tie_word_embeddings=True, original_max_position_embeddings=512, rope_parameters=rope, bos_token_id=0, eos_token_id=0, pad_token_id=0, sliding_window=262144))).bfloat16().save_pretrained(path)
 save_bpe(path, t, {'bos_token': '<|endoftext|>', 'eos_token': '<|endoftext|>', 'pad_token': '<|endoftext|>', 'chat_template': chatml, 'tokenizer_class': 'GPT2Tokenizer'})

@@ -1,7 +1,7 @@
 import type { Graph, Workspace } from '../engine/graph.js';
 import type { Tensor } from '../engine/tensor.js';
 import { type Batch, batchInputs, paddedTokens } from '../model/batch.js';
-import { block, type Layer, type LayerLora } from '../model/block.js';
+import { type Layer, LayerGraph, type LayerLora } from '../model/block.js';
 import type { Model } from '../model/model.js';
 
 /** Nodes of a graph that spans the whole model: a layer takes about 60, twice that with LoRA everywhere. */
@@ -26,7 +26,8 @@ export function forward(
   let x = model.embed(graph, graph.input('i32', [tokens.length], tokens));
   const wanted = rows && graph.input('i32', [rows.length], rows);
   for (const [l, layer] of layers.entries()) {
-    x = block(graph, model.hyper, layer, x, inputs, lora[l], l === layers.length - 1 ? wanted : undefined);
+    const last = l === layers.length - 1;
+    x = new LayerGraph(graph, model.hyper, layer, lora[l]).run(x, inputs, last ? wanted : undefined);
   }
   return x;
 }

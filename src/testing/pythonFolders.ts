@@ -107,10 +107,12 @@ def json_of_pieces(data, gemma, unk, bos, user):
             'fuse_unk': True, 'byte_fallback': True, 'ignore_merges': False, 'vocab': vocab, 'merges': merges}}
 
 words = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|%s| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+cased_words = r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 def byte_bpe(pre, specials, size, normalizer=None, ignore_merges=False, bos=None):
     t = Tokenizer(models.BPE(ignore_merges=ignore_merges))
     level = lambda regex: pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=regex)
     if pre == 'smollm': t.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Digits(individual_digits=True), level(True)])
+    elif pre == 'gpt-4o': t.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Split(Regex(cased_words), 'removed', True), level(False)])
     else: t.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Split(Regex(words % pre), 'isolated'), level(False)])
     if normalizer: t.normalizer = normalizer
     t.decoder = decoders.ByteLevel()

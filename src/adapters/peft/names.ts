@@ -12,7 +12,7 @@ import {
 } from '../../families/family.js';
 import { HfConfig, readSizes } from '../../families/huggingFace.js';
 import { layouts } from '../../families/index.js';
-import type { Factors } from '../../model/factors.js';
+import { type Factors, sumFactors } from '../../model/factors.js';
 import { snapped } from '../alpha.js';
 import type { LoraBase } from '../base.js';
 import type { LoraModule } from '../lora.js';
@@ -104,28 +104,32 @@ export function toHf(base: LoraBase, modules: readonly LoraModule[]): HfModule[]
  * keep it; others stand side by side, each with ranks of its own.
  */
 function joined(parts: readonly { outputs: number; known?: LoraModule }[]): Pick<HfModule, 'factors' | 'alpha'> {
-  const given = parts.flatMap(({ known }) => known ?? []);
-  const { factors: first, alpha } = given[0]!;
-  const shared = given.every((one) => one.alpha === alpha && bytesOf(one.factors.a).equals(bytesOf(first.a)));
-  const rank = shared ? first.rank : given.reduce((sum, { factors }) => sum + factors.rank, 0);
   const outputs = parts.reduce((sum, part) => sum + part.outputs, 0);
-  const a = new Float32Array(rank * first.inputs);
-  const b = new Float32Array(outputs * rank);
-  const scale = alpha / first.rank;
-  let [row, at] = [0, 0];
-  for (const { outputs: count, known } of parts) {
-    if (known) {
-      const { factors } = known;
-      const by = snapped(known.alpha / factors.rank / scale);
-      a.set(factors.a, at * first.inputs);
-      for (let o = 0; o < count; o++) {
-        for (let k = 0; k < factors.rank; k++) b[(row + o) * rank + at + k] = by * factors.b[o * factors.rank + k]!;
-      }
-      if (!shared) at += factors.rank;
-    }
-    row += count;
+  /** B below and above rows of zeros, or of another that has the same A. */
+  const place = (b: Float32Array, { factors }: LoraModule, from: number) => {
+    b.set(factors.b, from * factors.rank);
+    return b;
+  };
+  let row = 0;
+  const given = parts.flatMap((part) => {
+    const from = row;
+    row += part.outputs;
+    return part.known ? { known: part.known, from } : [];
+  });
+  const { factors: first, alpha } = given[0]!.known;
+  if (given.every(({ known }) => known.alpha === alpha && bytesOf(known.factors.a).equals(bytesOf(first.a)))) {
+    const b = new Float32Array(outputs * first.rank);
+    for (const { known, from } of given) place(b, known, from);
+    return { factors: { ...first, outputs, b }, alpha };
   }
-  return { factors: { inputs: first.inputs, outputs, rank, a, b }, alpha: shared ? alpha : scale * rank };
+  const scale = alpha / first.rank;
+  const factors = sumFactors(
+    given.map(({ known, from }) => ({
+      factors: { ...known.factors, outputs, b: place(new Float32Array(outputs * known.factors.rank), known, from) },
+      weight: snapped(known.alpha / known.factors.rank / scale),
+    })),
+  );
+  return { factors, alpha: scale * factors.rank };
 }
 
 const bytesOf = (x: Float32Array) => Buffer.from(x.buffer, x.byteOffset, x.byteLength);

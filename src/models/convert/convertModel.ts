@@ -179,12 +179,8 @@ async function run(input: string, out: string, options: ConvertOptions, emit: Em
   }
   const gguf = await readGguf(input);
   if (gguf.string('general.type', 'model') !== 'model') {
-    throw new LoamError({
-      code: 'wrong-format',
-      found: 'this GGUF file holds no base model',
-      expected: 'a model to quantise',
-      where: input,
-    });
+    const found = 'this GGUF file holds no base model';
+    throw new LoamError({ code: 'wrong-format', found, expected: 'a model to quantise', where: input });
   }
   if (type === 'auto') {
     throw new UsageError({ found: 'no type for a model that is GGUF already', expected: '--type q4_0, for example' });

@@ -203,7 +203,7 @@ function samplingMetadata(config: JsonObject | undefined): Entry[] {
   return out;
 }
 
-/** Fields of a model card, first come first served (metadata.py, apply_metadata_heuristic). */
+/** Fields in the order in which they are written, and what a model card calls them, first come first served (metadata.py, apply_metadata_heuristic). */
 const cardFields = [
   ['name', ['name', 'model_name']],
   ['author', ['author', 'model_author', 'model_creator']],
@@ -222,26 +222,7 @@ const cardFields = [
   ['source.repo_url', ['repo_url', 'model_repo_url']],
 ] as const;
 
-/** The order in which the fields are written. */
-const written = [
-  'name',
-  'author',
-  'version',
-  'organization',
-  'finetune',
-  'basename',
-  'description',
-  'size_label',
-  'license',
-  'license.name',
-  'license.link',
-  'source.url',
-  'source.doi',
-  'source.uuid',
-  'source.repo_url',
-] as const;
-
-type Field = (typeof written)[number];
+type Field = (typeof cardFields)[number][0];
 
 const texts = (value: JsonValue | undefined): string[] =>
   typeof value === 'string'
@@ -311,7 +292,7 @@ export function generalMetadata(folder: HfFolder, weights: number): Entry[] {
   const languages = [...texts(card.get('languages')), ...texts(card.get('language'))];
   return [
     ...samplingMetadata(folder.generationConfig),
-    ...written.flatMap((field): Entry[] => {
+    ...cardFields.flatMap(([field]): Entry[] => {
       const value = fields.get(field);
       return value ? [[`general.${field}`, str(value)]] : [];
     }),

@@ -75,7 +75,7 @@ export async function readHfFolder(path: string): Promise<HfFolder> {
   const found = await stat(path).catch(() => undefined);
   if (!found?.isDirectory()) {
     throw new LoamError({
-      code: 'damaged',
+      code: found ? 'wrong-format' : 'not-found',
       found: found ? 'this is no folder' : 'there is nothing here',
       expected: 'the folder of a model, with config.json',
       where: path,

@@ -1,6 +1,7 @@
 import { SpillFile } from '../../base/spillFile.js';
 import { toHalf } from '../../engine/rows.js';
 import { type Batch, groupSequences, sharedBlock, streamInputs, tokenIndex } from '../../model/batch.js';
+import { LayerGraph } from '../../model/block.js';
 import { eachLayer } from '../../model/model.js';
 import { HiddenStates } from '../../model/walker.js';
 import type { Lab } from '../lab.js';
@@ -126,7 +127,7 @@ export async function enteringActivations(
       const own = g.input('f32', [embedding, tokensOf(batch)], await hidden.read(index));
       const x = shared ? g.concat(own, g.input('f32', [embedding, opening], shared), 1) : own;
       const inputs = streamInputs(g, batch, opening, model.ropeFactors);
-      const out = g.output(sharedBlock(g, model.hyper, layer, x, inputs));
+      const out = g.output(sharedBlock(new LayerGraph(g, model.hyper, layer), x, inputs));
       await g.compute(signal);
       const values = out.toFloat32();
       await hidden.write(index, values.subarray(0, own.elements));

@@ -2,7 +2,7 @@ import type { Graph } from '../../engine/graph.js';
 import type { Operations } from '../../engine/operations.js';
 import type { Tensor } from '../../engine/tensor.js';
 import { type Batch, sharedBlock, streamInputs, tokenIndex } from '../../model/batch.js';
-import type { LayerLora } from '../../model/block.js';
+import { LayerGraph, type LayerLora } from '../../model/block.js';
 import type { LabelGradient } from '../../model/labelGradient.js';
 import { headChunk } from '../../model/model.js';
 import type { Lab } from '../lab.js';
@@ -106,7 +106,8 @@ function buildStep(g: Graph, context: TrainContext, data: StepData, { train, ave
   );
   const run = (ops: Operations, from: Tensor, layer: TrainableLayer): Tensor => {
     const last = layer === layers.at(-1);
-    return sharedBlock(ops, hyper, layer, from, inputs, loras.get(layer.index), last ? wanted : undefined);
+    const graph = new LayerGraph(ops, hyper, layer, loras.get(layer.index));
+    return sharedBlock(graph, from, inputs, last ? wanted : undefined);
   };
   const sink = (tensor: Tensor, gradient: Tensor) => {
     const known = slotOf.get(tensor);

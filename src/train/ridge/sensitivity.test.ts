@@ -3,7 +3,7 @@ import { after, describe, it } from 'node:test';
 import { Random } from '../../base/random.js';
 import { Engine } from '../../engine/engine.js';
 import { batchInputs } from '../../model/batch.js';
-import { block } from '../../model/block.js';
+import { LayerGraph } from '../../model/block.js';
 import { Model } from '../../model/model.js';
 import { Walker } from '../../model/walker.js';
 import { scratchFolder } from '../../testing/scratch.js';
@@ -30,7 +30,7 @@ async function walk(model: Model, walker: Walker, first: number, last: number): 
     using layer = await model.layer(l);
     for (const { index, batch } of walker.batches) {
       const { g, x } = await walker.begin(workspace, index);
-      const out = g.output(block(g, model.hyper, layer, x, batchInputs(g, batch, model.ropeFactors)));
+      const out = g.output(new LayerGraph(g, model.hyper, layer).run(x, batchInputs(g, batch, model.ropeFactors)));
       await g.compute();
       await walker.hidden.write(index, out.toFloat32());
     }

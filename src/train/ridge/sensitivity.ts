@@ -4,7 +4,7 @@ import type { Graph } from '../../engine/graph.js';
 import { forPlacing, type Linear, placeComputed } from '../../engine/placement.js';
 import type { Tensor } from '../../engine/tensor.js';
 import { sharedBlock, streamInputs } from '../../model/batch.js';
-import type { Layer } from '../../model/block.js';
+import { type Layer, LayerGraph } from '../../model/block.js';
 import { eachLayer } from '../../model/model.js';
 import { HiddenStates, type Walker } from '../../model/walker.js';
 import { Cholesky } from './cholesky.js';
@@ -91,7 +91,7 @@ async function advance(lab: RidgeLab, layer: Layer, walker: Walker, store: Hidde
     throwIfStopped(signal);
     const { g, x } = await walker.begin(workspace, index, store);
     const inputs = streamInputs(g, batch, walker.opening, model.ropeFactors);
-    const out = g.output(sharedBlock(g, model.hyper, layer, x, inputs));
+    const out = g.output(sharedBlock(new LayerGraph(g, model.hyper, layer), x, inputs));
     await g.compute(signal);
     await store.write(index, out.read(new Float32Array(out.elements)));
     progress.add(tokens);

@@ -3,15 +3,7 @@ import type { Graph } from '../../engine/graph.js';
 import type { Tensor } from '../../engine/tensor.js';
 import { postNormOf } from '../../families/family.js';
 import { type Batch, type StreamInputs, sharedAttention, sharedBlock, streamInputs } from '../../model/batch.js';
-import {
-  afterAttention,
-  afterFeedForward,
-  feedForward,
-  type Layer,
-  type LayerLora,
-  project,
-  written,
-} from '../../model/block.js';
+import { type Layer, LayerGraph, type LayerLora } from '../../model/block.js';
 import { HiddenStates, type WalkedSequence, Walker } from '../../model/walker.js';
 import { groupExamples, type RidgeExample } from './examples.js';
 import { type Fit, type RowSink, throughNorm } from './target.js';
@@ -84,7 +76,7 @@ export class Student implements AsyncDisposable {
     const { model, workspace, progress, signal } = this.lab;
     for (const { index, batch, tokens } of this.walker.batches) {
       const { g, x } = await this.walker.begin(workspace, index);
-      const out = g.output(sharedBlock(g, model.hyper, layer, x, this.inputs(g, batch)));
+      const out = g.output(sharedBlock(new LayerGraph(g, model.hyper, layer), x, this.inputs(g, batch)));
       await g.compute(signal);
       await this.walker.hidden.write(index, out.read(await this.walker.room(index)));
       progress.add(tokens);
@@ -94,10 +86,9 @@ export class Student implements AsyncDisposable {
   /** Step 1. */
   async attend(layer: Layer, fit: Fit): Promise<void> {
     const { model, workspace, progress, signal } = this.lab;
-    const { hyper } = model;
     for (const { index, batch, tokens } of this.walker.batches) {
       const { g, x, rows } = await this.walker.begin(workspace, index);
-      const context = g.output(sharedAttention(g, hyper, layer, x, this.inputs(g, batch)));
+      const context = g.output(sharedAttention(new LayerGraph(g, model.hyper, layer), x, this.inputs(g, batch)));
       const sink = fit.sinkOf(this.partOf(batch));
       if (sink && rows) {
         const contextRows = g.getRows(context, rows);
@@ -120,11 +111,11 @@ export class Student implements AsyncDisposable {
     for (const { index, batch, tokens } of this.walker.batches) {
       const { g, x, rows } = await this.walker.begin(workspace, index);
       const context = g.input('f32', [width, x.ne[1]], await this.context.read(index));
-      const middle = g.output(afterAttention(g, hyper, layer, x, context, lora));
+      const middle = g.output(new LayerGraph(g, hyper, layer, lora).afterAttention(x, context));
       const sink = fit.sinkOf(this.partOf(batch));
       if (sink && rows) {
         const middleRows = g.getRows(middle, rows);
-        const inner = feedForward(g, hyper, layer, middleRows);
+        const inner = new LayerGraph(g, hyper, layer).feedForward(middleRows);
         await this.take(g, layer, 'ffn_down', { fit, sink, stream: middleRows, inputs: inner, index });
       }
       await g.compute(signal);
@@ -137,10 +128,10 @@ export class Student implements AsyncDisposable {
   /** Step 3, with the correction of `ffn_down` in `lora`. */
   async finish(layer: Layer, lora: LayerLora): Promise<void> {
     const { model, workspace, progress, signal } = this.lab;
-    const { hyper } = model;
     for (const { index, tokens } of this.walker.batches) {
       const { g, x } = await this.walker.begin(workspace, index);
-      const out = g.output(afterFeedForward(g, hyper, layer, x, feedForward(g, hyper, layer, x, lora), lora));
+      const graph = new LayerGraph(g, model.hyper, layer, lora);
+      const out = g.output(graph.afterFeedForward(x, graph.feedForward(x)));
       await g.compute(signal);
       await this.walker.hidden.write(index, out.read(await this.walker.room(index)));
       progress.add(tokens);
@@ -155,7 +146,8 @@ export class Student implements AsyncDisposable {
     { fit, sink, stream, inputs, index }: Taken,
   ): Promise<void> {
     const { hyper } = this.lab.model;
-    const own = () => g.add(written(g, hyper, layer, module, project(g, layer, module, inputs)), stream);
+    const graph = new LayerGraph(g, hyper, layer);
+    const own = () => g.add(graph.written(module, graph.project(module, inputs)), stream);
     const wanted = await fit.wanted(g, index, inputs.rows, own);
     if (!layer.norms[postNormOf(module)]) {
       sink.add(g, inputs, wanted);
@@ -168,7 +160,7 @@ export class Student implements AsyncDisposable {
         fix: 'use `loam tune --method ridge`, which carries targets back through the norm',
       });
     }
-    const outputs = project(g, layer, module, inputs, fit.norm.applied);
+    const outputs = new LayerGraph(g, hyper, layer, fit.norm.applied).project(module, inputs);
     const rows = { x: inputs, z: outputs, y: wanted };
     const { x, y } = throughNorm(g, rows, fit.norm.weights, hyper.normEpsilon);
     sink.add(g, x, y);

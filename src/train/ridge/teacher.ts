@@ -1,13 +1,6 @@
 import type { Tensor, TensorBuffer } from '../../engine/tensor.js';
 import { batchInputs } from '../../model/batch.js';
-import {
-  afterAttention,
-  afterFeedForward,
-  attend,
-  feedForward,
-  type Layer,
-  type LayerLora,
-} from '../../model/block.js';
+import { type Layer, LayerGraph, type LayerLora } from '../../model/block.js';
 import { byLayer, type ModuleFactors, PlacedLora } from '../../model/factors.js';
 import { HiddenStates, Walker } from '../../model/walker.js';
 import type { Lab } from '../lab.js';
@@ -79,8 +72,9 @@ export class Teacher implements Followed {
       const prefix = this.prefixes[this.problem.examples[batch.members[0]!]!.prefix]?.keysValues;
       const { g, x, rows } = await this.walker.begin(workspace, index);
       const inputs = batchInputs(g, batch, model.ropeFactors, prefix);
-      const middle = afterAttention(g, hyper, layer, x, attend(g, hyper, layer, x, inputs, lora).context, lora);
-      const out = g.output(afterFeedForward(g, hyper, layer, middle, feedForward(g, hyper, layer, middle, lora), lora));
+      const graph = new LayerGraph(g, hyper, layer, lora);
+      const middle = graph.afterAttention(x, graph.attend(x, inputs).context);
+      const out = g.output(graph.afterFeedForward(middle, graph.feedForward(middle)));
       const middleRows = rows && g.output(g.getRows(middle, rows));
       const outRows = rows && g.output(g.getRows(out, rows));
       await g.compute(signal);
@@ -162,13 +156,14 @@ export class Prefix implements Disposable {
       const before = start === 0 ? undefined : { keys: part(this.keys, 0, start), values: part(this.values, 0, start) };
       const batch = { members: [0], length, lengths: [length] };
       const x = g.input('f32', [embedding, length], block);
-      const attention = attend(g, hyper, layer, x, batchInputs(g, batch, ropeFactors, before), lora);
+      const graph = new LayerGraph(g, hyper, layer, lora);
+      const attention = graph.attend(x, batchInputs(g, batch, ropeFactors, before));
       const store = (from: Tensor, to: Tensor) =>
         g.run(g.copy(g.permute(g.reshape(from, headDim, kvHeads, length), 0, 2, 1, 3), part(to, start, length)));
       store(attention.keys, this.keys);
       store(attention.values, this.values);
-      const middle = afterAttention(g, hyper, layer, x, attention.context, lora);
-      const out = g.output(afterFeedForward(g, hyper, layer, middle, feedForward(g, hyper, layer, middle, lora), lora));
+      const middle = graph.afterAttention(x, attention.context);
+      const out = g.output(graph.afterFeedForward(middle, graph.feedForward(middle)));
       await g.compute(signal);
       out.read(block);
     }

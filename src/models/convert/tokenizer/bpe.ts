@@ -1,13 +1,13 @@
-import { at, isList, isObject, listAt, textAt } from '../../../base/jsonAccess.js';
+import { isList, listAt, textAt } from '../../../base/jsonAccess.js';
 import type { Problems } from '../convertModel.js';
 import type { HfFolder } from '../hfFolder.js';
 import { mergeRanks } from './encodeText.js';
 import { type PreTokenizer, recognisePreTokenizer } from './preTokenizer.js';
 import {
   fromByteCharacters,
-  looksSpecial,
+  modelTokens,
   readAddedTokens,
-  spaceMark,
+  TokenTable,
   tokenType,
   type Vocabulary,
 } from './vocabulary.js';
@@ -23,31 +23,15 @@ export function bpeVocabulary(
 ): { vocabulary: Vocabulary; pre: PreTokenizer } {
   const added = readAddedTokens(folder, problems);
   const pre = recognisePreTokenizer(folder, added);
-  const tokens = Array.from({ length: size }, (_, id) => `[PAD${id}]`);
-  const types = new Array<number>(size).fill(tokenType.unused);
-  let largest = -1;
-  const put = (id: number, text: string, type: number) => {
-    largest = Math.max(largest, id);
-    if (id < size) [tokens[id], types[id]] = [text, type];
-  };
-  const vocabulary = at(folder.tokenizer, 'model', 'vocab');
-  const taken = new Set<number>();
-  for (const [text, id] of isObject(vocabulary) ? vocabulary : []) {
-    if (typeof id !== 'number' || !Number.isSafeInteger(id) || id < 0 || taken.has(id)) {
-      problems.add(`a token of tokenizer.json whose id is ${typeof id === 'number' ? id : 'no number'}`);
-      continue;
-    }
-    taken.add(id);
-    put(id, text, tokenType.normal);
-  }
+  const table = new TokenTable(size);
+  for (const [text, id] of modelTokens(folder, problems)) table.put(id, text, tokenType.normal);
   const byteLevel = textAt(folder.tokenizer, 'decoder', 'type') === 'ByteLevel';
   for (const { id, text, special, normalised } of added.values()) {
     // llama.cpp takes the text of such tokens as it is: without the stand-ins of bytes.
-    const plain = normalised || !byteLevel ? text : (fromByteCharacters(text) ?? text);
-    if (special || looksSpecial(plain)) put(id, plain, tokenType.control);
-    else put(id, plain.replaceAll(spaceMark, ' '), tokenType.userDefined);
+    table.putAdded(id, normalised || !byteLevel ? text : (fromByteCharacters(text) ?? text), special);
   }
-  if (largest >= size) problems.add(`the tokeniser has a token ${largest}, and vocab_size is ${size}`);
+  table.check(problems);
+  const { tokens, types } = table;
   return { vocabulary: { model: 'gpt2', pre: pre.name, tokens, types }, pre };
 }
 
@@ -58,9 +42,6 @@ export function bpeVocabulary(
  */
 export function mergesVocabulary(folder: HfFolder, size: number, problems: Problems): Vocabulary {
   const added = readAddedTokens(folder, problems);
-  const tokens = Array.from({ length: size }, (_, id) => `[PAD${id}]`);
-  const types = new Array<number>(size).fill(tokenType.unused);
-  const scores = new Array<number>(size).fill(-10000);
   const ranks = mergeRanks(listAt(folder.tokenizer, 'model', 'merges'));
   const best = new Map<string, number>();
   for (const [pair, rank] of ranks) {
@@ -68,29 +49,15 @@ export function mergesVocabulary(folder: HfFolder, size: number, problems: Probl
     if (!best.has(joined)) best.set(joined, rank);
   }
   const unknown = textAt(folder.tokenizer, 'model', 'unk_token');
-  const vocabulary = at(folder.tokenizer, 'model', 'vocab');
-  const taken = new Set<number>();
-  for (const [text, id] of isObject(vocabulary) ? vocabulary : []) {
-    if (typeof id !== 'number' || !Number.isSafeInteger(id) || id < 0 || id >= size || taken.has(id)) {
-      problems.add(`a token of tokenizer.json whose id is ${typeof id === 'number' ? id : 'no number'}`);
-      continue;
-    }
-    taken.add(id);
-    tokens[id] = text;
-    scores[id] = -(best.get(text) ?? ranks.size);
-    types[id] =
-      text === unknown ? tokenType.unknown : /^<0x[0-9A-Fa-f]{2}>$/.test(text) ? tokenType.byte : tokenType.normal;
+  const table = new TokenTable(size);
+  for (const [text, id] of modelTokens(folder, problems)) {
+    const byte = /^<0x[0-9A-Fa-f]{2}>$/.test(text);
+    const type = text === unknown ? tokenType.unknown : byte ? tokenType.byte : tokenType.normal;
+    table.put(id, text, type, -(best.get(text) ?? ranks.size));
   }
-  for (const { id, text, special } of added.values()) {
-    if (id >= size) {
-      problems.add(`the tokeniser has a token ${id}, and vocab_size is ${size}`);
-      continue;
-    }
-    const control = special || looksSpecial(text);
-    tokens[id] = control ? text : text.replaceAll(spaceMark, ' ');
-    types[id] = control ? tokenType.control : tokenType.userDefined;
-    scores[id] = -1000;
-  }
+  for (const { id, text, special } of added.values()) table.putAdded(id, text, special);
+  table.check(problems);
+  const { tokens, types, scores } = table;
   return { model: 'llama', pre: 'default', tokens, types, scores };
 }
 

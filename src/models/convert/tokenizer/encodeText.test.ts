@@ -39,11 +39,17 @@ it('digits and literal texts', () => {
   }
 });
 
+it('what lies between the matches, where a pattern is inverted', () => {
+  const split = (behavior: string) => cut({ type: 'Split', pattern: { Regex: '[a-z]+' }, behavior, invert: true }, 'ab12c-d');
+  assert.deepEqual(split('Removed'), ['ab', 'c', 'd']);
+  assert.deepEqual(split('Isolated'), ['ab', '12', 'c', '-', 'd']);
+});
+
 it('what is not known is not guessed', () => {
   for (const rules of [
     { type: 'Metaspace' },
     { type: 'Split', pattern: { Regex: 'a' }, behavior: 'MergedWithNext', invert: false },
-    { type: 'Split', pattern: { Regex: 'a' }, behavior: 'Isolated', invert: true },
+    { type: 'Split', pattern: { Regex: 'a' }, behavior: 'MergedWithPrevious', invert: true },
     { type: 'Sequence', pretokenizers: [{ type: 'Digits', individual_digits: true }, { type: 'Other' }] },
   ]) {
     assert.equal(readSplits(parseJson(JSON.stringify(rules), 'x')), undefined);

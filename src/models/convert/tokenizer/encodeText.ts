@@ -51,9 +51,12 @@ function isolate(text: string, pattern: RegExp): { text: string; matched: boolea
   return parts;
 }
 
-function splitBy(pattern: RegExp, behaviour: string): Split | undefined {
+/** @param invert what lies between the matches is what matches */
+function splitBy(pattern: RegExp, behaviour: string, invert = false): Split | undefined {
+  const partsOf = (piece: string) =>
+    isolate(piece, pattern).map(({ text, matched }) => ({ text, matched: matched !== invert }));
   const each = (join: (parts: { text: string; matched: boolean }[]) => string[]): Split => {
-    return (pieces) => pieces.flatMap((piece) => join(isolate(piece, pattern)));
+    return (pieces) => pieces.flatMap((piece) => join(partsOf(piece)));
   };
   switch (behaviour) {
     case 'Isolated':
@@ -88,11 +91,10 @@ export function readSplits(preTokenizer: JsonValue | undefined): Split[] | undef
       return steps.includes(undefined) ? undefined : steps.flatMap((step) => step!);
     }
     case 'Split': {
-      if (flagAt(preTokenizer, 'invert')) return undefined;
       const literal = textAt(preTokenizer, 'pattern', 'String');
       const regex = textAt(preTokenizer, 'pattern', 'Regex');
       const pattern = literal !== undefined ? new RegExp(escapeRegex(literal), 'gu') : translateRegex(regex ?? '(');
-      const split = pattern && splitBy(pattern, textAt(preTokenizer, 'behavior') ?? '');
+      const split = pattern && splitBy(pattern, textAt(preTokenizer, 'behavior') ?? '', flagAt(preTokenizer, 'invert'));
       return split && [split];
     }
     case 'Digits': {

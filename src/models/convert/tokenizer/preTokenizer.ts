@@ -130,12 +130,17 @@ function shorten(step: JsonValue | undefined): string {
 const words = (digits: string) =>
   `Isolated (?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|${digits}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+ + ByteLevel`;
 
+/** That of GPT-4o, whose words end where case rises. */
+const casedWords = String.raw`[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+`;
+
 /** The families' own pre-tokenisers, for vocabularies that llama.cpp has not seen: normaliser, pre-tokeniser, whether whole words come first. */
 const structures: ReadonlyMap<string, string> = new Map([
   [' | Digits each + ByteLevel gpt2 | false', 'smollm'],
   [` | ${words('\\p{N}{1,3}')} | true`, 'llama-bpe'],
   [`NFC | ${words('\\p{N}')} | false`, 'qwen2'],
   [' | ByteLevel gpt2 | false', 'gpt-2'],
+  [` | Removed ${casedWords} inverted + ByteLevel | false`, 'gpt-4o'],
+  [` | Isolated ${casedWords} + ByteLevel | false`, 'gpt-4o'],
 ]);
 
 /** A second or two on a phone, for the largest vocabularies; an expression that needs longer is none of a published model. */

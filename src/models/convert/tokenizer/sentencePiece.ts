@@ -4,7 +4,7 @@ import type { JsonValue } from '../../../base/json.js';
 import { at, flagAt, idAt, isObject, listAt, textAt } from '../../../base/jsonAccess.js';
 import { limits } from '../../../families/huggingFace.js';
 import type { HfFolder } from '../hfFolder.js';
-import { looksSpecial, spaceMark, tokenType, type Vocabulary } from './vocabulary.js';
+import { TokenTable, tokenType, type Vocabulary } from './vocabulary.js';
 
 /** Values of SentencePiece's `Type` (sentencepiece_model.proto): the same numbers as GGUF's token types. */
 interface Piece {
@@ -109,10 +109,6 @@ export function readSentencePiece(bytes: Uint8Array, where: string): Piece[] {
   throw new LoamError({ code: 'damaged', found: 'no pieces', expected: 'a SentencePiece model', where });
 }
 
-/** Scores of tokens that are no pieces of the model (base.py, _create_vocab_sentencepiece). */
-const ADDED_SCORE = -1000;
-const PADDING_SCORE = -10000;
-
 /**
  * The vocabulary of a folder with tokenizer.model: its pieces, then what added_tokens.json and tokenizer_config.json put in their
  * places. As llama.cpp's converter builds it (base.py, _create_vocab_sentencepiece).
@@ -126,34 +122,26 @@ export function sentencePieceVocabulary(
   asMarked = false,
 ): Vocabulary {
   const pieces = readSentencePiece(sentencePiece, `${folder.path}/tokenizer.model`);
-  const tokens = Array.from({ length: size }, (_, id) => `[PAD${id}]`);
-  const scores = new Array<number>(size).fill(PADDING_SCORE);
-  const types = new Array<number>(size).fill(tokenType.unused);
-  for (const [id, { text, score, type }] of pieces.slice(0, size).entries()) {
-    tokens[id] = text;
-    scores[id] = score;
+  const table = new TokenTable(size);
+  for (const [id, { text, score, type }] of pieces.entries()) {
     // What a piece of the user's is to SentencePiece, is a normal one here: only added tokens are the user's.
-    types[id] = type === tokenType.userDefined ? tokenType.normal : type;
+    table.put(id, text, type === tokenType.userDefined ? tokenType.normal : type, score);
   }
-  const put = (id: number, text: string, type: number) => {
-    if (id >= size) return;
-    tokens[id] = text;
-    scores[id] = ADDED_SCORE;
-    types[id] = type;
-  };
   for (const [text, id] of folder.addedTokens ?? []) {
-    if (typeof id === 'number' && Number.isSafeInteger(id) && id >= 0) put(id, text, tokenType.userDefined);
+    if (typeof id === 'number' && Number.isSafeInteger(id) && id >= 0) table.put(id, text, tokenType.userDefined);
   }
   const putAdded = (id: number | undefined, token: JsonValue) => {
     const text = textAt(token, 'content');
     if (id === undefined || text === undefined) return;
-    if (flagAt(token, 'special') || (!asMarked && looksSpecial(text))) put(id, text, tokenType.control);
-    else put(id, asMarked ? text : text.replaceAll(spaceMark, ' '), tokenType.userDefined);
+    const special = flagAt(token, 'special') ?? false;
+    if (asMarked) table.put(id, text, special ? tokenType.control : tokenType.userDefined);
+    else table.putAdded(id, text, special);
   };
   const decoder = at(folder.tokenizerConfig, 'added_tokens_decoder');
   for (const [key, token] of isObject(decoder) ? decoder : []) {
     putAdded(/^\d{1,9}$/.test(key) ? Number(key) : undefined, token);
   }
   if (asMarked) for (const token of listAt(folder.tokenizer, 'added_tokens')) putAdded(idAt(token, 'id'), token);
+  const { tokens, types, scores } = table;
   return { model: 'llama', pre: 'default', tokens, types, scores };
 }

@@ -19,16 +19,64 @@ export interface Vocabulary {
 export const tokenType = { normal: 1, unknown: 2, control: 3, userDefined: 4, unused: 5, byte: 6 } as const;
 
 /** The character that stands for a space in SentencePiece. */
-export const spaceMark = '\u2581';
+const spaceMark = '\u2581';
 
 /** Tokens that are control tokens though some models do not mark them so (base.py, does_token_look_special). */
-export function looksSpecial(token: string): boolean {
+function looksSpecial(token: string): boolean {
   return (
     ['<pad>', '<mask>', '<2mass>', '[@BOS@]'].includes(token) ||
     (token.startsWith('<|') && token.endsWith('|>')) ||
     (token.startsWith('<\uff5c') && token.endsWith('\uff5c>')) ||
     (token.startsWith('<unused') && token.endsWith('>'))
   );
+}
+
+/** Scores of tokens that are no pieces of a SentencePiece model (base.py, _create_vocab_sentencepiece). */
+const scores = { added: -1000, padding: -10000 } as const;
+
+/** A vocabulary in the making: ids without a token are padding, tokens beyond its size are left out. */
+export class TokenTable {
+  readonly tokens: string[];
+  readonly types: number[];
+  readonly scores: number[];
+  /** Largest id that was put. */
+  largest = -1;
+
+  constructor(readonly size: number) {
+    this.tokens = Array.from({ length: size }, (_, id) => `[PAD${id}]`);
+    this.types = new Array<number>(size).fill(tokenType.unused);
+    this.scores = new Array<number>(size).fill(scores.padding);
+  }
+
+  put(id: number, text: string, type: number, score: number = scores.added): void {
+    this.largest = Math.max(this.largest, id);
+    if (id < this.size) [this.tokens[id], this.types[id], this.scores[id]] = [text, type, score];
+  }
+
+  putAdded(id: number, text: string, special: boolean): void {
+    if (special || looksSpecial(text)) this.put(id, text, tokenType.control);
+    else this.put(id, text.replaceAll(spaceMark, ' '), tokenType.userDefined);
+  }
+
+  /** A token beyond the vocabulary's size is a mismatch in a folder. */
+  check(problems: Problems): void {
+    if (this.largest < this.size) return;
+    problems.add(`the tokeniser has a token ${this.largest}, and vocab_size is ${this.size}`);
+  }
+}
+
+/** Texts and ids of tokenizer.json's model; ids that are none, or stand twice, are problems. */
+export function* modelTokens({ tokenizer }: HfFolder, problems: Problems): Generator<[text: string, id: number]> {
+  const vocabulary = at(tokenizer, 'model', 'vocab');
+  const taken = new Set<number>();
+  for (const [text, id] of isObject(vocabulary) ? vocabulary : []) {
+    if (typeof id !== 'number' || !Number.isSafeInteger(id) || id < 0 || taken.has(id)) {
+      problems.add(`a token of tokenizer.json whose id is ${typeof id === 'number' ? id : 'no number'}`);
+      continue;
+    }
+    taken.add(id);
+    yield [text, id];
+  }
 }
 
 /** A token that is taken out of a text as a whole, before it is cut. */
