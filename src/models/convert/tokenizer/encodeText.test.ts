@@ -40,7 +40,8 @@ it('digits and literal texts', () => {
 });
 
 it('what lies between the matches, where a pattern is inverted', () => {
-  const split = (behavior: string) => cut({ type: 'Split', pattern: { Regex: '[a-z]+' }, behavior, invert: true }, 'ab12c-d');
+  const split = (behavior: string) =>
+    cut({ type: 'Split', pattern: { Regex: '[a-z]+' }, behavior, invert: true }, 'ab12c-d');
   assert.deepEqual(split('Removed'), ['ab', 'c', 'd']);
   assert.deepEqual(split('Isolated'), ['ab', '12', 'c', '-', 'd']);
 });
