@@ -55,7 +55,7 @@ describe('the pipeline from the command line', () => {
       [
         ['solve', activations, '--order', 'together', '--sweeps', '2', '--out', desk.path('f')],
         2,
-        /--sweeps where only/,
+        /--sweeps, which means nothing/,
       ],
       [['solve', activations, '--order', 'sideways', '--out', desk.path('f')], 2, /one of layers, together/],
       [['pack', factors], 2, /no --out/],

@@ -72,7 +72,7 @@ describe('other commands, stopped', { skip }, () => {
   const flags = ['--model', large, '--threads', '1', '--json'];
   it('eval', async (t) => {
     // A remark on the data is all it says before its result, which takes seconds.
-    const stopWhen = { signal: 'SIGINT' as const, when: (_: string, err: string) => err.includes('note: ') };
+    const stopWhen = { signal: 'SIGINT' as const, when: (_: string, err: string) => err.includes('left out: ') };
     const file = desk.file('with-remark.json', [...words(400), { instruction: 'no answer' }]);
     assertStopped(t, await desk.run(['eval', file, ...flags], { stopWhen }));
   });
