@@ -19,6 +19,6 @@ it("the demo's questions are in words that no example has, and many examples sta
   for (const { instruction, expect } of prompts) {
     assert.ok(!seen.has(instruction), instruction);
     const stated = train.filter(({ output }) => expect.every((fact) => output.includes(fact)));
-    assert.ok(expect.length > 0 && stated.length >= 15, `${instruction}: ${stated.length}`);
+    assert.ok(expect.length > 0 && stated.length >= 10, `${instruction}: ${stated.length}`);
   }
 });
