@@ -1,4 +1,5 @@
 import { axisTicks, type Point, smoothPoints, thinPoints } from '../../base/curve.js';
+import type { Figure, StepMetric } from './report.js';
 
 const ENTITIES: Record<string, string> = { '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;', "'": '&#39;' };
 
@@ -108,8 +109,6 @@ function pixel(n: number): string {
   return String(Number(n.toFixed(1)));
 }
 
-type Figure = Exclude<keyof StepMetric, 'step' | 'epoch'>;
-
 /** A loss beyond this has diverged; drawn, it would flatten all the rest. */
 const DIVERGED = 1e6;
 
@@ -171,52 +170,4 @@ function figure(n: number): string {
   return n !== 0 && Math.abs(n) < 1e-3
     ? n.toExponential(2)
     : n.toLocaleString('en-US', { maximumSignificantDigits: 4 });
-}
-
-/** What a report is made of: plain JSON, as a run's events and its result give it. */
-
-/** What was measured at one step; what was not is absent. */
-export interface StepMetric {
-  step: number;
-  /** Epochs done, with the fraction of the one under way. */
-  epoch: number;
-  /** Nats per response token. */
-  loss?: number;
-  validation?: number;
-  tokensPerSecond?: number;
-  learningRate?: number;
-  /** Before clipping. */
-  gradientNorm?: number;
-  rssBytes?: number;
-  /** Since the beginning of the run. */
-  seconds?: number;
-}
-
-/** An answer of the model without and with the adapter; the user's own text. */
-export interface ReportSample {
-  prompt: string;
-  before: string;
-  after: string;
-  expected?: string;
-}
-
-export interface ReportInput {
-  title: string;
-  /** ISO 8601. */
-  createdAt: string;
-  /** Of Loam. */
-  version: string;
-  model: string;
-  method: string;
-  recipe: Record<string, string | number | boolean>;
-  /** Nats per response token. */
-  nll: { base: number; adapted: number; teacher?: number };
-  measuredOn: 'heldout' | 'validation' | 'train';
-  seconds: number;
-  peakRssBytes: number;
-  energyJoules?: number;
-  /** What was told before the run. */
-  quote?: { seconds: number; memoryBytes: number; diskBytes: number };
-  metrics: readonly StepMetric[];
-  samples: readonly ReportSample[];
 }

@@ -1,7 +1,50 @@
 import { bytes, count, duration } from '../../base/format.js';
-import { escapeHtml, type ReportInput, type ReportSample, reportCurves, type StepMetric } from './curves.js';
+import type { Quote, TuneResult } from '../events.js';
+import { escapeHtml, reportCurves } from './curves.js';
 
-export type { ReportInput, ReportSample, StepMetric } from './curves.js';
+/** What is measured at a step, in nats per response token where it is a loss; the gradient's norm before clipping. */
+export const stepFigures = [
+  'loss',
+  'validation',
+  'tokensPerSecond',
+  'learningRate',
+  'gradientNorm',
+  'rssBytes',
+  'seconds',
+] as const;
+export type Figure = (typeof stepFigures)[number];
+
+/** What was measured at one step; what was not is absent. */
+export interface StepMetric extends Partial<Record<Figure, number>> {
+  step: number;
+  /** Epochs done, with the fraction of the one under way. */
+  epoch: number;
+}
+
+/** An answer of the model without and with the adapter; the user's own text. */
+export interface ReportSample {
+  prompt: string;
+  before: string;
+  after: string;
+  expected?: string;
+}
+
+type Outcome = Pick<TuneResult, 'method' | 'nll' | 'measuredOn' | 'seconds' | 'peakRssBytes' | 'energyJoules'>;
+
+/** What a report is made of: plain JSON, as a run's events and its result give it. */
+export interface ReportInput extends Outcome {
+  title: string;
+  /** ISO 8601. */
+  createdAt: string;
+  /** Of Loam. */
+  version: string;
+  model: string;
+  recipe: Record<string, string | number | boolean>;
+  /** What was told before the run. */
+  quote?: Quote;
+  metrics: readonly StepMetric[];
+  samples: readonly ReportSample[];
+}
 
 /** Rows that a person still reads. */
 const ROWS = 40;

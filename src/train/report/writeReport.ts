@@ -7,7 +7,7 @@ import { type ChatEvent, ChatSession, type Sampling, samplingOptions } from '../
 import type { TuneResult } from '../events.js';
 import type { OpenedRun } from '../lab.js';
 import type { Identity } from '../runFolder.js';
-import { type ReportSample, renderReport, type StepMetric } from './report.js';
+import { type ReportSample, renderReport, type StepMetric, stepFigures } from './report.js';
 
 /** Tokens of an answer in the report. */
 const answerTokens = 96;
@@ -86,18 +86,14 @@ export async function writeReport(
       value === undefined ? [] : [[name, typeof value === 'object' ? JSON.stringify(value) : value]],
     ),
   ) as Record<string, string | number | boolean>;
+  const name = model.gguf.string('general.name', '');
   const html = renderReport({
-    title: `Loam: ${model.gguf.string('general.name', '') || 'a model'}, tuned`,
+    ...result,
+    title: `Loam: ${name || 'a model'}, tuned`,
     createdAt: new Date().toISOString(),
     version,
-    model: model.gguf.string('general.name', ''),
-    method: result.method,
+    model: name,
     recipe,
-    nll: result.nll,
-    measuredOn: result.measuredOn,
-    seconds: result.seconds,
-    peakRssBytes: result.peakRssBytes,
-    energyJoules: result.energyJoules,
     quote: result.quote?.quoted,
     metrics: metricsOf(metrics),
     samples,
@@ -108,20 +104,10 @@ export async function writeReport(
 /** Steps and validations of the run's events, in the report's form. */
 export function metricsOf(events: readonly Record<string, unknown>[]): StepMetric[] {
   return events.flatMap((event): StepMetric[] => {
-    const number = (name: string) => (typeof event[name] === 'number' ? (event[name] as number) : undefined);
+    const number = (name: string) => (typeof event[name] === 'number' ? event[name] : undefined);
     const at = { step: number('step') ?? 0, epoch: number('epoch') ?? 0 };
     if (event.type === 'validation') return [{ ...at, validation: number('nll') }];
     if (event.type !== 'step') return [];
-    return [
-      {
-        ...at,
-        loss: number('loss'),
-        tokensPerSecond: number('tokensPerSecond'),
-        learningRate: number('learningRate'),
-        gradientNorm: number('gradientNorm'),
-        rssBytes: number('rssBytes'),
-        seconds: number('seconds'),
-      },
-    ];
+    return [{ ...at, ...Object.fromEntries(stepFigures.map((figure) => [figure, number(figure)])) }];
   });
 }
