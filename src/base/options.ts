@@ -83,8 +83,12 @@ export function flag(sentence: string, more: Omit<More<boolean>, 'default'> = {}
 }
 
 /** The first choice is the default. */
-export function choice<const C extends readonly [string, ...string[]]>(choices: C, sentence: string) {
-  return { kind: 'choice' as const, choices, sentence, default: choices[0] };
+export function choice<const C extends readonly [string, ...string[]]>(
+  choices: C,
+  sentence: string,
+  more: Omit<More<string>, 'default'> = {},
+) {
+  return { kind: 'choice' as const, choices, sentence, ...more, default: choices[0] };
 }
 
 export function layers(sentence: string) {

@@ -1,5 +1,5 @@
 import { UsageError } from '../base/errors.js';
-import type { Schema, Values } from '../base/options.js';
+import { flag, type Schema, text, type Values } from '../base/options.js';
 import type { Output } from './output.js';
 
 /** What a command gets to work with. */
@@ -67,31 +67,19 @@ export function required(value: string | undefined, flag: string, usage: string)
 
 /** On every command that programs may call. */
 export const jsonOption = {
-  json: {
-    kind: 'flag',
-    default: false,
-    sentence: 'Print one JSON object per line on stdout; the last one is the result.',
-  },
+  json: flag('Print one JSON object per line on stdout; the last one is the result.'),
 } as const satisfies Schema;
 
 /** On every command that works with one adapter. */
 export const adapterOption = {
-  adapter: {
-    kind: 'text',
-    default: undefined,
-    value: 'ADAPTER',
-    sentence: 'LoRA adapter: a GGUF file, or vault:NAME[@N].',
-  },
+  adapter: text('ADAPTER', 'LoRA adapter: a GGUF file, or vault:NAME[@N].'),
 } as const satisfies Schema;
 
 /** On every command that opens the vault. */
 export const vaultOptions = {
-  passphraseFile: {
-    kind: 'text',
-    default: undefined,
-    value: 'FILE',
-    sentence:
-      "File whose first line is the vault's passphrase (default: LOAM_PASSPHRASE, or asked for on the terminal).",
-    advanced: true,
-  },
+  passphraseFile: text(
+    'FILE',
+    "File whose first line is the vault's passphrase (default: LOAM_PASSPHRASE, or asked for on the terminal).",
+    { advanced: true },
+  ),
 } as const satisfies Schema;

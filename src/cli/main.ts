@@ -1,5 +1,5 @@
 import { LoamError, StoppedError, UsageError } from '../base/errors.js';
-import { defaults, describeOptions, parseFlags, type Schema } from '../base/options.js';
+import { defaults, describeOptions, flag, parseFlags, type Schema } from '../base/options.js';
 import { version } from '../base/process.js';
 import type { Command } from './command.js';
 import { commandNames, loadCommand, loadCommands } from './commands.js';
@@ -7,7 +7,7 @@ import { Output } from './output.js';
 
 /** Entry of the command line: finds the command, reads its options, turns errors into one sentence and an exit code. */
 
-const help = { kind: 'flag', default: false, sentence: 'Show this help.' } as const;
+const help = flag('Show this help.');
 
 function usage(command: Command): string {
   return [

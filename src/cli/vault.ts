@@ -1,5 +1,5 @@
 import { LoamError } from '../base/errors.js';
-import type { Schema } from '../base/options.js';
+import { flag, type Schema } from '../base/options.js';
 import { loamHome } from '../base/process.js';
 import type { MemoryFile } from '../engine/memory.js';
 import type { NamedBytes } from '../examples/example.js';
@@ -130,5 +130,5 @@ export function vaultVerb<S extends Schema = Record<never, never>>({
 }
 
 export const yesOption = {
-  yes: { kind: 'flag', default: false, sentence: 'Do not ask for confirmation.' },
+  yes: flag('Do not ask for confirmation.'),
 } as const satisfies Schema;

@@ -2,7 +2,7 @@ import { type Base, openBase } from '../adapters/base.js';
 import { type Adapter, openAdapter } from '../adapters/openAdapter.js';
 import { LoamError } from '../base/errors.js';
 import { Run } from '../base/events.js';
-import type { Schema, Values } from '../base/options.js';
+import { integer, number, type Schema, type Values } from '../base/options.js';
 import type { AdapterHandle } from '../engine/llamaBindings.js';
 import type { ChatMessage } from '../model/chatTemplate.js';
 import { Tokenizer } from '../model/tokenizer.js';
@@ -236,46 +236,11 @@ export class ChatSession implements Disposable {
 
 /** How the next token is drawn; the same names as in llama.cpp and in the OpenAI API. */
 export const samplingOptions = {
-  temperature: {
-    kind: 'number',
-    min: 0,
-    max: 5,
-    default: 0.7,
-    value: 'X',
-    sentence: 'Randomness of answers; 0 always takes the likeliest token.',
-  },
-  topP: {
-    kind: 'number',
-    min: 0,
-    max: 1,
-    default: 0.9,
-    value: 'X',
-    sentence: 'Draw from the likeliest tokens that together have this probability.',
-  },
-  repeatPenalty: {
-    kind: 'number',
-    min: 1,
-    max: 2,
-    default: 1.05,
-    value: 'X',
-    sentence: 'Make the last 64 tokens less likely to be repeated; 1 is off.',
-  },
-  seed: {
-    kind: 'integer',
-    min: 0,
-    max: 0xffffffff,
-    default: undefined,
-    value: 'N',
-    sentence: 'Make answers repeatable.',
-  },
-  maxTokens: {
-    kind: 'integer',
-    min: 1,
-    max: 100_000,
-    default: 512,
-    value: 'N',
-    sentence: 'End an answer after this many tokens.',
-  },
+  temperature: number([0, 5], 'Randomness of answers; 0 always takes the likeliest token.', { default: 0.7 }),
+  topP: number([0, 1], 'Draw from the likeliest tokens that together have this probability.', { default: 0.9 }),
+  repeatPenalty: number([1, 2], 'Make the last 64 tokens less likely to be repeated; 1 is off.', { default: 1.05 }),
+  seed: integer([0, 0xffffffff], 'Make answers repeatable.'),
+  maxTokens: integer([1, 100_000], 'End an answer after this many tokens.', { default: 512 }),
 } as const satisfies Schema;
 
 export type Sampling = Values<typeof samplingOptions>;

@@ -96,7 +96,6 @@ export const runOptions = {
 export const tuneOptions = { ...recipeOptions, ...runOptions } as const satisfies Schema;
 export type TuneOptions = Values<typeof tuneOptions>;
 
-/** A skill is learnt once and used often, and must not overfit the phrasing of its examples: one pass, a calmer learning rate. */
 const {
   method: _method,
   teacher: _teacher,
@@ -106,7 +105,10 @@ const {
   ...qloraOptions
 } = tuneOptions;
 
-/** Options of a general skill adapter, which qlora alone trains. */
+/**
+ * Options of a general skill adapter, which qlora alone trains. It is learnt once and used often, and must not overfit the phrasing of
+ * its examples: one pass, a calmer learning rate.
+ */
 export const skillOptions = {
   ...qloraOptions,
   rank: { ...qloraOptions.rank, sentence: 'Maximum rank of a correction (default: 16).' },

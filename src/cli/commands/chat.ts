@@ -1,6 +1,7 @@
 import { createInterface } from 'node:readline/promises';
 import { addAbortSignal } from 'node:stream';
 import { StoppedError, throwIfStopped, UsageError } from '../../base/errors.js';
+import { integer, text } from '../../base/options.js';
 import { ChatSession, type Sampling, samplingOptions } from '../../llama/ChatSession.js';
 import type { ChatMessage } from '../../model/chatTemplate.js';
 import { resolveModel } from '../../models/listModels.js';
@@ -16,16 +17,11 @@ export const chatCommand = command({
   options: {
     model: runOptions.model,
     ...adapterOption,
-    system: { kind: 'text', default: undefined, value: 'TEXT', sentence: 'System message.' },
-    context: {
-      kind: 'integer',
-      min: 64,
-      max: 1 << 20,
-      default: undefined,
-      value: 'N',
-      sentence:
-        'Tokens of the conversation that the model sees (default 4096, or what it was trained for if that is less).',
-    },
+    system: text('TEXT', 'System message.'),
+    context: integer(
+      [64, 1 << 20],
+      'Tokens of the conversation that the model sees (default 4096, or what it was trained for if that is less).',
+    ),
     ...samplingOptions,
     threads: runOptions.threads,
     ...vaultOptions,

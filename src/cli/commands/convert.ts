@@ -1,4 +1,5 @@
 import { bytes } from '../../base/format.js';
+import { choice, flag, text } from '../../base/options.js';
 import { fileTypes, type QuantizedType } from '../../engine/quantize.js';
 import { families } from '../../families/index.js';
 import { convertModel } from '../../models/convert/convertModel.js';
@@ -6,32 +7,21 @@ import { runOptions } from '../../train/options.js';
 import { command, jsonOption, required } from '../command.js';
 import { showConvert } from '../show.js';
 
-const types = ['auto', ...Object.keys(fileTypes)];
+const types = ['auto', ...(Object.keys(fileTypes) as QuantizedType[])] as const;
 
 export const convertCommand = command({
   name: 'convert',
   summary: 'Converts a Hugging Face folder to GGUF, and quantises models.',
   usage: 'FOLDER-or-MODEL.gguf --out M.gguf [--type q4_0]',
   options: {
-    out: { kind: 'text', default: undefined, value: 'FILE', sentence: 'GGUF file to write.' },
-    type: {
-      kind: 'choice',
-      choices: types,
-      default: 'auto',
-      value: 'TYPE',
-      sentence: 'Type of the matrices: f32, f16, bf16, q8_0, q4_0, q4_k_m, ...; auto keeps the type of the folder.',
-    },
-    pure: {
-      kind: 'flag',
-      default: false,
-      sentence: 'Use exactly this type for every matrix; llama.cpp would choose finer types for some.',
-    },
-    imatrix: {
-      kind: 'text',
-      default: undefined,
-      value: 'FILE',
-      sentence: 'Importance matrix for quantising (GGUF, from llama-imatrix).',
-    },
+    out: text('FILE', 'GGUF file to write.'),
+    type: choice(
+      types,
+      'Type of the matrices: f32, f16, bf16, q8_0, q4_0, q4_k_m, ...; auto keeps the type of the folder.',
+      { value: 'TYPE' },
+    ),
+    pure: flag('Use exactly this type for every matrix; llama.cpp would choose finer types for some.'),
+    imatrix: text('FILE', 'Importance matrix for quantising (GGUF, from llama-imatrix).'),
     threads: runOptions.threads,
     ...jsonOption,
   },
@@ -45,8 +35,8 @@ export const convertCommand = command({
   ].join('\n'),
   async run({ options, positionals, output, signal, usage }) {
     const out = required(options.out, '--out', usage);
-    const { pure, imatrix, threads } = options;
-    const settings = { type: options.type as QuantizedType | 'auto', pure, imatrix, threads, signal };
+    const { type, pure, imatrix, threads } = options;
+    const settings = { type, pure, imatrix, threads, signal };
     const converted = await showConvert(convertModel(positionals[0]!, out, settings), output);
     output.line(`${converted.path} (${converted.matrices}, ${bytes(converted.bytes)})`);
     output.event({ type: 'result', ...converted });

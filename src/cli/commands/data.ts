@@ -1,5 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { bytes, count } from '../../base/format.js';
+import { flag, integer, text } from '../../base/options.js';
 import { limitAdvice } from '../../examples/encode.js';
 import { placeOf } from '../../examples/example.js';
 import { loadDataset } from '../../examples/loadDataset.js';
@@ -20,12 +21,7 @@ const addVerb = command({
   summary: 'adds a file of examples to the vault, encrypted',
   usage: 'FILE [--name NAME]',
   options: {
-    name: {
-      kind: 'text',
-      default: undefined,
-      value: 'NAME',
-      sentence: 'Name in the vault (default: the name of the file).',
-    },
+    name: text('NAME', 'Name in the vault (default: the name of the file).'),
     ...vaultOptions,
     ...jsonOption,
   },
@@ -53,11 +49,7 @@ const deleteVerb = vaultVerb({
   summary: 'deletes a data set; --with-adapters also deletes what was made from it',
   usage: 'NAME [--with-adapters] [--yes]',
   options: {
-    withAdapters: {
-      kind: 'flag',
-      default: false,
-      sentence: 'Also delete every adapter version that learnt from it, or that started from one that did.',
-    },
+    withAdapters: flag('Also delete every adapter version that learnt from it, or that started from one that did.'),
     ...yesOption,
   },
   positionals: [1, 1],
@@ -128,16 +120,9 @@ export const dataCommand = command({
   usage: 'DATA [options]',
   options: {
     model: runOptions.model,
-    show: { kind: 'integer', min: 0, max: 1_000_000, default: 2, value: 'N', sentence: 'Examples to print in full.' },
+    show: integer([0, 1_000_000], 'Examples to print in full.', { default: 2 }),
     maxTokens: recipeOptions.maxTokens,
-    findings: {
-      kind: 'integer',
-      min: 0,
-      max: 1_000_000,
-      default: 10,
-      value: 'N',
-      sentence: 'Personal details to list, masked.',
-    },
+    findings: integer([0, 1_000_000], 'Personal details to list, masked.', { default: 10 }),
     ...vaultOptions,
     ...jsonOption,
   },

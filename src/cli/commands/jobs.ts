@@ -1,5 +1,5 @@
 import { duration } from '../../base/format.js';
-import type { Schema } from '../../base/options.js';
+import { flag, type Schema } from '../../base/options.js';
 import { findJob, type Jobs, withJobs } from '../../serve/client.js';
 import type { Job } from '../../serve/contract/jobs.js';
 import { type Command, command, commandGroup, type Invocation, jsonOption, vaultOptions } from '../command.js';
@@ -93,12 +93,9 @@ const showVerb = jobVerb('show', 'shows one job: settings, state, figures', asyn
 });
 
 const keepOption = {
-  keep: {
-    kind: 'flag',
-    default: false,
-    sentence:
-      'Keep the best state so far as a version, not measured and not in use; only while `loam serve` is running the job.',
-  },
+  keep: flag(
+    'Keep the best state so far as a version, not measured and not in use; only while `loam serve` is running the job.',
+  ),
 } as const satisfies Schema;
 
 export const jobsCommand: Command = commandGroup({

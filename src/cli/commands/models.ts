@@ -1,6 +1,7 @@
 import { openBase } from '../../adapters/base.js';
 import { UsageError } from '../../base/errors.js';
 import { bytes } from '../../base/format.js';
+import { text } from '../../base/options.js';
 import { findModel } from '../../models/catalogue.js';
 import { fetchModel } from '../../models/fetchModel.js';
 import { listModels } from '../../models/listModels.js';
@@ -14,12 +15,7 @@ export const modelsCommand = command({
   summary: 'Lists, fetches, adds and removes base models.',
   usage: 'list | get NAME | add FILE-or-hub:OWNER/REPO/FILE [--name NAME] | rm NAME',
   options: {
-    name: {
-      kind: 'text',
-      default: undefined,
-      value: 'NAME',
-      sentence: 'Name for the added model (default: from the name of its file).',
-    },
+    name: text('NAME', 'Name for the added model (default: from the name of its file).'),
     ...jsonOption,
   },
   positionals: [0, 2],

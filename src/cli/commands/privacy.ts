@@ -1,4 +1,5 @@
 import { count, duration } from '../../base/format.js';
+import { duration as durationOption, integer, text } from '../../base/options.js';
 import { parseKinds, redactFile, searchedKinds } from '../../examples/personal/redact.js';
 import { probeData } from '../../llama/memorised/probe.js';
 import type { MemorisedReport } from '../../llama/memorised/report.js';
@@ -15,37 +16,19 @@ export const probeCommand = command({
   options: {
     model: runOptions.model,
     ...adapterOption,
-    budget: {
-      kind: 'duration',
+    budget: durationOption('Longest time it may take; whatever is left by then is reported as not probed.', {
       default: 600,
-      value: 'TIME',
-      sentence: 'Longest time it may take; whatever is left by then is reported as not probed.',
-    },
-    phrases: {
-      kind: 'integer',
-      min: 0,
-      max: 10_000,
+    }),
+    phrases: integer([0, 10_000], 'Also ask for this many of the longest rare passages in the answers.', {
       default: 0,
-      value: 'N',
-      sentence: 'Also ask for this many of the longest rare passages in the answers.',
-    },
-    samples: {
-      kind: 'integer',
-      min: 0,
-      max: 1000,
+    }),
+    samples: integer([0, 1000], 'Sampled answers per value, if the most likely answer does not contain it.', {
       default: 3,
-      value: 'N',
-      sentence: 'Sampled answers per value, if the most likely answer does not contain it.',
-    },
-    alternatives: {
-      kind: 'integer',
-      min: 31,
-      max: 4095,
+    }),
+    alternatives: integer([31, 4095], 'Random values of the same form to compare each value with.', {
       default: 127,
-      value: 'N',
-      sentence: 'Random values of the same form to compare each value with.',
       advanced: true,
-    },
+    }),
     seed: { ...recipeOptions.seed, sentence: 'Decides every random choice.' },
     threads: runOptions.threads,
     ...vaultOptions,
@@ -107,13 +90,8 @@ export const redactCommand = command({
   summary: 'Writes a copy of your examples with placeholders in place of personal data.',
   usage: 'DATA --out FILE [options]',
   options: {
-    out: { kind: 'text', default: undefined, value: 'FILE', sentence: 'File to write, in the format of DATA.' },
-    kinds: {
-      kind: 'text',
-      default: 'all',
-      value: 'LIST',
-      sentence: `What to replace: all, or some of ${searchedKinds.join(',')}.`,
-    },
+    out: text('FILE', 'File to write, in the format of DATA.'),
+    kinds: text('LIST', `What to replace: all, or some of ${searchedKinds.join(',')}.`, { default: 'all' }),
     ...vaultOptions,
     ...jsonOption,
   },

@@ -1,6 +1,7 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { appFiles, contentSecurityPolicy } from '../../app/appFiles.js';
+import { flag, integer, text } from '../../base/options.js';
 import { framesOf, loamHome } from '../../base/process.js';
 import { startServer } from '../../serve/startServer.js';
 import { Vault } from '../../store/Vault.js';
@@ -14,31 +15,13 @@ export const serveCommand = command({
   summary: 'Serves the web app and the API, on this device only.',
   usage: '[options]',
   options: {
-    port: {
-      kind: 'integer',
-      min: 0,
-      max: 65535,
-      default: DEFAULT_PORT,
-      value: 'N',
-      sentence: 'Port; 0 picks a free one.',
-    },
-    open: { kind: 'flag', default: false, sentence: 'Open the page in the browser.' },
-    newToken: {
-      kind: 'flag',
-      default: false,
-      sentence: 'Make a new access token: links and programs with the old one stop working.',
-    },
-    host: {
-      kind: 'text',
+    port: integer([0, 65535], 'Port; 0 picks a free one.', { default: DEFAULT_PORT }),
+    open: flag('Open the page in the browser.'),
+    newToken: flag('Make a new access token: links and programs with the old one stop working.'),
+    host: text('ADDRESS', 'Address to listen on; one that other devices can reach needs --expose.', {
       default: '127.0.0.1',
-      value: 'ADDRESS',
-      sentence: 'Address to listen on; one that other devices can reach needs --expose.',
-    },
-    expose: {
-      kind: 'flag',
-      default: false,
-      sentence: 'Let other devices in: anyone with the link can read everything, and traffic is not encrypted.',
-    },
+    }),
+    expose: flag('Let other devices in: anyone with the link can read everything, and traffic is not encrypted.'),
     ...vaultOptions,
     ...jsonOption,
   },

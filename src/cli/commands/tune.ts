@@ -1,3 +1,4 @@
+import { text } from '../../base/options.js';
 import { DEFAULT_MODEL } from '../../models/catalogue.js';
 import { findDataset, isReference } from '../../store/references.js';
 import { checkName } from '../../store/types.js';
@@ -14,13 +15,10 @@ export const tuneCommand = command({
   usage: 'DATA [options]',
   options: {
     ...tuneOptions,
-    keep: {
-      kind: 'text',
-      default: undefined,
-      value: 'NAME',
-      sentence:
-        'Keep the adapter in the vault, encrypted, as the next version of NAME; write a file only if --out names one.',
-    },
+    keep: text(
+      'NAME',
+      'Keep the adapter in the vault, encrypted, as the next version of NAME; write a file only if --out names one.',
+    ),
     ...vaultOptions,
     ...jsonOption,
   },

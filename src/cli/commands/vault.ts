@@ -1,5 +1,6 @@
 import { UsageError } from '../../base/errors.js';
 import { bytes, count } from '../../base/format.js';
+import { flag, text } from '../../base/options.js';
 import { loamHome } from '../../base/process.js';
 import { vaultFolder } from '../../store/files.js';
 import { vaultDamaged } from '../../store/types.js';
@@ -36,13 +37,8 @@ const passphraseVerb = command({
   summary: 'sets or changes the passphrase; --remove removes it',
   usage: '[--remove]',
   options: {
-    newFile: {
-      kind: 'text',
-      default: undefined,
-      value: 'FILE',
-      sentence: 'File whose first line is the new passphrase.',
-    },
-    remove: { kind: 'flag', default: false, sentence: 'Remove the passphrase: the key is then kept in a file.' },
+    newFile: text('FILE', 'File whose first line is the new passphrase.'),
+    remove: flag('Remove the passphrase: the key is then kept in a file.'),
     ...vaultOptions,
     ...jsonOption,
   },
@@ -83,7 +79,7 @@ const statusVerb = command({
   summary: 'shows what is in the vault and whether it is intact',
   usage: '[--check]',
   options: {
-    check: { kind: 'flag', default: false, sentence: 'Read everything and list what is damaged.' },
+    check: flag('Read everything and list what is damaged.'),
     ...vaultOptions,
     ...jsonOption,
   },

@@ -8,7 +8,6 @@ import { writeNpz } from '../../formats/npz.js';
 import type { Layer } from '../../model/block.js';
 import { linearShape } from '../../model/hyperparameters.js';
 import { resolveModel } from '../../models/listModels.js';
-
 import { asStage, correctionsOf, finite, hashWithProgress, modelHash, type OpenedRun, openRun, spent } from '../lab.js';
 import { runOptions } from '../options.js';
 import { planExamples, type RidgeExample } from '../ridge/examples.js';

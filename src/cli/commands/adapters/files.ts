@@ -2,7 +2,7 @@ import type { CombinedLora } from '../../../adapters/combine.js';
 import { combineAdapters, convertAdapter, mergeAdapter, shrinkAdapter } from '../../../adapters/files.js';
 import { UsageError } from '../../../base/errors.js';
 import { count } from '../../../base/format.js';
-import type { Schema } from '../../../base/options.js';
+import { choice, integer, number, type Schema, text } from '../../../base/options.js';
 import type { TensorTypeName } from '../../../engine/tensorTypes.js';
 import { runOptions } from '../../../train/options.js';
 import { command, jsonOption, required } from '../../command.js';
@@ -15,19 +15,12 @@ const fileOptions = {
     ...runOptions.model,
     sentence: 'Base model: a name from `loam models list`, a GGUF file, or a Hugging Face folder with its config.json.',
   },
-  out: { kind: 'text', default: undefined, value: 'PATH', sentence: 'What to write: FILE.gguf, or a folder for PEFT.' },
+  out: text('PATH', 'What to write: FILE.gguf, or a folder for PEFT.'),
   ...jsonOption,
 } as const satisfies Schema;
 
 const rankOption = {
-  rank: {
-    kind: 'integer',
-    min: 1,
-    max: 1024,
-    default: undefined,
-    value: 'N',
-    sentence: 'Largest rank of a module (combine: by default the largest rank of the adapters).',
-  },
+  rank: integer([1, 1024], 'Largest rank of a module (combine: by default the largest rank of the adapters).'),
 } as const satisfies Schema;
 
 /** Less than this is the rounding of f32. */
@@ -92,14 +85,9 @@ export const shrinkVerb = command({
   options: {
     ...fileOptions,
     ...rankOption,
-    energy: {
-      kind: 'number',
-      min: 0,
-      max: 1,
-      default: undefined,
+    energy: number([0, 1], 'Share of the squared norm to keep of each correction, such as 0.99; ranks then differ.', {
       value: 'SHARE',
-      sentence: 'Share of the squared norm to keep of each correction, such as 0.99; ranks then differ.',
-    },
+    }),
   },
   positionals: [1, 1],
   async run({ options: { model, rank, energy, ...options }, positionals, output, signal, usage }) {
@@ -122,13 +110,11 @@ export const mergeVerb = command({
   summary: 'merges an adapter into the weights of its base model',
   options: {
     ...fileOptions,
-    type: {
-      kind: 'choice',
-      choices: ['own', 'f32', 'f16', 'bf16', 'q8_0', 'q6_k', 'q5_k', 'q5_1', 'q5_0', 'q4_k', 'q4_1', 'q4_0'],
-      default: 'own',
-      value: 'TYPE',
-      sentence: 'Type of the matrices that change, such as f16, q8_0 or q4_0 (GGUF); own keeps the type each one has.',
-    },
+    type: choice(
+      ['own', 'f32', 'f16', 'bf16', 'q8_0', 'q6_k', 'q5_k', 'q5_1', 'q5_0', 'q4_k', 'q4_1', 'q4_0'],
+      'Type of the matrices that change, such as f16, q8_0 or q4_0 (GGUF); own keeps the type each one has.',
+      { value: 'TYPE' },
+    ),
   },
   positionals: [1, 1],
   async run({ options: { model, type: chosen, ...options }, positionals, output, signal, usage }) {

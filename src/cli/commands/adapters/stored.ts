@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { UsageError } from '../../../base/errors.js';
 import { bytes, count } from '../../../base/format.js';
+import { flag, text } from '../../../base/options.js';
 import { resolveModel } from '../../../models/listModels.js';
 import { exportVersion, importedLineage, nameOfFile } from '../../../store/adapterFiles.js';
 import { findVersion, referenceTo, requireVersion, versionBefore } from '../../../store/references.js';
@@ -135,17 +136,8 @@ export const exportVerb = vaultVerb({
   summary: 'writes a version as a plain file (GGUF) that llama.cpp loads',
   usage: 'NAME[@N] [--out FILE]',
   options: {
-    out: {
-      kind: 'text',
-      default: undefined,
-      value: 'FILE',
-      sentence: 'File to write (default: NAME-vN.gguf in this folder).',
-    },
-    yes: {
-      kind: 'flag',
-      default: false,
-      sentence: 'Export even an adapter that was found to reproduce private text.',
-    },
+    out: text('FILE', 'File to write (default: NAME-vN.gguf in this folder).'),
+    yes: flag('Export even an adapter that was found to reproduce private text.'),
   },
   positionals: [1, 1],
   more: 'An adapter can give away what it has learnt: treat the file as you treat your examples.',
@@ -164,12 +156,7 @@ export const importVerb = command({
   summary: 'adds an adapter file (GGUF) to the vault',
   usage: 'FILE [--name NAME] [--model MODEL]',
   options: {
-    name: {
-      kind: 'text',
-      default: undefined,
-      value: 'NAME',
-      sentence: 'Adapter to add a version to, or a new name (default: the name of the file).',
-    },
+    name: text('NAME', 'Adapter to add a version to, or a new name (default: the name of the file).'),
     model: runOptions.model,
     ...vaultOptions,
     ...jsonOption,
