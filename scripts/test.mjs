@@ -1,6 +1,6 @@
 // Runs the compiled tests with Node's own runner and its own report: unit tests first, then the integration tests
 // (*.integration.test.js: real default model, real llama.cpp). Arguments choose files by parts of their names; --unit leaves the
-// integration tests out. Files are listed here because Node 20 and later releases read a folder argument differently.
+// integration tests out; --faults runs the campaigns of faults and bad inputs alone (*.faults.test.js), in their long form. Files are listed here because Node 20 and later releases read a folder argument differently.
 import { readdirSync, statSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { dirname, join, relative } from 'node:path';
@@ -21,7 +21,10 @@ function* walk(folder) {
 
 const args = process.argv.slice(2);
 const only = args.filter((a) => !a.startsWith('--'));
-const all = [...walk(join(root, 'dist'))].filter((f) => only.length === 0 || only.some((o) => f.includes(o)));
+const all = [...walk(join(root, 'dist'))]
+  .filter((f) => only.length === 0 || only.some((o) => f.includes(o)))
+  .filter((f) => !args.includes('--faults') || f.endsWith('.faults.test.js'));
+if (args.includes('--faults')) process.env.LOAM_FAULTS = 'long';
 const isIntegration = (f) => f.endsWith('.integration.test.js');
 const unit = all.filter((f) => !isIntegration(f));
 const integration = args.includes('--unit') ? [] : all.filter(isIntegration);

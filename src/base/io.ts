@@ -20,7 +20,7 @@ const reasons: Record<string, string> = {
 /** Turns a reading error of the system into a sentence; any other error (a bug, a LoamError) comes back as it is. */
 export function explainReadError(error: unknown, path: string): unknown {
   const code = systemCode(error);
-  if (typeof code !== 'string') return error;
+  if (code === undefined || code.startsWith('ERR_')) return error;
   return new LoamError(
     {
       code: code === 'ENOENT' || code === 'ENOTDIR' ? 'not-found' : 'unreadable',
@@ -209,20 +209,31 @@ const writeFaults: Record<string, Fault> = {
   EISDIR: { code: 'unwritable', found: 'the path is not a file that can be written' },
   // The folder exists: /proc and the like take no files of ours.
   ENOENT: { code: 'unwritable', found: 'no file can be made here' },
+  EMFILE: {
+    code: 'unwritable',
+    found: 'too many files are open',
+    fix: 'end other programs, or raise the limit (ulimit -n), and run again',
+  },
 };
 const sameFault: Record<string, string> = {
   EDQUOT: 'ENOSPC',
   EPERM: 'EACCES',
   EROFS: 'EACCES',
   ENOTDIR: 'EISDIR',
+  ENFILE: 'EMFILE',
   EEXIST: 'EISDIR',
 };
 
-/** Turns the errors of a full or read-only disk into a sentence that says what to do. */
+/** Turns a writing error of the system into a sentence that says what to do; any other error comes back as it is. */
 export function explainWriteError(error: unknown, path: string): unknown {
-  const code = systemCode(error) ?? '';
-  const fault = writeFaults[sameFault[code] ?? code];
-  if (fault === undefined) return error;
+  const code = systemCode(error);
+  // Errors of Node itself, such as a wrong argument, are bugs.
+  if (code === undefined || code.startsWith('ERR_')) return error;
+  const fault = writeFaults[sameFault[code] ?? code] ?? {
+    code: 'unwritable',
+    found: `the file system failed while it was written (${code})`,
+    fix: 'see whether the disk is healthy, and run again',
+  };
   return new LoamError({ where: path, fix: elsewhere, ...fault }, { cause: error });
 }
 
