@@ -1,6 +1,7 @@
 import { stat } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { isDiskFull, LoamError } from '../base/errors.js';
+import { explainWriteError } from '../base/io.js';
 import { Mutex, tryLock } from '../base/lock.js';
 import type { VaultFiles } from './files.js';
 
@@ -13,6 +14,9 @@ const PATIENCE_MS = 60_000;
 const RESERVE_BYTES = 64 * 1024;
 /** The index is written twice before the older ones go, and may grow. */
 const RESERVE_SHARE = 2.5;
+
+/** Locks of this process whose files a failing disk would not remove, by path: its next writer has them. */
+const unreleased = new Map<string, { release: () => Promise<void> }>();
 
 /**
  * One writer at a time, among the processes and within this one. Readers need no lock: files are replaced as a whole. Beside the lock
@@ -34,8 +38,11 @@ export class VaultLock {
         const result = await work();
         await this.keepReserve();
         return result;
+      } catch (error) {
+        throw explainWriteError(error, this.files.folder);
       } finally {
-        await lock.release();
+        // What was decided stands, whether or not the lock's file can be removed.
+        await lock.release().catch(() => unreleased.set(this.files.lock, lock));
       }
     });
   }
@@ -48,6 +55,8 @@ export class VaultLock {
   }
 
   private async take(): Promise<{ release: () => Promise<void> }> {
+    const own = unreleased.get(this.files.lock);
+    if (own && unreleased.delete(this.files.lock)) return own;
     const until = performance.now() + PATIENCE_MS;
     for (;;) {
       const lock = await tryLock(this.files.lock);
