@@ -55,6 +55,8 @@ export interface BaseIdentity {
   fingerprint: string;
   /** sha256 of the chat template the adapter learnt under, hex. */
   templateSha256: string;
+  /** The day that the template wrote into what was learnt, as YYYY-MM-DD; absent if it writes none. */
+  templateDay?: string;
 }
 
 /**
@@ -107,6 +109,7 @@ export async function describeBase(
     sha256,
     fingerprint: await baseFingerprint(gguf),
     templateSha256: template.hash,
+    templateDay: tokenizer.day,
     stopTokens: Array.from({ length: vocabulary.size }, (_, token) => token).filter((t) =>
       vocabulary.endsGeneration(t),
     ),

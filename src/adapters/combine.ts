@@ -82,6 +82,7 @@ const ofTheBase: ReadonlySet<string> = new Set([
   keys.baseSha256,
   keys.baseFingerprint,
   keys.templateSha256,
+  keys.templateDay,
   keys.stopTokens,
 ]);
 

@@ -42,6 +42,7 @@ export const keys = {
   baseSha256: 'loam.base.sha256',
   baseFingerprint: 'loam.base.fingerprint',
   templateSha256: 'loam.chat_template.sha256',
+  templateDay: 'loam.chat_template.day',
   stopTokens: 'loam.stop_tokens',
   recipe: 'loam.recipe',
   metrics: 'loam.metrics',

@@ -185,6 +185,7 @@ function trained(path: string, { base, alpha, ...adapter }: AdapterToWrite): Ggu
     [keys.baseSha256, str(base.sha256)],
     [keys.baseFingerprint, str(base.fingerprint)],
     [keys.templateSha256, str(base.templateSha256)],
+    ...(base.templateDay === undefined ? [] : [[keys.templateDay, str(base.templateDay)] as [string, GgufValue]]),
     [keys.stopTokens, i32s(base.stopTokens)],
     [keys.recipe, str(JSON.stringify(adapter.recipe))],
     [keys.metrics, str(JSON.stringify(adapter.metrics))],

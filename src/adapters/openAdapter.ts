@@ -74,10 +74,17 @@ function described(lora: Lora, format: Adapter['format']): Adapter {
       sha256: text(keys.baseSha256),
       fingerprint: text(keys.baseFingerprint),
       templateSha256: text(keys.templateSha256),
+      templateDay: dayNote(lora.notes),
     },
     recipe: objectNote(lora.notes, keys.recipe),
     metrics: objectNote(lora.notes, keys.metrics),
   };
+}
+
+/** The day that a template is to be told again; undefined if the file names none, or what is no day. */
+function dayNote(notes: Notes): string | undefined {
+  const day = textNote(notes, keys.templateDay);
+  return day !== undefined && /^\d{4}-\d\d-\d\d$/.test(day) && !Number.isNaN(Date.parse(day)) ? day : undefined;
 }
 
 function objectNote(notes: Notes, key: string): Record<string, unknown> | undefined {

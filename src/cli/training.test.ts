@@ -2,6 +2,8 @@ import assert from 'node:assert/strict';
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
+import { openBase } from '../adapters/base.js';
+import { openAdapter } from '../adapters/openAdapter.js';
 import { contents, Desk, sayings } from '../testing/cli.js';
 import { jsonLines, type LoamRun, resultOf } from '../testing/runLoam.js';
 
@@ -156,25 +158,58 @@ describe('a run that was interrupted', { skip }, () => {
     assert.ok(readFileSync(out).equals(expected));
   });
 
-  it('does not go on where something changed: refused with --resume, said and begun anew without', async () => {
+  it('is left as it is where something changed, until somebody gives it up', async () => {
     const out = join(desk.newFolder('changed'), 'changed.gguf');
     await tune(out, [], { stopWhen: { signal: 'SIGKILL', when: at(4) } });
     const before = contents(runFolder(out));
-    const refused = await tune(out, ['--resume', '--dropout', '0.1']);
-    assert.equal(refused.code, 1);
-    // One sentence: no full stop where its parts meet.
-    assert.match(
-      refused.stderr,
-      /the stopped run had other inputs or settings: options\.dropout: found 0\.1, expected 0; use what it had, or leave out --resume to start over\.\n/,
-    );
-    const kept = contents(runFolder(out));
-    for (const [path, hash] of before) if (path.includes('checkpoint-')) assert.equal(kept.get(path), hash);
-    const anew = await tune(out, ['--dropout', '0.1']);
+    for (const [more, code] of [
+      [['--resume', '--dropout', '0.1'], 'conflict'],
+      [['--dropout', '0.1'], 'confirm'],
+      [['--dropout', '0.1', '--method', 'ridge'], 'confirm'],
+    ] as const) {
+      const own = flags.filter((flag, i) => !(more.length > 2 && [flag, flags[i - 1]].includes('--method')));
+      const refused = await desk.run(['tune', data, ...own, '--out', out, '--epochs', '3', ...more], { env });
+      assert.equal(refused.code, 1);
+      assert.equal(jsonLines(refused).at(-1)!.code, code);
+      // One sentence: no full stop where its parts meet.
+      assert.match(
+        refused.stderr,
+        /the stopped run of this output \(step \d+\) had other inputs or settings: .*options\.dropout: found 0\.1, expected 0; use what it had to go on with it, give it up and start over with --restart, or choose another --out\.\n/,
+      );
+      const kept = contents(runFolder(out));
+      for (const [path, hash] of before) if (/checkpoint-|run\.json/.test(path)) assert.equal(kept.get(path), hash);
+    }
+    const anew = await tune(out, ['--dropout', '0.1', '--restart']);
     resultOf(anew);
-    assert.ok(warnings(anew).some((message) => /had other inputs or settings and is replaced.*dropout/.test(message)));
     assert.equal(
       jsonLines(anew).some(({ type }) => type === 'resumed'),
       false,
+    );
+  });
+
+  it('goes on with the threads that it had, and says so where the last bits differ', async () => {
+    const out = join(desk.newFolder('other device'), 'same.gguf');
+    const home = join(desk.folder, 'fifth home');
+    const threads = flags.filter((flag, i) => flag !== '--threads' && flags[i - 1] !== '--threads');
+    const args = ['tune', data, ...threads, '--out', out, '--epochs', '3'];
+    const on = (cores: number) => ({ home, env: { ...env, LOAM_THREADS: String(cores) } });
+    await desk.run(args, { ...on(1), stopWhen: { signal: 'SIGKILL', when: at(4) } });
+    const same = await desk.run(args, on(2));
+    assert.ok(jsonLines(same).some(({ type }) => type === 'resumed'));
+    assert.ok(
+      warnings(same).some((message) => /goes on with the 1 thread that it began with; --threads 2/.test(message)),
+    );
+    assert.ok(readFileSync(out).equals(expected), 'with the number of threads it had: the same file');
+
+    await desk.run(args, { ...on(1), stopWhen: { signal: 'SIGKILL', when: at(4) } });
+    await desk.run([...args, '--threads', '2'], { ...on(1), stopWhen: { signal: 'SIGKILL', when: at(8) } });
+    const other = await desk.run([...args, '--threads', '2'], on(1));
+    resultOf(other);
+    assert.ok(!warnings(other).some((message) => /bit-identical/.test(message)), 'told when it changed, and not again');
+    const adapter = await openAdapter(out, await openBase(model));
+    assert.deepEqual(
+      (adapter.recipe!.resumed as string[]).map((text) => text.replace(/\d+/, 'N')),
+      ['not bit-identical since step N: threads: found 2, expected 1'],
     );
   });
 

@@ -204,6 +204,18 @@ export class Engine implements Disposable {
     return pool;
   }
 
+  /**
+   * What the last bits of a result depend on beside the threads: ggml's release, the processor features that its kernels were compiled
+   * for, and the devices in use beside the processor.
+   */
+  get build(): Record<string, string> {
+    const { ggml } = native();
+    const others = this.devices
+      .filter((device) => device !== this.cpu)
+      .map((device) => [device.name, device.description]);
+    return { ggml: `${ggml.version()} ${ggml.commit()}`, ...this.cpu.features(), ...Object.fromEntries(others) };
+  }
+
   /** Whether products of bf16 run at twice the speed of f32 here (AVX-512 BF16, AMX). */
   get fastBf16(): boolean {
     const { AVX512_BF16, AMX_INT8 } = this.cpu.features();

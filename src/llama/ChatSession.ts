@@ -95,7 +95,8 @@ const OWN = 'own';
 
 /** A conversation with a model, base or adapted, in stock libllama. One answer at a time. */
 export class ChatSession implements Disposable {
-  private readonly wardrobe = new Map<string, AdapterHandle>();
+  /** Adapters by name, with the day under which each was learnt. */
+  private readonly wardrobe = new Map<string, { handle: AdapterHandle; day: string | undefined }>();
 
   private constructor(
     private readonly session: Session,
@@ -115,7 +116,7 @@ export class ChatSession implements Disposable {
     try {
       session = await Session.open(options.modelPath, { contextLength, threads: options.threads });
       const chat = new ChatSession(session, tokenizer, adapter, base);
-      if (adapter) chat.wardrobe.set(OWN, await session.loadAdapter(adapter.path));
+      if (adapter) await chat.hang(OWN, adapter);
       chat.wear(OWN);
       return chat;
     } catch (error) {
@@ -137,21 +138,29 @@ export class ChatSession implements Disposable {
 
   /** Loads a further adapter under a name; its file may go afterwards. Throws LoamError for one that does not fit the model. */
   async addAdapter(name: string, path: string): Promise<void> {
-    await openAdapter(path, this.base, { only: 'gguf' });
+    await this.hang(name, await openAdapter(path, this.base, { only: 'gguf' }));
+  }
+
+  private async hang(name: string, { path, base }: Adapter): Promise<void> {
     const handle = await this.session.loadAdapter(path);
     this.dropAdapter(name);
-    this.wardrobe.set(name, handle);
+    this.wardrobe.set(name, { handle, day: base.templateDay });
   }
 
   dropAdapter(name: string): void {
-    const handle = this.wardrobe.get(name);
+    const dropped = this.wardrobe.get(name);
     this.wardrobe.delete(name);
-    if (handle !== undefined) this.session.freeAdapter(handle);
+    if (dropped) this.session.freeAdapter(dropped.handle);
   }
 
-  /** Answers from now on with this adapter; undefined, or a name that no adapter has: the base model alone. */
+  /**
+   * Answers from now on with this adapter; undefined, or a name that no adapter has: the base model alone. An adapter that learnt under a
+   * template with a day in it is asked under that day, the bare model under today's.
+   */
   wear(name: string | undefined): void {
-    this.session.wear(name === undefined ? undefined : this.wardrobe.get(name));
+    const worn = name === undefined ? undefined : this.wardrobe.get(name);
+    this.session.wear(worn?.handle);
+    this.tokenizer.template.day = worn?.day;
   }
 
   /** Streams the answer to a conversation whose last message is the user's. Text arrives in whole characters. */

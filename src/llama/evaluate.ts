@@ -7,6 +7,7 @@ import { encodeExamples, limitAdvice } from '../examples/encode.js';
 import type { NamedBytes, Problem } from '../examples/example.js';
 import { loadDataset } from '../examples/loadDataset.js';
 import { packTexts } from '../examples/pack.js';
+import { MEASURED_DAY } from '../model/strftime.js';
 import { Tokenizer } from '../model/tokenizer.js';
 import { resolveModel } from '../models/listModels.js';
 import { measureNll } from './measureNll.js';
@@ -48,8 +49,9 @@ export function evaluate(
   return new Run(async (emit, inner) => {
     const { path } = await resolveModel(options.model);
     const model = await openBase(path);
-    if (options.adapter !== undefined) await openAdapter(options.adapter, model, { only: 'gguf' });
-    using tokenizer = await Tokenizer.open(model.gguf);
+    const adapter =
+      options.adapter === undefined ? undefined : await openAdapter(options.adapter, model, { only: 'gguf' });
+    using tokenizer = await Tokenizer.open(model.gguf, adapter?.base.templateDay ?? MEASURED_DAY);
     const { contextLength } = model.hyper;
     const file = typeof data === 'string' ? data : data.name;
     const { examples, problems } = await loadDataset(data, { signal: inner });

@@ -19,6 +19,7 @@ export interface RenderRequest {
   id: number;
   messages: readonly ChatMessage[];
   addGenerationPrompt: boolean;
+  day: string | undefined;
 }
 export type RenderResponse =
   | { ready: true }
@@ -47,6 +48,8 @@ interface Waiting {
 export class ChatTemplate implements Disposable {
   /** sha256 of the template's text, hex: adapters record it, because an adapter is only right under the template it learnt. */
   readonly hash: string;
+  /** The day that the template is told, as YYYY-MM-DD; undefined for now. A run and what measures its adapter set one. */
+  day: string | undefined;
   private worker: Worker | undefined;
   private ready: Promise<void> | undefined;
   private readonly waiting = new Map<number, Waiting>();
@@ -61,6 +64,11 @@ export class ChatTemplate implements Disposable {
     this.hash = createHash('sha256').update(source).digest('hex');
   }
 
+  /** Whether what it writes depends on the day: all that templates know of the clock is this function. */
+  get writesDay(): boolean {
+    return this.source.includes('strftime_now');
+  }
+
   /** The rendered conversation, ended by the prompt for an answer where `addGenerationPrompt`. */
   async render(messages: readonly ChatMessage[], addGenerationPrompt: boolean): Promise<string> {
     this.ready ??= this.start();
@@ -69,7 +77,7 @@ export class ChatTemplate implements Disposable {
     return new Promise((resolve, reject) => {
       const timer = setTimeout(() => this.fail(`it ran longer than ${this.timeoutMs / 1000} s`), this.timeoutMs);
       this.waiting.set(id, { resolve, reject, timer });
-      this.worker!.postMessage({ id, messages, addGenerationPrompt } satisfies RenderRequest);
+      this.worker!.postMessage({ id, messages, addGenerationPrompt, day: this.day } satisfies RenderRequest);
     });
   }
 

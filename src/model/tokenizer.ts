@@ -33,9 +33,16 @@ export class Tokenizer implements Disposable {
     this.controlTexts = this.findControlTexts();
   }
 
-  /** Loads the tokeniser of a validated model file. */
-  static async open(gguf: Gguf): Promise<Tokenizer> {
-    return new Tokenizer(await LlamaModel.load(gguf.path, { vocabularyOnly: true }), gguf);
+  /** Loads the tokeniser of a validated model file. @param day that the chat template is told (YYYY-MM-DD); undefined for today */
+  static async open(gguf: Gguf, day?: string): Promise<Tokenizer> {
+    const tokenizer = new Tokenizer(await LlamaModel.load(gguf.path, { vocabularyOnly: true }), gguf);
+    tokenizer.template.day = day;
+    return tokenizer;
+  }
+
+  /** The day that its texts name; undefined if they name none, or today's. */
+  get day(): string | undefined {
+    return this.template.writesDay ? this.template.day : undefined;
   }
 
   /** The template that the family's instruct models use, where the vocabulary has its tokens. */

@@ -1,6 +1,8 @@
+import { basename } from 'node:path';
 import Type, { type Static } from 'typebox';
 import Value from 'typebox/value';
 import { readCheckpoint, writeCheckpoint } from './checkpoint.js';
+import { slotPath } from './checkpointFile.js';
 import { packState, type QloraState, unpackState } from './qlora/state.js';
 import type { RunFolder } from './runFolder.js';
 import type { RidgeRecipe } from './settings.js';
@@ -40,14 +42,16 @@ export interface Resumable {
   damaged: readonly { file: string; reason: string }[];
 }
 
-/** The newest whole checkpoint of a run; undefined if there is none, or none of this version. */
-export async function findCheckpoint(folder: RunFolder): Promise<Resumable | undefined> {
+/** The newest whole checkpoint of a run; undefined if there is none, or none of this version. `reasons` are clauses that say why. */
+export async function findCheckpoint(folder: RunFolder): Promise<{ resumable?: Resumable; reasons: string[] }> {
   const { checkpoint, damaged } = await readCheckpoint(folder.path, folder.key);
-  if (!checkpoint) return undefined;
+  const reasons = damaged.map(({ file, reason }) => `${basename(file)}: ${reason}`);
+  if (!checkpoint) return { reasons };
   const { header, arrays, slot } = checkpoint;
   const { record } = header;
   const state = unpackState(header, arrays);
-  return state && Value.Check(StageRecord, record) ? { state, record, slot, damaged } : undefined;
+  if (state && Value.Check(StageRecord, record)) return { resumable: { state, record, slot, damaged }, reasons };
+  return { reasons: [...reasons, `${basename(slotPath(folder.path, slot))}: another version of Loam wrote it`] };
 }
 
 /** Writes the checkpoints of one run. */

@@ -1,14 +1,14 @@
-import { LoamError } from '../base/errors.js';
 import { releaseMemory } from '../engine/memory.js';
 import type { ModuleFactors } from '../model/factors.js';
-import { findCheckpoint, type Resumable, type RidgeRecord } from './checkpoints.js';
+import type { Resumable, RidgeRecord } from './checkpoints.js';
 import type { TuneResult } from './events.js';
+import type { Identity } from './identity.js';
 import { asStage, finite, type OpenedRun } from './lab.js';
 import type { TuneOptions } from './options.js';
 import { type QloraRecipe, qloraStage } from './qloraStage.js';
 import { planExamples } from './ridge/examples.js';
 import { fitRidge } from './ridge/fitRidge.js';
-import type { Identity, RunFolder } from './runFolder.js';
+import type { RunFolder } from './runFolder.js';
 import { autoPreset, type RidgePreset, type RidgeRecipe, ridgePreset, ridgeRecipe, ridgeSettings } from './settings.js';
 
 /** The methods of tuning, stage by stage: ridge, qlora, or one after the other. */
@@ -39,22 +39,24 @@ export interface RunPlace {
   started: number;
 }
 
-/** Runs the chosen method. @param keep is given the best state when the user stops a run that has one */
+/**
+ * Runs the chosen method.
+ * @param resumed the checkpoint to go on from; without one whatever an earlier run left in the folder is removed
+ * @param keep is given the best state when the user stops a run that has one
+ */
 export async function fitModel(
   run: OpenedRun,
   inputs: RunInputs,
   place: RunPlace,
+  resumed: Resumable | undefined,
   keep: (best: Fitted) => Promise<void>,
 ): Promise<Fitted> {
   const { options, start, identity } = inputs;
-  const { folder } = place;
+  if (!resumed) await place.folder.start(identity);
   if (options.method === 'ridge') {
-    await folder.start(identity);
     const { modules, record } = await ridgeStage(run, inputs, ridgePreset);
     return { modules, teacherNll: record.teacherNll, used: record.recipe };
   }
-  const resumed = await findUnfinished(run, inputs, folder);
-  if (!resumed) await folder.start(identity);
   let ridge: RidgeStage | undefined;
   if (options.method === 'auto' && !resumed) {
     if (start) {
@@ -88,33 +90,4 @@ async function ridgeStage(
   const fit = await fitRidge(context, { examples, prefixes, skill }, settings);
   const recipe = ridgeRecipe(layers, settings, fit.sweeps, shots);
   return { modules: fit.modules, record: { recipe, teacherNll: finite(fit.nll.teacher) } };
-}
-
-/** A checkpoint of the same run, unless the user wants to start over. */
-async function findUnfinished(
-  { emit }: OpenedRun,
-  { options, identity }: RunInputs,
-  folder: RunFolder,
-): Promise<Resumable | undefined> {
-  if (options.restart) return undefined;
-  const differences = await folder.resume(identity);
-  const found = differences === undefined ? undefined : await findCheckpoint(folder);
-  if (found && differences!.length === 0) return found;
-  const stated = differences?.join('; ') ?? '';
-  if (options.resume) {
-    throw new LoamError({
-      code: found ? 'conflict' : 'not-found',
-      found: found
-        ? `the stopped run had other inputs or settings: ${stated}`
-        : 'there is no stopped run of this output to resume',
-      where: folder.path,
-      fix: found ? 'use what it had, or leave out --resume to start over' : 'leave out --resume',
-    });
-  }
-  if (found) {
-    const { step } = found.state;
-    const message = `a stopped run of this output (step ${step}) had other inputs or settings and is replaced: ${stated}`;
-    emit({ type: 'warning', message });
-  }
-  return undefined;
 }

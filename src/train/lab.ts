@@ -100,11 +100,11 @@ export interface OpenedRun extends OpenedModel {
   readonly data: PreparedData;
 }
 
-/** Opens model and tokeniser, tells of them, and prepares the data. */
+/** Opens model and tokeniser, tells of them, and prepares the data. @param options.day that the chat template is told */
 export async function openRun(
   source: ResolvedModel,
   files: DataFiles,
-  options: Pick<TuneOptions, 'threads' | 'maxTokens' | 'seed'>,
+  options: Pick<TuneOptions, 'threads' | 'maxTokens' | 'seed'> & { day?: string },
   emit: (event: TuneEvent) => void,
   signal: AbortSignal,
 ): Promise<OpenedRun> {
@@ -116,7 +116,7 @@ export async function openRun(
     await opened[Symbol.asyncDispose]();
   };
   try {
-    tokenizer = await Tokenizer.open(gguf);
+    tokenizer = await Tokenizer.open(gguf, options.day);
     emit({
       type: 'model',
       path: source.path,

@@ -87,8 +87,8 @@ export const runOptions = {
   teacher: text('ADAPTER', "Skill adapter applied to ridge's teacher."),
   start: text('ADAPTER', 'Adapter of the same base model that qlora starts from, such as a skill adapter.'),
   budget: duration('Time limit for tuning, such as 90s, 10m or 2h; the best adapter by then is kept.'),
-  resume: flag('Resume the stopped run of this output, or fail and say what has changed.'),
-  restart: flag('Start over even if a stopped run with the same settings could be resumed.'),
+  resume: flag('Resume the stopped run of this output if everything is as it was, or fail and say what has changed.'),
+  restart: flag('Start over: a stopped run of this output is given up, and its checkpoints are removed.'),
   report: text('FILE', 'Write an HTML page with the curves, the figures, and answers before and after.'),
   threads: integer([1, 512], 'Compute threads (default: the fast cores of this machine).', { advanced: true }),
 } as const satisfies Schema;

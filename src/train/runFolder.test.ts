@@ -17,52 +17,7 @@ import { beforeEach, describe, it } from 'node:test';
 import { LoamError } from '../base/errors.js';
 import { scratchFolder } from '../testing/scratch.js';
 import { readCheckpoint, writeCheckpoint } from './checkpoint.js';
-import { compareIdentity, RunFolder } from './runFolder.js';
-
-const comparedIdentity = {
-  data: { sha256: 'aa', bytes: 12 },
-  model: 'bb',
-  options: { rank: 8, dropout: 0, layers: { top: 4 }, modules: ['attn_q', 'attn_v'], name: null },
-};
-
-describe('compareIdentity', () => {
-  it('finds nothing where nothing differs, in whatever order, undefined or absent', () => {
-    const { data, model, options } = structuredClone(comparedIdentity);
-    assert.deepEqual(compareIdentity({ options, model, data }, comparedIdentity), []);
-    assert.deepEqual(compareIdentity({ ...comparedIdentity, budget: undefined }, comparedIdentity), []);
-    assert.deepEqual(compareIdentity({}, {}), []);
-  });
-
-  it('says of each difference what was found and what was expected', () => {
-    const found = {
-      data: { sha256: 'cc', bytes: 12 },
-      model: 'bb',
-      options: { rank: 16, layers: 'all', modules: ['attn_v', 'attn_q'], name: null, seed: 1 },
-    };
-    assert.deepEqual(compareIdentity(found, comparedIdentity), [
-      'data.sha256: found "cc", expected "aa"',
-      'options.rank: found 16, expected 8',
-      'options.dropout: found nothing, expected 0',
-      'options.layers.top: found nothing, expected 4',
-      'options.modules: found ["attn_v","attn_q"], expected ["attn_q","attn_v"]',
-      'options.layers: found "all", expected nothing',
-      'options.seed: found 1, expected nothing',
-    ]);
-  });
-
-  it('tells 0, false, null, the empty text and an empty object apart', () => {
-    const values = [0, false, null, '', '0', [], {}, { x: 0 }];
-    for (const [i, a] of values.entries()) {
-      for (const [j, b] of values.entries()) assert.equal(compareIdentity({ k: a }, { k: b }).length > 0, i !== j);
-    }
-  });
-
-  it('keeps sentences short, and SHA-256s whole', () => {
-    const [sentence] = compareIdentity({ a: 'x'.repeat(10_000), b: 1 }, { a: 'f'.repeat(64), b: 1 });
-    assert.ok(sentence!.length < 200);
-    assert.ok(sentence!.includes('f'.repeat(64)));
-  });
-});
+import { RunFolder } from './runFolder.js';
 
 const root = scratchFolder();
 beforeEach(() => {
@@ -135,12 +90,18 @@ describe('RunFolder.open', () => {
 });
 
 describe('a run', () => {
-  it('resumes with its own identity only, and says what differs', async () => {
+  it('notes what it computes, and what that has become', async () => {
     await using run = await RunFolder.open(out);
-    assert.equal(await run.resume(identity), undefined);
+    assert.match(String(await run.begun()), /run.json: there is no file here/);
     await run.start(identity);
-    assert.deepEqual(await run.resume(structuredClone(identity)), []);
-    assert.deepEqual(await run.resume({ data: 'bb', options: { rank: 8 } }), ['data: found "bb", expected "aa"']);
+    const begun = await run.begun();
+    assert.ok(typeof begun === 'object');
+    assert.deepEqual(begun.identity, identity);
+    await run.record({ step: 1 });
+    await run.goOn({ ...identity, changes: ['x'] });
+    assert.deepEqual(await run.begun(), { identity: { ...identity, changes: ['x'] }, startedAt: begun.startedAt });
+    assert.deepEqual(await run.metrics(), [{ step: 1 }]);
+    await run.goOn(identity);
     const stored = JSON.parse(readFileSync(join(run.path, 'run.json'), 'utf8'));
     assert.deepEqual([stored.version, stored.identity], [1, identity]);
     assert.ok(Math.abs(Date.parse(stored.startedAt) - Date.now()) < 60_000);
@@ -150,15 +111,15 @@ describe('a run', () => {
     ['{"version": 1, "ident', /damaged/],
     ['null', /lacks the identity/],
     ['{"version": 1, "identity": []}', /lacks the identity/],
-    ['{"version": 2, "identity": {}}', /version: found 2, expected 1/],
+    ['{"version": 2, "identity": {}}', /found version 2, expected 1/],
   ] as const) {
-    it(`does not resume with a run.json of ${text}`, async () => {
+    it(`says what is wrong with a run.json of ${text}`, async () => {
       await using run = await RunFolder.open(out);
       await run.start(identity);
       writeFileSync(join(run.path, 'run.json'), text);
-      const differences = await run.resume(identity);
-      assert.equal(differences!.length, 1);
-      assert.match(differences![0]!, pattern);
+      const begun = await run.begun();
+      assert.ok(typeof begun === 'string');
+      assert.match(begun, pattern);
     });
   }
 
@@ -169,7 +130,9 @@ describe('a run', () => {
       assert.deepEqual(await run.metrics(), []);
       assert.deepEqual(await readCheckpoint(run.path), { damaged: [] });
       await run.record({ type: 'step', round });
+      assert.equal(await run.hasCheckpoints(), false);
       for (const step of [1, 2]) await writeCheckpoint(run.path, 'auto', { step }, new Map());
+      assert.equal(await run.hasCheckpoints(), true);
     }
     await run.finish();
     assert.deepEqual(readdirSync(run.path).sort(), ['metrics.jsonl', 'run.json', 'run.lock']);

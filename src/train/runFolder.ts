@@ -2,50 +2,13 @@ import { createHash } from 'node:crypto';
 import { type FileHandle, mkdir, open, readdir, readFile, rm, rmdir } from 'node:fs/promises';
 import { basename, extname, join, resolve } from 'node:path';
 import { seal, unseal } from '../base/crypto.js';
-import { LoamError, systemCode } from '../base/errors.js';
-import { explainWriteError, writeFileAtomic } from '../base/io.js';
+import { LoamError } from '../base/errors.js';
+import { explainWriteError, readText, writeFileAtomic } from '../base/io.js';
 import { type Lock, Mutex, tryLock } from '../base/lock.js';
 import { loamHome } from '../base/process.js';
 import { sealedFolder } from '../store/runKeys.js';
 import { removeCheckpoints } from './checkpoint.js';
-import type { Recipe } from './options.js';
-
-/** Characters of a value shown in a sentence: a SHA-256 fits. */
-const SHOWN = 80;
-
-/**
- * What differs between two plain JSON objects, key by key, nested keys joined by dots: one clause per difference, in the order of
- * `expected`, then keys only `found` has. Keys that are undefined count as absent; lists are compared as a whole.
- *
- * @param found as it is now
- * @param expected as it was when the run began
- */
-export function compareIdentity(found: object, expected: object): string[] {
-  const [now, then] = [flatten(found), flatten(expected)];
-  return [...new Set([...then.keys(), ...now.keys()])]
-    .filter((key) => now.get(key) !== then.get(key))
-    .map((key) => `${key}: found ${show(now.get(key))}, expected ${show(then.get(key))}`);
-}
-
-/** Leaves by their path, as JSON text. */
-function flatten(identity: object): Map<string, string> {
-  const leaves = new Map<string, string>();
-  const visit = (value: unknown, path: string) => {
-    if (typeof value === 'object' && value !== null && !Array.isArray(value)) {
-      for (const [key, inner] of Object.entries(value)) visit(inner, path === '' ? key : `${path}.${key}`);
-    } else {
-      leaves.set(path, JSON.stringify(value));
-    }
-  };
-  // Both sides as they would stand in the file.
-  visit(JSON.parse(JSON.stringify(identity)), '');
-  return leaves;
-}
-
-function show(leaf: string | undefined): string {
-  if (leaf === undefined) return 'nothing';
-  return leaf.length > SHOWN ? `${leaf.slice(0, SHOWN)}…` : leaf;
-}
+import { SLOTS, slotPath } from './checkpointFile.js';
 
 /** Names as `writeFileAtomic` gives them to unfinished files. */
 const PARTIAL = /^\..+\.[0-9a-f]{8}\.partial$/;
@@ -56,22 +19,20 @@ async function removePartials(folder: string): Promise<void> {
 }
 
 const VERSION = 1;
+/** Of run.json: it holds settings and hashes. */
+const MOST_BYTES = 1 << 20;
 
 /** Characters of the output's name in the folder's: four bytes each at most, and file systems take 255 bytes. */
 const NAME_LENGTH = 60;
 
 const PURPOSE = 'run';
 
-/** Everything that decides what a run computes: a run in which any of it differs cannot go on from here. Hashes are sha256. */
-export interface Identity {
-  data: string;
-  heldout: string | null;
-  model: string;
-  teacher: string | null;
-  start: string | null;
-  options: Recipe;
-  threads: number;
-  version: string;
+/** What a folder says of the run that began in it. */
+export interface Begun {
+  /** As it was found: of any version of Loam. */
+  identity: Record<string, unknown>;
+  /** ISO 8601. */
+  startedAt?: string;
 }
 
 /** A line of `metrics.jsonl`, as it is found. Holds figures, never the user's text. */
@@ -132,36 +93,38 @@ export class RunFolder implements AsyncDisposable {
     // In this order a kill in between never leaves checkpoints of one run beside the identity of another.
     await removeCheckpoints(this.path);
     await writeFileAtomic(this.metricsPath, '');
-    const run = {
-      version: VERSION,
-      startedAt: new Date().toISOString(),
-      ...(this.key ? { sealed: this.seal(identity) } : { identity }),
-    };
+    await this.note(identity, new Date().toISOString());
+  }
+
+  /** Notes what a run that goes on has become. */
+  async goOn(identity: object): Promise<void> {
+    const begun = await this.begun();
+    await this.note(identity, (typeof begun === 'object' && begun.startedAt) || new Date().toISOString());
+  }
+
+  private async note(identity: object, startedAt: string): Promise<void> {
+    const run = { version: VERSION, startedAt, ...(this.key ? { sealed: this.seal(identity) } : { identity }) };
     await writeFileAtomic(this.runPath, `${JSON.stringify(run, null, 2)}\n`);
   }
 
-  /**
-   * Holds an identity against the one the run began with.
-   * @returns a clause for each difference, none when the run may go on; undefined when no run has begun here
-   */
-  async resume(identity: object): Promise<string[] | undefined> {
-    let text: string;
-    try {
-      text = await readFile(this.runPath, 'utf8');
-    } catch (error) {
-      const code = systemCode(error);
-      return code === 'ENOENT' ? undefined : [`run.json: it cannot be read (${code})`];
-    }
+  /** Whether a run that has not ended left something to go on from, whole or not. */
+  async hasCheckpoints(): Promise<boolean> {
+    const names = await readdir(this.path);
+    return SLOTS.some((slot) => names.includes(basename(slotPath(this.path, slot))));
+  }
+
+  /** What began here, or why that cannot be told, as a clause. */
+  async begun(): Promise<Begun | string> {
     let run: unknown;
     try {
-      run = JSON.parse(text);
-    } catch {
-      return ['run.json: it is damaged, expected JSON'];
+      run = JSON.parse(await readText(this.runPath, MOST_BYTES));
+    } catch (error) {
+      return `run.json: ${error instanceof LoamError ? error.fault.found : 'it is damaged, expected JSON'}`;
     }
     const began = !isObject(run) ? undefined : this.key ? this.unseal(run.sealed) : run.identity;
-    if (!isObject(run) || !isObject(began)) return ['run.json: it lacks the identity of the run'];
-    if (run.version !== VERSION) return compareIdentity({ version: run.version }, { version: VERSION });
-    return compareIdentity(identity, began);
+    if (!isObject(run) || !isObject(began)) return 'run.json: it lacks the identity of the run';
+    if (run.version !== VERSION) return `run.json: found version ${JSON.stringify(run.version)}, expected ${VERSION}`;
+    return { identity: began, startedAt: typeof run.startedAt === 'string' ? run.startedAt : undefined };
   }
 
   private seal(value: unknown): string {
@@ -237,17 +200,15 @@ export class RunFolder implements AsyncDisposable {
     if (!this.key) return;
     await rm(this.metricsPath, { force: true });
     await rm(this.runPath, { force: true });
-    this.finished = true;
   }
 
   /** Lets the next process have the folder. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
     await this.release();
-    // Fails if another process has just begun here.
-    if (this.finished) await rmdir(this.path).catch(() => {});
+    // Of a run that left nothing. Fails if another process has just begun here.
+    await rmdir(this.path).catch(() => {});
   }
-  private finished = false;
 
   private close(): Promise<void> {
     return this.writing.run(async () => {

@@ -78,15 +78,15 @@ describe('a sealed run folder', () => {
       assert.deepEqual(shown(run.path), []);
     }
     await using run = await RunFolder.open('another name', key);
-    assert.deepEqual(await run.resume(identity), []);
-    assert.equal((await run.resume({ ...identity, options: { rank: 4 } }))!.length, 1);
+    const begun = await run.begun();
+    assert.deepEqual(typeof begun === 'object' && begun.identity, identity);
     await run.rewindMetrics(({ step }) => step === 1);
     assert.deepEqual(await run.metrics(), [{ type: 'step', step: 1, text }]);
     assert.deepEqual(shown(run.path), []);
     await using other = await RunFolder.open('another name', randomBytes(32));
     assert.notEqual(other.path, run.path);
     writeFileSync(join(other.path, 'run.json'), readFileSync(join(run.path, 'run.json')));
-    assert.equal((await other.resume(identity))!.length, 1, 'another key does not open it');
+    assert.match(String(await other.begun()), /lacks the identity/, 'another key does not open it');
   });
 
   it('leaves nothing when its run has ended', async () => {

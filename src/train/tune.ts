@@ -4,19 +4,20 @@ import type { AdapterToWrite } from '../adapters/loraGguf.js';
 import { LoamError, UsageError } from '../base/errors.js';
 import { Run } from '../base/events.js';
 import { requireFree, requireWritable } from '../base/io.js';
-import { version } from '../base/process.js';
 import { releaseMemory } from '../engine/memory.js';
 import type { NamedBytes } from '../examples/example.js';
 import { measureNll } from '../llama/measureNll.js';
+import { today } from '../model/strftime.js';
 import { resolveModel } from '../models/listModels.js';
 import type { TuneEvent, TuneResult } from './events.js';
 import { type Fitted, fitModel } from './fit.js';
-import { correctionsOf, hashWithProgress, modelHash, type OpenedRun, openRun, spent } from './lab.js';
-import { type Recipe, recipeOptions, type TuneOptions } from './options.js';
+import { findUnfinished, type Identity, identify, keptOf } from './identity.js';
+import { correctionsOf, type OpenedRun, openRun, spent } from './lab.js';
+import type { TuneOptions } from './options.js';
 import { type AdapterOutput, FileOutput, KeptOutput, type PrivateRun } from './output.js';
 import type { PreparedData } from './prepare.js';
 import { writeReport } from './report/writeReport.js';
-import { type Identity, RunFolder } from './runFolder.js';
+import { RunFolder } from './runFolder.js';
 
 /** An adapter that has not been measured. */
 type DescribedAdapter = Omit<AdapterToWrite, 'metrics'>;
@@ -72,9 +73,15 @@ async function run(
     await requireWritable(out);
   }
   const output: AdapterOutput = secret?.keeper ? new KeptOutput(secret.keeper, out) : new FileOutput(out!);
-  await using run = await openRun(source, { data, heldout }, options, emit, signal);
+  await using folder = await RunFolder.open(output.label, secret?.key);
+  const begun = options.restart || !(await folder.hasCheckpoints()) ? undefined : await folder.begun();
+  const kept = keptOf(typeof begun === 'object' ? begun : undefined, options);
+  const settings = { ...options, threads: kept.threads, day: kept.day ?? today() };
+  await using run = await openRun(source, { data, heldout }, settings, emit, signal);
   const [skill, start] = [await correctionsOf(run, options.teacher), await correctionsOf(run, options.start)];
-  const identity = await identify(run, options);
+  const now = await identify(run, options);
+  const unfinished = await findUnfinished(run, options, now, folder);
+  const identity = unfinished?.identity ?? now;
   const base = await describeBase(run.model.gguf, run.tokenizer, identity.model);
   secret?.keeper?.check(base);
   const describe = ({ modules, used }: Fitted): DescribedAdapter => ({
@@ -84,27 +91,26 @@ async function run(
     name: output.name,
     recipe: recipeOf(identity, used),
   });
-  await using folder = await RunFolder.open(output.label, secret?.key);
   const inputs = { options, skill, start, identity };
   // Unmeasured, which its metadata says.
-  const keep = async (best: Fitted) => {
+  const keepBest = async (best: Fitted) => {
     await output.keep({ ...describe(best), metrics: { stopped: true } }, false);
   };
-  const fit = await fitModel(run, inputs, { folder, started }, keep);
+  const fit = await fitModel(run, inputs, { folder, started }, unfinished?.resumable, keepBest);
   emit({ type: 'stage', stage: 'measure', message: 'measuring base and adapter in llama.cpp' });
   const adapter = describe(fit);
   // libllama maps the model once more.
   releaseMemory();
-  const { kept, base: before, adapted, measuredOn, tokens } = await gate(run, output, adapter, options.threads);
+  const { written, base: before, adapted, measuredOn, tokens } = await gate(run, output, adapter, identity.threads);
   const result: TuneResult = {
     type: 'result',
-    adapter: kept.label,
+    adapter: written.label,
     method: options.method,
     nll: { base: before, adapted, teacher: fit.teacherNll?.[measuredOn] },
     measuredOn,
     tokens,
     ...spent(started),
-    bytes: kept.bytes,
+    bytes: written.bytes,
     ...fit.training,
   };
   await folder.record(result);
@@ -120,34 +126,13 @@ async function run(
   return result;
 }
 
-async function identify(run: OpenedRun, options: TuneOptions): Promise<Identity> {
-  const { hashes } = run.data;
-  const hash = async (path: string | undefined) => (path === undefined ? null : await hashWithProgress(run, path));
-  return {
-    data: hashes.data,
-    heldout: hashes.heldout ?? null,
-    model: await modelHash(run),
-    teacher: await hash(options.teacher),
-    start: await hash(options.start),
-    options: chosen(options),
-    threads: run.model.engine.threads,
-    version,
-  };
-}
-
-/** The options that decide what an adapter becomes, as given or by default. */
-function chosen(options: TuneOptions): Recipe {
-  const names = Object.keys(recipeOptions) as (keyof typeof recipeOptions)[];
-  return Object.fromEntries(names.map((name) => [name, options[name]])) as Recipe;
-}
-
 /** How an adapter was made: the options as given, and what the defaults among them became. */
 function recipeOf(
-  { options, data, heldout, teacher, start }: Identity,
+  { options, data, heldout, teacher, start, changes }: Identity,
   used: Fitted['used'],
 ): DescribedAdapter['recipe'] {
   const files = { data, heldout: heldout ?? undefined, teacher: teacher ?? undefined, start: start ?? undefined };
-  return { ...options, used, ...files };
+  return { ...options, used, ...files, ...(changes && { resumed: changes }) };
 }
 
 function measuredSet({ heldout, validation, train }: PreparedData) {
@@ -164,7 +149,7 @@ async function gate(
   { source, data, emit, signal }: OpenedRun,
   output: AdapterOutput,
   adapter: DescribedAdapter,
-  threads: number | undefined,
+  threads: number,
 ) {
   const { set, measuredOn } = measuredSet(data);
   if (!adapter.modules.some(({ factors }) => factors.rank > 0)) throw noGain(measuredOn);
@@ -174,7 +159,7 @@ async function gate(
   );
   if (adapted === undefined || !(adapted < base)) throw noGain(measuredOn, base, adapted);
   const metrics = { nll: { base, adapted }, measuredOn, tokens, measuredWith: 'llama.cpp' };
-  return { base, adapted, measuredOn, tokens, kept: await output.keep({ ...adapter, metrics }, true) };
+  return { base, adapted, measuredOn, tokens, written: await output.keep({ ...adapter, metrics }, true) };
 }
 
 function noGain(measuredOn: string, base?: number, adapted?: number): LoamError {

@@ -4,6 +4,7 @@ import { LoamError } from '../../base/errors.js';
 import type { SamplerSettings } from '../../engine/llama.js';
 import type { AdapterHandle } from '../../engine/llamaBindings.js';
 import { type Example, isConversation } from '../../examples/example.js';
+import { MEASURED_DAY } from '../../model/strftime.js';
 import { Tokenizer } from '../../model/tokenizer.js';
 import { negativeLogLikelihood } from '../measureNll.js';
 import { Session } from '../Session.js';
@@ -34,8 +35,10 @@ export class ProbeModel implements Disposable {
   /** Validates both files; `reserve` loads them. */
   static async open(files: ProbedFiles): Promise<ProbeModel> {
     const base = await openBase(files.modelPath);
-    if (files.adapterPath !== undefined) await openAdapter(files.adapterPath, base, { only: 'gguf' });
-    return new ProbeModel(files, await Tokenizer.open(base.gguf), Math.min(base.hyper.contextLength, maxProbeTokens));
+    const { adapterPath } = files;
+    const adapter = adapterPath === undefined ? undefined : await openAdapter(adapterPath, base, { only: 'gguf' });
+    const tokenizer = await Tokenizer.open(base.gguf, adapter?.base.templateDay ?? MEASURED_DAY);
+    return new ProbeModel(files, tokenizer, Math.min(base.hyper.contextLength, maxProbeTokens));
   }
 
   /** Makes room for conversations of so many tokens. */

@@ -5,8 +5,8 @@ import { version } from '../../base/process.js';
 import { type Conversation, type Example, isConversation, textOf } from '../../examples/example.js';
 import { type ChatEvent, ChatSession, type Sampling, samplingOptions } from '../../llama/ChatSession.js';
 import type { TuneResult } from '../events.js';
+import type { Identity } from '../identity.js';
 import type { OpenedRun } from '../lab.js';
-import type { Identity } from '../runFolder.js';
 import { type ReportSample, renderReport, type StepMetric, stepFigures } from './report.js';
 
 /** Tokens of an answer in the report. */
