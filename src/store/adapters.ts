@@ -1,7 +1,7 @@
 import { LoamError } from '../base/errors.js';
 import { type MemoryFile, memoryFile } from '../engine/memory.js';
 import { type Contents, infoOf, type Row, Table } from './contents.js';
-import type { EntryChange } from './indexContent.js';
+import type { EntryChange, EntryType } from './indexContent.js';
 import { type Adapter, type AdapterVersion, checkName, type Lineage, newId, sha256Of } from './types.js';
 
 /** `next`: number of the next version, so that none is given twice. */
@@ -38,7 +38,7 @@ export class AdapterStore {
 
   /**
    * Adds a version to the adapter of this name, or to a new one. The new version is in use from then on, unless `activate` is false.
-   * @throws LoamError: mismatch, if the adapter belongs to another base model
+   * @throws LoamError: mismatch, if the adapter belongs to another base model; conflict, if what it has learnt from was deleted
    */
   async addVersion(
     name: string,
@@ -49,6 +49,7 @@ export class AdapterStore {
     checkName(name, 'an adapter');
     const sha256 = sha256Of(bytes);
     return await this.contents.store(bytes, (blob) => {
+      this.requireSources(lineage);
       const createdAt = new Date().toISOString();
       const old = this.fitting(name, lineage.base);
       const id = old?.id ?? newId();
@@ -79,6 +80,22 @@ export class AdapterStore {
       expected: `${base.name}, which this version was made for`,
       fix: 'keep it under another name',
     });
+  }
+
+  /**
+   * Training takes long, and whoever deletes something meanwhile wants what was learnt from it gone too.
+   * @throws LoamError: conflict, unless all that lineage names in the vault is there
+   */
+  requireSources({ datasets, parent, teacher }: Pick<Lineage, 'datasets' | 'parent' | 'teacher'>): void {
+    const is = (id: string | undefined, type: EntryType) =>
+      id === undefined || this.contents.index.get(id)?.type === type;
+    const gone = !datasets.every(({ id }) => is(id, 'dataset'))
+      ? 'a data set that it has learnt from'
+      : !is(parent, 'version') || !is(teacher, 'version')
+        ? 'a version that it began with or was taught by'
+        : undefined;
+    if (gone === undefined) return;
+    throw new LoamError({ code: 'conflict', found: `${gone} was deleted meanwhile, so the adapter was not kept` });
   }
 
   /** Chooses the version in use; null is the base model alone. Going back is choosing an earlier one. */
@@ -137,7 +154,8 @@ export class AdapterStore {
   async deleteVersion(versionId: string): Promise<void> {
     await this.contents.store(undefined, () => {
       this.version(versionId);
-      return { change: { ...this.withoutVersions([versionId]), forget: true }, result: undefined };
+      const { put, remove } = this.withoutVersions([versionId]);
+      return { change: { put, remove: this.contents.withDependent(remove), forget: true }, result: undefined };
     });
   }
 
@@ -145,7 +163,8 @@ export class AdapterStore {
   async delete(id: string): Promise<void> {
     await this.contents.store(undefined, () => {
       const { versions } = this.get(id);
-      return { change: { remove: [id, ...versions.map((version) => version.id)], forget: true }, result: undefined };
+      const remove = this.contents.withDependent([id, ...versions.map((version) => version.id)]);
+      return { change: { remove, forget: true }, result: undefined };
     });
   }
 

@@ -5,7 +5,7 @@ import { Decrypter, Encrypter, generateX25519Identity, identityToRecipient } fro
 import { LoamError, systemCode } from '../base/errors.js';
 import type { VaultFiles } from './files.js';
 import type { Entry, EntryType } from './indexContent.js';
-import { newId, vaultDamaged } from './types.js';
+import { type DocumentInfo, newId, vaultDamaged } from './types.js';
 import type { Change, VaultIndex } from './vaultIndex.js';
 
 /** Bytes encrypted before other work has its turn: some milliseconds on a laptop. */
@@ -14,6 +14,7 @@ const PIECE_BYTES = 128 * 1024;
 const ABANDONED_MS = 3_600_000;
 
 type Blob = NonNullable<Entry['blob']>;
+type Awaitable<T> = T | Promise<T>;
 
 /** Why a blob cannot be read. */
 class BlobDamaged extends Error {
@@ -33,17 +34,27 @@ export class Contents {
   /**
    * Changes the index together with blobs: `content` is encrypted first, outside the lock, and named by the index in the same write
    * as the rest. Blobs whose entries go or get another one are removed after it.
+   * @param decide sees the newest state, and nobody changes it meanwhile; what is known only then it encrypts itself
    */
   async store<T>(
     content: Uint8Array | undefined,
-    decide: (blob: Entry['blob']) => { change: Change; result: T },
+    decide: (
+      blob: Entry['blob'],
+      encrypt: (bytes: Uint8Array) => Promise<Blob>,
+    ) => Awaitable<{ change: Change; result: T }>,
   ): Promise<T> {
-    const blob = content && (await this.encrypt(content));
+    const blobs: Blob[] = [];
+    const encrypt = async (bytes: Uint8Array) => {
+      const blob = await this.encrypt(bytes);
+      blobs.push(blob);
+      return blob;
+    };
+    if (content) await encrypt(content);
     try {
       return await this.index.update(async () => {
         const before = this.index.blobs();
-        const decided = decide(blob);
-        if (blob) await this.files.publishBlob(blob.name);
+        const decided = await decide(blobs[0], encrypt);
+        for (const { name } of blobs) await this.files.publishBlob(name);
         return {
           ...decided,
           after: async () => {
@@ -53,7 +64,7 @@ export class Contents {
         };
       });
     } catch (error) {
-      if (blob && !this.mayName(blob)) await this.files.discardBlob(blob.name);
+      for (const blob of blobs) if (!this.mayName(blob)) await this.files.discardBlob(blob.name);
       throw error;
     }
   }
@@ -130,6 +141,16 @@ export class Contents {
     }
   }
 
+  /** Ids of entries that go, with those of the documents that go with them: what was made of a thing does not outlive it. */
+  withDependent(ids: readonly string[]): string[] {
+    const gone = new Set(ids);
+    const documents = this.index.all('document').filter(({ value }) => {
+      const { kind, id, of = runKeySources(kind, id) } = value as DocumentInfo;
+      return of.some((source) => gone.has(source));
+    });
+    return [...ids, ...documents.map(({ id }) => id)];
+  }
+
   /** Removes files that no entry names: what a crash left behind. Call it under the lock. */
   async sweep(): Promise<void> {
     const used = this.index.blobs();
@@ -150,6 +171,11 @@ export class Contents {
     const found = await stat(this.files.blob(file)).catch(() => undefined);
     return found !== undefined && Date.now() - found.mtimeMs > ABANDONED_MS;
   }
+}
+
+/** What earlier versions of Loam kept without `of`: the keys of runs, whose ids begin with that of their data set. */
+function runKeySources(kind: string, id: string): string[] {
+  return kind === 'run-key' ? [id.split(' ')[0]!] : [];
 }
 
 /** An entry whose value has a known shape. */

@@ -3,8 +3,7 @@ import type { Dataset, NamedBytes } from '../examples/example.js';
 import { loadDataset } from '../examples/loadDataset.js';
 import type { AdapterStore } from './adapters.js';
 import { type Contents, infoOf, Table } from './contents.js';
-import { isRunKeyOf } from './runKeys.js';
-import { type AdapterVersion, checkName, type DatasetInfo, type DocumentInfo, type Json } from './types.js';
+import { type AdapterVersion, checkName, type DatasetInfo, type Json } from './types.js';
 
 type Value = Omit<DatasetInfo, 'id'>;
 
@@ -122,11 +121,10 @@ export class DatasetStore {
       this.get(id);
       const versions = withAdapters ? this.dependents(id).map((version) => version.id) : [];
       const { put, remove } = this.adapters.withoutVersions(versions);
-      const keys = this.contents.index
-        .all('document')
-        .filter(({ value }) => isRunKeyOf(id, value as DocumentInfo))
-        .map((entry) => entry.id);
-      return { change: { put, remove: [id, ...remove, ...keys], forget: true }, result: undefined };
+      return {
+        change: { put, remove: this.contents.withDependent([id, ...remove]), forget: true },
+        result: undefined,
+      };
     });
   }
 

@@ -1,3 +1,4 @@
+import { LoamError } from '../base/errors.js';
 import { type Contents, type Row, Table } from './contents.js';
 import type { DocumentInfo } from './types.js';
 
@@ -12,10 +13,43 @@ export class DocumentStore {
   /** New or in the place of the one of that kind and id, whose content is destroyed with the next deletion. */
   async put(kind: string, id: string, bytes: Uint8Array): Promise<DocumentInfo> {
     return await this.contents.store(bytes, (blob) => {
-      const value: DocumentInfo = { kind, id, bytes: bytes.length, changedAt: new Date().toISOString() };
-      const row = this.documents.row(value, { id: this.find(kind, id)?.id, blob });
-      return { change: { put: [row] }, result: value };
+      const row = this.documents.row(infoOf(kind, id, bytes), { id: this.find(kind, id)?.id, blob });
+      return { change: { put: [row] }, result: row.value };
     });
+  }
+
+  /**
+   * Changes one by what it is at that moment: nobody else writes between the reading and the writing.
+   * @param decide gets the content, undefined if there is none; if it returns that, nothing is written
+   * @param of ids of what it belongs to, besides those that it had
+   * @returns the content afterwards
+   * @throws LoamError: conflict, if one of `of` is not there
+   */
+  async change<T extends Uint8Array | undefined>(
+    kind: string,
+    id: string,
+    decide: (old: Uint8Array | undefined) => T,
+    of: readonly string[] = [],
+  ): Promise<T> {
+    return await this.contents.store(undefined, async (_, encrypt) => {
+      if (!of.every((source) => this.contents.index.get(source))) {
+        throw new LoamError({ code: 'conflict', found: 'what is worked on was deleted meanwhile' });
+      }
+      const old = this.find(kind, id);
+      const before = old && (await this.read(old));
+      const bytes = decide(before);
+      const belongs = [...new Set([...(old?.value.of ?? []), ...of])];
+      if (bytes === undefined || (bytes === before && belongs.length === (old?.value.of ?? []).length)) {
+        return { change: {}, result: bytes };
+      }
+      const value = { ...infoOf(kind, id, bytes), ...(belongs.length > 0 && { of: belongs }) };
+      const row = this.documents.row(value, { id: old?.id, blob: await encrypt(bytes) });
+      return { change: { put: [row] }, result: bytes };
+    });
+  }
+
+  private async read(row: Row<DocumentInfo>): Promise<Uint8Array> {
+    return await this.contents.read(row, row.value.bytes, `a document of kind "${row.value.kind}"`);
   }
 
   /** Undefined if there is none. */
@@ -25,7 +59,7 @@ export class DocumentStore {
       const row = this.find(kind, id);
       if (!row) return undefined;
       try {
-        return await this.contents.read(row, row.value.bytes, `a document of kind "${kind}"`);
+        return await this.read(row);
       } catch (error) {
         if (attempt === 3 || this.find(kind, id)?.blob?.name === row.blob?.name) throw error;
       }
@@ -62,4 +96,8 @@ export class DocumentStore {
   private find(kind: string, id: string): Row<DocumentInfo> | undefined {
     return this.documents.find((info) => info.kind === kind && info.id === id);
   }
+}
+
+function infoOf(kind: string, id: string, { length }: Uint8Array): DocumentInfo {
+  return { kind, id, bytes: length, changedAt: new Date().toISOString() };
 }

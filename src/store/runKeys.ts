@@ -17,6 +17,9 @@ const PREFIX = 'sealed-';
 interface RunPurpose {
   /** Id of the data set it learns from, if that lies in the vault: deleting it deletes the key. */
   dataset?: string;
+  /** Ids of versions of the vault that it begins with and is taught by; deleting one deletes the key too. */
+  parent?: string;
+  teacher?: string;
   /** The adapter in the vault, by name, or the file that it makes. */
   makes: { adapter: string } | { file: string };
 }
@@ -25,21 +28,14 @@ function idOf({ dataset, makes }: RunPurpose): string {
   return `${dataset ?? '-'} ${'adapter' in makes ? `adapter ${makes.adapter}` : `file ${makes.file}`}`;
 }
 
-/** Whether a document is the key of a run on this data set. */
-export function isRunKeyOf(datasetId: string, document: { kind: string; id: string }): boolean {
-  return document.kind === KIND && document.id.startsWith(`${datasetId} `);
-}
-
 export class RunKeys {
   constructor(private readonly documents: DocumentStore) {}
 
   /** The key of a run, made when first asked for. */
   async get(purpose: RunPurpose): Promise<Buffer> {
-    const known = await this.documents.get(KIND, idOf(purpose));
-    if (known) return Buffer.from(known);
-    const key = randomBytes(KEY_BYTES);
-    await this.documents.put(KIND, idOf(purpose), key);
-    return key;
+    const of = [purpose.dataset, purpose.parent, purpose.teacher].filter((id) => id !== undefined);
+    const key = await this.documents.change(KIND, idOf(purpose), (known) => known ?? randomBytes(KEY_BYTES), of);
+    return Buffer.from(key);
   }
 
   async forget(purpose: RunPurpose): Promise<void> {
@@ -48,9 +44,11 @@ export class RunKeys {
 
   /** Removes the folders whose key is gone: nobody can read them, and nothing can be resumed from them. */
   async removeStray(home: string): Promise<void> {
+    // The folders first: one that another run makes meanwhile is not among them.
+    const folders = await sealedFolders(home);
     const keys = await Promise.all(this.documents.list(KIND).map(({ id }) => this.documents.get(KIND, id)));
-    const kept = keys.flatMap((key) => (key ? [sealedFolder(home, key)] : []));
-    await removeSealedFolders(home, new Set(kept));
+    const kept = new Set(keys.flatMap((key) => (key ? [sealedFolder(home, key)] : [])));
+    for (const path of folders) if (!kept.has(path)) await rm(path, { recursive: true, force: true });
   }
 }
 
@@ -60,11 +58,13 @@ export function sealedFolder(home: string, key: Uint8Array): string {
   return join(home, 'runs', `${PREFIX}${name}`);
 }
 
-/** @param kept paths of those that stay */
-export async function removeSealedFolders(home: string, kept: ReadonlySet<string> = new Set()): Promise<void> {
+async function sealedFolders(home: string): Promise<string[]> {
   const runs = join(home, 'runs');
-  for (const name of await readdir(runs).catch((): string[] => [])) {
-    const path = join(runs, name);
-    if (name.startsWith(PREFIX) && !kept.has(path)) await rm(path, { recursive: true, force: true });
-  }
+  const names = await readdir(runs).catch((): string[] => []);
+  return names.filter((name) => name.startsWith(PREFIX)).map((name) => join(runs, name));
+}
+
+/** Removes the folders of all runs on a vault that is gone. */
+export async function removeSealedFolders(home: string): Promise<void> {
+  for (const path of await sealedFolders(home)) await rm(path, { recursive: true, force: true });
 }

@@ -74,6 +74,8 @@ export interface DocumentInfo {
   id: string;
   bytes: number;
   changedAt: string;
+  /** Ids of data sets and versions that it belongs to: it is deleted with the first of them. */
+  of?: readonly string[];
 }
 
 /** 'absent': no vault here; 'open': its key lies in a file; 'passphrase': its key needs a passphrase. */

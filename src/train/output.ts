@@ -25,7 +25,11 @@ export interface AdapterOutput {
 export class FileOutput implements AdapterOutput {
   readonly name: string;
 
-  constructor(readonly label: string) {
+  /** @param requireAllowed called before the file takes its name; throws if it must not */
+  constructor(
+    readonly label: string,
+    private readonly requireAllowed: () => void = () => {},
+  ) {
     this.name = basename(label, extname(label));
   }
 
@@ -45,6 +49,7 @@ export class FileOutput implements AdapterOutput {
 
   async keep(adapter: AdapterToWrite): Promise<{ label: string; bytes: number }> {
     await this.trial(adapter, async (path) => {
+      this.requireAllowed();
       await rename(path, this.label).catch((error: unknown) => {
         throw explainWriteError(error, this.label);
       });
@@ -90,6 +95,8 @@ export interface PrivateRun {
   heldout?: string | NamedBytes;
   /** Takes the adapter; if there is none it goes to the file of --out. */
   keeper?: Keeper;
+  /** Throws LoamError if what is learnt from was deleted meanwhile: for a run without keeper, which looks itself. */
+  requireSources?(): void;
 }
 
 interface Keeper {
@@ -125,10 +132,22 @@ interface VaultRunRequest {
 export async function vaultRun(vault: Vault, request: VaultRunRequest): Promise<PrivateRun> {
   const { name, dataset, parent, teacher } = request;
   await vault.runKeys.removeStray(loamHome());
-  const purpose = { dataset, makes: name === undefined ? { file: `${request.out}` } : { adapter: name } };
+  const purpose = {
+    dataset,
+    parent,
+    teacher,
+    makes: name === undefined ? { file: `${request.out}` } : { adapter: name },
+  };
   const key = await vault.runKeys.get(purpose);
   const forget = () => vault.runKeys.forget(purpose);
-  if (name === undefined) return { key, forget };
+  const datasets = (sha256: string) => [{ id: dataset, sha256 }];
+  if (name === undefined) {
+    return {
+      key,
+      forget,
+      requireSources: () => vault.adapters.requireSources({ datasets: datasets(''), parent, teacher }),
+    };
+  }
   return {
     key,
     forget,
@@ -139,7 +158,7 @@ export async function vaultRun(vault: Vault, request: VaultRunRequest): Promise<
         const model = { name: adapter.base.name, sha256: adapter.base.sha256 };
         const lineage: Lineage = {
           base: model,
-          datasets: [{ id: dataset, sha256: String(adapter.recipe.data) }],
+          datasets: datasets(String(adapter.recipe.data)),
           recipe: adapter.recipe,
           metrics: adapter.metrics,
           parent,
