@@ -244,6 +244,44 @@ describe('adapters and data sets', () => {
     assert.deepEqual(ids(vault.adapters.list()[0]!.versions), [apart.id], 'without the option adapters stay');
   });
 
+  it('take no version of what was deleted while it was trained, and keep no key of such a run', async () => {
+    await using vault = await Vault.open(newHome());
+    const data = await vault.datasets.add('data', examples('data'));
+    const other = await vault.datasets.add('other', examples('other'));
+    const first = await vault.adapters.addVersion('first', Buffer.from('1'), { base, datasets: [other] });
+    const run = { dataset: data.id, parent: first.id, makes: { adapter: 'me' } };
+    await vault.runKeys.get({ ...run, parent: undefined });
+    await vault.runKeys.get(run);
+    await vault.runKeys.get({ ...run, makes: { adapter: 'you' } });
+    const add = (more: object) =>
+      vault.adapters.addVersion('me', Buffer.from('2'), { base, datasets: [data], ...more });
+    await vault.adapters.delete(first.adapter);
+    assert.deepEqual(vault.documents.list('run-key'), [], 'a run that began with it');
+    for (const more of [{ parent: first.id }, { teacher: first.id }]) {
+      await assert.rejects(add(more), { code: 'conflict' });
+    }
+    await assert.rejects(vault.runKeys.get(run), { code: 'conflict' });
+    // Deleted while the adapter is already on its way.
+    const [added] = await Promise.allSettled([add({}), vault.datasets.delete(data.id, { withAdapters: true })]);
+    if (added.status === 'rejected') assert.equal(added.reason.code, 'conflict');
+    await assert.rejects(add({}), { code: 'conflict' });
+    assert.deepEqual(vault.adapters.list(), []);
+    assert.deepEqual(await vault.check(), []);
+  });
+
+  it('lose no change of a document when several are made at once', async () => {
+    const home = newHome();
+    await using one = await Vault.open(home);
+    await using two = await Vault.open(home);
+    const append = (vault: Vault, i: number) =>
+      vault.documents.change('note', 'n', (old) => Buffer.from(`${Buffer.from(old ?? []).toString()}${i};`));
+    await Promise.all(Array.from({ length: 10 }, (_, i) => append(i % 2 ? one : two, i)));
+    const kept = Buffer.from((await one.documents.get('note', 'n'))!).toString();
+    assert.deepEqual(kept.split(';').filter(Boolean).sort(), [...'0123456789']);
+    await one.documents.change('note', 'n', () => undefined);
+    assert.equal(Buffer.from((await two.documents.get('note', 'n'))!).toString(), kept);
+  });
+
   it('leave excluded records out, and refuse what is no data', async () => {
     await using vault = await Vault.open(newHome());
     const info = await vault.datasets.add('data', examples('text', 4));
