@@ -2,6 +2,7 @@ import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { LoamError, systemCode } from '../base/errors.js';
 import { explainReadError } from '../base/io.js';
+import { isDay } from '../model/strftime.js';
 import { type Base, type BaseIdentity, requireMadeFor } from './base.js';
 import { keys, type Lora, type Notes, textNote } from './lora.js';
 import { readLora } from './loraGguf.js';
@@ -84,7 +85,7 @@ function described(lora: Lora, format: Adapter['format']): Adapter {
 /** The day that a template is to be told again; undefined if the file names none, or what is no day. */
 function dayNote(notes: Notes): string | undefined {
   const day = textNote(notes, keys.templateDay);
-  return day !== undefined && /^\d{4}-\d\d-\d\d$/.test(day) && !Number.isNaN(Date.parse(day)) ? day : undefined;
+  return isDay(day) ? day : undefined;
 }
 
 function objectNote(notes: Notes, key: string): Record<string, unknown> | undefined {

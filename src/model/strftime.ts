@@ -64,6 +64,11 @@ export function strftime(format: string, day: string | undefined): string {
   return strftimeOf(String(format), day === undefined ? new Date() : new Date(`${day}T12:00:00`));
 }
 
+/** Whether a value of a file is a day, as YYYY-MM-DD. */
+export function isDay(value: unknown): value is string {
+  return typeof value === 'string' && /^\d{4}-\d\d-\d\d$/.test(value) && !Number.isNaN(Date.parse(value));
+}
+
 /** Today where this device is, as YYYY-MM-DD. */
 export function today(): string {
   return strftimeOf('%Y-%m-%d', new Date());

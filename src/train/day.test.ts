@@ -12,6 +12,10 @@ import { sayings } from '../testing/cli.js';
 import { scratchFolder } from '../testing/scratch.js';
 import { chatml, writeTinyModel } from '../testing/tinyModel.js';
 import { tuneOptions } from './options.js';
+import { embed } from './steps/embed.js';
+import * as pipeline from './steps/options.js';
+import { pack } from './steps/pack.js';
+import { solve } from './steps/solve.js';
 import { tune } from './tune.js';
 
 /** A chat template that writes the day: it belongs to the run, and to the adapter. */
@@ -80,6 +84,16 @@ describe('a template that writes the day', () => {
     assert.match(await text(session.tokenizer), /Friday, 05 March 2027/);
     session.setAdapted(false);
     assert.doesNotMatch(await text(session.tokenizer), /2027-03-05|05 March 2027/, 'the bare model is told today');
+  });
+
+  it('is that of the day on which the pipeline embedded the examples', async () => {
+    const at = (name: string) => join(root, name);
+    const { embedOptions, packOptions, solveOptions } = pipeline;
+    const given = { layers: { top: 1 }, shots: 2, threads: 1, model: dated, out: at('e.npz') };
+    await onDay('2027-03-05', () => embed(data, { ...defaults(embedOptions), ...given }).result);
+    await solve(at('e.npz'), { ...defaults(solveOptions), rank: 4, out: at('factors') }).result;
+    await pack(at('factors'), { ...defaults(packOptions), out: at('packed.gguf') }).result;
+    assert.equal((await openAdapter(at('packed.gguf'), await openBase(dated))).base.templateDay, '2027-03-05');
   });
 
   it('makes no difference to the file of a model whose template writes none', async () => {

@@ -3,6 +3,7 @@ import { listFirst } from '../base/format.js';
 import { defaults } from '../base/options.js';
 import { version } from '../base/process.js';
 import { defaultThreads } from '../engine/engine.js';
+import { isDay } from '../model/strftime.js';
 import { findCheckpoint, type Resumable } from './checkpoints.js';
 import { hashWithProgress, modelHash, type OpenedRun } from './lab.js';
 import { type Recipe, recipeOptions, type TuneOptions } from './options.js';
@@ -75,7 +76,7 @@ export function keptOf(begun: Begun | undefined, options: Pick<TuneOptions, 'thr
   const day = identity && 'day' in identity ? identity.day : startedAt?.slice(0, 10);
   return {
     threads: options.threads ?? (threads !== undefined && threads >= 1 && threads <= 512 ? threads : undefined),
-    day: typeof day === 'string' && /^\d{4}-\d\d-\d\d$/.test(day) ? day : undefined,
+    day: isDay(day) ? day : undefined,
   };
 }
 

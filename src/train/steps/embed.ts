@@ -7,6 +7,7 @@ import { type NamedArrayToWrite, ndArray } from '../../formats/arrays.js';
 import { writeNpz } from '../../formats/npz.js';
 import type { Layer } from '../../model/block.js';
 import { linearShape } from '../../model/hyperparameters.js';
+import { today } from '../../model/strftime.js';
 import { resolveModel } from '../../models/listModels.js';
 import { asStage, correctionsOf, finite, hashWithProgress, modelHash, type OpenedRun, openRun, spent } from '../lab.js';
 import { runOptions } from '../options.js';
@@ -56,7 +57,7 @@ async function run(data: string, options: EmbedOptions, emit: Emit, signal: Abor
   const source = await resolveModel(options.model ?? runOptions.model.default);
   await requireFree(out, [data, source.path, heldout, options.teacher]);
   await requireWritable(out);
-  await using opened = await openRun(source, { data, heldout }, options, emit, signal);
+  await using opened = await openRun(source, { data, heldout }, { ...options, day: today() }, emit, signal);
   const skill = await correctionsOf(opened, options.teacher);
   const { examples, prefixes, shots } = await planExamples(opened, options, ridgePreset);
   const walked = examples.filter(({ part }) => part !== 'heldout');
@@ -122,7 +123,10 @@ async function headerOf(
       heldout: data.hashes.heldout ?? null,
       teacher: options.teacher === undefined ? null : await hashWithProgress(opened, options.teacher),
     },
-    settings: Object.fromEntries(Object.keys(embedSettings).map((name) => [name, options[name as 'seed']])),
+    settings: {
+      ...Object.fromEntries(Object.keys(embedSettings).map((name) => [name, options[name as 'seed']])),
+      day: opened.tokenizer.day,
+    },
     nll: { teacher: {} },
     given: undefined,
   };

@@ -7,6 +7,7 @@ import { writePeft } from '../../adapters/peft/peft.js';
 import { LoamError } from '../../base/errors.js';
 import { Run } from '../../base/events.js';
 import { requireFree, requireWritable } from '../../base/io.js';
+import { isDay } from '../../model/strftime.js';
 import { Tokenizer } from '../../model/tokenizer.js';
 import { resolveBase } from './base.js';
 import { layerMapName, readFactors } from './factorsFolder.js';
@@ -50,7 +51,7 @@ async function run(
       fix: 'solve with other examples or another --lambda',
     });
   }
-  using tokenizer = await Tokenizer.open(base!.gguf);
+  using tokenizer = await Tokenizer.open(base!.gguf, isDay(recipe.day) ? recipe.day : undefined);
   const rank = Math.max(...linears.map(({ factors }) => factors.rank));
   const alpha = options.alpha ?? rank;
   await writeAdapter(out, {
