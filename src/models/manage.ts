@@ -10,7 +10,7 @@ import { type FetchOptions, fetchModel } from './fetchModel.js';
 import { hubEndpoint, parseHubReference } from './hub.js';
 import { requireGguf } from './listModels.js';
 import { bytesBelow } from './partial.js';
-import { findRecord, modelPath, modelsFolder, updateRegister } from './register.js';
+import { findRecord, modelPath, modelsFolder, stampOf, updateRegister } from './register.js';
 
 /** Models that a person adds under a name of their own, and removes. */
 
@@ -76,10 +76,11 @@ export function addModel(reference: string, name?: string, options: FetchOptions
     }
     if (source !== null) return await fetchModel(fetchable(chosen, source), { ...options, signal }).each(emit);
     const { size: total } = await requireGguf(file);
+    const stamp = await stampOf(file);
     const sha256 = await hashFile(file, signal).each((at) => emit({ type: 'checking', ...at }));
     await updateRegister(folder, (models) => {
       const added = new Date().toISOString();
-      models[chosen] = { path: file, bytes: total, sha256, source: 'a file of the user', added };
+      models[chosen] = { path: file, bytes: total, sha256, source: 'a file of the user', added, stamp };
     });
     const model = { name: chosen, path: file, bytes: total, sha256, source: null, alreadyThere: true };
     emit({ type: 'done', ...model });

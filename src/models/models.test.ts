@@ -1,5 +1,16 @@
 import assert from 'node:assert/strict';
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  truncateSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { it, type TestContext } from 'node:test';
 import { LoamError, UnsupportedError, UsageError } from '../base/errors.js';
@@ -8,7 +19,7 @@ import { COMMIT, fakeModel, HubServer, sha256 } from '../testing/hubServer.js';
 import { drain, FAST, hubEntry, scratch } from '../testing/scratch.js';
 import { CATALOG, nearestNames } from './catalogue.js';
 import { type FetchOptions, fetchModel } from './fetchModel.js';
-import { listModels, resolveModel } from './listModels.js';
+import { hashOf, listModels, resolveModel } from './listModels.js';
 import { addModel, removeModel, suggestName } from './manage.js';
 import { modelPath, readRegister, updateRegister } from './register.js';
 
@@ -121,6 +132,65 @@ it("a person's own file gets a name and stays where it is", async (t) => {
   assert.deepEqual(await removeModel('my-model.q4_0', { home }), { name: 'my-model.q4_0', bytes: 0, kept: path });
   assert.ok(existsSync(path));
   await assert.rejects(modelPath('my-model.q4_0', { home }), UsageError);
+});
+
+it('a recorded hash counts while the file is as it was', async (t) => {
+  const { home, path, options } = await install(t);
+  const own = join(home, 'mine.gguf');
+  writeFileSync(own, DATA);
+  await drain(addModel(own, 'mine', { home }));
+  const changed = Buffer.from(DATA);
+  changed[changed.length - 1]! ^= 1;
+  const known = async (name: string) => (await resolveModel(name, { home })).sha256;
+  const times = statSync(own);
+  // In place, of the same size, its time set back; then another file in its place.
+  const changes: (() => void)[] = [
+    () => {
+      writeFileSync(own, changed);
+      utimesSync(own, times.atime, times.mtime);
+    },
+    () => {
+      writeFileSync(`${own}.new`, DATA);
+      renameSync(`${own}.new`, own);
+    },
+  ];
+  for (const change of changes) {
+    assert.notEqual(await known('mine'), null);
+    change();
+    assert.equal(await known('mine'), null);
+    assert.equal(await hashOf(await resolveModel('mine', { home }), { home }).result, sha256(readFileSync(own)));
+    assert.equal(await known('mine'), sha256(readFileSync(own)), 'taken once, then noted');
+  }
+  // What was fetched is what it was published as.
+  writeFileSync(path, changed);
+  assert.equal(await known('smollm2-135m'), null);
+  const damaged = await resolveModel('smollm2-135m', { home });
+  await assert.rejects(hashOf(damaged, { home }).result, (e: unknown) => {
+    assert.ok(e instanceof LoamError && e.code === 'damaged');
+    assert.match(e.message, /was changed or damaged.*loam models get smollm2-135m/);
+    return true;
+  });
+  const { file } = CATALOG.find((e) => e.name === 'smollm2-135m')!;
+  const again = await drain(fetchModel(hubEntry(DATA.length, { name: 'smollm2-135m', file }), options));
+  assert.equal(again.value.alreadyThere, false, 'it is fetched again, and not taken for present');
+  assert.equal(await known('smollm2-135m'), sha256(DATA));
+});
+
+it('a record of an earlier version counts if nothing has touched the file since', async (t) => {
+  const home = scratch(t);
+  const own = join(home, 'mine.gguf');
+  writeFileSync(own, DATA);
+  await drain(addModel(own, 'mine', { home }));
+  const registered = join(home, 'models', 'models.json');
+  const { models } = JSON.parse(readFileSync(registered, 'utf8'));
+  const rewrite = (added: string) => {
+    const { stamp: _, ...record } = models.mine;
+    writeFileSync(registered, JSON.stringify({ version: 1, models: { mine: { ...record, added } } }));
+  };
+  rewrite(new Date(Date.now() + 1000).toISOString());
+  assert.equal((await resolveModel('mine', { home })).sha256, sha256(DATA));
+  rewrite('2020-01-01T00:00:00Z');
+  assert.equal((await resolveModel('mine', { home })).sha256, null);
 });
 
 it('a name that every object of JavaScript answers to is a name like any other', async (t) => {

@@ -1,4 +1,4 @@
-import { rename } from 'node:fs/promises';
+import { rename, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { LoamError } from '../base/errors.js';
 import { ifPresent, readText, writeFileAtomic } from '../base/io.js';
@@ -22,6 +22,25 @@ export interface ModelRecord {
   commit?: string;
   /** ISO 8601. */
   added: string;
+  /** `stampOf` the file when it was hashed; absent in records of earlier versions. */
+  stamp?: string;
+}
+
+/**
+ * What changes when a file does: its size, number, and the times of its content and of its entry, the last of which no program can set
+ * back. Empty if there is no such file.
+ */
+export async function stampOf(path: string): Promise<string> {
+  const found = await stat(path, { bigint: true }).catch(() => undefined);
+  return found?.isFile() ? `${found.size} ${found.ino} ${found.mtimeNs} ${found.ctimeNs}` : '';
+}
+
+/** Whether the file of a record is as it was when it was hashed: only then is the recorded hash its own. */
+export async function isAsRecorded({ stamp, added, bytes }: ModelRecord, path: string): Promise<boolean> {
+  if (stamp !== undefined) return stamp === (await stampOf(path));
+  // Of an earlier version: nothing has touched the file since it was noted.
+  const found = await stat(path).catch(() => undefined);
+  return found?.isFile() === true && found.size === bytes && found.ctimeMs <= Date.parse(added);
 }
 
 interface Register {
@@ -40,8 +59,8 @@ const MOST_BYTES = 16 << 20;
 const OUTSIDE = /(^[/\\]|^[A-Za-z]:|(^|[/\\])\.\.([/\\]|$))/;
 
 function isRecord(value: unknown): value is ModelRecord {
-  const { file, path, bytes, sha256, source, commit, added } = (value ?? {}) as Record<string, unknown>;
-  const given = [file, path, commit].filter((field) => field !== undefined);
+  const { file, path, bytes, sha256, source, commit, added, stamp } = (value ?? {}) as Record<string, unknown>;
+  const given = [file, path, commit, stamp].filter((field) => field !== undefined);
   const texts = [...given, sha256, source, added].every((field) => typeof field === 'string');
   return texts && typeof bytes === 'number' && (file ?? path) !== undefined && !OUTSIDE.test(String(file ?? ''));
 }

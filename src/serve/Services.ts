@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { LoamError } from '../base/errors.js';
 import { Mutex } from '../base/lock.js';
 import { CATALOG, DEFAULT_MODEL } from '../models/catalogue.js';
-import { listModels } from '../models/listModels.js';
+import { hashOf, listModels } from '../models/listModels.js';
 import { removeSealedFolders } from '../store/runKeys.js';
 import { vaultLocked } from '../store/types.js';
 import { Vault } from '../store/Vault.js';
@@ -92,7 +92,13 @@ export class Services implements AsyncDisposable {
 
   /** Every model, as `loam models list` knows them. */
   async models(): ReturnType<typeof listModels> {
-    return await listModels({ home: this.home });
+    const { home } = this;
+    const { models, warnings } = await listModels({ home });
+    for (const model of models) {
+      // Once after a change. A file that is not what was fetched, or cannot be read, has none.
+      if (model.installed) model.sha256 = await hashOf(model, { home }).result.catch(() => null);
+    }
+    return { models, warnings };
   }
 
   get defaultModel(): string {

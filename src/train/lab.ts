@@ -8,7 +8,7 @@ import type { Workspace } from '../engine/graph.js';
 import type { ModuleFactors } from '../model/factors.js';
 import { Model } from '../model/model.js';
 import { Tokenizer } from '../model/tokenizer.js';
-import type { ResolvedModel } from '../models/listModels.js';
+import { hashOf, type ResolvedModel } from '../models/listModels.js';
 import type { Stage, TuneEvent } from './events.js';
 import type { TuneOptions } from './options.js';
 import { type DataFiles, type PreparedData, prepareData } from './prepare.js';
@@ -149,7 +149,11 @@ export async function hashWithProgress(
   return await hashFile(path, signal).each((at) => emit({ type: 'progress', stage: 'hash', ...at }));
 }
 
-/** sha256 of the base model: the one that was recorded, or that of its file. */
-export async function modelHash(run: OpenedModel): Promise<string> {
-  return run.source.sha256 ?? (await hashWithProgress(run, run.source.path));
+/** sha256 of a base model's file, telling how far it is. */
+export async function modelHash({
+  source,
+  emit,
+  signal,
+}: Pick<OpenedModel, 'source' | 'emit' | 'signal'>): Promise<string> {
+  return await hashOf(source, { signal }).each((at) => emit({ type: 'progress', stage: 'hash', ...at }));
 }

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { LoamError, StoppedError } from '../../base/errors.js';
 import type { Run } from '../../base/events.js';
 import { Mutex } from '../../base/lock.js';
-import { listModels } from '../../models/listModels.js';
+import { hashOf, resolveModel } from '../../models/listModels.js';
 import type { Vault } from '../../store/Vault.js';
 import type { JobEvent, JobState } from '../contract/jobs.js';
 import { followStored, isFinal, isOfTheMoment, type JobRequest, type LoggedEvent, type StoredJob } from './Job.js';
@@ -100,9 +100,9 @@ export class JobQueue implements AsyncDisposable {
     for (const version of [request.start, request.teacher]) {
       if (version !== undefined) this.vault.adapters.version(version);
     }
-    const { models } = await listModels({ home: this.home });
-    const sha256 = models.find(({ name }) => name === request.model)?.sha256;
-    if (sha256) this.vault.adapters.requireFits(request.name, { name: request.model, sha256 });
+    const { home } = this;
+    const sha256 = await hashOf(await resolveModel(request.model, { home }), { home }).result;
+    this.vault.adapters.requireFits(request.name, { name: request.model, sha256 });
     const job: StoredJob = {
       ...request,
       id: randomBytes(16).toString('hex'),

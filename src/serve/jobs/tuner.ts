@@ -4,7 +4,7 @@ import { LoamError, UsageError } from '../../base/errors.js';
 import { defaults, type Option, parseObject } from '../../base/options.js';
 import type { NamedBytes } from '../../examples/example.js';
 import type { MemorisedReport } from '../../llama/memorised/report.js';
-import { listModels } from '../../models/listModels.js';
+import { hashOf, listModels } from '../../models/listModels.js';
 import type { Json } from '../../store/types.js';
 import type { Vault } from '../../store/Vault.js';
 import type { RunQuote, TuneEvent, TuneResult } from '../../train/events.js';
@@ -144,7 +144,9 @@ export async function probeVersion(
     });
   }
   const { models } = await listModels({ home });
-  const model = models.find(({ installed, sha256 }) => installed && sha256 === lineage.base.sha256);
+  const usable = models.filter(({ installed }) => installed);
+  for (const model of usable) model.sha256 = await hashOf(model, { home, signal }).result.catch(() => null);
+  const model = usable.find(({ sha256 }) => sha256 === lineage.base.sha256);
   if (!model) {
     throw new LoamError({
       code: 'not-found',

@@ -3,7 +3,7 @@ import type { Fields } from '../../base/jsonAccess.js';
 import type { ModuleFactors } from '../../model/factors.js';
 import { type Hyperparameters, linearShape } from '../../model/hyperparameters.js';
 import { type ResolvedModel, resolveModel } from '../../models/listModels.js';
-import { hashWithProgress } from '../lab.js';
+import { modelHash } from '../lab.js';
 import { linearName } from '../ridge/walk.js';
 import type { ActivationsHeader } from './header.js';
 import type { ActivationsFile } from './openActivations.js';
@@ -39,14 +39,14 @@ export async function resolveBase(
   chosen: string | undefined,
   named: { source?: string | undefined; sha256?: string | undefined },
   where: string,
-  telling: Parameters<typeof hashWithProgress>[0],
+  telling: Omit<Parameters<typeof modelHash>[0], 'source'>,
 ): Promise<ResolvedModel & { sha256: string }> {
   const source = chosen ?? named.source;
   if (source === undefined) {
     throw new LoamError({ code: 'usage', found: 'no base model is named here', where, fix: 'name it with --model' });
   }
   const found = await resolveModel(source);
-  const sha256 = found.sha256 ?? (await hashWithProgress(telling, found.path));
+  const sha256 = await modelHash({ ...telling, source: found });
   if (named.sha256 !== undefined && named.sha256 !== sha256) {
     throw new LoamError({
       code: 'mismatch',
