@@ -31,7 +31,7 @@ export function viewDataset(info: StoredDataset): DatasetInfo {
 
 /** A version as the page shows it: data sets by name, or as deleted. */
 export function viewVersion(version: StoredVersion, vault: Vault): AdapterVersion {
-  const { lineage, ...own } = version;
+  const { lineage, run: _, ...own } = version;
   const known = new Map(vault.datasets.list().map(({ id, name }) => [id, name]));
   return {
     ...own,

@@ -207,6 +207,32 @@ describe('adapters and data sets', () => {
     assert.throws(() => findVersion(vault, 'me@2'), refused(/has no version "2", expected base or one of 3, 1/));
   });
 
+  it('keep what one run has made once, whoever asks again', async () => {
+    const home = newHome();
+    await using vault = await Vault.open(home);
+    const run = (id: string, ended = true) => ({ run: { id, ended }, activate: ended });
+    const add = (content: string, more: object) =>
+      vault.adapters.addVersion('me', Buffer.from(content), { base, datasets: [] }, more);
+    const stopped = await add('early', run('one', false));
+    const later = await add('later', run('one', false));
+    assert.equal((await add('early', run('one', false))).id, stopped.id);
+    const [first, ...more] = await Promise.all([1, 2, 3].map(() => add('whole', run('one'))));
+    assert.deepEqual(new Set(more.map(({ id }) => id)), new Set([first!.id]));
+    // Another process may have come to other bits.
+    assert.equal((await add('whole, by other kernels', run('one'))).id, first!.id);
+    const other = await add('whole', run('two'));
+    assert.deepEqual(
+      vault.adapters.list()[0]!.versions.map(({ id }) => id),
+      [other.id, first!.id, later.id, stopped.id],
+    );
+    assert.equal(vault.adapters.list()[0]!.active, other.id);
+    assert.deepEqual(
+      vault.adapters.madeBy('one').map(({ id }) => id),
+      [stopped.id, later.id, first!.id],
+    );
+    assert.equal(readdirSync(join(home, 'vault', 'blobs')).length, 4, 'nothing is left of what was not kept');
+  });
+
   it('belong to one base model', async () => {
     await using vault = await Vault.open(newHome());
     await vault.adapters.addVersion('me', Buffer.from('1'), { base, datasets: [] });

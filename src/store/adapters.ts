@@ -2,7 +2,15 @@ import { LoamError } from '../base/errors.js';
 import { type MemoryFile, memoryFile } from '../engine/memory.js';
 import { type Contents, infoOf, type Row, Table } from './contents.js';
 import type { EntryChange, EntryType } from './indexContent.js';
-import { type Adapter, type AdapterVersion, checkName, type Lineage, newId, sha256Of } from './types.js';
+import {
+  type Adapter,
+  type AdapterVersion,
+  checkName,
+  type Lineage,
+  newId,
+  type RunOfVersion,
+  sha256Of,
+} from './types.js';
 
 /** `next`: number of the next version, so that none is given twice. */
 type AdapterValue = Omit<Adapter, 'id' | 'versions'> & { next: number };
@@ -38,17 +46,20 @@ export class AdapterStore {
 
   /**
    * Adds a version to the adapter of this name, or to a new one. The new version is in use from then on, unless `activate` is false.
+   * What `run` has made already is there once: that version is given back, and nothing changes.
    * @throws LoamError: mismatch, if the adapter belongs to another base model; conflict, if what it has learnt from was deleted
    */
   async addVersion(
     name: string,
     bytes: Uint8Array,
     lineage: Lineage,
-    { note = '', activate = true }: { note?: string; activate?: boolean } = {},
+    { note = '', activate = true, run }: { note?: string; activate?: boolean; run?: RunOfVersion } = {},
   ): Promise<AdapterVersion> {
     checkName(name, 'an adapter');
     const sha256 = sha256Of(bytes);
     return await this.contents.store(bytes, (blob) => {
+      const known = run && this.madeBy(run.id).find((version) => isSame(version, { run, sha256 }));
+      if (known) return { change: {}, result: known };
       this.requireSources(lineage);
       const createdAt = new Date().toISOString();
       const old = this.fitting(name, lineage.base);
@@ -56,13 +67,19 @@ export class AdapterStore {
       const before: AdapterValue = old?.value ?? { name, createdAt, model: lineage.base, active: null, next: 1 };
       const number = before.next;
       const version = this.versions.row(
-        { adapter: id, number, createdAt, bytes: bytes.length, sha256, lineage, note },
+        { adapter: id, number, createdAt, bytes: bytes.length, sha256, lineage, run, note },
         { blob },
       );
       const active = activate ? version.id : before.active;
       const adapter = this.adapters.row({ ...before, active, next: number + 1 }, { id });
       return { change: { put: [adapter, version] }, result: infoOf(version) };
     });
+  }
+
+  /** What a run has made, oldest first. */
+  madeBy(run: string): AdapterVersion[] {
+    const made = this.versions.all().filter(({ value }) => value.run?.id === run);
+    return made.map(infoOf).sort((a, b) => a.number - b.number);
   }
 
   /** @throws LoamError: mismatch, if an adapter of this name belongs to another base model */
@@ -199,6 +216,12 @@ export class AdapterStore {
     }
     return { put, remove };
   }
+}
+
+/** A run ends once; stopped, it may have come to several states. */
+function isSame(version: AdapterVersion, made: { run: RunOfVersion; sha256: string }): boolean {
+  if (version.run?.ended !== made.run.ended) return false;
+  return made.run.ended || version.sha256 === made.sha256;
 }
 
 function toAdapter({ id, value }: Row<AdapterValue>, rows: readonly Row<VersionValue>[]): Adapter {

@@ -59,7 +59,9 @@ export class Contents {
           ...decided,
           after: async () => {
             const now = this.index.blobs();
-            await this.files.removeBlobs([...before].filter((name) => !now.has(name)));
+            // The new ones too, where the decision was to leave all as it is.
+            const all = [...before, ...blobs.map(({ name }) => name)];
+            await this.files.removeBlobs(all.filter((name) => !now.has(name)));
           },
         };
       });

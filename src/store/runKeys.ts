@@ -22,9 +22,12 @@ interface RunPurpose {
   teacher?: string;
   /** The adapter in the vault, by name, or the file that it makes. */
   makes: { adapter: string } | { file: string };
+  /** Of several runs that make the same. */
+  run?: string;
 }
 
-function idOf({ dataset, makes }: RunPurpose): string {
+function idOf({ dataset, makes, run }: RunPurpose): string {
+  if (run !== undefined) return `${dataset ?? '-'} run ${run}`;
   return `${dataset ?? '-'} ${'adapter' in makes ? `adapter ${makes.adapter}` : `file ${makes.file}`}`;
 }
 

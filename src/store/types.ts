@@ -42,6 +42,13 @@ export interface Lineage {
   imported?: string;
 }
 
+/** Which run a version came of: one that is kept again, after a crash, is not another version. */
+export interface RunOfVersion {
+  id: string;
+  /** False for the best state of a run that was stopped: it may go on, and leave more of them. */
+  ended: boolean;
+}
+
 export interface AdapterVersion {
   id: string;
   /** Id of the adapter. */
@@ -52,6 +59,8 @@ export interface AdapterVersion {
   bytes: number;
   sha256: string;
   lineage: Lineage;
+  /** The run that made it; absent for a file from elsewhere. */
+  run?: RunOfVersion;
   note: string;
   /** What it reproduces of its data word for word: the prober's own form. */
   memorised?: Json;

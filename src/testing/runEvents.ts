@@ -71,6 +71,7 @@ export const eventfulRun: readonly TuneEvent[] = [
 ];
 
 export const queuedJob: StoredJob = {
+  run: 'r',
   id: 'x',
   name: 'me',
   dataset: 'd',

@@ -1,3 +1,4 @@
+import { createHmac } from 'node:crypto';
 import { rename, rm, stat } from 'node:fs/promises';
 import { basename, dirname, extname, join } from 'node:path';
 import { type AdapterToWrite, encodeAdapter, writeAdapter } from '../adapters/loraGguf.js';
@@ -116,6 +117,19 @@ interface Keeper {
   ): Promise<string>;
 }
 
+/**
+ * The run that an adapter came of. Its key lasts until the run has ended well, so a run that is gone on with after a crash has the same
+ * id, and a later one of the same settings another.
+ */
+function runId(key: Uint8Array, { base, recipe }: Pick<AdapterToWrite, 'base' | 'recipe'>): string {
+  // Gone on with on another day or with other threads it is the same run.
+  const { resumed: _, ...trained } = recipe as Record<string, unknown>;
+  return createHmac('sha256', key)
+    .update(JSON.stringify(['run', base.sha256, trained]))
+    .digest('hex')
+    .slice(0, 32);
+}
+
 interface VaultRunRequest {
   /** Adapter to add a version to, or a new name; without one the adapter goes to the file of --out. */
   name?: string;
@@ -126,17 +140,20 @@ interface VaultRunRequest {
   /** Ids of versions of the vault that training begins with, and that teaches. */
   parent?: string;
   teacher?: string;
+  /** Id of the run, which follows from its key and from what was trained unless it is given, and the name of a key of its own. */
+  run?: { id: string; key?: string };
 }
 
 /** A run whose data or adapter belongs to the vault: its checkpoints are sealed with a key that lies there. */
 export async function vaultRun(vault: Vault, request: VaultRunRequest): Promise<PrivateRun> {
-  const { name, dataset, parent, teacher } = request;
+  const { name, dataset, parent, teacher, run } = request;
   await vault.runKeys.removeStray(loamHome());
   const purpose = {
     dataset,
     parent,
     teacher,
     makes: name === undefined ? { file: `${request.out}` } : { adapter: name },
+    run: run?.key,
   };
   const key = await vault.runKeys.get(purpose);
   const forget = () => vault.runKeys.forget(purpose);
@@ -164,7 +181,8 @@ export async function vaultRun(vault: Vault, request: VaultRunRequest): Promise<
           parent,
           teacher,
         };
-        const version = await vault.adapters.addVersion(name, bytes, lineage, { activate: measured });
+        const made = { id: run?.id ?? runId(key, adapter), ended: measured };
+        const version = await vault.adapters.addVersion(name, bytes, lineage, { activate: measured, run: made });
         return referenceTo({ name }, version);
       },
     },

@@ -1,5 +1,5 @@
 import { EnergyMeter } from '../base/energy.js';
-import { StoppedError } from '../base/errors.js';
+import { isDiskFull, StoppedError } from '../base/errors.js';
 import { duration } from '../base/format.js';
 import { readMemory } from '../base/memory.js';
 import { Checkpoints, type Resumable } from './checkpoints.js';
@@ -89,6 +89,12 @@ export async function qloraStage(
       afterStep: async (step, state) => {
         await Promise.all(recording.splice(0));
         await checkpoints.afterStep(step, state);
+      },
+      // What comes after training may fail, or be cut off: it is then repeated, and no step is.
+      ended: async (state) => {
+        await checkpoints.save(state).catch((error: unknown) => {
+          if (!isDiskFull(error)) throw error;
+        });
       },
       stopped: async (state, best) => {
         await Promise.allSettled(recording.splice(0));

@@ -115,7 +115,8 @@ async function run(
     bytes: written.bytes,
     ...fit.training,
   };
-  await folder.record(result);
+  // The adapter is there: what cannot be written from here on takes nothing from it.
+  await attempt(() => folder.record(result), 'the figures of this run are not noted', emit);
   if (options.report !== undefined) {
     const report = options.report;
     const metrics = await folder.metrics();
@@ -123,9 +124,17 @@ async function run(
       writeReport(run, report, { result, identity, adapterPath, metrics }),
     );
   }
-  await folder.finish();
-  await secret?.forget();
+  await attempt(() => folder.finish(), 'the checkpoints of this run are still there', emit);
+  await attempt(async () => await secret?.forget(), 'the key of its checkpoints is still there', emit);
   return result;
+}
+
+/** Tells of a stated failure and goes on. */
+async function attempt(work: () => Promise<void>, so: string, emit: (event: TuneEvent) => void): Promise<void> {
+  await work().catch((error: unknown) => {
+    if (!(error instanceof LoamError)) throw error;
+    emit({ type: 'warning', message: `${so}: ${error.clause}` });
+  });
 }
 
 /** How an adapter was made: the options as given, and what the defaults among them became. */

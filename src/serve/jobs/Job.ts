@@ -8,13 +8,17 @@ export type JobRequest = Required<Pick<JobInput, 'model' | 'options'>> & JobInpu
 
 /** A job as the vault keeps it: as it is shown, and what the queue needs besides. */
 export interface StoredJob extends Job {
+  /** Id of its run, which its adapter version carries: another one once it begins anew. */
+  run: string;
+  /** It has ended, and the key of its checkpoints is still to be destroyed. */
+  leaves?: boolean;
   /** How often the system ended it without any progress in between; reset by progress. */
   deaths: number;
   /** Newest step of all that it has done, those that had to be done again too. */
   step: number;
 }
 
-export function viewJob({ deaths: _, step: __, ...job }: StoredJob): Job {
+export function viewJob({ deaths: _, step: __, run: ___, leaves: ____, ...job }: StoredJob): Job {
   return job;
 }
 

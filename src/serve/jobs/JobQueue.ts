@@ -1,13 +1,13 @@
-import { randomBytes } from 'node:crypto';
 import { LoamError, StoppedError } from '../../base/errors.js';
 import type { Run } from '../../base/events.js';
-import { Mutex } from '../../base/lock.js';
 import { hashOf, resolveModel } from '../../models/listModels.js';
+import { newId } from '../../store/types.js';
 import type { Vault } from '../../store/Vault.js';
-import type { JobEvent, JobState } from '../contract/jobs.js';
-import { followStored, isFinal, isOfTheMoment, type JobRequest, type LoggedEvent, type StoredJob } from './Job.js';
+import { isFinal, isOfTheMoment, type JobRequest, type LoggedEvent, type StoredJob } from './Job.js';
+import { JobBook } from './JobBook.js';
 import { JobRun, type RunEnd } from './JobRun.js';
-import { JobLog, JobStore } from './JobStore.js';
+import type { JobLog } from './JobStore.js';
+import { Obstacles } from './obstacles.js';
 
 /** Milliseconds between two writes of a running job's state and events. */
 const SAVE_MS = 5_000;
@@ -35,45 +35,42 @@ interface Running {
 }
 
 const DATA_DELETED = 'its data set was deleted';
+const BEST_KEPT = 'cancelled; the best state so far is kept, not measured';
 
 /** The tuning jobs of a vault: one at a time in a process of its own, the oldest first. */
 export class JobQueue implements AsyncDisposable {
-  private readonly jobs: Map<string, StoredJob>;
-  private readonly logs = new Map<string, Promise<JobLog>>();
   private running: Running | undefined;
   /** Resolves when what is being started runs, or does not. */
   private starting: Promise<void> | undefined;
   private started = false;
   private disposed = false;
-  private readonly saving = new Mutex();
+  private readonly obstacles = new Obstacles();
   private retry: NodeJS.Timeout | undefined;
 
   private constructor(
     private readonly home: string,
     private readonly vault: Vault,
-    private readonly store: JobStore,
-    jobs: readonly StoredJob[],
+    private readonly book: JobBook,
     private readonly options: QueueOptions,
-  ) {
-    this.jobs = new Map(jobs.map((job) => [job.id, job]));
-  }
+  ) {}
 
   /** Jobs as they were left; nothing runs before `start`. One process at a time may have the queue of a vault open. */
   static async open(home: string, vault: Vault, options: QueueOptions = {}): Promise<JobQueue> {
-    const store = new JobStore(vault);
-    return new JobQueue(home, vault, store, await store.load(), options);
+    return new JobQueue(home, vault, await JobBook.open(vault, options), options);
   }
 
   /** Starts what waits and resumes what was interrupted. */
   start(): void {
     this.started = true;
-    for (const job of this.jobs.values()) job.deaths = 0;
-    void this.next();
+    this.book.mayWait = true;
+    for (const job of this.list()) job.deaths = 0;
+    void this.forgetLeft();
+    this.next();
   }
 
   /** Oldest first. */
   list(): StoredJob[] {
-    return [...this.jobs.values()];
+    return this.book.list();
   }
 
   /** The job that runs, or else the next one. */
@@ -88,9 +85,7 @@ export class JobQueue implements AsyncDisposable {
 
   /** @throws LoamError: not-found */
   get(id: string): StoredJob {
-    const job = this.jobs.get(id);
-    if (!job) throw new LoamError({ code: 'not-found', found: 'there is no such job', fix: 'see loam jobs list' });
-    return job;
+    return this.book.get(id);
   }
 
   /** @throws LoamError: not-found for a data set or version; mismatch, if the adapter of that name has another base model */
@@ -105,7 +100,8 @@ export class JobQueue implements AsyncDisposable {
     this.vault.adapters.requireFits(request.name, { name: request.model, sha256 });
     const job: StoredJob = {
       ...request,
-      id: randomBytes(16).toString('hex'),
+      id: newId(),
+      run: newId(),
       datasetName,
       state: 'queued',
       createdAt: new Date().toISOString(),
@@ -115,10 +111,8 @@ export class JobQueue implements AsyncDisposable {
       deaths: 0,
       step: 0,
     };
-    await this.store.put(job);
-    this.jobs.set(job.id, job);
-    await this.change(job, 'queued');
-    void this.next();
+    await this.book.add(job);
+    this.next();
     return job;
   }
 
@@ -126,7 +120,7 @@ export class JobQueue implements AsyncDisposable {
   async pause(id: string): Promise<StoredJob> {
     const job = this.get(id);
     if (this.running?.job === job) await this.stop('pause');
-    else if (job.state === 'queued' || job.state === 'interrupted') await this.change(job, 'paused', 'paused');
+    else if (job.state === 'queued' || job.state === 'interrupted') await this.book.change(job, 'paused', 'paused');
     else if (job.state !== 'paused') throw wrongState(job, 'paused');
     return job;
   }
@@ -136,12 +130,15 @@ export class JobQueue implements AsyncDisposable {
     const job = this.get(id);
     if (job.state === 'done') throw wrongState(job, 'resumed');
     if (job.state === 'running' || job.state === 'queued') return job;
+    // Its checkpoints were destroyed: what comes is another run.
+    if (job.state === 'cancelled') job.run = newId();
+    this.obstacles.forget(id);
     job.deaths = 0;
     job.error = undefined;
     job.finishedAt = undefined;
-    (await this.logOf(job)).reopen();
-    await this.change(job, 'queued');
-    void this.next();
+    (await this.book.logOf(job)).reopen();
+    await this.book.change(job, 'queued');
+    this.next();
     return job;
   }
 
@@ -161,10 +158,8 @@ export class JobQueue implements AsyncDisposable {
   async remove(id: string): Promise<void> {
     const job = this.get(id);
     if (!isFinal(job.state)) throw wrongState(job, 'removed');
-    await this.store.delete(job);
-    (await this.logOf(job)).end();
-    this.logs.delete(id);
-    this.jobs.delete(id);
+    await this.book.remove(job);
+    this.obstacles.forget(id);
   }
 
   /** Ends the jobs that learn from a data set, or measure on it, which is about to be deleted. */
@@ -180,7 +175,7 @@ export class JobQueue implements AsyncDisposable {
 
   /** Kept events after number `after`, then what comes; those of a moment have no number. */
   async listen(id: string, after: number, signal: AbortSignal): Promise<Run<LoggedEvent, void>> {
-    return (await this.logOf(this.get(id))).listen(after, signal);
+    return await this.book.listen(id, after, signal);
   }
 
   private waiting(): StoredJob[] {
@@ -194,28 +189,29 @@ export class JobQueue implements AsyncDisposable {
     return this.options.retryMs ?? RETRY_MS;
   }
 
-  private async next(): Promise<void> {
+  private next(): void {
     if (!this.started || this.disposed || this.running || this.starting) return;
-    const [job] = this.waiting();
-    if (!job) return;
-    const delay = job.deaths > 0 ? this.retryMs[job.deaths - 1]! : 0;
-    if (delay > 0 && !this.retry) {
-      this.retry = setTimeout(() => {
-        this.retry = undefined;
+    clearTimeout(this.retry);
+    let soonest = Number.POSITIVE_INFINITY;
+    for (const job of this.waiting()) {
+      const { left, blocks } = this.obstacles.of(job.id);
+      if (left === 0) {
         this.begin(job);
-      }, delay);
-      return;
+        return;
+      }
+      soonest = Math.min(soonest, left);
+      if (blocks) break;
     }
-    if (!this.retry) this.begin(job);
+    if (Number.isFinite(soonest)) this.retry = setTimeout(() => this.next(), Math.ceil(soonest));
   }
 
   private begin(job: StoredJob): void {
-    if (this.disposed || this.running || this.starting) return;
     this.starting = this.run(job)
-      .catch((error: unknown) => this.fail(job, error))
+      .catch((error: unknown) => this.settle(job, { error }))
+      .catch((error: unknown) => this.options.onBug?.(error))
       .finally(() => {
         this.starting = undefined;
-        if (!this.running) void this.next();
+        this.next();
       });
   }
 
@@ -225,69 +221,89 @@ export class JobQueue implements AsyncDisposable {
   }
 
   private async run(job: StoredJob): Promise<void> {
-    if (!this.waits(job)) return;
-    const log = await this.logOf(job);
+    if (!this.waits(job) || !(await this.obstacles.hasRoom(job.id, this.home))) return;
+    const log = await this.book.logOf(job);
     const run = await JobRun.prepare(job, this.home, this.vault);
     if (!this.waits(job)) return;
-    const message = job.state === 'interrupted' ? `resumed after it was ${job.message}` : undefined;
+    const message = resumption(job);
+    job.startedAt ??= new Date().toISOString();
+    const ended = this.follow(job, log, run)
+      .then((end) => this.settle(job, end, run))
+      .catch((error: unknown) => this.options.onBug?.(error))
+      .finally(() => {
+        this.running = undefined;
+        this.next();
+      });
+    this.running = { job, run, ended };
+    await this.book.change(job, 'running', message);
+  }
+
+  /** A run to its end, with its events and its time in the job. Never rejects. */
+  private async follow(job: StoredJob, log: JobLog, run: JobRun): Promise<RunEnd> {
     const { seconds } = job;
     const began = performance.now();
     const clock = () => {
       job.seconds = seconds + (performance.now() - began) / 1000;
     };
-    const timer = setInterval(() => void this.save(job), SAVE_MS);
-    job.startedAt ??= new Date().toISOString();
-    const ended = run
-      .run({
-        follow: (event) => {
-          clock();
-          const { stage } = job;
-          this.apply(job, log, event);
-          if (!isOfTheMoment(event) || job.stage !== stage) this.options.onChange?.(job);
-        },
-        onKept: async (adapter) => {
-          job.adapter = adapter;
-          await this.save(job);
-        },
-      })
-      .then(async (end) => {
-        clearInterval(timer);
+    const timer = setInterval(() => this.book.saveLater(job), SAVE_MS);
+    const end = await run.run({
+      follow: (event) => {
         clock();
-        await this.settle(job, run, end);
-        this.running = undefined;
-        void this.next();
-      });
-    this.running = { job, run, ended };
-    await this.change(job, 'running', message);
+        const { stage } = job;
+        this.book.apply(job, log, event);
+        if (event.type === 'step') this.obstacles.forget(job.id);
+        if (!isOfTheMoment(event) || job.stage !== stage) this.options.onChange?.(job);
+      },
+      onKept: ({ id, adapter, run }) => {
+        this.options.onAdapter?.();
+        if (!run?.ended) return;
+        job.adapter = { id: adapter, version: id };
+        this.book.saveLater(job);
+      },
+    });
+    clearInterval(timer);
+    clock();
+    return end;
   }
 
-  private async settle(job: StoredJob, { kept }: JobRun, end: RunEnd): Promise<void> {
-    const stopping = this.running?.stopping;
-    if (kept) {
-      job.adapter = kept;
-      this.options.onAdapter?.();
+  /** What has become of a run. A version that it has made counts, however its processes ended. */
+  private async settle(job: StoredJob, end: RunEnd, run?: JobRun): Promise<void> {
+    const stopping = this.running?.job === job ? this.running.stopping : undefined;
+    const made = run?.made;
+    if (made) job.adapter = { id: made.adapter, version: made.id };
+    if (stopping === 'delete') return await this.finish(job, 'cancelled', DATA_DELETED);
+    if (made?.run?.ended || !('error' in end)) {
+      if (made?.run?.ended === false) return await this.finish(job, 'cancelled', BEST_KEPT);
+      const result = 'error' in end ? run?.figures() : end.result;
+      if (result) this.book.apply(job, await this.book.logOf(job), { type: 'result', result, adapter: job.adapter });
+      return await this.finish(job, 'done');
     }
-    if ('result' in end) {
-      const { adapter: _, type: __, ...result } = end.result;
-      this.apply(job, await this.logOf(job), { type: 'result', result, adapter: job.adapter });
-      await this.forgetRun(job);
-      return await this.change(job, 'done');
+    if (stopping === 'cancel' || stopping === 'keep') {
+      return await this.finish(job, 'cancelled', made ? BEST_KEPT : 'cancelled');
     }
-    if (stopping === 'cancel' || stopping === 'keep' || stopping === 'delete') {
-      await this.forgetRun(job);
-      const message = kept ? 'cancelled; the best state so far is kept, not measured' : 'cancelled';
-      return await this.change(job, 'cancelled', stopping === 'delete' ? DATA_DELETED : message);
+    if (stopping === 'pause') return await this.book.change(job, 'paused', 'paused');
+    if (stopping === 'server') return await this.book.change(job, 'interrupted', 'interrupted when the server stopped');
+    await this.interrupt(job, end.error);
+  }
+
+  /** A run that has ended of itself: it is tried again if that may help, or has failed. */
+  private async interrupt(job: StoredJob, error: unknown): Promise<void> {
+    const obstacle = this.obstacles.meet(job.id, error);
+    if (obstacle !== undefined) {
+      if (job.state !== 'interrupted' || job.message !== obstacle) await this.book.change(job, 'interrupted', obstacle);
+      return;
     }
-    if (stopping === 'pause') return await this.change(job, 'paused', 'paused');
-    if (stopping === 'server') return await this.change(job, 'interrupted', 'interrupted when the server stopped');
-    const { error } = end;
     if (!(error instanceof StoppedError || (error instanceof LoamError && error.code === 'process-died'))) {
-      return await this.fail(job, error);
+      const message = error instanceof LoamError ? error.message : 'An unexpected error, which is a bug in Loam.';
+      if (!(error instanceof LoamError)) this.options.onBug?.(error);
+      job.error = { message };
+      return await this.book.change(job, 'failed', message);
     }
     job.deaths++;
     const again = job.deaths <= this.retryMs.length;
+    if (again) this.obstacles.pause(job.id, this.retryMs[job.deaths - 1]!);
     const memory = 'fewer layers or a smaller model take less memory';
-    await this.change(
+    await this.book.change(
       job,
       'interrupted',
       again
@@ -296,11 +312,11 @@ export class JobQueue implements AsyncDisposable {
     );
   }
 
-  private async fail(job: StoredJob, error: unknown): Promise<void> {
-    const message = error instanceof LoamError ? error.message : 'An unexpected error, which is a bug in Loam.';
-    if (!(error instanceof LoamError)) this.options.onBug?.(error);
-    job.error = { message };
-    await this.change(job, 'failed', message);
+  /** Ends a job for good; only then what its run has left is destroyed. */
+  private async finish(job: StoredJob, state: 'done' | 'cancelled', message?: string): Promise<void> {
+    job.leaves = true;
+    await this.book.change(job, state, message);
+    await this.forgetRun(job);
   }
 
   private async stop(why: Stopping): Promise<void> {
@@ -315,55 +331,24 @@ export class JobQueue implements AsyncDisposable {
 
   /** Ends a job that does not run. */
   private async drop(job: StoredJob, message: string): Promise<void> {
-    const begun = job.state !== 'queued';
-    await Promise.all([this.change(job, 'cancelled', message), this.forgetRun(job, begun)]);
+    await this.finish(job, 'cancelled', message);
   }
 
-  private async change(job: StoredJob, state: JobState, message?: string): Promise<void> {
-    // Before anything is awaited, so that a job that ends here is not started in the meantime.
-    job.state = state;
-    if (isFinal(state)) job.finishedAt = new Date().toISOString();
-    const log = await this.logOf(job);
-    this.apply(job, log, { type: 'state', state, message });
-    if (isFinal(state)) log.end();
-    await this.save(job);
-    this.options.onChange?.(job);
-  }
-
-  /** Follows an event, and tells it on. */
-  private apply(job: StoredJob, log: JobLog, event: JobEvent): void {
-    Object.assign(job, followStored(job, log.add(event)));
-  }
-
-  private async save(job: StoredJob): Promise<void> {
-    await this.saving.run(async () => {
-      const log = await this.logOf(job);
-      // As it is now: the log must hold every event that the kept job tells of.
-      const kept = structuredClone(job);
-      await log.flush();
-      await this.store.put(kept);
-    });
-  }
-
-  /** Destroys the key of a job's checkpoints, and what can no longer be read. */
-  private async forgetRun(job: StoredJob, begun = true): Promise<void> {
-    const shared = this.list().some(
-      (other) => other !== job && !isFinal(other.state) && other.dataset === job.dataset && other.name === job.name,
-    );
-    // A job that has not begun leaves the checkpoints to another one on the same data for the same adapter.
-    if (begun || !shared) await JobRun.forget(job, this.home, this.vault);
-  }
-
-  private async logOf(job: StoredJob): Promise<JobLog> {
-    let log = this.logs.get(job.id);
-    if (!log) {
-      log = JobLog.open(job.id, this.store).then((opened) => {
-        if (isFinal(job.state)) opened.end();
-        return opened;
-      });
-      this.logs.set(job.id, log);
+  /** Destroys the key of a job's checkpoints, and what can no longer be read. What fails is tried again at the next start. */
+  private async forgetRun(job: StoredJob): Promise<void> {
+    try {
+      await JobRun.forget(job, this.home, this.vault);
+      job.leaves = undefined;
+      await this.book.save(job);
+    } catch (error) {
+      if (!this.started) throw error;
+      if (!(error instanceof LoamError)) this.options.onBug?.(error);
     }
-    return await log;
+  }
+
+  /** What a crash has kept from being destroyed. */
+  private async forgetLeft(): Promise<void> {
+    for (const job of this.list()) if (isFinal(job.state) && job.leaves) await this.forgetRun(job);
   }
 
   /** Stops the run; the next server resumes it from its checkpoint. */
@@ -372,8 +357,14 @@ export class JobQueue implements AsyncDisposable {
     clearTimeout(this.retry);
     await this.starting;
     await this.stop('server');
-    for (const log of this.logs.values()) (await log).end();
+    await this.book.close();
   }
+}
+
+/** What a job that goes on says of itself. */
+function resumption({ state, message }: StoredJob): string | undefined {
+  if (state !== 'interrupted') return undefined;
+  return message?.startsWith('interrupted') ? `resumed after it was ${message}` : 'resumed';
 }
 
 function wrongState(job: StoredJob, what: string): LoamError {

@@ -1,43 +1,46 @@
+import type { AdapterVersion } from '../../store/types.js';
 import type { Vault } from '../../store/Vault.js';
-import type { TuneResult } from '../../train/events.js';
 import { type PrivateRun, vaultRun } from '../../train/output.js';
-import type { Job, JobEvent } from '../contract/jobs.js';
+import { RunFolder } from '../../train/runFolder.js';
+import type { JobEvent, JobResult } from '../contract/jobs.js';
+import { viewVersion } from '../views.js';
+import type { StoredJob } from './Job.js';
 import { dataOf, type Kept, noteMemorised, runOptions, startTuner, type Tuner, type TuneTask } from './tuner.js';
 
 /** Seconds that an adapter is tested for private details after tuning. */
 const PROBE_SECONDS = 120;
 
-type KeptVersion = NonNullable<Job['adapter']>;
-
-/** How a run ended: with a result, or not. */
-export type RunEnd = { result: TuneResult } | { error: unknown };
+/** How a run ended: it came to an adapter, with what is known of that, or not. */
+export type RunEnd = { result: JobResult | undefined } | { error: unknown };
 
 interface RunHooks {
   follow(event: JobEvent): void;
-  /** The measured adapter is in the vault: from now on the job is done, even if nobody lives to write that down. */
-  onKept(adapter: KeptVersion): Promise<void>;
+  /** A version is in the vault. From now on the job is done with training, even if somebody deletes that version at once. */
+  onKept(version: AdapterVersion): void;
 }
 
 /** One run of a job, in a process of its own: from what the vault has of it to an adapter, and what that has memorised. */
 export class JobRun {
-  /** The version that the adapter became, measured or not. */
-  kept: KeptVersion | undefined;
-  private bytes: Uint8Array | undefined;
   private tuner: Tuner | undefined;
   private keepsBest = false;
   private readonly stopping = new AbortController();
 
   private constructor(
+    private readonly job: StoredJob,
     private readonly home: string,
     private readonly vault: Vault,
     private readonly task: TuneTask,
     private readonly secret: PrivateRun,
   ) {}
 
-  /** Reads all that the process needs: it has no vault. @throws LoamError */
-  static async prepare(job: Job, home: string, vault: Vault): Promise<JobRun> {
+  /**
+   * Reads all that the process needs: it has no vault.
+   * @throws LoamError: busy, while an earlier process has the folder of the run
+   */
+  static async prepare(job: StoredJob, home: string, vault: Vault): Promise<JobRun> {
     const { name, dataset, heldout, start, teacher } = job;
-    const secret = await vaultRun(vault, { name, dataset, parent: start, teacher });
+    const secret = await vaultRun(vault, { name, dataset, parent: start, teacher, run: runOf(job) });
+    await (await RunFolder.open(name, secret.key))[Symbol.asyncDispose]();
     const read = (version: string | undefined) => (version === undefined ? undefined : vault.adapters.read(version));
     const task = {
       data: await dataOf(vault, dataset),
@@ -46,12 +49,13 @@ export class JobRun {
       adapters: { start: await read(start), teacher: await read(teacher) },
       makes: { name, key: secret.key },
     };
-    return new JobRun(home, vault, task, secret);
+    return new JobRun(job, home, vault, task, secret);
   }
 
   /** Destroys the key of a job's checkpoints, and what can no longer be read. */
-  static async forget({ name, dataset }: Job, home: string, vault: Vault): Promise<void> {
-    await vault.runKeys.forget({ dataset, makes: { adapter: name } });
+  static async forget(job: StoredJob, home: string, vault: Vault): Promise<void> {
+    const { dataset, name } = job;
+    await vault.runKeys.forget({ dataset, makes: { adapter: name }, run: runOf(job).key });
     await vault.runKeys.removeStray(home);
   }
 
@@ -59,22 +63,39 @@ export class JobRun {
     return this.tuner?.pid;
   }
 
-  /** Tunes, then asks the adapter what it has memorised. Never rejects. */
+  /**
+   * The version that the run has become: measured, or the best state so far that was asked for when it was ended. It counts whatever
+   * became of the process that made it, and of the one that was to write that down.
+   */
+  get made(): AdapterVersion | undefined {
+    const made = this.vault.adapters.madeBy(this.job.run);
+    return made.find(({ run }) => run!.ended) ?? made.at(-1);
+  }
+
+  /** Tunes, then asks the adapter what it has memorised. What an earlier process has made is not made again. Never rejects. */
   async run(hooks: RunHooks): Promise<RunEnd> {
     const { signal } = this.stopping;
     const pace = new Pace();
     await using tuner = startTuner(this.home);
     this.tuner = tuner;
     try {
-      const answer = (kept: Kept) => this.keep(kept, hooks);
-      const result = await tuner.run('tune', this.task, { signal, answer }).each((event) => {
-        hooks.follow(event);
-        const seconds = event.type === 'quote' ? event.seconds : event.type === 'step' ? pace.left(event) : undefined;
-        if (seconds !== undefined) hooks.follow({ type: 'eta', seconds });
-      });
+      let result: JobResult | undefined;
+      if (!this.made) {
+        const answer = (kept: Kept) => this.keep(kept, hooks);
+        const {
+          adapter: _,
+          type: __,
+          ...figures
+        } = await tuner.run('tune', this.task, { signal, answer }).each((event) => {
+          hooks.follow(event);
+          const seconds = event.type === 'quote' ? event.seconds : event.type === 'step' ? pace.left(event) : undefined;
+          if (seconds !== undefined) hooks.follow({ type: 'eta', seconds });
+        });
+        result = figures;
+      }
       // A probe that fails takes nothing from a run that has succeeded.
       await this.probe(tuner, hooks).catch(() => {});
-      return { result };
+      return { result: result ?? this.figures() };
     } catch (error) {
       return { error };
     }
@@ -84,22 +105,30 @@ export class JobRun {
     // The best state so far is asked for when the job is ended, and not each time that it is put off.
     if (!measured && !this.keepsBest) return this.task.makes.name;
     const label = await this.secret.keeper!.keep(bytes, adapter, measured);
-    const { id, versions } = this.vault.adapters.list().find(({ name }) => name === this.task.makes.name)!;
-    this.kept = { id, version: versions[0]!.id };
-    if (measured) {
-      this.bytes = bytes;
-      await onKept(this.kept);
-    }
+    if (this.made) onKept(this.made);
     return label;
   }
 
   private async probe(tuner: Tuner, { follow }: RunHooks): Promise<void> {
-    const { bytes, kept, task } = this;
-    if (!bytes) return;
+    const { made, task } = this;
+    if (!made?.run?.ended || made.memorised !== undefined) return;
     const { data, options, makes } = task;
-    const probe = { model: options.model, adapter: bytes, name: makes.name, data: [data], seconds: PROBE_SECONDS };
+    const adapter = await this.vault.adapters.read(made.id);
+    const probe = { model: options.model, adapter, name: makes.name, data: [data], seconds: PROBE_SECONDS };
     const report = await tuner.run('probe', probe, { signal: this.stopping.signal }).each(follow);
-    await noteMemorised(this.vault, kept!.version, report);
+    await noteMemorised(this.vault, made.id, report);
+  }
+
+  /** What is known of a run whose adapter was kept by an earlier process. */
+  figures(): JobResult | undefined {
+    const { made, job } = this;
+    if (!made?.run?.ended) return undefined;
+    const { recipe, metrics } = viewVersion(made, this.vault);
+    const { nll, measuredOn, tokens } = metrics ?? {};
+    if (!nll || !measuredOn || tokens === undefined) return undefined;
+    const { seconds, latest, options } = job;
+    const method = String(recipe?.method ?? options.method);
+    return { method, nll, measuredOn, tokens, seconds, peakRssBytes: latest?.rssBytes ?? 0, bytes: made.bytes };
   }
 
   /** Ends it after its checkpoint is saved. @param keepsBest keeps the best state so far, not measured */
@@ -112,6 +141,11 @@ export class JobRun {
   kill(): void {
     this.tuner?.kill();
   }
+}
+
+/** Runs of earlier versions had the key of their adapter's name. */
+function runOf({ id, run }: StoredJob): { id: string; key?: string } {
+  return { id: run, key: run === id ? undefined : run };
 }
 
 /** Weight of a new reading of the time a step takes. */

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { after, describe, it } from 'node:test';
+import { LoamError } from '../../base/errors.js';
 import { Vault } from '../../store/Vault.js';
 import { queuedJob, stepEvent } from '../../testing/runEvents.js';
 import { scratchFolder } from '../../testing/scratch.js';
@@ -62,6 +63,40 @@ describe('JobLog', () => {
 
 describe('JobStore', () => {
   const job: StoredJob = { ...queuedJob, id: 'd', state: 'running' };
+
+  it('keeps in memory what cannot be written, says so once, and writes it when it can', async (t) => {
+    const told: unknown[] = [];
+    const { documents } = vault;
+    const full = new LoamError({ code: 'disk-full', found: 'the disk is full' });
+    let fails = 0;
+    const failing = {
+      put: async (...args: Parameters<typeof documents.put>) => {
+        if (fails-- > 0) throw full;
+        return await documents.put(...args);
+      },
+      list: documents.list.bind(documents),
+      get: documents.get.bind(documents),
+    };
+    using flaky = new JobStore({ documents: failing } as unknown as Vault, (_, error) => told.push(error));
+    const log = await JobLog.open('e', flaky);
+    const late = followStored({ ...job, id: 'e' }, log.add(stepEvent(1)));
+    fails = 2;
+    assert.equal(await flaky.save(late, log), full);
+    assert.equal(await flaky.save(late, log), full);
+    assert.deepEqual(told, [full]);
+    assert.equal(await flaky.save(late, log), undefined);
+    const load = async () => (await store.load({ alive: true })).find(({ id }) => id === 'e');
+    assert.deepEqual(await load(), late);
+    assert.equal((await store.loadEvents('e')).length, 1);
+    // By itself, too.
+    const later = followStored(late, log.add(stepEvent(2)));
+    fails = 1;
+    t.mock.timers.enable({ apis: ['setTimeout'] });
+    assert.equal(await flaky.save(later, log), full);
+    t.mock.timers.tick(60_000);
+    t.mock.timers.reset();
+    while ((await load())?.lastEvent !== later.lastEvent) await new Promise((resolve) => setImmediate(resolve));
+  });
 
   it('gives a job back with every event that was kept, though the job itself was written before the last of them', async () => {
     const log = await JobLog.open('d', store);

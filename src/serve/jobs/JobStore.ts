@@ -1,4 +1,5 @@
 import { Run } from '../../base/events.js';
+import { Mutex } from '../../base/lock.js';
 import type { Vault } from '../../store/Vault.js';
 import type { JobEvent } from '../contract/jobs.js';
 import { followStored, isFinal, isOfTheMoment, type LoggedEvent, type StoredJob } from './Job.js';
@@ -6,9 +7,21 @@ import { followStored, isFinal, isOfTheMoment, type LoggedEvent, type StoredJob 
 const JOBS = 'job';
 const events = (job: string) => `job-events/${job}`;
 
+/** Milliseconds after which what could not be written is tried again. */
+const RETRY_MS = 5_000;
+
 /** Jobs and their events as encrypted documents of the vault. */
-export class JobStore {
-  constructor(private readonly vault: Vault) {}
+export class JobStore implements Disposable {
+  private readonly saving = new Mutex();
+  /** What is only in memory because it could not be written. */
+  private readonly unsaved = new Map<string, [StoredJob, JobLog]>();
+  private retry: NodeJS.Timeout | undefined;
+
+  /** @param onFailure told once when a job cannot be written, until it can again */
+  constructor(
+    private readonly vault: Vault,
+    private readonly onFailure: (job: StoredJob, error: unknown) => void = () => {},
+  ) {}
 
   /**
    * All jobs, oldest first. A job that was running when its process was cut off is `interrupted`; one that cannot be read is left out.
@@ -20,6 +33,8 @@ export class JobStore {
       const bytes = await this.vault.documents.get(JOBS, id).catch(() => undefined);
       if (!bytes) continue;
       let job = JSON.parse(Buffer.from(bytes).toString('utf8')) as StoredJob;
+      // Jobs of earlier versions have none.
+      job.run ??= id;
       if (!isFinal(job.state)) job = await this.catchUp(job);
       jobs.push(job.state === 'running' && !alive ? { ...job, ...afterDeath(job) } : job);
     }
@@ -35,6 +50,34 @@ export class JobStore {
       .reduce(followStored, job);
   }
 
+  /**
+   * Writes a job and what is new of its events. What cannot be written stays in memory and is tried again: a full disk ends no job.
+   * @returns why not
+   */
+  async save(job: StoredJob, log: JobLog): Promise<unknown> {
+    return await this.saving.run(async () => {
+      try {
+        // As it is now: the log must hold every event that the kept job tells of.
+        const kept = structuredClone(job);
+        await log.flush();
+        await this.put(kept);
+        this.unsaved.delete(job.id);
+        return undefined;
+      } catch (error) {
+        const isFirst = !this.unsaved.has(job.id);
+        this.unsaved.set(job.id, [job, log]);
+        clearTimeout(this.retry);
+        this.retry = setTimeout(() => void this.saveRest(), RETRY_MS).unref();
+        if (isFirst) this.onFailure(job, error);
+        return error;
+      }
+    });
+  }
+
+  private async saveRest(): Promise<void> {
+    for (const [job, log] of [...this.unsaved.values()]) await this.save(job, log);
+  }
+
   async put(job: StoredJob): Promise<void> {
     await this.vault.documents.put(JOBS, job.id, Buffer.from(JSON.stringify(job)));
   }
@@ -42,8 +85,15 @@ export class JobStore {
   /** @throws TypeError for one that has not ended */
   async delete(job: StoredJob): Promise<void> {
     if (!isFinal(job.state)) throw new TypeError('a job that has not ended');
-    await this.vault.documents.deleteKind(events(job.id));
-    await this.vault.documents.delete(JOBS, job.id);
+    await this.saving.run(async () => {
+      await this.vault.documents.deleteKind(events(job.id));
+      await this.vault.documents.delete(JOBS, job.id);
+      this.unsaved.delete(job.id);
+    });
+  }
+
+  [Symbol.dispose](): void {
+    clearTimeout(this.retry);
   }
 
   async putEvents(job: string, batch: number, logged: readonly LoggedEvent[]): Promise<void> {
@@ -67,9 +117,9 @@ export class JobStore {
 }
 
 /** The state of a running job whose processes have died: done, if its adapter was already kept. */
-function afterDeath({ adapter }: StoredJob): Pick<StoredJob, 'state' | 'message'> {
+function afterDeath({ adapter }: StoredJob): Partial<StoredJob> {
   return adapter
-    ? { state: 'done', message: undefined }
+    ? { state: 'done', message: undefined, leaves: true }
     : { state: 'interrupted', message: 'interrupted by the system' };
 }
 
@@ -140,7 +190,10 @@ export class JobLog {
     for (const batch of this.batches) {
       if (!batch.dirty) continue;
       batch.dirty = false;
-      await this.store.putEvents(this.job, batch.batch, batch.logged);
+      await this.store.putEvents(this.job, batch.batch, batch.logged).catch((error: unknown) => {
+        batch.dirty = true;
+        throw error;
+      });
     }
   }
 

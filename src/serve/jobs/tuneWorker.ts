@@ -1,5 +1,4 @@
 import { writeFileSync } from 'node:fs';
-import { StoppedError } from '../../base/errors.js';
 import { type MemoryFile, memoryFile } from '../../engine/memory.js';
 import { probeData } from '../../llama/memorised/probe.js';
 import type { PrivateRun } from '../../train/output.js';
@@ -64,12 +63,8 @@ function privateRun({ heldout, makes: { key, name } }: TuneTask, ask: (kept: Kep
       name,
       check() {},
       async keep(bytes, { base, recipe, metrics }, measured) {
-        if (!process.connected) throw new StoppedError();
-        return await ask({ bytes, base, recipe, metrics, measured }).catch((error: unknown) => {
-          // The parent went with the adapter in its hands; the next one sees whether it was kept.
-          if (!process.connected) return '';
-          throw error;
-        });
+        // A parent that goes with the adapter in its hands may or may not have kept it: the checkpoints stay, and the next one sees.
+        return await ask({ bytes, base, recipe, metrics, measured });
       },
     },
   };

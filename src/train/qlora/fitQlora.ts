@@ -34,6 +34,8 @@ export interface QloraHooks {
   afterStep?: (step: number, state: () => QloraState) => Promise<void>;
   /** Time (of `performance.now`) after which no step begins. */
   deadline?: number;
+  /** Told the state that training has ended in: whoever goes on from it trains no step. */
+  ended?: (state: QloraState) => Promise<void>;
   /** Told the state of the last whole step when the signal has fired, which stops training within an operation's time. */
   stopped?: (state: QloraState, best: QloraFit) => Promise<void>;
 }
@@ -54,7 +56,9 @@ export async function fitQlora(
   await using prepared = await prepareTraining(context, problem, settings);
   const runs = new Runs(prepared, problem, settings, hooks);
   try {
-    return await runs.all();
+    const fit = await runs.all();
+    await hooks.ended?.(runs.training.snapshot());
+    return fit;
   } catch (error) {
     if (error instanceof StoppedError) await hooks.stopped?.(runs.training.snapshot(), runs.result('stopped'));
     throw error;

@@ -74,8 +74,9 @@ export function JobScreen({ id }: { id: string }) {
         {state === 'running' && etaSeconds !== undefined && <p class="eta">{roughly(etaSeconds)} left</p>}
         {state === 'interrupted' && (
           <p>
-            The system ended this run, perhaps because memory ran out. Nothing is lost: it resumes from its last
-            checkpoint.
+            {message.startsWith('interrupted by the system') &&
+              'The system ended this run, perhaps because memory ran out. '}
+            Nothing is lost: it resumes from its last checkpoint.
           </p>
         )}
         {!over && (
