@@ -1,4 +1,5 @@
 import { LoamError } from '../base/errors.js';
+import { Mutex } from '../base/lock.js';
 import { type Conversation, type Dataset, type Example, textOf } from '../examples/example.js';
 import { loadDataset } from '../examples/loadDataset.js';
 import type { Finding } from '../examples/personal/finding.js';
@@ -18,6 +19,8 @@ const KEPT = 2;
 export class ParsedDatasets {
   private readonly parsed = new Map<string, Promise<Dataset>>();
   private readonly found = new WeakMap<Dataset, Promise<Finding[]>>();
+  /** Edits one after the other: the next one is decided by what the one before has made. */
+  readonly edits = new Mutex();
 
   /** All usable examples and what was found wrong with the others. */
   async open(vault: Vault, info: StoredDataset): Promise<Dataset> {
@@ -76,21 +79,30 @@ export function encodeDataset(records: readonly (Fields | ExampleInput)[]): Uint
 
 /** Searches a data set for private details and keeps their numbers beside it. */
 export async function noteFindings(vault: Vault, views: ParsedDatasets, info: StoredDataset): Promise<StoredDataset> {
-  const findings = await views.findings(vault, info);
-  return await vault.datasets.annotate(info.id, { findings: summarise(findings) as unknown as Json });
+  const findings = summarise(await views.findings(vault, info)) as unknown as Json;
+  return await vault.datasets.annotate(info.id, { findings, seen: { sha256: info.sha256 } }).catch((error: unknown) => {
+    // Of another content by now, which is being searched by whoever has written it.
+    if (error instanceof LoamError && error.code === 'changed') return vault.datasets.get(info.id);
+    throw error;
+  });
 }
 
 /**
  * Changes a data set. If texts change it is rewritten as a JSON list, without the records that could not be used, and the earlier
  * content is destroyed. Numbers are those before the edit; afterwards examples are numbered from 0.
- * @throws LoamError: not-found for a number that is not there; changed; exists
+ * @throws LoamError: not-found for a number that is not there; exists; changed, if `edit.sha256` is not that of the content, or
+ * another process has changed it while the edit was worked out
  */
 export async function editDataset(services: Services, id: string, edit: DatasetEdit): Promise<StoredDataset> {
+  return await services.datasets.edits.run(() => applyEdit(services, id, edit));
+}
+
+async function applyEdit(services: Services, id: string, edit: DatasetEdit): Promise<StoredDataset> {
   const { vault } = services;
-  let info = vault.datasets.get(id);
-  if (edit.sha256 !== undefined && edit.sha256 !== info.sha256) {
-    throw new LoamError({ code: 'changed', found: 'the data set has changed in the meantime', fix: 'load it again' });
-  }
+  const info = vault.datasets.get(id);
+  const seen = { sha256: edit.sha256 ?? info.sha256, excluded: info.excluded };
+  // Before all the work; when it is stored it is looked at again.
+  if (seen.sha256 !== info.sha256) return await vault.datasets.annotate(id, { seen });
   const { examples } = await services.datasets.open(vault, info);
   const positions = new Map(examples.map(({ source }, at) => [source.index, at]));
   const at = (index: number): number => {
@@ -108,9 +120,8 @@ export async function editDataset(services: Services, id: string, edit: DatasetE
       fix: 'keep at least one, or delete the data set',
     });
   }
-  if (edit.name !== undefined) info = await vault.datasets.rename(id, edit.name);
   if (!edit.edit && !edit.redact && !edit.add) {
-    return await vault.datasets.annotate(id, { excluded: [...excluded] });
+    return await vault.datasets.annotate(id, { name: edit.name, excluded: [...excluded], seen });
   }
   const records: (Fields | ExampleInput)[] = examples.map(toFields);
   if (edit.redact) {
@@ -130,7 +141,9 @@ export async function editDataset(services: Services, id: string, edit: DatasetE
   }
   records.push(...(edit.add ?? []));
   const replaced = await vault.datasets.replace(id, encodeDataset(records), {
+    name: edit.name,
     excluded: [...excluded].flatMap((index) => positions.get(index) ?? []),
+    seen,
   });
   return await noteFindings(vault, services.datasets, replaced);
 }
@@ -147,25 +160,31 @@ export function groupBy<T, K>(items: readonly T[], key: (item: T) => K): Map<K, 
 
 const DEFAULT_NAME = 'From chats';
 
+/** Attempts at adding to a data set that other processes change. */
+const ATTEMPTS = 10;
+
 /** Adds an example to a data set, or to the one of that name, which is created if there is none. @returns its id */
 export async function keepExample(
   services: Services,
   example: { instruction: string; input: string; output: string },
   { dataset, datasetName = DEFAULT_NAME }: { dataset?: string; datasetName?: string },
 ): Promise<string> {
-  const { vault } = services;
-  const known =
-    dataset === undefined
-      ? vault.datasets.list().find(({ name }) => name === datasetName)
-      : services.vault.datasets.get(dataset);
-  let id = known?.id;
-  if (id === undefined) {
-    const added = await vault.datasets.add(datasetName, encodeDataset([example]));
-    await noteFindings(vault, services.datasets, added);
-    id = added.id;
-  } else {
-    await editDataset(services, id, { add: [example] });
+  const { datasets } = services.vault;
+  const one = encodeDataset([example]);
+  // Another one may add or delete the data set of this name meanwhile.
+  for (let attempt = 1; ; attempt++) {
+    const id = dataset ?? datasets.list().find(({ name }) => name === datasetName)?.id;
+    try {
+      const kept =
+        id === undefined
+          ? await noteFindings(services.vault, services.datasets, await datasets.add(datasetName, one))
+          : await editDataset(services, id, { add: [example] });
+      services.changed('datasets');
+      return kept.id;
+    } catch (error) {
+      const code = error instanceof LoamError ? error.code : undefined;
+      const raced = id === undefined ? code === 'exists' : code === 'changed' || code === 'not-found';
+      if (!raced || dataset !== undefined || attempt === ATTEMPTS) throw error;
+    }
   }
-  services.changed('datasets');
-  return id;
 }

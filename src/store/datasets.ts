@@ -7,6 +7,9 @@ import { type AdapterVersion, checkName, type DatasetInfo, type Json } from './t
 
 type Value = Omit<DatasetInfo, 'id'>;
 
+/** What a change was decided by: if that is no longer so, the change is refused. */
+type Seen = Pick<DatasetInfo, 'sha256'> & Partial<Pick<DatasetInfo, 'excluded'>>;
+
 /** The user's data sets. */
 export class DatasetStore {
   private readonly datasets: Table<Value>;
@@ -67,16 +70,22 @@ export class DatasetStore {
     return { name: `vault:${name}`, bytes: await this.read(id), excluded, container };
   }
 
-  /** An edited data set: the earlier content is destroyed. What was excluded is included again unless `more` says otherwise. */
+  /**
+   * An edited data set: the earlier content is destroyed. What was excluded is included again unless `more` says otherwise.
+   * @throws LoamError: changed, if it is not what was seen; exists, if another one has the new name
+   */
   async replace(
     id: string,
     bytes: Uint8Array,
-    more: { findings?: Json; excluded?: readonly number[] } = {},
+    more: { name?: string; findings?: Json; excluded?: readonly number[]; seen?: Seen } = {},
   ): Promise<DatasetInfo> {
     const facts = await factsOf(this.get(id).name, bytes);
     return await this.contents.store(bytes, (blob) => {
+      const old = this.datasets.get(id).value;
+      requireSame(old, more.seen);
       const value: Value = {
-        ...this.datasets.get(id).value,
+        ...old,
+        ...this.renamed(old, more.name),
         ...facts,
         changedAt: new Date().toISOString(),
         excluded: ascending(more.excluded ?? []),
@@ -88,22 +97,33 @@ export class DatasetStore {
   }
 
   async rename(id: string, name: string): Promise<DatasetInfo> {
-    checkName(name, 'a data set');
-    return infoOf(
-      await this.datasets.change(id, (old) => {
-        if (old.name !== name) this.requireFree(name);
-        return { name };
-      }),
-    );
+    return await this.annotate(id, { name });
   }
 
-  /** What is known about a data set beside its content. */
-  async annotate(id: string, more: { excluded?: readonly number[]; findings?: Json }): Promise<DatasetInfo> {
+  private renamed(old: Value, name: string | undefined): Partial<Value> {
+    if (name === undefined || name === old.name) return {};
+    checkName(name, 'a data set');
+    this.requireFree(name);
+    return { name };
+  }
+
+  /**
+   * Its name, and what is known about it beside its content.
+   * @throws LoamError: changed, if it is not what was seen; exists, if another one has the name
+   */
+  async annotate(
+    id: string,
+    more: { name?: string; excluded?: readonly number[]; findings?: Json; seen?: Seen },
+  ): Promise<DatasetInfo> {
     return infoOf(
-      await this.datasets.change(id, () => ({
-        ...(more.excluded && { excluded: ascending(more.excluded) }),
-        ...(more.findings !== undefined && { findings: more.findings }),
-      })),
+      await this.datasets.change(id, (old) => {
+        requireSame(old, more.seen);
+        return {
+          ...this.renamed(old, more.name),
+          ...(more.excluded && { excluded: ascending(more.excluded) }),
+          ...(more.findings !== undefined && { findings: more.findings }),
+        };
+      }),
     );
   }
 
@@ -141,6 +161,12 @@ export class DatasetStore {
 async function factsOf(name: string, bytes: Uint8Array) {
   const { examples, records, sha256, format } = await loadDataset({ name, bytes });
   return { bytes: bytes.length, sha256, container: format.container, examples: examples.length, records };
+}
+
+function requireSame(now: Value, seen: Seen | undefined): void {
+  const { sha256 = now.sha256, excluded = now.excluded } = seen ?? {};
+  if (now.sha256 === sha256 && `${ascending(excluded)}` === `${now.excluded}`) return;
+  throw new LoamError({ code: 'changed', found: 'the data set has changed in the meantime', fix: 'load it again' });
 }
 
 function ascending(numbers: readonly number[]): number[] {

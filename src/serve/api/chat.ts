@@ -46,10 +46,11 @@ export const chatRoutes = [
         } finally {
           // What was said so far stays said, also when it was stopped.
           if (body.keep !== false && text !== '') {
-            await conversations.put(
-              { id, ...speaker, messages: [...messages, { role: 'assistant', content: text }] },
-              known,
-            );
+            const said: ChatMessage[] = [
+              ...messages.slice(known?.messages.length ?? 0),
+              { role: 'assistant', content: text },
+            ];
+            await conversations.add({ id, ...speaker, messages: said }, { isNew: known === undefined });
             services.changed('conversations');
           }
         }
@@ -153,19 +154,26 @@ class Conversations {
 
   async get(id: string): Promise<WholeConversation | undefined> {
     const bytes = await this.vault.documents.get(KIND, id);
-    return bytes && (JSON.parse(Buffer.from(bytes).toString('utf8')) as WholeConversation);
+    return bytes && parseConversation(bytes);
   }
 
-  /** @param known as it was before, if it was kept */
-  async put(
-    said: Pick<WholeConversation, 'id' | 'model' | 'version' | 'messages'>,
-    known: WholeConversation | undefined,
+  /**
+   * Adds what was said to a conversation as it is now: an answer takes minutes, and others may have been given meanwhile.
+   * @param isNew otherwise one that was deleted while it was answered stays deleted
+   */
+  async add(
+    { messages, ...said }: Pick<WholeConversation, 'id' | 'model' | 'version' | 'messages'>,
+    { isNew }: { isNew: boolean },
   ): Promise<void> {
     const changedAt = new Date().toISOString();
-    const question = said.messages.find(({ role }) => role === 'user')?.content ?? '';
-    const title = [...question.trim().split('\n')[0]!].slice(0, TITLE_LENGTH).join('');
-    const conversation = { title, createdAt: changedAt, ...known, ...said, changedAt };
-    await this.vault.documents.put(KIND, said.id, Buffer.from(JSON.stringify(conversation)));
+    await this.vault.documents.change(KIND, said.id, (old) => {
+      if (!old && !isNew) return undefined;
+      const known = old && parseConversation(old);
+      const all = [...(known?.messages ?? []), ...messages];
+      const question = all.find(({ role }) => role === 'user')?.content ?? '';
+      const title = [...question.trim().split('\n')[0]!].slice(0, TITLE_LENGTH).join('');
+      return Buffer.from(JSON.stringify({ title, createdAt: changedAt, ...known, ...said, messages: all, changedAt }));
+    });
   }
 
   /** Newest first; one that cannot be read is left out. */
@@ -183,4 +191,8 @@ class Conversations {
   async delete(id: string): Promise<boolean> {
     return await this.vault.documents.delete(KIND, id);
   }
+}
+
+function parseConversation(bytes: Uint8Array): WholeConversation {
+  return JSON.parse(Buffer.from(bytes).toString('utf8')) as WholeConversation;
 }

@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto';
 import { LoamError, UsageError } from '../../base/errors.js';
 import type { Vault } from '../../store/Vault.js';
 import { FeedbackAnswer, FeedbackInput } from '../contract/chat.js';
@@ -31,11 +32,13 @@ export const settingRoutes = [
     bodyLimit: MAX_SETTINGS,
     response: Settings,
     async handler({ body }, services) {
-      const settings = { ...(await readSettings(services.vault)), ...body };
-      const changed = Object.fromEntries(Object.entries(settings).filter(([, value]) => value !== null));
-      await services.vault.documents.put(SETTINGS, SETTINGS, Buffer.from(JSON.stringify(changed)));
+      const { documents } = services.vault;
+      const bytes = await documents.change(SETTINGS, SETTINGS, (old) => {
+        const settings = Object.entries({ ...parseSettings(old), ...body });
+        return Buffer.from(JSON.stringify(Object.fromEntries(settings.filter(([, value]) => value !== null))));
+      });
       services.changed('settings');
-      return changed;
+      return parseSettings(bytes);
     },
   }),
   route({
@@ -54,15 +57,19 @@ export const settingRoutes = [
         ? await keepExample(services, { instruction: prompt, input: '', output: correction ?? answer }, body)
         : undefined;
       const { vault } = services;
-      const id = `${new Date().toISOString()}-${vault.documents.list('feedback').length}`;
-      await vault.documents.put('feedback', id, Buffer.from(JSON.stringify({ ...body, at: id })));
+      const at = new Date().toISOString();
+      const id = `${at}-${randomBytes(8).toString('hex')}`;
+      await vault.documents.put('feedback', id, Buffer.from(JSON.stringify({ ...body, at })));
       return Answer.json({ ...done, dataset }, 201);
     },
   }),
 ];
 
 async function readSettings(vault: Vault): Promise<Record<string, unknown>> {
-  const bytes = await vault.documents.get(SETTINGS, SETTINGS);
+  return parseSettings(await vault.documents.get(SETTINGS, SETTINGS));
+}
+
+function parseSettings(bytes: Uint8Array | undefined): Record<string, unknown> {
   return bytes ? (JSON.parse(Buffer.from(bytes).toString('utf8')) as Record<string, unknown>) : {};
 }
 
