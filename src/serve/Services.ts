@@ -4,7 +4,6 @@ import { LoamError } from '../base/errors.js';
 import { Mutex } from '../base/lock.js';
 import { CATALOG, DEFAULT_MODEL } from '../models/catalogue.js';
 import { hashOf, listModels } from '../models/listModels.js';
-import { removeSealedFolders } from '../store/runKeys.js';
 import { vaultLocked } from '../store/types.js';
 import { Vault } from '../store/Vault.js';
 import type { Dependents } from './contract/datasets.js';
@@ -17,6 +16,9 @@ import { InferenceProcess } from './inference/InferenceProcess.js';
 import { isFinal } from './jobs/Job.js';
 import { JobQueue } from './jobs/JobQueue.js';
 
+/** Milliseconds between two looks at what others have written; each asks the file system for the times of two files. */
+const WATCH_MS = 1000;
+
 /** What the handlers work with: the vault once it is open, the engine, downloads, and the events that tell of it all. */
 export class Services implements AsyncDisposable {
   readonly events = new EventChannel<ChangeEvent>();
@@ -26,8 +28,12 @@ export class Services implements AsyncDisposable {
   private opened: Vault | undefined;
   private jobQueue: JobQueue | undefined;
   private started = false;
-  /** Guessing passphrases in parallel would take 128 MB each. */
-  private readonly unlocking = new Mutex();
+  /** Why the vault had to be closed, and the keys that it had then. */
+  private lost: { error: unknown; keys: string } | undefined;
+  /** The vault is opened and closed by one at a time; and guessing passphrases in parallel would take 128 MB each. */
+  private readonly opening = new Mutex();
+  private watching: NodeJS.Timeout | undefined;
+  private seenElsewhere = 0;
 
   private constructor(
     readonly home: string,
@@ -48,11 +54,12 @@ export class Services implements AsyncDisposable {
   start(): void {
     this.started = true;
     this.jobQueue?.start();
+    this.watching = setInterval(() => void this.look().catch(this.unlessStated), WATCH_MS).unref();
   }
 
-  /** @throws LoamError: locked */
+  /** @throws LoamError: locked, not-found, vault-damaged */
   get jobs(): JobQueue {
-    if (!this.jobQueue) throw vaultLocked();
+    if (!this.jobQueue) throw this.closed();
     return this.jobQueue;
   }
 
@@ -61,15 +68,19 @@ export class Services implements AsyncDisposable {
     return Vault.state(this.home) === 'passphrase' ? 'locked' : 'absent';
   }
 
-  /** @throws LoamError: locked */
+  /** @throws LoamError: locked, not-found, vault-damaged */
   get vault(): Vault {
-    if (!this.opened) throw vaultLocked();
+    if (!this.opened) throw this.closed();
     return this.opened;
+  }
+
+  private closed(): unknown {
+    return Vault.state(this.home) === 'passphrase' ? vaultLocked() : (this.lost?.error ?? vaultLocked());
   }
 
   /** @throws LoamError: wrong-passphrase */
   async unlock(passphrase: string): Promise<void> {
-    await this.unlocking.run(async () => {
+    await this.opening.run(async () => {
       if (this.opened) return;
       await this.use(await Vault.open(this.home, { passphrase }));
     });
@@ -83,7 +94,59 @@ export class Services implements AsyncDisposable {
       onBug: this.onBug,
     });
     this.opened = vault;
+    this.lost = undefined;
+    this.seenElsewhere = vault.writtenElsewhere;
+    await this.jobQueue.endOrphans().catch(this.unlessStated);
     if (this.started) this.jobQueue.start();
+  }
+
+  /**
+   * Other programs work on the vault too: what they have changed is shown, jobs on what they have deleted end, and a vault that has got
+   * another key, or is gone, is closed until it can be opened again.
+   */
+  private async look(): Promise<void> {
+    await this.opening.run(async () => {
+      if (!this.opened) return await this.openAgain();
+      let now: number;
+      try {
+        now = this.opened.writtenElsewhere;
+      } catch (error) {
+        return await this.letGo(error);
+      }
+      if (now === this.seenElsewhere) return;
+      this.datasets.clear();
+      await this.jobs.endOrphans();
+      this.seenElsewhere = now;
+      for (const what of ['datasets', 'adapters', 'conversations', 'settings'] as const) this.changed(what);
+    });
+  }
+
+  /** A stated failure, such as a full disk, is no bug; what is done here is done again later. */
+  private readonly unlessStated = (error: unknown): void => {
+    if (!(error instanceof LoamError)) this.onBug(error);
+  };
+
+  /** After its passphrase was taken away, or a new vault was made. */
+  private async openAgain(): Promise<void> {
+    const keys = Vault.keys(this.home);
+    if (!this.lost || this.lost.keys === keys || Vault.state(this.home) !== 'open') return;
+    this.lost = { ...this.lost, keys };
+    await this.use(await Vault.open(this.home));
+    this.changed('vault');
+  }
+
+  /** A running job saves its checkpoint, and goes on when the vault is opened again. */
+  private async letGo(error: unknown): Promise<void> {
+    const { jobQueue, opened } = this;
+    this.jobQueue = undefined;
+    this.opened = undefined;
+    this.lost = { error, keys: Vault.keys(this.home) };
+    this.datasets.clear();
+    this.changed('vault');
+    await this.inference[Symbol.asyncDispose]();
+    // Nothing of it can be written any more.
+    await jobQueue?.[Symbol.asyncDispose]().catch(() => {});
+    await opened?.[Symbol.asyncDispose]();
   }
 
   changed(what: Changed): void {
@@ -119,25 +182,42 @@ export class Services implements AsyncDisposable {
       .map(({ id, name, state }) => ({ id, name, state }));
   }
 
+  /** Deletes a data set, and the jobs that use it end; with adapters, those that use one of these too. */
   async deleteDataset(id: string, withAdapters: boolean): Promise<void> {
-    await this.jobs.endJobsOf(id);
+    const versions = withAdapters ? this.vault.datasets.dependents(id).map((version) => version.id) : [];
+    await this.jobs.endJobsOf(new Set([id, ...versions]));
     await this.vault.datasets.delete(id, { withAdapters });
     this.datasets.clear();
     this.changed('datasets');
     if (withAdapters) this.changed('adapters');
+    // One may have been added meanwhile.
+    await this.jobs.endOrphans();
+  }
+
+  /** Deletes a version of an adapter, or all of them, and the jobs that begin with it or are taught by it end. */
+  async deleteAdapter(id: string, version?: string): Promise<void> {
+    const { adapters } = this.vault;
+    const versions = version === undefined ? adapters.get(id).versions.map((one) => one.id) : [version];
+    await this.jobs.endJobsOf(new Set(versions));
+    if (version === undefined) await adapters.delete(id);
+    else await adapters.deleteVersion(version);
+    this.changed('adapters');
+    await this.jobs.endOrphans();
   }
 
   /** Destroys the vault, opened or not, and makes an empty one. */
   async destroyEverything(): Promise<void> {
-    await this.jobQueue?.[Symbol.asyncDispose]();
-    if (this.opened) await this.opened.destroyEverything();
-    else await Vault.destroy(this.home);
-    await removeSealedFolders(this.home);
-    this.opened = undefined;
-    this.jobQueue = undefined;
-    this.datasets.clear();
-    await this.inference[Symbol.asyncDispose]();
-    await this.use(await Vault.open(this.home));
+    await this.opening.run(async () => {
+      const { opened, jobQueue } = this;
+      this.opened = undefined;
+      this.jobQueue = undefined;
+      this.datasets.clear();
+      await jobQueue?.[Symbol.asyncDispose]().catch(this.unlessStated);
+      if (opened) await opened.destroyEverything();
+      else await Vault.destroy(this.home);
+      await this.inference[Symbol.asyncDispose]();
+      await this.use(await Vault.open(this.home));
+    });
     const emptied = ['vault', 'datasets', 'adapters', 'conversations', 'settings', 'jobs'] as const;
     for (const what of emptied) this.changed(what);
   }
@@ -169,6 +249,7 @@ export class Services implements AsyncDisposable {
 
   /** Ends everything that is under way. */
   async [Symbol.asyncDispose](): Promise<void> {
+    clearInterval(this.watching);
     this.events.end();
     await this.downloads[Symbol.asyncDispose]();
     await this.inference[Symbol.asyncDispose]();

@@ -57,6 +57,46 @@ export async function withJobs<T>(openVault: () => Promise<Vault>, use: (jobs: J
   }
 }
 
+/**
+ * Deletes something through the server if one has the vault: it ends the jobs that learn from it. Without one, or with one that cannot
+ * (it hangs, or its vault is locked), the vault itself sees to it that no job adds what was deleted.
+ * @param path of the API, for DELETE
+ */
+export async function deleteBesideServer(path: string, alone: () => Promise<void>): Promise<void> {
+  const server = await findServer(loamHome()).catch(() => undefined);
+  if (server && 'request' in server) {
+    try {
+      await server.request('DELETE', path);
+      return;
+    } catch (error) {
+      // What it could not do is tried here; what it refused is refused here too.
+      if (error instanceof LoamError && error.code === 'not-found') throw error;
+    }
+  }
+  try {
+    await alone();
+  } finally {
+    if (server && 'release' in server) await server.release();
+  }
+}
+
+/** Does what no server may have the vault open for. @throws LoamError: busy, if one runs */
+export async function withoutServer<T>(what: string, work: () => Promise<T>): Promise<T> {
+  const server = await findServer(loamHome());
+  if ('request' in server) {
+    throw new LoamError({
+      code: 'busy',
+      found: `\`loam serve\` has the vault open, so ${what} from here`,
+      fix: 'do it on its page, under Settings, or stop it first',
+    });
+  }
+  try {
+    return await work();
+  } finally {
+    await server.release();
+  }
+}
+
 /** The job that an argument names: its id, the beginning of it, or the name of its adapter if that is one job's. Throws LoamError. */
 export async function findJob(jobs: Jobs, argument: string): Promise<Job> {
   const all = await jobs.list();

@@ -9,7 +9,7 @@ import { VaultFiles, vaultFolder } from './files.js';
 import type { EntryType } from './indexContent.js';
 import { VaultLock } from './lock.js';
 import { keyState, newRootKey, readRootKey, tidyRootKey, writeRootKey } from './rootKey.js';
-import { RunKeys } from './runKeys.js';
+import { RunKeys, removeSealedFolders } from './runKeys.js';
 import { type VaultState, type VaultStorage, vaultDamaged } from './types.js';
 import { VaultIndex } from './vaultIndex.js';
 
@@ -24,6 +24,7 @@ export class Vault implements AsyncDisposable {
   readonly runKeys: RunKeys;
 
   private constructor(
+    private readonly home: string,
     private readonly files: VaultFiles,
     private readonly index: VaultIndex,
     contents: Contents,
@@ -37,6 +38,12 @@ export class Vault implements AsyncDisposable {
   /** Whether `home` has a vault, and what opens it. */
   static state(home: string): VaultState {
     return keyState(new VaultFiles(vaultFolder(home)));
+  }
+
+  /** Changes when the files with the key of the vault do. */
+  static keys(home: string): string {
+    const files = new VaultFiles(vaultFolder(home));
+    return `${files.signature('key')}; ${files.signature('key.age')}`;
   }
 
   /**
@@ -61,13 +68,21 @@ export class Vault implements AsyncDisposable {
       await index.tidy();
       const contents = new Contents(index, files);
       if (index.problems.length === 0) await contents.sweep();
-      return new Vault(files, index, contents);
+      return new Vault(home, files, index, contents);
     });
   }
 
   /** What was found damaged, a sentence each; all else can be used. */
   get problems(): readonly string[] {
     return this.index.problems;
+  }
+
+  /**
+   * A number that changes when another process has changed something.
+   * @throws LoamError: locked, not-found or vault-damaged, if its key was changed or it was destroyed by another one
+   */
+  get writtenElsewhere(): number {
+    return this.index.writtenElsewhere;
   }
 
   /** Whether it wants a passphrase. */
@@ -107,22 +122,25 @@ export class Vault implements AsyncDisposable {
     return problems;
   }
 
-  /** Destroys the keys, then everything. The vault cannot be used afterwards. */
+  /** Destroys the keys, then everything, and what stopped runs on it have left. The vault cannot be used afterwards. */
   async destroyEverything(): Promise<void> {
     await this.index.lock.run(() => this.files.destroy());
-    this.index[Symbol.dispose]();
+    await removeSealedFolders(this.home);
+    await this.index[Symbol.asyncDispose]();
   }
 
   /** The same for a vault whose passphrase is lost, or that is damaged. */
   static async destroy(home: string): Promise<void> {
     const files = new VaultFiles(vaultFolder(home));
-    if (!existsSync(files.folder)) return;
-    await new VaultLock(files).run(() => files.destroy());
-    await rm(files.folder, { recursive: true, force: true });
+    if (existsSync(files.folder)) {
+      await new VaultLock(files).run(() => files.destroy());
+      await rm(files.folder, { recursive: true, force: true });
+    }
+    await removeSealedFolders(home);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    this.index[Symbol.dispose]();
+    await this.index[Symbol.asyncDispose]();
   }
 }
 

@@ -24,11 +24,13 @@ const unreleased = new Map<string, { release: () => Promise<void> }>();
  */
 export class VaultLock {
   private readonly mutex = new Mutex();
+  private closed = false;
 
   constructor(private readonly files: VaultFiles) {}
 
   run<T>(work: () => Promise<T>): Promise<T> {
     return this.mutex.run(async () => {
+      if (this.closed) throw new LoamError({ code: 'locked', found: 'the vault is closed', fix: 'open it again' });
       const lock = await this.take().catch(async (error: unknown) => {
         if (!isDiskFull(error)) throw error;
         await this.files.giveUpReserve();
@@ -44,6 +46,13 @@ export class VaultLock {
         // What was decided stands, whether or not the lock's file can be removed.
         await lock.release().catch(() => unreleased.set(this.files.lock, lock));
       }
+    });
+  }
+
+  /** Ends its use: waits for the writers of this process, and lets no more begin. */
+  close(): Promise<void> {
+    return this.mutex.run(async () => {
+      this.closed = true;
     });
   }
 

@@ -40,7 +40,7 @@ interface State extends IndexContent {
 /**
  * The index of a vault: what there is, and the secrets of its blobs. Held in memory, read again when another process has written it.
  */
-export class VaultIndex implements Disposable {
+export class VaultIndex implements AsyncDisposable {
   /** What was found damaged, a sentence each. */
   readonly problems: string[] = [];
   private state: State | undefined;
@@ -48,6 +48,8 @@ export class VaultIndex implements Disposable {
   private opened = false;
   /** Whether a write is under way: the files are not to be read in its middle, and its state must not be replaced under it. */
   private writing = false;
+  /** How often it was read because another one had written it. */
+  private rereads = 0;
   readonly lock: VaultLock;
 
   private constructor(
@@ -73,6 +75,12 @@ export class VaultIndex implements Disposable {
   /** Every entry of a type, as of now. */
   all(type: EntryType): Entry[] {
     return [...this.current().entries.values()].filter((entry) => entry.type === type);
+  }
+
+  /** A number that changes when somebody else has written. @throws LoamError: locked, not-found, vault-damaged */
+  get writtenElsewhere(): number {
+    this.refresh();
+    return this.rereads;
   }
 
   get(id: string): Entry | undefined {
@@ -204,6 +212,7 @@ export class VaultIndex implements Disposable {
     this.state?.image[Symbol.dispose]();
     this.state = { image, key, generation, entries, signature };
     this.opened = true;
+    this.rereads++;
   }
 
   private async commit(change: Required<Change>): Promise<void> {
@@ -245,7 +254,9 @@ export class VaultIndex implements Disposable {
     this.opened = true;
   }
 
-  [Symbol.dispose](): void {
+  /** A write that is under way comes to its end first: it needs the key that is wiped here. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.lock.close();
     this.state?.image[Symbol.dispose]();
     this.state = undefined;
     this.root.fill(0);

@@ -7,6 +7,7 @@ import { loadDataset } from '../../examples/loadDataset.js';
 import { findPersonal, summarise } from '../../examples/personal/findPersonal.js';
 import { type ExamplePreview, previewExamples } from '../../examples/preview.js';
 import { resolveModel } from '../../models/listModels.js';
+import { deleteBesideServer } from '../../serve/client.js';
 import { nameOfFile } from '../../store/adapterFiles.js';
 import { findDataset, namesOfVersions } from '../../store/references.js';
 import { recipeOptions, runOptions } from '../../train/options.js';
@@ -62,7 +63,10 @@ const deleteVerb = vaultVerb({
       output.line(`made from it, and keeping what they learnt: ${names}; --with-adapters deletes them too`);
     }
     await confirm(`"${info.name}"${both ? ` and ${names}` : ''} will be gone forever`, 'yes', options.yes, signal);
-    await vault.datasets.delete(info.id, { withAdapters: options.withAdapters });
+    const { withAdapters } = options;
+    await deleteBesideServer(`/api/datasets/${info.id}?adapters=${withAdapters ? 'delete' : 'keep'}`, () =>
+      vault.datasets.delete(info.id, { withAdapters }),
+    );
     output.line(`deleted "${info.name}"${both ? ` and ${names}` : ''}`);
     output.event({
       type: 'result',

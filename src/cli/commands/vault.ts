@@ -2,6 +2,7 @@ import { UsageError } from '../../base/errors.js';
 import { bytes, count } from '../../base/format.js';
 import { flag, text } from '../../base/options.js';
 import { loamHome } from '../../base/process.js';
+import { withoutServer } from '../../serve/client.js';
 import { vaultFolder } from '../../store/files.js';
 import { vaultDamaged } from '../../store/types.js';
 import { Vault } from '../../store/Vault.js';
@@ -17,13 +18,15 @@ const destroyVerb = command({
   positionals: [0, 0],
   async run({ options, output, signal }) {
     const existed = Vault.state(loamHome()) !== 'absent';
-    await confirm(
-      'every data set, adapter and document in the vault will be gone forever',
-      'delete everything',
-      options.yes,
-      signal,
-    );
-    await Vault.destroy(loamHome());
+    await withoutServer('it cannot be destroyed', async () => {
+      await confirm(
+        'every data set, adapter and document in the vault will be gone forever',
+        'delete everything',
+        options.yes,
+        signal,
+      );
+      await Vault.destroy(loamHome());
+    });
     output.line(existed ? 'the vault is gone' : 'there was no vault');
     output.event({ type: 'result', existed });
   },
@@ -45,9 +48,12 @@ const passphraseVerb = command({
   positionals: [0, 0],
   more: 'The new passphrase is asked for on the terminal, or read from --new-file or LOAM_NEW_PASSPHRASE. A lost one cannot be recovered.',
   async run({ options, output }) {
-    await using vault = await openVault(options, output);
-    const next = options.remove ? undefined : await newPassphrase(options.newFile);
-    await vault.changePassphrase(next);
+    const next = await withoutServer('its passphrase cannot be changed', async () => {
+      await using vault = await openVault(options, output);
+      const chosen = options.remove ? undefined : await newPassphrase(options.newFile);
+      await vault.changePassphrase(chosen);
+      return chosen;
+    });
     output.line(
       next === undefined
         ? 'the vault no longer has a passphrase: its key is in a file that only you can read'

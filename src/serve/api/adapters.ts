@@ -71,8 +71,7 @@ export const adapterRoutes = [
     summary: 'Destroys an adapter with all its versions.',
     response: Done,
     async handler({ params }, services) {
-      await services.vault.adapters.delete(params.id);
-      services.changed('adapters');
+      await services.deleteAdapter(params.id);
       return done;
     },
   }),
@@ -96,8 +95,7 @@ export const adapterRoutes = [
     response: Done,
     async handler({ params }, services) {
       requireVersion(services, params);
-      await services.vault.adapters.deleteVersion(params.version);
-      services.changed('adapters');
+      await services.deleteAdapter(params.id, params.version);
       return done;
     },
   }),

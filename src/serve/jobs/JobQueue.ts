@@ -31,10 +31,11 @@ interface Running {
   job: StoredJob;
   run: JobRun;
   stopping?: Stopping;
+  /** What its end is to say. */
+  message?: string;
   ended: Promise<void>;
 }
 
-const DATA_DELETED = 'its data set was deleted';
 const BEST_KEPT = 'cancelled; the best state so far is kept, not measured';
 
 /** The tuning jobs of a vault: one at a time in a process of its own, the oldest first. */
@@ -162,15 +163,28 @@ export class JobQueue implements AsyncDisposable {
     this.obstacles.forget(id);
   }
 
-  /** Ends the jobs that learn from a data set, or measure on it, which is about to be deleted. */
-  async endJobsOf(dataset: string): Promise<void> {
-    const affected = this.list().filter(
-      (job) => !isFinal(job.state) && (job.dataset === dataset || job.heldout === dataset),
-    );
-    const running = affected.find((job) => job === this.running?.job);
+  /** Ends the jobs that use one of these data sets or versions, which are about to be deleted. */
+  async endJobsOf(ids: ReadonlySet<string>): Promise<void> {
+    await this.endWithout((id) => !ids.has(id));
+  }
+
+  /** Ends the jobs that use a data set or version which is not in the vault any more, whoever has deleted it. */
+  async endOrphans(): Promise<void> {
+    const { adapters, datasets } = this.vault;
+    const versions = adapters.list().flatMap((adapter) => adapter.versions);
+    const there = new Set([...datasets.list(), ...versions].map(({ id }) => id));
+    await this.endWithout((id) => there.has(id));
+  }
+
+  private async endWithout(isThere: (id: string) => boolean): Promise<void> {
+    const affected = this.list().flatMap((job) => {
+      const missing = isFinal(job.state) ? undefined : missingSource(job, isThere);
+      return missing === undefined ? [] : [{ job, message: `${missing} was deleted` }];
+    });
+    const running = affected.find(({ job }) => job === this.running?.job);
     // The others first: the end of the one that runs would begin the next.
-    await Promise.all(affected.filter((job) => job !== running).map((job) => this.drop(job, DATA_DELETED)));
-    if (running) await this.stop('delete');
+    await Promise.all(affected.filter((one) => one !== running).map(({ job, message }) => this.drop(job, message)));
+    if (running) await this.stop('delete', running.message);
   }
 
   /** Kept events after number `after`, then what comes; those of a moment have no number. */
@@ -271,7 +285,7 @@ export class JobQueue implements AsyncDisposable {
     const stopping = this.running?.job === job ? this.running.stopping : undefined;
     const made = run?.made;
     if (made) job.adapter = { id: made.adapter, version: made.id };
-    if (stopping === 'delete') return await this.finish(job, 'cancelled', DATA_DELETED);
+    if (stopping === 'delete') return await this.finish(job, 'cancelled', this.running?.message);
     if (made?.run?.ended || !('error' in end)) {
       if (made?.run?.ended === false) return await this.finish(job, 'cancelled', BEST_KEPT);
       const result = 'error' in end ? run?.figures() : end.result;
@@ -319,10 +333,11 @@ export class JobQueue implements AsyncDisposable {
     await this.forgetRun(job);
   }
 
-  private async stop(why: Stopping): Promise<void> {
+  private async stop(why: Stopping, message?: string): Promise<void> {
     const { running } = this;
     if (!running) return;
     running.stopping = why;
+    running.message = message;
     // There is nothing to wait for in a run that will not be resumed.
     if (why === 'cancel' || why === 'delete') running.run.kill();
     else running.run.stop({ keepsBest: why === 'keep' });
@@ -365,6 +380,12 @@ export class JobQueue implements AsyncDisposable {
 function resumption({ state, message }: StoredJob): string | undefined {
   if (state !== 'interrupted') return undefined;
   return message?.startsWith('interrupted') ? `resumed after it was ${message}` : 'resumed';
+}
+
+function missingSource(job: StoredJob, isThere: (id: string) => boolean): string | undefined {
+  const isMissing = (id: string | undefined) => id !== undefined && !isThere(id);
+  if (isMissing(job.dataset) || isMissing(job.heldout)) return 'its data set';
+  return isMissing(job.start) || isMissing(job.teacher) ? 'a version that it builds on' : undefined;
 }
 
 function wrongState(job: StoredJob, what: string): LoamError {

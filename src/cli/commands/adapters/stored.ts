@@ -3,6 +3,7 @@ import { UsageError } from '../../../base/errors.js';
 import { bytes, count } from '../../../base/format.js';
 import { flag, text } from '../../../base/options.js';
 import { resolveModel } from '../../../models/listModels.js';
+import { deleteBesideServer } from '../../../serve/client.js';
 import { exportVersion, importedLineage, nameOfFile } from '../../../store/adapterFiles.js';
 import { findVersion, referenceTo, requireVersion, versionBefore } from '../../../store/references.js';
 import type { AdapterVersion } from '../../../store/types.js';
@@ -191,8 +192,11 @@ export const deleteVerb = vaultVerb({
       ? `${adapter.name}@${version!.number}`
       : `${adapter.name} with ${adapter.versions.length} versions`;
     await confirm(`${what} will be gone forever`, 'yes', options.yes, signal);
-    if (explicit) await vault.adapters.deleteVersion(version!.id);
-    else await vault.adapters.delete(adapter.id);
+    const path = `/api/adapters/${adapter.id}`;
+    if (explicit) {
+      const { id } = version!;
+      await deleteBesideServer(`${path}/versions/${id}`, () => vault.adapters.deleteVersion(id));
+    } else await deleteBesideServer(path, () => vault.adapters.delete(adapter.id));
     output.line(`deleted ${what}`);
     if (explicit && version!.id === adapter.active) output.line('it was in use: the base model alone is now');
     output.event({ type: 'result', deleted: explicit ? [version!.id] : adapter.versions.map(({ id }) => id) });
