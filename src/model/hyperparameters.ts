@@ -1,6 +1,7 @@
 import { LoamError, UnsupportedError } from '../base/errors.js';
 import { listFirst } from '../base/format.js';
 import type { RopeParameters } from '../engine/operations.js';
+import type { TensorTypeName } from '../engine/tensorTypes.js';
 import {
   type Family,
   type LayerLinear,
@@ -12,7 +13,9 @@ import {
 } from '../families/family.js';
 import { limits } from '../families/huggingFace.js';
 import { families } from '../families/index.js';
-import type { Gguf } from '../formats/gguf/Gguf.js';
+import type { Gguf, GgufTensor } from '../formats/gguf/Gguf.js';
+import { checkNativeKeys } from './nativeKeys.js';
+import { checkNativeVocabulary } from './nativeVocabulary.js';
 
 /** Sizes and constants of a model, read from its file. */
 export interface Hyperparameters extends Sizes {
@@ -78,6 +81,14 @@ function finite(gguf: Gguf, key: string, fallback: number): number {
   return value;
 }
 
+/** A number whose powers and inverse are numbers too. */
+function positive(gguf: Gguf, key: string, fallback: number): number {
+  const value = finite(gguf, key, fallback);
+  if (value > 1e-9 && value < 1e15) return value;
+  const found = `${key} is ${value}`;
+  throw new LoamError({ code: 'damaged', found, expected: 'a number between 1e-9 and 1e15', where: gguf.path });
+}
+
 /** RoPE scaling as llama.cpp derives it (llama-context.cpp, llama_context constructor). */
 function readRope(gguf: Gguf, { name, block }: Family, headDim: number, contextLength: number): RopeParameters {
   const key = (part: string) => `${name}.rope.${part}`;
@@ -89,13 +100,14 @@ function readRope(gguf: Gguf, { name, block }: Family, headDim: number, contextL
       where: gguf.path,
     });
   }
-  const factor = finite(gguf, key('scaling.factor'), finite(gguf, key('scale_linear'), 0));
+  const factorKey = [key('scaling.factor'), key('scale_linear')].find((one) => gguf.has(one)) ?? '';
+  const factor = finite(gguf, factorKey, 0);
   return {
     dimensions: whole(gguf, key('dimension_count'), headDim, headDim),
     mode: block.rope,
     contextOriginal: whole(gguf, key('scaling.original_context_length'), limits.context, contextLength),
-    base: finite(gguf, key('freq_base'), 10000),
-    scale: type === 'none' || factor === 0 ? 1 : 1 / factor,
+    base: positive(gguf, key('freq_base'), 10000),
+    scale: type === 'none' || factor === 0 ? 1 : 1 / positive(gguf, factorKey, factor),
     extFactor: type === 'yarn' ? 1 : 0,
     attnFactor: finite(gguf, key('scaling.attn_factor'), 1),
     betaFast: finite(gguf, key('scaling.yarn_beta_fast'), 32),
@@ -122,7 +134,7 @@ function readLocal(
   const window = gguf.number(key('attention.sliding_window'), 0);
   if (!local || window === 0) return undefined;
   const period = whole(gguf, key('attention.sliding_window_pattern'), limits.layers, local.period);
-  const base = finite(gguf, key('rope.freq_base_swa'), local.ropeBase);
+  const base = positive(gguf, key('rope.freq_base_swa'), local.ropeBase);
   return {
     window: whole(gguf, key('attention.sliding_window'), limits.context),
     rope: { ...rope, base, scale: 1 },
@@ -153,7 +165,9 @@ function refuseVariants(gguf: Gguf, { name, title, block }: Family, headDim: num
 }
 
 /**
- * Reads the hyperparameters and checks that the file's tensors have the shapes that follow from them.
+ * Reads the hyperparameters and checks all that native code would trust: that the file's tensors have the shapes that follow from them and
+ * types that every operation on them takes, and the metadata that libllama reads by itself, its tokeniser's tables among it. No model file
+ * reaches native code that has not passed here.
  * @throws UnsupportedError for another family or variant; LoamError, listing every mismatch, for a file that contradicts itself.
  */
 export function readHyperparameters(gguf: Gguf): Hyperparameters {
@@ -189,6 +203,7 @@ export function readHyperparameters(gguf: Gguf): Hyperparameters {
     feedForward: whole(gguf, key('feed_forward_length'), limits.width),
   };
   refuseVariants(gguf, family, sizes.headDim);
+  checkNativeKeys(gguf, name);
   const contextLength = whole(gguf, key('context_length'), limits.context);
   const rope = readRope(gguf, family, sizes.headDim, contextLength);
   const scales = family.block.scales?.(sizes, (part, fallback) => finite(gguf, key(part), fallback));
@@ -206,6 +221,7 @@ export function readHyperparameters(gguf: Gguf): Hyperparameters {
     local: readLocal(gguf, family, sizes.layers, rope),
   };
   checkTensors(gguf, hyper);
+  checkNativeVocabulary(gguf, hyper.vocabulary);
   return hyper;
 }
 
@@ -227,6 +243,8 @@ function checkTensors(gguf: Gguf, h: Hyperparameters): void {
       if (required) problems.push(`${name} is missing`);
     } else if (tensor.shape.join() !== shape.join()) {
       problems.push(`${name} is [${tensor.shape.join(', ')}], expected [${shape.join(', ')}]`);
+    } else if (!isComputed(tensor)) {
+      problems.push(`${name} is stored as ${tensor.type.name}, expected ${shape.length === 1 ? 'f32' : 'floats'}`);
     }
   };
   if (h.heads % h.kvHeads !== 0) problems.push(`${h.heads} heads do not divide by ${h.kvHeads} key/value heads`);
@@ -256,6 +274,13 @@ function checkTensors(gguf: Gguf, h: Hyperparameters): void {
     });
   }
 }
+
+/** Types without a kernel that multiplies: integers, f64, and what ggml makes of activations on the way. */
+const withoutKernel: ReadonlySet<TensorTypeName> = new Set(['i8', 'i16', 'i32', 'i64', 'f64', 'q8_1', 'q8_k']);
+
+/** Matrices are multiplied and looked up in; norms, biases and factors of the rotation meet f32 values, with which only f32 goes (binary-ops.cpp, rope). */
+const isComputed = ({ shape, type }: GgufTensor): boolean =>
+  shape.length === 1 ? type.name === 'f32' : !withoutKernel.has(type.name);
 
 /** Tensors that the graph does not read would be missing from what it computes: llama.cpp uses every tensor of a file. */
 function refuseUnknown(gguf: Gguf, { title }: Family, known: ReadonlySet<string>): void {
