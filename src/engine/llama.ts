@@ -166,7 +166,12 @@ export class LlamaModel implements Disposable {
     readonly handle: ModelHandle,
     readonly path: string,
   ) {
-    this.vocabulary = new Vocabulary(native().llama.modelVocab(handle));
+    const { llama } = native();
+    this.vocabulary = new Vocabulary(llama.modelVocab(handle), (key) => {
+      const room = Buffer.alloc(64);
+      const length = llama.modelText(handle, key, room, room.length);
+      return length < 0 ? '' : room.toString('utf8', 0, Math.min(length, room.length - 1));
+    });
   }
 
   static async load(path: string, options: LlamaModelOptions = {}): Promise<LlamaModel> {

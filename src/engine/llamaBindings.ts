@@ -134,6 +134,8 @@ const functions = {
   modelLoad: fn('llama_model_load_from_file', orNull(model), [string, modelParams]),
   modelFree: fn('llama_model_free', none, [model]),
   modelVocab: fn('llama_model_get_vocab', vocab, [model]),
+  /** Key of the metadata, room for its value as text and its bytes; returns the text's length, or -1. */
+  modelText: fn('llama_model_meta_val_str', i32, [model, string, bytes, size]),
   modelQuantize: fn('llama_model_quantize', u32, [string, string, pointerTo(quantizeParams)]),
   contextNew: fn('llama_init_from_model', orNull(context), [model, contextParams]),
   contextFree: fn('llama_free', none, [context]),

@@ -9,7 +9,7 @@ import { loadDataset } from '../examples/loadDataset.js';
 import { packTexts } from '../examples/pack.js';
 import { MEASURED_DAY } from '../model/strftime.js';
 import { Tokenizer } from '../model/tokenizer.js';
-import { resolveModel } from '../models/listModels.js';
+import { provenModel } from '../models/listModels.js';
 import { measureNll } from './measureNll.js';
 
 interface EvaluateOptions {
@@ -47,7 +47,7 @@ export function evaluate(
   signal?: AbortSignal,
 ): Run<EvaluateEvent, Evaluation> {
   return new Run(async (emit, inner) => {
-    const { path } = await resolveModel(options.model);
+    const { path } = await provenModel(options.model, { signal: inner });
     const model = await openBase(path);
     const adapter =
       options.adapter === undefined ? undefined : await openAdapter(options.adapter, model, { only: 'gguf' });

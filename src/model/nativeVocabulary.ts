@@ -13,7 +13,7 @@ import { refuse } from './nativeKeys.js';
 const known = /^(gpt2|llama)$/;
 
 /** Ways to cut a text before byte pairs that belong to no family here: they take the text as it is, and assert what it then holds. */
-const foreignCuts = ['gemma4', 'granite-embed-multi-311m', 'sarvam-moe', 'kimi-k2', 'whitespace'];
+const foreignCuts = ['gemma4', 'granite-embed-multi-311m', 'sarvam-moe', 'kimi-k2', 'whitespace', 'exaone-moe'];
 
 /** With these libllama puts the token that begins a text in front, unless the file says no. */
 const beginsText =

@@ -5,6 +5,7 @@ import { LoamError, UsageError } from '../base/errors.js';
 import { Run } from '../base/events.js';
 import { count } from '../base/format.js';
 import { hashFile, readStart } from '../base/io.js';
+import { proveModel } from '../model/proof.js';
 import { CATALOG, DEFAULT_MODEL, type ModelEntry, nearestNames } from './catalogue.js';
 import {
   findRecord,
@@ -206,4 +207,14 @@ export async function resolveModel(
     found: `there is no model named ${JSON.stringify(nameOrPath)}${warnings.length > 0 ? ` (${warnings.join('; ')})` : ''}`,
     fix: near.length > 0 ? `did you mean ${near.join(' or ')}` : 'run "loam models list" to see the names',
   });
+}
+
+/** As `resolveModel`, for whoever hands the file to native code: it has passed all checks, and libllama has tried it (`proveModel`). */
+export async function provenModel(
+  nameOrPath?: string,
+  { home, signal }: { home?: string; signal?: AbortSignal } = {},
+): Promise<ResolvedModel> {
+  const model = await resolveModel(nameOrPath, { home });
+  await proveModel(model.path, { home, signal });
+  return model;
 }

@@ -1,9 +1,10 @@
 import { readdir, rm } from 'node:fs/promises';
 import { basename, dirname, resolve } from 'node:path';
-import { LoamError, UnsupportedError, UsageError } from '../base/errors.js';
+import { LoamError, StoppedError, UnsupportedError, UsageError } from '../base/errors.js';
 import { Run } from '../base/events.js';
 import { explainWriteError, hashFile } from '../base/io.js';
 import { tryLock } from '../base/lock.js';
+import { proveModel } from '../model/proof.js';
 import { CATALOG, type Fetchable, type HubSource } from './catalogue.js';
 import type { FetchEvent, FetchedModel } from './download.js';
 import { type FetchOptions, fetchModel } from './fetchModel.js';
@@ -56,8 +57,9 @@ function fetchable(name: string, source: HubSource): Fetchable {
 /**
  * Gives a name to a person's own GGUF file, which stays where it is, or to a file of the hub ("hub:owner/repo/file.gguf",
  * "hub:owner/repo@commit/file.gguf" or its address), which is downloaded. `name` defaults to one made from the file's name.
+ * Either is tried before it gets its name (`proveModel`); of the hub's, what cannot be used is not kept.
  * Throws UsageError for a name that is taken or cannot be one, LoamError for a file that is not there or not GGUF,
- * UnsupportedError for one part of a split model, and what `fetchModel` throws.
+ * UnsupportedError for one part of a split model, and what `fetchModel` and `proveModel` throw.
  */
 export function addModel(reference: string, name?: string, options: FetchOptions = {}): Run<FetchEvent, FetchedModel> {
   const add = async (emit: (event: FetchEvent) => void, signal: AbortSignal) => {
@@ -74,9 +76,19 @@ export function addModel(reference: string, name?: string, options: FetchOptions
         fix: 'join the parts with "llama-gguf-split --merge" first, or choose a smaller type',
       });
     }
-    if (source !== null) return await fetchModel(fetchable(chosen, source), { ...options, signal }).each(emit);
+    const { home } = options;
+    if (source !== null) {
+      const fetched = await fetchModel(fetchable(chosen, source), { ...options, signal }).each(emit);
+      await proveModel(fetched.path, { home, signal }).catch(async (error: unknown) => {
+        // Nobody vouched for it, and nothing here could use it.
+        if (!(error instanceof StoppedError)) await removeModel(chosen, { home });
+        throw error;
+      });
+      return fetched;
+    }
     const { size: total } = await requireGguf(file);
     const stamp = await stampOf(file);
+    await proveModel(file, { home, signal });
     const sha256 = await hashFile(file, signal).each((at) => emit({ type: 'checking', ...at }));
     await updateRegister(folder, (models) => {
       const added = new Date().toISOString();

@@ -17,6 +17,7 @@ import { LoamError, UnsupportedError, UsageError } from '../base/errors.js';
 import { tryLock } from '../base/lock.js';
 import { COMMIT, fakeModel, HubServer, sha256 } from '../testing/hubServer.js';
 import { drain, FAST, hubEntry, scratch } from '../testing/scratch.js';
+import { writeTinyModel } from '../testing/tinyModel.js';
 import { CATALOG, nearestNames } from './catalogue.js';
 import { type FetchOptions, fetchModel } from './fetchModel.js';
 import { hashOf, listModels, resolveModel } from './listModels.js';
@@ -112,8 +113,8 @@ it('removes what was fetched, with its unfinished parts, and nothing else', asyn
 
 it("a person's own file gets a name and stays where it is", async (t) => {
   const home = scratch(t);
-  const path = join(home, 'My Model.Q4_0.gguf');
-  writeFileSync(path, DATA);
+  const path = await writeTinyModel(join(home, 'My Model.Q4_0.gguf'));
+  const DATA = readFileSync(path);
   const { value } = await drain(addModel(path, undefined, { home }));
   assert.equal(value.name, 'my-model.q4_0');
   assert.equal(value.sha256, sha256(DATA));
@@ -136,10 +137,10 @@ it("a person's own file gets a name and stays where it is", async (t) => {
 
 it('a recorded hash counts while the file is as it was', async (t) => {
   const { home, path, options } = await install(t);
-  const own = join(home, 'mine.gguf');
-  writeFileSync(own, DATA);
+  const own = await writeTinyModel(join(home, 'mine.gguf'));
+  const bytes = readFileSync(own);
   await drain(addModel(own, 'mine', { home }));
-  const changed = Buffer.from(DATA);
+  const changed = Buffer.from(bytes);
   changed[changed.length - 1]! ^= 1;
   const known = async (name: string) => (await resolveModel(name, { home })).sha256;
   const times = statSync(own);
@@ -150,7 +151,7 @@ it('a recorded hash counts while the file is as it was', async (t) => {
       utimesSync(own, times.atime, times.mtime);
     },
     () => {
-      writeFileSync(`${own}.new`, DATA);
+      writeFileSync(`${own}.new`, bytes);
       renameSync(`${own}.new`, own);
     },
   ];
@@ -162,7 +163,7 @@ it('a recorded hash counts while the file is as it was', async (t) => {
     assert.equal(await known('mine'), sha256(readFileSync(own)), 'taken once, then noted');
   }
   // What was fetched is what it was published as.
-  writeFileSync(path, changed);
+  writeFileSync(path, Buffer.from(DATA).fill(1, DATA.length - 1));
   assert.equal(await known('smollm2-135m'), null);
   const damaged = await resolveModel('smollm2-135m', { home });
   await assert.rejects(hashOf(damaged, { home }).result, (e: unknown) => {
@@ -178,8 +179,8 @@ it('a recorded hash counts while the file is as it was', async (t) => {
 
 it('a record of an earlier version counts if nothing has touched the file since', async (t) => {
   const home = scratch(t);
-  const own = join(home, 'mine.gguf');
-  writeFileSync(own, DATA);
+  const own = await writeTinyModel(join(home, 'mine.gguf'));
+  const DATA = readFileSync(own);
   await drain(addModel(own, 'mine', { home }));
   const registered = join(home, 'models', 'models.json');
   const { models } = JSON.parse(readFileSync(registered, 'utf8'));
@@ -193,10 +194,23 @@ it('a record of an earlier version counts if nothing has touched the file since'
   assert.equal((await resolveModel('mine', { home })).sha256, null);
 });
 
-it('a name that every object of JavaScript answers to is a name like any other', async (t) => {
+it('a file that nothing could use gets no name, wherever it comes from', async (t) => {
+  const server = await HubServer.start(DATA);
+  t.after(() => server.close());
   const home = scratch(t);
+  const options: FetchOptions = { home, endpoint: server.hub, timing: FAST, token: '' };
   const path = join(home, 'mine.gguf');
   writeFileSync(path, DATA);
+  await assert.rejects(drain(addModel(path, 'mine', options)), UnsupportedError);
+  await assert.rejects(drain(addModel('hub:owner/repo/model.gguf', 'theirs', options)), UnsupportedError);
+  assert.deepEqual((await readRegister(join(home, 'models'))).models, {});
+  assert.deepEqual(readdirSync(join(home, 'models', 'added')), []);
+  assert.ok(existsSync(path));
+});
+
+it('a name that every object of JavaScript answers to is a name like any other', async (t) => {
+  const home = scratch(t);
+  const path = await writeTinyModel(join(home, 'mine.gguf'));
   await assert.rejects(modelPath('constructor', { home }), UsageError);
   await assert.rejects(removeModel('constructor', { home }), UsageError);
   await drain(addModel(path, 'constructor', { home }));
@@ -205,9 +219,10 @@ it('a name that every object of JavaScript answers to is a name like any other',
 });
 
 it('a file of the hub gets a name and is fetched', async (t) => {
+  const home = scratch(t);
+  const DATA = readFileSync(await writeTinyModel(join(home, 'model.gguf')));
   const server = await HubServer.start(DATA);
   t.after(() => server.close());
-  const home = scratch(t);
   const options: FetchOptions = { home, endpoint: server.hub, timing: FAST, token: '' };
   const { value } = await drain(addModel('hub:owner/repo/model.gguf', 'theirs', options));
   assert.equal(value.path, join(home, 'models', 'added', 'theirs.gguf'));

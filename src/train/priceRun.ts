@@ -2,7 +2,7 @@ import { LoamError } from '../base/errors.js';
 import { bytes, duration } from '../base/format.js';
 import { readMemory } from '../base/memory.js';
 import type { NamedBytes } from '../examples/example.js';
-import { resolveModel } from '../models/listModels.js';
+import { provenModel } from '../models/listModels.js';
 import type { RunQuote, TuneEvent } from './events.js';
 import { modelHash, openRun } from './lab.js';
 import type { TuneOptions } from './options.js';
@@ -77,7 +77,7 @@ export async function priceRun(
   const hear = (event: TuneEvent) => {
     if (event.type === 'warning') warnings.push(event.message);
   };
-  await using run = await openRun(await resolveModel(options.model), { data }, options, hear, signal);
+  await using run = await openRun(await provenModel(options.model, { signal }), { data }, options, hear, signal);
   const { model } = run;
   const { layers, feedForward } = model.hyper;
   const start = options.start === undefined ? undefined : { rank: 0 };

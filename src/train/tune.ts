@@ -8,7 +8,7 @@ import { releaseMemory } from '../engine/memory.js';
 import type { NamedBytes } from '../examples/example.js';
 import { measureNll } from '../llama/measureNll.js';
 import { today } from '../model/strftime.js';
-import { resolveModel } from '../models/listModels.js';
+import { provenModel } from '../models/listModels.js';
 import type { TuneEvent, TuneResult } from './events.js';
 import { type Fitted, fitModel } from './fit.js';
 import { findUnfinished, type Identity, identify, keptOf } from './identity.js';
@@ -66,7 +66,7 @@ async function run(
   const started = performance.now();
   const out = outFile(data, options, secret);
   const heldout = secret?.heldout ?? options.heldout;
-  const source = await resolveModel(options.model);
+  const source = await provenModel(options.model, { signal });
   if (out !== undefined) {
     const files = [data, heldout].filter((file) => typeof file === 'string');
     await requireFree(out, [...files, source.path, options.teacher, options.start]);

@@ -4,7 +4,7 @@ import { StoppedError, throwIfStopped, UsageError } from '../../base/errors.js';
 import { integer, text } from '../../base/options.js';
 import { ChatSession, type Sampling, samplingOptions } from '../../llama/ChatSession.js';
 import type { ChatMessage } from '../../model/chatTemplate.js';
-import { resolveModel } from '../../models/listModels.js';
+import { provenModel } from '../../models/listModels.js';
 import { runOptions } from '../../train/options.js';
 import { adapterOption, command, jsonOption, vaultOptions } from '../command.js';
 import type { Output } from '../output.js';
@@ -33,7 +33,7 @@ export const chatCommand = command({
     '/new starts over, /quit or Ctrl-D ends it. Ctrl-C stops an answer; at the prompt it ends the program.',
   ].join('\n'),
   async run({ options, positionals, output, signal }) {
-    const { path } = await resolveModel(options.model);
+    const { path } = await provenModel(options.model, { signal });
     const prompt = positionals[0] ?? (process.stdin.isTTY ? undefined : await readAll(process.stdin, signal));
     if (prompt !== undefined && prompt.trim() === '') {
       throw new UsageError({

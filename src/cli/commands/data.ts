@@ -6,7 +6,7 @@ import { placeOf } from '../../examples/example.js';
 import { loadDataset } from '../../examples/loadDataset.js';
 import { findPersonal, summarise } from '../../examples/personal/findPersonal.js';
 import { type ExamplePreview, previewExamples } from '../../examples/preview.js';
-import { resolveModel } from '../../models/listModels.js';
+import { provenModel } from '../../models/listModels.js';
 import { deleteBesideServer } from '../../serve/client.js';
 import { nameOfFile } from '../../store/adapterFiles.js';
 import { findDataset, namesOfVersions } from '../../store/references.js';
@@ -136,7 +136,7 @@ export const dataCommand = command({
   async run({ options, positionals, output, signal }) {
     await using vault = new VaultArguments(options, output);
     const data = await vault.data(positionals[0]!);
-    const { path: model } = await resolveModel(options.model);
+    const { path: model } = await provenModel(options.model, { signal });
     const { examples, problems, ...dataset } = await loadDataset(data, { signal });
     const { show, maxTokens } = options;
     const preview = await previewExamples({ model, examples, show, maxTokens }, signal);

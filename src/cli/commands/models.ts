@@ -1,4 +1,3 @@
-import { openBase } from '../../adapters/base.js';
 import { UsageError } from '../../base/errors.js';
 import { bytes } from '../../base/format.js';
 import { text } from '../../base/options.js';
@@ -45,8 +44,6 @@ export const modelsCommand = command({
       }
       case 'add': {
         const added = await showFetch(addModel(need('FILE'), options.name, { signal }), output);
-        // Said now rather than at the first tune: the file stays registered either way.
-        await openBase(added.path);
         output.line(`added as ${added.name}: ${added.path}`);
         output.event({ ...added, type: 'result' });
         return;

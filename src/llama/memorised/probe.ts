@@ -7,7 +7,7 @@ import { loadDataset } from '../../examples/loadDataset.js';
 import type { Finding } from '../../examples/personal/finding.js';
 import { findPersonal } from '../../examples/personal/findPersonal.js';
 import { Pace } from '../../examples/source.js';
-import { resolveModel } from '../../models/listModels.js';
+import { provenModel } from '../../models/listModels.js';
 import { rarePhrases } from './alternatives.js';
 import { ProbeModel } from './ProbeModel.js';
 import { MAX_PLACES, type Value, valuesOf } from './places.js';
@@ -73,7 +73,7 @@ export function probeData(
   signal?: AbortSignal,
 ): Run<ProbeEvent, MemorisedReport> {
   return new Run(async (emit, inner) => {
-    const { path: modelPath } = await resolveModel(model);
+    const { path: modelPath } = await provenModel(model, { signal: inner });
     const sets: Dataset[] = [];
     for (const one of data) sets.push(await loadDataset(one, { signal: inner }));
     const examples = sets.flatMap((set) => set.examples);

@@ -2,7 +2,7 @@ import { LoamError, quote } from '../../base/errors.js';
 import type { Fields } from '../../base/jsonAccess.js';
 import type { ModuleFactors } from '../../model/factors.js';
 import { type Hyperparameters, linearShape } from '../../model/hyperparameters.js';
-import { type ResolvedModel, resolveModel } from '../../models/listModels.js';
+import { provenModel, type ResolvedModel } from '../../models/listModels.js';
 import { modelHash } from '../lab.js';
 import { linearName } from '../ridge/walk.js';
 import type { ActivationsHeader } from './header.js';
@@ -45,7 +45,7 @@ export async function resolveBase(
   if (source === undefined) {
     throw new LoamError({ code: 'usage', found: 'no base model is named here', where, fix: 'name it with --model' });
   }
-  const found = await resolveModel(source);
+  const found = await provenModel(source, telling);
   const sha256 = await modelHash({ ...telling, source: found });
   if (named.sha256 !== undefined && named.sha256 !== sha256) {
     throw new LoamError({

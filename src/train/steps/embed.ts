@@ -8,7 +8,7 @@ import { writeNpz } from '../../formats/npz.js';
 import type { Layer } from '../../model/block.js';
 import { linearShape } from '../../model/hyperparameters.js';
 import { today } from '../../model/strftime.js';
-import { resolveModel } from '../../models/listModels.js';
+import { provenModel } from '../../models/listModels.js';
 import { asStage, correctionsOf, finite, hashWithProgress, modelHash, type OpenedRun, openRun, spent } from '../lab.js';
 import { runOptions } from '../options.js';
 import { planExamples, type RidgeExample } from '../ridge/examples.js';
@@ -54,7 +54,7 @@ async function run(data: string, options: EmbedOptions, emit: Emit, signal: Abor
   const started = performance.now();
   const out = requireOut(options.out);
   const { heldout } = options;
-  const source = await resolveModel(options.model ?? runOptions.model.default);
+  const source = await provenModel(options.model ?? runOptions.model.default, { signal });
   await requireFree(out, [data, source.path, heldout, options.teacher]);
   await requireWritable(out);
   await using opened = await openRun(source, { data, heldout }, { ...options, day: today() }, emit, signal);

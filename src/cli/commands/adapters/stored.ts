@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { UsageError } from '../../../base/errors.js';
 import { bytes, count } from '../../../base/format.js';
 import { flag, text } from '../../../base/options.js';
-import { resolveModel } from '../../../models/listModels.js';
+import { provenModel } from '../../../models/listModels.js';
 import { deleteBesideServer } from '../../../serve/client.js';
 import { exportVersion, importedLineage, nameOfFile } from '../../../store/adapterFiles.js';
 import { findVersion, referenceTo, requireVersion, versionBefore } from '../../../store/references.js';
@@ -166,7 +166,7 @@ export const importVerb = command({
   more: 'It is checked against the base model first. The file itself stays where it is: delete it if it is private.',
   async run({ options, positionals, output, signal }) {
     const file = positionals[0]!;
-    const source = { ...(await resolveModel(options.model)), called: options.model };
+    const source = { ...(await provenModel(options.model, { signal })), called: options.model };
     const lineage = await importedLineage(file, source, (path) => hashModel(path, output, signal));
     await using vault = await openVault(options, output);
     const name = options.name ?? nameOfFile(file);
