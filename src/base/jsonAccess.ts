@@ -127,7 +127,8 @@ export class Fields {
 }
 
 function shown(value: JsonValue): string {
-  if (typeof value === 'string') return quote(value);
+  // Repeated only if it looks like a word of a format: a text in the wrong file may be the user's.
+  if (typeof value === 'string') return /^[\w./:-]{0,40}$/.test(value) ? quote(value) : 'another text';
   return typeof value === 'object' && value !== null ? 'something else' : String(value);
 }
 

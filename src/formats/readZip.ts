@@ -19,7 +19,7 @@ const MAX_MEMBERS = 100_000;
 const MAX_UNPACK_RATIO = 100;
 
 /** A small archive of mostly zeros is no danger up to here. */
-const MIN_UNPACKED_LIMIT = 256 * 1024 * 1024;
+const MIN_UNPACKED_LIMIT = 48 * 1024 * 1024;
 
 /** One member of a zip file, checked to lie within it and to overlap no other. */
 export interface ZipMember {

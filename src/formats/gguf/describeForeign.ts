@@ -1,4 +1,4 @@
-import { type Fault, quote } from '../../base/errors.js';
+import type { Fault } from '../../base/errors.js';
 
 /** What a file is that does not begin as GGUF: what people download or pick by mistake, and what to do about it. */
 
@@ -48,8 +48,7 @@ const kinds: readonly (readonly [starts: readonly string[], kind: Kind])[] = [
 export function describeForeign(head: Uint8Array): Omit<Fault, 'code'> {
   const start = Buffer.from(head).toString('latin1');
   const trimmed = start.replace(/^(\xef\xbb\xbf)?\s*/, '').toLowerCase();
-  // Printable ASCII and line breaks only: a server's words, not a file format.
-  const isText = /^[\x20-\x7e\n\r\t]*$/.test(start);
+  const isText = isPlainText(head);
   const known = kinds.find(([starts]) => starts.some((magic) => start.startsWith(magic)))?.[1];
   const expected = 'a GGUF file';
   if (known) return { expected, ...known };
@@ -64,11 +63,18 @@ export function describeForeign(head: Uint8Array): Omit<Fault, 'code'> {
     return { found, expected, fix: 'download it again' };
   }
   if (/^[{[]/.test(trimmed) && isText) {
-    return { found: `this is JSON text, such as a server's answer: ${quote(start)}`, expected, fix: again };
+    return { found: "this is JSON text, such as a server's answer or a file of examples", expected, fix: again };
   }
-  if (isText) return { found: `this is a text file: ${quote(start)}`, expected, fix: again };
-  const begins = `the file begins with ${quote(start.slice(0, 4))}`;
+  if (isText) return { found: 'this is a text file', expected, fix: again };
+  const begins = `the file begins with the bytes ${Buffer.from(head.subarray(0, 4)).toString('hex')}`;
   return { found: begins, expected: 'a GGUF file, which begins with "GGUF"' };
+}
+
+/** UTF-8 (its last character may be cut) without control characters. Nothing of it is quoted: the file may be the user's own. */
+function isPlainText(head: Uint8Array): boolean {
+  const text = new TextDecoder().decode(head, { stream: true });
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what texts do not have.
+  return !/[\x00-\x08\x0b\x0c\x0e-\x1f\ufffd]/.test(text);
 }
 
 /** u64 length of a JSON header, then the header itself (https://github.com/huggingface/safetensors#format). */

@@ -202,6 +202,15 @@ it('the number of tensors at its limit, and one beyond', async () => {
   await refuses({ tensors: table(most + 1), data: 32 * (most + 1) }, /16,385 tensors, expected at most 16,384/);
 });
 
+it('strings in proportion to the file', async () => {
+  const list = (count: number) => rawKey('tokens', 9, Buffer.concat([le32(8), le64(count), Buffer.alloc(8 * count)]));
+  assert.equal((await parse(rawGguf({ keys: [list(limits.mostStrings(0))] }))).metadata.size, 1);
+  await refuses(
+    { keys: [list(limits.mostStrings(0) + 1)] },
+    /strings of all arrays to 500,001, expected at most 500,000/,
+  );
+});
+
 it('names from the file cannot steer the terminal', async () => {
   const name = '\u001b[2J\u202e\u009b"';
   const { message } = await refusal(rawGguf({ tensors: [f32(name, 1, 8)], data: 64 }));

@@ -14,6 +14,7 @@ import {
   MAX_RAW_STRINGS,
   MAX_STRING_BYTES,
   MAX_TOTAL_ARRAY_ELEMENTS,
+  mostStrings,
   READABLE_VERSIONS,
 } from './rules.js';
 import { readTensorTable } from './tensorTable.js';
@@ -32,6 +33,7 @@ import {
 /** What the arrays of one file have taken so far. */
 interface ArrayBudget {
   elements: number;
+  strings: number;
   /** Strings that are not UTF-8. */
   raw: number;
 }
@@ -90,6 +92,11 @@ async function readArray(reader: ByteReader, budget: ArrayBudget, what: string):
   }
   if (of === 'string') {
     reader.require(elements * 8, what); // each has at least its length
+    budget.strings += elements;
+    const most = mostStrings(reader.size);
+    if (budget.strings > most) {
+      reader.fail(what, `brings the strings of all arrays to ${count(budget.strings)}`, `at most ${count(most)}`);
+    }
     return readStrings(reader, elements, budget, what);
   }
   const { Elements } = numericTypes[of === 'bool' ? 'u8' : of];
@@ -144,7 +151,7 @@ async function readMetadata(reader: ByteReader, keys: bigint): Promise<Map<strin
   reader.startLimit(MAX_METADATA_BYTES, 'the metadata');
   reader.require(Number(keys) * SMALLEST_ENTRY, `the metadata of ${count(keys)} keys`);
   const metadata = new Map<string, GgufValue>();
-  const budget = { elements: 0, raw: 0 };
+  const budget = { elements: 0, strings: 0, raw: 0 };
   for (let i = 0; i < Number(keys); i++) {
     const key = await reader.string(MAX_KEY_BYTES, `metadata key ${i}`);
     const problem = keyProblem(key);

@@ -38,6 +38,14 @@ export const MAX_ARRAY_ELEMENTS = 2 ** 21;
 /** Gemma's tokeniser has 1.3 million elements in all. As short strings these many take 200 MB of JavaScript's memory and a second to read (measured). */
 export const MAX_TOTAL_ARRAY_ELEMENTS = 2 ** 22;
 
+/**
+ * Strings in the arrays of one file. Each takes some 60 bytes of JavaScript's memory and may take 9 of the file. Gemma's tokeniser has
+ * 800,000, in a file of 20 MB if it stands alone.
+ */
+export function mostStrings(fileBytes: number): number {
+  return Math.max(500_000, Math.floor(fileBytes / 20));
+}
+
 /** The bytes of each string that is not UTF-8 are kept, 300 bytes with their objects (measured): 80 MB for a whole vocabulary of them. */
 export const MAX_RAW_STRINGS = 2 ** 18;
 
