@@ -20,7 +20,7 @@ const reasons: Record<string, string> = {
 /** Turns a reading error of the system into a sentence; any other error (a bug, a LoamError) comes back as it is. */
 export function explainReadError(error: unknown, path: string): unknown {
   const code = systemCode(error);
-  if (code === undefined || code.startsWith('ERR_')) return error;
+  if (code === undefined) return error;
   return new LoamError(
     {
       code: code === 'ENOENT' || code === 'ENOTDIR' ? 'not-found' : 'unreadable',

@@ -50,7 +50,7 @@ it('refuses what JSON.parse refuses, and names the place', () => {
 });
 
 it('refuses doubled keys, integers beyond 2^53, numbers beyond f64 and deep nesting', () => {
-  assert.throws(() => parseJson('{"a":1,"\\u0061":2}', 'x'), /"a" stands twice/);
+  assert.throws(() => parseJson('{"a":1,"\\u0061":2}', 'x'), /a key that stands twice/);
   assert.throws(() => parseJson('[9007199254740992]', 'x'), /2\^53/);
   assert.equal(parseJson('1000000000000000019884624838656', 'x', { bigIntegers: 'round' }), 1e30);
   assert.throws(() => parseJson('1e999', 'x'), /f64/);

@@ -1,8 +1,8 @@
-import { LoamError, quote } from './errors.js';
+import { LoamError } from './errors.js';
 
 /**
- * JSON from outside (RFC 8259), with positions. Two ways through it: a strict parser that says where a text breaks the format and what
- * stands there, and a scanner that finds where a value ends without parsing it, in steps, because the value may be a whole file.
+ * JSON from outside (RFC 8259), with positions: a strict parser that says where a text breaks the format and what stands there, and quotes
+ * nothing of it. `jsonScanner.ts` finds where a value ends without parsing it.
  */
 
 /** Objects are maps: a key such as `__proto__` is a key like any other. */
@@ -55,8 +55,14 @@ export class JsonFault extends Error {
   }
 }
 
-/** Keeps the explanation of one broken value from holding the event loop: it takes up to a second for this many. */
-const MAX_EXPLAINED_BYTES = 32_000_000;
+/** Keeps the explanation of one broken value from holding the event loop: it takes some 50 ms for this many. */
+const MAX_EXPLAINED_BYTES = 1_000_000;
+/** The same where other work has its turn meanwhile. */
+const MAX_SLOWLY_EXPLAINED_BYTES = 32_000_000;
+/** Bytes between two turns of other work. */
+const STEP_BYTES = 100_000;
+/** What JSON.parse has no limit for needs one where it is explained. */
+const MAX_EXPLAINED_DEPTH = 10_000;
 
 /**
  * Why JSON.parse refused a text: V8's message has no position in some cases and quotes the user's text in others. To be called only
@@ -65,10 +71,33 @@ const MAX_EXPLAINED_BYTES = 32_000_000;
  * @param end how to name the end of `bytes` ("the end of the line")
  */
 export function explainJson(bytes: Buffer, at: number, end: string): JsonFault {
-  const stop = at + MAX_EXPLAINED_BYTES;
+  const steps = explanation(bytes, at, end, MAX_EXPLAINED_BYTES);
+  for (;;) {
+    const step = steps.next();
+    if (step.done) return step.value;
+  }
+}
+
+/** The same for a value that may be a whole file. @param turn gives other work its turn if it is time */
+export async function explainLongJson(
+  bytes: Buffer,
+  at: number,
+  end: string,
+  turn: () => Promise<void>,
+): Promise<JsonFault> {
+  const steps = explanation(bytes, at, end, MAX_SLOWLY_EXPLAINED_BYTES);
+  for (;;) {
+    const step = steps.next();
+    if (step.done) return step.value;
+    await turn();
+  }
+}
+
+function* explanation(bytes: Buffer, at: number, end: string, most: number): Generator<void, JsonFault> {
+  const stop = at + most;
   const parser = new Parser(bytes.subarray(0, stop), at, end);
   try {
-    parser.value();
+    yield* parser.steps();
     return parser.trailing('record');
   } catch (error) {
     if (!(error instanceof JsonFault)) throw error;
@@ -77,14 +106,14 @@ export function explainJson(bytes: Buffer, at: number, end: string): JsonFault {
   }
 }
 
-const QUOTE = 0x22;
-const BACKSLASH = 0x5c;
-const COMMA = 0x2c;
-const COLON = 0x3a;
+export const QUOTE = 0x22;
+export const BACKSLASH = 0x5c;
+export const COMMA = 0x2c;
+export const COLON = 0x3a;
 export const OPEN_LIST = 0x5b;
-const CLOSE_LIST = 0x5d;
+export const CLOSE_LIST = 0x5d;
 export const OPEN_OBJECT = 0x7b;
-const CLOSE_OBJECT = 0x7d;
+export const CLOSE_OBJECT = 0x7d;
 
 export function isSpace(byte: number | undefined): boolean {
   return byte === 0x20 || byte === 0x0a || byte === 0x0d || byte === 0x09;
@@ -132,6 +161,17 @@ export function describeAt(bytes: Buffer, at: number, end: string): { found: str
 const MAX_SCALAR_BYTES = 400;
 const SCALAR = /^(?:(-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?)|true|false|null)(?![\w.+-])/;
 
+function endsScalar(byte: number | undefined): boolean {
+  return byte === undefined || byte === COMMA || byte === CLOSE_LIST || byte === CLOSE_OBJECT || isSpace(byte);
+}
+
+/** Whether the bytes behind a backslash are an escape: a letter of RFC 8259, or u with four hex digits. */
+function isEscape(bytes: Buffer, at: number): boolean {
+  const letter = String.fromCharCode(bytes[at]!);
+  if (letter !== 'u') return '"\\/bfnrt'.includes(letter);
+  return /^[0-9a-fA-F]{4}$/.test(bytes.toString('latin1', at + 1, at + 5));
+}
+
 /** Reads one value from `at` on; a JsonFault says where it is none. Not recursive: a hostile file could exhaust the stack. */
 class Parser {
   /** Lists and objects that have begun, with the field of an object that waits for its value. */
@@ -148,13 +188,29 @@ class Parser {
 
   /** The value, with `at` behind it and the white space that follows. */
   value(): JsonValue {
+    const steps = this.steps();
+    for (;;) {
+      const step = steps.next();
+      if (step.done) return step.value;
+    }
+  }
+
+  /** The same with a pause every some bytes. Without `bigIntegers` nothing is kept: the value is null. */
+  *steps(): Generator<void, JsonValue> {
     const { open } = this;
+    const keeps = this.bigIntegers !== undefined;
+    const deepest = keeps ? MAX_DEPTH : MAX_EXPLAINED_DEPTH;
+    let pause = this.at + STEP_BYTES;
     this.skip();
     for (;;) {
+      if (this.at >= pause) {
+        yield;
+        pause = this.at + STEP_BYTES;
+      }
       let value: JsonValue | undefined;
       const byte = this.bytes[this.at];
       if (byte === OPEN_LIST || byte === OPEN_OBJECT) {
-        if (open.length >= MAX_DEPTH && this.bigIntegers) this.fail(`values nested more than ${MAX_DEPTH} deep`);
+        if (open.length >= deepest) this.fail(`values nested more than ${deepest} deep`);
         const into = byte === OPEN_LIST ? [] : new Map<string, JsonValue>();
         this.at++;
         this.skip();
@@ -171,9 +227,10 @@ class Parser {
       // Puts the value where it belongs, and every list or object that ends with it.
       for (this.skip(); ; this.skip()) {
         const last = open.at(-1);
-        if (last === undefined) return value;
+        if (last === undefined) return value ?? null;
         const { into } = last;
-        if (into instanceof Map) into.set(last.key, value);
+        if (!keeps) value = null;
+        else if (into instanceof Map) into.set(last.key, value);
         else into.push(value);
         if (this.bytes[this.at] === COMMA) {
           this.next(into);
@@ -186,7 +243,7 @@ class Parser {
         }
         this.at++;
         open.pop();
-        value = into;
+        value = keeps ? into : null;
       }
     }
   }
@@ -223,7 +280,7 @@ class Parser {
   private key(into: ReadonlyMap<string, JsonValue>): string {
     if (this.bytes[this.at] !== QUOTE) this.fail(undefined, 'a field name in double quotes');
     const key = this.text();
-    if (this.bigIntegers && into.has(key)) this.fail(`the key ${quote(key)} stands twice in one object`, 'once');
+    if (this.bigIntegers && into.has(key)) this.fail('a key that stands twice in one object', 'once');
     this.skip();
     if (this.bytes[this.at] !== COLON) this.fail(undefined, 'a colon after the field name');
     this.at++;
@@ -239,6 +296,7 @@ class Parser {
       const byte = bytes[i]!;
       if (byte === QUOTE) {
         this.at = i + 1;
+        if (this.bigIntegers === undefined) return '';
         return escaped
           ? (JSON.parse(bytes.toString('utf8', start, i + 1)) as string)
           : bytes.toString('utf8', start + 1, i);
@@ -255,7 +313,7 @@ class Parser {
       if (byte !== BACKSLASH) continue;
       escaped = true;
       i++;
-      if (i < bytes.length && !/^(["\\/bfnrt]|u[0-9a-fA-F]{4})/.test(bytes.toString('latin1', i, i + 5))) {
+      if (i < bytes.length && !isEscape(bytes, i)) {
         const expected = 'one of \\" \\\\ \\/ \\b \\f \\n \\r \\t \\uXXXX';
         throw new JsonFault(i - 1, 'a backslash that starts no escape', expected, 'write a plain backslash as \\\\');
       }
@@ -265,7 +323,9 @@ class Parser {
 
   /** A number, true, false or null. */
   private scalar(): JsonValue {
-    const head = this.bytes.toString('latin1', this.at, this.at + MAX_SCALAR_BYTES);
+    let stop = this.at;
+    while (stop < this.at + MAX_SCALAR_BYTES && !endsScalar(this.bytes[stop])) stop++;
+    const head = this.bytes.toString('latin1', this.at, stop);
     const [word, digits] = SCALAR.exec(head) ?? [];
     if (word === undefined) {
       if (/^[-+.]?\d/.test(head)) this.fail('a number that JSON does not know', 'one such as 12 or -0.5');
@@ -277,79 +337,11 @@ class Parser {
     }
     const value = Number(digits);
     const isWhole = /^-?\d+$/.test(digits);
-    if (this.bigIntegers && !Number.isFinite(value))
-      this.fail(`the number ${quote(digits)}`, 'one that a f64 can hold');
+    if (this.bigIntegers && !Number.isFinite(value)) this.fail('a number that is too large', 'one that a f64 can hold');
     if (this.bigIntegers === 'refuse' && isWhole && !Number.isSafeInteger(value)) {
-      this.fail(`the number ${quote(digits)}`, 'a whole number within 2^53');
+      this.fail('a number that is too large', 'a whole number within 2^53');
     }
     this.at += word.length;
     return value;
-  }
-}
-
-/**
- * Finds where one JSON value ends, by brackets and quotes alone; JSON.parse judges the rest. Runs at about the speed of memory for
- * long texts and never recurses.
- */
-export class ValueScanner {
-  /** Behind the value once `advance` has returned true. */
-  end: number;
-  /** Most brackets that were open at once. */
-  deepest = 0;
-  /** The bytes cannot be one value: they end early, or a line ends inside a text. */
-  broken = false;
-  private depth = 0;
-  private inText = false;
-
-  constructor(
-    private readonly bytes: Buffer,
-    readonly start: number,
-  ) {
-    this.end = start;
-  }
-
-  /** Reads on for about `budget` bytes; true when there is nothing more to read (the end is found, or `broken`). */
-  advance(budget: number): boolean {
-    const { bytes } = this;
-    const stop = Math.min(bytes.length, this.end + budget);
-    let at = this.end;
-    while (at < stop) {
-      const byte = bytes[at]!;
-      if (this.inText) {
-        if (byte === QUOTE) {
-          this.inText = false;
-          if (this.depth === 0) return this.finish(at + 1);
-        } else if (byte === BACKSLASH) {
-          at++;
-        } else if (byte === 0x0a || byte === 0x0d) {
-          return this.fail(at);
-        }
-      } else if (byte === QUOTE) {
-        this.inText = true;
-      } else if (byte === OPEN_OBJECT || byte === OPEN_LIST) {
-        if (++this.depth > this.deepest) this.deepest = this.depth;
-      } else if (byte === CLOSE_OBJECT || byte === CLOSE_LIST) {
-        // At depth 0 the bracket belongs to what surrounds a number or a word.
-        if (this.depth === 0) return this.finish(at);
-        if (--this.depth === 0) return this.finish(at + 1);
-      } else if (this.depth === 0 && (byte === COMMA || isSpace(byte))) {
-        return this.finish(at);
-      }
-      at++;
-    }
-    // An escape may have stepped past the last byte.
-    this.end = Math.min(at, bytes.length);
-    if (this.end < bytes.length) return false;
-    return this.inText || this.depth > 0 ? this.fail(bytes.length) : this.finish(bytes.length);
-  }
-
-  private finish(end: number): true {
-    this.end = end;
-    return true;
-  }
-
-  private fail(at: number): true {
-    this.broken = true;
-    return this.finish(at);
   }
 }

@@ -81,8 +81,8 @@ export class Output {
 
 /** Rows with their columns aligned. */
 export function table(rows: readonly (readonly string[])[], output: Output): void {
-  const columns = Math.max(0, ...rows.map((row) => row.length));
-  const widths = Array.from({ length: columns }, (_, i) => Math.max(...rows.map((row) => row[i]?.length ?? 0)));
+  const widths: number[] = [];
+  for (const row of rows) for (const [i, cell] of row.entries()) widths[i] = Math.max(widths[i] ?? 0, cell.length);
   for (const row of rows)
     output.line(
       row

@@ -116,14 +116,15 @@ export interface Remark {
   reason: string;
 }
 
-/** Thrown while one record is interpreted: it cannot be used. Caught per record and turned into a Problem; never leaves this folder. */
-export class BadRecord extends Error {
+/**
+ * Thrown while one record is interpreted: it cannot be used. Caught per record and turned into a Problem; never leaves this folder. No
+ * Error, whose stack nobody would see and which takes longer than reading the record.
+ */
+export class BadRecord {
   constructor(
     readonly kind: ProblemKind,
     readonly reason: string,
-  ) {
-    super(reason);
-  }
+  ) {}
 }
 
 /**
@@ -182,3 +183,7 @@ export const MAX_RECORD_BYTES = 8_000_000;
 
 /** Deepest nesting of a record. The formats need 4; unused fields may hold more. */
 export const MAX_DEPTH = 64;
+
+/** Most fields of one object of a record, and of all its objects: distinct names are what makes parsing slow. */
+export const MAX_FIELDS = 10_000;
+export const MAX_ALL_FIELDS = 200_000;

@@ -20,7 +20,7 @@ import { jsonl } from './readers/jsonl.js';
 import { LineCounter, type Reader, type TextFile } from './readers/reader.js';
 import { markdown, text } from './readers/text.js';
 import { readRecord } from './shapes.js';
-import { Pace, readSource, type Source, toUtf8 } from './source.js';
+import { Pace, readSource, refuseBlank, type Source, toUtf8 } from './source.js';
 import { Repeats } from './split.js';
 
 /** A person's file as examples: its format is detected, its records are read by their shape, and what is wrong with each is reported. */
@@ -79,6 +79,7 @@ interface RecordFile {
 export async function openRecords(source: Source, pace: Pace): Promise<RecordFile> {
   const { name, container } = source;
   const bytes = await toUtf8(source.bytes, pace);
+  await refuseBlank(bytes, name, pace);
   if (skipSpace(bytes, 0) >= bytes.length) {
     const found = 'the file holds only white space';
     throw new LoamError({ code: 'no-examples', found, expected: 'examples', where: name });
@@ -159,7 +160,7 @@ export class NoExamplesError extends LoamError {
           ? 'there are no records in it'
           : records === 1
             ? `its only record cannot be used (${firstReasons(problems)})`
-            : `none of its ${count(records)} records can be used (${firstReasons(problems)})`,
+            : `none of its ${records < MAX_BAD_RECORDS ? '' : 'first '}${count(records)} records can be used (${firstReasons(problems)})`,
       where: file,
       ...(records === 0 ? { expected: 'a list of examples' } : {}),
     });
@@ -168,6 +169,9 @@ export class NoExamplesError extends LoamError {
 
 /** Different unused names that are counted; records whose field names are data would bring millions. */
 const MAX_UNUSED_NAMES = 50;
+
+/** Where so many records come before the first that can be used, there is none. */
+const MAX_BAD_RECORDS = 10_000;
 
 /** Collects what the records of one file come to. */
 class Collector {
@@ -213,6 +217,9 @@ class Collector {
     } catch (error) {
       if (!(error instanceof BadRecord)) throw error;
       this.problems.push({ severity: 'error', kind: error.kind, line, index, reason: error.reason });
+      if (this.examples.length === 0 && this.problems.length >= MAX_BAD_RECORDS) {
+        throw new NoExamplesError(this.file, this.records, this.problems);
+      }
     }
   }
 

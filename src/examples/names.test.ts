@@ -39,9 +39,9 @@ it('quoteName: short names only, nothing that moves the cursor or turns the text
 });
 
 it('textKey tells where one text ends', () => {
-  assert.notEqual(textKey('ab', 'c'), textKey('a', 'bc'));
-  assert.notEqual(textKey('a'), textKey('a', ''));
-  assert.equal(textKey('é', '🦊'), textKey('é', '🦊'));
+  assert.notEqual(textKey(['ab', 'c']), textKey(['a', 'bc']));
+  assert.notEqual(textKey(['a']), textKey(['a', '']));
+  assert.equal(textKey(['é', '🦊']), textKey(['é', '🦊']));
 });
 
 it('LineCounter and textLines agree on LF, CR LF and lone CR', () => {

@@ -57,7 +57,7 @@ export async function packTexts(
     if (text === undefined) packed.examples.push(example);
     else if (sizes[i]! > measure.most) {
       packed.divided.push(example);
-      packed.examples.push(...divide(text, measure).map((part) => ({ ...example, messages: [part] })));
+      for (const part of divide(text, measure)) packed.examples.push({ ...example, messages: [part] });
     } else {
       open.push(example);
       size += sizes[i]!;

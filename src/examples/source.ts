@@ -4,6 +4,7 @@ import { setImmediate } from 'node:timers/promises';
 import { LoamError, systemCode, throwIfStopped, UnsupportedError } from '../base/errors.js';
 import { bytes as inUnits } from '../base/format.js';
 import { readFully } from '../base/io.js';
+import { skipSpace } from '../base/json.js';
 import { MAX_FILE_BYTES, type NamedBytes } from './example.js';
 
 /** The bytes of a person's file: read whole, hashed, refused where they are known to be no text, made UTF-8. */
@@ -120,6 +121,21 @@ export async function toUtf8(bytes: Buffer, pace: Pace): Promise<Buffer> {
   }
   if (bytes.length % 2 === 1) parts.push(INVALID);
   return Buffer.concat(parts);
+}
+
+/**
+ * Refuses a text with a stretch of white space that nobody writes: looking for what follows it would hold other work up.
+ * @throws LoamError (damaged)
+ */
+export async function refuseBlank(bytes: Buffer, name: string, pace: Pace): Promise<void> {
+  for (let at = 0; at + CHUNK_BYTES <= bytes.length; at += CHUNK_BYTES) {
+    const isBlank = skipSpace(bytes.subarray(at, at + CHUNK_BYTES), 0) === CHUNK_BYTES;
+    if (isBlank) {
+      const found = `over ${inUnits(CHUNK_BYTES)} of white space`;
+      throw new LoamError({ code: 'damaged', found, expected: 'examples', where: name, fix: 'take it out' });
+    }
+    if (pace.due) await pace.rest();
+  }
 }
 
 /** `le`, `be`, or undefined for anything else. Without a BOM: an ASCII character first means every other byte is zero. */

@@ -28,7 +28,7 @@ function userText({ messages }: Pick<Example, 'messages'>): string {
 }
 
 /** A short stand-in for texts as map keys: 128 bits of their SHA-256, so that a map of a million texts stays small. */
-export function textKey(...texts: string[]): string {
+export function textKey(texts: readonly string[]): string {
   const hash = createHash('sha256');
   // The length first, so that ('ab', 'c') and ('a', 'bc') differ.
   for (const text of texts) hash.update(`${text.length}:`).update(text);
@@ -37,7 +37,7 @@ export function textKey(...texts: string[]): string {
 
 /** Equal for examples whose user texts are the same but for case, white space and Unicode form. */
 export function questionKey(example: Pick<Example, 'messages'>): string {
-  return textKey(normaliseText(userText(example)));
+  return textKey([normaliseText(userText(example))]);
 }
 
 /** Characters of a paragraph that is compared with others. Shorter ones, such as rules and refrains, belong where they stand. */
@@ -176,7 +176,7 @@ export class Repeats {
   note(messages: readonly Message[], line: number): Remark | undefined {
     if (isPassing(messages[0]!)) return undefined;
     const whole = textKey(
-      ...messages.flatMap(({ role, content, train }) => [train === false ? 'context' : role, content]),
+      messages.flatMap(({ role, content, train }) => [train === false ? 'context' : role, content]),
     );
     const equal = this.whole.get(whole);
     if (equal !== undefined) {
@@ -184,7 +184,7 @@ export class Repeats {
     }
     this.whole.set(whole, line);
     const asked = messages.filter(({ role }) => role !== 'assistant');
-    const question = textKey(...asked.flatMap(({ role, content }) => [role, content]));
+    const question = textKey(asked.flatMap(({ role, content }) => [role, content]));
     const before = this.questions.get(question);
     if (before !== undefined) {
       return {

@@ -139,7 +139,7 @@ async function applyEdit(services: Services, id: string, edit: DatasetEdit): Pro
     const { continues } = textOf(examples[at(index)]!) ?? {};
     records[at(index)] = 'text' in example && continues !== undefined ? { continues, ...example } : example;
   }
-  records.push(...(edit.add ?? []));
+  for (const example of edit.add ?? []) records.push(example);
   const replaced = await vault.datasets.replace(id, encodeDataset(records), {
     name: edit.name,
     excluded: [...excluded].flatMap((index) => positions.get(index) ?? []),

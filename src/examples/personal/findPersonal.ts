@@ -119,7 +119,7 @@ export async function findPersonal(
   const pace = new Pace(options.signal);
   const found: ReturnType<typeof findInExample> = [];
   for (const [index, example] of examples.entries()) {
-    found.push(...findInExample(example, index));
+    for (const finding of findInExample(example, index)) found.push(finding);
     if (pace.due) {
       options.onProgress?.(index, examples.length);
       await pace.rest();

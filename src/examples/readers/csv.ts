@@ -145,7 +145,7 @@ async function* tableRecords(bytes: Buffer, table: CsvTable, pace: Pace): AsyncG
     const start = skipLineEnds(bytes, at);
     at = lineEnd(bytes, start);
     const line = bytes.subarray(start, at);
-    const cells = looseCells(line, table);
+    const cells = line.length > MAX_RECORD_BYTES ? undefined : looseCells(line, table);
     if (cells !== undefined) {
       const reason = 'quotes inside a cell that is not quoted were taken as they stand';
       yield record(start, at, cells, [{ kind: 'loose-quotes', reason }]);
@@ -187,22 +187,62 @@ const REASONS: Record<string, string> = {
   CSV_MAX_RECORD_SIZE: 'the row does not end, probably because a double quote is not closed',
 };
 
-/** Parses rows from `from` on until the end or the first row that is not CSV; yields them in chunks, then returns that error. */
+/**
+ * Parses rows from `from` on until the end or the first row that is not CSV; yields them in chunks, then returns that error. A parser for
+ * each chunk: a bad row costs no more than one, and a stream of them would cost several times as much.
+ */
 async function* goodRows(
   bytes: Buffer,
   from: number,
   delimiter: string,
   pace: Pace,
 ): AsyncGenerator<Row[], string | undefined> {
-  let rows: Row[] = [];
-  const parser = parse({
-    ...options(delimiter),
-    // Collected here and not read from the stream: a stream that fails drops the rows it holds.
-    on_record: (cells: string[], info) => {
-      rows.push({ cells, end: from + info.bytes });
-      return null;
-    },
-  });
+  for (let at = from; at < bytes.length; ) {
+    const stop = lineBreakAfter(bytes, at + CHUNK_BYTES);
+    let { rows, code } = stop - at > MAX_RECORD_BYTES ? tooLong : chunkRows(bytes, at, stop, delimiter);
+    if (code === 'CSV_QUOTE_NOT_CLOSED' && stop < bytes.length) {
+      // The chunk ends within a cell; the rows before it are whole.
+      yield rows;
+      at = rows.at(-1)?.end ?? at;
+      ({ rows, code } = await longRow(bytes, at, delimiter, pace));
+    }
+    yield rows;
+    if (code !== undefined) return code;
+    at = rows.at(-1)?.end ?? stop;
+    if (at < stop && skipLineEnds(bytes, at) >= stop) at = stop;
+    if (pace.due) await pace.rest();
+  }
+  return undefined;
+}
+
+interface Rows {
+  rows: Row[];
+  /** csv-parse's, of the row behind them. */
+  code?: string;
+}
+
+const tooLong: Rows = { rows: [], code: 'CSV_MAX_RECORD_SIZE' };
+
+/** The whole rows between two offsets. */
+function chunkRows(bytes: Buffer, start: number, stop: number, delimiter: string): Rows {
+  const rows: Row[] = [];
+  // A file may have a bad row to every good one, and a stack takes longer than a row.
+  const { stackTraceLimit } = Error;
+  Error.stackTraceLimit = 0;
+  try {
+    parseSync(bytes.subarray(start, stop), { ...options(delimiter), ...collect(rows, start) });
+    return { rows };
+  } catch (error) {
+    return { rows, code: (error as CsvError).code ?? '' };
+  } finally {
+    Error.stackTraceLimit = stackTraceLimit;
+  }
+}
+
+/** A row that may have megabytes, and those that are parsed along with its last piece. */
+async function longRow(bytes: Buffer, start: number, delimiter: string, pace: Pace): Promise<Rows> {
+  const rows: Row[] = [];
+  const parser = parse({ ...options(delimiter), ...collect(rows, start) });
   // The callbacks below get the error; without a listener it would also be thrown.
   parser.on('error', () => {});
   const failure = (send: (done: (error?: Error | null) => void) => void) =>
@@ -210,19 +250,33 @@ async function* goodRows(
       send((error) => resolve(error ? ((error as CsvError).code ?? '') : undefined)),
     );
   try {
-    for (let at = from; at < bytes.length; at += CHUNK_BYTES) {
+    for (let at = start; at < bytes.length; at += CHUNK_BYTES) {
       const code = await failure((done) => parser.write(bytes.subarray(at, at + CHUNK_BYTES), done));
-      yield rows;
-      rows = [];
-      if (code !== undefined) return code;
+      if (code !== undefined || rows.length > 0) return { rows, code };
+      if (at - start > MAX_RECORD_BYTES) return tooLong;
       if (pace.due) await pace.rest();
     }
     const code = await failure((done) => parser.end(done));
-    yield rows;
-    return code;
+    return { rows, code };
   } finally {
     parser.destroy();
   }
+}
+
+/** Rows are collected as they come: a parser that fails drops those that it holds. */
+function collect(rows: Row[], start: number) {
+  return {
+    on_record: (cells: string[], info: { bytes: number }) => {
+      rows.push({ cells, end: start + info.bytes });
+      return null;
+    },
+  };
+}
+
+/** The offset behind the first line break at or after `at`; the end of the file if there is none. */
+function lineBreakAfter(bytes: Buffer, at: number): number {
+  const end = lineEnd(bytes, Math.min(at, bytes.length));
+  return bytes[end] === 0x0d && bytes[end + 1] === 0x0a ? end + 2 : Math.min(end + 1, bytes.length);
 }
 
 function lineEnd(bytes: Buffer, at: number): number {

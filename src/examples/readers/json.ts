@@ -1,16 +1,17 @@
 import {
   describeAt,
   explainJson,
+  explainLongJson,
   JsonFault,
   OPEN_LIST,
   OPEN_OBJECT,
   skipSpace,
-  ValueScanner,
 } from '../../base/json.js';
-import { BadRecord, quoteName } from '../example.js';
+import { ValueScanner } from '../../base/jsonScanner.js';
+import { BadRecord, MAX_FIELDS, quoteName } from '../example.js';
 import { isKnownField } from '../fields.js';
 import type { Pace } from '../source.js';
-import { isLineRecord, type JsonSpan, looksLikeLines, parseRecord } from './jsonl.js';
+import { isLineRecord, type JsonSpan, looksLikeLines, parseRecord, spanOf } from './jsonl.js';
 import { LineCounter, type Reader, rawRecord, type TextFile, textLines } from './reader.js';
 
 /** Which values of a JSON file are its records. */
@@ -114,8 +115,6 @@ async function isBareChat(bytes: Buffer, at: number, pace: Pace): Promise<boolea
 const END = 'the end of the file';
 /** About 2 ms of scanning. */
 const STEP_BYTES = 1 << 19;
-/** An object that wraps a list of records has a handful of fields; each costs memory here. */
-const MAX_FIELDS = 10_000;
 const MAX_NAME_BYTES = 1000;
 const QUOTE = 0x22;
 const COMMA = 0x2c;
@@ -123,12 +122,18 @@ const COLON = 0x3a;
 const CLOSE_LIST = 0x5d;
 const CLOSE_OBJECT = 0x7d;
 
+function explain(bytes: Buffer, at: number, pace: Pace): Promise<JsonFault> {
+  return explainLongJson(bytes, at, END, async () => {
+    if (pace.due) await pace.rest();
+  });
+}
+
 /** The span of the value at `at`. @throws JsonFault when no value ends there. */
 async function jsonSpan(bytes: Buffer, at: number, pace: Pace): Promise<JsonSpan> {
   const scanner = new ValueScanner(bytes, at);
   while (!scanner.advance(STEP_BYTES)) if (pace.due) await pace.rest();
-  if (scanner.broken || scanner.end === at) throw explainJson(bytes, at, END);
-  return { start: at, end: scanner.end, depth: scanner.deepest };
+  if (scanner.broken || scanner.end === at) throw await explain(bytes, at, pace);
+  return spanOf(scanner);
 }
 
 /**
@@ -179,13 +184,13 @@ async function objectSpans(
   while (bytes[at] !== CLOSE_OBJECT || fields.length > 0) {
     const name = bytes[at] === QUOTE ? await jsonSpan(bytes, at, pace) : undefined;
     const colon = name === undefined ? at : skipSpace(bytes, name.end);
-    if (name === undefined || bytes[colon] !== COLON) throw explainJson(bytes, start, END);
+    if (name === undefined || bytes[colon] !== COLON) throw await explain(bytes, start, pace);
     const value = await jsonSpan(bytes, skipSpace(bytes, colon + 1), pace);
     fields.push({ name: fieldName(bytes, name), value });
     if (fields.length > MAX_FIELDS) throw new JsonFault(start, `an object with over ${MAX_FIELDS} fields`, 'a list');
     at = skipSpace(bytes, value.end);
     if (bytes[at] === CLOSE_OBJECT) break;
-    if (bytes[at] !== COMMA) throw explainJson(bytes, start, END);
+    if (bytes[at] !== COMMA) throw await explain(bytes, start, pace);
     at = skipSpace(bytes, at + 1);
   }
   return { fields, end: at + 1 };

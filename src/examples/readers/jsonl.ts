@@ -1,5 +1,7 @@
-import { explainJson, JsonFault, OPEN_LIST, OPEN_OBJECT, ValueScanner } from '../../base/json.js';
-import { BadRecord, MAX_DEPTH } from '../example.js';
+import { count } from '../../base/format.js';
+import { explainJson, JsonFault, OPEN_LIST, OPEN_OBJECT } from '../../base/json.js';
+import { ValueScanner } from '../../base/jsonScanner.js';
+import { BadRecord, MAX_ALL_FIELDS, MAX_DEPTH, MAX_FIELDS } from '../example.js';
 import { checkRecordBytes, columnIn, type Reader, rawRecord, type TextLine, textLines } from './reader.js';
 
 /** JSON lines: a record to a line. A broken line costs its record and no other. */
@@ -55,7 +57,7 @@ function lineRecord(bytes: Buffer, { lineStart, start, end }: TextLine): unknown
   scanner.advance(text.length);
   try {
     if (scanner.broken || scanner.end < text.length) throw explainJson(text, 0, LINE_END);
-    return parseRecord(text, { start: 0, end: text.length, depth: scanner.deepest }, LINE_END);
+    return parseRecord(text, spanOf(scanner), LINE_END);
   } catch (error) {
     if (!(error instanceof JsonFault)) throw error;
     const { offset, found, expected, fix } = error;
@@ -71,6 +73,14 @@ export interface JsonSpan {
   end: number;
   /** Most brackets open at once inside it. */
   depth: number;
+  /** Fields of all its objects, and of the one that has most. */
+  fields: number;
+  widest: number;
+}
+
+/** The span that a scanner has found. */
+export function spanOf({ start, end, deepest, fields, widest }: ValueScanner): JsonSpan {
+  return { start, end, depth: deepest, fields, widest };
 }
 
 /**
@@ -79,10 +89,15 @@ export interface JsonSpan {
  * @throws BadRecord when its size, encoding or nesting is refused
  * @throws JsonFault when it is not JSON
  */
-export function parseRecord(bytes: Buffer, { start, end, depth }: JsonSpan, fileEnd: string): unknown {
+export function parseRecord(bytes: Buffer, span: JsonSpan, fileEnd: string): unknown {
+  const { start, end, depth, fields, widest } = span;
   const record = bytes.subarray(start, end);
   checkRecordBytes(record);
   if (depth > MAX_DEPTH) throw new BadRecord('too-long', `it is nested more than ${MAX_DEPTH} levels deep`);
+  if (widest > MAX_FIELDS || fields > MAX_ALL_FIELDS) {
+    const [found, most] = widest > MAX_FIELDS ? [widest, MAX_FIELDS] : [fields, MAX_ALL_FIELDS];
+    throw new BadRecord('too-long', `it has ${count(found)} fields, the limit is ${count(most)}`);
+  }
   try {
     return JSON.parse(record.toString('utf8'));
   } catch {

@@ -77,8 +77,9 @@ export function probeData(
     const sets: Dataset[] = [];
     for (const one of data) sets.push(await loadDataset(one, { signal: inner }));
     const examples = sets.flatMap((set) => set.examples);
-    const findings = await findPersonal(examples, { signal: inner });
-    if (phrases > 0) findings.push(...(await rarePhrases(examples, phrases, { signal: inner })));
+    const personal = await findPersonal(examples, { signal: inner });
+    const rare = phrases > 0 ? await rarePhrases(examples, phrases, { signal: inner }) : [];
+    const findings = personal.concat(rare);
     const names = { base: model, adapter: adapter.name, dataset: sets.length === 1 ? sets[0]!.sha256 : undefined };
     return await probe({ modelPath, adapterPath: adapter.path, examples, findings, names }, options, emit, inner);
   }, signal);

@@ -76,7 +76,7 @@ export async function trainStep(context: TrainContext, data: StepData, options: 
   const nll = buildStep(g, context, data, options);
   await g.compute(context.signal);
   const out: number[] = [];
-  for (const tensor of nll) out.push(...tensor.toFloat32());
+  for (const tensor of nll) for (const value of tensor.toFloat32()) out.push(value);
   return Float32Array.from(out);
 }
 

@@ -268,7 +268,7 @@ export function encodeText(
     for (const piece of splits.reduce<readonly string[]>((pieces, split) => split(pieces), [part.text])) {
       const merged = mergePieces(piece, vocabulary, ranks, ignoreMerges);
       if (!merged) return undefined;
-      ids.push(...merged);
+      for (const id of merged) ids.push(id);
     }
   }
   return { ids, ...frame };
