@@ -4,12 +4,13 @@ import { LoamError } from '../base/errors.js';
 import { Mutex } from '../base/lock.js';
 import { CATALOG, DEFAULT_MODEL } from '../models/catalogue.js';
 import { hashOf, listModels } from '../models/listModels.js';
-import { vaultLocked } from '../store/types.js';
+import { vaultLocked, wrongPassphrase } from '../store/types.js';
 import { Vault } from '../store/Vault.js';
 import type { Dependents } from './contract/datasets.js';
 import type { Changed, ChangeEvent, Status, Storage } from './contract/server.js';
 import { ParsedDatasets } from './datasets.js';
 import { Downloads } from './downloads.js';
+import type { Access } from './http/access.js';
 import { notFound } from './http/errors.js';
 import { EventChannel } from './http/events.js';
 import { InferenceProcess } from './inference/InferenceProcess.js';
@@ -37,14 +38,20 @@ export class Services implements AsyncDisposable {
 
   private constructor(
     readonly home: string,
+    readonly access: Access,
     private readonly onBug: (error: unknown) => void,
   ) {
     this.downloads = new Downloads(home, (event) => this.events.emit(event));
   }
 
   /** Opens the vault, or makes one, unless it wants a passphrase that is not given: then it waits for `unlock`. */
-  static async open(home: string, vault?: Vault, onBug: (error: unknown) => void = () => {}): Promise<Services> {
-    const services = new Services(home, onBug);
+  static async open(
+    home: string,
+    access: Access,
+    vault?: Vault,
+    onBug: (error: unknown) => void = () => {},
+  ): Promise<Services> {
+    const services = new Services(home, access, onBug);
     if (vault) await services.use(vault);
     else if (Vault.state(home) !== 'passphrase') await services.use(await Vault.open(home));
     return services;
@@ -78,11 +85,33 @@ export class Services implements AsyncDisposable {
     return Vault.state(this.home) === 'passphrase' ? vaultLocked() : (this.lost?.error ?? vaultLocked());
   }
 
-  /** @throws LoamError: wrong-passphrase */
+  /** @throws LoamError: wrong-passphrase, also while the vault is open; conflict if it has none */
   async unlock(passphrase: string): Promise<void> {
     await this.opening.run(async () => {
-      if (this.opened) return;
-      await this.use(await Vault.open(this.home, { passphrase }));
+      if (!this.opened) await this.use(await Vault.open(this.home, { passphrase }));
+      else if (this.opened.locked) await Vault.checkPassphrase(this.home, passphrase);
+      else throw new LoamError({ code: 'conflict', found: 'the vault is open and has no passphrase' });
+    });
+    this.changed('vault');
+  }
+
+  /**
+   * Whoever has the page open may not be whose vault it is: what takes its protection away, or the vault itself, asks for the passphrase
+   * where there is one.
+   * @throws LoamError: wrong-passphrase
+   */
+  private async confirmed(passphrase: string | undefined): Promise<void> {
+    if (Vault.state(this.home) !== 'passphrase') return;
+    if (passphrase === undefined) throw wrongPassphrase('the passphrase of the vault was not given');
+    await Vault.checkPassphrase(this.home, passphrase);
+  }
+
+  /** @param next undefined takes the passphrase away @throws LoamError: wrong-passphrase */
+  async changePassphrase(current: string | undefined, next: string | undefined): Promise<void> {
+    const { vault } = this;
+    await this.opening.run(async () => {
+      await this.confirmed(current);
+      await vault.changePassphrase(next);
     });
     this.changed('vault');
   }
@@ -205,9 +234,11 @@ export class Services implements AsyncDisposable {
     await this.jobs.endOrphans();
   }
 
-  /** Destroys the vault, opened or not, and makes an empty one. */
-  async destroyEverything(): Promise<void> {
+  /** Destroys the vault, opened or not, and makes an empty one; API keys end with it. @throws LoamError: wrong-passphrase */
+  async destroyEverything(passphrase: string | undefined): Promise<void> {
     await this.opening.run(async () => {
+      await this.confirmed(passphrase);
+      await this.access.keys.revokeAll();
       const { opened, jobQueue } = this;
       this.opened = undefined;
       this.jobQueue = undefined;
@@ -218,7 +249,7 @@ export class Services implements AsyncDisposable {
       await this.inference[Symbol.asyncDispose]();
       await this.use(await Vault.open(this.home));
     });
-    const emptied = ['vault', 'datasets', 'adapters', 'conversations', 'settings', 'jobs'] as const;
+    const emptied = ['vault', 'datasets', 'adapters', 'conversations', 'settings', 'jobs', 'keys'] as const;
     for (const what of emptied) this.changed(what);
   }
 

@@ -348,7 +348,8 @@ describe('a vault with a passphrase', () => {
     await server[Symbol.asyncDispose]();
     const locked = await serve(home);
     const again = new Client(locked.port, locked.token);
-    assert.equal(locked.token, server.token, 'an installed page goes on working');
+    assert.equal(new URL(locked.link).hash, new URL(server.link).hash, 'an installed page goes on working');
+    assert.equal((await new Client(locked.port, server.token).send('GET', '/api/status')).status, 401);
     assert.equal((await again.ok('GET', '/api/status')).vault, 'locked');
     for (const path of ['/api/datasets', '/api/jobs', '/api/conversations', '/api/settings', '/api/adapters']) {
       const reply = await again.send('GET', path);
@@ -367,7 +368,12 @@ describe('a vault with a passphrase', () => {
     );
 
     assert.equal((await again.send('POST', '/api/vault/destroy', { confirm: 'yes' })).status, 409);
-    await again.ok('POST', '/api/vault/destroy', { confirm: 'delete everything' });
+    const destroy = { confirm: 'delete everything' };
+    for (const passphrase of [undefined, 'wrong']) {
+      const refused = await again.send('POST', '/api/vault/destroy', { ...destroy, passphrase });
+      assert.deepEqual([refused.status, refused.json.error.code], [403, 'wrong-passphrase']);
+    }
+    await again.ok('POST', '/api/vault/destroy', { ...destroy, passphrase: 'correct horse' });
     assert.deepEqual((await again.ok('GET', '/api/datasets')).datasets, []);
     assert.deepEqual((await again.ok('GET', '/api/status')).vault, 'open');
     assert.deepEqual(readdirSync(join(home, 'vault', 'blobs')), []);

@@ -6,7 +6,7 @@ import { loamHome } from '../base/process.js';
 import type { Vault } from '../store/Vault.js';
 import { type ErrorBody, loamCode } from './contract/errors.js';
 import type { Job } from './contract/jobs.js';
-import { accessToken, serverFolder } from './http/guards.js';
+import { openSession, serverFolder } from './http/access.js';
 import { isFinal, viewJob } from './jobs/Job.js';
 import { JobQueue } from './jobs/JobQueue.js';
 
@@ -126,7 +126,7 @@ interface ServerClient {
  * The server that serves this folder; if none runs, its lock, which keeps one from starting until it is released.
  * @throws LoamError if there is a server that cannot be reached
  */
-async function findServer(home: string): Promise<ServerClient | { release: () => Promise<void> }> {
+export async function findServer(home: string): Promise<ServerClient | { release: () => Promise<void> }> {
   const lock = await tryLock(join(serverFolder(home), 'server.lock'));
   if ('release' in lock) return lock;
   const silent = new LoamError({
@@ -136,24 +136,19 @@ async function findServer(home: string): Promise<ServerClient | { release: () =>
     fix: 'try again in a moment, or stop it first',
   });
   const text = await readFile(join(serverFolder(home), 'server.json'), 'utf8').catch(() => '');
-  // The token goes to the process that holds the lock and to no other.
-  const port = readPort(text, lock.heldBy);
-  if (port === undefined) throw silent;
-  const token = await accessToken(home);
-  const base = `http://127.0.0.1:${port}`;
-  const send = async (method: string, path: string, body: unknown, signal?: AbortSignal) =>
+  const base = readBase(text, lock.heldBy);
+  if (base === undefined) throw silent;
+  // Whatever has the port now: a session is named, and anything asked, only once it has shown that it is our server.
+  const signal = AbortSignal.timeout(ANSWER_MS);
+  const token = await openSession(home, base, signal).catch(() => undefined);
+  if (token === undefined) throw silent;
+  const send = async (method: string, path: string, body: unknown) =>
     await fetch(`${base}${path}`, {
       method,
       headers: { authorization: `Bearer ${token}`, ...(body !== undefined && { 'content-type': 'application/json' }) },
       body: body === undefined ? undefined : JSON.stringify(body),
-      signal,
       redirect: 'error',
     });
-  try {
-    await (await send('GET', '/api/status', undefined, AbortSignal.timeout(ANSWER_MS))).arrayBuffer();
-  } catch {
-    throw silent;
-  }
   return {
     async request<T>(method: string, path: string, body?: unknown): Promise<T> {
       const answer = await send(method, path, body);
@@ -165,11 +160,12 @@ async function findServer(home: string): Promise<ServerClient | { release: () =>
   };
 }
 
-function readPort(text: string, holder: number): number | undefined {
+/** Where the process that holds the lock listens, in this device. */
+function readBase(text: string, holder: number): string | undefined {
   try {
-    const { port, pid } = JSON.parse(text) as { port?: unknown; pid?: unknown };
-    if (pid !== holder) return undefined;
-    return Number.isInteger(port) && (port as number) > 0 && (port as number) < 65536 ? (port as number) : undefined;
+    const { pid, port, host } = JSON.parse(text) as { pid?: unknown; port?: unknown; host?: unknown };
+    if (pid !== holder || !Number.isInteger(port) || !/^(\[[0-9a-f:]+\]|[\d.]+)$/.test(String(host))) return undefined;
+    return new URL(`http://${host}:${port}`).origin;
   } catch {
     return undefined;
   }

@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict';
 import { after, describe, it } from 'node:test';
+import { scratchFolder } from '../testing/scratch.js';
 import { Client, page } from '../testing/server.js';
+import { Access } from './http/access.js';
 import { HttpServer, securityHeaders, staticRoute } from './http/HttpServer.js';
 import type { AnyRoute } from './http/route.js';
 import { openapi } from './openapi.js';
@@ -9,7 +11,8 @@ import { apiRoutes } from './startServer.js';
 
 /** Every route of the list against everyone who may not use it: refused before its handler runs, and before its body is read. */
 
-const token = 'the-right-token-0123456789abcdef';
+const access = await Access.open(scratchFolder());
+const token = access.session();
 const real: AnyRoute<Services>[] = [...apiRoutes, staticRoute<Services>(page)];
 let reached = 0;
 /** The real declarations with handlers that only count. */
@@ -23,13 +26,17 @@ const routes = real.map((route) => ({
 const server = new HttpServer<Services>({
   routes,
   context: {} as Services,
-  token,
-  names: ['127.0.0.1', 'localhost', '[::1]'],
+  access,
+  hosts: { names: ['127.0.0.1', 'localhost', '[::1]'] },
 });
-const port = await server.listen(0);
+const { port } = await server.listen(0);
 after(() => server[Symbol.asyncDispose]());
 const client = new Client(port, token);
 const host = `127.0.0.1:${port}`;
+const keys = {
+  chat: await access.keys.add({ name: 'chat' }),
+  work: await access.keys.add({ name: 'work', scope: 'work' }),
+};
 const bearer = { authorization: `Bearer ${token}` };
 
 const addressOf = ({ path }: { path: string }) => path.replace('/{file...}', '/').replace(/\{\w+\}/g, 'x');
@@ -111,6 +118,16 @@ for (const route of real) {
       await assertRefused(route, { ...all, host, 'sec-fetch-site': 'same-site', 'sec-fetch-mode': 'cors' }, 403);
     });
 
+    it('is refused to API keys that it was not made for', {
+      skip: route.open ? 'holds no data of the user' : false,
+    }, async () => {
+      const may = { chat: route.keys === 'chat', work: route.keys !== undefined };
+      for (const scope of ['chat', 'work'] as const) {
+        const withKey = { ...right(route), authorization: `Bearer ${keys[scope].key}` };
+        if (!may[scope]) await assertRefused(route, withKey, 403);
+      }
+    });
+
     it('takes no body of another type', async () => {
       for (const type of [
         'text/plain',
@@ -128,7 +145,7 @@ for (const route of real) {
       skip: route.body !== undefined ? 'wants a body of its own' : false,
     }, async () => {
       const required = (route.query?.required as string[] | undefined) ?? [];
-      const address = `${addressOf(route)}${required.length > 0 ? `?${required.map((name) => `${name}=x`).join('&')}` : ''}`;
+      const address = `${addressOf(route)}${required.length > 0 ? `?${required.map((name) => `${name}=${'x'.repeat(16)}`).join('&')}` : ''}`;
       for (const origin of [undefined, `http://${host}`, `http://localhost:${port}`]) {
         const before = reached;
         const reply = await client.raw(route.method, address, {
@@ -148,15 +165,28 @@ describe('the list of routes', () => {
     for (const { method, path } of real) if (method === 'GET') assert.doesNotMatch(path, verbs);
   });
 
+  it('gives no key what destroys, takes out, overwrites or protects', () => {
+    const forKeys = real.filter(({ keys: scope }) => scope !== undefined);
+    assert.ok(forKeys.length > 15);
+    for (const { method, path } of forKeys) {
+      assert.ok(method === 'GET' || method === 'POST', `${method} ${path}`);
+      assert.doesNotMatch(path, /vault|export|keys|settings|conversations|import|cancel|feedback|storage/);
+    }
+    assert.deepEqual(
+      forKeys.filter(({ keys: scope }) => scope === 'chat').map(({ method, path }) => `${method} ${path}`),
+      ['GET /v1/models', 'GET /v1/models/{model}', 'POST /v1/chat/completions', 'POST /v1/completions'],
+    );
+  });
+
   it('has each address once', () => {
     const names = real.map(({ method, path }) => `${method} ${path.replace(/\{\w+/g, '{')}`);
     assert.equal(new Set(names).size, names.length);
   });
 
-  it('asks for the token everywhere but for the page itself', () => {
+  it('asks for the token everywhere but for the page itself and the proof of who serves it', () => {
     assert.deepEqual(
       real.filter(({ open }) => open).map(({ path }) => path),
-      ['/{file...}'],
+      ['/api/session', '/{file...}'],
     );
   });
 

@@ -55,6 +55,8 @@ export interface NamedSpeaker {
   id: string;
   model: string;
   version: string | null;
+  /** Id of the adapter; absent for a base model. */
+  adapter?: string;
   /** Seconds since 1970. */
   created: number;
   owner: string;
@@ -79,7 +81,7 @@ export async function listSpeakers(services: Services): Promise<NamedSpeaker[]> 
     const base = usable.find(({ sha256 }) => sha256 !== null && sha256 === adapter.model.sha256);
     if (!base) continue;
     const seconds = (iso: string) => Math.floor(Date.parse(iso) / 1000);
-    const named = { model: base.name, owner: 'you' };
+    const named = { model: base.name, adapter: adapter.id, owner: 'you' };
     add({ ...named, id: adapter.name, version: adapter.active, created: seconds(adapter.createdAt) });
     for (const { id, number, createdAt } of adapter.versions) {
       add({ ...named, id: `${adapter.name}@${number}`, version: id, created: seconds(createdAt) });

@@ -1,6 +1,6 @@
-import { networkInterfaces } from 'node:os';
+import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { LoamError, UsageError } from '../base/errors.js';
+import { LoamError, quote, UsageError } from '../base/errors.js';
 import { writeFileAtomic } from '../base/io.js';
 import { tryLock } from '../base/lock.js';
 import type { Vault } from '../store/Vault.js';
@@ -9,9 +9,11 @@ import { chatRoutes } from './api/chat.js';
 import { datasetRoutes } from './api/datasets.js';
 import { modelRoutes, statusRoutes } from './api/device.js';
 import { jobRoutes } from './api/jobs.js';
+import { keyRoutes } from './api/keys.js';
 import { openAiRoutes } from './api/openai.js';
 import { settingRoutes, vaultRoutes } from './api/vault.js';
-import { accessToken, serverFolder } from './http/guards.js';
+import { Access, helloRoute, serverFolder } from './http/access.js';
+import { named, networkNames } from './http/hosts.js';
 import { HttpServer, type Page, staticRoute } from './http/HttpServer.js';
 import type { AnyRoute } from './http/route.js';
 import { openapiRoute } from './openapi.js';
@@ -19,6 +21,7 @@ import { Services } from './Services.js';
 
 /** Every route but those of the page's files. */
 export const apiRoutes: readonly AnyRoute<Services>[] = [
+  helloRoute<Services>(({ access }) => access),
   ...statusRoutes,
   ...vaultRoutes,
   ...modelRoutes,
@@ -27,6 +30,7 @@ export const apiRoutes: readonly AnyRoute<Services>[] = [
   ...adapterRoutes,
   ...chatRoutes,
   ...settingRoutes,
+  ...keyRoutes,
   ...openAiRoutes,
   openapiRoute(() => apiRoutes),
 ];
@@ -41,7 +45,9 @@ interface ServerOptions {
     host?: string;
     /** Whether other devices may reach it. */
     expose?: boolean;
-    /** Locks out whoever knows the one before. */
+    /** Names besides its addresses under which it answers, such as a proxy's. */
+    allowed?: readonly string[];
+    /** A new pairing secret: every browser has to be paired again. */
     newToken?: boolean;
   };
   /** Opens the vault with a passphrase that was given; called once the server may start. Without it the page asks. */
@@ -55,8 +61,11 @@ export interface RunningServer extends AsyncDisposable {
   /** Whether other devices can reach it. */
   exposed: boolean;
   port: number;
+  /** A session of the owner's that ends with this server. */
   token: string;
-  /** Opens the page: the token stands after the #, which browsers send nowhere. */
+  /** Addresses of the page, the one that others should use first; empty for an exposed server whose addresses the system does not tell. */
+  origins: readonly string[];
+  /** Opens the page: the pairing secret stands after the #, which browsers send nowhere. */
   link: string;
   services: Services;
 }
@@ -75,7 +84,7 @@ function isLoopback(host: string): boolean {
  */
 export async function startServer(options: ServerOptions): Promise<RunningServer> {
   const { home, onBug } = options;
-  const { host = '127.0.0.1', expose, newToken } = options.at;
+  const { host = '127.0.0.1', expose, allowed = [], newToken } = options.at;
   if (!isLoopback(host) && !expose) {
     throw new UsageError({
       found: `${host} can be reached from other devices`,
@@ -84,6 +93,8 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       fix: 'add --expose if you mean it',
     });
   }
+  for (const name of allowed) requireHostName(name);
+  await mkdir(serverFolder(home), { recursive: true, mode: 0o700 });
   const lockPath = join(serverFolder(home), 'server.lock');
   const lock = await tryLock(lockPath);
   if ('heldBy' in lock) {
@@ -98,29 +109,33 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   const stack = new AsyncDisposableStackLike();
   try {
     stack.defer(() => lock.release());
-    const token = await accessToken(home, newToken);
-    const services = await Services.open(home, await options.openVault?.(), onBug);
+    const access = await Access.open(home, newToken);
+    const services = await Services.open(home, access, await options.openVault?.(), onBug);
     stack.defer(() => services[Symbol.asyncDispose]());
+    const exposed = !isLoopback(host);
     const http = new HttpServer({
       routes: [...apiRoutes, staticRoute<Services>(options.page)],
       context: services,
-      token,
-      names: isLoopback(host) ? loopback : [...loopback, ...namesOf(host)],
+      access,
+      hosts: { names: [...loopback, ...(isAny(host) ? [] : [named(host)])], allowed, exposed },
       onBug,
     });
-    const port = await http.listen(options.at.port, host).catch((error: NodeJS.ErrnoException) => {
+    const { port, address } = await http.listen(options.at.port, host).catch((error: NodeJS.ErrnoException) => {
       throw explain(error, options.at.port, host);
     });
     stack.defer(() => http[Symbol.asyncDispose]());
     // For `loam jobs`, which asks the server if there is one.
-    await writeFileAtomic(infoPath, `${JSON.stringify({ pid: process.pid, port })}\n`);
+    const reached = named(isAny(address) ? (address === '::' ? '::1' : '127.0.0.1') : address);
+    await writeFileAtomic(infoPath, `${JSON.stringify({ pid: process.pid, port, host: reached })}\n`);
     services.start();
-    const shown = isLoopback(host) ? '127.0.0.1' : namesOf(host)[0]!;
+    const names = isAny(host) ? networkNames() : [reached];
+    const origins = names.map((name) => `http://${name}:${port}`);
     return {
-      exposed: !isLoopback(host),
+      exposed,
       port,
-      token,
-      link: `http://${shown}:${port}/#token=${token}`,
+      token: access.session(),
+      origins,
+      link: `${origins[0] ?? `http://${reached}:${port}`}/#token=${access.pairing}`,
       services,
       [Symbol.asyncDispose]: () => stack.dispose(),
     };
@@ -130,13 +145,19 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   }
 }
 
-/** Names under which an exposed server is reached. */
-function namesOf(host: string): string[] {
-  if (host !== '0.0.0.0' && host !== '::') return [host.includes(':') ? `[${host}]` : host];
-  return Object.values(networkInterfaces())
-    .flatMap((list) => list ?? [])
-    .filter(({ internal }) => !internal)
-    .map(({ address, family }) => (family === 'IPv6' ? `[${address}]` : address));
+/** Whether a server that listens there is reached at every address of the device. */
+function isAny(host: string): boolean {
+  return host === '0.0.0.0' || host === '::';
+}
+
+/** @throws UsageError */
+function requireHostName(name: string): void {
+  if (/^(\[[0-9a-f:.]+\]|[\p{L}\p{N}._-]+)(:\d{1,5})?$/iu.test(name)) return;
+  throw new UsageError({
+    found: quote(name),
+    expected: 'a host name, perhaps with a port, such as laptop.local or loam.example:8443',
+    where: '--allow-host',
+  });
 }
 
 function explain(error: NodeJS.ErrnoException, port: number, host: string): unknown {

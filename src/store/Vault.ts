@@ -90,6 +90,14 @@ export class Vault implements AsyncDisposable {
     return keyState(this.files) === 'passphrase';
   }
 
+  /**
+   * Whether somebody knows the passphrase of a vault that has one.
+   * @throws LoamError: wrong-passphrase, vault-damaged
+   */
+  static async checkPassphrase(home: string, passphrase: string): Promise<void> {
+    await readRootKey(new VaultFiles(vaultFolder(home)), passphrase);
+  }
+
   /** Sets, changes or (undefined) takes away the passphrase. Keys are wrapped anew, contents stay as they are. */
   async changePassphrase(next: string | undefined): Promise<void> {
     const root = newRootKey();

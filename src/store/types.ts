@@ -102,10 +102,10 @@ export function vaultLocked(found = 'the vault is locked with a passphrase'): Lo
   return new LoamError({ code: 'locked', found, fix });
 }
 
-export function wrongPassphrase(): LoamError {
+export function wrongPassphrase(found = 'this is not the passphrase of the vault'): LoamError {
   return new LoamError({
     code: 'wrong-passphrase',
-    found: 'this is not the passphrase of the vault',
+    found,
     fix: 'try again; without it nobody can read the vault',
   });
 }

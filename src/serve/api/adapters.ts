@@ -20,6 +20,7 @@ export const adapterRoutes = [
   route({
     method: 'GET',
     path: '/api/adapters',
+    keys: 'work',
     summary: 'The adapters of the vault, with their versions, newest first.',
     response: Type.Object({ adapters: Type.Array(Adapter) }),
     async handler(_, services) {
@@ -102,6 +103,7 @@ export const adapterRoutes = [
   route({
     method: 'GET',
     path: '/api/adapters/{id}/versions/{version}/memorised',
+    keys: 'work',
     summary: 'Which private details of its data the version was found to reproduce; null if it has not been tested.',
     response: MemorisedAnswer,
     async handler({ params }, services) {

@@ -64,6 +64,7 @@ export const chatRoutes = [
   route({
     method: 'POST',
     path: '/api/compare',
+    keys: 'work',
     summary: 'The same question to the base model and to a version of an adapter, streamed one after the other.',
     body: CompareInput,
     response: { events: CompareEvent },

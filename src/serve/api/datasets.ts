@@ -24,6 +24,7 @@ export const datasetRoutes = [
   route({
     method: 'GET',
     path: '/api/datasets',
+    keys: 'work',
     summary: 'The data sets of the vault.',
     response: Type.Object({ datasets: Type.Array(DatasetInfo) }),
     async handler(_, services) {
@@ -33,6 +34,7 @@ export const datasetRoutes = [
   route({
     method: 'POST',
     path: '/api/datasets',
+    keys: 'work',
     summary:
       'Adds a data set: the bytes of a file in any format that `loam data` reads (`file`: its name, by which texts are known), or examples as JSON.',
     query: Type.Object({ name: Name, file: Type.Optional(Name) }),
@@ -53,6 +55,7 @@ export const datasetRoutes = [
   route({
     method: 'GET',
     path: '/api/datasets/{id}',
+    keys: 'work',
     summary: 'One data set, without its examples.',
     response: DatasetInfo,
     async handler({ params }, services) {
@@ -62,6 +65,7 @@ export const datasetRoutes = [
   route({
     method: 'GET',
     path: '/api/datasets/{id}/examples',
+    keys: 'work',
     summary: 'Examples, with what was found wrong or private in them.',
     query: Type.Object({
       offset: Type.Optional(Index),
@@ -97,6 +101,7 @@ export const datasetRoutes = [
   route({
     method: 'GET',
     path: '/api/datasets/{id}/dependents',
+    keys: 'work',
     summary: 'Adapter versions that have learnt from it.',
     response: Dependents,
     async handler({ params }, services) {
@@ -114,6 +119,7 @@ export const datasetRoutes = [
   route({
     method: 'GET',
     path: '/api/datasets/{id}/preview',
+    keys: 'work',
     summary: 'What a model would learn: rendered text, trained-on tokens, lengths, what is left out.',
     query: Type.Object({
       model: Type.Optional(Name),

@@ -21,6 +21,7 @@ export const modelRoutes = [
   route({
     method: 'GET',
     path: '/api/models',
+    keys: 'work',
     summary: 'Base models: those of the catalogue and those that were added.',
     response: ModelList,
     async handler(_, services) {
@@ -85,6 +86,7 @@ export const statusRoutes = [
   route({
     method: 'GET',
     path: '/api/status',
+    keys: 'work',
     summary: 'What there is: version, vault, default model, device.',
     response: Status,
     async handler(_, services): Promise<Status> {
@@ -114,6 +116,7 @@ export const statusRoutes = [
   route({
     method: 'GET',
     path: '/api/events',
+    keys: 'work',
     summary: 'Changes, as server-sent events; Last-Event-ID continues after an event.',
     response: { events: ChangeEvent },
     async handler({ headers, signal }, services) {

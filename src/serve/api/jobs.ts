@@ -13,6 +13,7 @@ export const jobRoutes = [
   route({
     method: 'GET',
     path: '/api/options',
+    keys: 'work',
     summary: 'Options of tuning as they are declared: a form derives from them.',
     response: Type.Object({ options: Type.Array(OptionDeclaration) }),
     async handler() {
@@ -22,6 +23,7 @@ export const jobRoutes = [
   route({
     method: 'GET',
     path: '/api/jobs',
+    keys: 'work',
     summary: 'All jobs, the newest first.',
     response: Type.Object({ jobs: Type.Array(Job) }),
     async handler(_, services) {
@@ -31,6 +33,7 @@ export const jobRoutes = [
   route({
     method: 'POST',
     path: '/api/jobs',
+    keys: 'work',
     summary: 'Tunes a model on a data set, now or once the jobs before it have ended.',
     body: JobInput,
     response: Job,
@@ -45,6 +48,7 @@ export const jobRoutes = [
   route({
     method: 'POST',
     path: '/api/quote',
+    keys: 'work',
     summary: 'What a job would take in time, memory and disk; measures a layer on this device for a few seconds.',
     body: QuoteInput,
     response: RunQuote,
@@ -57,6 +61,7 @@ export const jobRoutes = [
   route({
     method: 'GET',
     path: '/api/jobs/{id}',
+    keys: 'work',
     summary: 'One job.',
     response: Job,
     async handler({ params }, services) {
@@ -66,6 +71,7 @@ export const jobRoutes = [
   route({
     method: 'POST',
     path: '/api/jobs/{id}/pause',
+    keys: 'work',
     summary: 'Pauses a job once its checkpoint is saved.',
     response: Job,
     async handler({ params }, services) {
@@ -75,6 +81,7 @@ export const jobRoutes = [
   route({
     method: 'POST',
     path: '/api/jobs/{id}/resume',
+    keys: 'work',
     summary: 'Puts a paused, failed or cancelled job back in the queue.',
     response: Job,
     async handler({ params }, services) {
@@ -105,6 +112,7 @@ export const jobRoutes = [
   route({
     method: 'GET',
     path: '/api/jobs/{id}/events',
+    keys: 'work',
     summary: "A job's events from the first one on, or after Last-Event-ID; ends with the job.",
     response: { events: JobEvent },
     async handler({ params, headers, signal }, services) {

@@ -4,6 +4,7 @@ import { LoamError, UsageError } from '../../base/errors.js';
 import type { Run } from '../../base/events.js';
 import type { ChatEvent, Sampling } from '../../llama/ChatSession.js';
 import type { ChatMessage } from '../../model/chatTemplate.js';
+import type { ApiKey } from '../contract/access.js';
 import {
   ChatCompletion,
   ChatCompletionChunk,
@@ -27,34 +28,37 @@ export const openAiRoutes = [
   route({
     method: 'GET',
     path: '/v1/models',
+    keys: 'chat',
     summary:
       'Base models on this device and every version of every adapter (NAME: the one in use, NAME@N: one of them).',
     response: OpenAiModelList,
     errors: 'openai',
-    async handler(_, services) {
-      return { object: 'list' as const, data: (await listSpeakers(services)).map(viewModel) };
+    async handler({ key }, services) {
+      return { object: 'list' as const, data: (await speakersFor(services, key)).map(viewModel) };
     },
   }),
   route({
     method: 'GET',
     path: '/v1/models/{model}',
+    keys: 'chat',
     summary: 'One of them.',
     response: OpenAiModel,
     errors: 'openai',
-    async handler({ params }, services) {
-      return viewModel(await findSpeaker(services, params.model));
+    async handler({ params, key }, services) {
+      return viewModel(await findSpeaker(services, params.model, key));
     },
   }),
   route({
     method: 'POST',
     path: '/v1/chat/completions',
+    keys: 'chat',
     summary: 'An answer to a conversation, whole or streamed.',
     body: ChatCompletionInput,
     bodyLimit: BODY_LIMIT,
     response: { json: ChatCompletion, events: ChatCompletionChunk },
     errors: 'openai',
-    async handler({ body, signal }, services) {
-      const speaker = await findSpeaker(services, body.model);
+    async handler({ body, key, signal }, services) {
+      const speaker = await findSpeaker(services, body.model, key);
       const messages = body.messages.map(
         ({ role, content }): ChatMessage => ({
           role: role === 'developer' ? 'system' : role,
@@ -97,13 +101,14 @@ export const openAiRoutes = [
   route({
     method: 'POST',
     path: '/v1/completions',
+    keys: 'chat',
     summary: 'What follows a text, whole or streamed; no chat template is put around it.',
     body: CompletionInput,
     bodyLimit: BODY_LIMIT,
     response: { json: Completion, events: Completion },
     errors: 'openai',
-    async handler({ body, signal }, services) {
-      const speaker = await findSpeaker(services, body.model);
+    async handler({ body, key, signal }, services) {
+      const speaker = await findSpeaker(services, body.model, key);
       const prompt = typeof body.prompt === 'string' ? body.prompt : body.prompt[0]!;
       const request = { prompt, sampling: sampling(body, body.max_tokens ?? 16), options: { stop: stops(body.stop) } };
       const head = { id: `cmpl-${newId()}`, object: 'text_completion', created: seconds(), model: body.model } as const;
@@ -128,8 +133,14 @@ export const openAiRoutes = [
   }),
 ];
 
-async function findSpeaker(services: Services, name: string) {
-  const found = (await listSpeakers(services)).find(({ id }) => id === name);
+/** What a key may talk to: everything, or one adapter. */
+async function speakersFor(services: Services, key: ApiKey | undefined): Promise<NamedSpeaker[]> {
+  const all = await listSpeakers(services);
+  return key?.adapter === undefined ? all : all.filter(({ adapter }) => adapter === key.adapter);
+}
+
+async function findSpeaker(services: Services, name: string, key: ApiKey | undefined) {
+  const found = (await speakersFor(services, key)).find(({ id }) => id === name);
   if (found) return found;
   throw new LoamError({
     code: 'not-found',

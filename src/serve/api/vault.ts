@@ -91,26 +91,25 @@ export const vaultRoutes = [
   route({
     method: 'POST',
     path: '/api/vault/passphrase',
-    summary: 'Sets, changes or (null) removes the passphrase.',
+    summary: 'Sets, changes or (null) removes the passphrase; `current` is the one that there is.',
     body: PassphraseInput,
     response: Done,
     async handler({ body }, services) {
-      await services.vault.changePassphrase(body.next ?? undefined);
-      services.changed('vault');
+      await services.changePassphrase(body.current, body.next ?? undefined);
       return done;
     },
   }),
   route({
     method: 'POST',
     path: '/api/vault/destroy',
-    summary: `Destroys all data sets, adapters, conversations and their keys. confirm: "${CONFIRMATION}".`,
+    summary: `Destroys all data sets, adapters, conversations and their keys. confirm: "${CONFIRMATION}"; passphrase: where there is one.`,
     body: DestroyInput,
     response: Done,
     async handler({ body }, services) {
       if (body.confirm !== CONFIRMATION) {
         throw new LoamError({ code: 'confirm', found: `"confirm" must be "${CONFIRMATION}"` });
       }
-      await services.destroyEverything();
+      await services.destroyEverything(body.passphrase);
       return done;
     },
   }),

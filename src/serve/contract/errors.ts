@@ -10,6 +10,7 @@ const httpStatus = {
   unauthorized: 401,
   'foreign-host': 403,
   'foreign-origin': 403,
+  'key-limited': 403,
   address: 404,
   method: 405,
   'content-type': 415,

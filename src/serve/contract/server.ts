@@ -37,12 +37,15 @@ export type Storage = Static<typeof Storage>;
 
 const Passphrase = Type.String({ minLength: 1, maxLength: 1024 });
 export const UnlockInput = Type.Object({ passphrase: Passphrase }, { additionalProperties: false });
-/** Null removes the passphrase. */
+/** `current`: the one that there is. A `next` of null removes it. */
 export const PassphraseInput = Type.Object(
-  { next: Type.Union([Passphrase, Type.Null()]) },
+  { current: Type.Optional(Passphrase), next: Type.Union([Passphrase, Type.Null()]) },
   { additionalProperties: false },
 );
-export const DestroyInput = Type.Object({ confirm: Type.String({ maxLength: 100 }) }, { additionalProperties: false });
+export const DestroyInput = Type.Object(
+  { confirm: Type.String({ maxLength: 100 }), passphrase: Type.Optional(Passphrase) },
+  { additionalProperties: false },
+);
 
 /** A flat object whose keys belong to the front end. */
 export const Settings = OpenRecord;
@@ -52,7 +55,7 @@ export const SettingsEdit = Type.Record(Type.String({ pattern: '^[A-Za-z][A-Za-z
 });
 
 /** Lists that a page may show, and has to load again. */
-export const Changed = Type.Enum(['datasets', 'adapters', 'models', 'conversations', 'settings', 'vault', 'jobs']);
+export const Changed = Type.Enum(['datasets', 'adapters', 'models', 'conversations', 'settings', 'vault', 'jobs', 'keys']);
 export type Changed = Static<typeof Changed>;
 
 /** What happens, so that every open page shows the same. */

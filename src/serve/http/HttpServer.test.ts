@@ -5,7 +5,9 @@ import { connect } from 'node:net';
 import { after, describe, it } from 'node:test';
 import Type from 'typebox';
 import { LoamError, UsageError } from '../../base/errors.js';
+import { scratchFolder } from '../../testing/scratch.js';
 import { Client, readEvents } from '../../testing/server.js';
+import { Access } from './access.js';
 import { EventChannel } from './events.js';
 import { HttpServer, staticRoute } from './HttpServer.js';
 import { Answer, routesOf } from './route.js';
@@ -108,14 +110,15 @@ const routes = [
     contentSecurityPolicy: "default-src 'self'",
   }),
 ];
+const access = await Access.open(scratchFolder());
 const server = new HttpServer<null>({
   routes,
   context: null,
-  token: 't'.repeat(32),
-  names: ['127.0.0.1'],
+  access,
+  hosts: { names: ['127.0.0.1'] },
   onBug: (bug) => bugs.push(bug),
 });
-const client = new Client(await server.listen(0), 't'.repeat(32));
+const client = new Client((await server.listen(0)).port, access.session());
 after(() => server[Symbol.asyncDispose]());
 const bearer = { authorization: `Bearer ${client.token}` };
 const json = { ...bearer, 'content-type': 'application/json' };

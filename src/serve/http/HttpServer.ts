@@ -1,10 +1,13 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { LoamError } from '../../base/errors.js';
+import type { Access, Caller } from './access.js';
+import { BodyRoom, checkContentType } from './body.js';
+import { Connections } from './connections.js';
 import { answerError, answerOpenAiError, HttpError } from './errors.js';
 import { sendEvents } from './events.js';
-import { checkOrigin, checkToken, type Guard } from './guards.js';
-import { Answer, type AnyRoute, checkContentType, matchRoute, parseBody, parseQuery, routesOf } from './route.js';
+import { checkOrigin } from './guards.js';
+import { Hosts, type HostSpec } from './hosts.js';
+import { Answer, type AnyRoute, matchRoute, parseQuery, routesOf } from './route.js';
 
 /**
  * Sent with every answer. Answers that are no part of the page are data: opened as a page they may load and run nothing. The page's
@@ -21,23 +24,19 @@ export const securityHeaders: Readonly<Record<string, string>> = {
   'permissions-policy': 'camera=(), microphone=(), geolocation=(), payment=(), usb=()',
 };
 
-/** Simultaneous connections: some tabs and programs, not a flood. */
-const MAX_CONNECTIONS = 256;
-/** Simultaneous requests with large bodies: each is held in memory as a whole. */
-const MAX_LARGE = 2;
-const LARGE_BYTES = 16 << 20;
 /** Milliseconds for the headers, and for a whole request: 200 MB over a slow wireless network. */
 const HEADERS_MS = 20_000;
 const REQUEST_MS = 15 * 60_000;
 /** Milliseconds that a connection is kept for the next request. */
 const KEEP_ALIVE_MS = 5_000;
+/** Milliseconds between two looks at who is late. */
+const LOOK_MS = 5_000;
 
 interface HttpServerOptions<Context> {
   routes: readonly AnyRoute<Context>[];
   context: Context;
-  token: string;
-  /** Names in the Host header that are answered, without port; IPv6 in brackets. */
-  names: readonly string[];
+  access: Pick<Access, 'caller'>;
+  hosts: HostSpec;
   /** Told of errors that are bugs. */
   onBug?: (error: unknown) => void;
 }
@@ -46,21 +45,23 @@ interface HttpServerOptions<Context> {
 export class HttpServer<Context> implements AsyncDisposable {
   private readonly server: Server;
   private readonly closing = new AbortController();
-  private large = 0;
-  private guard: Guard = { hosts: new Set(), token: '' };
+  private readonly connections = new Connections();
+  private readonly room = new BodyRoom();
+  private hosts = new Hosts({ names: [] }, 0);
 
   constructor(private readonly options: HttpServerOptions<Context>) {
     this.server = createServer({
       headersTimeout: HEADERS_MS,
       requestTimeout: REQUEST_MS,
       keepAliveTimeout: KEEP_ALIVE_MS,
+      connectionsCheckingInterval: LOOK_MS,
     });
-    this.server.maxConnections = MAX_CONNECTIONS;
+    this.server.on('connection', (socket) => this.connections.add(socket));
     this.server.on('request', (request, response) => void this.serve(request, response));
   }
 
-  /** @returns the port @throws NodeJS.ErrnoException such as EADDRINUSE */
-  async listen(port: number, address = '127.0.0.1'): Promise<number> {
+  /** @returns where it listens @throws NodeJS.ErrnoException such as EADDRINUSE */
+  async listen(port: number, address = '127.0.0.1'): Promise<AddressInfo> {
     await new Promise<void>((resolve, reject) => {
       this.server.once('error', reject);
       this.server.listen({ port, host: address, exclusive: true }, () => {
@@ -68,11 +69,8 @@ export class HttpServer<Context> implements AsyncDisposable {
         resolve();
       });
     });
-    const bound = (this.server.address() as AddressInfo).port;
-    const { names, token } = this.options;
-    // Browsers leave out port 80.
-    const hosts = names.flatMap((name) => [`${name}:${bound}`, ...(bound === 80 ? [name] : [])]);
-    this.guard = { hosts: new Set(hosts.map((host) => host.toLowerCase())), token };
+    const bound = this.server.address() as AddressInfo;
+    this.hosts = new Hosts(this.options.hosts, bound.port);
     return bound;
   }
 
@@ -85,32 +83,35 @@ export class HttpServer<Context> implements AsyncDisposable {
     request.on('error', () => {});
     response.on('error', () => {});
     for (const [name, value] of Object.entries(securityHeaders)) response.setHeader(name, value);
+    const { socket } = request;
+    const taken: (() => void)[] = [];
+    let over = false;
+    /** What is given back when the request is answered, or its client has gone. */
+    const release = (give: () => void) => void (over ? give() : taken.push(give));
+    this.connections.asks(socket);
+    response.on('close', () => {
+      over = true;
+      for (const give of taken.splice(0)) give();
+      this.connections.rests(socket);
+    });
     const [path = '/', search = ''] = split(request.url ?? '/');
     let route: AnyRoute<Context> | undefined;
     try {
-      checkOrigin(request, this.guard);
-      const isData = path.startsWith('/api/') || path.startsWith('/v1/');
-      // Whether an address exists is for those who may use it.
-      if (isData) checkToken(request, this.guard);
-      const match = matchRoute(this.options.routes, request.method ?? 'GET', path);
+      checkOrigin(request, this.hosts);
+      const { match, caller } = this.admit(request, path);
       route = match.route;
-      if (!route.open && !isData) checkToken(request, this.guard);
+      if (caller) release(this.connections.vouch(socket, caller));
       const kind = checkContentType(request, route);
       const query = parseQuery(route.query, new URLSearchParams(search));
-      const answer = await this.limited(request, route, async () => {
-        const { body, bytes } = await parseBody(request, match.route, kind);
-        const { params } = match;
-        const { headers } = request;
-        const { signal } = controller;
-        const handled = { params, query, body, bytes, headers, method: request.method!, signal };
-        return await match.route.handler(handled, this.options.context);
-      });
-      await this.send(
-        response,
-        answer instanceof Answer ? answer : Answer.json(answer),
-        request.method === 'HEAD',
-        controller.signal,
-      );
+      const { body, bytes } = await this.room.read(request, route, kind, release);
+      const { headers } = request;
+      const { signal } = controller;
+      const { params } = match;
+      const handled = { params, query, body, bytes, headers, method: request.method!, key: caller?.key, signal };
+      const answer = await route.handler(handled, this.options.context);
+      const whole = answer instanceof Answer ? answer : Answer.json(answer);
+      if (whole.content.kind === 'events') this.connections.streams(socket);
+      await this.send(response, whole, request.method === 'HEAD', signal);
     } catch (error) {
       this.refuse(request, response, error, route?.errors === 'openai' || path.startsWith('/v1/'));
     } finally {
@@ -118,23 +119,20 @@ export class HttpServer<Context> implements AsyncDisposable {
     }
   }
 
-  /** @throws LoamError: busy */
-  private async limited<T>(request: IncomingMessage, route: AnyRoute<Context>, work: () => Promise<T>): Promise<T> {
-    const most = Math.max(route.bytesLimit ?? 0, route.bodyLimit ?? 0);
-    const stated = Number(request.headers['content-length'] ?? most);
-    if (Math.min(most, stated) <= LARGE_BYTES) return await work();
-    if (this.large >= MAX_LARGE)
-      throw new LoamError({
-        code: 'busy',
-        found: 'other large files are being uploaded',
-        fix: 'try again in a moment',
-      });
-    this.large++;
-    try {
-      return await work();
-    } finally {
-      this.large--;
-    }
+  /**
+   * The route of an address, for those who may use it. Whether an address exists is not for others to know.
+   * @throws HttpError: unauthorized, key-limited, address, method
+   */
+  private admit(request: IncomingMessage, path: string) {
+    const find = () => matchRoute(this.options.routes, request.method ?? 'GET', path);
+    const isData = path.startsWith('/api/') || path.startsWith('/v1/');
+    let caller: Caller | undefined;
+    const known = isData ? this.options.routes.find((one) => one.open && one.path === path) : undefined;
+    if (isData && !known) caller = this.options.access.caller(request);
+    const match = find();
+    if (!match.route.open) caller ??= this.options.access.caller(request);
+    if (caller?.key && !match.route.open) checkScope(caller.key, match.route);
+    return { match, caller };
   }
 
   private async send(response: ServerResponse, answer: Answer, head: boolean, signal: AbortSignal): Promise<void> {
@@ -204,6 +202,12 @@ function drainFor(request: IncomingMessage, response: ServerResponse): void {
   const timer = setTimeout(end, LINGER_MS);
   request.on('end', () => clearTimeout(timer));
   response.on('close', () => clearTimeout(timer));
+}
+
+/** @throws HttpError: key-limited */
+function checkScope<C>({ scope }: NonNullable<Caller['key']>, { keys }: AnyRoute<C>): void {
+  if (keys === 'chat' || (keys === 'work' && scope === 'work')) return;
+  throw new HttpError('key-limited', 'this API key may not do that: it is for the page and the command line of the owner');
 }
 
 function split(url: string): [string, string] {

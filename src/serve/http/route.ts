@@ -1,10 +1,10 @@
 import type { IncomingMessage } from 'node:http';
 import type { Static, TObject, TSchema } from 'typebox';
-import Value from 'typebox/value';
-import { LoamError, UsageError } from '../../base/errors.js';
-import { bytes as formatBytes } from '../../base/format.js';
+import { UsageError } from '../../base/errors.js';
+import type { ApiKey, KeyScope } from '../contract/access.js';
 import { HttpError } from './errors.js';
 import type { EventFormat, ServerEvent } from './events.js';
+import { validate } from './validate.js';
 
 /**
  * A route is declared once: method, path, what comes in, what goes out, and the handler. The router checks requests by the
@@ -64,6 +64,8 @@ interface Request<P extends string, Q extends TObject, B extends TSchema> {
   readonly bytes: Uint8Array | undefined;
   readonly headers: IncomingMessage['headers'];
   readonly method: string;
+  /** The API key that it came with; absent for the owner's own pages and commands. */
+  readonly key: ApiKey | undefined;
   /** Fires when the client has gone, or the server ends. */
   readonly signal: AbortSignal;
 }
@@ -75,6 +77,8 @@ interface Route<Context, P extends string, Q extends TObject, B extends TSchema,
   readonly summary: string;
   /** Needs no token: only what holds no data of the user. */
   readonly open?: boolean;
+  /** API keys may use it that have this scope, or a wider one; without it only the owner's pages and commands. */
+  readonly keys?: KeyScope;
   readonly query?: Q;
   readonly body?: B;
   /** Most bytes of JSON that it accepts (default 1 MiB). */
@@ -165,118 +169,6 @@ function fit(pattern: readonly string[], parts: readonly string[]): Record<strin
     params[name[1]!] = value;
   }
   return pattern.length === parts.length ? params : undefined;
-}
-
-/**
- * The body of a request, at most `limit` bytes: a larger one is refused by its stated length, or while it comes.
- * @throws LoamError: too-large; HttpError: incomplete, if the client goes before the end
- */
-async function readBody(request: IncomingMessage, limit: number): Promise<Buffer> {
-  const tooLarge = () =>
-    new LoamError({
-      code: 'too-large',
-      found: `more than ${formatBytes(limit)}, the limit here`,
-    });
-  const incomplete = () => new HttpError('incomplete', 'the request ended before its body did');
-  const stated = request.headers['content-length'];
-  const length = stated === undefined ? undefined : Number(stated);
-  if (length !== undefined && length > limit) throw tooLarge();
-  // With a stated length there is one buffer of that size, not a list of pieces and a copy of it.
-  let whole = length === undefined ? undefined : Buffer.allocUnsafe(length);
-  const pieces: Buffer[] = [];
-  let read = 0;
-  try {
-    for await (const piece of request as AsyncIterable<Buffer>) {
-      if (read + piece.length > limit) throw tooLarge();
-      if (whole) piece.copy(whole, read);
-      else pieces.push(piece);
-      read += piece.length;
-    }
-  } catch (error) {
-    throw error instanceof LoamError ? error : incomplete();
-  }
-  whole ??= Buffer.concat(pieces);
-  if (read !== whole.length) throw incomplete();
-  return whole;
-}
-
-/** Faults named in a message; the first says enough. */
-const named = 3;
-
-/**
- * Holds a value against its schema. The message names fields and what they should be, and quotes nothing of what came.
- * @throws UsageError
- */
-export function validate<S extends TSchema>(schema: S, value: unknown, what: string): asserts value is Static<S> {
-  if (Value.Check(schema, value)) return;
-  const faults = Value.Errors(schema, value)
-    .filter(({ keyword }) => keyword !== 'boolean')
-    .slice(0, named)
-    .map(({ instancePath, message, params }) => {
-      const place = [what, ...instancePath.split('/').slice(1)].join('.');
-      const { additionalProperties: unknown } = params as { additionalProperties?: unknown };
-      const which = Array.isArray(unknown) ? `: ${unknown.map((name) => String(name).slice(0, 40)).join(', ')}` : '';
-      return `${place} ${message}${which}`;
-    });
-  throw new UsageError({ found: faults.join('; ') });
-}
-
-/** JSON requests are forms and short texts. */
-const JSON_LIMIT = 1 << 20;
-
-/** The media type alone, lower case. */
-function mediaType(header: string | undefined): string | undefined {
-  return header === undefined ? undefined : header.split(';')[0]!.trim().toLowerCase();
-}
-
-/** @throws HttpError: content-type, content-encoding; before anything of the body is read */
-export function checkContentType<C>(
-  request: Pick<IncomingMessage, 'headers'>,
-  route: AnyRoute<C>,
-): 'json' | 'bytes' | 'none' {
-  const type = mediaType(request.headers['content-type']);
-  const { headers } = request;
-  const has = headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0;
-  const accepted = [
-    ...(route.bytesLimit === undefined ? [] : ['application/octet-stream']),
-    ...(route.body !== undefined || route.bytesLimit === undefined ? ['application/json'] : []),
-  ];
-  const encoding = headers['content-encoding'];
-  if (encoding !== undefined && encoding !== 'identity') {
-    throw new HttpError('content-encoding', 'compressed bodies are not accepted');
-  }
-  if (type === undefined && !has && route.body === undefined && route.bytesLimit === undefined) return 'none';
-  if (type === undefined || !accepted.includes(type)) {
-    throw new HttpError('content-type', `a wrong content type, expected ${accepted.join(' or ')}`);
-  }
-  if (type === 'application/octet-stream') return 'bytes';
-  return route.body === undefined && !has ? 'none' : 'json';
-}
-
-/** Reads and checks what comes with a request. @throws HttpError, LoamError */
-export async function parseBody<C>(
-  request: IncomingMessage,
-  route: AnyRoute<C>,
-  kind: 'json' | 'bytes' | 'none',
-): Promise<{ body?: unknown; bytes?: Uint8Array }> {
-  if (kind === 'none') return {};
-  if (kind === 'bytes') return { bytes: await readBody(request, route.bytesLimit!) };
-  const bytes = await readBody(request, route.bodyLimit ?? JSON_LIMIT);
-  if (bytes.length === 0 && route.body === undefined) return {};
-  let value: unknown;
-  try {
-    value = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes), withoutProto);
-  } catch {
-    // The parser's own message quotes the text.
-    throw new HttpError('json', 'the body is not valid JSON in UTF-8');
-  }
-  if (route.body !== undefined) validate(route.body as TSchema, value, 'body');
-  return { body: value };
-}
-
-/** A key named __proto__ would come to mean something as soon as the object is copied. */
-function withoutProto(this: unknown, key: string, value: unknown): unknown {
-  return key === '__proto__' ? undefined : value;
 }
 
 /** A query string by its schema: numbers and true/false are read as such. Unknown and repeated names are refused. @throws UsageError */

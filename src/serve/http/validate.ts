@@ -1,0 +1,83 @@
+import type { Static, TSchema } from 'typebox';
+import Value from 'typebox/value';
+import { UsageError } from '../../base/errors.js';
+
+/** Holds values from outside against their schemas, and says what is wrong with them: the first mistakes, however many there are. */
+
+/** Mistakes named in a message; the first says enough. */
+const NAMED = 3;
+
+/**
+ * The message names fields and what they should be, and quotes nothing of what came.
+ * @throws UsageError
+ */
+export function validate<S extends TSchema>(schema: S, value: unknown, what: string): asserts value is Static<S> {
+  if (Value.Check(schema, value)) return;
+  const mistakes = new Mistakes();
+  for (const mistake of mistakesIn(schema, value, what)) mistakes.add(mistake);
+  mistakes.end();
+}
+
+/** Collects the first few; then it is enough. */
+export class Mistakes {
+  private readonly found = new Set<string>();
+
+  add(mistake: string): void {
+    this.found.add(mistake);
+    if (this.found.size >= NAMED) this.end();
+  }
+
+  /** @throws UsageError if there are any */
+  end(): void {
+    if (this.found.size > 0) throw new UsageError({ found: [...this.found].join('; ') });
+  }
+}
+
+/** What of a schema says where to go on. */
+interface Parts {
+  items?: TSchema;
+  properties?: Record<string, TSchema>;
+  anyOf?: TSchema[];
+}
+
+export const partsOf = (schema: TSchema): Parts => schema as Parts;
+
+function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+/** Finds one after the other, so that whoever has enough goes no further: the library's own list of them all may take a minute. */
+export function* mistakesIn(schema: TSchema, value: unknown, place: string): Generator<string> {
+  const isRight: boolean = Value.Check(schema, value);
+  if (isRight) return;
+  const { items, properties, anyOf } = partsOf(schema);
+  if (items && Array.isArray(value)) {
+    yield* own({ ...schema, items: {} }, value, place);
+    for (const [i, item] of value.entries()) yield* mistakesIn(items, item, `${place}.${i}`);
+  } else if (properties && isRecord(value)) {
+    // Each property may be anything here; of those that should not be there one is enough.
+    const known: Record<string, unknown> = {};
+    let unknown = 0;
+    for (const name in value) {
+      if (Object.hasOwn(properties, name) || unknown++ === 0) known[name] = value[name];
+    }
+    const open = Object.fromEntries(Object.keys(properties).map((name) => [name, {}]));
+    yield* own({ ...schema, properties: open }, known, place);
+    for (const [name, inner] of Object.entries(properties)) {
+      if (Object.hasOwn(value, name)) yield* mistakesIn(inner, value[name], `${place}.${name}`);
+    }
+  } else if (anyOf) {
+    for (const one of anyOf) yield* mistakesIn(one, value, place);
+  } else yield* own(schema, value, place);
+}
+
+/** Mistakes of a value itself, not of what is in it. */
+function* own(schema: TSchema, value: unknown, place: string): Generator<string> {
+  for (const { keyword, instancePath, message, params } of Value.Errors(schema, value)) {
+    if (keyword === 'boolean') continue;
+    const where = [place, ...instancePath.split('/').slice(1)].join('.');
+    const { additionalProperties: unknown } = params as { additionalProperties?: unknown };
+    const which = Array.isArray(unknown) ? `: ${unknown.map((name) => String(name).slice(0, 40)).join(', ')}` : '';
+    yield `${where} ${message}${which}`;
+  }
+}
