@@ -20,6 +20,7 @@ const loaders: Readonly<Record<string, Load>> = {
   pack: async () => (await import('./commands/steps.js')).packCommand,
   vault: async () => (await import('./commands/vault.js')).vaultCommand,
   serve: async () => (await import('./commands/serve.js')).serveCommand,
+  keys: async () => (await import('./commands/keys.js')).keysCommand,
   jobs: async () => (await import('./commands/jobs.js')).jobsCommand,
   doctor: async () => (await import('./commands/doctor.js')).doctorCommand,
 };

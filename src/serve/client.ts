@@ -4,13 +4,15 @@ import { LoamError } from '../base/errors.js';
 import { tryLock } from '../base/lock.js';
 import { loamHome } from '../base/process.js';
 import type { Vault } from '../store/Vault.js';
+import type { ApiKey, KeyInput, NewApiKey } from './contract/access.js';
+import type { Adapter } from './contract/adapters.js';
 import { type ErrorBody, loamCode } from './contract/errors.js';
 import type { Job } from './contract/jobs.js';
-import { openSession, serverFolder } from './http/access.js';
+import { Access, openSession, serverFolder } from './http/access.js';
 import { isFinal, viewJob } from './jobs/Job.js';
 import { JobQueue } from './jobs/JobQueue.js';
 
-/** The jobs of the vault for programs other than the server: through it if it runs, because it holds the vault and works on them. */
+/** Jobs and API keys for programs other than the server: through it if it runs, because it holds them and works on them. */
 
 /** The jobs of the vault: the server's if one runs, otherwise as they were left. */
 export interface Jobs {
@@ -92,6 +94,45 @@ export async function withoutServer<T>(what: string, work: () => Promise<T>): Pr
   }
   try {
     return await work();
+  } finally {
+    await server.release();
+  }
+}
+
+/** API keys for the command line, and the names of adapters that a key may be limited to. */
+export interface KeyDesk {
+  list(): Promise<ApiKey[]>;
+  add(key: KeyInput): Promise<NewApiKey>;
+  revoke(id: string): Promise<void>;
+  adapters(): Promise<{ id: string; name: string }[]>;
+}
+
+/** Asks the server, which has the keys in memory, or works on what the next one will read. @param openVault called for adapters only */
+export async function withKeys<T>(openVault: () => Promise<Vault>, use: (keys: KeyDesk) => Promise<T>): Promise<T> {
+  const server = await findServer(loamHome());
+  if ('request' in server) {
+    return await use({
+      list: async () => (await server.request<{ keys: ApiKey[] }>('GET', '/api/keys')).keys,
+      add: (key) => server.request('POST', '/api/keys', key),
+      revoke: async (id) => {
+        await server.request('DELETE', `/api/keys/${id}`);
+      },
+      adapters: async () => (await server.request<{ adapters: Adapter[] }>('GET', '/api/adapters')).adapters,
+    });
+  }
+  try {
+    const { keys } = await Access.open(loamHome());
+    return await use({
+      list: async () => keys.list(),
+      add: (key) => keys.add(key),
+      revoke: async (id) => {
+        await keys.revoke(id);
+      },
+      async adapters() {
+        await using vault = await openVault();
+        return vault.adapters.list();
+      },
+    });
   } finally {
     await server.release();
   }

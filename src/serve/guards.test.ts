@@ -186,7 +186,7 @@ describe('the list of routes', () => {
   it('asks for the token everywhere but for the page itself and the proof of who serves it', () => {
     assert.deepEqual(
       real.filter(({ open }) => open).map(({ path }) => path),
-      ['/api/session', '/{file...}'],
+      ['/api/session', '/api/pairing', '/{file...}'],
     );
   });
 

@@ -25,7 +25,10 @@ try {
 assert.ok(existsSync(here));
 const server = await serve(home);
 const options = { baseURL: `http://127.0.0.1:${server.port}/v1`, maxRetries: 0, timeout: 240_000 };
-const openai = new OpenAI({ ...options, apiKey: server.token });
+const openai = new OpenAI({
+  ...options,
+  apiKey: (await server.services.access.keys.add({ name: 'chat program' })).key,
+});
 const messages = [{ role: 'user' as const, content: 'What is the capital of France? Answer with one word.' }];
 const request = { model: DEFAULT_MODEL, messages, temperature: 0, max_tokens: 12 };
 

@@ -39,7 +39,11 @@ export function openapi<C>(routes: readonly AnyRoute<C>[]): Record<string, unkno
     paths,
     components: {
       securitySchemes: {
-        token: { type: 'http', scheme: 'bearer', description: 'From the link that `loam serve` prints.' },
+        token: {
+          type: 'http',
+          scheme: 'bearer',
+          description: 'An API key of `loam keys add`, where x-loam-keys says so; or the session of a page.',
+        },
       },
       schemas: { Error: ErrorBody, OpenAiError: OpenAiErrorBody },
     },
@@ -67,6 +71,7 @@ function operation<C>(route: AnyRoute<C>): Record<string, unknown> {
     operationId: `${route.method.toLowerCase()}${route.path.replace(/[^a-zA-Z0-9]+(\w)?/g, (_: string, c?: string) => c?.toUpperCase() ?? '')}`,
     summary: route.summary,
     ...(route.open && { security: [] }),
+    ...(route.keys && { 'x-loam-keys': route.keys }),
     ...(parameters.length > 0 && { parameters }),
     ...(Object.keys(content).length > 0 && { requestBody: { required: true, content } }),
     responses: {

@@ -12,9 +12,9 @@ import { jobRoutes } from './api/jobs.js';
 import { keyRoutes } from './api/keys.js';
 import { openAiRoutes } from './api/openai.js';
 import { settingRoutes, vaultRoutes } from './api/vault.js';
-import { Access, helloRoute, serverFolder } from './http/access.js';
-import { named, networkNames } from './http/hosts.js';
+import { Access, helloRoute, pairRoute, serverFolder } from './http/access.js';
 import { HttpServer, type Page, staticRoute } from './http/HttpServer.js';
+import { named, networkNames } from './http/hosts.js';
 import type { AnyRoute } from './http/route.js';
 import { openapiRoute } from './openapi.js';
 import { Services } from './Services.js';
@@ -22,6 +22,7 @@ import { Services } from './Services.js';
 /** Every route but those of the page's files. */
 export const apiRoutes: readonly AnyRoute<Services>[] = [
   helloRoute<Services>(({ access }) => access),
+  pairRoute<Services>(({ access }) => access),
   ...statusRoutes,
   ...vaultRoutes,
   ...modelRoutes,

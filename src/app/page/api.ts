@@ -1,37 +1,8 @@
 import type { ApiErrorCode, ApiFault, ErrorBody } from '../../serve/contract/errors.js';
 import { retryDelay, type SseEvent, SseParser } from '../logic/sse.js';
-import { keep, readKept } from './browser.js';
+import { forgetSession, NotOurs, prove, session } from './access.js';
 
-/** Calls to the server's API: the token that opens it, requests, refusals, uploads and downloads, streams of events. */
-
-/**
- * The token that the server printed. It comes in the link's fragment, which browsers send to no server, and is kept for this origin so
- * that the installed page opens without the link.
- */
-const tokenName = 'loam-token';
-let token = readKept(tokenName);
-
-export function getToken(): string | null {
-  return token;
-}
-
-export function setToken(next: string | null): void {
-  token = next;
-  keep(tokenName, next);
-}
-
-/** From what a person pasted: the whole link or the bare token. */
-export function tokenFrom(text: string): string {
-  const match = /token=([^&\s]+)/.exec(text);
-  return decodeURIComponent(match ? match[1]! : text.trim());
-}
-
-/** Takes the token out of the address, so that it is in no bookmark and no screenshot. */
-export function takeToken(): void {
-  if (!/[#&]token=./.test(location.hash)) return;
-  setToken(tokenFrom(location.hash));
-  history.replaceState(null, '', location.pathname);
-}
+/** Calls to the server's API: requests, refusals, uploads and downloads, streams of events. Each names the session of access.ts. */
 
 /** What the server refused, in its own words; status 0 when it could not be reached. */
 export class ApiError extends Error {
@@ -63,8 +34,18 @@ function tellReach(reached: boolean, status = 0): void {
 /** What every request has in common, beside its headers: no cookie, no cache. */
 const requestInit = { cache: 'no-store', credentials: 'omit', redirect: 'error' } as const;
 
-function authorization(): { Authorization: string } {
-  return { Authorization: `Bearer ${token ?? ''}` };
+/**
+ * What opens the server. Before anything of the person's is sent, the server has to show who it is: the one that answered a minute ago
+ * may have ended, and another program have taken its port.
+ */
+async function authorization(sends = false): Promise<{ Authorization: string }> {
+  try {
+    return { Authorization: `Bearer ${await (sends ? prove() : session())}` };
+  } catch (error) {
+    if (!(error instanceof NotOurs)) throw error;
+    tellReach(true, 401);
+    throw new ApiError(401, { message: error.message, code: 'unauthorized' });
+  }
 }
 
 interface CallOptions {
@@ -76,21 +57,28 @@ interface CallOptions {
 /** One request; throws ApiError. */
 export async function request(method: string, path: string, options: CallOptions = {}): Promise<Response> {
   const { body, signal, accept = '*/*' } = options;
-  let response: Response;
-  try {
-    response = await fetch(path, {
+  const send = async () =>
+    await fetch(path, {
       ...requestInit,
       method,
       headers: {
-        ...authorization(),
+        ...(await authorization(method !== 'GET')),
         Accept: accept,
         ...(body !== undefined && { 'Content-Type': 'application/json' }),
       },
       body: body === undefined ? undefined : JSON.stringify(body),
       signal,
     });
+  let response: Response;
+  try {
+    response = await send();
+    // The server was started anew, or the session is over: it has a new one for who knows the secret.
+    if (response.status === 401) {
+      forgetSession();
+      response = await send();
+    }
   } catch (error) {
-    if (isAbort(error)) throw error;
+    if (isAbort(error) || error instanceof ApiError) throw error;
     tellReach(false);
     throw new ApiError(0, { message: 'Loam’s server is not responding. Start it with “loam serve”.' });
   }
@@ -110,16 +98,17 @@ function refused(status: number, answer: Partial<ErrorBody> | null): ApiError {
 }
 
 /** Sends bytes as they are, with progress, which fetch cannot report. `onProgress` gets a share from 0 to 1. */
-export function upload<T>(
+export async function upload<T>(
   path: string,
   file: Blob,
   onProgress: (share: number) => void,
   signal: AbortSignal,
 ): Promise<T> {
-  return new Promise((resolve, reject) => {
+  const { Authorization } = await authorization(true);
+  return await new Promise((resolve, reject) => {
     const http = new XMLHttpRequest();
     http.open('POST', path);
-    http.setRequestHeader('Authorization', authorization().Authorization);
+    http.setRequestHeader('Authorization', Authorization);
     http.setRequestHeader('Content-Type', 'application/octet-stream');
     http.responseType = 'json';
     http.upload.onprogress = ({ loaded, total }) => onProgress(total > 0 ? loaded / total : 0);
@@ -247,10 +236,14 @@ export function follow(path: string, follower: Follower): () => void {
     try {
       const response = await fetch(path, {
         ...requestInit,
-        headers: { ...authorization(), Accept: EVENT_STREAM, ...(lastId && { 'Last-Event-ID': lastId }) },
+        headers: { ...(await authorization()), Accept: EVENT_STREAM, ...(lastId && { 'Last-Event-ID': lastId }) },
         signal: abort.signal,
       });
       tellReach(true, response.status);
+      if (response.status === 401 && attempt === 0) {
+        forgetSession();
+        return true;
+      }
       // 4xx: asking again gives the same answer (locked, deleted); the page that asked learns of it by its other calls.
       if (!response.ok) return response.status >= 500;
       attempt = 0;
@@ -261,6 +254,8 @@ export function follow(path: string, follower: Follower): () => void {
       }
       return !follower.isOver?.();
     } catch (error) {
+      // Not let in: the page asks for the link, and begins anew when it has it.
+      if (error instanceof ApiError) return false;
       if (!stopped && !isAbort(error)) tellReach(false);
       return true;
     } finally {

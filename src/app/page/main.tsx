@@ -1,7 +1,7 @@
 import { render } from 'preact';
 import { useEffect, useState } from 'preact/hooks';
 import { isFinal } from '../../serve/jobs/Job.js';
-import { takeToken } from './api.js';
+import { takeLink } from './access.js';
 import { applyTheme, href, onAnnounce, type Place, registerWorker, type Screen, usePlace } from './browser.js';
 import { Icon, type IconName, Loading, Page } from './parts/layout.js';
 import { ConnectScreen, UnlockScreen } from './screens/AccessScreens.js';
@@ -186,12 +186,9 @@ function Announcer() {
   );
 }
 
-takeToken();
 // The link may be followed while the page is open already: then only the fragment changes.
 addEventListener('hashchange', () => {
-  if (!location.hash.includes('token=')) return;
-  takeToken();
-  location.reload();
+  void takeLink().then((taken) => taken && dispatchEvent(new Event('loam-retry')));
 });
 applyTheme();
-render(<App />, document.getElementById('app')!);
+void takeLink().then(() => render(<App />, document.getElementById('app')!));

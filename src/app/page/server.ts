@@ -1,5 +1,6 @@
 import { createContext } from 'preact';
 import { useCallback, useContext, useEffect, useRef, useState } from 'preact/hooks';
+import type { ApiKey } from '../../serve/contract/access.js';
 import type { Adapter } from '../../serve/contract/adapters.js';
 import type { Conversation } from '../../serve/contract/chat.js';
 import type { DatasetInfo } from '../../serve/contract/datasets.js';
@@ -13,7 +14,16 @@ import { ApiError, call, follow, isAbort, onReach } from './api.js';
  * actions that a screen asks of it.
  */
 
-const everything: readonly Changed[] = ['datasets', 'adapters', 'models', 'conversations', 'settings', 'vault', 'jobs'];
+const everything: readonly Changed[] = [
+  'datasets',
+  'adapters',
+  'models',
+  'conversations',
+  'settings',
+  'vault',
+  'jobs',
+  'keys',
+];
 
 const changeListeners = new Set<(what: Changed) => void>();
 
@@ -24,7 +34,7 @@ export function tellChanged(...what: Changed[]): void {
 
 export interface Server {
   status?: Status;
-  /** The request for the status was refused: no token, or a wrong one. */
+  /** This browser is not let in, or what answers is not its server. */
   refused: boolean;
   reached: boolean;
   downloads: Record<string, Download>;
@@ -73,9 +83,9 @@ export function useFollowedServer(): Server {
     });
   }, []);
 
-  // Gone: keep looking, and when it is back let every screen reload.
+  // Gone, or another program has its port: keep looking, and when it is back let every screen reload.
   useEffect(() => {
-    if (reached) return;
+    if (reached && !refused) return;
     const look = () => {
       if (document.visibilityState === 'visible') void reload();
     };
@@ -87,7 +97,7 @@ export function useFollowedServer(): Server {
       void reload();
       tellChanged();
     };
-  }, [reached]);
+  }, [reached, refused]);
 
   useEffect(() => {
     if (refused || !open) return;
@@ -188,6 +198,7 @@ interface Lists {
   conversations: Conversation;
   datasets: DatasetInfo;
   jobs: Job;
+  keys: ApiKey;
   models: ModelEntry;
 }
 

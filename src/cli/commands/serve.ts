@@ -1,9 +1,14 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
 import { appFiles, contentSecurityPolicy } from '../../app/appFiles.js';
+import { writeFileAtomic } from '../../base/io.js';
 import { flag, integer, text } from '../../base/options.js';
 import { framesOf, loamHome } from '../../base/process.js';
-import { startServer } from '../../serve/startServer.js';
+import { serverFolder } from '../../serve/http/access.js';
+import { type RunningServer, startServer } from '../../serve/startServer.js';
 import { Vault } from '../../store/Vault.js';
 import { command, jsonOption, vaultOptions } from '../command.js';
 import { openVault } from '../vault.js';
@@ -17,28 +22,30 @@ export const serveCommand = command({
   options: {
     port: integer([0, 65535], 'Port; 0 picks a free one.', { default: DEFAULT_PORT }),
     open: flag('Open the page in the browser.'),
-    newToken: flag('Make a new access token: links and programs with the old one stop working.'),
+    newToken: flag('Make a new link: browsers that were let in by the old one have to open the new one.'),
     host: text('ADDRESS', 'Address to listen on; one that other devices can reach needs --expose.', {
       default: '127.0.0.1',
     }),
     expose: flag('Let other devices in: anyone with the link can read everything, and traffic is not encrypted.'),
+    allowHost: text('NAME', 'Answer under this host name, too (a proxy, a container); several with commas.'),
     ...vaultOptions,
     ...jsonOption,
   },
   positionals: [0, 0],
   more: [
-    "The link contains the page's access token: keep it to yourself. Chat programs that speak OpenAI's API take the token as API key,",
-    'with http://127.0.0.1:PORT/v1 as base URL. A vault with a passphrase is unlocked on the page, or with --passphrase-file.',
+    "The link lets a browser in: keep it to yourself. Chat programs that speak OpenAI's API need a key of loam keys add, and",
+    'http://127.0.0.1:PORT/v1 as base URL. A vault with a passphrase is unlocked on the page, or with --passphrase-file.',
   ].join('\n'),
   async run({ options, output, signal }) {
     const { port, host, expose, newToken } = options;
+    const allowed = options.allowHost?.split(',').map((name) => name.trim());
     const home = loamHome();
     // Asked for on the page rather than on the terminal, unless it was given.
     const given = options.passphraseFile !== undefined || process.env.LOAM_PASSPHRASE !== undefined;
     const ask = Vault.state(home) === 'passphrase' && !given;
     await using server = await startServer({
       home,
-      at: { port, host, expose, newToken },
+      at: { port, host, expose, allowed, newToken },
       openVault: ask ? undefined : () => openVault(options, output),
       page: { files: await appFiles(), contentSecurityPolicy },
       onBug: (error) =>
@@ -49,24 +56,53 @@ export const serveCommand = command({
     if (server.exposed)
       output.line('WARNING: other devices can reach this; the link and everything it shows travel unencrypted.');
     output.line(`Loam is here: ${server.link}`);
+    for (const origin of server.origins.slice(1)) output.line(`    also at ${origin}`);
+    if (server.origins.length === 0) {
+      output.line(
+        "There is no network now, or this system does not tell its addresses: on another device, put this device's address in place of the link's.",
+      );
+    }
     output.line('Ctrl-C stops it; a running job continues the next time.');
     output.event({ type: 'ready', link: server.link, port: server.port, token: server.token });
-    if (options.open) openBrowser(server.link);
+    await using _ = options.open ? await openPage(server, home) : undefined;
     if (!signal.aborted) await once(signal, 'abort');
   },
 });
 
-/** Best effort: the link is printed in any case. */
-function openBrowser(link: string): void {
-  const [program, ...args] =
-    process.env.TERMUX_VERSION !== undefined
-      ? ['termux-open-url', link]
-      : process.platform === 'darwin'
-        ? ['open', link]
-        : process.platform === 'win32'
-          ? ['rundll32', 'url.dll,FileProtocolHandler', link]
-          : ['xdg-open', link];
-  const child = spawn(program!, args, { stdio: 'ignore', detached: true });
+/** Milliseconds that a browser may take to begin and to read the file. */
+const OPENING_MS = 60_000;
+
+/**
+ * Opens the page, if it can be done: the link is printed in any case. Every user of the device may read a program's arguments, so what
+ * stands there is the path of a file that only this user can read, which sends the browser on. Termux's browser is another app, which
+ * cannot read files here, and on Android no other app can see arguments: it gets a code that is good for one browser and a minute.
+ */
+async function openPage(server: RunningServer, home: string): Promise<AsyncDisposable> {
+  if (process.env.TERMUX_VERSION !== undefined) {
+    open('termux-open-url', `${new URL(server.link).origin}/#code=${server.services.access.onceCode(OPENING_MS)}`);
+    return { async [Symbol.asyncDispose]() {} };
+  }
+  const path = join(serverFolder(home), 'open.html');
+  const remove = () => rm(path, { force: true }).catch(() => {});
+  await writeFileAtomic(
+    path,
+    `<!doctype html><meta http-equiv="refresh" content="0;url=${server.link}"><title>Loam</title>\n`,
+  );
+  const { href } = pathToFileURL(path);
+  if (process.platform === 'darwin') open('open', href);
+  else if (process.platform === 'win32') open('rundll32', 'url.dll,FileProtocolHandler', href);
+  else open('xdg-open', href);
+  const timer = setTimeout(remove, OPENING_MS);
+  return {
+    async [Symbol.asyncDispose]() {
+      clearTimeout(timer);
+      await remove();
+    },
+  };
+}
+
+function open(program: string, ...args: string[]): void {
+  const child = spawn(program, args, { stdio: 'ignore', detached: true });
   child.on('error', () => {});
   child.unref();
 }

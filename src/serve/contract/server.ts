@@ -55,7 +55,16 @@ export const SettingsEdit = Type.Record(Type.String({ pattern: '^[A-Za-z][A-Za-z
 });
 
 /** Lists that a page may show, and has to load again. */
-export const Changed = Type.Enum(['datasets', 'adapters', 'models', 'conversations', 'settings', 'vault', 'jobs', 'keys']);
+export const Changed = Type.Enum([
+  'datasets',
+  'adapters',
+  'models',
+  'conversations',
+  'settings',
+  'vault',
+  'jobs',
+  'keys',
+]);
 export type Changed = Static<typeof Changed>;
 
 /** What happens, so that every open page shows the same. */

@@ -6,7 +6,7 @@ import { Connections } from './connections.js';
 import { answerError, answerOpenAiError, HttpError } from './errors.js';
 import { sendEvents } from './events.js';
 import { checkOrigin } from './guards.js';
-import { Hosts, type HostSpec } from './hosts.js';
+import { type HostSpec, Hosts } from './hosts.js';
 import { Answer, type AnyRoute, matchRoute, parseQuery, routesOf } from './route.js';
 
 /**
@@ -207,7 +207,10 @@ function drainFor(request: IncomingMessage, response: ServerResponse): void {
 /** @throws HttpError: key-limited */
 function checkScope<C>({ scope }: NonNullable<Caller['key']>, { keys }: AnyRoute<C>): void {
   if (keys === 'chat' || (keys === 'work' && scope === 'work')) return;
-  throw new HttpError('key-limited', 'this API key may not do that: it is for the page and the command line of the owner');
+  throw new HttpError(
+    'key-limited',
+    'this API key may not do that: it is for the page and the command line of the owner',
+  );
 }
 
 function split(url: string): [string, string] {

@@ -6,7 +6,7 @@ import Type from 'typebox';
 import { ifPresent, readText, writeFileAtomic } from '../../base/io.js';
 import { type ApiKey, HelloAnswer, Nonce } from '../contract/access.js';
 import { ApiKeys } from './apiKeys.js';
-import { type Hello, helloPath, proofText, sessionText, sessionToken } from './challenge.js';
+import { type Hello, helloPath, pairPath, proofText, sessionText, sessionToken } from './challenge.js';
 import { HttpError } from './errors.js';
 import { type AnyRoute, routesOf } from './route.js';
 
@@ -29,6 +29,7 @@ const SESSION_SECONDS = 12 * 3600;
 
 export class Access {
   private readonly start = randomBytes(16).toString('base64url');
+  private once: { code: string; until: number } | undefined;
 
   private constructor(
     /** What the link holds after the #, which browsers send nowhere. */
@@ -41,8 +42,8 @@ export class Access {
     const path = join(serverFolder(home), 'pairing');
     const pairing = (renew ? undefined : await readPairing(home)) ?? randomBytes(SECRET_BYTES).toString('base64url');
     await writeFileAtomic(path, `${pairing}\n`);
-    // Of an earlier version, which sent it with every request.
-    await rm(join(serverFolder(home), 'token'), { force: true });
+    // The token of an earlier version, which sent it with every request; what `serve --open` has left in a crash.
+    for (const name of ['token', 'open.html']) await rm(join(serverFolder(home), name), { force: true });
     return new Access(pairing, await ApiKeys.open(join(serverFolder(home), 'keys.json')));
   }
 
@@ -56,6 +57,25 @@ export class Access {
   session(): string {
     // Beyond any server's life.
     return sessionOf(this.pairing, { start: this.start, until: seconds() + 1e9 });
+  }
+
+  /** A code that pairs one browser, for links that others may see. Another one takes its place. */
+  onceCode(milliseconds: number): string {
+    this.once = { code: randomBytes(SECRET_BYTES).toString('base64url'), until: Date.now() + milliseconds };
+    return this.once.code;
+  }
+
+  /** @returns the pairing secret @throws HttpError: unauthorized */
+  redeem(code: string): string {
+    const { once } = this;
+    if (!once || once.until < Date.now() || !isSame(once.code, code)) {
+      throw new HttpError(
+        'unauthorized',
+        'this link has been used, or is too old: open the one that "loam serve" prints',
+      );
+    }
+    this.once = undefined;
+    return this.pairing;
   }
 
   /** @throws HttpError: unauthorized */
@@ -111,6 +131,22 @@ export function helloRoute<Context>(access: (context: Context) => Access): AnyRo
     response: HelloAnswer,
     async handler({ headers, query }, context) {
       return access(context).hello(headers.host!, query.nonce);
+    },
+  });
+}
+
+/** A browser that was opened by a code of `onceCode` is paired, as the printed link would do it. */
+export function pairRoute<Context>(access: (context: Context) => Access): AnyRoute<Context> {
+  return routesOf<Context>()({
+    method: 'POST',
+    path: pairPath,
+    summary: 'Exchanges the code of a link that opens the page once for the pairing secret.',
+    open: true,
+    body: Type.Object({ code: Nonce }, { additionalProperties: false }),
+    bodyLimit: 256,
+    response: Type.Object({ pairing: Type.String() }),
+    async handler({ body }, context) {
+      return { pairing: access(context).redeem(body.code) };
     },
   });
 }

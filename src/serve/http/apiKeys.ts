@@ -60,7 +60,11 @@ export class ApiKeys {
     };
     await this.change((keys) => {
       if (keys.some((one) => one.name === name)) {
-        throw new LoamError({ code: 'exists', found: 'there is a key of this name', fix: 'choose another, or revoke it' });
+        throw new LoamError({
+          code: 'exists',
+          found: 'there is a key of this name',
+          fix: 'choose another, or revoke it',
+        });
       }
       if (keys.length >= MAX_KEYS) {
         throw new LoamError({ code: 'too-large', found: `${MAX_KEYS} keys`, fix: 'revoke those that nobody uses' });

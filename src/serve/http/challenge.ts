@@ -15,6 +15,7 @@ export interface Hello {
 }
 
 export const helloPath = '/api/session';
+export const pairPath = '/api/pairing';
 
 /** What the server's proof is the MAC of. `host` is the Host header, which is also the page's own idea of where it is. */
 export function proofText(host: string, nonce: string, { start, until }: Omit<Hello, 'proof'>): string {

@@ -19,7 +19,9 @@ const MAX_UNKNOWN = 100;
 
 /** @throws HttpError: json; UsageError for what is not as the schema says; LoamError: too-large */
 export async function readJson(bytes: Buffer, schema: TSchema | undefined): Promise<unknown> {
-  const text = bytes.subarray(0, BYTE_ORDER_MARK.length).equals(BYTE_ORDER_MARK) ? bytes.subarray(BYTE_ORDER_MARK.length) : bytes;
+  const text = bytes.subarray(0, BYTE_ORDER_MARK.length).equals(BYTE_ORDER_MARK)
+    ? bytes.subarray(BYTE_ORDER_MARK.length)
+    : bytes;
   if (text.length > PIECE && schema) return await new Reader(text).whole(schema);
   const value = parse(text);
   if (schema) validate(schema, value, 'body');
@@ -112,7 +114,8 @@ class Reader {
         this.at = end;
       }
       this.at++;
-      if (values.length > most) throw new LoamError({ code: 'too-large', found: `${place} has more than ${most} items` });
+      if (values.length > most)
+        throw new LoamError({ code: 'too-large', found: `${place} has more than ${most} items` });
       await this.yield();
     }
     for (const shell of lists.length === 1 ? lists : []) this.check([{ ...shell, items: {} }], values, place);
@@ -141,7 +144,10 @@ class Reader {
       if (inner.length === 0 && ++unknown > MAX_UNKNOWN) {
         throw new LoamError({ code: 'too-large', found: `${place} has more than ${MAX_UNKNOWN} unknown properties` });
       }
-      if (inner.length === 0 && objects.every((one) => 'additionalProperties' in one && one.additionalProperties === false)) {
+      if (
+        inner.length === 0 &&
+        objects.every((one) => 'additionalProperties' in one && one.additionalProperties === false)
+      ) {
         this.mistakes.add(`${place} must not have additional properties: ${name.slice(0, 40)}`);
       }
       const read = await this.value(inner.length > 0 ? inner : [{}], `${place}.${name.slice(0, 40)}`);
@@ -156,7 +162,9 @@ class Reader {
     const [shape] = objects;
     if (objects.length > 1) this.check(objects, value, place);
     else {
-      const required = ((shape as { required?: string[] }).required ?? []).filter((name) => !Object.hasOwn(value, name));
+      const required = ((shape as { required?: string[] }).required ?? []).filter(
+        (name) => !Object.hasOwn(value, name),
+      );
       if (required.length > 0) this.mistakes.add(`${place} must have required properties ${required.join(', ')}`);
     }
     return value;
@@ -166,7 +174,8 @@ class Reader {
   private require(fitting: readonly TSchema[], schemas: readonly TSchema[], place: string): void {
     if (fitting.length > 0) return;
     const isList = this.bytes[this.at] === OPEN_LIST;
-    for (const one of schemas) for (const mistake of mistakesIn(one, isList ? [] : {}, place)) this.mistakes.add(mistake);
+    for (const one of schemas)
+      for (const mistake of mistakesIn(one, isList ? [] : {}, place)) this.mistakes.add(mistake);
     this.mistakes.end();
     throw new LoamError({ code: 'too-large', found: `${place} is larger than it may be` });
   }

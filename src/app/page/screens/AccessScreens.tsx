@@ -1,54 +1,63 @@
 import { useState } from 'preact/hooks';
-import { ApiError, call, getToken, setToken, tokenFrom } from '../api.js';
+import { acceptOffer, NotOurs, pair, pairingState } from '../access.js';
+import { ApiError, call } from '../api.js';
 import { announce, go } from '../browser.js';
 import { TextField } from '../parts/controls.js';
 import { Confirm } from '../parts/dialogs.js';
 import { Fault, Icon, Page } from '../parts/layout.js';
-import { tellChanged, useAction, useServer } from '../server.js';
+import { tellChanged, useAction, useResource, useServer } from '../server.js';
 
-/** What keeps others out: the token that a browser needs once, the passphrase of the vault; and the last resort, deleting everything. */
+/** What keeps others out: the link that a browser needs once, the passphrase of the vault; and the last resort, deleting everything. */
 
-/** The server does not know this browser: the link it printed is needed once. */
+/** This browser is not paired with what answers: the link that the server printed is needed. */
 export function ConnectScreen() {
   const { reload } = useServer();
   const [text, setText] = useState('');
-  const [failed, setFailed] = useState(getToken() !== null);
-  const connect = async () => {
-    setToken(tokenFrom(text));
-    await reload();
-    setFailed(true);
-  };
+  const { data: state } = useResource(pairingState);
+  const { busy, error, run } = useAction();
+  const connect = (begin: () => Promise<unknown>) =>
+    void run(async () => {
+      await begin();
+      await reload();
+    });
+  const failed = error instanceof NotOurs ? 'This link is not one of the program that answers here.' : error?.message;
   return (
     <Page title="Open Loam">
       <div class="narrow">
         <img class="hero-icon" src="/icons/icon.svg" alt="" width="84" height="84" />
-        <p>
-          Loam talks only to the person who started it. When it starts, <code>loam serve</code> prints a link: open that
-          link here, or paste it.
-        </p>
+        {state?.paired ? (
+          <p>
+            <strong>What answers here is not the Loam that this browser knows.</strong> It was started with a new link,
+            or another program has its place; nothing of yours was sent to it. If you have just started Loam yourself,
+            open the link that it printed, or paste it.
+          </p>
+        ) : (
+          <p>
+            Loam talks only to the person who started it. When it starts, <code>loam serve</code> prints a link: open
+            that link here, or paste it.
+          </p>
+        )}
+        {state?.offered && state.paired && (
+          <button type="button" class="button" disabled={busy} onClick={() => connect(acceptOffer)}>
+            Use the link that I opened
+          </button>
+        )}
         <form
           class="stack"
           onSubmit={(event) => {
             event.preventDefault();
-            void connect();
+            connect(() => pair(text));
           }}
         >
           <TextField
             label="Link or token"
-            error={
-              failed
-                ? 'The server did not accept this browser’s token. It may have been restarted with a new one.'
-                : undefined
-            }
+            error={failed}
             value={text}
-            onInput={(next) => {
-              setText(next);
-              setFailed(false);
-            }}
+            onInput={setText}
             placeholder="http://127.0.0.1:…/#token=…"
             verbatim
           />
-          <button type="submit" class="button primary big" disabled={text.trim() === ''}>
+          <button type="submit" class="button primary big" disabled={busy || text.trim() === ''}>
             Connect
           </button>
         </form>
@@ -60,7 +69,6 @@ export function ConnectScreen() {
 export function UnlockScreen() {
   const { reload } = useServer();
   const [passphrase, setPassphrase] = useState('');
-  const [destroying, setDestroying] = useState(false);
   const { busy, error, run } = useAction();
   const wrong = error instanceof ApiError && error.code === 'wrong-passphrase';
   return (
@@ -94,13 +102,10 @@ export function UnlockScreen() {
           </button>
         </form>
         <p class="quiet">
-          Nobody can recover a lost passphrase.{' '}
-          <button type="button" class="link danger" onClick={() => setDestroying(true)}>
-            Delete everything and start over
-          </button>
+          Nobody can recover a lost passphrase. To delete everything and start over, stop Loam and run{' '}
+          <code>loam vault destroy</code>.
         </p>
       </div>
-      {destroying && <DestroyEverything onClose={() => setDestroying(false)} />}
     </Page>
   );
 }
@@ -111,19 +116,22 @@ export function Protection() {
   const [open, setOpen] = useState<'set' | 'remove'>();
   const [next, setNext] = useState('');
   const [again, setAgain] = useState('');
+  const [current, setCurrent] = useState('');
   const guarded = status?.protection === 'passphrase';
   const close = () => {
     setOpen(undefined);
     setNext('');
     setAgain('');
+    setCurrent('');
   };
   const send = async (passphrase: string | null) => {
-    await call('POST', '/api/vault/passphrase', { body: { next: passphrase } });
+    await call('POST', '/api/vault/passphrase', { body: { next: passphrase, ...(guarded && { current }) } });
     await reload();
     announce(passphrase === null ? 'Passphrase removed' : 'Passphrase set');
   };
   const title = guarded ? 'Change the passphrase' : 'Set a passphrase';
   const field = { type: 'password', autocomplete: 'new-password' } as const;
+  const present = guarded && <PresentPassphrase value={current} onInput={setCurrent} />;
   return (
     <section class="sheet">
       <h2>
@@ -148,11 +156,12 @@ export function Protection() {
         <Confirm
           title={title}
           verb="Set passphrase"
-          disabled={next === '' || next !== again}
+          disabled={next === '' || next !== again || (guarded && current === '')}
           onClose={close}
           onConfirm={() => send(next)}
         >
           <p>Use several words that you use nowhere else. Nobody can recover a lost passphrase: write it down.</p>
+          {present}
           <TextField {...field} label="New passphrase" value={next} onInput={setNext} />
           <TextField
             {...field}
@@ -164,32 +173,47 @@ export function Protection() {
         </Confirm>
       )}
       {open === 'remove' && (
-        <Confirm title="Remove the passphrase" verb="Remove" danger onClose={close} onConfirm={() => send(null)}>
+        <Confirm
+          title="Remove the passphrase"
+          verb="Remove"
+          danger
+          disabled={current === ''}
+          onClose={close}
+          onConfirm={() => send(null)}
+        >
           <p>
             The key will be kept in a file that only your user account can read. Anyone who can read your files can then
             read everything.
           </p>
+          {present}
         </Confirm>
       )}
     </section>
   );
 }
 
+/** Asked for again: whoever has the page open may not be whose data it is. */
+function PresentPassphrase(props: { value: string; onInput: (text: string) => void }) {
+  return <TextField {...props} label="Passphrase now" type="password" autocomplete="current-password" />;
+}
+
 const words = 'delete everything';
 
-/** Asks for the words to be typed. */
+/** Asks for the words to be typed, and for the passphrase. */
 export function DestroyEverything({ onClose }: { onClose: () => void }) {
-  const { reload } = useServer();
+  const { reload, status } = useServer();
   const [typed, setTyped] = useState('');
+  const [passphrase, setPassphrase] = useState('');
+  const guarded = status?.protection === 'passphrase';
   return (
     <Confirm
       title="Delete everything"
       verb="Delete everything"
       danger
-      disabled={typed.trim().toLowerCase() !== words}
+      disabled={typed.trim().toLowerCase() !== words || (guarded && passphrase === '')}
       onClose={onClose}
       onConfirm={async () => {
-        await call('POST', '/api/vault/destroy', { body: { confirm: words } });
+        await call('POST', '/api/vault/destroy', { body: { confirm: words, ...(guarded && { passphrase }) } });
         tellChanged('datasets', 'adapters', 'conversations', 'jobs');
         await reload();
         go();
@@ -199,6 +223,7 @@ export function DestroyEverything({ onClose }: { onClose: () => void }) {
         All data sets, adapters, conversations and runs are destroyed with their keys. Nobody can restore them, not even
         you. Downloaded models stay.
       </p>
+      {guarded && <PresentPassphrase value={passphrase} onInput={setPassphrase} />}
       <TextField label={`Type “${words}” to confirm`} value={typed} onInput={setTyped} verbatim />
     </Confirm>
   );

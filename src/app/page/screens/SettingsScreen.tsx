@@ -1,9 +1,10 @@
 import { useState } from 'preact/hooks';
 import type { Storage } from '../../../serve/contract/server.js';
 import { size } from '../../logic/words.js';
-import { getToken, setToken } from '../api.js';
+import { disconnect } from '../access.js';
 import { getTheme, setTheme, type Theme } from '../browser.js';
 import { Choice } from '../parts/controls.js';
+import { OtherApps } from '../parts/keys.js';
 import { Entry, Fault, Icon, Page } from '../parts/layout.js';
 import { Models } from '../parts/models.js';
 import { useAnswer, useServer } from '../server.js';
@@ -48,8 +49,7 @@ export function SettingsScreen() {
           type="button"
           class="link"
           onClick={() => {
-            setToken(null);
-            location.reload();
+            void disconnect().then(() => location.reload());
           }}
         >
           Disconnect this browser
@@ -108,44 +108,6 @@ function StorageUsed() {
           ))}
         </>
       )}
-    </section>
-  );
-}
-
-function OtherApps() {
-  const [copied, setCopied] = useState<string>();
-  const address = `${location.origin}/v1`;
-  const copy = async (what: string, text: string) => {
-    try {
-      await navigator.clipboard.writeText(text);
-      setCopied(what);
-    } catch {
-      setCopied(undefined);
-    }
-  };
-  return (
-    <section class="sheet">
-      <h2>Other apps</h2>
-      <p>
-        Chat apps that work with OpenAI’s API can use your model: enter this address, and this server’s token as the
-        key. Give the token only to apps that you trust with everything here.
-      </p>
-      <dl class="lineage">
-        <Entry name="Address">
-          <code>{address}</code>
-        </Entry>
-      </dl>
-      <div class="row">
-        <button type="button" class="button small" onClick={() => void copy('address', address)}>
-          Copy the address
-        </button>
-        <button type="button" class="button small" onClick={() => void copy('token', getToken() ?? '')}>
-          Copy the token
-        </button>
-      </div>
-      <p class="quiet" role="status">
-        {copied ? `The ${copied} is copied.` : ''}
-      </p>
     </section>
   );
 }
