@@ -4,7 +4,7 @@ import { type LayerLinear, layerLinears } from '../families/family.js';
 import { type GgufValue, str } from '../formats/gguf/values.js';
 import { type Factors, sumFactors, type Truncated, type TruncateTo, truncateFactors } from '../model/factors.js';
 import { scaled } from './alpha.js';
-import { foldAlpha, keys, type Lora, type LoraModule, textNote } from './lora.js';
+import { foldAlpha, keys, type Lora, type LoraModule, requireUsable, textNote } from './lora.js';
 
 export interface CombinedLora {
   lora: Omit<Lora, 'path'>;
@@ -51,6 +51,7 @@ export async function combineLoras(
   for (const { layer, module, list } of entries) {
     throwIfStopped(options.signal);
     const sum = sumFactors(list);
+    requireUsable('the sum', [{ layer, module, factors: sum, alpha: sum.rank }]);
     const cut: Truncated = truncateFactors(sum, options.to ?? { rank: sum.rank });
     const energy = cut.values.reduce((all, x) => all + x * x, 0);
     total += energy;
@@ -104,5 +105,6 @@ export function scaleLora(lora: Lora, weight: number): Omit<Lora, 'path'> {
     const signed = weight * alpha < 0 ? { ...factors, b: factors.b.map((x) => -x) } : factors;
     return { ...module, factors: signed, alpha: Math.abs(weight * alpha) };
   });
+  requireUsable('the adapter times its weight', modules);
   return { architecture: lora.architecture, modules, notes: combinedNotes([{ lora, weight }]) };
 }

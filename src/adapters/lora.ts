@@ -1,7 +1,7 @@
 import { LoamError } from '../base/errors.js';
 import { listFirst } from '../base/format.js';
 import type { GgufValue } from '../formats/gguf/values.js';
-import type { Factors, ModuleFactors } from '../model/factors.js';
+import { type Factors, factorsProblem, type ModuleFactors } from '../model/factors.js';
 
 /** The correction of one linear as a file holds it: ΔW = alpha/rank · B·A, rows of B in the order of the GGUF model's outputs. */
 export interface LoraModule extends ModuleFactors {
@@ -21,9 +21,33 @@ export interface Lora {
   readonly notes: Notes;
 }
 
-/** Factors with their scale folded into B, in f32. */
+/** What makes a module useless to any program, its scale included; undefined if nothing does. */
+const moduleProblem = ({ factors, alpha }: Pick<LoraModule, 'factors' | 'alpha'>): string | undefined =>
+  factorsProblem(factors, alpha / factors.rank);
+
+/** @throws LoamError for modules whose factors or scale leave the range of f32, before anything is computed with them or written */
+export function requireUsable(where: string, modules: readonly LoraModule[]): void {
+  const problems = modules.flatMap((one) => {
+    const problem = moduleProblem(one);
+    return problem === undefined ? [] : [`blk.${one.layer}.${one.module}.weight ${problem}`];
+  });
+  if (problems.length === 0) return;
+  throw new LoamError({
+    code: 'damaged',
+    found: `an adapter of which ${listFirst(problems)}`,
+    where,
+    fix: 'fetch the adapter again, or use a smaller weight where one is given',
+  });
+}
+
+/**
+ * Factors with their scale folded into B, in f32.
+ * @throws LoamError where the product leaves the range of f32
+ */
 export function foldAlpha({ factors, alpha }: Pick<LoraModule, 'factors' | 'alpha'>): Factors {
   const scale = alpha / factors.rank;
+  const problem = factorsProblem(factors, scale);
+  if (problem !== undefined) throw new LoamError({ code: 'damaged', found: `an adapter that ${problem}` });
   return scale === 1 ? factors : { ...factors, b: factors.b.map((x) => x * scale) };
 }
 

@@ -1,17 +1,17 @@
 import { LoamError, quote, UnsupportedError } from '../base/errors.js';
 import { version } from '../base/process.js';
 import { dequantize } from '../engine/rows.js';
-import { tensorTypes } from '../engine/tensorTypes.js';
+import { hasKernel, tensorTypes } from '../engine/tensorTypes.js';
 import { type LayerLinear, linearsOf } from '../families/family.js';
 import { type Gguf, openTensors } from '../formats/gguf/Gguf.js';
 import { readGguf } from '../formats/gguf/readGguf.js';
-import { f32, type GgufValue, i32s, str } from '../formats/gguf/values.js';
+import { describeValue, f32, type GgufValue, i32s, str } from '../formats/gguf/values.js';
 import { encodeGguf, type GgufToWrite, type TensorToWrite, writeGguf } from '../formats/gguf/writeGguf.js';
-import type { Factors, ModuleFactors } from '../model/factors.js';
+import { type Factors, factorsProblem, largest, type ModuleFactors } from '../model/factors.js';
 import { linearShape } from '../model/hyperparameters.js';
 import { type OneAlpha, oneAlpha } from './alpha.js';
 import { type Base, type BaseIdentity, type LoraBase, requireMadeFor } from './base.js';
-import { keys, type Lora, type LoraModule, maxRank, throwProblems } from './lora.js';
+import { keys, type Lora, type LoraModule, maxRank, requireUsable, throwProblems } from './lora.js';
 
 /**
  * LoRA adapters in GGUF, as stock llama.cpp has them (src/llama-adapter.cpp): for each linear `<weight>.lora_a` [inputs, rank] and
@@ -43,14 +43,16 @@ export async function readLora(path: string, base: Base): Promise<Lora> {
   const notes = new Map([...gguf.metadata].filter(([key]) => !structural.test(key)));
   // Before the shapes: "made for another base" says more than a list of them.
   await requireMadeFor(path, notes, base);
-  // llama.cpp reads an absent alpha as 0, and 0 as: no scale at all (llama-adapter.h, get_scale).
-  const alpha = gguf.number('adapter.lora.alpha', 0);
+  // llama.cpp reads an absent alpha as 0, and 0 as: no scale at all (llama-adapter.h, get_scale). Another type than f32 ends its process.
+  const stored = gguf.metadata.get('adapter.lora.alpha');
+  const alpha = stored === undefined ? 0 : stored.type === 'f32' ? stored.value : Number.NaN;
   if (!Number.isFinite(alpha)) {
     throw new LoamError({
       code: 'damaged',
-      found: `adapter.lora.alpha is ${alpha}`,
-      expected: 'a finite number',
+      found: `adapter.lora.alpha is ${stored?.type === 'f32' ? stored.value : describeValue(stored!)}`,
+      expected: 'a finite f32',
       where: path,
+      fix: 'convert the adapter again with a current llama.cpp, or fetch another file of it',
     });
   }
   return { path, architecture, modules: await readModules(gguf, base, alpha), notes };
@@ -111,9 +113,7 @@ async function readModules(gguf: Gguf, base: LoraBase, alpha: number): Promise<L
   for (const { layer, module, weight } of pairs) {
     const read = async (part: string) => {
       const name = `${weight}.${part}`;
-      const values = dequantize(gguf.tensor(name).type, await file.read(name));
-      if (!values.every(Number.isFinite)) problems.push(`${name} holds values that are not finite`);
-      return values;
+      return dequantize(gguf.tensor(name).type, await file.read(name));
     };
     const a = await read('lora_a');
     const b = await read('lora_b');
@@ -121,7 +121,7 @@ async function readModules(gguf: Gguf, base: LoraBase, alpha: number): Promise<L
     const outputs = gguf.tensor(`${weight}.lora_b`).shape[1] ?? 1;
     modules.push({ layer, module, factors: { inputs, outputs, rank, a, b }, alpha: alpha === 0 ? rank : alpha });
   }
-  throwProblems(gguf.path, problems);
+  requireUsable(gguf.path, modules);
   return modules;
 }
 
@@ -141,7 +141,7 @@ function checkPair(gguf: Gguf, base: LoraBase, module: LayerLinear, weight: stri
   if (sa[1] !== sb[0]) problems.push(`${weight}: rank ${sa[1]} in lora_a and ${sb[0]} in lora_b`);
   if (sa[1]! > maxRank) problems.push(`${a.name} has rank ${sa[1]}, expected at most ${maxRank}`);
   for (const { name, type } of [a, b]) {
-    if (/^([iu]\d|f64$|i8$)/.test(type.name) && !type.quantised) {
+    if (!hasKernel(type)) {
       problems.push(`${name} is stored as ${type.name}, expected floats or quantised values`);
     }
   }
@@ -200,12 +200,12 @@ function trained(path: string, { base, alpha, ...adapter }: AdapterToWrite): Ggu
 function balanced({ layer, module, factors }: ModuleFactors, alpha: number): Factors {
   const { a, b } = factors;
   const scale = factors.rank / alpha;
-  const largest = (values: Float32Array) => values.reduce((max, x) => Math.max(max, Math.abs(x)), 0);
   const [sizeA, sizeB] = [largest(a), largest(b)];
-  if (![sizeA, sizeB].every(Number.isFinite) || a.some(Number.isNaN) || b.some(Number.isNaN)) {
+  const problem = factorsProblem(factors);
+  if (problem !== undefined) {
     throw new LoamError({
       code: 'diverged',
-      found: 'factors that are not finite numbers',
+      found: `what was learnt ${problem}`,
       where: weightOf(layer, module),
       fix: 'use fewer or other examples',
     });
@@ -220,7 +220,9 @@ function balanced({ layer, module, factors }: ModuleFactors, alpha: number): Fac
  * @throws LoamError for an adapter without modules
  */
 export async function writeLora(path: string, lora: Omit<Lora, 'path'>): Promise<Omit<OneAlpha, 'modules'>> {
+  requireUsable(path, lora.modules);
   const { modules, ...changes } = oneAlpha(lora.modules);
+  requireUsable(path, modules);
   const { architecture, notes } = lora;
   await writeGguf(path, content(path, { architecture, alpha: changes.alpha, notes }, modules));
   return changes;

@@ -19,7 +19,7 @@ import { type GgufValue, str } from '../formats/gguf/values.js';
 import { type TensorToWrite, writeGguf } from '../formats/gguf/writeGguf.js';
 import type { TensorSource } from '../formats/safetensors.js';
 import { openSafetensorsFolder, writeSafetensorsFolder } from '../formats/safetensorsFolder.js';
-import type { Factors } from '../model/factors.js';
+import { type Factors, largest } from '../model/factors.js';
 import type { LoraBase } from './base.js';
 import { corrections, foldAlpha, type Lora, textNote } from './lora.js';
 import { fullName, toHf } from './peft/names.js';
@@ -87,6 +87,7 @@ class Merging {
       this.squares += correctRows(rows, from, count, factors);
       const bytes = await format.encode(rows, count);
       const written = format.decode(bytes, count);
+      requireFinite(written);
       for (let i = 0; i < rows.length; i++) this.noise += (written[i]! - rows[i]!) ** 2;
       yield bytes;
       // Some conversions are JavaScript: let the event loop see a Ctrl-C.
@@ -97,6 +98,16 @@ class Merging {
   get result(): Merged {
     return { changed: this.factors.size, noise: Math.sqrt(this.noise / (this.squares || 1)) };
   }
+}
+
+/** A weight that f32 holds may be beyond the type that it is written in. */
+function requireFinite(written: Float32Array): void {
+  if (Number.isFinite(largest(written))) return;
+  throw new LoamError({
+    code: 'damaged',
+    found: 'a corrected weight that is not a finite number in the type of its matrix',
+    fix: 'choose another type with --type, such as f32 or bf16, or another adapter',
+  });
 }
 
 /**

@@ -24,6 +24,16 @@ const failed = (found: string, where?: string) =>
 /** Values that llama_decode returns. */
 const decodeStatus = { success: 0, noSlot: 1, aborted: 2 } as const;
 
+/** Whether a token can be drawn from logits: none is NaN, and the best is a number. A model may rule tokens out by -∞. */
+export function areUsable(logits: Float32Array): boolean {
+  let best = Number.NEGATIVE_INFINITY;
+  for (const x of logits) {
+    if (x > best) best = x;
+    else if (x !== x) return false;
+  }
+  return Number.isFinite(best);
+}
+
 /** One sequence of tokens being read and continued by libllama. */
 export class LlamaContext implements Disposable {
   private readonly batch: ReturnType<Native['llama']['batchInit']>;

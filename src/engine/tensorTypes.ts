@@ -53,6 +53,12 @@ export type TensorTypeName = keyof typeof table;
 
 export const tensorTypes: Readonly<Record<TensorTypeName, TensorType>> = table;
 
+/** Types without a kernel that multiplies: integers, f64, and what ggml makes of activations on the way. */
+const withoutKernel: ReadonlySet<TensorTypeName> = new Set(['i8', 'i16', 'i32', 'i64', 'f64', 'q8_1', 'q8_k']);
+
+/** Whether a matrix of this type can be multiplied with, and looked up in. */
+export const hasKernel = ({ name }: TensorType): boolean => !withoutKernel.has(name);
+
 const byId = new Map<number, TensorType>(Object.values(tensorTypes).map((type) => [type.id, type]));
 
 /** The type with this id, or undefined for an id that the pinned release does not know. */

@@ -1,6 +1,6 @@
-import { throwIfStopped } from '../base/errors.js';
+import { LoamError, throwIfStopped } from '../base/errors.js';
 import { sharedLength } from '../base/format.js';
-import { type LlamaContext, LlamaModel, Sampler, type SamplerSettings } from '../engine/llama.js';
+import { areUsable, type LlamaContext, LlamaModel, Sampler, type SamplerSettings } from '../engine/llama.js';
 import type { AdapterHandle } from '../engine/llamaBindings.js';
 import type { Vocabulary } from '../engine/vocabulary.js';
 
@@ -21,6 +21,8 @@ export class Session implements Disposable {
   private held: number[] = [];
   private worn: AdapterHandle | undefined;
   private scale = 1;
+  /** Whether the logits of the last token are numbers. */
+  private canDraw = true;
 
   private constructor(
     private readonly model: LlamaModel,
@@ -85,10 +87,12 @@ export class Session implements Disposable {
     const width = this.vocabulary.size;
     await this.context.decode(tokens.subarray(start), start, {
       wants: (index) => positions.has(start + index),
-      onLogits: (rows, indices) =>
+      onLogits: (rows, indices) => {
         indices.forEach((index, row) => {
           onLogits?.(rows.subarray(row * width, (row + 1) * width), start + index);
-        }),
+        });
+        this.canDraw = areUsable(rows.subarray(-width));
+      },
       signal,
     });
     this.held = [...tokens];
@@ -103,13 +107,29 @@ export class Session implements Disposable {
     const room = Math.min(most, this.contextLength - this.held.length);
     for (let drawn = 1; drawn <= room; drawn++) {
       throwIfStopped(signal);
+      this.requireNumbers();
       const token = sampler.draw(this.context);
       if (this.vocabulary.endsGeneration(token)) return;
       yield token;
       if (drawn === room) return;
-      await this.context.decode(Int32Array.of(token), this.held.length, { wants: () => true, signal });
+      const onLogits = (row: Float32Array) => {
+        this.canDraw = areUsable(row);
+      };
+      await this.context.decode(Int32Array.of(token), this.held.length, { wants: () => true, onLogits, signal });
       this.held.push(token);
     }
+  }
+
+  /** Nothing can be drawn from values that are no numbers: the answer would be empty, or any. */
+  private requireNumbers(): void {
+    if (this.canDraw) return;
+    const adapted = this.worn !== undefined;
+    throw new LoamError({
+      code: 'damaged',
+      found: `the ${adapted ? 'model with this adapter' : 'model'} predicts values that are not finite numbers`,
+      where: this.model.path,
+      fix: adapted ? 'use another adapter' : 'fetch the model again',
+    });
   }
 
   [Symbol.dispose](): void {

@@ -14,6 +14,34 @@ export interface Factors {
   readonly b: Float32Array;
 }
 
+/** The largest magnitude of some values; infinite if one is not a number. */
+export function largest(values: Float32Array): number {
+  let most = 0;
+  for (const x of values) {
+    const size = Math.abs(x);
+    if (!(size <= most)) most = size > most ? size : Number.POSITIVE_INFINITY;
+  }
+  return most;
+}
+
+/**
+ * What a weight may be corrected by at most: weights are below 100, and beyond this the squares that a norm sums, of what the feed-forward
+ * part multiplies with itself, leave the range of f32. Answers are then made of values that are no numbers.
+ */
+const maxCorrection = 1e7;
+
+/** What makes factors useless, each of whose products is multiplied by `scale`: the words to follow their name; undefined if nothing does. */
+export function factorsProblem({ rank, a, b }: Factors, scale = 1): string | undefined {
+  const [sizeA, sizeB] = [largest(a), largest(b)];
+  if (!Number.isFinite(sizeA) || !Number.isFinite(sizeB)) return 'holds values that are not finite';
+  const most = Math.abs(scale) * rank * sizeA * sizeB;
+  // A scale may overflow what it is multiplied into by itself.
+  if (most <= maxCorrection && Math.abs(scale) * sizeB <= maxFloat) return undefined;
+  return `corrects weights by up to ${most.toExponential(0)}, expected at most ${maxCorrection.toExponential(0)}`;
+}
+
+const maxFloat = 3.4028234663852886e38;
+
 /** Factors with the linear they correct. */
 export interface ModuleFactors {
   readonly layer: number;

@@ -1,7 +1,7 @@
 import { LoamError, UnsupportedError } from '../base/errors.js';
 import { listFirst } from '../base/format.js';
 import type { RopeParameters } from '../engine/operations.js';
-import type { TensorTypeName } from '../engine/tensorTypes.js';
+import { hasKernel } from '../engine/tensorTypes.js';
 import {
   type Family,
   type LayerLinear,
@@ -275,12 +275,9 @@ function checkTensors(gguf: Gguf, h: Hyperparameters): void {
   }
 }
 
-/** Types without a kernel that multiplies: integers, f64, and what ggml makes of activations on the way. */
-const withoutKernel: ReadonlySet<TensorTypeName> = new Set(['i8', 'i16', 'i32', 'i64', 'f64', 'q8_1', 'q8_k']);
-
 /** Matrices are multiplied and looked up in; norms, biases and factors of the rotation meet f32 values, with which only f32 goes (binary-ops.cpp, rope). */
 const isComputed = ({ shape, type }: GgufTensor): boolean =>
-  shape.length === 1 ? type.name === 'f32' : !withoutKernel.has(type.name);
+  shape.length === 1 ? type.name === 'f32' : hasKernel(type);
 
 /** Tensors that the graph does not read would be missing from what it computes: llama.cpp uses every tensor of a file. */
 function refuseUnknown(gguf: Gguf, { title }: Family, known: ReadonlySet<string>): void {

@@ -1,6 +1,6 @@
 import { LoamError } from '../base/errors.js';
 import { packError } from '../base/process.js';
-import { LlamaModel } from '../engine/llama.js';
+import { areUsable, LlamaModel } from '../engine/llama.js';
 import { native } from '../engine/native.js';
 import type { Vocabulary } from '../engine/vocabulary.js';
 import type { ProofReport } from './proof.js';
@@ -50,7 +50,7 @@ async function prove(path: string): Promise<void> {
   await context.decode(tokens.length > 0 ? tokens : Int32Array.of(0), 0, {
     wants: () => true,
     onLogits: (logits) => {
-      finite &&= logits.every(Number.isFinite);
+      finite &&= areUsable(logits);
     },
   });
   if (finite) return;

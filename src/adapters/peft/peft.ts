@@ -9,7 +9,7 @@ import { type StoredTensor, type TensorSource, writeSafetensors } from '../../fo
 import { openSafetensorsFolder } from '../../formats/safetensorsFolder.js';
 import { scaled, snapped, unpadded } from '../alpha.js';
 import type { LoraBase } from '../base.js';
-import { type Lora, type LoraModule, maxRank, throwProblems } from '../lora.js';
+import { type Lora, type LoraModule, maxRank, requireUsable, throwProblems } from '../lora.js';
 import {
   decodeNotes,
   encodeNotes,
@@ -84,16 +84,10 @@ async function readModules(source: TensorSource, config: PeftConfig, base: LoraB
     const [inputs, outputs] = moduleShape(base, module);
     const a = toFloat32(await source.read(pair.a!));
     const b = toFloat32(await source.read(pair.b!));
-    for (const [name, values] of [
-      [pair.a!, a],
-      [pair.b!, b],
-    ] as const) {
-      if (!values.every(Number.isFinite)) problems.push(`${quote(name)} holds values that are not finite`);
-    }
     const { rank, alpha } = moduleSettings(config, fullName(pair));
     modules.push(...toGguf(base, { layer, module, factors: { inputs, outputs, rank, a, b }, alpha }));
   }
-  throwProblems(source.path, problems);
+  requireUsable(source.path, modules);
   return modules;
 }
 
@@ -130,6 +124,7 @@ function checkPair(
 export async function writePeft(folder: string, lora: Lora, base: LoraBase, baseName?: string): Promise<void> {
   if (lora.modules.length === 0)
     throw new LoamError({ code: 'invalid-data', found: 'an adapter that corrects nothing', where: folder });
+  requireUsable(lora.path, lora.modules);
   const known = restored(lora, base);
   const modules = toHf(base, known?.modules ?? lora.modules);
   const settings = known?.settings ?? derived(modules, base);
