@@ -29,7 +29,7 @@ export function areUsable(logits: Float32Array): boolean {
   let best = Number.NEGATIVE_INFINITY;
   for (const x of logits) {
     if (x > best) best = x;
-    else if (x !== x) return false;
+    else if (Number.isNaN(x)) return false;
   }
   return Number.isFinite(best);
 }
