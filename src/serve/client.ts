@@ -21,7 +21,7 @@ export interface Jobs {
   /** Oldest first. */
   list(): Promise<Job[]>;
   pause(id: string): Promise<Job>;
-  resume(id: string): Promise<Job>;
+  resume(id: string, restart: boolean): Promise<Job>;
   cancel(id: string, keep: boolean): Promise<Job>;
   remove(id: string): Promise<void>;
 }
@@ -36,7 +36,7 @@ export async function withJobs<T>(openVault: () => Promise<Vault>, use: (jobs: J
       served: true,
       list: async () => (await server.request<{ jobs: Job[] }>('GET', '/api/jobs')).jobs.reverse(),
       pause: (id) => post(id, 'pause', {}),
-      resume: (id) => post(id, 'resume', {}),
+      resume: (id, restart) => post(id, restart ? 'resume?restart=true' : 'resume', {}),
       cancel: (id, keep) => post(id, 'cancel', { keep }),
       remove: async (id) => {
         await server.request('DELETE', `/api/jobs/${id}`);
@@ -50,7 +50,7 @@ export async function withJobs<T>(openVault: () => Promise<Vault>, use: (jobs: J
       served: false,
       list: async () => queue.list().map(viewJob),
       pause: async (id) => viewJob(await queue.pause(id)),
-      resume: async (id) => viewJob(await queue.resume(id)),
+      resume: async (id, restart) => viewJob(await queue.resume(id, { restart })),
       cancel: async (id, keep) => viewJob(await queue.cancel(id, { keep })),
       remove: (id) => queue.remove(id),
     });

@@ -125,6 +125,38 @@ describe('a job', { skip }, () => {
     assert.ok((await adapterOf(client, 'pause')) === undisturbed);
   });
 
+  it('waits for a choice when its data has changed: its checkpoints are kept until somebody starts over', async () => {
+    const { id: changing } = await client.ok('POST', '/api/datasets?name=changing', { examples: sayings(64) });
+    const id = await newJob(client, changing, 'changed');
+    await client.job(id, ({ curve }) => curve.train.length >= 3);
+    await client.ok('POST', `/api/jobs/${id}/pause`, {});
+    const saved = () =>
+      readdirSync(join(home, 'runs'), { recursive: true }).filter((name) => String(name).includes('checkpoint'));
+    const before = saved();
+    assert.ok(before.length > 0);
+    await client.ok('PATCH', `/api/datasets/${changing}`, { exclude: [1] });
+    await client.ok('POST', `/api/jobs/${id}/resume`, {});
+    const asked = await client.job(id, ({ state }) => state === 'failed');
+    assert.equal(asked.error?.code, 'confirm');
+    assert.match(
+      asked.error!.message,
+      /step \d+\) had other inputs or settings: data: found .*; undo the change and try again, or start over/,
+    );
+    assert.doesNotMatch(asked.error!.message, /--out|runs/);
+    assert.deepEqual(saved(), before);
+    await client.ok('PATCH', `/api/datasets/${changing}`, { include: [1] });
+    await client.ok('POST', `/api/jobs/${id}/resume`, {});
+    await client.job(id, ({ curve }) => curve.train.length >= 5);
+    await client.ok('POST', `/api/jobs/${id}/pause`, {});
+    await client.ok('PATCH', `/api/datasets/${changing}`, { exclude: [1] });
+    await client.ok('POST', `/api/jobs/${id}/resume?restart=true`, {});
+    await client.job(id, ({ state }) => state === 'done');
+    const resumed = (await readEvents(client, `/api/jobs/${id}/events`)).filter(({ data }) => data.type === 'resumed');
+    assert.equal(resumed.length, 1, 'once, after the change was undone');
+    const { adapters } = await client.ok('GET', '/api/adapters');
+    await client.ok('DELETE', `/api/adapters/${adapters.find(({ name }: { name: string }) => name === 'changed').id}`);
+  });
+
   it('whose process is killed goes on by itself, and says that it was interrupted', async () => {
     const id = await newJob(client, dataset, 'kill1');
     await client.job(id, ({ curve }) => curve.train.length >= 3);

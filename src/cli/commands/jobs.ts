@@ -29,14 +29,14 @@ function jobVerb(name: string, summary: string, run: (job: Job, call: JobCall) =
 function changeVerb(
   name: 'pause' | 'resume' | 'cancel',
   summary: string,
-  change: (jobs: Jobs, id: string, chosen: { keep?: boolean }) => Promise<Job>,
+  change: (jobs: Jobs, id: string, chosen: { keep?: boolean; restart?: boolean }) => Promise<Job>,
   more?: Schema,
 ) {
   return jobVerb(
     name,
     summary,
     async ({ id }, { jobs, options: chosen, output }) => {
-      const job = await change(jobs, id, chosen as { keep?: boolean });
+      const job = await change(jobs, id, chosen as { keep?: boolean; restart?: boolean });
       const later = !jobs.served && job.state === 'queued' ? '; it runs as soon as `loam serve` does' : '';
       output.line(`${job.name}: ${job.state}${later}`);
       output.event({ type: 'result', served: jobs.served, job });
@@ -98,6 +98,10 @@ const keepOption = {
   ),
 } as const satisfies Schema;
 
+const restartOption = {
+  restart: flag('Start over: its checkpoints are destroyed first.'),
+} as const satisfies Schema;
+
 export const jobsCommand: Command = commandGroup({
   name: 'jobs',
   summary: 'Lists, pauses, resumes and cancels the tuning jobs of the app.',
@@ -105,7 +109,12 @@ export const jobsCommand: Command = commandGroup({
     listVerb,
     showVerb,
     changeVerb('pause', 'stops it once its checkpoint is saved', (jobs, id) => jobs.pause(id)),
-    changeVerb('resume', 'puts it back in the queue', (jobs, id) => jobs.resume(id)),
+    changeVerb(
+      'resume',
+      'puts it back in the queue',
+      (jobs, id, { restart }) => jobs.resume(id, restart ?? false),
+      restartOption,
+    ),
     changeVerb(
       'cancel',
       'ends it for good and destroys its checkpoints',

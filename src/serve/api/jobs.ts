@@ -82,10 +82,12 @@ export const jobRoutes = [
     method: 'POST',
     path: '/api/jobs/{id}/resume',
     keys: 'work',
-    summary: 'Puts a paused, failed or cancelled job back in the queue.',
+    summary:
+      'Puts a paused, failed or cancelled job back in the queue; with restart its checkpoints are destroyed first.',
+    query: Type.Object({ restart: Type.Optional(Type.Boolean()) }),
     response: Job,
-    async handler({ params }, services) {
-      return viewJob(await services.jobs.resume(params.id));
+    async handler({ params, query }, services) {
+      return viewJob(await services.jobs.resume(params.id, { restart: query.restart }));
     },
   }),
   route({

@@ -90,7 +90,14 @@ export const Job = Type.Object({
   quote: Type.Optional(Type.Object(quoted)),
   result: Type.Optional(JobResult),
   adapter: Type.Optional(KeptAdapter),
-  error: Type.Optional(Type.Object({ message: Type.String() })),
+  error: Type.Optional(
+    Type.Object({
+      message: Type.String(),
+      code: Type.Optional(
+        Type.String({ description: '`confirm`: something has changed, and the job can be started over.' }),
+      ),
+    }),
+  ),
   lastEvent: Type.Integer({
     description: 'Number of the last event that all this tells of; those after it go on from it.',
   }),

@@ -126,13 +126,14 @@ export class JobQueue implements AsyncDisposable {
     return job;
   }
 
-  /** Puts a paused, failed or cancelled job back in the queue. */
-  async resume(id: string): Promise<StoredJob> {
+  /** Puts a paused, failed or cancelled job back in the queue. @param restart destroys its checkpoints first, and starts over */
+  async resume(id: string, { restart = false } = {}): Promise<StoredJob> {
     const job = this.get(id);
     if (job.state === 'done') throw wrongState(job, 'resumed');
     if (job.state === 'running' || job.state === 'queued') return job;
     // Its checkpoints were destroyed: what comes is another run.
-    if (job.state === 'cancelled') job.run = newId();
+    if (restart) await this.forgetRun(job);
+    if (restart || job.state === 'cancelled') job.run = newId();
     this.obstacles.forget(id);
     job.deaths = 0;
     job.error = undefined;
@@ -308,9 +309,10 @@ export class JobQueue implements AsyncDisposable {
       return;
     }
     if (!(error instanceof StoppedError || (error instanceof LoamError && error.code === 'process-died'))) {
-      const message = error instanceof LoamError ? error.message : 'An unexpected error, which is a bug in Loam.';
-      if (!(error instanceof LoamError)) this.options.onBug?.(error);
-      job.error = { message };
+      const stated = error instanceof LoamError ? asToldOfJob(error) : undefined;
+      const message = stated?.message ?? 'An unexpected error, which is a bug in Loam.';
+      if (!stated) this.options.onBug?.(error);
+      job.error = { message, code: stated?.code };
       return await this.book.change(job, 'failed', message);
     }
     job.deaths++;
@@ -374,6 +376,14 @@ export class JobQueue implements AsyncDisposable {
     await this.stop('server');
     await this.book.close();
   }
+}
+
+/** A run that waits for a choice names the options of the command line, which a job does not have. */
+function asToldOfJob(error: LoamError): LoamError {
+  if (error.code !== 'confirm') return error;
+  const fix =
+    'undo the change and try again, or start over: "Start over" here, `loam jobs resume --restart` in a terminal';
+  return new LoamError({ ...error.fault, where: undefined, fix }, { cause: error });
 }
 
 /** What a job that goes on says of itself. */

@@ -36,7 +36,7 @@ export function JobScreen({ id }: { id: string }) {
     tellChanged('jobs');
   }, [view?.job.state]);
   const { busy, error: failed, run } = useAction();
-  const [dialog, setDialog] = useState<'stop' | 'delete'>();
+  const [dialog, setDialog] = useState<'stop' | 'delete' | 'restart'>();
   const [keep, setKeep] = useState(true);
 
   const send = async (verb: 'pause' | 'resume' | 'cancel', body = {}) => {
@@ -125,6 +125,11 @@ export function JobScreen({ id }: { id: string }) {
       )}
       <RunLog log={view.log} />
       {over && state !== 'done' && resume('Try again')}
+      {over && job.error?.code === 'confirm' && (
+        <button type="button" class="button" disabled={busy} onClick={() => setDialog('restart')}>
+          Start over
+        </button>
+      )}
       {over && (
         <button type="button" class="link danger" onClick={() => setDialog('delete')}>
           Remove this run from the list
@@ -141,6 +146,20 @@ export function JobScreen({ id }: { id: string }) {
           <Check checked={keep} onChange={setKeep} hint="As a version that is neither measured nor in use.">
             Keep the best so far
           </Check>
+        </Confirm>
+      )}
+      {dialog === 'restart' && (
+        <Confirm
+          title="Start over"
+          verb="Start over"
+          danger
+          onClose={() => setDialog(undefined)}
+          onConfirm={async () => {
+            await call('POST', `/api/jobs/${id}/resume?restart=true`, { body: {} });
+            tellChanged('jobs');
+          }}
+        >
+          <p>What this run has learnt so far is given up, and it begins again with things as they are now.</p>
         </Confirm>
       )}
       {dialog === 'delete' && (
