@@ -35,7 +35,7 @@ export async function openVault(
     });
   }
   const vault = state === 'passphrase' ? await unlock(home, options.passphraseFile, output) : await Vault.open(home);
-  for (const problem of vault.problems) output.line(`note: ${problem}`);
+  for (const problem of [...vault.notes, ...vault.problems]) output.line(`note: ${problem}`);
   return vault;
 }
 

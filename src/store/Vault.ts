@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
-import { LoamError } from '../base/errors.js';
+import { type ErrorCode, LoamError } from '../base/errors.js';
 import { AdapterStore } from './adapters.js';
 import { Contents } from './contents.js';
 import { DatasetStore } from './datasets.js';
@@ -8,10 +8,13 @@ import { DocumentStore } from './documents.js';
 import { VaultFiles, vaultFolder } from './files.js';
 import type { EntryType } from './indexContent.js';
 import { VaultLock } from './lock.js';
-import { keyState, newRootKey, readRootKey, tidyRootKey, writeRootKey } from './rootKey.js';
+import { keyState, newRootKey, type ReadKey, readRootKey, tidyRootKey, writeRootKey } from './rootKey.js';
 import { RunKeys, removeSealedFolders } from './runKeys.js';
-import { type VaultState, type VaultStorage, vaultDamaged } from './types.js';
+import type { VaultState, VaultStorage } from './types.js';
 import { VaultIndex } from './vaultIndex.js';
+
+/** A vault that cannot be written, or is being written by a process that hangs, can still be read. */
+const cannotWrite: ReadonlySet<ErrorCode> = new Set(['unwritable', 'disk-full', 'busy']);
 
 /**
  * The store of a person's private things: data sets, adapters with their versions, documents; encrypted, see docs/vault.md. Several
@@ -22,13 +25,19 @@ export class Vault implements AsyncDisposable {
   readonly datasets: DatasetStore;
   readonly documents: DocumentStore;
   readonly runKeys: RunKeys;
+  /** What was mended when it was opened, a sentence each. */
+  readonly notes: string[] = [];
+  private readonly contents: Contents;
+  /** Contents that no entry names. */
+  private unnamed = 0;
 
   private constructor(
     private readonly home: string,
     private readonly files: VaultFiles,
     private readonly index: VaultIndex,
-    contents: Contents,
   ) {
+    const contents = new Contents(index, files.blobs);
+    this.contents = contents;
     this.adapters = new AdapterStore(contents);
     this.datasets = new DatasetStore(contents, this.adapters);
     this.documents = new DocumentStore(contents);
@@ -47,34 +56,65 @@ export class Vault implements AsyncDisposable {
   }
 
   /**
-   * Opens the vault of `home` (LOAM_HOME); makes one, with a passphrase if one is given, if there is none.
+   * Opens the vault of `home` (LOAM_HOME); makes one, with a passphrase if one is given, if there is none. One that cannot be written
+   * (a read-only or a full disk) is opened as it is.
    * @throws LoamError: locked without the passphrase that it has, wrong-passphrase, vault-damaged
    */
   static async open(home: string, { passphrase }: { passphrase?: string } = {}): Promise<Vault> {
     const files = new VaultFiles(vaultFolder(home));
-    await files.make();
-    // Outside the lock: the passphrase takes its time.
-    const known = keyState(files) === 'absent' ? undefined : await readRootKey(files, passphrase);
-    return await new VaultLock(files).run(async () => {
-      await files.sweep();
-      const isNew = keyState(files) === 'absent';
-      if (isNew) await requireEmpty(files);
-      const read = isNew ? undefined : (known ?? (await readRootKey(files, passphrase)));
-      const root = read?.key ?? newRootKey();
-      // The index first: a vault without key is not there yet, and the next attempt replaces what this one left.
-      const index = await VaultIndex.open(files, root, isNew);
-      if (isNew) await writeRootKey(files, root, passphrase);
-      if (read) await tidyRootKey(files, read);
-      await index.tidy();
-      const contents = new Contents(index, files);
-      if (index.problems.length === 0) await contents.sweep();
-      return new Vault(home, files, index, contents);
+    const isThere = keyState(files) !== 'absent';
+    await files.make().catch((error: unknown) => {
+      if (!isThere) throw error;
     });
+    // Outside the lock: the passphrase takes its time.
+    const known = isThere ? await readRootKey(files, passphrase) : undefined;
+    try {
+      return await new VaultLock(files).run(async () => {
+        const isNew = keyState(files) === 'absent';
+        const read = isNew ? undefined : (known ?? (await readRootKey(files, passphrase)));
+        const root = read?.key ?? newRootKey();
+        // The index first: a vault without key is not there yet, and the next attempt replaces what this one left.
+        const index = await VaultIndex.open(files, root, isNew);
+        const vault = new Vault(home, files, index);
+        if (isNew) await writeRootKey(files, root, passphrase);
+        await vault.tidy(read);
+        return vault;
+      });
+    } catch (error) {
+      if (!known || !(error instanceof LoamError) || !cannotWrite.has(error.code)) throw error;
+      return new Vault(home, files, await VaultIndex.open(files, known.key, false));
+    }
   }
 
-  /** What was found damaged, a sentence each; all else can be used. */
+  /** Mends what can be mended and ends what crashes have left undone. Call it under the lock. */
+  private async tidy(read: ReadKey | undefined): Promise<void> {
+    if (this.index.older)
+      this.notes.push('one of the two copies of the index was older than the other; the newer one counts');
+    if (read) await tidyRootKey(this.files, read);
+    await this.index.tidy();
+    await this.files.sweep();
+    if (this.index.problems.length === 0) this.unnamed = (await this.contents.sweep()).length;
+  }
+
+  /** What was found damaged or put back, a sentence each; all else can be used. */
   get problems(): readonly string[] {
-    return this.index.problems;
+    const { unnamed } = this;
+    if (unnamed === 0) return this.index.problems;
+    const contents = `${unnamed} ${unnamed === 1 ? 'content' : 'contents'}`;
+    return [
+      ...this.index.problems,
+      `the index does not name ${contents} of the vault: an older index may have been put back; nothing of it is removed unless you say so (loam vault status --sweep)`,
+    ];
+  }
+
+  /** Removes the contents that no entry names. @returns how many */
+  async removeUnnamed(): Promise<number> {
+    return await this.index.lock.run(async () => {
+      const unnamed = await this.contents.sweep();
+      await this.files.blobs.remove(unnamed);
+      this.unnamed = 0;
+      return unnamed.length;
+    });
   }
 
   /**
@@ -106,10 +146,10 @@ export class Vault implements AsyncDisposable {
 
   storage(): VaultStorage {
     const sum = (type: EntryType) =>
-      this.index.all(type).reduce((total, { blob }) => total + (blob ? this.files.blobBytes(blob.name) : 0), 0);
+      this.index.all(type).reduce((total, { blob }) => total + (blob ? this.files.blobs.bytes(blob.name) : 0), 0);
     const index = this.files.controlBytes();
     const byKind = { datasets: sum('dataset'), adapters: sum('version'), documents: sum('document'), index };
-    return { bytes: this.files.allBlobBytes() + index, byKind };
+    return { bytes: this.files.blobs.allBytes() + index, byKind };
   }
 
   /** Reads every content. @returns a sentence for each that is damaged, the index's own among them */
@@ -150,14 +190,4 @@ export class Vault implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.index[Symbol.asyncDispose]();
   }
-}
-
-/** A vault without key is a new one only if nothing waits for that key. */
-async function requireEmpty(files: VaultFiles): Promise<void> {
-  if ((await files.listBlobs()).length === 0) return;
-  throw vaultDamaged({
-    found: 'the file with the key of the vault is gone, and without it nothing in the vault can be read',
-    where: files.path('key'),
-    fix: 'restore it from a copy, or begin anew with loam vault destroy',
-  });
 }

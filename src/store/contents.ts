@@ -1,9 +1,9 @@
 import { randomBytes } from 'node:crypto';
-import { type FileHandle, open, stat } from 'node:fs/promises';
+import { type FileHandle, stat } from 'node:fs/promises';
 import { setImmediate } from 'node:timers/promises';
 import { Decrypter, Encrypter, generateX25519Identity, identityToRecipient } from 'age-encryption';
 import { LoamError, systemCode } from '../base/errors.js';
-import type { VaultFiles } from './files.js';
+import { type BlobFiles, nameIn } from './blobFiles.js';
 import type { Entry, EntryType } from './indexContent.js';
 import { type DocumentInfo, newId, vaultDamaged } from './types.js';
 import type { Change, VaultIndex } from './vaultIndex.js';
@@ -12,6 +12,9 @@ import type { Change, VaultIndex } from './vaultIndex.js';
 const PIECE_BYTES = 128 * 1024;
 /** A file that nobody has written to for so long was left by a crash, whatever process has its number now. */
 const ABANDONED_MS = 3_600_000;
+
+/** More than the header of an age file for one recipient has, with the nonce and the tag of a last piece. */
+const HEADER_BYTES = 1024;
 
 type Blob = NonNullable<Entry['blob']>;
 type Awaitable<T> = T | Promise<T>;
@@ -28,7 +31,7 @@ class BlobDamaged extends Error {
 export class Contents {
   constructor(
     readonly index: VaultIndex,
-    private readonly files: VaultFiles,
+    private readonly files: BlobFiles,
   ) {}
 
   /**
@@ -52,21 +55,24 @@ export class Contents {
     if (content) await encrypt(content);
     try {
       return await this.index.update(async () => {
-        const before = this.index.blobs();
         const decided = await decide(blobs[0], encrypt);
-        for (const { name } of blobs) await this.files.publishBlob(name);
         return {
           ...decided,
+          // Only now: a blob that has its name and that no index names is one that an older index does not know.
           after: async () => {
             const now = this.index.blobs();
-            // The new ones too, where the decision was to leave all as it is.
-            const all = [...before, ...blobs.map(({ name }) => name)];
-            await this.files.removeBlobs(all.filter((name) => !now.has(name)));
+            // One of them is not used if the decision was to leave all as it is.
+            for (const { name } of blobs) await (now.has(name) ? this.files.publish(name) : this.files.discard(name));
+            await this.files.remove(this.index.gone());
+            if (decided.change.forget) await this.sweep();
           },
         };
       });
     } catch (error) {
-      for (const blob of blobs) if (!this.mayName(blob)) await this.files.discardBlob(blob.name);
+      for (const blob of blobs) {
+        if (this.mayName(blob)) await this.files.publish(blob.name).catch(() => {});
+        else await this.files.discard(blob.name);
+      }
       throw error;
     }
   }
@@ -86,7 +92,7 @@ export class Contents {
     const encrypter = new Encrypter();
     encrypter.addRecipient(await identityToRecipient(secret));
     const name = randomBytes(16).toString('hex');
-    await this.files.createBlob(name, () => encrypter.encrypt(pieces(bytes)));
+    await this.files.create(name, () => encrypter.encrypt(pieces(bytes)));
     return { name, secret };
   }
 
@@ -118,11 +124,15 @@ export class Contents {
 
   /** @param bytes length of the content @throws BlobDamaged */
   private async decrypt({ name, secret }: Blob, bytes: number): Promise<Uint8Array> {
-    const file = await open(this.files.blob(name), 'r').catch((error: unknown) => {
+    const file = await this.files.open(name).catch((error: unknown) => {
       const code = systemCode(error);
-      throw new BlobDamaged(code === 'ENOENT' ? 'the file is gone' : `it cannot be read (${code})`);
+      throw new BlobDamaged(
+        code === 'ENOENT' ? 'the file is gone' : `it cannot be read (${code ?? 'it is no regular file'})`,
+      );
     });
     try {
+      if ((await file.stat()).size > bytes + bytes / 2048 + HEADER_BYTES)
+        throw new BlobDamaged('it is longer than it was');
       const decrypter = new Decrypter();
       decrypter.addIdentity(secret);
       const content = new Uint8Array(bytes);
@@ -153,15 +163,28 @@ export class Contents {
     return [...ids, ...documents.map(({ id }) => id)];
   }
 
-  /** Removes files that no entry names: what a crash left behind. Call it under the lock. */
-  async sweep(): Promise<void> {
+  /**
+   * Ends what crashes have left undone: what the index names gets its name, what it says to be gone is removed, and so is what dead
+   * processes have not finished. Nothing is removed because no entry names it: an older index that was put back names the newer contents
+   * no more. Call it under the lock.
+   * @returns names of contents that no entry names
+   */
+  async sweep(): Promise<string[]> {
     const used = this.index.blobs();
-    const orphans: string[] = [];
-    for (const { file, blob, writer } of await this.files.listBlobs()) {
-      if (blob !== undefined && !used.has(blob)) orphans.push(file);
-      if (writer !== undefined && (await this.isAbandoned(file, writer))) orphans.push(file);
+    const gone = new Set(this.index.gone());
+    const remove: string[] = [];
+    const unnamed: string[] = [];
+    for (const { file, blob, writer } of await this.files.list()) {
+      const name = blob ?? nameIn(file);
+      if (name === undefined) continue;
+      if (gone.has(name)) remove.push(file);
+      else if (writer === undefined) {
+        if (!used.has(name)) unnamed.push(name);
+      } else if (used.has(name)) await this.files.publish(name, file);
+      else if (await this.isAbandoned(file, writer)) remove.push(file);
     }
-    if (orphans.length > 0) await this.files.removeBlobs(orphans);
+    await this.files.remove(remove);
+    return unnamed;
   }
 
   private async isAbandoned(file: string, pid: number): Promise<boolean> {
@@ -170,7 +193,7 @@ export class Contents {
     } catch (error) {
       return systemCode(error) === 'ESRCH';
     }
-    const found = await stat(this.files.blob(file)).catch(() => undefined);
+    const found = await stat(this.files.path(file)).catch(() => undefined);
     return found !== undefined && Date.now() - found.mtimeMs > ABANDONED_MS;
   }
 }

@@ -128,12 +128,15 @@ describe('a vault', { skip }, () => {
       writeFileSync(join(home, 'vault', file), 'x');
     }
     await using vault = await Vault.open(home);
-    assert.deepEqual(readdirSync(blobs).sort(), [`.${process.pid}-${name}.partial`, 'not-ours'].sort());
+    // What has a name was named by an index once: it may be an older index that does not name it.
+    assert.deepEqual(readdirSync(blobs).sort(), [`.${process.pid}-${name}.partial`, name, 'not-ours'].sort());
+    assert.match(vault.problems.join(), /does not name 1 content/);
+    assert.equal(await vault.removeUnnamed(), 1);
+    assert.deepEqual([vault.problems.length, readdirSync(blobs).includes(name)], [0, false]);
     assert.deepEqual(
       readdirSync(join(home, 'vault')).filter((file) => file.startsWith('.')),
       [],
     );
-    assert.ok(vault);
   });
 
   it('gives other work its turn while it encrypts', async () => {

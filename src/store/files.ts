@@ -1,8 +1,11 @@
 import { randomBytes } from 'node:crypto';
-import { chmodSync, existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
-import { type FileHandle, mkdir, open, readdir, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { chmodSync, constants, lstatSync } from 'node:fs';
+import { type FileHandle, link, mkdir, open, readdir, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import { isDiskFull, systemCode } from '../base/errors.js';
 import { explainWriteError, partialPath, syncFolder, writeAll } from '../base/io.js';
+import { openOwn, overwrite, readOwn, shred, sizeOf } from '../base/ownFiles.js';
+import { BlobFiles } from './blobFiles.js';
 
 /** Small files that are there twice, so that damage to one copy loses nothing; see docs/vault.md for what they hold. */
 const pairs = ['key', 'key.age', 'index.key', 'index.sqlite'] as const;
@@ -11,8 +14,10 @@ export type Pair = (typeof pairs)[number];
 /** Without these nothing of the rest can be read; in the order in which they are destroyed. */
 const keyFiles = ['key', 'key.age', 'index.key'] as const satisfies readonly Pair[];
 
-/** Largest file read: an index of tens of thousands of entries has some megabytes. */
-const MAX_BYTES = 256 << 20;
+/** Bytes of the largest file that is read: an index of tens of thousands of entries has some megabytes, a file with keys some hundred. */
+const MAX_INDEX = 256 << 20;
+const MAX_KEYS = 64 << 10;
+const most = (name: Pair) => (name === 'index.sqlite' ? MAX_INDEX : MAX_KEYS);
 
 /** Where the vault of a LOAM_HOME lies. */
 export function vaultFolder(home: string): string {
@@ -25,12 +30,12 @@ export function vaultFolder(home: string): string {
  */
 export class VaultFiles {
   readonly lock: string;
-  readonly blobs: string;
+  readonly blobs: BlobFiles;
   private readonly reserve: string;
 
   constructor(readonly folder: string) {
     this.lock = join(folder, 'lock');
-    this.blobs = join(folder, 'blobs');
+    this.blobs = new BlobFiles(join(folder, 'blobs'));
     this.reserve = join(folder, 'reserve');
   }
 
@@ -45,25 +50,25 @@ export class VaultFiles {
 
   /** Whether a copy is there. */
   has(name: Pair): boolean {
-    return this.copies(name).some((path) => existsSync(path));
+    return this.copies(name).some((path) => lstatSync(path, { throwIfNoEntry: false }) !== undefined);
   }
 
   /** Both copies, the first one first; without those that are not there, cannot be read, or are the same. */
   read(name: Pair): Buffer[] {
-    const found = this.copies(name).flatMap((path) => readSmall(path) ?? []);
+    const found = this.copies(name).flatMap((path) => readOwn(path, most(name)) ?? []);
     return found.length === 2 && found[0]!.equals(found[1]!) ? found.slice(0, 1) : found;
   }
 
   /** Whether both copies are there and alike. */
   isWhole(name: Pair): boolean {
-    const [first, second] = this.copies(name).map(readSmall);
+    const [first, second] = this.copies(name).map((path) => readOwn(path, most(name)));
     return first !== undefined && second !== undefined && first.equals(second);
   }
 
   /** Changes whenever a pair is written. */
   signature(name: Pair): string {
     const of = (path: string) => {
-      const found = statSync(path, { bigint: true, throwIfNoEntry: false });
+      const found = lstatSync(path, { bigint: true, throwIfNoEntry: false });
       return found ? `${found.ino} ${found.size} ${found.mtimeNs}` : 'none';
     };
     return this.copies(name).map(of).join(', ');
@@ -77,40 +82,67 @@ export class VaultFiles {
   /** Makes the folders, for this user only. */
   async make(): Promise<void> {
     try {
-      await mkdir(this.blobs, { recursive: true, mode: 0o700 });
-      if (process.platform !== 'win32') chmodSync(this.folder, 0o700);
+      await mkdir(this.blobs.folder, { recursive: true, mode: 0o700 });
     } catch (error) {
       throw explainWriteError(error, this.folder);
+    }
+    try {
+      if (process.platform !== 'win32') chmodSync(this.folder, 0o700);
+    } catch {
+      // A file system that is read-only, or has no modes.
     }
   }
 
   /**
    * Writes both copies. Both are on the disk before either takes its name: a full disk or a crash leaves the old pair, or the new one,
-   * or the new file with the old copy.
+   * or the new file with the old copy. On a full disk they are overwritten where they lie, the second one first.
    * @param scrub overwrites the blocks of the older files afterwards. That reaches the medium on disks that write in place, and not on
    *   flash memory or file systems that write elsewhere
    */
   async write(name: Pair, content: Uint8Array, { scrub = false } = {}): Promise<void> {
+    try {
+      await this.replace(name, content, scrub);
+    } catch (error) {
+      const done = isDiskFull(error) && (await this.writeInPlace(name, content));
+      if (!done) throw explainWriteError(error, this.path(name));
+    }
+  }
+
+  private async replace(name: Pair, content: Uint8Array, scrub: boolean): Promise<void> {
     const paths = this.copies(name);
     const partials = paths.map(partialPath);
-    const old: FileHandle[] = [];
+    const old: OldFile[] = [];
     try {
       for (const partial of partials) await create(partial, (file) => file.writeFile(content));
-      // Windows does not rename over open files.
-      if (scrub && process.platform !== 'win32') {
-        for (const path of paths) {
-          const file = await open(path, 'r+').catch(() => undefined);
-          if (file) old.push(file);
-        }
+      for (const path of scrub ? paths : []) {
+        const found = await holdOld(path);
+        if (found) old.push(found);
       }
       for (const [i, partial] of partials.entries()) await rename(partial, paths[i]!);
       await syncFolder(this.folder);
-      for (const file of old) await overwrite(file);
     } catch (error) {
       for (const partial of partials) await rm(partial, { force: true }).catch(() => {});
-      throw explainWriteError(error, this.path(name));
+      throw error;
     } finally {
-      for (const file of old) await file.close().catch(() => {});
+      for (const one of old) await one.end().catch(() => {});
+    }
+  }
+
+  /** Needs no new room, and can be interrupted: the other copy is whole meanwhile. @returns whether it could be done */
+  private async writeInPlace(name: Pair, content: Uint8Array): Promise<boolean> {
+    if (!this.isWhole(name)) return false;
+    try {
+      for (const path of this.copies(name).reverse()) {
+        await using file = await openOwn(path, constants.O_RDWR);
+        const { size, blocks, nlink } = await file.stat();
+        if (nlink > 1 || content.length > Math.max(size, 512 * blocks)) return false;
+        await writeAll(file, content, 0);
+        await file.truncate(content.length);
+        await file.sync();
+      }
+      return true;
+    } catch {
+      return false;
     }
   }
 
@@ -136,83 +168,70 @@ export class VaultFiles {
     }
   }
 
-  /** Takes up disk space, in bytes; nothing if `least` of them are taken up already. */
+  /** Takes up disk space, in bytes, or as much as there is; nothing if `least` of them are taken up already. */
   async keepReserve(least: number, bytes: number): Promise<void> {
-    const { size } = await stat(this.reserve).catch(() => ({ size: 0 }));
+    let size = sizeOf(this.reserve);
     if (size >= least) return;
     try {
+      await using file = await this.openReserve();
       // Random, because some file systems do not store zeros.
-      await writeFile(this.reserve, randomBytes(bytes), { mode: 0o600 });
+      for (; size < bytes; size += RESERVE_PIECE) await writeAll(file, randomBytes(RESERVE_PIECE), size);
     } catch {
       // The disk is full at this time; the next writer tries again.
-      await this.giveUpReserve();
     }
+  }
+
+  private async openReserve(): Promise<FileHandle> {
+    try {
+      return await openOwn(this.reserve, constants.O_RDWR);
+    } catch (error) {
+      // Something that we have not made.
+      if (systemCode(error) !== 'ENOENT') await rm(this.reserve, { recursive: true, force: true });
+      return await open(this.reserve, 'wx', 0o600);
+    }
+  }
+
+  /** Gives up a part of the reserve: room for a small file. */
+  async shrinkReserve(): Promise<void> {
+    const file = await openOwn(this.reserve, constants.O_RDWR).catch(() => undefined);
+    if (!file) return;
+    const { size } = await file.stat();
+    await file.truncate(Math.max(0, size - 2 * RESERVE_PIECE)).catch(() => {});
+    await file.close();
   }
 
   async giveUpReserve(): Promise<void> {
-    await rm(this.reserve, { force: true });
+    await rm(this.reserve, { recursive: true, force: true });
   }
+}
 
-  /** @param name 32 hex digits */
-  blob(name: string): string {
-    return join(this.blobs, name);
-  }
+/** Bytes that the reserve grows by. */
+const RESERVE_PIECE = 8 << 10;
 
-  /** Until `publishBlob` a blob lies under a name that says which process writes it. */
-  private partialBlob(name: string): string {
-    return join(this.blobs, `.${process.pid}-${name}.partial`);
-  }
+/** A file that is being replaced, to be overwritten once it is. */
+interface OldFile {
+  end(): Promise<void>;
+}
 
-  /** Writes a new blob, synced to the disk, without giving it its name yet. */
-  async createBlob(name: string, pieces: () => Promise<AsyncIterable<Uint8Array>>): Promise<void> {
-    const partial = this.partialBlob(name);
-    try {
-      await mkdir(this.blobs, { recursive: true, mode: 0o700 });
-      await create(partial, async (file) => {
-        for await (const piece of await pieces()) await writeAll(file, piece);
-      });
-    } catch (error) {
-      await rm(partial, { force: true }).catch(() => {});
-      throw explainWriteError(error, this.blobs);
-    }
-  }
-
-  async publishBlob(name: string): Promise<void> {
-    await rename(this.partialBlob(name), this.blob(name));
-    await syncFolder(this.blobs);
-  }
-
-  /** Removes what `createBlob` has made, published or not. */
-  async discardBlob(name: string): Promise<void> {
-    await rm(this.partialBlob(name), { force: true }).catch(() => {});
-    await rm(this.blob(name), { force: true }).catch(() => {});
-  }
-
-  /** A file that cannot be removed is noise, and the next sweep tries again. */
-  async removeBlobs(names: readonly string[]): Promise<void> {
-    for (const name of names) await rm(this.blob(name), { force: true }).catch(() => {});
-    await syncFolder(this.blobs);
-  }
-
-  /** What lies among the blobs: one by its name, an unfinished one by its writer's process id, or neither. */
-  async listBlobs(): Promise<{ file: string; blob?: string; writer?: number }[]> {
-    const files = await readdir(this.blobs).catch(() => []);
-    return files.map((file) => {
-      const writer = /^\.(\d+)-[0-9a-f]{32}\.partial$/.exec(file)?.[1];
-      if (writer !== undefined) return { file, writer: Number(writer) };
-      return /^[0-9a-f]{32}$/.test(file) ? { file, blob: file } : { file };
-    });
-  }
-
-  /** Bytes on the disk; 0 for one that is gone. */
-  blobBytes(name: string): number {
-    return sizeOf(this.blob(name));
-  }
-
-  /** Bytes of all files among the blobs, those that no entry names included. */
-  allBlobBytes(): number {
-    if (!existsSync(this.blobs)) return 0;
-    return readdirSync(this.blobs).reduce((sum, name) => sum + this.blobBytes(name), 0);
+/** Under a second name that `sweep` knows, so that a crash does not leave a key in blocks that nobody finds. */
+async function holdOld(path: string): Promise<OldFile | undefined> {
+  const second = partialPath(path);
+  try {
+    await link(path, second);
+    return { end: () => shred(second) };
+  } catch {
+    // No file, or a file system without links: by its handle. Windows does not rename over open files.
+    const file =
+      process.platform === 'win32' ? undefined : await openOwn(path, constants.O_RDWR).catch(() => undefined);
+    return (
+      file && {
+        async end() {
+          // Still under its name if the replacing has failed.
+          if ((await file.stat()).nlink === 0) await overwrite(file);
+          await file.close();
+        },
+      }
+    );
   }
 }
 
@@ -221,37 +240,4 @@ async function create(path: string, write: (file: FileHandle) => Promise<void>):
   await using file = await open(path, 'wx', 0o600);
   await write(file);
   await file.sync();
-}
-
-async function shred(path: string): Promise<void> {
-  const file = await open(path, 'r+').catch(() => undefined);
-  if (file) {
-    await overwrite(file);
-    await file.close();
-  }
-  await rm(path, { force: true });
-}
-
-/** As far as the medium allows; that it could not be done is no reason to fail. */
-async function overwrite(file: FileHandle): Promise<void> {
-  try {
-    const { size } = await file.stat();
-    await file.write(randomBytes(size), 0, size, 0);
-    await file.sync();
-  } catch {
-    // The file system's affair.
-  }
-}
-
-function readSmall(path: string): Buffer | undefined {
-  try {
-    const content = readFileSync(path);
-    return content.length > MAX_BYTES ? undefined : content;
-  } catch {
-    return undefined;
-  }
-}
-
-function sizeOf(path: string): number {
-  return statSync(path, { throwIfNoEntry: false })?.size ?? 0;
 }

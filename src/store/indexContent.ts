@@ -36,11 +36,15 @@ export interface IndexContent {
   key: IndexKey;
   entries: ReadonlyMap<string, Entry>;
   generation: number;
+  /** Blobs that the last changes have left without an entry, and that are to be removed. */
+  gone: readonly string[];
 }
 
 /** Sealed with the index: tells whether it is complete. */
 interface Manifest {
   generation: number;
+  /** Absent in vaults of earlier versions. */
+  gone?: string[];
   ids: string;
   counts: Record<string, number>;
 }
@@ -54,7 +58,7 @@ export interface IndexCopy extends IndexContent {
 }
 
 export function emptyIndex(key: IndexKey): IndexContent {
-  return { image: IndexImage.empty(), key, entries: new Map(), generation: 0 };
+  return { image: IndexImage.empty(), key, entries: new Map(), generation: 0, gone: [] };
 }
 
 /** The index after a change. The image is the same one, changed. @param key another one seals all entries anew */
@@ -68,12 +72,14 @@ export function changedIndex(
   for (const id of remove) entries.delete(id);
   for (const entry of put) entries.set(entry.id, entry);
   const generation = from.generation + 1;
+  const now = blobsOf(entries);
+  const gone = [...blobsOf(from.entries), ...from.gone].filter((name) => !now.has(name));
   const row = (entry: Entry): IndexRow => {
     const { id, type, blob, value } = entry;
     const plain = Buffer.from(JSON.stringify({ value, secret: blob?.secret }));
     return { id, type, blob: blob?.name ?? null, sealed: seal(key.key, purposeOf(entry), plain) };
   };
-  const manifest: Manifest = { generation, ids: digest(entries), counts: countTypes(entries) };
+  const manifest: Manifest = { generation, gone, ids: digest(entries), counts: countTypes(entries) };
   const all = key !== from.key;
   image.apply({
     remove: all ? [...from.entries.keys(), ...remove] : remove,
@@ -84,7 +90,12 @@ export function changedIndex(
       ['manifest', seal(key.key, `manifest ${VERSION}`, Buffer.from(JSON.stringify(manifest)))],
     ]),
   });
-  return { image, key, entries, generation };
+  return { image, key, entries, generation, gone };
+}
+
+/** Names of the blobs that are in use. */
+export function blobsOf(entries: ReadonlyMap<string, Entry>): Set<string> {
+  return new Set([...entries.values()].flatMap(({ blob }) => (blob ? [blob.name] : [])));
 }
 
 /** What of an index file makes sense; undefined if nothing does. Throws UnsupportedError for one of a later Loam. */
@@ -108,7 +119,7 @@ export function readIndex(bytes: Buffer, keys: readonly IndexKey[], path: string
       fix: 'update Loam',
     });
   }
-  const { generation = 0, ids, counts } = JSON.parse(manifest?.toString() ?? '{}') as Partial<Manifest>;
+  const { generation = 0, gone = [], ids, counts } = JSON.parse(manifest?.toString() ?? '{}') as Partial<Manifest>;
   const { rows, damaged } = image.rows();
   const entries = new Map<string, Entry>();
   for (const row of rows) {
@@ -116,7 +127,7 @@ export function readIndex(bytes: Buffer, keys: readonly IndexKey[], path: string
     if (entry) entries.set(entry.id, entry);
   }
   const whole = !damaged && entries.size === rows.length && ids === digest(entries);
-  return { image, key, entries, generation, whole, counts };
+  return { image, key, entries, generation, gone, whole, counts };
 }
 
 function openRow({ id, type, blob, sealed }: IndexRow, { key }: IndexKey): Entry | undefined {

@@ -26,11 +26,15 @@ export interface IndexRow {
   sealed: Uint8Array;
 }
 
-const SCHEMA = `
-  PRAGMA secure_delete = ON;
-  CREATE TABLE meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
-  CREATE TABLE entries (id TEXT PRIMARY KEY, type TEXT NOT NULL, blob TEXT, sealed BLOB NOT NULL) WITHOUT ROWID;
-`;
+const tables = {
+  meta: 'CREATE TABLE meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID',
+  entries:
+    'CREATE TABLE entries (id TEXT PRIMARY KEY, type TEXT NOT NULL, blob TEXT, sealed BLOB NOT NULL) WITHOUT ROWID',
+};
+const SCHEMA = `PRAGMA secure_delete = ON; ${tables.meta}; ${tables.entries};`;
+
+/** Bytes that the shortest row takes in a file: its id, and the nonce and tag of what is sealed. */
+const ROW_BYTES = 64;
 
 /**
  * The index as an SQLite database in memory, read from and written to a file as a whole. So a write is one rename: no journal, and
@@ -41,6 +45,8 @@ export class IndexImage implements Disposable {
   private constructor(
     private readonly sqlite: Sqlite,
     private readonly db: Database,
+    /** Of the file that it was read from. */
+    private readonly bytes = 0,
   ) {}
 
   static empty(): IndexImage {
@@ -59,12 +65,22 @@ export class IndexImage implements Disposable {
       const flags = capi.SQLITE_DESERIALIZE_FREEONCLOSE | capi.SQLITE_DESERIALIZE_RESIZEABLE;
       db.checkRc(capi.sqlite3_deserialize(db.pointer!, 'main', address, bytes.length, bytes.length, flags));
       db.exec('PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON; PRAGMA secure_delete = ON;');
-      return new IndexImage(sqlite, db);
+      const image = new IndexImage(sqlite, db, bytes.length);
+      if (image.isOurs()) return image;
+      db.close();
+      return undefined;
     } catch (error) {
       db.close();
       if (isSqliteError(error)) return undefined;
       throw error;
     }
+  }
+
+  /** Whether it holds our tables and nothing else: a view in the place of a table may never end, a trigger changes what is written. */
+  private isOurs(): boolean {
+    const found = this.db.selectArrays('SELECT type, name, sql FROM sqlite_schema ORDER BY name LIMIT 3');
+    const ours = Object.entries(tables).map(([name, sql]) => ['table', name, sql]);
+    return JSON.stringify(found) === JSON.stringify(ours.sort(([, a], [, b]) => (a! < b! ? -1 : 1)));
   }
 
   /** Undefined if it is missing or unreadable. */
@@ -78,15 +94,21 @@ export class IndexImage implements Disposable {
     }
   }
 
-  /** Every row that can be read; `damaged` says that some can't. */
+  /** Every row that can be read; `damaged` says that some can't, or that there are more than the file has room for. */
   rows(): { rows: IndexRow[]; damaged: boolean } {
     const rows: IndexRow[] = [];
     let damaged = false;
+    let room = this.bytes;
     try {
       const statement = this.db.prepare('SELECT id, type, blob, sealed FROM entries');
       try {
         while (statement.step()) {
           const [id, type, blob, sealed] = statement.get([]) as unknown[];
+          room -= Math.max(ROW_BYTES, sealed instanceof Uint8Array ? sealed.length : 0);
+          if (room < 0) {
+            damaged = true;
+            break;
+          }
           const whole = typeof id === 'string' && typeof type === 'string' && sealed instanceof Uint8Array;
           if (whole && (blob === null || typeof blob === 'string')) rows.push({ id, type, blob, sealed });
           else damaged = true;

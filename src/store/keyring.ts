@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { deriveKey, KEY_BYTES, seal, unseal } from '../base/crypto.js';
+import { decodeBase64, deriveKey, KEY_BYTES, seal, unseal } from '../base/crypto.js';
 import { type JsonValue, parseJson } from '../base/json.js';
 import { at, isList, listAt, textAt } from '../base/jsonAccess.js';
 import type { VaultFiles } from './files.js';
@@ -48,15 +48,16 @@ export async function writeKeyring(
   await files.write('index.key', Buffer.from(`${JSON.stringify(content)}\n`), { scrub: true });
 }
 
-/** The keys that this key of the vault opens; undefined if there is no such file, or none that is whole. */
+/**
+ * The keys that this key of the vault opens, those of both copies if they differ: the newest index that one of them opens tells which
+ * counts. Undefined if there is no such file, or none that is whole.
+ */
 export function readKeyring(files: VaultFiles, root: Uint8Array): Keyring | undefined {
   const wrapping = deriveKey(root, 'index.key');
-  let best: Keyring | undefined;
-  for (const content of files.read('index.key')) {
-    const found = parseKeyring(content, wrapping);
-    if (found && found.keys.length > (best?.keys.length ?? 0)) best = found;
-  }
-  return best;
+  const found = files.read('index.key').flatMap((content) => parseKeyring(content, wrapping) ?? []);
+  if (found.length === 0) return undefined;
+  const keys = new Map(found.flatMap((one) => one.keys.map((key) => [key.id, key])));
+  return { keys: [...keys.values()], tidy: found.every((one) => one.tidy) && keys.size === 1 };
 }
 
 function parseKeyring(content: Buffer, wrapping: Uint8Array): Keyring | undefined {
@@ -76,7 +77,7 @@ function parseKeyring(content: Buffer, wrapping: Uint8Array): Keyring | undefine
     if (id === undefined || !isList(wrapped) || wrapped.length > MAX_LISTED) return undefined;
     if (wrapped.length !== 1) tidy = false;
     const key = wrapped
-      .map((text) => unseal(wrapping, purpose(id), Buffer.from(String(text), 'base64')))
+      .map((text) => unseal(wrapping, purpose(id), decodeBase64(String(text))))
       .find((found) => found?.length === KEY_BYTES);
     if (key) opened.push({ id, key });
   }

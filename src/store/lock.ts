@@ -31,11 +31,7 @@ export class VaultLock {
   run<T>(work: () => Promise<T>): Promise<T> {
     return this.mutex.run(async () => {
       if (this.closed) throw new LoamError({ code: 'locked', found: 'the vault is closed', fix: 'open it again' });
-      const lock = await this.take().catch(async (error: unknown) => {
-        if (!isDiskFull(error)) throw error;
-        await this.files.giveUpReserve();
-        return await this.take();
-      });
+      const lock = await this.takeOnFullDisk();
       try {
         const result = await work();
         await this.keepReserve();
@@ -61,6 +57,19 @@ export class VaultLock {
     if (!index) return;
     const bytes = RESERVE_BYTES + Math.ceil(RESERVE_SHARE * index.size);
     await this.files.keepReserve(bytes, 2 * bytes);
+  }
+
+  /** The file of the lock has its room in the reserve. */
+  private async takeOnFullDisk(): Promise<{ release: () => Promise<void> }> {
+    for (const makeRoom of [() => this.files.shrinkReserve(), () => this.files.giveUpReserve()]) {
+      try {
+        return await this.take();
+      } catch (error) {
+        if (!isDiskFull(error)) throw error;
+        await makeRoom();
+      }
+    }
+    return await this.take();
   }
 
   private async take(): Promise<{ release: () => Promise<void> }> {

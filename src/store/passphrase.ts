@@ -1,6 +1,7 @@
 import { createCipheriv, createDecipheriv, randomBytes, scrypt } from 'node:crypto';
 import { type Identity, type Recipient, Stanza } from 'age-encryption';
-import { KEY_BYTES } from '../base/crypto.js';
+import { decodeBase64, KEY_BYTES } from '../base/crypto.js';
+import { LoamError } from '../base/errors.js';
 
 /**
  * The passphrase recipient of age v1 (age-encryption.org/v1, "The scrypt recipient type"), computed by the system's own scrypt on
@@ -9,11 +10,15 @@ import { KEY_BYTES } from '../base/crypto.js';
 
 /** log2 of scrypt's N: OWASP's recommendation for storing passwords (2^17, r 8, p 1): 128 MiB, about a second on a laptop. */
 const WORK_FACTOR = 17;
-/** Highest accepted, as by age itself: 1 GiB. */
-const MAX_WORK_FACTOR = 20;
+/**
+ * Highest accepted: 256 MiB for a guess. It is what age itself writes; a file that asks for more was written to make a guess cost more
+ * than a phone has.
+ */
+const MAX_WORK_FACTOR = 18;
 const LABEL = 'age-encryption.org/v1/scrypt';
 const SALT_BYTES = 16;
 const TAG_BYTES = 16;
+const FILE_KEY_BYTES = 16;
 
 function derive(passphrase: string, salt: Uint8Array, logN: number): Promise<Buffer> {
   const N = 2 ** logN;
@@ -43,28 +48,45 @@ export function passphraseRecipient(passphrase: string, logN = WORK_FACTOR): Rec
   };
 }
 
-/** `refused` tells afterwards whether it was the passphrase that did not fit; otherwise the file is damaged. */
+/**
+ * `refused` tells afterwards whether it was the passphrase that did not fit; otherwise the file is damaged, or not as the specification
+ * has it. Throws LoamError (too-large) for a work factor beyond the limit.
+ */
 export function passphraseIdentity(passphrase: string): Identity & { refused: boolean } {
   return {
     refused: false,
     async unwrapFileKey(stanzas) {
-      const [stanza] = stanzas;
-      if (stanzas.length !== 1 || stanza!.args[0] !== 'scrypt') return null;
-      const [, saltText = '', logText = ''] = stanza!.args;
-      const salt = Buffer.from(saltText, 'base64');
-      const logN = /^[1-9]\d?$/.test(logText) ? Number(logText) : 0;
-      const sound = salt.length === SALT_BYTES && logN > 0 && logN <= MAX_WORK_FACTOR;
-      if (!sound || stanza!.body.length !== 16 + TAG_BYTES) return null;
+      if (!stanzas.some(({ args }) => args[0] === 'scrypt')) return null;
+      const { salt, logN, body } = readStanza(stanzas);
       const cipher = createDecipheriv('chacha20-poly1305', await derive(passphrase, salt, logN), nonce, {
         authTagLength: TAG_BYTES,
       });
-      cipher.setAuthTag(stanza!.body.subarray(16));
+      cipher.setAuthTag(body.subarray(FILE_KEY_BYTES));
       try {
-        return new Uint8Array(Buffer.concat([cipher.update(stanza!.body.subarray(0, 16)), cipher.final()]));
+        return new Uint8Array(Buffer.concat([cipher.update(body.subarray(0, FILE_KEY_BYTES)), cipher.final()]));
       } catch {
         this.refused = true;
         return null;
       }
     },
   };
+}
+
+/** The one stanza of the header: a recipient besides the passphrase is forbidden, and so is any other form of these arguments. */
+function readStanza(stanzas: readonly Stanza[]): { salt: Buffer; logN: number; body: Uint8Array } {
+  const [{ args, body }] = stanzas as [Stanza];
+  const [, saltText = '', logText = ''] = args;
+  const salt = decodeBase64(saltText, false);
+  const isSound = stanzas.length === 1 && args.length === 3 && salt.length === SALT_BYTES && /^[1-9]\d*$/.test(logText);
+  if (!isSound || body.length !== FILE_KEY_BYTES + TAG_BYTES) throw new Error('invalid scrypt stanza');
+  const logN = Number(logText);
+  if (logN > MAX_WORK_FACTOR) {
+    throw new LoamError({
+      code: 'too-large',
+      found: `a file whose passphrase takes a work factor of 2^${logText.slice(0, 6)} to try`,
+      expected: `at most 2^${MAX_WORK_FACTOR}`,
+      fix: 'restore the file from a copy',
+    });
+  }
+  return { salt, logN, body };
 }

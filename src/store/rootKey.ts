@@ -1,14 +1,14 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { Decrypter, Encrypter } from 'age-encryption';
 import { KEY_BYTES } from '../base/crypto.js';
-import { type LoamError, systemCode } from '../base/errors.js';
+import { LoamError, systemCode } from '../base/errors.js';
 import type { Pair, VaultFiles } from './files.js';
+import { readKeyring } from './keyring.js';
 import { passphraseIdentity, passphraseRecipient } from './passphrase.js';
 import { type VaultState, vaultDamaged, vaultLocked, wrongPassphrase } from './types.js';
 
 /**
  * The key that opens the vault: 32 random bytes in `key`, readable by this user only, or in `key.age`, encrypted with the passphrase.
- * Where both lie there (a change of the passphrase was interrupted) `key.age` counts.
  */
 
 const PREFIX = 'LOAM-VAULT-KEY-1';
@@ -31,7 +31,26 @@ function parseRootKey(text: string): Buffer | undefined {
 
 /** Whether there is a key, and what it wants. */
 export function keyState(files: VaultFiles): VaultState {
-  return files.has('key.age') ? 'passphrase' : files.has('key') ? 'open' : 'absent';
+  const [plain, encrypted] = [files.has('key'), files.has('key.age')];
+  if (plain && encrypted) return plainCounts(files) ? 'open' : 'passphrase';
+  if (plain || encrypted) return plain ? 'open' : 'passphrase';
+  // A vault without key is one that is just being made, unless something waits for that key.
+  return files.blobs.isEmpty ? 'absent' : 'keyless';
+}
+
+/**
+ * Both are there while a passphrase is being set or removed, or when an older one was put back. The index's key tells: it has one
+ * wrapping, by the key that counts, unless a change was interrupted; then it is not to be undone that there is a passphrase.
+ */
+function plainCounts(files: VaultFiles): boolean {
+  return plainKeys(files).some(({ key }) => readKeyring(files, key)?.tidy);
+}
+
+function plainKeys(files: VaultFiles): ReadKey[] {
+  return files.read('key').flatMap((content) => {
+    const key = parseRootKey(content.toString('latin1'));
+    return key ? { key, file: 'key' as const, content } : [];
+  });
 }
 
 export function newRootKey(): Buffer {
@@ -52,48 +71,76 @@ export async function writeRootKey(files: VaultFiles, key: Uint8Array, passphras
 }
 
 /** The key of a vault, and where it was found. */
-interface ReadKey {
+export interface ReadKey {
   key: Buffer;
   file: Pair;
   content: Buffer;
 }
 
 /**
- * Reads the key of a vault that has one.
+ * Reads the key of a vault that has one. If the copies differ, the one that opens the index's key counts.
  * @throws LoamError: locked, wrong-passphrase, vault-damaged
  */
 export async function readRootKey(files: VaultFiles, passphrase: string | undefined): Promise<ReadKey> {
-  if (keyState(files) !== 'passphrase') {
-    for (const content of files.read('key')) {
-      const key = parseRootKey(content.toString('latin1'));
-      if (key) return { key, file: 'key', content };
+  const opens = ({ key }: ReadKey) => readKeyring(files, key) !== undefined;
+  switch (keyState(files)) {
+    case 'passphrase':
+      if (passphrase === undefined) throw vaultLocked();
+      return await readEncrypted(files, passphrase, opens);
+    case 'open': {
+      const found = plainKeys(files);
+      const key = found.find(opens) ?? found[0];
+      if (!key) throw damaged(files, 'key');
+      return key;
     }
-    throw damaged(files, 'key');
+    default:
+      throw vaultDamaged({
+        found: 'the file with the key of the vault is gone, and without it nothing in the vault can be read',
+        where: files.path('key'),
+        fix: 'restore it from a copy, or begin anew with loam vault destroy',
+      });
   }
-  if (passphrase === undefined) throw vaultLocked();
+}
+
+async function readEncrypted(
+  files: VaultFiles,
+  passphrase: string,
+  opens: (key: ReadKey) => boolean,
+): Promise<ReadKey> {
   let refused = false;
+  let refusal: unknown;
+  let other: ReadKey | undefined;
   for (const content of files.read('key.age')) {
     const identity = passphraseIdentity(passphrase);
     const decrypter = new Decrypter();
     decrypter.addIdentity(identity);
     try {
       const key = parseRootKey(await decrypter.decrypt(content, 'text'));
-      if (key) return { key, file: 'key.age', content };
+      const found = key && { key, file: 'key.age' as const, content };
+      if (found && opens(found)) return found;
+      other ??= found;
     } catch (error) {
       // Out of memory and the like say nothing of the file.
       if (systemCode(error) !== undefined) throw error;
+      if (error instanceof LoamError) refusal = new LoamError({ where: files.path('key.age'), ...error.fault });
       refused ||= identity.refused;
     }
   }
-  // With a bit flipped in what scrypt guards, the right passphrase looks wrong; the second copy is there for that.
-  throw refused ? wrongPassphrase() : damaged(files, 'key.age');
+  // With a bit flipped in what scrypt guards, the right passphrase looks wrong; the second copy is there for that. An older copy that
+  // the passphrase opens does not make it the right one.
+  if (refused) throw wrongPassphrase();
+  if (other) return other;
+  throw refusal ?? damaged(files, 'key.age');
 }
 
 /** Mends a damaged copy of the file, and removes what an interrupted change of passphrase has left. Call it under the lock. */
 export async function tidyRootKey(files: VaultFiles, { file, content }: ReadKey): Promise<void> {
   // If another process has changed it meanwhile, that is the newer one.
-  if (files.read(file).some((other) => other.equals(content)) && !files.isWhole(file)) await files.write(file, content);
-  if (file === 'key.age' && files.has('key')) await files.remove('key');
+  if (files.read(file).some((other) => other.equals(content)) && !files.isWhole(file)) {
+    await files.write(file, content, { scrub: true });
+  }
+  const stale = file === 'key' ? 'key.age' : 'key';
+  if (files.has(stale) && (file === 'key.age' || plainCounts(files))) await files.remove(stale);
 }
 
 function damaged(files: VaultFiles, file: Pair): LoamError {

@@ -87,8 +87,8 @@ export interface DocumentInfo {
   of?: readonly string[];
 }
 
-/** 'absent': no vault here; 'open': its key lies in a file; 'passphrase': its key needs a passphrase. */
-export type VaultState = 'absent' | 'open' | 'passphrase';
+/** 'absent': no vault here; 'open': its key lies in a file; 'passphrase': its key needs a passphrase; 'keyless': its key is gone. */
+export type VaultState = 'absent' | 'open' | 'passphrase' | 'keyless';
 
 export interface VaultStorage {
   /** Bytes of all files of the vault. */

@@ -1,6 +1,7 @@
 import { isDiskFull, LoamError } from '../base/errors.js';
 import type { VaultFiles } from './files.js';
 import {
+  blobsOf,
   changedIndex,
   type Entry,
   type EntryChange,
@@ -48,6 +49,8 @@ export class VaultIndex implements AsyncDisposable {
   private opened = false;
   /** Whether a write is under way: the files are not to be read in its middle, and its state must not be replaced under it. */
   private writing = false;
+  /** Whether the two copies were of different age when it was read. */
+  older = false;
   /** How often it was read because another one had written it. */
   private rereads = 0;
   readonly lock: VaultLock;
@@ -89,7 +92,12 @@ export class VaultIndex implements AsyncDisposable {
 
   /** Names of the blobs that are in use. */
   blobs(): Set<string> {
-    return new Set([...this.current().entries.values()].flatMap(({ blob }) => (blob ? [blob.name] : [])));
+    return blobsOf(this.current().entries);
+  }
+
+  /** Names of the blobs that are to be removed. */
+  gone(): readonly string[] {
+    return this.current().gone;
   }
 
   /**
@@ -99,6 +107,8 @@ export class VaultIndex implements AsyncDisposable {
   update<T>(decide: () => Promise<Decision<T>> | Decision<T>): Promise<T> {
     return this.lock.run(async () => {
       this.refresh();
+      // What another process was killed at may hold keys that this change is to destroy.
+      await this.files.sweep();
       const { change, result, after } = await decide();
       const { put = [], remove = [], forget = false } = change;
       if (put.length > 0 || remove.length > 0 || forget) {
@@ -123,6 +133,7 @@ export class VaultIndex implements AsyncDisposable {
   replaceRoot(root: Buffer, write: () => Promise<void>): Promise<void> {
     return this.lock.run(async () => {
       this.refresh();
+      await this.files.sweep();
       await this.undisturbed(() => this.commit({ put: [], remove: [], forget: true }));
       const { key } = this.current();
       await writeKeyring(this.files, [this.root, root], [key]);
@@ -190,10 +201,12 @@ export class VaultIndex implements AsyncDisposable {
     return this.files.read('index.sqlite').flatMap((bytes) => readIndex(bytes, keyring.keys, path) ?? []);
   }
 
-  /** Takes the copy that is whole, else what both have together. */
+  /** Takes the newest copy; if that is not whole, what both have together. */
   private accept(read: IndexCopy[], signature: string): void {
     this.problems.length = 0;
-    const best = read.find(({ whole }) => whole) ?? read.toSorted((a, b) => b.entries.size - a.entries.size)[0];
+    const worth = (a: IndexCopy, b: IndexCopy) =>
+      b.generation - a.generation || Number(b.whole) - Number(a.whole) || b.entries.size - a.entries.size;
+    const [best, ...others] = read.toSorted(worth);
     if (!best) {
       throw vaultDamaged({
         found: 'both copies of the index are damaged or gone, and without it nothing in the vault can be read',
@@ -201,16 +214,32 @@ export class VaultIndex implements AsyncDisposable {
         fix: 'restore one from a copy, or begin anew with loam vault destroy',
       });
     }
-    for (const other of read) if (other !== best) other.image[Symbol.dispose]();
-    const { image, key, generation, whole } = best;
-    const entries = new Map(best.entries);
-    if (!whole) {
-      for (const other of read) for (const [id, entry] of other.entries) if (!entries.has(id)) entries.set(id, entry);
-      const lost = missing(best.counts ?? read.find(({ counts }) => counts)?.counts, entries);
-      if (lost !== '') this.problems.push(`the index is damaged: ${lost} cannot be read any more; all else can`);
+    for (const other of others) other.image[Symbol.dispose]();
+    this.older = others.some(({ generation }) => generation < best.generation);
+    const { image, key, generation, gone, whole } = best;
+    const known = this.state;
+    if (known && known.key.id === key.id && known.generation > generation) {
+      // The next write puts the newer one back.
+      image[Symbol.dispose]();
+      this.state = { ...known, signature };
+      this.problems.push('an older index was put in the place of the one in use, which counts');
+      return;
     }
-    this.state?.image[Symbol.dispose]();
-    this.state = { image, key, generation, entries, signature };
+    const entries = new Map(best.entries);
+    // Under one key nothing has been deleted in between.
+    for (const other of whole ? [] : others.filter((one) => one.key.id === key.id)) {
+      const before = entries.size;
+      for (const [id, entry] of other.entries) if (!entries.has(id)) entries.set(id, entry);
+      if (entries.size > before && other.generation < generation) {
+        this.problems.push(
+          `the index is damaged: ${entries.size - before} entries are as they were before the last changes`,
+        );
+      }
+    }
+    const lost = whole ? '' : missing(best.counts ?? others.find(({ counts }) => counts)?.counts, entries);
+    if (lost !== '') this.problems.push(`the index is damaged: ${lost} cannot be read any more; all else can`);
+    known?.image[Symbol.dispose]();
+    this.state = { image, key, generation, entries, gone, signature };
     this.opened = true;
     this.rereads++;
   }
@@ -228,7 +257,8 @@ export class VaultIndex implements AsyncDisposable {
   }
 
   private async write({ put, remove, forget }: Required<Change>): Promise<void> {
-    const state = this.state!;
+    const { blobs } = this.files;
+    const state = { ...this.state!, gone: this.state!.gone.filter((name) => blobs.has(name)) };
     try {
       if (!forget) {
         await this.save(state, { put, remove });

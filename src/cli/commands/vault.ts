@@ -83,9 +83,10 @@ async function newPassphrase(file: string | undefined): Promise<string> {
 const statusVerb = command({
   name: 'status',
   summary: 'shows what is in the vault and whether it is intact',
-  usage: '[--check]',
+  usage: '[--check] [--sweep]',
   options: {
     check: flag('Read everything and list what is damaged.'),
+    sweep: flag('Remove contents that the index does not name, which nobody can read.'),
     ...vaultOptions,
     ...jsonOption,
   },
@@ -98,6 +99,8 @@ const statusVerb = command({
       return;
     }
     await using vault = await openVault(options, output);
+    if (options.sweep)
+      output.line(`removed ${count(await vault.removeUnnamed())} contents that the index did not name`);
     const storage = vault.storage();
     const adapters = vault.adapters.list();
     const versions = adapters.reduce((sum, { versions: own }) => sum + own.length, 0);
