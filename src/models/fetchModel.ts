@@ -3,7 +3,7 @@ import { dirname, join } from 'node:path';
 import { LoamError, throwIfStopped, UsageError } from '../base/errors.js';
 import { Run } from '../base/events.js';
 import { explainWriteError, freeBytes, hashFile, requireFreeSpace } from '../base/io.js';
-import { tryLock } from '../base/lock.js';
+import { takeLock } from '../base/lock.js';
 import type { Fetchable, Source } from './catalogue.js';
 import {
   type Expected,
@@ -70,6 +70,9 @@ const TIMING: FetchTiming = {
   retries: 5,
 };
 
+/** Milliseconds without a sign of life after which another process that downloads the model is not waited for. */
+const FROZEN_MS = 60_000;
+
 /** So many new bytes mean that a connection works, however often it breaks. */
 const PROGRESS = 1 << 20;
 
@@ -106,12 +109,13 @@ async function fetchTo(
     throw explainWriteError(error, path);
   });
   const lockPath = `${path}.lock`;
-  let lock = await tryLock(lockPath);
-  while ('heldBy' in lock) {
-    emit({ type: 'waiting', pid: lock.heldBy, lock: lockPath });
-    await pause(context.timing.lockPollMs, context.signal);
-    lock = await tryLock(lockPath);
-  }
+  const lock = await takeLock(lockPath, `is downloading ${entry.name}`, {
+    patienceMs: Number.POSITIVE_INFINITY,
+    mostSilentMs: FROZEN_MS,
+    retryMs: context.timing.lockPollMs,
+    signal: context.signal,
+    onWait: ({ heldBy }) => emit({ type: 'waiting', pid: heldBy, lock: lockPath }),
+  });
   try {
     const model = (await findPresent(entry, path, context)) ?? (await trySources(entry, path, sources, context));
     emit({ type: 'done', ...model });

@@ -3,7 +3,7 @@ import { basename, dirname, resolve } from 'node:path';
 import { LoamError, StoppedError, UnsupportedError, UsageError } from '../base/errors.js';
 import { Run } from '../base/events.js';
 import { explainWriteError, hashFile } from '../base/io.js';
-import { tryLock } from '../base/lock.js';
+import { takeLock } from '../base/lock.js';
 import { proveModel } from '../model/proof.js';
 import { CATALOG, type Fetchable, type HubSource } from './catalogue.js';
 import type { FetchEvent, FetchedModel } from './download.js';
@@ -126,15 +126,7 @@ export async function removeModel(name: string, { home }: { home?: string } = {}
     await forget();
     return { name, bytes: 0, kept: record.path };
   }
-  const lock = await tryLock(`${path}.lock`);
-  if ('heldBy' in lock) {
-    throw new LoamError({
-      code: 'busy',
-      found: `${name} is being downloaded by process ${lock.heldBy}`,
-      where: `${path}.lock`,
-      fix: 'stop it first; if no such process exists, delete this file',
-    });
-  }
+  const lock = await takeLock(`${path}.lock`, `is downloading ${name}`);
   try {
     const names = await readdir(dirname(path)).catch((): string[] => []);
     const stem = basename(path);

@@ -2,10 +2,9 @@ import { rename, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { LoamError } from '../base/errors.js';
 import { ifPresent, readText, writeFileAtomic } from '../base/io.js';
-import { tryLock } from '../base/lock.js';
+import { takeLock } from '../base/lock.js';
 import { loamHome } from '../base/process.js';
 import { CATALOG, findModel } from './catalogue.js';
-import { pause } from './download.js';
 
 /** LOAM_HOME/models/models.json: what was fetched or added, with its hash. */
 
@@ -52,6 +51,8 @@ interface Register {
 }
 
 const VERSION = 1;
+/** Waiting this long for the register means that something hangs. */
+const PATIENCE_MS = 30_000;
 /** A record takes some 300 bytes. */
 const MOST_BYTES = 16 << 20;
 
@@ -111,12 +112,8 @@ export async function updateRegister(
   change: (models: Record<string, ModelRecord>) => void,
 ): Promise<void> {
   const path = registerPath(folder);
-  let lock = await tryLock(`${path}.lock`);
   // Others hold it for milliseconds.
-  while ('heldBy' in lock) {
-    await pause(20, undefined);
-    lock = await tryLock(`${path}.lock`);
-  }
+  const lock = await takeLock(`${path}.lock`, 'is changing the list of models', { patienceMs: PATIENCE_MS });
   try {
     const { models, damage, newer } = await readRegister(folder);
     if (damage !== null && newer) {

@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { LoamError } from '../base/errors.js';
-import { tryLock } from '../base/lock.js';
+import { awaitLock, lockedBy } from '../base/lock.js';
 import { loamHome } from '../base/process.js';
 import type { Vault } from '../store/Vault.js';
 import type { ApiKey, KeyInput, NewApiKey } from './contract/access.js';
@@ -168,14 +168,10 @@ interface ServerClient {
  * @throws LoamError if there is a server that cannot be reached
  */
 export async function findServer(home: string): Promise<ServerClient | { release: () => Promise<void> }> {
-  const lock = await tryLock(join(serverFolder(home), 'server.lock'));
+  const path = join(serverFolder(home), 'server.lock');
+  const lock = await awaitLock(path);
   if ('release' in lock) return lock;
-  const silent = new LoamError({
-    code: 'busy',
-    found: `process ${lock.heldBy} serves this folder and does not answer`,
-    where: home,
-    fix: 'try again in a moment, or stop it first',
-  });
+  const silent = lockedBy(path, lock, 'serves this folder and does not answer');
   const text = await readFile(join(serverFolder(home), 'server.json'), 'utf8').catch(() => '');
   const base = readBase(text, lock.heldBy);
   if (base === undefined) throw silent;

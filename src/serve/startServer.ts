@@ -2,7 +2,7 @@ import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { LoamError, quote, UsageError } from '../base/errors.js';
 import { writeFileAtomic } from '../base/io.js';
-import { tryLock } from '../base/lock.js';
+import { takeLock } from '../base/lock.js';
 import type { Vault } from '../store/Vault.js';
 import { adapterRoutes } from './api/adapters.js';
 import { chatRoutes } from './api/chat.js';
@@ -97,15 +97,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   for (const name of allowed) requireHostName(name);
   await mkdir(serverFolder(home), { recursive: true, mode: 0o700 });
   const lockPath = join(serverFolder(home), 'server.lock');
-  const lock = await tryLock(lockPath);
-  if ('heldBy' in lock) {
-    throw new LoamError({
-      code: 'busy',
-      found: `process ${lock.heldBy} is already serving this folder`,
-      where: home,
-      fix: 'open the link that it printed, or stop it first',
-    });
-  }
+  const lock = await takeLock(lockPath, 'is already serving this folder');
   const infoPath = join(serverFolder(home), 'server.json');
   const stack = new AsyncDisposableStackLike();
   try {

@@ -1,12 +1,9 @@
 import { stat } from 'node:fs/promises';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { isDiskFull, LoamError } from '../base/errors.js';
 import { explainWriteError } from '../base/io.js';
-import { Mutex, tryLock } from '../base/lock.js';
+import { Mutex, takeLock } from '../base/lock.js';
 import type { VaultFiles } from './files.js';
 
-/** Milliseconds between two attempts: a writer holds the lock for some milliseconds. */
-const RETRY_MS = 15;
 /** Waiting this long means that something hangs: changing the passphrase, the longest, takes seconds. */
 const PATIENCE_MS = 60_000;
 
@@ -14,9 +11,6 @@ const PATIENCE_MS = 60_000;
 const RESERVE_BYTES = 64 * 1024;
 /** The index is written twice before the older ones go, and may grow. */
 const RESERVE_SHARE = 2.5;
-
-/** Locks of this process whose files a failing disk would not remove, by path: its next writer has them. */
-const unreleased = new Map<string, { release: () => Promise<void> }>();
 
 /**
  * One writer at a time, among the processes and within this one. Readers need no lock: files are replaced as a whole. Beside the lock
@@ -39,8 +33,7 @@ export class VaultLock {
       } catch (error) {
         throw explainWriteError(error, this.files.folder);
       } finally {
-        // What was decided stands, whether or not the lock's file can be removed.
-        await lock.release().catch(() => unreleased.set(this.files.lock, lock));
+        await lock.release();
       }
     });
   }
@@ -72,22 +65,7 @@ export class VaultLock {
     return await this.take();
   }
 
-  private async take(): Promise<{ release: () => Promise<void> }> {
-    const own = unreleased.get(this.files.lock);
-    if (own && unreleased.delete(this.files.lock)) return own;
-    const until = performance.now() + PATIENCE_MS;
-    for (;;) {
-      const lock = await tryLock(this.files.lock);
-      if ('release' in lock) return lock;
-      if (performance.now() > until) {
-        throw new LoamError({
-          code: 'busy',
-          found: `process ${lock.heldBy} has been writing to the vault for a minute`,
-          where: this.files.lock,
-          fix: 'end it if it hangs, and run again',
-        });
-      }
-      await sleep(RETRY_MS);
-    }
+  private take(): Promise<{ release: () => Promise<void> }> {
+    return takeLock(this.files.lock, 'has been writing to the vault for a minute', { patienceMs: PATIENCE_MS });
   }
 }

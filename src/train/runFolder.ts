@@ -4,7 +4,7 @@ import { basename, extname, join, resolve } from 'node:path';
 import { seal, unseal } from '../base/crypto.js';
 import { LoamError } from '../base/errors.js';
 import { explainWriteError, readText, writeFileAtomic } from '../base/io.js';
-import { type Lock, Mutex, tryLock } from '../base/lock.js';
+import { Mutex, takeLock } from '../base/lock.js';
 import { loamHome } from '../base/process.js';
 import { sealedFolder } from '../store/runKeys.js';
 import { removeCheckpoints } from './checkpoint.js';
@@ -69,8 +69,7 @@ export class RunFolder implements AsyncDisposable {
     } catch (error) {
       throw explainWriteError(error, path);
     }
-    const lock = await tryLock(join(path, 'run.lock'));
-    if ('heldBy' in lock) throw inUse(lock, out);
+    const lock = await takeLock(join(path, 'run.lock'), `is training this adapter (${out})`);
     try {
       await removePartials(path);
     } catch (error) {
@@ -245,16 +244,4 @@ function* lines(bytes: Buffer): Generator<string> {
 
 function isObject(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
-}
-
-function inUse(lock: Extract<Lock, { heldBy: number }>, out: string): LoamError {
-  return new LoamError({
-    code: 'busy',
-    found:
-      lock.heldBy === 0
-        ? 'another process has just begun to train this adapter'
-        : `process ${lock.heldBy} is training this adapter`,
-    where: out,
-    fix: 'wait for its end or stop it, or choose another path with --out',
-  });
 }
