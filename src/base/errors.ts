@@ -135,6 +135,19 @@ export function systemCode(error: unknown): string | undefined {
   return error instanceof LoamError || typeof code !== 'string' ? undefined : code;
 }
 
+/**
+ * A failure of the system (a file, a socket, a process) that no place has put into words, as a stated one: it is no bug of ours. Any
+ * other error comes back as it is.
+ */
+export function stated(error: unknown): unknown {
+  const code = systemCode(error);
+  const { syscall, path } = (error ?? {}) as { syscall?: unknown; path?: unknown };
+  if (code === undefined || code.startsWith('ERR_') || typeof syscall !== 'string') return error;
+  const found = isDiskFull(error) ? 'the disk is full' : `the system failed to ${syscall} (${code})`;
+  const where = typeof path === 'string' ? path : undefined;
+  return new LoamError({ code: isDiskFull(error) ? 'disk-full' : 'failed', found, where }, { cause: error });
+}
+
 /** Whether an error says that the disk, or the user's share of it, is full. */
 export function isDiskFull(error: unknown): boolean {
   const code = systemCode(error);

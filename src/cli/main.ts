@@ -1,4 +1,4 @@
-import { LoamError, StoppedError, UsageError } from '../base/errors.js';
+import { LoamError, StoppedError, stated, UsageError } from '../base/errors.js';
 import { defaults, describeOptions, flag, parseFlags, type Schema } from '../base/options.js';
 import { version } from '../base/process.js';
 import type { Command } from './command.js';
@@ -107,7 +107,8 @@ async function runCommand(command: Command, args: string[], output: Output, sign
 }
 
 /** One sentence for people, one object for programs. Only what is not a stated failure shows a stack: that is a bug of ours. */
-function report(error: unknown, output: Output, name: string): number {
+function report(raised: unknown, output: Output, name: string): number {
+  const error = stated(raised);
   if (error instanceof LoamError) {
     output.line(error instanceof StoppedError ? error.message : `loam ${name}: ${error.message}`);
     output.event({ type: 'error', code: error.code, message: error.message, exitCode: error.exitCode });

@@ -156,7 +156,7 @@ it('a silent connection is a stall, and taken up again', async (t) => {
   server.stallAfter = [100_000];
   const timing = { ...FAST, stallMs: 100 };
   const { events } = await drain(fetchModel(hubEntry(DATA.length), { ...options, timing }));
-  assert.match(events.find((event) => event.type === 'retry')!.reason, /sent nothing for/);
+  assert.match(events.find((event) => event.type === 'retry')!.reason, /sent next to nothing for/);
   assert.deepEqual(readFileSync(at()), DATA);
 });
 
@@ -164,7 +164,7 @@ it('a hub that never answers is given up after one more try', async (t) => {
   const { server, options } = await setup(t);
   server.hubReply = () => {};
   const timing = { ...FAST, stallMs: 50 };
-  await assert.rejects(drain(fetchModel(hubEntry(DATA.length), { ...options, timing })), /sent nothing for/);
+  await assert.rejects(drain(fetchModel(hubEntry(DATA.length), { ...options, timing })), /sent next to nothing for/);
   assert.equal(server.requests.length, 2);
 });
 

@@ -1,4 +1,4 @@
-import { mkdir, stat } from 'node:fs/promises';
+import { mkdir, rm, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { LoamError, throwIfStopped, UsageError } from '../base/errors.js';
 import { Run } from '../base/events.js';
@@ -117,9 +117,14 @@ async function fetchTo(
     onWait: ({ heldBy }) => emit({ type: 'waiting', pid: heldBy, lock: lockPath }),
   });
   try {
-    const model = (await findPresent(entry, path, context)) ?? (await trySources(entry, path, sources, context));
+    const present = await findPresent(entry, path, context);
+    // A disk that failed at the end of a download may have kept it.
+    if (present) await rm(`${path}.partial.json`, { force: true }).catch(() => {});
+    const model = present ?? (await trySources(entry, path, sources, context));
     emit({ type: 'done', ...model });
     return model;
+  } catch (error) {
+    throw explainWriteError(error, path);
   } finally {
     await lock.release();
   }

@@ -1,10 +1,69 @@
+import { type LookupAddress, lookup as lookUp } from 'node:dns';
 import http, { type IncomingHttpHeaders, type IncomingMessage, type RequestOptions } from 'node:http';
 import https from 'node:https';
+import { BlockList, isIP, type LookupFunction } from 'node:net';
 import { LoamError, StoppedError } from '../base/errors.js';
 import { Wakeup } from '../base/events.js';
 import { type Remedy, SourceError } from './download.js';
 
 /** A GET whose body keeps what arrived before a connection broke, and the errors of sockets in words. */
+
+/**
+ * Addresses that are this device, its network or nobody's: what a server sends us there for is not ours to fetch (the special-purpose
+ * registries of RFC 6890, multicast included).
+ */
+const notPublic = new BlockList();
+for (const [net, prefix] of [
+  ['0.0.0.0', 8],
+  ['10.0.0.0', 8],
+  ['100.64.0.0', 10],
+  ['127.0.0.0', 8],
+  ['169.254.0.0', 16],
+  ['172.16.0.0', 12],
+  ['192.0.0.0', 24],
+  ['192.0.2.0', 24],
+  ['192.88.99.0', 24],
+  ['192.168.0.0', 16],
+  ['198.18.0.0', 15],
+  ['198.51.100.0', 24],
+  ['203.0.113.0', 24],
+  ['224.0.0.0', 3],
+] as const) {
+  notPublic.addSubnet(net, prefix, 'ipv4');
+}
+
+/** Whether an IP address is one of the public internet. IPv6: global unicast that carries no IPv4 address. */
+export function isPublicAddress(address: string): boolean {
+  const plain = address.replace(/^\[|\]$/g, '').replace(/%.*$/, '');
+  if (isIP(plain) === 4) return !notPublic.check(plain, 'ipv4');
+  if (isIP(plain) !== 6) return false;
+  // 2000::/3 without 2001::/23 (protocols, Teredo), 2001:db8::/32 (examples) and 2002::/16 (6to4).
+  const [first = '', second = ''] = plain.toLowerCase().split(':');
+  const [a, b] = [Number.parseInt(first || '0', 16), Number.parseInt(second || '0', 16)];
+  return a >= 0x2000 && a < 0x4000 && a !== 0x2002 && !(a === 0x2001 && (b < 0x200 || b === 0xdb8));
+}
+
+function privateAddress(host: string): SourceError {
+  const found = `the download was sent on to ${host}, an address of this device or its network`;
+  return new SourceError(
+    { code: 'network', found, expected: 'a public one', fix: 'check HF_ENDPOINT if it is set, or use another network' },
+    { remedy: 'none' },
+  );
+}
+
+/** Looks a name up, and gives public addresses only. */
+const publicLookup: LookupFunction = (hostname, options, done) => {
+  lookUp(hostname, { ...options, all: true }, (error, addresses: LookupAddress[]) => {
+    const wrong =
+      error ?? (addresses.every(({ address }) => isPublicAddress(address)) ? null : privateAddress(hostname));
+    if (wrong) done(wrong, '');
+    else if (options.all) done(null, addresses);
+    else done(null, addresses[0]!.address, addresses[0]!.family);
+  });
+};
+
+/** Bytes that a server sends in the time that counts as silence, at least: one that drips would never end. */
+const LEAST_BYTES = 1024;
 
 /** Bytes that may wait for a slow disk before the server is made to wait. */
 const QUEUE = 4 * 1024 * 1024;
@@ -13,13 +72,15 @@ interface Patience {
   signal: AbortSignal | undefined;
   /** Longest silence, milliseconds. */
   stallMs: number;
+  /** Whether the server may not be on this device or its network: it was not the user who named it. */
+  publicOnly?: boolean;
 }
 
 function stalled(host: string, stallMs: number): SourceError {
   const seconds = Math.round(stallMs / 1000);
   return new SourceError({
     code: 'network',
-    found: `${host} sent nothing for ${seconds} s`,
+    found: `${host} sent next to nothing for ${seconds} s`,
     fix: 'check the connection',
   });
 }
@@ -61,9 +122,12 @@ class AnswerBody {
     const stop = () => response.destroy(new StoppedError());
     signal?.addEventListener('abort', stop, { once: true });
     if (signal?.aborted) stop();
+    let [waited, heard] = [0, 0];
     try {
       for (;;) {
         if (this.queued > 0) {
+          heard += this.queued;
+          if (heard >= LEAST_BYTES) [waited, heard] = [0, 0];
           const chunk = this.queue.length === 1 ? this.queue[0]! : Buffer.concat(this.queue);
           this.queue = [];
           this.queued = 0;
@@ -73,9 +137,11 @@ class AnswerBody {
           if (this.failure !== null) throw this.failure;
           return;
         } else {
-          const timer = setTimeout(() => response.destroy(stalled(host, stallMs)), stallMs);
+          const since = performance.now();
+          const timer = setTimeout(() => response.destroy(stalled(host, stallMs)), Math.max(0, stallMs - waited));
           await this.wakeup.sleep();
           clearTimeout(timer);
+          waited += performance.now() - since;
         }
       }
     } finally {
@@ -103,10 +169,15 @@ export interface HttpAnswer {
  * Rejects with socket errors, SourceError after a silence of `stallMs`, StoppedError.
  */
 export function httpGet(url: URL, headers: Record<string, string>, patience: Patience): Promise<HttpAnswer> {
-  const { signal, stallMs } = patience;
+  const { signal, stallMs, publicOnly = false } = patience;
   return new Promise((resolve, reject) => {
     if (signal?.aborted) {
       reject(new StoppedError());
+      return;
+    }
+    // An address is not looked up.
+    if (publicOnly && isIP(url.hostname.replace(/^\[|\]$/g, '')) !== 0 && !isPublicAddress(url.hostname)) {
+      reject(privateAddress(url.host));
       return;
     }
     // Node gives each address of a host 250 ms to answer, less than a mobile network may need.
@@ -114,6 +185,7 @@ export function httpGet(url: URL, headers: Record<string, string>, patience: Pat
       headers: { ...headers, connection: 'close' },
       agent: false,
       autoSelectFamilyAttemptTimeout: 2500,
+      ...(publicOnly && { lookup: publicLookup }),
     };
     const request = url.protocol === 'https:' ? https.get(url, options) : http.get(url, options);
     const timer = setTimeout(() => request.destroy(stalled(url.host, stallMs)), stallMs);

@@ -218,9 +218,13 @@ export async function openHubFile(
     }
     const authorised = isHub && withToken && token !== undefined;
     if (authorised) headers.authorization = `Bearer ${token}`;
+    // Where the user has sent us, and nowhere else on this device or its network.
+    const publicOnly = url.hostname !== endpoint.hostname;
+    // Names and passwords are the user's, in HF_ENDPOINT; those of an address that a server gives are not sent.
+    [url.username, url.password] = isHub ? [endpoint.username, endpoint.password] : ['', ''];
     let answer: HttpAnswer;
     try {
-      answer = await httpGet(url, headers, { signal, stallMs: timing.stallMs });
+      answer = await httpGet(url, headers, { signal, stallMs: timing.stallMs, publicOnly });
     } catch (error) {
       throw explainNetworkError(error, url.host);
     }

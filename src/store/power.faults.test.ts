@@ -109,8 +109,6 @@ describe('a vault on a disk that fails', { skip }, () => {
           });
           if (!struck) break;
           const where = `seed ${seed}, ${how} at ${at} (${struck.kind} ${struck.path.slice(copy.length)})`;
-          // What cannot be removed is left by a process that ends; this one lives.
-          rmSync(join(copy, 'vault', 'lock'), { force: true });
           if (error) assert.ok(error instanceof LoamError, `${where}: ${error}`);
           const state = await check(copy, error ? [before, after] : [after], where);
           if (state === 0 && before !== after && error) {

@@ -1,4 +1,4 @@
-import { type ErrorCode, LoamError } from '../../base/errors.js';
+import { type ErrorCode, LoamError, stated } from '../../base/errors.js';
 import { apiCode, type ErrorBody, type HttpCode } from '../contract/errors.js';
 import type { OpenAiErrorBody } from '../contract/openai.js';
 
@@ -23,7 +23,8 @@ interface ErrorAnswer<Body> {
 }
 
 /** What a client is told of an error, and with which status. Errors that are a bug of ours tell nothing but that. */
-export function answerError(error: unknown): ErrorAnswer<ErrorBody> {
+export function answerError(raised: unknown): ErrorAnswer<ErrorBody> {
+  const error = stated(raised);
   const { code, status } = apiCode(codeOf(error));
   if (!(error instanceof LoamError)) {
     return { status, body: { error: { message: 'An unexpected error, which is a bug in Loam.', code } }, headers: {} };

@@ -1,4 +1,4 @@
-import { LoamError, StoppedError } from '../../base/errors.js';
+import { LoamError, StoppedError, stated } from '../../base/errors.js';
 import type { Run } from '../../base/events.js';
 import { hashOf, resolveModel } from '../../models/listModels.js';
 import { newId } from '../../store/types.js';
@@ -302,17 +302,18 @@ export class JobQueue implements AsyncDisposable {
   }
 
   /** A run that has ended of itself: it is tried again if that may help, or has failed. */
-  private async interrupt(job: StoredJob, error: unknown): Promise<void> {
+  private async interrupt(job: StoredJob, raised: unknown): Promise<void> {
+    const error = stated(raised);
     const obstacle = this.obstacles.meet(job.id, error);
     if (obstacle !== undefined) {
       if (job.state !== 'interrupted' || job.message !== obstacle) await this.book.change(job, 'interrupted', obstacle);
       return;
     }
     if (!(error instanceof StoppedError || (error instanceof LoamError && error.code === 'process-died'))) {
-      const stated = error instanceof LoamError ? asToldOfJob(error) : undefined;
-      const message = stated?.message ?? 'An unexpected error, which is a bug in Loam.';
-      if (!stated) this.options.onBug?.(error);
-      job.error = { message, code: stated?.code };
+      const told = error instanceof LoamError ? asToldOfJob(error) : undefined;
+      const message = told?.message ?? 'An unexpected error, which is a bug in Loam.';
+      if (!told) this.options.onBug?.(error);
+      job.error = { message, code: told?.code };
       return await this.book.change(job, 'failed', message);
     }
     job.deaths++;
