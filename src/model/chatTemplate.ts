@@ -1,6 +1,10 @@
+import type { ChildProcess } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { Worker } from 'node:worker_threads';
+import { fileURLToPath } from 'node:url';
+import { afterAwake, startChild } from '../base/child.js';
 import { LoamError } from '../base/errors.js';
+import { count } from '../base/format.js';
+import { Mutex } from '../base/lock.js';
 
 /** One turn, as templates read it. */
 export interface ChatMessage {
@@ -13,7 +17,9 @@ export interface ChatMessage {
 export interface TemplateSetup {
   source: string;
   tokens: { bos: string; eos: string };
-  maxCharacters: number;
+  timeoutMs: number;
+  /** Characters that a template may write beside those of the messages. */
+  maxAdded: number;
 }
 export interface RenderRequest {
   id: number;
@@ -22,38 +28,46 @@ export interface RenderRequest {
   day: string | undefined;
 }
 export type RenderResponse =
-  | { ready: true }
+  | { state: 'parsing' | 'ready' }
   | { failed: string }
   | { id: number; text: string }
   | { id: number; error: string };
 
 /** A template takes well under a millisecond; one that needs this long loops. */
-const renderTimeoutMs = 5000;
-/** Twice the largest example that `data/` accepts. */
+const renderTimeoutMs = 2000;
+/** For the process to start, before the template is looked at. */
+const startTimeoutMs = 30_000;
+/** Twice the largest example that `examples/` accepts. */
 const maxCharacters = 4_000_000;
-const maxHeapMb = 256;
+const maxAdded = 1 << 20;
+/** Published templates reach 100,000 characters. */
+const maxSource = 1 << 20;
+/** For the largest conversation, several times. */
+const maxHeapMb = 128;
+/** The process is ended when nothing has been rendered for so long: it holds 40 MB, and starts again in a twentieth of a second. */
+const idleMs = 10_000;
 
 /** ChatML, which llama.cpp assumes where a model file names no template. */
 export const fallbackTemplate =
   "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>' + '\\n' }}" +
   "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}";
 
-interface Waiting {
-  resolve(text: string): void;
-  reject(error: unknown): void;
-  timer: NodeJS.Timeout;
-}
+const program = fileURLToPath(new URL('./chatTemplateWorker.js', import.meta.url));
 
-/** A model's chat template, rendered by the Jinja interpreter in a worker thread with bounded time, memory and output. */
+/**
+ * A model's chat template, rendered by the Jinja interpreter in a process of its own with bounded time, memory and output: a template is a
+ * program from a stranger, and costs one refusal at most.
+ */
 export class ChatTemplate implements Disposable {
   /** sha256 of the template's text, hex: adapters record it, because an adapter is only right under the template it learnt. */
   readonly hash: string;
   /** The day that the template is told, as YYYY-MM-DD; undefined for now. A run and what measures its adapter set one. */
   day: string | undefined;
-  private worker: Worker | undefined;
-  private ready: Promise<void> | undefined;
-  private readonly waiting = new Map<number, Waiting>();
+  private child: ChildProcess | undefined;
+  private readonly turn = new Mutex();
   private nextId = 0;
+  private idle: NodeJS.Timeout | undefined;
+  private closed = false;
 
   constructor(
     readonly source: string,
@@ -71,77 +85,104 @@ export class ChatTemplate implements Disposable {
 
   /** The rendered conversation, ended by the prompt for an answer where `addGenerationPrompt`. */
   async render(messages: readonly ChatMessage[], addGenerationPrompt: boolean): Promise<string> {
-    this.ready ??= this.start();
-    await this.ready;
-    const id = this.nextId++;
-    return new Promise((resolve, reject) => {
-      const timer = setTimeout(() => this.fail(`it ran longer than ${this.timeoutMs / 1000} s`), this.timeoutMs);
-      this.waiting.set(id, { resolve, reject, timer });
-      this.worker!.postMessage({ id, messages, addGenerationPrompt, day: this.day } satisfies RenderRequest);
-    });
-  }
-
-  private start(): Promise<void> {
-    return new Promise((resolve, reject) => {
-      const worker = new Worker(new URL('./chatTemplateWorker.js', import.meta.url), {
-        workerData: { source: this.source, tokens: this.tokensText, maxCharacters } satisfies TemplateSetup,
-        resourceLimits: { maxOldGenerationSizeMb: maxHeapMb },
-        // The template must see nothing of this process.
-        env: {},
-        stdin: false,
-      });
-      this.worker = worker;
-      worker.unref();
-      const timer = setTimeout(() => {
-        reject(this.error(`it took longer than ${this.timeoutMs / 1000} s to parse`));
-        void worker.terminate();
-      }, this.timeoutMs);
-      worker.on('message', (response: RenderResponse) => {
-        clearTimeout(timer);
-        if ('ready' in response) resolve();
-        else if ('failed' in response) reject(this.error(response.failed));
-        else this.settle(response);
-      });
-      worker.on('error', (error) => {
-        clearTimeout(timer);
-        reject(this.error(error.message));
-        this.fail(error.message);
-      });
-    });
-  }
-
-  private settle(response: { id: number; text: string } | { id: number; error: string }): void {
-    const waiting = this.waiting.get(response.id);
-    if (!waiting) return;
-    this.waiting.delete(response.id);
-    clearTimeout(waiting.timer);
-    if ('text' in response) waiting.resolve(response.text);
-    else waiting.reject(this.error(response.error));
-  }
-
-  /** Ends the worker and everything that waits for it. The next render starts a new one. */
-  private fail(reason: string): void {
-    const worker = this.worker;
-    this.worker = undefined;
-    this.ready = undefined;
-    for (const { reject, timer } of this.waiting.values()) {
-      clearTimeout(timer);
-      reject(this.error(reason));
+    const characters = messages.reduce((sum, { content }) => sum + content.length, 0);
+    if (characters > maxCharacters) {
+      const found = `a conversation of ${count(characters)} characters`;
+      throw new LoamError({ code: 'too-large', found, expected: `at most ${count(maxCharacters)}` });
     }
-    this.waiting.clear();
-    void worker?.terminate();
+    const request = { messages, addGenerationPrompt, day: this.day };
+    return await this.turn.run(async () => {
+      clearTimeout(this.idle);
+      const child = this.child ?? (await this.start());
+      const id = this.nextId++;
+      const response = await this.ask(child, { id, ...request }, `it ran longer than ${this.timeoutMs / 1000} s`);
+      this.idle = setTimeout(() => this.end(), idleMs).unref();
+      if ('text' in response && response.id === id) return response.text;
+      throw this.error('error' in response ? response.error : 'it answered out of turn');
+    });
+  }
+
+  /** Starts the process and has it read the template. */
+  private async start(): Promise<ChildProcess> {
+    if (this.source.length > maxSource) {
+      throw this.error(`it has ${count(this.source.length)} characters, expected at most ${count(maxSource)}`);
+    }
+    if (this.closed) throw this.error('it was closed');
+    const child = startChild(program, [
+      `--max-old-space-size=${maxHeapMb}`,
+      '--max-semi-space-size=8',
+      '--disallow-code-generation-from-strings',
+    ]);
+    this.child = child;
+    // Idle, it does not keep this process alive; the limit of time does while something is rendered.
+    child.unref();
+    child.channel?.unref();
+    child.once('error', () => this.end());
+    const { source, tokensText: tokens, timeoutMs } = this;
+    const late = 'the process for it did not start';
+    const response = await this.ask(child, { source, tokens, timeoutMs, maxAdded }, late, startTimeoutMs);
+    if ('failed' in response) {
+      this.end();
+      throw this.error(response.failed);
+    }
+    return child;
+  }
+
+  /** The process's answer. One that takes too long, or takes too much memory and dies of it, is ended. */
+  private async ask(
+    child: ChildProcess,
+    request: TemplateSetup | RenderRequest,
+    late: string,
+    ms = this.timeoutMs,
+  ): Promise<RenderResponse> {
+    const listeners = new AbortController();
+    const { signal } = listeners;
+    let endWait = () => {};
+    try {
+      return await new Promise((resolve, reject) => {
+        const fail = (reason: string) => {
+          this.end();
+          reject(this.error(reason));
+        };
+        const limit = (most: number, reason: string) => {
+          endWait();
+          endWait = afterAwake(most, () => fail(reason));
+        };
+        const hear = (response: RenderResponse) => {
+          if (!('state' in response) || response.state === 'ready') return resolve(response);
+          limit(this.timeoutMs, `it took longer than ${this.timeoutMs / 1000} s to parse`);
+        };
+        const closed = () => fail(this.closed ? 'it was closed' : `it needed more than ${maxHeapMb} MB of memory`);
+        child.on('message', hear).once('close', closed);
+        signal.addEventListener('abort', () => child.off('message', hear).off('close', closed));
+        limit(ms, late);
+        child.send(request, () => {});
+      });
+    } finally {
+      endWait();
+      listeners.abort();
+    }
+  }
+
+  /** Ends the process. The next render starts a new one. */
+  private end(): void {
+    clearTimeout(this.idle);
+    this.child?.kill('SIGKILL');
+    this.child = undefined;
   }
 
   private error(reason: string): LoamError {
     return new LoamError({
       code: 'template',
-      found: `the model's chat template failed: ${reason}`,
+      // A template may raise what it likes, and a message goes to a terminal.
+      found: `the model's chat template failed: ${reason.slice(0, 300).replace(/[\p{C}\p{Zl}\p{Zp}]+/gu, ' ')}`,
       where: this.where,
       fix: 'use a model whose template llama.cpp renders, or report this model',
     });
   }
 
   [Symbol.dispose](): void {
-    this.fail('it was closed');
+    this.closed = true;
+    this.end();
   }
 }

@@ -1,15 +1,20 @@
-import { parentPort, workerData } from 'node:worker_threads';
+import { Script } from 'node:vm';
 import { Environment, Template } from '@huggingface/jinja';
 import type { RenderRequest, RenderResponse, TemplateSetup } from './chatTemplate.js';
 import { strftime } from './strftime.js';
 
-/** Worker thread that renders chat templates: a template comes from a model file, so it may loop for ever or blow up memory. */
+/**
+ * Process that renders chat templates: a template comes from a model file, so it may loop for ever or take all memory, and whatever it
+ * does ends here. Its parent ends it after a time; the limit below is for the case that the parent itself is gone.
+ */
 
-const { source, tokens, maxCharacters } = workerData as TemplateSetup;
-const port = parentPort!;
+const tell = (response: RenderResponse) => process.send!(response, undefined, undefined, () => {});
+
+let day: string | undefined;
+let template: Template;
+let setup: TemplateSetup;
 
 // The interpreter's own clock is the present moment in the language of the system, and knows seven fields.
-let day: string | undefined;
 const { set } = Environment.prototype;
 Environment.prototype.set = function (name: string, value: unknown) {
   return set.call(this, name, name === 'strftime_now' ? (format: string) => strftime(format, day) : value);
@@ -20,29 +25,47 @@ String.prototype.localeCompare = function (that: string) {
   return this < that ? -1 : this > that ? 1 : 0;
 };
 
-try {
-  const template = new Template(source);
-  port.postMessage({ ready: true } satisfies RenderResponse);
-  port.on('message', (request: RenderRequest) => {
-    ({ day } = request);
-    port.postMessage(render(template, request));
-  });
-} catch (error) {
-  port.postMessage({ failed: (error as Error).message } satisfies RenderResponse);
+const limited = globalThis as { work?: () => unknown };
+const call = new Script('work()');
+
+/** What `work` returns, if it does in time. */
+function within<T>(ms: number, work: () => T): T {
+  limited.work = work;
+  return call.runInThisContext({ timeout: ms }) as T;
 }
 
-function render(template: Template, { id, messages, addGenerationPrompt }: RenderRequest): RenderResponse {
+function render({ id, messages, addGenerationPrompt }: RenderRequest): RenderResponse {
   try {
-    const text = template.render({
-      messages,
-      add_generation_prompt: addGenerationPrompt,
-      bos_token: tokens.bos,
-      eos_token: tokens.eos,
-      tools: null,
-    });
-    if (text.length > maxCharacters) return { id, error: `its output has ${text.length} characters` };
+    const text = within(setup.timeoutMs * 2, () =>
+      template.render({
+        messages,
+        add_generation_prompt: addGenerationPrompt,
+        bos_token: setup.tokens.bos,
+        eos_token: setup.tokens.eos,
+        tools: null,
+      }),
+    );
+    const read = messages.reduce((sum, { content }) => sum + content.length, 0);
+    const most = read + setup.maxAdded;
+    if (text.length > most) return { id, error: `its output has ${text.length} characters, expected at most ${most}` };
     return { id, text };
   } catch (error) {
     return { id, error: (error as Error).message };
   }
 }
+
+process.on('disconnect', () => process.exit(0));
+process.on('message', (request: TemplateSetup | RenderRequest) => {
+  if ('id' in request) {
+    ({ day } = request);
+    return tell(render(request));
+  }
+  setup = request;
+  tell({ state: 'parsing' });
+  try {
+    template = within(setup.timeoutMs * 2, () => new Template(setup.source));
+    tell({ state: 'ready' });
+  } catch (error) {
+    tell({ failed: (error as Error).message });
+  }
+});

@@ -1,8 +1,8 @@
-import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { mkdir, open, readdir, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { afterAwake, startChild } from '../base/child.js';
 import { LoamError, StoppedError, throwIfStopped } from '../base/errors.js';
 import { loamHome, type SentError, unpackError, version } from '../base/process.js';
 import { readGguf } from '../formats/gguf/readGguf.js';
@@ -81,31 +81,21 @@ export async function proveModel(
   if ((await keyOf(path)) === key) await keep(folder, key);
 }
 
-/** Variables that the libraries and Node need; nothing else of this process is handed on. */
-const handedOn =
-  /^(PATH|PREFIX|HOME|TMPDIR|TEMP|TMP|SYSTEMROOT|LANG|LC_.*|LD_LIBRARY_PATH|DYLD_.*|LOAM_(GGML_DIR|GPU|NATIVE_LOG|THREADS)|GGML_.*)$/i;
-
 async function tryOut(
   path: string,
   limits: { vocabulary: number; weights: number },
   signal: AbortSignal | undefined,
 ): Promise<void> {
   throwIfStopped(signal);
-  const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => handedOn.test(name)));
-  const child = spawn(process.execPath, [program], {
-    env,
-    detached: process.platform !== 'win32',
-    stdio: ['ignore', 'ignore', process.env.LOAM_NATIVE_LOG ? 'inherit' : 'ignore', 'ipc'],
-    serialization: 'advanced',
-  });
-  let timer: NodeJS.Timeout | undefined;
+  const child = startChild(program);
+  let endWait = () => {};
   let timedOut = false;
   const limit = (ms: number) => {
-    clearTimeout(timer);
-    timer = setTimeout(() => {
+    endWait();
+    endWait = afterAwake(ms, () => {
       timedOut = true;
       child.kill('SIGKILL');
-    }, ms);
+    });
   };
   const stop = () => child.kill('SIGKILL');
   signal?.addEventListener('abort', stop, { once: true });
@@ -128,7 +118,7 @@ async function tryOut(
       child.send(path, (error) => error && reject(error));
     });
   } finally {
-    clearTimeout(timer);
+    endWait();
     signal?.removeEventListener('abort', stop);
     child.kill('SIGKILL');
   }
