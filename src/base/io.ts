@@ -1,10 +1,11 @@
-import { createHash, randomBytes } from 'node:crypto';
+import { createHash } from 'node:crypto';
 import { constants } from 'node:fs';
 import { type FileHandle, mkdir, open, rename, rm, stat, statfs } from 'node:fs/promises';
-import { basename, dirname, join, resolve } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { type Fault, LoamError, systemCode, throwIfStopped, UsageError } from './errors.js';
 import { Run } from './events.js';
 import { bytes as asBytes } from './format.js';
+import { partialPath, sweepOnce } from './unfinished.js';
 
 /** Files: read to the byte, written to the end and only under their name when complete, hashed; the system's errors in words. */
 
@@ -163,16 +164,20 @@ export async function writeAll(file: FileHandle, bytes: Uint8Array, position?: n
   }
 }
 
+/** Errors of a disk that has not kept what it was asked to; any other says that this system syncs no folders. */
+const unkept = new Set(['EIO', 'ENOSPC', 'EDQUOT']);
+
 /**
  * Asks the disk to keep the names in a folder (fsync(2): syncing a file does not sync its name). On systems that cannot (Windows opens
- * no folders, some file systems refuse) a power cut may undo the last renames: the older files come back.
+ * no folders, some file systems refuse) a power cut may undo the last renames: the older files come back. Throws the system's error if
+ * the disk fails.
  */
 export async function syncFolder(folder: string): Promise<void> {
   try {
     await using handle = await open(folder, 'r');
     await handle.sync();
-  } catch {
-    // As much as this system allows.
+  } catch (error) {
+    if (unkept.has(systemCode(error) ?? '')) throw error;
   }
 }
 
@@ -189,11 +194,6 @@ export async function requireFree(out: string, inputs: readonly (string | undefi
       throw new UsageError({ found: '--out names a file that is read', where: out, fix: 'choose another path' });
     }
   }
-}
-
-/** Path of the unfinished file: beside its target, so that the rename stays within one file system. */
-export function partialPath(path: string): string {
-  return join(dirname(path), `.${basename(path)}.${randomBytes(4).toString('hex')}.partial`);
 }
 
 const elsewhere = 'choose another path with --out or LOAM_HOME';
@@ -237,9 +237,25 @@ export function explainWriteError(error: unknown, path: string): unknown {
   return new LoamError({ where: path, fix: elsewhere, ...fault }, { cause: error });
 }
 
+/** Makes a folder and those above it, and asks the disk to keep their names. */
+export async function makeFolder(folder: string, mode = 0o777): Promise<void> {
+  const first = await mkdir(folder, { recursive: true, mode });
+  if (first === undefined) return;
+  for (let made = resolve(folder); made.length >= resolve(first).length; made = dirname(made)) {
+    await syncFolder(dirname(made));
+  }
+}
+
+/** Gives a file that is complete its name, for good: after a power cut it has the name and its content. */
+export async function publish(partial: string, path: string): Promise<void> {
+  await rename(partial, path);
+  await syncFolder(dirname(path));
+}
+
 /**
  * Writes a file that appears under its name only when complete: `write` fills a partial file beside it, which is then synced
- * to disk and renamed. On any failure the partial file is removed and an older file of that name stays as it was.
+ * to disk and renamed, and the name is synced too, so what it was made from may go. On any failure the partial file is removed and an
+ * older file of that name stays as it was. What dead processes have left unfinished in the folder is removed.
  */
 export async function writeFileAtomic(
   path: string,
@@ -248,14 +264,15 @@ export async function writeFileAtomic(
 ): Promise<void> {
   const partial = partialPath(path);
   try {
-    await mkdir(dirname(path), { recursive: true });
+    await makeFolder(dirname(path));
+    await sweepOnce(dirname(path));
     {
       await using file = await open(partial, 'wx', mode);
       if (typeof write === 'function') await write(file);
       else await file.writeFile(write);
       await file.sync();
     }
-    await rename(partial, path);
+    await publish(partial, path);
   } catch (error) {
     await rm(partial, { force: true }).catch(() => {});
     throw explainWriteError(error, path);
@@ -281,7 +298,7 @@ export async function requireWritable(path: string): Promise<void> {
   }
   let folder = dirname(path);
   while (folder !== dirname(folder) && !(await stat(folder).catch(() => undefined))) folder = dirname(folder);
-  const probe = join(folder, `.loam-${process.pid}.probe`);
+  const probe = partialPath(join(folder, 'probe'));
   try {
     await (await open(probe, 'wx', 0o600)).close();
     await rm(probe);

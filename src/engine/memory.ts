@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { close, fstatSync } from 'node:fs';
-import { mkdtemp, open, rm } from 'node:fs/promises';
+import { open, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
@@ -8,6 +8,7 @@ import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { LoamError } from '../base/errors.js';
 import { writeAll } from '../base/io.js';
+import { temporaryFolder } from '../base/unfinished.js';
 import { callAsync, fn, int, Library, long, pointer, size, string, systemFunction, u32 } from './ffi.js';
 
 /** Memory as the operating system has it: files mapped into it, files that lie in it only, and what is given back. */
@@ -122,7 +123,7 @@ async function inMemory(bytes: Uint8Array): Promise<MemoryFile | undefined> {
 }
 
 async function onDisk(bytes: Uint8Array): Promise<MemoryFile> {
-  const folder = await mkdtemp(join(tmpdir(), 'loam-'));
+  const folder = await temporaryFolder(tmpdir());
   const path = join(folder, `${randomBytes(8).toString('hex')}.gguf`);
   const dispose = () => rm(folder, { recursive: true, force: true });
   try {

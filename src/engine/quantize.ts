@@ -1,7 +1,8 @@
-import { mkdir, rename, rm } from 'node:fs/promises';
+import { open, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { LoamError, throwIfStopped } from '../base/errors.js';
-import { explainWriteError } from '../base/io.js';
+import { explainWriteError, makeFolder, publish } from '../base/io.js';
+import { partialPath, sweepOnce } from '../base/unfinished.js';
 import { defaultThreads } from './engine.js';
 import { callAsync } from './ffi.js';
 import { native } from './native.js';
@@ -81,9 +82,10 @@ export async function quantizeModel(input: string, output: string, options: Quan
     // The list ends with an entry without a name.
     params.imatrix = [...entries, { name: null, data: null, size: 0 }];
   }
-  const partial = `${output}.${process.pid}.partial`;
+  const partial = partialPath(output);
   try {
-    await mkdir(dirname(output), { recursive: true });
+    await makeFolder(dirname(output));
+    await sweepOnce(dirname(output));
     const status = await callAsync(llama.modelQuantize, input, partial, params);
     if (status !== 0) {
       throw new LoamError({
@@ -94,7 +96,11 @@ export async function quantizeModel(input: string, output: string, options: Quan
       });
     }
     throwIfStopped(options.signal);
-    await rename(partial, output);
+    {
+      await using file = await open(partial, 'r+');
+      await file.sync();
+    }
+    await publish(partial, output);
   } catch (error) {
     await rm(partial, { force: true }).catch(() => {});
     throw explainWriteError(error, output);

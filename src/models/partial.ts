@@ -1,9 +1,9 @@
 import { createHash, type Hash } from 'node:crypto';
-import { type FileHandle, mkdir, open, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
+import { type FileHandle, mkdir, open, readdir, readFile, rm, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { isDiskFull, LoamError, systemCode } from '../base/errors.js';
 import { bytes } from '../base/format.js';
-import { explainWriteError, readChunks, writeAll, writeFileAtomic } from '../base/io.js';
+import { explainWriteError, publish, readChunks, writeAll, writeFileAtomic } from '../base/io.js';
 import { type Expected, SourceError } from './download.js';
 
 /** A file on its way, and the checks that it has to pass before it takes its name. */
@@ -136,7 +136,7 @@ export class PartialFile {
     try {
       await this.file.sync();
       await this.file.close();
-      await rename(this.path, path);
+      await publish(this.path, path);
       await rm(`${this.path}.json`, { force: true });
     } catch (error) {
       throw explainWriteError(error, path);

@@ -3,8 +3,9 @@ import { chmodSync, constants, lstatSync } from 'node:fs';
 import { type FileHandle, link, mkdir, open, readdir, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { isDiskFull, systemCode } from '../base/errors.js';
-import { explainWriteError, partialPath, syncFolder, writeAll } from '../base/io.js';
+import { explainWriteError, syncFolder, writeAll } from '../base/io.js';
 import { openOwn, overwrite, readOwn, shred, sizeOf } from '../base/ownFiles.js';
+import { partialPath } from '../base/unfinished.js';
 import { BlobFiles } from './blobFiles.js';
 
 /** Small files that are there twice, so that damage to one copy loses nothing; see docs/vault.md for what they hold. */

@@ -174,7 +174,6 @@ export async function writeCheckpoint(
     await append(hash.copy().digest());
     bytes = position + (iv ? SEAL_BYTES : 0);
   });
-  await syncFolder(folder);
   return { slot: chosen, sequence, path, bytes };
 }
 

@@ -1,9 +1,10 @@
 import { createHmac } from 'node:crypto';
-import { rename, rm, stat } from 'node:fs/promises';
-import { basename, dirname, extname, join } from 'node:path';
+import { rm, stat } from 'node:fs/promises';
+import { basename, extname } from 'node:path';
 import { type AdapterToWrite, encodeAdapter, writeAdapter } from '../adapters/loraGguf.js';
-import { explainWriteError, writeFileAtomic } from '../base/io.js';
+import { explainWriteError, publish, writeFileAtomic } from '../base/io.js';
 import { loamHome } from '../base/process.js';
+import { partialPath } from '../base/unfinished.js';
 import { memoryFile } from '../engine/memory.js';
 import type { NamedBytes } from '../examples/example.js';
 import { referenceTo } from '../store/references.js';
@@ -26,37 +27,44 @@ export interface AdapterOutput {
 export class FileOutput implements AdapterOutput {
   readonly name: string;
 
-  /** @param requireAllowed called before the file takes its name; throws if it must not */
+  /** @param secret of a run of which nothing but the adapter itself may become readable on the disk: it is tried in memory only */
   constructor(
     readonly label: string,
-    private readonly requireAllowed: () => void = () => {},
+    private readonly secret?: Pick<PrivateRun, 'requireSources'>,
   ) {
     this.name = basename(label, extname(label));
   }
 
-  private get candidate(): string {
-    return join(dirname(this.label), `.${basename(this.label)}.${process.pid}.candidate`);
-  }
-
   async trial<T>(adapter: AdapterToWrite, use: (path: string) => Promise<T>): Promise<T> {
-    try {
-      await writeAdapter(this.candidate, adapter);
-      return await use(this.candidate);
-    } finally {
-      // Whatever went wrong above is what the user should hear of.
-      await rm(this.candidate, { force: true }).catch(() => {});
-    }
+    if (this.secret) return await inMemory(this.label, adapter, use);
+    return await this.candidate(adapter, use);
   }
 
   async keep(adapter: AdapterToWrite): Promise<{ label: string; bytes: number }> {
-    await this.trial(adapter, async (path) => {
-      this.requireAllowed();
-      await rename(path, this.label).catch((error: unknown) => {
+    await this.candidate(adapter, async (path) => {
+      this.secret?.requireSources?.();
+      await publish(path, this.label).catch((error: unknown) => {
         throw explainWriteError(error, this.label);
       });
     });
     return { label: this.label, bytes: (await stat(this.label)).size };
   }
+
+  private async candidate<T>(adapter: AdapterToWrite, use: (path: string) => Promise<T>): Promise<T> {
+    const candidate = partialPath(this.label);
+    try {
+      await writeAdapter(candidate, adapter);
+      return await use(candidate);
+    } finally {
+      // Whatever went wrong above is what the user should hear of.
+      await rm(candidate, { force: true }).catch(() => {});
+    }
+  }
+}
+
+async function inMemory<T>(label: string, adapter: AdapterToWrite, use: (path: string) => Promise<T>): Promise<T> {
+  await using file = await memoryFile(await encodeAdapter(label, adapter));
+  return await use(file.path);
 }
 
 /** An adapter that is given to a keeper, and is a file only if `file` names one. */
@@ -73,9 +81,8 @@ export class KeptOutput implements AdapterOutput {
     return this.keeper.name;
   }
 
-  async trial<T>(adapter: AdapterToWrite, use: (path: string) => Promise<T>): Promise<T> {
-    await using file = await memoryFile(await encodeAdapter(this.label, adapter));
-    return await use(file.path);
+  trial<T>(adapter: AdapterToWrite, use: (path: string) => Promise<T>): Promise<T> {
+    return inMemory(this.label, adapter, use);
   }
 
   async keep(adapter: AdapterToWrite, measured: boolean): Promise<{ label: string; bytes: number }> {

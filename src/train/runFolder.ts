@@ -1,21 +1,25 @@
 import { createHash } from 'node:crypto';
-import { type FileHandle, mkdir, open, readdir, readFile, rm, rmdir } from 'node:fs/promises';
+import { type FileHandle, open, readdir, readFile, rm, rmdir } from 'node:fs/promises';
 import { basename, extname, join, resolve } from 'node:path';
 import { seal, unseal } from '../base/crypto.js';
 import { LoamError } from '../base/errors.js';
-import { explainWriteError, readText, writeFileAtomic } from '../base/io.js';
+import { explainWriteError, makeFolder, readText, writeFileAtomic } from '../base/io.js';
 import { Mutex, takeLock } from '../base/lock.js';
 import { loamHome } from '../base/process.js';
+import { sweepUnfinished } from '../base/unfinished.js';
 import { sealedFolder } from '../store/runKeys.js';
 import { removeCheckpoints } from './checkpoint.js';
 import { SLOTS, slotPath } from './checkpointFile.js';
 
-/** Names as `writeFileAtomic` gives them to unfinished files. */
-const PARTIAL = /^\..+\.[0-9a-f]{8}\.partial$/;
+/** What versions of Loam whose unfinished files named nobody have left. */
+const PARTIAL = /^\.[^.].*\.[0-9a-f]{8}\.partial$/;
 
 /** Removes what killed runs left unfinished in a folder; each may be as large as a checkpoint. Nobody else may be writing there. */
 async function removePartials(folder: string): Promise<void> {
-  for (const name of await readdir(folder)) if (PARTIAL.test(name)) await rm(join(folder, name), { force: true });
+  for (const name of await readdir(folder)) {
+    if (PARTIAL.test(name)) await rm(join(folder, name), { force: true });
+  }
+  await sweepUnfinished(folder);
 }
 
 const VERSION = 1;
@@ -65,7 +69,7 @@ export class RunFolder implements AsyncDisposable {
     const name = [...basename(out, extname(out))].slice(0, NAME_LENGTH).join('');
     const path = key ? sealedFolder(loamHome(), key) : loamHome('runs', `${name}-${hash}`);
     try {
-      await mkdir(path, { recursive: true, mode: 0o700 });
+      await makeFolder(path, 0o700);
     } catch (error) {
       throw explainWriteError(error, path);
     }

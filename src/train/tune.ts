@@ -72,9 +72,7 @@ async function run(
     await requireFree(out, [...files, source.path, options.teacher, options.start]);
     await requireWritable(out);
   }
-  const output: AdapterOutput = secret?.keeper
-    ? new KeptOutput(secret.keeper, out)
-    : new FileOutput(out!, secret?.requireSources);
+  const output: AdapterOutput = secret?.keeper ? new KeptOutput(secret.keeper, out) : new FileOutput(out!, secret);
   await using folder = await RunFolder.open(output.label, secret?.key);
   const begun = options.restart || !(await folder.hasCheckpoints()) ? undefined : await folder.begun();
   const kept = keptOf(typeof begun === 'object' ? begun : undefined, options);

@@ -7,7 +7,7 @@ import { isFinal, isOfTheMoment, type JobRequest, type LoggedEvent, type StoredJ
 import { JobBook } from './JobBook.js';
 import { JobRun, type RunEnd } from './JobRun.js';
 import type { JobLog } from './JobStore.js';
-import { Obstacles } from './obstacles.js';
+import { asToldOfJob, Obstacles } from './obstacles.js';
 
 /** Milliseconds between two writes of a running job's state and events. */
 const SAVE_MS = 5_000;
@@ -377,14 +377,6 @@ export class JobQueue implements AsyncDisposable {
     await this.stop('server');
     await this.book.close();
   }
-}
-
-/** A run that waits for a choice names the options of the command line, which a job does not have. */
-function asToldOfJob(error: LoamError): LoamError {
-  if (error.code !== 'confirm') return error;
-  const fix =
-    'undo the change and try again, or start over: "Start over" here, `loam jobs resume --restart` in a terminal';
-  return new LoamError({ ...error.fault, where: undefined, fix }, { cause: error });
 }
 
 /** What a job that goes on says of itself. */

@@ -62,3 +62,11 @@ export class Obstacles {
     return false;
   }
 }
+
+/** A run that waits for a choice names the options of the command line, which a job does not have. */
+export function asToldOfJob(error: LoamError): LoamError {
+  if (error.code !== 'confirm') return error;
+  const fix =
+    'undo the change and try again, or start over: "Start over" here, `loam jobs resume --restart` in a terminal';
+  return new LoamError({ ...error.fault, where: undefined, fix }, { cause: error });
+}
