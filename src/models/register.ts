@@ -1,7 +1,7 @@
 import { rename, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { LoamError } from '../base/errors.js';
-import { ifPresent, readText, writeFileAtomic } from '../base/io.js';
+import { explainWriteError, ifPresent, readText, writeFileAtomic } from '../base/io.js';
 import { takeLock } from '../base/lock.js';
 import { loamHome } from '../base/process.js';
 import { CATALOG, findModel } from './catalogue.js';
@@ -46,8 +46,8 @@ interface Register {
   models: Record<string, ModelRecord>;
   /** Why the file could not be used, as a sentence; null when all is well. */
   damage: string | null;
-  /** Whether that is because a newer Loam wrote it. */
-  newer?: true;
+  /** Why it must not be written over: a newer Loam wrote it, or the disk does not give it now. */
+  kept?: LoamError;
 }
 
 const VERSION = 1;
@@ -81,11 +81,14 @@ export async function readRegister(folder: string): Promise<Register> {
     value = JSON.parse(text);
   } catch (error) {
     const { message } = error as Error;
+    if (error instanceof LoamError && error.code === 'unreadable') return { ...damaged(message), kept: error };
     return damaged(error instanceof SyntaxError ? `not JSON (${message})` : message);
   }
   const { version, models } = (value ?? {}) as { version?: unknown; models?: unknown };
   if (typeof version === 'number' && version > VERSION) {
-    return { ...damaged(`version ${version} is of a newer Loam`), newer: true };
+    const found = `version ${version} is of a newer Loam`;
+    const fix = 'update Loam, or set LOAM_HOME to another folder';
+    return { ...damaged(found), kept: new LoamError({ code: 'unsupported', found, where: path, fix }) };
   }
   if (version !== VERSION || typeof models !== 'object' || models === null) return damaged('not a register of models');
   const all = Object.entries(models);
@@ -115,17 +118,13 @@ export async function updateRegister(
   // Others hold it for milliseconds.
   const lock = await takeLock(`${path}.lock`, 'is changing the list of models', { patienceMs: PATIENCE_MS });
   try {
-    const { models, damage, newer } = await readRegister(folder);
-    if (damage !== null && newer) {
-      throw new LoamError({
-        code: 'unsupported',
-        found: damage,
-        fix: 'update Loam, or set LOAM_HOME to another folder',
-      });
-    }
+    const { models, damage, kept } = await readRegister(folder);
+    if (kept) throw kept;
     if (damage !== null) await rename(path, `${path}.damaged-${Date.now()}`);
     change(models);
     await writeFileAtomic(path, `${JSON.stringify({ version: VERSION, models }, null, 2)}\n`);
+  } catch (error) {
+    throw explainWriteError(error, path);
   } finally {
     await lock.release();
   }

@@ -122,7 +122,8 @@ export class FileFaults implements Disposable {
         path: String(args[0]),
         ...(kind === 'rename' && { to: String(args[1]) }),
       });
-      const isOurs = (args: unknown[]) => typeof args[0] === 'string' && resolve(args[0]).startsWith(this.root);
+      const isOurs = (args: unknown[]) =>
+        typeof args[0] === 'string' && `${resolve(args[0])}${sep}`.startsWith(this.root);
       table[name] = isAsync
         ? async (...args: unknown[]) => {
             if (isOurs(args)) this.strike(done(args));

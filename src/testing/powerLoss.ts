@@ -60,8 +60,8 @@ export class PowerLoss implements Disposable {
   /** A name that is there now and was not known: made by opening, writing or copying. */
   private appear(path: string): void {
     const stat = fs.statSync(path, { throwIfNoEntry: false });
-    if (!stat || this.names.has(path)) return;
-    if (!this.names.has(dirname(path)) && dirname(path) !== this.root) this.appear(dirname(path));
+    if (path === this.root || !stat || this.names.has(path)) return;
+    this.appear(dirname(path));
     if (stat.isDirectory()) {
       this.change(dirname(path), new Map([[path, 'folder']]));
       return;

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { rm } from 'node:fs/promises';
 import { applyStream, newIv } from '../base/crypto.js';
 import { LoamError, systemCode } from '../base/errors.js';
-import { type Positioned, syncFolder, writeAll, writeFileAtomic } from '../base/io.js';
+import { explainWriteError, type Positioned, syncFolder, writeAll, writeFileAtomic } from '../base/io.js';
 import {
   CHUNK_BYTES,
   type CheckpointHeader,
@@ -186,6 +186,10 @@ function olderSlot([first, second]: readonly (number | undefined)[]): Slot {
 
 /** Removes every checkpoint of a folder for good: none comes back after a power cut. */
 export async function removeCheckpoints(folder: string): Promise<void> {
-  for (const slot of SLOTS) await rm(slotPath(folder, slot), { recursive: true, force: true });
-  await syncFolder(folder);
+  try {
+    for (const slot of SLOTS) await rm(slotPath(folder, slot), { recursive: true, force: true });
+    await syncFolder(folder);
+  } catch (error) {
+    throw explainWriteError(error, folder);
+  }
 }

@@ -1,5 +1,6 @@
 import { readFile, stat } from 'node:fs/promises';
 import { arch, cpus, hostname } from 'node:os';
+import { systemCode } from '../base/errors.js';
 import { writeFileAtomic } from '../base/io.js';
 import { loamHome } from '../base/process.js';
 
@@ -33,7 +34,7 @@ export class Corrections {
 
   /** @param device a home folder may be shared by several machines */
   static async open(path = loamHome('device.json'), device = thisDevice()): Promise<Corrections> {
-    return new Corrections(path, device, await readDevices(path));
+    return new Corrections(path, device, (await readDevices(path)) ?? new Map());
   }
 
   /** What to multiply a quote by: from 0.25 to 4, and 1 if nothing has been learnt. */
@@ -52,7 +53,8 @@ export class Corrections {
     const ratio = truth / quoted;
     if (![quoted, truth, ratio].every((figure) => figure > 0 && Number.isFinite(figure))) return false;
     // Another process may have learnt something in the meantime.
-    const devices = await readDevices(this.path);
+    const found = await readDevices(this.path);
+    const devices = found ?? this.devices;
     const known = devices.get(this.device) ?? new Map<string, Correction>();
     const { factor, runs } = known.get(key) ?? { factor: 1, runs: 0 };
     const weight = Math.max(WEIGHT, 1 / (runs + 1));
@@ -61,6 +63,8 @@ export class Corrections {
     devices.set(this.device, known);
     this.devices = devices;
     const plain = Object.fromEntries([...devices].map(([name, keys]) => [name, Object.fromEntries(keys)]));
+    // What the disk does not give now must not be written over.
+    if (!found) return false;
     try {
       await writeFileAtomic(this.path, `${JSON.stringify({ version: VERSION, devices: plain }, null, 2)}\n`);
       return true;
@@ -80,8 +84,8 @@ function thisDevice(): string {
   return `${hostname()}, ${processors[0]?.model.trim() || arch()} x ${processors.length}`;
 }
 
-/** What of a file makes sense; nothing of one that is not there, not ours, or damaged. */
-async function readDevices(path: string): Promise<Devices> {
+/** What of a file makes sense; nothing of one that is not there, not ours, or damaged; undefined if the disk does not give it. */
+async function readDevices(path: string): Promise<Devices | undefined> {
   const devices: Devices = new Map();
   try {
     const { size } = await stat(path);
@@ -98,8 +102,9 @@ async function readDevices(path: string): Promise<Devices> {
       }
       devices.set(device, known);
     }
-  } catch {
-    return new Map();
+  } catch (error) {
+    const code = systemCode(error);
+    return code === undefined || code === 'ENOENT' || code === 'ENOTDIR' ? new Map() : undefined;
   }
   return devices;
 }
