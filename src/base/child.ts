@@ -1,18 +1,59 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 
 /**
- * Programs of our own in short-lived processes that may die: what is foreign is tried there. They get the variables that Node and the
- * native libraries need, and nothing else of this process; what they print is lost, but for the native log where that is asked for.
+ * Child processes. A token or a passphrase in our environment is for us alone, so no child gets all of it: each gets the variables that
+ * its kind of program needs, by name. What our own children print is lost, but for the native log where that is asked for.
  */
 
-/** Where programs and libraries are, the language, temporary files; how Loam's native libraries are found and used. */
-const handedOn =
-  /^(PATH|PREFIX|HOME|TMPDIR|TEMP|TMP|SYSTEMROOT|LANG|LC_.*|LD_LIBRARY_PATH|DYLD_.*|LOAM_(GGML_DIR|GPU|NATIVE_LOG|THREADS)|GGML_.*)$/i;
+/** Where programs, libraries and the user's folders are, and the language. */
+const common = `PATH HOME USER LOGNAME SHELL TERM TZ LANG LANGUAGE LC_* TMPDIR TEMP TMP LD_LIBRARY_PATH DYLD_LIBRARY_PATH LD_PRELOAD
+  PREFIX TERMUX_* TERMUX__* ANDROID_* BOOTCLASSPATH DEX2OATBOOTCLASSPATH EXTERNAL_STORAGE
+  SystemRoot SystemDrive windir ComSpec PATHEXT USERPROFILE USERNAME HOMEDRIVE HOMEPATH APPDATA LOCALAPPDATA ProgramData ProgramFiles
+  ProgramFiles(x86) NUMBER_OF_PROCESSORS PROCESSOR_ARCHITECTURE`;
 
-/** @param flags of Node */
-export function startChild(program: string, flags: readonly string[] = []): ChildProcess {
+const engine = 'LOAM_GGML_DIR LOAM_GPU LOAM_NATIVE_LOG LOAM_THREADS GGML_*';
+
+const kinds = {
+  /** A process of ours that tries what is foreign. */
+  trial: engine,
+  /** Loam's own processes: its settings but the passphrases, and those of the engine and of Node. */
+  worker: `${engine} LOAM_HOME LOAM_CHECKPOINT_SECONDS LOAM_TEST_FAULTS NODE_OPTIONS NODE_V8_COVERAGE CUDA_* NVIDIA_* HIP_* ROCR_* HSA_* VK_* MESA_* SYCL_* ONEAPI_* ZE_* OMP_* GOMP_* KMP_*`,
+  /** pip: its own settings, the person's Python, and how to reach an index. */
+  python: `PIP_* PYTHON* VIRTUAL_ENV CONDA_PREFIX CONDA_DEFAULT_ENV PYENV_* XDG_* NETRC SSL_CERT_FILE SSL_CERT_DIR REQUESTS_CA_BUNDLE
+    CURL_CA_BUNDLE HTTP_PROXY HTTPS_PROXY ALL_PROXY NO_PROXY http_proxy https_proxy all_proxy no_proxy`,
+  /** What opens a page in the person's browser. */
+  desktop: `DISPLAY WAYLAND_DISPLAY XAUTHORITY DBUS_SESSION_BUS_ADDRESS XDG_* BROWSER DESKTOP_SESSION GDMSESSION SESSION_MANAGER
+    KDE_* GNOME_* GTK_* QT_* MOZ_* WSL_* WSLENV WSL_INTEROP`,
+};
+
+/** The variables of ours that a kind of program gets, and `more`. */
+export function environmentOf(kind: keyof typeof kinds, more: NodeJS.ProcessEnv = {}): NodeJS.ProcessEnv {
+  const listed = `${common} ${kinds[kind]}`.split(/\s+/);
+  const names = new Set(listed.map(fold));
+  const beginnings = listed.filter((name) => name.endsWith('*')).map((name) => fold(name.slice(0, -1)));
+  const given = Object.entries(process.env).filter(
+    ([name]) => names.has(fold(name)) || beginnings.some((beginning) => fold(name).startsWith(beginning)),
+  );
+  return { ...Object.fromEntries(given), ...more };
+}
+
+/** Windows takes names in any case. */
+function fold(name: string): string {
+  return process.platform === 'win32' ? name.toUpperCase() : name;
+}
+
+interface ChildOptions {
+  /** Of the environment. */
+  kind: 'trial' | 'worker';
+  env?: NodeJS.ProcessEnv;
+  /** Of Node. */
+  flags?: readonly string[];
+}
+
+/** Starts a program of our own, with a pipe for messages. */
+export function startChild(program: string, { kind, env, flags = [] }: ChildOptions): ChildProcess {
   return spawn(process.execPath, [...flags, program], {
-    env: Object.fromEntries(Object.entries(process.env).filter(([name]) => handedOn.test(name))),
+    env: environmentOf(kind, env),
     // Ctrl-C in the terminal is its parent's affair: on Linux and macOS it would reach the whole group.
     detached: process.platform !== 'win32',
     stdio: ['ignore', 'ignore', process.env.LOAM_NATIVE_LOG ? 'inherit' : 'ignore', 'ipc'],

@@ -29,8 +29,13 @@ function once<T>(read: () => T): () => T {
 /** The answer of one of the system's own programs, which gets nothing of our environment. */
 function ask(program: string, ...args: string[]): string | null {
   try {
-    const options = { encoding: 'utf8', env: { LC_ALL: 'C', TZ: 'UTC' }, timeout: 5_000 } as const;
-    return execFileSync(program, args, { ...options, stdio: ['ignore', 'pipe', 'ignore'] }).trim() || null;
+    const text = execFileSync(program, args, {
+      encoding: 'utf8',
+      env: { LC_ALL: 'C', TZ: 'UTC' },
+      stdio: ['ignore', 'pipe', 'ignore'],
+      timeout: 5_000,
+    });
+    return text.trim() || null;
   } catch {
     return null;
   }

@@ -1,7 +1,9 @@
+import { dumpNoMemory } from '../base/process.js';
 import { main } from './main.js';
 
 /** Started by bin/loam.js. */
 
+dumpNoMemory();
 // A reader that closes early (`loam ... | head`) is no error.
 for (const stream of [process.stdout, process.stderr]) {
   stream.on('error', (error: NodeJS.ErrnoException) => {

@@ -1,4 +1,5 @@
 import { LoamError } from '../base/errors.js';
+import { leaveNoCore } from './core.js';
 import { Library } from './ffi.js';
 import { bindGgml } from './ggmlBindings.js';
 import { bindLlama } from './llamaBindings.js';
@@ -23,6 +24,7 @@ let loaded: Native | undefined;
 /** Loads the libraries at the first call. Throws LoamError if they are missing, or of another layout than this build knows. */
 export function native(): Native {
   if (loaded) return loaded;
+  leaveNoCore();
   const files = locateLibraries();
   // A native abort would otherwise start a debugger to print a backtrace (ggml.c, ggml_print_backtrace).
   process.env.GGML_NO_BACKTRACE ??= '1';

@@ -108,11 +108,14 @@ export class ChatTemplate implements Disposable {
       throw this.error(`it has ${count(this.source.length)} characters, expected at most ${count(maxSource)}`);
     }
     if (this.closed) throw this.error('it was closed');
-    const child = startChild(program, [
-      `--max-old-space-size=${maxHeapMb}`,
-      '--max-semi-space-size=8',
-      '--disallow-code-generation-from-strings',
-    ]);
+    const child = startChild(program, {
+      kind: 'trial',
+      flags: [
+        `--max-old-space-size=${maxHeapMb}`,
+        '--max-semi-space-size=8',
+        '--disallow-code-generation-from-strings',
+      ],
+    });
     this.child = child;
     // Idle, it does not keep this process alive; the limit of time does while something is rendered.
     child.unref();

@@ -87,7 +87,7 @@ async function tryOut(
   signal: AbortSignal | undefined,
 ): Promise<void> {
   throwIfStopped(signal);
-  const child = startChild(program);
+  const child = startChild(program, { kind: 'trial' });
   let endWait = () => {};
   let timedOut = false;
   const limit = (ms: number) => {

@@ -2,6 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdir, readdir, rename, rm } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { type Entry, openPromise, type ZipFile } from 'yauzl';
+import { environmentOf } from '../base/child.js';
 import { crc32 } from '../base/crc32.js';
 import { LoamError, StoppedError, throwIfStopped } from '../base/errors.js';
 import { count } from '../base/format.js';
@@ -157,7 +158,7 @@ async function end(child: ChildProcess, ended: Promise<Ended>): Promise<void> {
 async function findPip(context: FetchContext, cwd: string): Promise<readonly string[]> {
   for (const command of context.pip) {
     throwIfStopped(context.signal);
-    const { code } = await start(command, ['--version'], cwd, process.env).ended;
+    const { code } = await start(command, ['--version'], cwd, environmentOf('python')).ended;
     if (code === 0) return command;
   }
   throw new SourceError({
@@ -189,7 +190,7 @@ async function runPip(
   const args = ['download', '--no-deps', '--only-binary=:all:', '--no-cache-dir', '--disable-pip-version-check'];
   args.push('--no-input', '--progress-bar=off', '--timeout=30', '--dest', wheels, `${project}==${version}`);
   // pip's own temporary files go beside the result: the disk whose space was checked, and there on Termux too.
-  const env = { ...process.env, TMPDIR: scratch, TEMP: scratch, TMP: scratch };
+  const env = environmentOf('python', { TMPDIR: scratch, TEMP: scratch, TMP: scratch });
   const { child, ended } = start(command, args, scratch, env);
   let result: Ended | undefined;
   try {

@@ -1,8 +1,10 @@
-import { type ChildProcess, spawn } from 'node:child_process';
+import type { ChildProcess } from 'node:child_process';
 import { constants, setPriority } from 'node:os';
+import { startChild } from '../base/child.js';
 import { LoamError, StoppedError } from '../base/errors.js';
 import { Run } from '../base/events.js';
 import { lowerPriority, packError, type SentError, unpackError } from '../base/process.js';
+import { leaveNoCore } from '../engine/core.js';
 
 /**
  * Processes that work for this one, so that native code that aborts, or a system short of memory, ends them and nothing else. A worker
@@ -52,13 +54,7 @@ export class WorkerProcess<T extends { [K in keyof T]: Task }> implements AsyncD
     program: string,
     private readonly options: WorkerOptions,
   ) {
-    this.child = spawn(process.execPath, [program], {
-      env: { ...process.env, ...options.env },
-      // Ctrl-C in the terminal is its parent's affair: on Linux and macOS it would reach the whole group.
-      detached: process.platform !== 'win32',
-      stdio: ['ignore', 'ignore', process.env.LOAM_NATIVE_LOG ? 'inherit' : 'ignore', 'ipc'],
-      serialization: 'advanced',
-    });
+    this.child = startChild(program, { kind: 'worker', env: options.env });
     try {
       // At once, so that its threads inherit it; it does the same for those it has.
       if (options.background && this.child.pid !== undefined)
@@ -182,6 +178,7 @@ export function serveTasks<T extends { [K in keyof T]: Task }>(
   tasks: { [K in keyof T]: (input: T[K]['input'], context: Context<T[K]>) => Promise<T[K]['result']> },
   { nice, farewellMs }: { nice: number; farewellMs: number },
 ): void {
+  leaveNoCore();
   lowerPriority(nice);
   const running = new Map<number, AbortController>();
   const asked = new Map<number, { resolve(value: unknown): void; reject(error: Error): void }>();

@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { type ErrorCode, LoamError } from '../base/errors.js';
+import { leaveNoCore } from '../engine/core.js';
 import { AdapterStore } from './adapters.js';
 import { Contents } from './contents.js';
 import { DatasetStore } from './datasets.js';
@@ -61,6 +62,7 @@ export class Vault implements AsyncDisposable {
    * @throws LoamError: locked without the passphrase that it has, wrong-passphrase, vault-damaged
    */
   static async open(home: string, { passphrase }: { passphrase?: string } = {}): Promise<Vault> {
+    leaveNoCore();
     const files = new VaultFiles(vaultFolder(home));
     const isThere = keyState(files) !== 'absent';
     await files.make().catch((error: unknown) => {

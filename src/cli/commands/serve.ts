@@ -4,6 +4,7 @@ import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { appFiles, contentSecurityPolicy } from '../../app/appFiles.js';
+import { environmentOf } from '../../base/child.js';
 import { writeFileAtomic } from '../../base/io.js';
 import { flag, integer, text } from '../../base/options.js';
 import { framesOf, loamHome } from '../../base/process.js';
@@ -102,7 +103,7 @@ async function openPage(server: RunningServer, home: string): Promise<AsyncDispo
 }
 
 function open(program: string, ...args: string[]): void {
-  const child = spawn(program, args, { stdio: 'ignore', detached: true });
+  const child = spawn(program, args, { stdio: 'ignore', detached: true, env: environmentOf('desktop') });
   child.on('error', () => {});
   child.unref();
 }

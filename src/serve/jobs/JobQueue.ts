@@ -1,4 +1,4 @@
-import { LoamError, StoppedError, stated } from '../../base/errors.js';
+import { LoamError } from '../../base/errors.js';
 import type { Run } from '../../base/events.js';
 import { hashOf, resolveModel } from '../../models/listModels.js';
 import { newId } from '../../store/types.js';
@@ -7,12 +7,10 @@ import { isFinal, isOfTheMoment, type JobRequest, type LoggedEvent, type StoredJ
 import { JobBook } from './JobBook.js';
 import { JobRun, type RunEnd } from './JobRun.js';
 import type { JobLog } from './JobStore.js';
-import { asToldOfJob, Obstacles } from './obstacles.js';
+import { Obstacles } from './obstacles.js';
 
 /** Milliseconds between two writes of a running job's state and events. */
 const SAVE_MS = 5_000;
-/** Milliseconds before a job whose process died is begun again, by how often it died without progress. */
-const RETRY_MS = [2_000, 15_000];
 
 interface QueueOptions {
   /** Told of every change of a job. */
@@ -45,7 +43,7 @@ export class JobQueue implements AsyncDisposable {
   private starting: Promise<void> | undefined;
   private started = false;
   private disposed = false;
-  private readonly obstacles = new Obstacles();
+  private readonly obstacles: Obstacles;
   private retry: NodeJS.Timeout | undefined;
 
   private constructor(
@@ -53,7 +51,9 @@ export class JobQueue implements AsyncDisposable {
     private readonly vault: Vault,
     private readonly book: JobBook,
     private readonly options: QueueOptions,
-  ) {}
+  ) {
+    this.obstacles = new Obstacles(options.retryMs);
+  }
 
   /** Jobs as they were left; nothing runs before `start`. One process at a time may have the queue of a vault open. */
   static async open(home: string, vault: Vault, options: QueueOptions = {}): Promise<JobQueue> {
@@ -195,13 +195,9 @@ export class JobQueue implements AsyncDisposable {
 
   private waiting(): StoredJob[] {
     const all = this.list().filter(
-      ({ state, deaths }) => state === 'queued' || (state === 'interrupted' && deaths <= this.retryMs.length),
+      ({ state, deaths }) => state === 'queued' || (state === 'interrupted' && !this.obstacles.isHopeless(deaths)),
     );
     return all.sort((a, b) => Number(b.state === 'interrupted') - Number(a.state === 'interrupted'));
-  }
-
-  private get retryMs(): readonly number[] {
-    return this.options.retryMs ?? RETRY_MS;
   }
 
   private next(): void {
@@ -302,31 +298,13 @@ export class JobQueue implements AsyncDisposable {
   }
 
   /** A run that has ended of itself: it is tried again if that may help, or has failed. */
-  private async interrupt(job: StoredJob, raised: unknown): Promise<void> {
-    const error = stated(raised);
-    const obstacle = this.obstacles.meet(job.id, error);
-    if (obstacle !== undefined) {
-      if (job.state !== 'interrupted' || job.message !== obstacle) await this.book.change(job, 'interrupted', obstacle);
-      return;
+  private async interrupt(job: StoredJob, error: unknown): Promise<void> {
+    const { state, message, code } = this.obstacles.after(job, error);
+    if (state === 'failed') {
+      if (code === undefined) this.options.onBug?.(error);
+      job.error = { message, code };
     }
-    if (!(error instanceof StoppedError || (error instanceof LoamError && error.code === 'process-died'))) {
-      const told = error instanceof LoamError ? asToldOfJob(error) : undefined;
-      const message = told?.message ?? 'An unexpected error, which is a bug in Loam.';
-      if (!told) this.options.onBug?.(error);
-      job.error = { message, code: told?.code };
-      return await this.book.change(job, 'failed', message);
-    }
-    job.deaths++;
-    const again = job.deaths <= this.retryMs.length;
-    if (again) this.obstacles.pause(job.id, this.retryMs[job.deaths - 1]!);
-    const memory = 'fewer layers or a smaller model take less memory';
-    await this.book.change(
-      job,
-      'interrupted',
-      again
-        ? 'interrupted by the system'
-        : `interrupted by the system ${job.deaths} times without progress; it will be tried again at the next start, or when you resume it; ${memory}`,
-    );
+    if (job.state !== state || job.message !== message) await this.book.change(job, state, message);
   }
 
   /** Ends a job for good; only then what its run has left is destroyed. */

@@ -1,8 +1,11 @@
-import { isDiskFull, LoamError } from '../../base/errors.js';
+import { type ErrorCode, isDiskFull, LoamError, StoppedError, stated } from '../../base/errors.js';
 import { freeBytes } from '../../base/io.js';
+import type { StoredJob } from './Job.js';
 
-/** What may stand in the way of a run and go away by itself: a full disk, an earlier process that still ends, a process that was killed. */
+/** What ends a run of itself, and what comes of it: it is tried again if what stood in its way may go away, or has failed. */
 
+/** Milliseconds before a job whose process died is begun again, by how often it died without progress. */
+const RETRY_MS = [2_000, 15_000];
 /** Milliseconds before the next try on a full disk: the first time, and at most. */
 const FULL_MS = [5_000, 300_000] as const;
 /** Milliseconds between two looks at whether another process has ended. */
@@ -19,12 +22,51 @@ interface Obstacle {
   full: boolean;
 }
 
+/** What a job is after its run has ended without a result; a failure without a code is a bug. */
+interface Outcome {
+  state: 'interrupted' | 'failed';
+  message: string;
+  code?: ErrorCode;
+}
+
 /** By job, in memory only: a new server tries everything at once. */
 export class Obstacles {
   private readonly met = new Map<string, Obstacle>();
 
-  /** @returns what is in the way, if that is why a run has failed and it may go away by itself */
-  meet(job: string, error: unknown): string | undefined {
+  constructor(private readonly retryMs: readonly number[] = RETRY_MS) {}
+
+  /** What is to be made of the end of a run; a death is counted. */
+  after(job: StoredJob, raised: unknown): Outcome {
+    const error = stated(raised);
+    const obstacle = this.meet(job.id, error);
+    if (obstacle !== undefined) return { state: 'interrupted', message: obstacle };
+    if (error instanceof StoppedError || (error instanceof LoamError && error.code === 'process-died')) {
+      return { state: 'interrupted', message: this.death(job) };
+    }
+    if (!(error instanceof LoamError)) {
+      return { state: 'failed', message: 'An unexpected error, which is a bug in Loam.' };
+    }
+    const { message, code } = asToldOfJob(error);
+    return { state: 'failed', message, code };
+  }
+
+  private death(job: StoredJob): string {
+    const ms = this.retryMs[job.deaths++];
+    if (ms !== undefined) {
+      this.met.set(job.id, { until: performance.now() + ms, tries: 0, blocks: true, full: false });
+      return 'interrupted by the system';
+    }
+    const memory = 'fewer layers or a smaller model take less memory';
+    return `interrupted by the system ${job.deaths} times without progress; it will be tried again at the next start, or when you resume it; ${memory}`;
+  }
+
+  /** Whether a job has died so often that it is not tried again by itself. */
+  isHopeless(deaths: number): boolean {
+    return deaths > this.retryMs.length;
+  }
+
+  /** What is in the way, if it may go away by itself: a full disk, an earlier process that still ends. */
+  private meet(job: string, error: unknown): string | undefined {
     if (!(error instanceof LoamError)) return undefined;
     const full = isDiskFull(error);
     if (!full && error.code !== 'busy') return undefined;
@@ -35,11 +77,6 @@ export class Obstacles {
     const { found, where } = error.fault;
     const what = where === undefined ? found : `${found} (${where})`;
     return full ? `${what}; it goes on by itself when there is room` : `${what}; it goes on by itself after that`;
-  }
-
-  /** Not before so many milliseconds, and the jobs behind it wait with it. */
-  pause(job: string, ms: number): void {
-    this.met.set(job, { until: performance.now() + ms, tries: 0, blocks: true, full: false });
   }
 
   forget(job: string): void {
@@ -64,7 +101,7 @@ export class Obstacles {
 }
 
 /** A run that waits for a choice names the options of the command line, which a job does not have. */
-export function asToldOfJob(error: LoamError): LoamError {
+function asToldOfJob(error: LoamError): LoamError {
   if (error.code !== 'confirm') return error;
   const fix =
     'undo the change and try again, or start over: "Start over" here, `loam jobs resume --restart` in a terminal';

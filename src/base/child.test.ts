@@ -1,0 +1,55 @@
+import assert from 'node:assert/strict';
+import { readdirSync, readFileSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import { it } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { environmentOf } from './child.js';
+
+const kinds = ['trial', 'worker', 'python', 'desktop'] as const;
+
+it('a child gets what its kind needs, and no token, passphrase or key of ours', (t) => {
+  const secret = 'a-secret';
+  const secrets = ['HF_TOKEN', 'LOAM_PASSPHRASE', 'LOAM_NEW_PASSPHRASE', 'LOAM_API_KEY', 'AWS_SECRET_ACCESS_KEY'];
+  const needed = { PATH: '/bin', LC_ALL: 'C', LOAM_HOME: '/home', PIP_INDEX_URL: 'http://index', DISPLAY: ':0' };
+  const before = { ...process.env };
+  t.after(() => {
+    for (const name of Object.keys(process.env)) if (!(name in before)) delete process.env[name];
+    Object.assign(process.env, before);
+  });
+  for (const name of secrets) process.env[name] = secret;
+  Object.assign(process.env, needed);
+  for (const kind of kinds) {
+    const given = environmentOf(kind, { MORE: 'more' });
+    assert.deepEqual(
+      Object.entries(given).filter(([name, value]) => value === secret || secrets.includes(name)),
+      [],
+    );
+    assert.deepEqual([given.PATH, given.LC_ALL, given.MORE], ['/bin', 'C', 'more']);
+    const [, worker, python, desktop] = kinds.map((one) => (one === kind ? 'yes' : undefined));
+    assert.equal(given.LOAM_HOME, worker && '/home');
+    assert.equal(given.PIP_INDEX_URL, python && 'http://index');
+    assert.equal(given.DISPLAY, desktop && ':0');
+  }
+});
+
+it('no process is started with the whole environment', () => {
+  const src = fileURLToPath(new URL('../../src/', import.meta.url));
+  const files = (folder: string): string[] =>
+    readdirSync(folder).flatMap((name) => {
+      const path = join(folder, name);
+      return statSync(path).isDirectory() ? files(path) : /\.tsx?$/.test(name) && !/\.test\./.test(name) ? [path] : [];
+    });
+  const product = files(src).filter((path) => !path.includes('/testing/'));
+  const calls = product.flatMap((path) => {
+    const text = readFileSync(path, 'utf8');
+    return [...text.matchAll(/(?<![.\w])(?:spawn|fork|execFile|exec)(?:Sync)?\(|\bnew Worker\(/g)].map(({ index }) => ({
+      path,
+      call: text.slice(index, index + 400),
+    }));
+  });
+  assert.ok(calls.length >= 4);
+  for (const { path, call } of calls) {
+    assert.match(call, /\benv\b/, path);
+    assert.doesNotMatch(call, /env: \{? ?\.*process\.env/, path);
+  }
+});
