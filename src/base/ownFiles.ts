@@ -66,7 +66,7 @@ export async function shred(path: string): Promise<void> {
     await overwrite(file);
     await file.close();
   }
-  await rm(path, { force: true });
+  await rm(path, { recursive: true, force: true });
 }
 
 /** That it could not be done is no reason to fail. */

@@ -34,7 +34,7 @@ const TAG = /([0-9a-f]{8})-([0-9a-f]{8})-(\d+)-([0-9a-f]*)/.source;
 const PARTIAL = new RegExp(`^\\..*\\.${TAG}\\.[0-9a-f]{8}\\.partial$`);
 const TEMPORARY = new RegExp(`^loam-${TAG}-`);
 /** What versions before these names have left: the process alone, or nothing. */
-const EARLIER = /^\..+\.()()(\d+)()\.candidate$/;
+const EARLIER = /^\..+\.()()(\d+)()\.candidate$|^\.()()(\d+)()-[0-9a-f]{32}\.partial$/;
 
 /** Path of the unfinished file: beside its target, so that the rename stays within one file system. */
 export function partialPath(path: string): string {
@@ -68,14 +68,17 @@ export async function sweepOnce(folder: string): Promise<void> {
 export async function sweepUnfinished(folder: string): Promise<void> {
   const names = await readdir(folder).catch((): string[] => []);
   for (const name of names) {
-    const owner = PARTIAL.exec(name) ?? TEMPORARY.exec(name) ?? EARLIER.exec(name);
-    if (!owner) continue;
     const path = join(folder, name);
-    if (await isLeft(path, owner)) await rm(path, { recursive: true, force: true }).catch(() => {});
+    if (await isLeftBehind(path)) await rm(path, { recursive: true, force: true }).catch(() => {});
   }
 }
 
-async function isLeft(path: string, [, where, start, pid, birth]: RegExpExecArray): Promise<boolean> {
+/** Whether a file is an unfinished one whose process is gone. */
+export async function isLeftBehind(path: string): Promise<boolean> {
+  const name = basename(path);
+  const owner = PARTIAL.exec(name) ?? TEMPORARY.exec(name) ?? EARLIER.exec(name);
+  if (!owner) return false;
+  const [where, start, pid, birth] = owner.slice(1).filter((group) => group !== undefined);
   if (where !== '' && where !== machine()) return await isSilent(path);
   if (where !== '' && start !== boot()) return true;
   const began = Buffer.from(birth!, 'hex').toString() || null;

@@ -1,7 +1,7 @@
-import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { LoamError } from '../base/errors.js';
 import { awaitLock, lockedBy } from '../base/lock.js';
+import { readOwn } from '../base/ownFiles.js';
 import { loamHome } from '../base/process.js';
 import type { Vault } from '../store/Vault.js';
 import type { ApiKey, KeyInput, NewApiKey } from './contract/access.js';
@@ -163,17 +163,24 @@ interface ServerClient {
   request<T>(method: 'GET' | 'POST' | 'DELETE', path: string, body?: unknown): Promise<T>;
 }
 
+/** Bytes of the largest file that can be what a server has written of itself. */
+const INFO_BYTES = 4096;
+
 /**
  * The server that serves this folder; if none runs, its lock, which keeps one from starting until it is released.
  * @throws LoamError if there is a server that cannot be reached
  */
 export async function findServer(home: string): Promise<ServerClient | { release: () => Promise<void> }> {
   const path = join(serverFolder(home), 'server.lock');
-  const lock = await awaitLock(path);
+  const lock = await awaitLock(path).catch((error: unknown) => {
+    // On a disk that is read-only or full: a lock that is there would have been seen.
+    if (!(error instanceof LoamError) || !['unwritable', 'disk-full'].includes(error.code)) throw error;
+    return { release: async () => {} };
+  });
   if ('release' in lock) return lock;
   const silent = lockedBy(path, lock, 'serves this folder and does not answer');
-  const text = await readFile(join(serverFolder(home), 'server.json'), 'utf8').catch(() => '');
-  const base = readBase(text, lock.heldBy);
+  const info = readOwn(join(serverFolder(home), 'server.json'), INFO_BYTES);
+  const base = readBase(info?.toString('utf8') ?? '', lock.heldBy);
   if (base === undefined) throw silent;
   // Whatever has the port now: a session is named, and anything asked, only once it has shown that it is our server.
   const signal = AbortSignal.timeout(ANSWER_MS);

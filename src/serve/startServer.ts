@@ -1,9 +1,9 @@
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { LoamError, quote, UsageError } from '../base/errors.js';
-import { writeFileAtomic } from '../base/io.js';
+import { explainWriteError, writeFileAtomic } from '../base/io.js';
 import { takeLock } from '../base/lock.js';
-import type { Vault } from '../store/Vault.js';
+import { Vault } from '../store/Vault.js';
 import { adapterRoutes } from './api/adapters.js';
 import { chatRoutes } from './api/chat.js';
 import { datasetRoutes } from './api/datasets.js';
@@ -95,14 +95,17 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     });
   }
   for (const name of allowed) requireHostName(name);
-  await mkdir(serverFolder(home), { recursive: true, mode: 0o700 });
+  await mkdir(serverFolder(home), { recursive: true, mode: 0o700 }).catch((error: unknown) => {
+    throw explainWriteError(error, serverFolder(home));
+  });
   const lockPath = join(serverFolder(home), 'server.lock');
-  const lock = await takeLock(lockPath, 'is already serving this folder');
+  // On a full disk, too, one can see what to delete.
+  const lock = await Vault.withRoom(home, () => takeLock(lockPath, 'is already serving this folder'));
   const infoPath = join(serverFolder(home), 'server.json');
   const stack = new AsyncDisposableStackLike();
   try {
     stack.defer(() => lock.release());
-    const access = await Access.open(home, newToken);
+    const access = await Vault.withRoom(home, () => Access.open(home, newToken));
     const services = await Services.open(home, access, await options.openVault?.(), onBug);
     stack.defer(() => services[Symbol.asyncDispose]());
     const exposed = !isLoopback(host);
@@ -119,7 +122,8 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     stack.defer(() => http[Symbol.asyncDispose]());
     // For `loam jobs`, which asks the server if there is one.
     const reached = named(isAny(address) ? (address === '::' ? '::1' : '127.0.0.1') : address);
-    await writeFileAtomic(infoPath, `${JSON.stringify({ pid: process.pid, port, host: reached })}\n`);
+    const info = `${JSON.stringify({ pid: process.pid, port, host: reached })}\n`;
+    await Vault.withRoom(home, () => writeFileAtomic(infoPath, info));
     services.start();
     const names = isAny(host) ? networkNames() : [reached];
     const origins = names.map((name) => `http://${name}:${port}`);

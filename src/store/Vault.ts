@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
-import { type ErrorCode, LoamError } from '../base/errors.js';
+import { type ErrorCode, isDiskFull, LoamError } from '../base/errors.js';
 import { leaveNoCore } from '../engine/core.js';
 import { AdapterStore } from './adapters.js';
 import { Contents } from './contents.js';
@@ -48,6 +48,18 @@ export class Vault implements AsyncDisposable {
   /** Whether `home` has a vault, and what opens it. */
   static state(home: string): VaultState {
     return keyState(new VaultFiles(vaultFolder(home)));
+  }
+
+  /** Does what needs a little room on the disk; if that is full, with room from the vault's reserve. */
+  static async withRoom<T>(home: string, work: () => Promise<T>): Promise<T> {
+    for (let attempt = 1; ; attempt++) {
+      try {
+        return await work();
+      } catch (error) {
+        if (!isDiskFull(error) || attempt === 3) throw error;
+        await new VaultFiles(vaultFolder(home)).shrinkReserve();
+      }
+    }
   }
 
   /** Changes when the files with the key of the vault do. */

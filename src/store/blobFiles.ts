@@ -4,34 +4,35 @@ import { join } from 'node:path';
 import { systemCode } from '../base/errors.js';
 import { explainWriteError, syncFolder, writeAll } from '../base/io.js';
 import { openOwn, sizeOf } from '../base/ownFiles.js';
+import { partialPath } from '../base/unfinished.js';
 
 /** What lies among the blobs. */
 interface Listed {
   file: string;
   /** Its name, if it is one. */
   blob?: string;
-  /** The process that writes it, while it is unfinished. */
-  writer?: number;
+  /** The name that it is to have, while it is unfinished. */
+  unfinished?: string;
 }
 
 /**
  * The files with the contents of a vault (blobs): each is written once, under a random name of 32 hex digits. Until the index names it,
- * it lies under a name that tells which process writes it.
+ * it lies under a name that tells which process writes it (`unfinished.ts`).
  */
 export class BlobFiles {
+  /** What this process has not given its name yet. */
+  private readonly partials = new Map<string, string>();
+
   constructor(readonly folder: string) {}
 
   path(name: string): string {
     return join(this.folder, name);
   }
 
-  private partial(name: string): string {
-    return this.path(`.${process.pid}-${name}.partial`);
-  }
-
   /** Writes a new blob, which is on the disk when this ends, without giving it its name. */
   async create(name: string, pieces: () => Promise<AsyncIterable<Uint8Array>>): Promise<void> {
-    const partial = this.partial(name);
+    const partial = partialPath(this.path(name));
+    this.partials.set(name, partial);
     try {
       await mkdir(this.folder, { recursive: true, mode: 0o700 });
       {
@@ -41,7 +42,7 @@ export class BlobFiles {
       }
       await syncFolder(this.folder);
     } catch (error) {
-      await rm(partial, { force: true }).catch(() => {});
+      await this.discard(name);
       throw explainWriteError(error, this.folder);
     }
   }
@@ -51,8 +52,10 @@ export class BlobFiles {
    * @param file under which it lies; what `create` of this process made if absent
    */
   async publish(name: string, file?: string): Promise<void> {
+    const partial = file === undefined ? this.partials.get(name) : this.path(file);
     try {
-      await rename(file === undefined ? this.partial(name) : this.path(file), this.path(name));
+      if (partial !== undefined) await rename(partial, this.path(name));
+      this.partials.delete(name);
     } catch (error) {
       throw explainWriteError(error, this.path(name));
     }
@@ -60,7 +63,9 @@ export class BlobFiles {
 
   /** Removes what `create` has made. */
   async discard(name: string): Promise<void> {
-    await rm(this.partial(name), { force: true }).catch(() => {});
+    const partial = this.partials.get(name);
+    this.partials.delete(name);
+    if (partial !== undefined) await rm(partial, { force: true }).catch(() => {});
   }
 
   /** A file that cannot be removed is noise, and the next sweep tries again. */
@@ -78,7 +83,7 @@ export class BlobFiles {
       } catch (error) {
         if (systemCode(error) !== 'ENOENT' || attempt === 2) throw error;
       }
-      const partial = (await this.list()).find(({ file, writer }) => writer !== undefined && nameIn(file) === name);
+      const partial = (await this.list()).find(({ unfinished }) => unfinished === name);
       const file = partial && (await openOwn(this.path(partial.file)).catch(() => undefined));
       if (file) return file;
     }
@@ -87,8 +92,8 @@ export class BlobFiles {
   async list(): Promise<Listed[]> {
     const files = await readdir(this.folder).catch((): string[] => []);
     return files.map((file) => {
-      const writer = PARTIAL.exec(file)?.[1];
-      if (writer !== undefined) return { file, writer: Number(writer) };
+      const unfinished = (PARTIAL.exec(file) ?? EARLIER.exec(file))?.[1];
+      if (unfinished !== undefined) return { file, unfinished };
       return /^[0-9a-f]{32}$/.test(file) ? { file, blob: file } : { file };
     });
   }
@@ -114,9 +119,5 @@ export class BlobFiles {
   }
 }
 
-const PARTIAL = /^\.(\d+)-([0-9a-f]{32})\.partial$/;
-
-/** Of which blob a partial file is. */
-export function nameIn(file: string): string | undefined {
-  return PARTIAL.exec(file)?.[2];
-}
+const PARTIAL = /^\.([0-9a-f]{32})\..+\.partial$/;
+const EARLIER = /^\.\d+-([0-9a-f]{32})\.partial$/;

@@ -1,17 +1,16 @@
 import { randomBytes } from 'node:crypto';
-import { type FileHandle, stat } from 'node:fs/promises';
+import type { FileHandle } from 'node:fs/promises';
 import { setImmediate } from 'node:timers/promises';
 import { Decrypter, Encrypter, generateX25519Identity, identityToRecipient } from 'age-encryption';
 import { LoamError, systemCode } from '../base/errors.js';
-import { type BlobFiles, nameIn } from './blobFiles.js';
+import { isLeftBehind } from '../base/unfinished.js';
+import type { BlobFiles } from './blobFiles.js';
 import type { Entry, EntryType } from './indexContent.js';
 import { type DocumentInfo, newId, vaultDamaged } from './types.js';
 import type { Change, VaultIndex } from './vaultIndex.js';
 
 /** Bytes encrypted before other work has its turn: some milliseconds on a laptop. */
 const PIECE_BYTES = 128 * 1024;
-/** A file that nobody has written to for so long was left by a crash, whatever process has its number now. */
-const ABANDONED_MS = 3_600_000;
 
 /** More than the header of an age file for one recipient has, with the nonce and the tag of a last piece. */
 const HEADER_BYTES = 1024;
@@ -174,27 +173,17 @@ export class Contents {
     const gone = new Set(this.index.gone());
     const remove: string[] = [];
     const unnamed: string[] = [];
-    for (const { file, blob, writer } of await this.files.list()) {
-      const name = blob ?? nameIn(file);
+    for (const { file, blob, unfinished } of await this.files.list()) {
+      const name = blob ?? unfinished;
       if (name === undefined) continue;
       if (gone.has(name)) remove.push(file);
-      else if (writer === undefined) {
+      else if (blob !== undefined) {
         if (!used.has(name)) unnamed.push(name);
       } else if (used.has(name)) await this.files.publish(name, file);
-      else if (await this.isAbandoned(file, writer)) remove.push(file);
+      else if (await isLeftBehind(this.files.path(file))) remove.push(file);
     }
     await this.files.remove(remove);
     return unnamed;
-  }
-
-  private async isAbandoned(file: string, pid: number): Promise<boolean> {
-    try {
-      process.kill(pid, 0);
-    } catch (error) {
-      return systemCode(error) === 'ESRCH';
-    }
-    const found = await stat(this.files.path(file)).catch(() => undefined);
-    return found !== undefined && Date.now() - found.mtimeMs > ABANDONED_MS;
   }
 }
 

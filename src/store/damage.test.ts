@@ -49,6 +49,95 @@ describe('damage', () => {
     });
   }
 
+  it('by an older copy of a file changes nothing: the newer one counts, whichever of the two is older', async () => {
+    for (const [name, passphrase] of [
+      ['index.sqlite', undefined],
+      ['index.key', undefined],
+      ['key', undefined],
+      ['key.age', 'the new one'],
+    ] as const) {
+      for (const [change, kept] of [
+        [(v: Vault) => v.documents.put('note', 'new', Buffer.from('new')), 23],
+        [(v: Vault) => v.documents.delete('note', '0'), 21],
+        [(v: Vault) => v.changePassphrase(passphrase), 22],
+      ] as const) {
+        // Each of key.age takes some tries of a passphrase, which take their time.
+        if (name === 'key.age' ? kept !== 22 : (kept === 22) !== (name === 'key')) continue;
+        for (const older of [name, `${name}.copy`]) {
+          const { home: to, folder } = copy();
+          await (await Vault.open(to)).changePassphrase(passphrase && 'the old one');
+          const before = readFileSync(join(folder, older));
+          await using writer = await Vault.open(to, { passphrase: passphrase && 'the old one' });
+          await change(writer);
+          const after = await pictureOf(writer);
+          writeFileSync(join(folder, older), before);
+          const where = `${older}, ${kept}`;
+          if (passphrase) {
+            await assert.rejects(Vault.open(to, { passphrase: 'the old one' }), { code: 'wrong-passphrase' }, where);
+          }
+          await using opened = await Vault.open(to, { passphrase });
+          assert.deepEqual(await pictureOf(opened), after, where);
+          assert.deepEqual(await opened.check(), [], where);
+          const [one, two] = [name, `${name}.copy`].map((path) => readFileSync(join(folder, path)));
+          assert.ok(one!.equals(two!), `${where}: mended`);
+          assert.equal(readdirSync(join(folder, 'blobs')).length, kept, `${where}: no content is removed`);
+        }
+      }
+    }
+  });
+
+  it('by an older index in both places is told, and newer contents are kept until somebody wants them gone', async () => {
+    const { home: to, folder } = copy();
+    const older = readFileSync(join(folder, 'index.sqlite'));
+    {
+      await using writer = await Vault.open(to);
+      await writer.datasets.add('newer', examples('newer'));
+    }
+    for (const name of ['index.sqlite', 'index.sqlite.copy']) writeFileSync(join(folder, name), older);
+    const contents = readdirSync(join(folder, 'blobs')).length;
+    for (let turn = 0; turn < 2; turn++) {
+      await using opened = await Vault.open(to);
+      assert.match(opened.problems.join(), /does not name 1 content .* older index/);
+      await opened.documents.delete('note', String(turn));
+    }
+    assert.equal(readdirSync(join(folder, 'blobs')).length, contents - 2);
+    await using opened = await Vault.open(to);
+    assert.equal(await opened.removeUnnamed(), 1);
+    assert.deepEqual(await opened.check(), []);
+  });
+
+  it('by an older index beside an open vault: what is in memory counts', async () => {
+    const { home: to, folder } = copy();
+    await using opened = await Vault.open(to);
+    const older = readFileSync(join(folder, 'index.sqlite'));
+    await opened.documents.put('note', 'newer', Buffer.from('newer'));
+    for (const name of ['index.sqlite', 'index.sqlite.copy']) writeFileSync(join(folder, name), older);
+    assert.ok(await opened.documents.get('note', 'newer'));
+    assert.match(opened.problems.join(), /an older index/);
+    await opened.documents.put('note', 'newest', Buffer.from('newest'));
+    await using again = await Vault.open(to);
+    assert.deepEqual([again.documents.list('note').length, again.problems.length], [22, 0]);
+  });
+
+  it('by an older key beside the one in use: the one that opens the index counts', async () => {
+    const { home: to, folder } = copy();
+    const plain = readFileSync(join(folder, 'key'));
+    await using opened = await Vault.open(to);
+    await opened.changePassphrase('right');
+    const encrypted = readFileSync(join(folder, 'key.age'));
+    writeFileSync(join(folder, 'key'), plain);
+    assert.equal(Vault.state(to), 'passphrase');
+    {
+      await using again = await Vault.open(to, { passphrase: 'right' });
+      assert.deepEqual([await pictureOf(again), readdirSync(folder).includes('key')], [whole, false]);
+      await again.changePassphrase(undefined);
+    }
+    writeFileSync(join(folder, 'key.age'), encrypted);
+    assert.equal(Vault.state(to), 'open');
+    await using last = await Vault.open(to);
+    assert.deepEqual([await pictureOf(last), readdirSync(folder).includes('key.age')], [whole, false]);
+  });
+
   it('to both copies of the index is told, with what is lost; the rest can be used', async () => {
     let told = 0;
     for (let i = 0; i < 12; i++) {
@@ -94,6 +183,7 @@ describe('damage', () => {
     }
     const { home: to, folder } = copy();
     for (const name of ['key', 'key.copy']) rmSync(join(folder, name));
+    assert.equal(Vault.state(to), 'keyless');
     await assert.rejects(Vault.open(to), /the file with the key of the vault is gone/);
     // The vault whose key is gone can only be ended.
     await Vault.destroy(to);

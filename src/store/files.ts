@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { chmodSync, constants, lstatSync } from 'node:fs';
 import { type FileHandle, link, mkdir, open, readdir, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { isDiskFull, systemCode } from '../base/errors.js';
+import { isDiskFull } from '../base/errors.js';
 import { explainWriteError, syncFolder, writeAll } from '../base/io.js';
 import { openOwn, overwrite, readOwn, shred, sizeOf } from '../base/ownFiles.js';
 import { partialPath } from '../base/unfinished.js';
@@ -183,21 +183,20 @@ export class VaultFiles {
   }
 
   private async openReserve(): Promise<FileHandle> {
-    try {
-      return await openOwn(this.reserve, constants.O_RDWR);
-    } catch (error) {
-      // Something that we have not made.
-      if (systemCode(error) !== 'ENOENT') await rm(this.reserve, { recursive: true, force: true });
-      return await open(this.reserve, 'wx', 0o600);
-    }
+    const file = await openOwn(this.reserve, constants.O_RDWR).catch(() => undefined);
+    if (file && (await file.stat()).nlink === 1) return file;
+    await file?.close();
+    // None, or something that we have not made.
+    await rm(this.reserve, { recursive: true, force: true });
+    return await open(this.reserve, 'wx', 0o600);
   }
 
   /** Gives up a part of the reserve: room for a small file. */
   async shrinkReserve(): Promise<void> {
     const file = await openOwn(this.reserve, constants.O_RDWR).catch(() => undefined);
     if (!file) return;
-    const { size } = await file.stat();
-    await file.truncate(Math.max(0, size - 2 * RESERVE_PIECE)).catch(() => {});
+    const { size, nlink } = await file.stat();
+    if (nlink === 1) await file.truncate(Math.max(0, size - 2 * RESERVE_PIECE)).catch(() => {});
     await file.close();
   }
 

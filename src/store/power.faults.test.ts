@@ -39,7 +39,7 @@ async function check(home: string, allowed: readonly string[], where: string): P
     vault.adapters.list().reduce((sum, { versions }) => sum + versions.length, 0);
   // The writer of an unfinished file is this process, which lives.
   const left = ['vault', 'vault/blobs'].flatMap((folder) =>
-    readdirSync(join(home, folder)).filter((name) => name.endsWith('.partial') && !name.includes(`.${process.pid}-`)),
+    readdirSync(join(home, folder)).filter((name) => name.endsWith('.partial') && !name.includes(`-${process.pid}-`)),
   );
   assert.deepEqual(left, [], `${where}: nothing is left over`);
   const blobs = readdirSync(join(home, 'vault', 'blobs')).filter((name) => !name.endsWith('.partial'));
