@@ -69,6 +69,8 @@ export interface RunningServer extends AsyncDisposable {
   /** Opens the page: the pairing secret stands after the #, which browsers send nowhere. */
   link: string;
   services: Services;
+  /** Fires if another process serves the folder now: this one was out of its reach, and seemed dead. */
+  lost: AbortSignal;
 }
 
 const loopback = ['127.0.0.1', 'localhost', '[::1]'];
@@ -134,6 +136,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       origins,
       link: `${origins[0] ?? `http://${reached}:${port}`}/#token=${access.pairing}`,
       services,
+      lost: lock.lost,
       [Symbol.asyncDispose]: () => stack.dispose(),
     };
   } catch (error) {

@@ -1,8 +1,9 @@
 import type { ChildProcess } from 'node:child_process';
 import { constants, setPriority } from 'node:os';
-import { startChild } from '../base/child.js';
+import { afterAwake, startChild } from '../base/child.js';
 import { LoamError, StoppedError } from '../base/errors.js';
 import { Run } from '../base/events.js';
+import { duration } from '../base/format.js';
 import { lowerPriority, packError, type SentError, unpackError } from '../base/process.js';
 import { leaveNoCore } from '../engine/core.js';
 
@@ -27,6 +28,7 @@ type ToWorker =
   | { type: 'stop'; id: number };
 
 type FromWorker =
+  | { type: 'alive'; id: number }
   | { type: 'event'; id: number; event: unknown }
   | { type: 'question'; id: number; question: unknown }
   | { type: 'done'; id: number; result: unknown }
@@ -38,8 +40,28 @@ interface WorkerOptions {
   /** Milliseconds that a task that was stopped may take to end. After that the process is ended. */
   stopMs: number;
   env?: NodeJS.ProcessEnv;
+  /** Milliseconds without a sign of life from a task after which the process hangs, and is ended. */
+  lifeMs?: number;
   /** Everything else on the device goes first, from its first thread on. */
   background?: boolean;
+}
+
+/** Milliseconds between two signs of life of a worker that is at a task. */
+const ALIVE_MS = 1_000;
+
+/** How long a task may take without an event: until the first, and from one to the next. */
+interface Limits {
+  firstMs: number;
+  nextMs: number;
+}
+
+/** What a task is given besides its input. */
+interface TaskOptions<Q, A> {
+  signal?: AbortSignal;
+  /** To the task's questions. */
+  answer?: (question: Q) => Promise<A>;
+  /** The process is ended when they are passed. */
+  limits?: Limits;
 }
 
 /** The parent's side of a worker whose program does the tasks of `T`. */
@@ -47,6 +69,8 @@ export class WorkerProcess<T extends { [K in keyof T]: Task }> implements AsyncD
   private readonly child: ChildProcess;
   private readonly tasks = new Map<number, (message: FromWorker) => void>();
   private count = 0;
+  /** Why it was ended because it took too long. */
+  overdue: string | undefined;
   /** How it ended: a signal or an exit code. Never rejects. */
   private readonly ended: Promise<string>;
 
@@ -80,27 +104,34 @@ export class WorkerProcess<T extends { [K in keyof T]: Task }> implements AsyncD
 
   /**
    * Has a task done. `signal`, and leaving the run early, stop it.
-   * @param answer to the task's questions
    * @throws the task's error; StoppedError; LoamError (process-died)
    */
   run<K extends keyof T & string>(
     task: K,
     input: T[K]['input'],
-    { signal, answer }: { signal?: AbortSignal; answer?: (question: T[K]['question']) => Promise<T[K]['answer']> } = {},
+    { signal, ...options }: TaskOptions<T[K]['question'], T[K]['answer']> = {},
   ): Run<T[K]['event'], T[K]['result']> {
-    return new Run((emit, inner) => this.work(task, input, { emit, answer, signal: inner }), signal);
+    return new Run((emit, inner) => this.work(task, input, emit, { ...options, signal: inner }), signal);
   }
 
   private async work<R>(
     task: string,
     input: unknown,
-    {
-      emit,
-      answer,
-      signal,
-    }: { emit(event: unknown): void; answer?(question: unknown): Promise<unknown>; signal: AbortSignal },
+    emit: (event: unknown) => void,
+    { answer, signal, limits }: TaskOptions<unknown, unknown> & { signal: AbortSignal },
   ): Promise<R> {
     const id = ++this.count;
+    const watch = new Watch((why) => {
+      this.overdue = why;
+      this.kill();
+    });
+    const { lifeMs } = this.options;
+    const lives = () => {
+      if (lifeMs) watch.expect('life', lifeMs, `gave no sign of life for ${duration(lifeMs / 1000)}`);
+    };
+    const progresses = (ms: number | undefined) => {
+      if (ms) watch.expect('progress', ms, `came to nothing in ${duration(ms / 1000)}`);
+    };
     let late: NodeJS.Timeout | undefined;
     let answering = Promise.resolve();
     const stop = () => {
@@ -111,16 +142,21 @@ export class WorkerProcess<T extends { [K in keyof T]: Task }> implements AsyncD
     try {
       return await new Promise<R>((resolve, reject) => {
         this.tasks.set(id, (message) => {
+          lives();
+          if (message.type !== 'alive') progresses(limits?.nextMs);
           if (message.type === 'event') emit(message.event);
           if (message.type === 'question') answering = this.reply(id, answer?.(message.question));
           if (message.type === 'done') resolve(message.result as R);
           if (message.type === 'failed') reject(unpackError(message.error));
         });
         void this.ended.then((how) => reject(signal.aborted ? new StoppedError() : this.died(how)));
+        lives();
+        progresses(limits?.firstMs);
         this.tell({ type: 'begin', id, task, input });
         if (signal.aborted) stop();
       });
     } finally {
+      watch.end();
       clearTimeout(late);
       signal.removeEventListener('abort', stop);
       this.tasks.delete(id);
@@ -137,16 +173,29 @@ export class WorkerProcess<T extends { [K in keyof T]: Task }> implements AsyncD
   }
 
   private died(how: string): LoamError {
+    const { does } = this.options;
+    if (this.overdue !== undefined) {
+      return new LoamError({
+        code: 'process-died',
+        found: `the process that ${does} ${this.overdue} and was ended`,
+        fix: 'try again with something shorter, or with another model',
+      });
+    }
     return new LoamError({
       code: 'process-died',
-      found: `the process that ${this.options.does} was ended by the system (${how})`,
+      found: `the process that ${does} was ended by the system (${how})`,
       fix: 'close other programs if memory is short, and try again; with LOAM_NATIVE_LOG=1 it says more',
     });
   }
 
   private tell(message: ToWorker): void {
-    // A process that has died says so by its end.
-    if (this.child.connected) this.child.send(message, () => {});
+    try {
+      // A process that has died says so by its end.
+      if (this.child.connected) this.child.send(message, () => {});
+    } catch (error) {
+      // What cannot be sent would be waited for for ever.
+      if (this.child.connected && message.type === 'begin') throw error;
+    }
   }
 
   /** Ends it now, with whatever it is at and whatever it holds. */
@@ -157,6 +206,27 @@ export class WorkerProcess<T extends { [K in keyof T]: Task }> implements AsyncD
   async [Symbol.asyncDispose](): Promise<void> {
     this.kill();
     await this.ended;
+  }
+}
+
+/** Waits for signs of several kinds, each within its time of being awake. */
+class Watch {
+  private readonly waits = new Map<string, () => void>();
+
+  constructor(private readonly onPassed: (why: string) => void) {}
+
+  /** The next sign of a kind is to come within so many milliseconds. */
+  expect(kind: string, ms: number, why: string): void {
+    this.waits.get(kind)?.();
+    this.waits.set(
+      kind,
+      afterAwake(ms, () => this.onPassed(why)),
+    );
+  }
+
+  end(): void {
+    for (const end of this.waits.values()) end();
+    this.waits.clear();
   }
 }
 
@@ -185,6 +255,10 @@ export function serveTasks<T extends { [K in keyof T]: Task }>(
   const send = (message: FromWorker) => {
     if (process.connected) process.send!(message, undefined, undefined, () => {});
   };
+  // From the event loop: one that native code or a loop of ours holds up is silent.
+  setInterval(() => {
+    for (const id of running.keys()) send({ type: 'alive', id });
+  }, ALIVE_MS).unref();
   const begin = async (id: number, task: string, input: unknown) => {
     const controller = new AbortController();
     running.set(id, controller);

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { appFiles, contentSecurityPolicy } from '../../app/appFiles.js';
 import { environmentOf } from '../../base/child.js';
+import { LoamError } from '../../base/errors.js';
 import { writeFileAtomic } from '../../base/io.js';
 import { flag, integer, text } from '../../base/options.js';
 import { framesOf, loamHome } from '../../base/process.js';
@@ -41,6 +42,10 @@ export const serveCommand = command({
     const { port, host, expose, newToken } = options;
     const allowed = options.allowHost?.split(',').map((name) => name.trim());
     const home = loamHome();
+    const tellBug = (error: unknown) =>
+      output.line(
+        `an unexpected ${error instanceof Error ? error.name : 'error'}, which is a bug in Loam; please report it:\n${framesOf(error)}`,
+      );
     // Asked for on the page rather than on the terminal, unless it was given.
     const given = options.passphraseFile !== undefined || process.env.LOAM_PASSPHRASE !== undefined;
     const ask = Vault.state(home) === 'passphrase' && !given;
@@ -49,11 +54,9 @@ export const serveCommand = command({
       at: { port, host, expose, allowed, newToken },
       openVault: ask ? undefined : () => openVault(options, output),
       page: { files: await appFiles(), contentSecurityPolicy },
-      onBug: (error) =>
-        output.line(
-          `an unexpected ${error instanceof Error ? error.name : 'error'}, which is a bug in Loam; please report it:\n${framesOf(error)}`,
-        ),
+      onBug: tellBug,
     });
+    using _goesOn = goOn(tellBug);
     if (server.exposed)
       output.line('WARNING: other devices can reach this; the link and everything it shows travel unencrypted.');
     output.line(`Loam is here: ${server.link}`);
@@ -66,9 +69,30 @@ export const serveCommand = command({
     output.line('Ctrl-C stops it; a running job continues the next time.');
     output.event({ type: 'ready', link: server.link, port: server.port, token: server.token });
     await using _ = options.open ? await openPage(server, home) : undefined;
-    if (!signal.aborted) await once(signal, 'abort');
+    await Promise.race([signal, server.lost].map(async (one) => one.aborted || (await once(one, 'abort'))));
+    if (server.lost.aborted) {
+      throw new LoamError({
+        code: 'busy',
+        found: 'another process has taken this folder over, because this one seemed to have ended',
+        where: home,
+        fix: 'let one of them serve it',
+      });
+    }
   },
 });
+
+/**
+ * The last resort of a server: what nothing else has caught is told, and it goes on. So it does when nobody reads what it prints any more,
+ * or the disk of its log is full.
+ */
+function goOn(tell: (error: unknown) => void): Disposable {
+  for (const stream of [process.stdout, process.stderr]) {
+    stream.removeAllListeners('error');
+    stream.on('error', () => {});
+  }
+  process.on('uncaughtException', tell);
+  return { [Symbol.dispose]: () => process.off('uncaughtException', tell) };
+}
 
 /** Milliseconds that a browser may take to begin and to read the file. */
 const OPENING_MS = 60_000;

@@ -57,7 +57,12 @@ export class HttpServer<Context> implements AsyncDisposable {
       connectionsCheckingInterval: LOOK_MS,
     });
     this.server.on('connection', (socket) => this.connections.add(socket));
-    this.server.on('request', (request, response) => void this.serve(request, response));
+    this.server.on('request', (request, response) => {
+      this.serve(request, response).catch((error: unknown) => {
+        this.options.onBug?.(error);
+        response.destroy();
+      });
+    });
   }
 
   /** @returns where it listens @throws NodeJS.ErrnoException such as EADDRINUSE */

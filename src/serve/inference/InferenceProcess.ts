@@ -1,3 +1,4 @@
+import { stat } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { LoamError, throwIfStopped } from '../../base/errors.js';
 import { Run } from '../../base/events.js';
@@ -13,6 +14,16 @@ const program = fileURLToPath(new URL('./inferenceWorker.js', import.meta.url));
 const IDLE_MS = 5 * 60_000;
 /** Milliseconds that a stopped answer may take to end: an operation of the graph. */
 const STOP_MS = 10_000;
+
+/** Milliseconds without a sign of life after which the process hangs: nothing that it does holds up its event loop for longer. */
+const LIFE_MS = 15_000;
+/** Milliseconds that an answer may take to begin, for a model and a prompt of no size; and from one piece to the next. */
+const BEGIN_MS = 60_000;
+const NEXT_MS = 120_000;
+/** Bytes that the slowest card reads in a millisecond; what the slowest phone takes for a character of a prompt, and to look at an example. */
+const BYTES_PER_MS = 10_000;
+const MS_PER_CHARACTER = 50;
+const MS_PER_EXAMPLE = 50;
 
 export interface InferenceRequest {
   /** A base model by the path of its GGUF file, and how long a context it gets. */
@@ -70,6 +81,7 @@ export class InferenceProcess implements AsyncDisposable {
       try {
         return await this.turn.run(async () => {
           let begun = false;
+          const limits = { firstMs: await beginningMs(input), nextMs: NEXT_MS };
           const attempt = () => {
             throwIfStopped(signal);
             const answer = (name: string) => {
@@ -77,7 +89,7 @@ export class InferenceProcess implements AsyncDisposable {
               return readAdapter!(name);
             };
             return this.start()
-              .run(task, input, { signal, answer })
+              .run(task, input, { signal, answer, limits })
               .each((event) => {
                 begun = true;
                 emit(event);
@@ -85,7 +97,8 @@ export class InferenceProcess implements AsyncDisposable {
           };
           return await attempt().catch((error: unknown) => {
             // It may have been dead before it was asked. What has begun is not begun again: that may be what killed it.
-            if (!(error instanceof LoamError && error.code === 'process-died') || begun) throw error;
+            if (!(error instanceof LoamError && error.code === 'process-died') || begun || this.worker?.overdue)
+              throw error;
             return attempt();
           });
         });
@@ -97,7 +110,8 @@ export class InferenceProcess implements AsyncDisposable {
 
   private start(): WorkerProcess<InferenceTasks> {
     clearTimeout(this.idle);
-    if (!this.worker?.isAlive) this.worker = new WorkerProcess(program, { does: 'answers', stopMs: STOP_MS });
+    if (!this.worker?.isAlive)
+      this.worker = new WorkerProcess(program, { does: 'answers', stopMs: STOP_MS, lifeMs: LIFE_MS });
     return this.worker;
   }
 
@@ -112,4 +126,17 @@ export class InferenceProcess implements AsyncDisposable {
     clearTimeout(this.idle);
     await this.worker?.[Symbol.asyncDispose]();
   }
+}
+
+/** Milliseconds within which the slowest device begins to answer, or has a preview ready. */
+async function beginningMs(input: InferenceRequest | PreviewRequest): Promise<number> {
+  const bytes = await stat('prompt' in input ? input.model.path : input.model).then(
+    ({ size }) => size,
+    () => 0,
+  );
+  const common = BEGIN_MS + bytes / BYTES_PER_MS;
+  if (!('prompt' in input)) return common + input.examples.length * MS_PER_EXAMPLE;
+  const { prompt } = input;
+  const texts = typeof prompt === 'string' ? [prompt] : prompt.map(({ content }) => content);
+  return common + texts.reduce((sum, { length }) => sum + length, 0) * MS_PER_CHARACTER;
 }

@@ -26,7 +26,7 @@ export class JobBook {
     private readonly options: BookOptions,
   ) {
     this.jobs = new Map(jobs.map((job) => [job.id, job]));
-    this.store = new JobStore(vault, (job, error) => void this.tellUnsaved(job, error));
+    this.store = new JobStore(vault, (job, error) => this.tellUnsaved(job, error));
   }
 
   /** Jobs as they were left. */
@@ -85,17 +85,22 @@ export class JobBook {
 
   /** The same beside other work: a failure has been told to the job. */
   saveLater(job: StoredJob): void {
-    this.save(job).catch((error: unknown) => this.options.onBug?.(error));
+    this.save(job).catch(this.unlessStated);
   }
 
   /** How a job stands is in memory only: the job says so. */
-  private async tellUnsaved(job: StoredJob, error: unknown): Promise<void> {
-    if (!(error instanceof LoamError)) this.options.onBug?.(error);
+  private tellUnsaved(job: StoredJob, error: unknown): void {
+    this.unlessStated(error);
     if (isFinal(job.state)) return;
     const why = error instanceof LoamError ? error.clause : 'an unexpected error';
     const message = `how this job stands cannot be saved, and is tried again: ${why}`;
-    this.apply(job, await this.logOf(job), { type: 'warning', message });
+    this.logOf(job).then((log) => this.apply(job, log, { type: 'warning', message }), this.unlessStated);
   }
+
+  /** A stated failure, such as a vault that is locked meanwhile, is no bug. */
+  readonly unlessStated = (error: unknown): void => {
+    if (!(error instanceof LoamError)) this.options.onBug?.(error);
+  };
 
   /** Kept events after number `after`, then what comes; those of a moment have no number. */
   async listen(id: string, after: number, signal: AbortSignal): Promise<Run<LoggedEvent, void>> {

@@ -219,7 +219,7 @@ export class JobQueue implements AsyncDisposable {
   private begin(job: StoredJob): void {
     this.starting = this.run(job)
       .catch((error: unknown) => this.settle(job, { error }))
-      .catch((error: unknown) => this.options.onBug?.(error))
+      .catch(this.book.unlessStated)
       .finally(() => {
         this.starting = undefined;
         this.next();
@@ -240,7 +240,7 @@ export class JobQueue implements AsyncDisposable {
     job.startedAt ??= new Date().toISOString();
     const ended = this.follow(job, log, run)
       .then((end) => this.settle(job, end, run))
-      .catch((error: unknown) => this.options.onBug?.(error))
+      .catch(this.book.unlessStated)
       .finally(() => {
         this.running = undefined;
         this.next();
@@ -338,7 +338,7 @@ export class JobQueue implements AsyncDisposable {
       await this.book.save(job);
     } catch (error) {
       if (!this.started) throw error;
-      if (!(error instanceof LoamError)) this.options.onBug?.(error);
+      this.book.unlessStated(error);
     }
   }
 
