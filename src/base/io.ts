@@ -279,6 +279,13 @@ export async function writeFileAtomic(
   }
 }
 
+/** The folder of a file, or the nearest one above it that exists. */
+export async function nearestFolder(path: string): Promise<string> {
+  let folder = dirname(path);
+  while (folder !== dirname(folder) && !(await stat(folder).catch(() => undefined))) folder = dirname(folder);
+  return folder;
+}
+
 /**
  * Checks that a file can be made under this name, before the work whose result it will hold: tries with an empty file in the folder, or in
  * the nearest one that exists. Makes no folder.
@@ -296,9 +303,7 @@ export async function requireWritable(path: string): Promise<void> {
       fix: 'choose another path',
     });
   }
-  let folder = dirname(path);
-  while (folder !== dirname(folder) && !(await stat(folder).catch(() => undefined))) folder = dirname(folder);
-  const probe = partialPath(join(folder, 'probe'));
+  const probe = partialPath(join(await nearestFolder(path), 'probe'));
   try {
     await (await open(probe, 'wx', 0o600)).close();
     await rm(probe);

@@ -1,8 +1,31 @@
 import { createCipheriv, randomBytes } from 'node:crypto';
-import { type FileHandle, open, rm } from 'node:fs/promises';
+import { type FileHandle, open, rm, statfs } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, isAbsolute, relative } from 'node:path';
+import { LoamError, systemCode } from './errors.js';
 import { explainWriteError, readFully, writeAll } from './io.js';
+import { loamHome } from './process.js';
+import { sweepOnce, temporaryPath } from './unfinished.js';
+
+/** Magic numbers of file systems that are memory (statfs(2)): tmpfs, ramfs. */
+const MEMORY = new Set([0x01021994, 0x858458f6]);
+
+/** Whether what is written in a folder takes memory. False where the system does not say. */
+export async function liesInMemory(folder: string): Promise<boolean> {
+  try {
+    return MEMORY.has((await statfs(folder)).type >>> 0);
+  } catch (error) {
+    const parent = dirname(folder);
+    return systemCode(error) === 'ENOENT' && parent !== folder ? await liesInMemory(parent) : false;
+  }
+}
+
+/** What a person can do about a folder that has no room: it is where the system, LOAM_HOME or --out says. */
+export function otherFolder(folder: string): string {
+  const isBelow = (root: string) => !relative(root, folder).startsWith('..') && !isAbsolute(relative(root, folder));
+  const how = isBelow(loamHome()) ? 'set LOAM_HOME' : isBelow(tmpdir()) ? 'set TMPDIR' : 'choose another --out';
+  return `free some space there, or ${how} to use another disk`;
+}
 
 /**
  * Blocks of bytes that do not fit into memory, in a temporary file that has no name (deleted while open) and is encrypted with a key
@@ -18,6 +41,7 @@ export class SpillFile implements AsyncDisposable {
 
   private constructor(
     private readonly file: FileHandle,
+    /** Where it is, or was until its name was taken away. */
     private readonly path: string,
     private readonly sizes: readonly number[],
   ) {
@@ -29,8 +53,9 @@ export class SpillFile implements AsyncDisposable {
   }
 
   /** A file for blocks of these sizes in bytes. Throws LoamError if the folder takes none. */
-  static async create(sizes: readonly number[], folder = tmpdir()): Promise<SpillFile> {
-    const path = join(folder, `loam-${process.pid}-${randomBytes(8).toString('hex')}.tmp`);
+  static async create(sizes: readonly number[], folder: string): Promise<SpillFile> {
+    const path = temporaryPath(folder);
+    await sweepOnce(folder);
     try {
       const spill = new SpillFile(await open(path, 'wx+', 0o600), path, sizes);
       await rm(path).catch(() => {
@@ -38,7 +63,7 @@ export class SpillFile implements AsyncDisposable {
       });
       return spill;
     } catch (error) {
-      throw explainWriteError(error, path);
+      throw explain(error, folder);
     }
   }
 
@@ -50,7 +75,7 @@ export class SpillFile implements AsyncDisposable {
     try {
       await writeAll(this.file, this.encrypted(block, times, bytes), this.offsets[block]!);
     } catch (error) {
-      throw explainWriteError(error, this.path);
+      throw explain(error, dirname(this.path));
     }
   }
 
@@ -84,4 +109,13 @@ export class SpillFile implements AsyncDisposable {
     await this.file.close();
     if (this.named) await rm(this.path, { force: true });
   }
+}
+
+/** The file has no name that anybody could look at: what is told is its folder. */
+function explain(error: unknown, folder: string): unknown {
+  const known = explainWriteError(error, folder);
+  if (!(known instanceof LoamError)) return known;
+  const found =
+    known.code === 'disk-full' ? 'the disk is full, and activations must lie there for now' : known.fault.found;
+  return new LoamError({ ...known.fault, found, fix: otherFolder(folder) }, { cause: error });
 }

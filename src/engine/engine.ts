@@ -1,4 +1,4 @@
-import { availableParallelism } from 'node:os';
+import { availableParallelism, tmpdir } from 'node:os';
 import { LoamError, StoppedError } from '../base/errors.js';
 import { listKernelFolder, readKernelNumber } from '../base/kernelFiles.js';
 import { Mutex } from '../base/lock.js';
@@ -120,6 +120,8 @@ export function defaultThreads(folder = '/sys/devices/system/cpu'): number {
 interface EngineOptions {
   /** Compute threads; default: the fast cores of this machine. */
   threads?: number;
+  /** Folder for activations that do not fit into memory; default: the system's for temporary files. */
+  scratch?: string;
   /** Use the GPU backends that are loaded; default: whether LOAM_GPU is set. */
   gpu?: boolean;
   /**
@@ -155,6 +157,8 @@ const poll = 3;
 export class Engine implements Disposable {
   readonly threads: number;
   readonly kernels: Kernels;
+  /** Folder for activations that do not fit into memory. */
+  readonly scratch: string;
   readonly devices: readonly Device[];
   readonly cpu: Device;
   /** Device that holds weights and runs the graph: the first GPU in use, else the CPU. */
@@ -168,6 +172,7 @@ export class Engine implements Disposable {
     const { ggml } = native();
     this.kernels = options.kernels ?? 'fast';
     this.threads = options.threads ?? defaultThreads();
+    this.scratch = options.scratch ?? tmpdir();
     const gpu = options.gpu ?? Boolean(process.env.LOAM_GPU);
     const all = Device.all();
     const cpu = all.find((device) => device.kind === 'cpu');

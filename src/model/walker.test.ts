@@ -10,8 +10,8 @@ const random = new Random(3);
 const block = (batch: number) => new Float32Array(sizes[batch]!).map(() => random.normal());
 
 const backings: [string, () => Promise<HiddenStates>][] = [
-  ['in memory', () => HiddenStates.create(sizes, 1 << 20, folder)],
-  ['in a file', () => HiddenStates.create(sizes, 0, folder)],
+  ['in memory', () => HiddenStates.create(sizes, folder, 1 << 20)],
+  ['in a file', () => HiddenStates.create(sizes, folder, 0)],
 ];
 
 for (const [name, create] of backings) {
@@ -58,7 +58,7 @@ for (const [name, create] of backings) {
 
 it('stores together keep to the budget of memory', async () => {
   const bytes = 4 * sizes.reduce((sum, n) => sum + n, 0);
-  const create = () => HiddenStates.create(sizes, 2 * bytes, folder);
+  const create = () => HiddenStates.create(sizes, folder, 2 * bytes);
   const first = await create();
   const second = await create();
   const third = await create();

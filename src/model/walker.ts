@@ -25,8 +25,8 @@ export class HiddenStates implements AsyncDisposable {
     held += this.bytes;
   }
 
-  /** Room for batches of these sizes; in memory if no more than `budget` bytes are held then by all stores. */
-  static async create(sizes: readonly number[], budget = memoryBudget, folder?: string): Promise<HiddenStates> {
+  /** Room for batches of these sizes, in `folder` or in memory: there if no more than `budget` bytes are held then by all stores. */
+  static async create(sizes: readonly number[], folder: string, budget = memoryBudget): Promise<HiddenStates> {
     const fits = held + bytesOf(sizes) <= budget;
     const blocks = sizes.map((size) => 4 * size);
     return new HiddenStates(sizes, fits ? undefined : await SpillFile.create(blocks, folder));
@@ -60,6 +60,16 @@ export class HiddenStates implements AsyncDisposable {
     this.memory = undefined;
     await this.spill?.[Symbol.asyncDispose]();
   }
+}
+
+/** Where stores of so many bytes would lie, made one after the other while others hold `before` bytes in memory. */
+export function placeStores(bytes: readonly number[], before = 0): { memory: number; disk: number } {
+  let [memory, disk] = [0, 0];
+  for (const store of bytes) {
+    if (before + memory + store <= memoryBudget) memory += store;
+    else disk += store;
+  }
+  return { memory, disk };
 }
 
 const bytesOf = (sizes: readonly number[]) => 4 * sizes.reduce((sum, n) => sum + n, 0);
@@ -122,7 +132,13 @@ export class Walker implements AsyncDisposable {
       );
     const { opening = new Int32Array(0) } = options;
     const sizes = groups.map((batch) => walkedTokens(batch, opening.length) * model.hyper.embedding);
-    const walker = new Walker(model, sequences, groups, opening.length, await HiddenStates.create(sizes));
+    const walker = new Walker(
+      model,
+      sequences,
+      groups,
+      opening.length,
+      await HiddenStates.create(sizes, model.engine.scratch),
+    );
     const { hidden } = walker;
     const texts = sequences.map((s) => s.tokens);
     for (const { index, batch } of walker.batches) {

@@ -8,6 +8,7 @@ import type { TuneOptions } from './options.js';
 import { type QloraRecipe, qloraStage } from './qloraStage.js';
 import { planExamples } from './ridge/examples.js';
 import { fitRidge } from './ridge/fitRidge.js';
+import { requireRoom, ridgeRoom } from './room.js';
 import type { RunFolder } from './runFolder.js';
 import { autoPreset, type RidgePreset, type RidgeRecipe, ridgePreset, ridgeRecipe, ridgeSettings } from './settings.js';
 
@@ -86,6 +87,7 @@ async function ridgeStage(
   emit({ type: 'stage', stage: 'ridge', message: 'fitting the corrections, layer by layer' });
   const { examples, prefixes, shots } = await planExamples(run, options, preset);
   const settings = ridgeSettings(layers, options, preset);
+  await requireRoom(model.engine.scratch, ridgeRoom(model.hyper, examples, settings).disk, 'the ridge stage');
   const context = { model, emit: asStage('ridge', emit), signal };
   const fit = await fitRidge(context, { examples, prefixes, skill }, settings);
   const recipe = ridgeRecipe(layers, settings, fit.sweeps, shots);

@@ -76,11 +76,12 @@ export interface OpenedModel extends RunContext<TuneEvent>, AsyncDisposable {
 
 export async function openModel(
   source: ResolvedModel,
-  threads: number | undefined,
+  options: Pick<TuneOptions, 'threads'> & { scratch: string },
   emit: (event: TuneEvent) => void,
   signal: AbortSignal,
 ): Promise<OpenedModel> {
-  const engine = new Engine({ threads });
+  const { threads, scratch } = options;
+  const engine = new Engine({ threads, scratch });
   try {
     const model = await Model.open(engine, source.path);
     const dispose = async () => {
@@ -100,15 +101,15 @@ export interface OpenedRun extends OpenedModel {
   readonly data: PreparedData;
 }
 
-/** Opens model and tokeniser, tells of them, and prepares the data. @param options.day that the chat template is told */
+/** Opens model and tokeniser, tells of them, and prepares the data. @param options.day that the chat template is told; `scratch`: folder for what does not fit into memory */
 export async function openRun(
   source: ResolvedModel,
   files: DataFiles,
-  options: Pick<TuneOptions, 'threads' | 'maxTokens' | 'seed'> & { day?: string },
+  options: Pick<TuneOptions, 'threads' | 'maxTokens' | 'seed'> & { day?: string; scratch: string },
   emit: (event: TuneEvent) => void,
   signal: AbortSignal,
 ): Promise<OpenedRun> {
-  const opened = await openModel(source, options.threads, emit, signal);
+  const opened = await openModel(source, options, emit, signal);
   const { hyper, gguf } = opened.model;
   let tokenizer: Tokenizer | undefined;
   const dispose = async () => {

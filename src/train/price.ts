@@ -1,4 +1,5 @@
 import { readMemory } from '../base/memory.js';
+import { liesInMemory } from '../base/spillFile.js';
 import type { Model } from '../model/model.js';
 import { Corrections } from './corrections.js';
 import type { Quote, QuotedChoice } from './events.js';
@@ -34,13 +35,16 @@ export class PriceList {
     readonly wanted: QloraSettings,
     readonly costs: LayerCosts,
     private readonly learnt: { corrections: Corrections; key: string },
+    /** What lies in the run's folder takes memory. */
+    readonly diskIsMemory: boolean,
   ) {}
 
   /** @param key of `priceKey` */
   static async measure(context: RunContext, problem: Problem, wanted: QloraSettings, key: string): Promise<PriceList> {
     const corrections = await Corrections.open();
     const costs = await measureCosts(context, problem.train, wanted);
-    return new PriceList(context.model, problem, wanted, costs, { corrections, key });
+    const diskIsMemory = await liesInMemory(context.model.engine.scratch);
+    return new PriceList(context.model, problem, wanted, costs, { corrections, key }, diskIsMemory);
   }
 
   /** Layers of the model, all of which could be trained. */
@@ -70,8 +74,10 @@ export class PriceList {
       layers: this.layers - firstLayer,
       recompute,
       seconds: seconds * learnt.corrections.correctionFor(`time.${learnt.key}`),
-      memoryBytes: learnt.corrections.correctionFor(`memory.${learnt.key}`) * estimated.memoryBytes,
-      diskBytes: plain.diskBytes,
+      memoryBytes:
+        learnt.corrections.correctionFor(`memory.${learnt.key}`) * estimated.memoryBytes +
+        (this.diskIsMemory ? plain.diskBytes : 0),
+      diskBytes: this.diskIsMemory ? 0 : plain.diskBytes,
     };
     return { settings, estimated, told };
   }

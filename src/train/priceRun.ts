@@ -1,14 +1,18 @@
 import { LoamError } from '../base/errors.js';
 import { bytes, duration } from '../base/format.js';
 import { readMemory } from '../base/memory.js';
+import { loamHome } from '../base/process.js';
+import { liesInMemory } from '../base/spillFile.js';
 import type { NamedBytes } from '../examples/example.js';
 import { provenModel } from '../models/listModels.js';
 import type { RunQuote, TuneEvent } from './events.js';
-import { modelHash, openRun } from './lab.js';
+import { modelHash, type OpenedRun, openRun } from './lab.js';
 import type { TuneOptions } from './options.js';
 import { chosenBy, planTraining, type TrainingPlan } from './plan.js';
 import { PriceList, priceKey, type TrainingPrice } from './price.js';
-import { qloraSettings } from './settings.js';
+import { planExamples } from './ridge/examples.js';
+import { type Room, ridgeRoom } from './room.js';
+import { autoPreset, qloraSettings, ridgePreset } from './settings.js';
 
 /** How a plan is told: as warnings, as an event of a run, and as the price of a run that has not begun. */
 
@@ -35,6 +39,8 @@ export function tellPlan(prices: PriceList, plan: TrainingPlan, emit: (event: Tu
   for (const message of concessions(plan)) warn(message);
   const { freeBytes: availableBytes } = prices;
   emit({ type: 'quote', ...price.told, availableBytes, cheaper: cheaper.map(({ told }) => told) });
+  if (prices.diskIsMemory)
+    warn(`the folder for activations and checkpoints is in memory (tmpfs), and counts as memory`);
   requireFits(prices, plan);
   if (price.settings.recompute) warn('activations are computed twice, because memory is short');
 }
@@ -64,6 +70,15 @@ function ridgeSeconds(pass: number, { method, start, sweeps }: TuneOptions): num
   return pass * (ridgePasses + sweepPasses * (sweeps ?? (method === 'ridge' ? 3 : 0)));
 }
 
+/** What the ridge stage of a run holds; on a disk that is memory, all of it there. */
+async function roomOfRidge(run: OpenedRun, options: TuneOptions): Promise<Room> {
+  if (options.method === 'auto' && options.start !== undefined) return { memory: 0, disk: 0 };
+  const preset = options.method === 'ridge' ? ridgePreset : autoPreset;
+  const { examples } = await planExamples(run, options, preset);
+  const { memory, disk } = ridgeRoom(run.model.hyper, examples, { sweeps: options.sweeps ?? preset.sweeps });
+  return (await liesInMemory(run.model.engine.scratch)) ? { memory: memory + disk, disk: 0 } : { memory, disk };
+}
+
 /**
  * What a run would take, before it begins: measures a layer on this device, for some seconds.
  * @throws LoamError if the data cannot be used, or the run would not fit into memory
@@ -77,7 +92,13 @@ export async function priceRun(
   const hear = (event: TuneEvent) => {
     if (event.type === 'warning') warnings.push(event.message);
   };
-  await using run = await openRun(await provenModel(options.model, { signal }), { data }, options, hear, signal);
+  await using run = await openRun(
+    await provenModel(options.model, { signal }),
+    { data },
+    { ...options, scratch: loamHome('runs') },
+    hear,
+    signal,
+  );
   const { model } = run;
   const { layers, feedForward } = model.hyper;
   const start = options.start === undefined ? undefined : { rank: 0 };
@@ -92,12 +113,18 @@ export async function priceRun(
     examples: run.data.examples.train,
     tokens: run.data.train.reduce((sum, { targets }) => sum + targets.length, 0),
   } as const;
+  const room = options.method === 'qlora' ? undefined : await roomOfRidge(run, options);
   if (options.method === 'ridge') {
-    const memoryBytes = readMemory().rss + 2 * 4 * feedForward ** 2;
-    return { ...common, seconds: Math.min(ridge, budget), memoryBytes, diskBytes: 0, cheaper: [], warnings };
+    const memoryBytes = readMemory().rss + 2 * 4 * feedForward ** 2 + room!.memory;
+    return { ...common, seconds: Math.min(ridge, budget), memoryBytes, diskBytes: room!.disk, cheaper: [], warnings };
   }
   const plan = planTraining(prices, chosenBy(options));
   tellPlan(prices, plan, hear);
-  const within = ({ told }: TrainingPrice) => ({ ...told, seconds: Math.min(ridge + told.seconds, budget) });
+  const within = ({ told }: TrainingPrice) => ({
+    ...told,
+    seconds: Math.min(ridge + told.seconds, budget),
+    // One after the other.
+    diskBytes: Math.max(told.diskBytes, room?.disk ?? 0),
+  });
   return { ...common, ...within(plan.price), cheaper: plan.cheaper.map(within), warnings };
 }

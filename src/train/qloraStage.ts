@@ -2,6 +2,7 @@ import { EnergyMeter } from '../base/energy.js';
 import { isDiskFull, StoppedError } from '../base/errors.js';
 import { duration } from '../base/format.js';
 import { readMemory } from '../base/memory.js';
+import { sharedOpening } from '../model/batch.js';
 import { Checkpoints, type Resumable } from './checkpoints.js';
 import type { TuneEvent } from './events.js';
 import type { Fitted, RidgeStage, RunInputs, RunPlace } from './fit.js';
@@ -10,8 +11,10 @@ import { asStage, type OpenedRun } from './lab.js';
 import { chosenBy, planTraining } from './plan.js';
 import { PriceList, priceKey, type TrainingPrice } from './price.js';
 import { tellPlan } from './priceRun.js';
+import { enteringRoom } from './qlora/activations.js';
 import { fitQlora, type QloraFit } from './qlora/fitQlora.js';
 import type { QloraEvent, QloraProblem, QloraSettings } from './qlora/state.js';
+import { requireRoom } from './room.js';
 import type { RunFolder } from './runFolder.js';
 import { qloraSettings } from './settings.js';
 
@@ -57,6 +60,12 @@ export async function qloraStage(
   if (resumed) await tellResumed(run, resumed, folder);
   const { firstLayer, epochs, recompute } = resumed?.record ?? priced!.price.settings;
   const settings = { ...wanted, firstLayer, epochs, recompute };
+  if (resumed) {
+    const sequences = [...data.train, ...data.validation];
+    const below = { firstLayer, opening: sharedOpening(sequences) };
+    const { walk, cache } = enteringRoom(sequences, below, model.hyper.embedding);
+    await requireRoom(model.engine.scratch, walk.disk + cache.disk, 'training');
+  }
   const fitted = (fit: QloraFit): Fitted => ({
     modules: fit.modules,
     teacherNll: record?.teacherNll,
@@ -140,6 +149,7 @@ async function choose(
   const seconds = deadline === undefined ? undefined : (deadline - performance.now()) / 1000;
   const plan = planTraining(prices, chosenBy(options), seconds);
   tellPlan(prices, plan, emit);
+  await requireRoom(model.engine.scratch, plan.price.estimated.diskBytes, 'training');
   return { prices, price: plan.price };
 }
 

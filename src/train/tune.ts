@@ -76,7 +76,7 @@ async function run(
   await using folder = await RunFolder.open(output.label, secret?.key);
   const begun = options.restart || !(await folder.hasCheckpoints()) ? undefined : await folder.begun();
   const kept = keptOf(typeof begun === 'object' ? begun : undefined, options);
-  const settings = { ...options, threads: kept.threads, day: kept.day ?? today() };
+  const settings = { ...options, threads: kept.threads, day: kept.day ?? today(), scratch: folder.path };
   await using run = await openRun(source, { data, heldout }, settings, emit, signal);
   const [skill, start] = [await correctionsOf(run, options.teacher), await correctionsOf(run, options.start)];
   const now = await identify(run, options);

@@ -23,8 +23,8 @@ function padded(members: readonly number[], length: number): Uint16Array {
 }
 
 const backings: [string, () => Promise<ActivationCache>][] = [
-  ['in memory', () => ActivationCache.create(tokens, width, 1 << 20, folder)],
-  ['in a file', () => ActivationCache.create(tokens, width, 0, folder)],
+  ['in memory', () => ActivationCache.create(tokens, width, folder, 1 << 20)],
+  ['in a file', () => ActivationCache.create(tokens, width, folder, 0)],
 ];
 
 for (const [name, create] of backings) {
@@ -93,7 +93,7 @@ it('makes no file of what fits into memory', async () => {
   assert.equal(ActivationCache.usesDisk(bytes, bytes), false);
   assert.equal(ActivationCache.usesDisk(bytes, bytes - 1), true);
   const missing = join(folder, 'missing');
-  await using cache = await ActivationCache.create(tokens, width, bytes, missing);
+  await using cache = await ActivationCache.create(tokens, width, missing, bytes);
   await cache.write(0, blocks[0]!);
   assert.deepEqual(await cache.gather([0], 5), blocks[0]);
 });

@@ -3,7 +3,7 @@ import { toHalf } from '../../engine/rows.js';
 import { type Batch, groupSequences, sharedBlock, streamInputs, tokenIndex } from '../../model/batch.js';
 import { LayerGraph } from '../../model/block.js';
 import { eachLayer } from '../../model/model.js';
-import { HiddenStates } from '../../model/walker.js';
+import { HiddenStates, placeStores } from '../../model/walker.js';
 import type { Lab } from '../lab.js';
 import { ownLengths, type TrainSequence } from './trainStep.js';
 
@@ -36,8 +36,8 @@ export class ActivationCache implements AsyncDisposable {
   static async create(
     tokens: readonly number[],
     width: number,
+    folder: string,
     budget = memoryBudget,
-    folder?: string,
   ): Promise<ActivationCache> {
     const spills = ActivationCache.usesDisk(ActivationCache.bytes(tokens, width), budget);
     const blocks = tokens.map((n) => 2 * n * width);
@@ -86,6 +86,22 @@ export class ActivationCache implements AsyncDisposable {
   }
 }
 
+/** Bytes that `enteringActivations` takes: of the walk, and of the cache that stays. Nothing if all layers are trained. */
+export function enteringRoom(
+  sequences: readonly TrainSequence[],
+  { firstLayer, opening }: { firstLayer: number; opening: number },
+  width: number,
+): { walk: { memory: number; disk: number }; cache: { memory: number; disk: number } } {
+  const lengths = firstLayer > 0 ? ownLengths(sequences, opening) : [];
+  const tokens = groupSequences(lengths).reduce((sum, { length, members }) => sum + length * members.length, 0);
+  const cache = ActivationCache.bytes(lengths, width);
+  const onDisk = ActivationCache.usesDisk(cache);
+  return {
+    walk: placeStores([4 * width * tokens]),
+    cache: { memory: onDisk ? 0 : cache, disk: onDisk ? cache : 0 },
+  };
+}
+
 /**
  * Walks all sequences through the layers below `firstLayer`, which training does not change, and keeps what comes out, divided by
  * the model's `embeddingScale`.
@@ -102,7 +118,10 @@ export async function enteringActivations(
   const lengths = ownLengths(sequences, opening);
   const groups = groupSequences(lengths);
   const tokensOf = ({ length, members }: Batch) => length * members.length;
-  await using hidden = await HiddenStates.create(groups.map((batch) => embedding * tokensOf(batch)));
+  await using hidden = await HiddenStates.create(
+    groups.map((batch) => embedding * tokensOf(batch)),
+    model.engine.scratch,
+  );
   let shared: Float32Array | undefined;
 
   const embed = async (tokens: Int32Array) => {
@@ -139,7 +158,7 @@ export async function enteringActivations(
   };
   await eachLayer(model, 0, walk, firstLayer);
 
-  const cache = await ActivationCache.create(lengths, embedding);
+  const cache = await ActivationCache.create(lengths, embedding, model.engine.scratch);
   // As large as embeddings make them, streams exceed what f16 holds.
   const { embeddingScale } = model.hyper;
   const half = (stream: Float32Array) => toHalf(embeddingScale === 1 ? stream : stream.map((x) => x / embeddingScale));

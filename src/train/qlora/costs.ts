@@ -4,7 +4,7 @@ import { linearShape } from '../../model/hyperparameters.js';
 import { transposedHead } from '../../model/labelGradient.js';
 import type { Model } from '../../model/model.js';
 import type { RunContext } from '../lab.js';
-import { ActivationCache } from './activations.js';
+import { enteringRoom } from './activations.js';
 import { LoraParameters } from './parameters.js';
 import { effort } from './schedule.js';
 import type { QloraProblem, QloraSettings } from './state.js';
@@ -121,15 +121,18 @@ export function priceQlora(
   }, 0);
   // Recomputing keeps the residual stream of every layer, and the rest of one layer at a time.
   const kept = settings.recompute ? 4 * embedding * settings.microTokens : costs.layerBytes;
-  const cache = below > 0 ? ActivationCache.bytes(ownLengths(all, opening), embedding) : 0;
-  const onDisk = ActivationCache.usesDisk(cache);
+  const { walk, cache } = enteringRoom(all, { firstLayer: below, opening }, embedding);
   const perLayer =
     stored + transposedBytes[settings.transposedType] * weights + 4 * (copies + settings.runs - 1) * values + kept;
   const head = 2 * vocabulary * embedding + transposedHead(model.hyper, model.engine).bytes;
-  const checkpoints = 2 * 8 * 4 * values * trained;
+  // A third is written before the older of two goes.
+  const checkpoints = 3 * 8 * 4 * values * trained;
+  const training = trained * perLayer + head + costs.restBytes;
+  // The walk is over before anything is trained.
+  const walking = stored + walk.memory;
   return {
     seconds,
-    memoryBytes: trained * perLayer + head + costs.restBytes + (onDisk ? 0 : cache),
-    diskBytes: (onDisk ? cache : 0) + checkpoints,
+    memoryBytes: cache.memory + Math.max(training, walking),
+    diskBytes: cache.disk + Math.max(walk.disk, checkpoints),
   };
 }

@@ -133,7 +133,7 @@ export class LabelSweeps {
     const { settings } = this;
     const { model } = this.lab;
     const sizes = this.student.walker.batches.map(({ rows }) => rows.length * model.hyper.embedding);
-    await using gradient = await HiddenStates.create(sizes);
+    await using gradient = await HiddenStates.create(sizes, model.engine.scratch);
     this.metric = await streamMetric(model);
     const first = await this.measure(settings.sweeps > 0 ? gradient : undefined);
     let { nll } = first;

@@ -51,7 +51,7 @@ export class Sensitivity implements Disposable {
    */
   static async measure(lab: RidgeLab, sample: Walker, firstLayer: number, metric?: Float32Array): Promise<Sensitivity> {
     await using walker = sample;
-    await using states = await HiddenStates.create(walker.hidden.sizes);
+    await using states = await HiddenStates.create(walker.hidden.sizes, lab.model.engine.scratch);
     const { layers } = lab.model.hyper;
     const deviations = new Map<number, Linear>();
     let perturbed: Perturbed | undefined;

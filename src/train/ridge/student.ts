@@ -47,13 +47,16 @@ export class Student implements AsyncDisposable {
       signal,
     });
     const width = model.hyper.heads * model.hyper.headDim;
-    const context = await HiddenStates.create(walker.batches.map(({ tokens }) => tokens * width));
+    const context = await HiddenStates.create(
+      walker.batches.map(({ tokens }) => tokens * width),
+      model.engine.scratch,
+    );
     return new Student(lab, examples, walker, context);
   }
 
   /** Remembers where the walk is, for `restore`. */
   async save(): Promise<void> {
-    this.saved ??= await HiddenStates.create(this.walker.hidden.sizes);
+    this.saved ??= await HiddenStates.create(this.walker.hidden.sizes, this.lab.model.engine.scratch);
     await this.walker.hidden.copyTo(this.saved);
   }
 
@@ -66,7 +69,10 @@ export class Student implements AsyncDisposable {
   async savedSample(batches: readonly number[]): Promise<Walker> {
     const { opening } = this.walker;
     const groups = batches.map((index) => this.walker.batches[index]!.batch);
-    const hidden = await HiddenStates.create(batches.map((index) => this.saved!.sizes[index]!));
+    const hidden = await HiddenStates.create(
+      batches.map((index) => this.saved!.sizes[index]!),
+      this.lab.model.engine.scratch,
+    );
     for (const [i, index] of batches.entries()) await hidden.write(i, await this.saved!.read(index));
     return Walker.at(this.lab.model, afterOpening(this.examples, opening), groups, opening, hidden);
   }

@@ -43,7 +43,10 @@ export class Teacher implements Followed {
     const prefixes: Prefix[] = [];
     for (const tokens of problem.prefixes) prefixes.push(await Prefix.create(lab, tokens));
     const sizes = walker.batches.map(({ rows }) => rows.length * model.hyper.embedding);
-    const streams = { middle: await HiddenStates.create(sizes), out: await HiddenStates.create(sizes) };
+    const streams = {
+      middle: await HiddenStates.create(sizes, model.engine.scratch),
+      out: await HiddenStates.create(sizes, model.engine.scratch),
+    };
     return new Teacher(lab, problem, walker, prefixes, streams);
   }
 

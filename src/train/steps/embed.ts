@@ -1,7 +1,7 @@
 import { stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { Run } from '../../base/events.js';
-import { freeBytes, requireFree, requireFreeSpace, requireWritable } from '../../base/io.js';
+import { freeBytes, nearestFolder, requireFree, requireFreeSpace, requireWritable } from '../../base/io.js';
 import { version } from '../../base/process.js';
 import { type NamedArrayToWrite, ndArray } from '../../formats/arrays.js';
 import { writeNpz } from '../../formats/npz.js';
@@ -23,6 +23,7 @@ import {
   type RidgeLab,
   walkWork,
 } from '../ridge/walk.js';
+import { ridgeRoom } from '../room.js';
 import { firstAdapted, ridgePreset } from '../settings.js';
 import {
   type ActivationsHeader,
@@ -57,12 +58,21 @@ async function run(data: string, options: EmbedOptions, emit: Emit, signal: Abor
   const source = await provenModel(options.model ?? runOptions.model.default, { signal });
   await requireFree(out, [data, source.path, heldout, options.teacher]);
   await requireWritable(out);
-  await using opened = await openRun(source, { data, heldout }, { ...options, day: today() }, emit, signal);
+  await using opened = await openRun(
+    source,
+    { data, heldout },
+    { ...options, day: today(), scratch: await nearestFolder(out) },
+    emit,
+    signal,
+  );
   const skill = await correctionsOf(opened, options.teacher);
   const { examples, prefixes, shots } = await planExamples(opened, options, ridgePreset);
   const walked = examples.filter(({ part }) => part !== 'heldout');
   const header = await headerOf(opened, options, walked, shots);
-  await tellSize(out, header, emit);
+  const room = ridgeRoom(opened.model.hyper, examples, { sweeps: 0 });
+  // Of one layer at a time, before it is written.
+  const recorded = activationBytes({ ...header, dtype: 'f32' }) / (header.layers - header.firstLayer);
+  await tellSize(out, header, emit, room.disk + (header.teacherOnly ? 0 : recorded));
   emit({ type: 'stage', stage: 'embed', message: 'computing activations, layer by layer' });
   const { train, validation } = opened.data.records;
   using lab = openRidgeLab({ model: opened.model, emit: asStage('embed', emit), signal });
@@ -132,12 +142,12 @@ async function headerOf(
   };
 }
 
-/** Tells how many bytes of activations there will be. @throws LoamError if the disk does not have them */
-export async function tellSize(out: string, header: ActivationsHeader, emit: Emit): Promise<void> {
+/** Tells how many bytes of activations there will be. @param spilt bytes that lie beside them meanwhile @throws LoamError if the disk does not have them */
+export async function tellSize(out: string, header: ActivationsHeader, emit: Emit, spilt: number): Promise<void> {
   const bytes = activationBytes(header);
   const rows = header.rows.train + header.rows.validation;
   emit({ type: 'size', rows, linears: header.linears.length, bytes });
-  await requireFreeSpace(dirname(out), bytes, freeBytes, {
+  await requireFreeSpace(dirname(out), bytes + spilt, freeBytes, {
     name: 'this file of activations',
     fix: 'free some space, or use --teacher-only, --f16 or fewer --layers',
   });
@@ -165,7 +175,7 @@ async function* activations(
     recordings.clear();
   };
   const layers = correctLayers(lab, walk, async (layer, module, collect) => {
-    const recording = await Recording.create(rows, following(layer, module));
+    const recording = await Recording.create(rows, following(layer, module), model.engine.scratch);
     recordings.set(module, recording);
     await collect(recording.fit);
     return undefined;

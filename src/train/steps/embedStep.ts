@@ -2,7 +2,7 @@ import { stat } from 'node:fs/promises';
 import { LoamError, UsageError } from '../../base/errors.js';
 import { Run } from '../../base/events.js';
 import { listFirst } from '../../base/format.js';
-import { readStart, requireFree, requireWritable } from '../../base/io.js';
+import { nearestFolder, readStart, requireFree, requireWritable } from '../../base/io.js';
 import { flagOf } from '../../base/options.js';
 import { version } from '../../base/process.js';
 import { ndArray } from '../../formats/arrays.js';
@@ -13,10 +13,11 @@ import type { LinearToSolve } from '../ridge/solver.js';
 import { Student } from '../ridge/student.js';
 import { followTeacher, noFit, streamMetric } from '../ridge/target.js';
 import { correctedLinears, correctLayers, linearName, openRidgeLab, type RidgeLab, walkWork } from '../ridge/walk.js';
+import { ridgeRoom } from '../room.js';
 import { requireCorrectable, requireTokens, resolveBase } from './base.js';
 import { embed, tellSize } from './embed.js';
 import { factorsFingerprint, hasFactors, readFactors } from './factorsFolder.js';
-import { type ActivationsHeader, type EmbeddedLinear, encodeHeader, indexArrays } from './header.js';
+import { type ActivationsHeader, activationBytes, type EmbeddedLinear, encodeHeader, indexArrays } from './header.js';
 import { type ActivationsFile, linearArrays, openActivations } from './openActivations.js';
 import { type EmbedOptions, type EmbedResult, embedOptions, type PipelineEvent, requireOut } from './options.js';
 import { Recording } from './recording.js';
@@ -90,7 +91,12 @@ async function run(
   const source = await resolveBase(options.model, header.model, path, { emit, signal });
   await requireFree(out, [path, source.path]);
   await requireWritable(out);
-  await using opened = await openModel(source, options.threads, emit, signal);
+  await using opened = await openModel(
+    source,
+    { threads: options.threads, scratch: await nearestFolder(out) },
+    emit,
+    signal,
+  );
   const { model } = opened;
   requireTokens(file, model.hyper);
   const folder = options.with!;
@@ -117,7 +123,8 @@ async function run(
     teacherOnly: false,
     given: factorsFingerprint(given),
   };
-  await tellSize(out, step, emit);
+  const room = ridgeRoom(model.hyper, file.examples, { teaches: false, sweeps: 0 });
+  await tellSize(out, step, emit, room.disk + activationBytes(step));
   emit({ type: 'stage', stage: 'embed', message: `walking the student to ${linearName(target)}` });
   using lab = openRidgeLab({ model, emit: asStage('embed', emit), signal });
   const { linear, recording } = await record(lab, file, target, given);
@@ -156,7 +163,10 @@ async function record(
   const layers = correctLayers(lab, walk, async (layer, module, collect) => {
     if (layer.index === target.layer && module === target.module) {
       const following = followTeacher(model, layer, module, { middle: residual, out: residual }, metric);
-      found = { linear: following.linear, recording: await Recording.create(rows, following) };
+      found = {
+        linear: following.linear,
+        recording: await Recording.create(rows, following, lab.model.engine.scratch),
+      };
       await collect(found.recording.fit);
     } else {
       await collect(noFit);

@@ -47,9 +47,13 @@ export class Recording implements AsyncDisposable {
     };
   }
 
-  /** @param rows of each batch */
-  static async create(rows: readonly number[], following: Following): Promise<Recording> {
-    const store = (width: number) => HiddenStates.create(rows.map((n) => n * width));
+  /** @param rows of each batch @param folder for what does not fit into memory */
+  static async create(rows: readonly number[], following: Following, folder: string): Promise<Recording> {
+    const store = (width: number) =>
+      HiddenStates.create(
+        rows.map((n) => n * width),
+        folder,
+      );
     const { inputs, outputs, weights } = following.linear;
     return new Recording(
       following,

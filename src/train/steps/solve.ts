@@ -2,7 +2,7 @@ import { mkdir, readdir } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { LoamError, throwIfStopped, UsageError } from '../../base/errors.js';
 import { Run } from '../../base/events.js';
-import { requireWritable } from '../../base/io.js';
+import { nearestFolder, requireWritable } from '../../base/io.js';
 import { version } from '../../base/process.js';
 import { Engine } from '../../engine/engine.js';
 import type { ModuleFactors } from '../../model/factors.js';
@@ -13,6 +13,7 @@ import { fitStudent, type RidgeFit } from '../ridge/fitRidge.js';
 import { LinearSolver, type LinearToSolve, type RidgeSettings } from '../ridge/solver.js';
 import type { RowSink } from '../ridge/target.js';
 import { linearName, openRidgeLab, type RidgeLab, WalkProgress, workspaceNodes } from '../ridge/walk.js';
+import { requireRoom, ridgeRoom } from '../room.js';
 import { ridgePreset, ridgeRecipe, ridgeSettings } from '../settings.js';
 import { requireCorrectable, requireTokens, resolveBase } from './base.js';
 import {
@@ -169,10 +170,17 @@ async function alongModel(
   signal: AbortSignal,
 ): Promise<Solved> {
   const source = await resolveBase(options.model, file.header.model, file.path, { emit, signal });
-  await using opened = await openModel(source, options.threads, emit, signal);
+  await using opened = await openModel(
+    source,
+    { threads: options.threads, scratch: await nearestFolder(options.out!) },
+    emit,
+    signal,
+  );
   const { model } = opened;
   requireTokens(file, model.hyper);
   requireCorrectable(before, file.header, model.hyper, options.with ?? '');
+  const room = ridgeRoom(model.hyper, file.examples, { teaches: false, sweeps: settings.sweeps });
+  await requireRoom(model.engine.scratch, room.disk, 'solving');
   emit({ type: 'stage', stage: 'ridge', message: 'fitting the corrections, layer by layer' });
   using lab = openRidgeLab({ model, emit: asStage('ridge', emit), signal });
   const { modules, sweeps, nll } = await fitStudent(lab, file.examples, recordedTeacher(file), settings, before);

@@ -1,0 +1,59 @@
+import { LoamError } from '../base/errors.js';
+import { bytes } from '../base/format.js';
+import { freeBytes } from '../base/io.js';
+import { otherFolder } from '../base/spillFile.js';
+import type { Hyperparameters } from '../model/hyperparameters.js';
+import { placeStores } from '../model/walker.js';
+import { groupExamples, type RidgeExample } from './ridge/examples.js';
+
+/**
+ * Room for what does not fit into memory: activations between two layers, of all examples. How much a stage needs is known before it
+ * begins, and whether the disk has it is looked at then.
+ */
+
+/** Bytes in memory and on the disk. */
+export interface Room {
+  memory: number;
+  disk: number;
+}
+
+/**
+ * What ridge holds at most. In the order of `fitRidge`: the teacher's streams; the student's, and where label sweeps begin; after the
+ * teacher has gone the gradient of the labels, and a sample of the student's, which is at most all of them, twice.
+ */
+export function ridgeRoom(
+  hyper: Pick<Hyperparameters, 'embedding' | 'heads' | 'headDim'>,
+  examples: readonly RidgeExample[],
+  { teaches = true, sweeps }: { teaches?: boolean; sweeps: number },
+): Room {
+  const { embedding, heads, headDim } = hyper;
+  const { opening, student, teacher } = groupExamples(examples);
+  const tokens = (batches: typeof student, more: number) =>
+    batches.reduce((sum, { length, members }) => sum + length * members.length + more, 0);
+  const rows = (batches: typeof student) =>
+    batches.reduce((sum, { members }) => sum + members.reduce((n, i) => n + examples[i]!.targets.length, 0), 0);
+  const streams = 4 * embedding * rows(teacher);
+  const walked = 4 * embedding * tokens(student, opening);
+  const taught = placeStores(teaches ? [4 * embedding * tokens(teacher, 0), streams, streams] : []);
+  const context = 4 * heads * headDim * tokens(student, opening);
+  const learnt = placeStores([walked, context, ...(sweeps > 0 ? [walked] : [])], taught.memory);
+  const gradient = 4 * embedding * rows(student);
+  const swept = placeStores([gradient, ...(sweeps > 0 ? [walked, walked] : [])], learnt.memory);
+  return {
+    memory: learnt.memory + Math.max(taught.memory, swept.memory),
+    disk: learnt.disk + Math.max(taught.disk, swept.disk),
+  };
+}
+
+/** @param what stands before "needs" @throws LoamError (disk-full) if a folder has less than `need` bytes free */
+export async function requireRoom(folder: string, need: number, what: string): Promise<void> {
+  if (need === 0) return;
+  const have = await freeBytes(folder);
+  if (have === null || have >= need) return;
+  throw new LoamError({
+    code: 'disk-full',
+    found: `${what} needs ${bytes(need)} of disk while it runs, and ${bytes(have)} are free`,
+    where: folder,
+    fix: otherFolder(folder),
+  });
+}
