@@ -29,7 +29,7 @@ export class Services implements AsyncDisposable {
   private opened: Vault | undefined;
   private jobQueue: JobQueue | undefined;
   private started = false;
-  /** Why the vault had to be closed, and the keys that it had then. */
+  /** Why the vault had to be closed, and the keys with which it was tried to open it again. */
   private lost: { error: unknown; keys: string } | undefined;
   /** The vault is opened and closed by one at a time; and guessing passphrases in parallel would take 128 MB each. */
   private readonly opening = new Mutex();
@@ -169,7 +169,7 @@ export class Services implements AsyncDisposable {
     const { jobQueue, opened } = this;
     this.jobQueue = undefined;
     this.opened = undefined;
-    this.lost = { error, keys: Vault.keys(this.home) };
+    this.lost = { error, keys: '' };
     this.datasets.clear();
     this.changed('vault');
     await this.inference[Symbol.asyncDispose]();

@@ -51,7 +51,7 @@ export class RunKeys {
     const folders = await sealedFolders(home);
     const keys = await Promise.all(this.documents.list(KIND).map(({ id }) => this.documents.get(KIND, id)));
     const kept = new Set(keys.flatMap((key) => (key ? [sealedFolder(home, key)] : [])));
-    for (const path of folders) if (!kept.has(path)) await rm(path, { recursive: true, force: true });
+    for (const path of folders) if (!kept.has(path)) await rm(path, removal);
   }
 }
 
@@ -61,6 +61,9 @@ export function sealedFolder(home: string, key: Uint8Array): string {
   return join(home, 'runs', `${PREFIX}${name}`);
 }
 
+/** A run that is just being ended may still write there. */
+const removal = { recursive: true, force: true, maxRetries: 10, retryDelay: 50 } as const;
+
 async function sealedFolders(home: string): Promise<string[]> {
   const runs = join(home, 'runs');
   const names = await readdir(runs).catch((): string[] => []);
@@ -69,5 +72,5 @@ async function sealedFolders(home: string): Promise<string[]> {
 
 /** Removes the folders of all runs on a vault that is gone. */
 export async function removeSealedFolders(home: string): Promise<void> {
-  for (const path of await sealedFolders(home)) await rm(path, { recursive: true, force: true });
+  for (const path of await sealedFolders(home)) await rm(path, removal);
 }

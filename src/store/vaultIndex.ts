@@ -34,7 +34,7 @@ interface Decision<T> {
 }
 
 interface State extends IndexContent {
-  /** Which file this is: changes whenever the index is written. */
+  /** Which files this is: changes whenever the index or its key is written. */
   signature: string;
 }
 
@@ -124,6 +124,7 @@ export class VaultIndex implements AsyncDisposable {
     this.writing = true;
     try {
       await write();
+      if (this.state) this.state.signature = this.signature();
     } finally {
       this.writing = false;
     }
@@ -134,12 +135,14 @@ export class VaultIndex implements AsyncDisposable {
     return this.lock.run(async () => {
       this.refresh();
       await this.files.sweep();
-      await this.undisturbed(() => this.commit({ put: [], remove: [], forget: true }));
-      const { key } = this.current();
-      await writeKeyring(this.files, [this.root, root], [key]);
-      await write();
-      this.root = root;
-      await writeKeyring(this.files, [root], [key]);
+      await this.undisturbed(async () => {
+        await this.commit({ put: [], remove: [], forget: true });
+        const { key } = this.current();
+        await writeKeyring(this.files, [this.root, root], [key]);
+        await write();
+        this.root = root;
+        await writeKeyring(this.files, [root], [key]);
+      });
     });
   }
 
@@ -159,7 +162,7 @@ export class VaultIndex implements AsyncDisposable {
   }
 
   private signature(): string {
-    return this.files.signature('index.sqlite');
+    return `${this.files.signature('index.sqlite')}; ${this.files.signature('index.key')}`;
   }
 
   private refresh(): void {
