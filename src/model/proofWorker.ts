@@ -63,11 +63,9 @@ async function prove(path: string): Promise<void> {
 }
 
 process.on('disconnect', () => process.exit(1));
-process.once('message', (path: string) => {
-  void prove(path)
-    .then(
-      () => tell({ type: 'proven' }),
-      (error: unknown) => tell({ type: 'failed', error: packError(error) }),
-    )
-    .then(() => process.exit(0));
+process.on('message', (path: string) => {
+  void prove(path).then(
+    () => tell({ type: 'proven' }),
+    (error: unknown) => tell({ type: 'failed', error: packError(error) }),
+  );
 });
