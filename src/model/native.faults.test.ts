@@ -38,7 +38,7 @@ class Wall implements Disposable {
   private heard: (what: 'proven' | 'refused' | 'died') => void = () => {};
 
   private start() {
-    const child = startChild(program);
+    const child = startChild(program, { kind: 'trial' });
     child.once('close', () => this.heard('died'));
     child.on('message', ({ type }: ProofReport) => {
       if (type === 'proven') this.heard('proven');
