@@ -1,4 +1,4 @@
-import { throwIfStopped } from '../base/errors.js';
+import { type ErrorCode, LoamError, throwIfStopped } from '../base/errors.js';
 import type { EncodedConversation, Tokenizer } from '../model/tokenizer.js';
 import { type Example, isConversation, textOf } from './example.js';
 import { whole } from './pack.js';
@@ -22,7 +22,12 @@ export interface EncodedExamples {
    * `packTexts` has laid out.
    */
   tooLong: { example: number; tokens: number }[];
+  /** Examples that the chat template or the tokeniser refuses, and why; they are left out, and the rest is used. */
+  refused: { example: number; reason: string }[];
 }
+
+/** Codes of failures that are about one example: another one may do. */
+const ABOUT_EXAMPLE: ReadonlySet<ErrorCode> = new Set(['template', 'invalid-data']);
 
 /** Examples as tokens: conversations rendered with the model's own template, texts as they are. */
 export async function encodeExamples(
@@ -32,10 +37,20 @@ export async function encodeExamples(
 ): Promise<EncodedExamples> {
   const sequences: Sequence[] = [];
   const tooLong: EncodedExamples['tooLong'] = [];
+  const refused: EncodedExamples['refused'] = [];
+  let failure: LoamError | undefined;
   const pace = new Pace(signal);
   for (const [index, example] of examples.entries()) {
     throwIfStopped(signal);
-    const encoded = await encodeExample(tokenizer, example);
+    let encoded: EncodedConversation[];
+    try {
+      encoded = await encodeExample(tokenizer, example);
+    } catch (error) {
+      if (!(error instanceof LoamError) || !ABOUT_EXAMPLE.has(error.code)) throw error;
+      failure ??= error;
+      refused.push({ example: index, reason: error.fault.found });
+      continue;
+    }
     const longest = encoded.reduce((max, { tokens }) => Math.max(max, tokens.length), 0);
     if (longest > maxTokens) {
       tooLong.push({ example: index, tokens: longest });
@@ -47,7 +62,9 @@ export async function encodeExamples(
     }
     if (pace.due) await pace.rest();
   }
-  return { sequences, tooLong };
+  // None of them: it is the model's.
+  if (failure && refused.length === examples.length) throw failure;
+  return { sequences, tooLong, refused };
 }
 
 async function encodeExample(tokenizer: Tokenizer, example: Example): Promise<EncodedConversation[]> {

@@ -38,7 +38,8 @@ interface ExampleSource {
 
 /**
  * One training example: a conversation, or a single `text`. A conversation has at most one system message, which is the first; then
- * user and assistant in turn, user first; at least one trained assistant message.
+ * user and assistant in turn, user first unless the assistant begins with a greeting, which is not learnt; at least one trained assistant
+ * message.
  */
 export interface Example {
   messages: Message[];
@@ -57,6 +58,7 @@ export type ProblemKind =
   | 'role'
   | 'order'
   | 'columns'
+  | 'template'
   // The record is left out because an equal one stands before it.
   | 'duplicate'
   // The record is used, with a remark.
@@ -65,9 +67,11 @@ export type ProblemKind =
   | 'damaged-text'
   | 'joined'
   | 'unlearnt-end'
+  | 'unlearnt'
   | 'loose-quotes'
   // About the file.
-  | 'unread-list';
+  | 'unread-list'
+  | 'unused';
 
 export interface Problem {
   /** `error`: the record is not used. `warning`: nothing is lost by it (a repeated record counts as such: its first copy is used). */

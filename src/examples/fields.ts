@@ -5,17 +5,49 @@ import { BadRecord, MAX_FIELD_BYTES, quoteName, type Remark } from './example.js
 
 /** Names of the fields (JSON) and columns (CSV) that hold a question and its answer; the first that is there counts. */
 const QUESTION = ['instruction', 'prompt', 'question', 'query', 'user', 'input'];
-const ANSWER = ['output', 'completion', 'response', 'answer', 'assistant'];
+const ANSWER = ['output', 'completion', 'response', 'answer', 'assistant', 'chosen'];
 /** Text that belongs to the question and follows it on a new line. */
 const CONTEXT = ['input', 'context'];
 export const SYSTEM = ['system', 'system_prompt'];
 /** Fields that hold a conversation. */
-export const CHAT = ['messages', 'conversations', 'conversation'];
+const CHAT = ['messages', 'conversations', 'conversation'];
 
 /** Holds a plain text, where there is no question and no answer beside it (mlx-lm, LLaMA-Factory, Hugging Face's text data sets). */
 const TEXT = 'text';
 
 const KNOWN = new Set([...QUESTION, ...ANSWER, ...CONTEXT, ...SYSTEM, ...CHAT, TEXT]);
+
+/** The fields of a record that hold a conversation. */
+interface ChatFields {
+  learnt: string;
+  context?: string;
+  other?: string;
+}
+
+/**
+ * Which fields hold a conversation: messages, or TRL's prompt and completion, or its preferences, of which the chosen one is learnt, if
+ * one of them is a list. Undefined where there is none.
+ */
+export function chatFields(
+  record: Readonly<Record<string, unknown>>,
+  names: readonly string[],
+): ChatFields | undefined {
+  const chat = CHAT.find((name) => names.includes(name));
+  if (chat !== undefined) return { learnt: chat };
+  const isChat = (name: string) => {
+    const value = names.includes(name) ? record[name] : undefined;
+    return Array.isArray(value) || (typeof value === 'string' && /^\s*\[\s*\{\s*"(role|from)"\s*:/.test(value));
+  };
+  const learnt = ['completion', 'chosen'].find((name) => names.includes(name));
+  if (learnt === undefined || !(isChat(learnt) || isChat('prompt'))) return undefined;
+  const other = learnt === 'chosen' && isChat('rejected') ? { other: 'rejected' } : {};
+  return { learnt, ...other, ...(names.includes('prompt') && { context: 'prompt' }) };
+}
+
+/** Whether columns of these names may hold conversations, written as JSON. */
+export function isChatTable(names: readonly string[]): boolean {
+  return names.some((name) => CHAT.includes(name));
+}
 
 /** Whether a record of these fields is a plain text. Alpaca's own files have one beside question and answer, rendered from them. */
 export function isTextRecord(names: readonly string[]): boolean {
@@ -130,8 +162,31 @@ function edits(a: string, b: string): number {
   return row[b.length]!;
 }
 
+/**
+ * A number of a file that JavaScript would write in another form: 1.50, 1e3, one with too many digits. It is learnt and kept as it stands.
+ */
+export class WrittenNumber {
+  constructor(readonly text: string) {}
+
+  /** As a text, which keeps its form. */
+  toJSON(): string {
+    return this.text;
+  }
+}
+
+/** The value of a number; undefined for anything else. */
+export function numberOf(value: unknown): number | undefined {
+  if (value instanceof WrittenNumber) return Number(value.text);
+  return typeof value === 'number' ? value : undefined;
+}
+
+export function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value) && !(value instanceof WrittenNumber);
+}
+
 /** The kind of a JSON value, as a person says it. */
 export function kindOf(value: unknown): string {
+  if (value instanceof WrittenNumber) return 'a number';
   if (value === null) return 'null';
   if (Array.isArray(value)) return 'a list';
   switch (typeof value) {
@@ -148,17 +203,14 @@ export function kindOf(value: unknown): string {
 
 /**
  * A text field of a record. A number or a truth value is taken as the text it is written as, with a remark: a table of sums or of
- * yes/no labels is meant that way, and refusing it would help nobody. Not so a number that JavaScript cannot hold exactly.
+ * yes/no labels is meant that way, and refusing it would help nobody.
  * @param name how to name the field in a reason: `"output"`, `messages[2].content`
  * @throws BadRecord when it is no text, too long, or holds characters no text has
  */
 export function readText(value: unknown, name: string, remarks: Remark[]): string {
-  if (typeof value === 'number' || typeof value === 'boolean') {
-    if (typeof value === 'number' && !(Number.isFinite(value) && Math.abs(value) <= Number.MAX_SAFE_INTEGER)) {
-      throw new BadRecord('wrong-type', `${name} is a number too large to be exact, expected a text; put it in quotes`);
-    }
+  if (typeof value === 'boolean' || numberOf(value) !== undefined) {
     remarks.push({ kind: 'converted', reason: `${name} is ${kindOf(value)} and was taken as text` });
-    return String(value);
+    return value instanceof WrittenNumber ? value.text : String(value);
   }
   if (typeof value !== 'string') throw new BadRecord('wrong-type', `${name} is ${kindOf(value)}, expected a text`);
   // A UTF-16 unit takes at most 3 bytes, so most texts need no count.

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { LoamError } from '../base/errors.js';
-import { count } from '../base/format.js';
+import { count, listFirst } from '../base/format.js';
 import { JsonFault, skipSpace } from '../base/json.js';
 import {
   BadRecord,
@@ -52,13 +52,22 @@ export async function loadDataset(
   const { examples, problems, records, shapes } = collected;
   if (examples.length === 0) throw new NoExamplesError(name, records, problems);
   const [shape] = shapes;
+  const unused = unusedFields(collected.unused);
+  if (unused.length > 0) {
+    const named = listFirst(
+      unused.map(({ name, records }) => `"${name}" of ${count(records)}`),
+      NAMES_SHOWN,
+    );
+    const reason = `fields that are not used, by records: ${named}`;
+    problems.push({ severity: 'warning', kind: 'unused', line: 1, index: -1, reason });
+  }
   return {
     file: name,
     format: { container: file.container, shape: shapes.size === 1 ? shape! : 'mixed' },
     examples,
     problems,
     records,
-    unusedFields: unusedFields(collected.unused),
+    unusedFields: unused,
     sha256: excluded.length === 0 ? source.sha256 : hashWithout(source.sha256, excluded),
   };
 }
@@ -130,6 +139,9 @@ function withPlace(error: unknown, { name, bytes }: TextFile): unknown {
   const where = `${name}, line ${count(lines.lineOf(offset))}, column ${count(lines.columnOf(offset))}`;
   return new LoamError({ code: 'damaged', found, expected, where, fix });
 }
+
+/** Fields without use that a remark names. */
+const NAMES_SHOWN = 10;
 
 /** How many different reasons the message names; `problems` has them all. */
 const REASONS_SHOWN = 3;

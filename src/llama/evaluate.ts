@@ -59,7 +59,14 @@ export function evaluate(
     const maxTokens = Math.min(options.maxTokens, contextLength);
     const packed = await packTexts(tokenizer, examples, { maxTokens, signal: inner });
     if (packed.remark) emit({ type: 'warning', message: packed.remark });
-    const { sequences, tooLong } = await encodeExamples(tokenizer, packed.examples, { maxTokens, signal: inner });
+    const { sequences, tooLong, refused } = await encodeExamples(tokenizer, packed.examples, {
+      maxTokens,
+      signal: inner,
+    });
+    for (const { example, reason } of refused) {
+      const { index, line } = packed.examples[example]!.source;
+      emit({ type: 'problem', file, problem: { severity: 'error', kind: 'template', index, line, reason } });
+    }
     if (tooLong.length > 0) {
       emit({
         type: 'warning',

@@ -143,13 +143,11 @@ export const dataCommand = command({
     for (const example of preview.examples) showExample(example, output);
     showLengths(preview, output);
     const refused = problems.filter(({ severity }) => severity === 'error');
-    if (problems.length > 0) output.line('\nremarks on records:');
+    if (problems.length + preview.refused.length > 0) output.line('\nremarks on records:');
     for (const problem of problems) {
       output.line(`  ${placeOf(problem)}: ${problem.severity === 'error' ? 'left out: ' : ''}${problem.reason}`);
     }
-    for (const { name, records } of dataset.unusedFields) {
-      output.line(`  the field "${name}" of ${count(records)} records is not used`);
-    }
+    for (const { reason, ...place } of preview.refused) output.line(`  ${placeOf(place)}: left out: ${reason}`);
     const { tooLong, divided, usable, sequences, trainedTokens } = preview;
     if (tooLong.length > 0) {
       output.line(
@@ -166,14 +164,14 @@ export const dataCommand = command({
     const { records, format } = dataset;
     output.line(
       `\n${count(records)} records (${format.shape}, ${format.container}): ${count(usable)} will be learnt from, ` +
-        `${count(refused.length)} are left out as unusable, ${count(tooLong.length)} as too long; ${count(trainedTokens)} trained-on tokens${sequences === usable ? '' : ` in ${count(sequences)} sequences`}`,
+        `${count(refused.length + preview.refused.length)} are left out as unusable, ${count(tooLong.length)} as too long; ${count(trainedTokens)} trained-on tokens${sequences === usable ? '' : ` in ${count(sequences)} sequences`}`,
     );
     const personal = summarise(findings);
     output.event({
       type: 'result',
       records,
       usable,
-      problems,
+      problems: [...problems, ...preview.refused.map((one) => ({ severity: 'error', kind: 'template', ...one }))],
       tooLong,
       divided,
       sequences,

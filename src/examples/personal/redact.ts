@@ -2,6 +2,7 @@ import { resolve } from 'node:path';
 import { LoamError, UsageError } from '../../base/errors.js';
 import { requireWritable, writeFileAtomic } from '../../base/io.js';
 import { type Dataset, type Example, type NamedBytes, textOf } from '../example.js';
+import { numberOf, WrittenNumber } from '../fields.js';
 import { loadDataset, openRecords } from '../loadDataset.js';
 import { Pace, readSource } from '../source.js';
 import { type Finding, type FindingKind, findingKinds, placeholder, type Span, valueKey } from './finding.js';
@@ -202,9 +203,10 @@ class Replacer {
   /** The same for every text of a record; names of fields stay. A number that is itself a find becomes a text. */
   record(value: unknown, own: readonly { span: Span; value: string }[]): unknown {
     if (typeof value === 'string') return this.text(value, own);
-    if (typeof value === 'number') {
-      const written = this.text(String(value), own);
-      return written === String(value) ? value : written;
+    if (numberOf(value) !== undefined) {
+      const number = value instanceof WrittenNumber ? value.text : String(value);
+      const written = this.text(number, own);
+      return written === number ? value : written;
     }
     if (Array.isArray(value)) return value.map((entry) => this.record(entry, own));
     if (typeof value !== 'object' || value === null) return value;

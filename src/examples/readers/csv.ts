@@ -3,8 +3,9 @@ import { parse as parseSync } from 'csv-parse/sync';
 import { LoamError } from '../../base/errors.js';
 import { OPEN_LIST, OPEN_OBJECT, skipSpace } from '../../base/json.js';
 import { BadRecord, MAX_RECORD_BYTES, type RawRecord, type Remark } from '../example.js';
-import { chooseFields, isKnownField, isTextRecord } from '../fields.js';
+import { chooseFields, isChatTable, isKnownField, isTextRecord } from '../fields.js';
 import type { Pace } from '../source.js';
+import { withLists } from './jsonl.js';
 import { checkRecordBytes, LineCounter, type Reader, rawRecord, type TextFile } from './reader.js';
 
 interface CsvTable {
@@ -31,7 +32,9 @@ export const csv: Reader<CsvTable> = {
 
   write(records, { delimiter, columns }) {
     const named = columns.filter((name) => name !== '');
-    const rows = records.map((record) => named.map((name) => String((record as Record<string, unknown>)[name] ?? '')));
+    const cell = (value: unknown) =>
+      typeof value === 'object' && value !== null ? JSON.stringify(value) : String(value ?? '');
+    const rows = records.map((record) => named.map((name) => cell((record as Record<string, unknown>)[name])));
     return `${[named, ...rows].map((row) => row.map((cell) => quoteCell(cell, delimiter)).join(delimiter)).join('\n')}\n`;
   },
 };
@@ -49,7 +52,7 @@ function csvTable({ bytes, name: file }: TextFile): CsvTable | undefined {
   let near: string | undefined;
   for (const { delimiter, names, end } of headers(bytes)) {
     const columns = names.map((name, i) => (names.indexOf(name) === i ? name : ''));
-    const problem = isTextRecord(columns) ? undefined : missingColumn(columns);
+    const problem = isTextRecord(columns) || isChatTable(columns) ? undefined : missingColumn(columns);
     if (problem === undefined) {
       const twice = names.find((name, i) => isKnownField(name) && columns[i] === '');
       if (twice === undefined) return { delimiter, start: end, columns };
@@ -311,5 +314,5 @@ function toRecord(cells: readonly string[], columns: readonly string[]): Record<
   }
   const record = Object.create(null) as Record<string, string>;
   for (const [i, name] of columns.entries()) if (name !== '') record[name] = cells[i]!;
-  return record;
+  return withLists(record) as Record<string, string>;
 }

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { it } from 'node:test';
 import { explainJson, JsonFault } from '../../base/json.js';
 import { Random } from '../../base/random.js';
+import { WrittenNumber } from '../fields.js';
 import { loadDataset } from '../loadDataset.js';
 import { Pace } from '../source.js';
 import { json } from './json.js';
@@ -67,6 +68,13 @@ it('a broken file: line, column, and what was found there', async () => {
   }
 });
 
+function asNumbers(value: unknown): unknown {
+  if (value instanceof WrittenNumber) return Number(value.text);
+  if (Array.isArray(value)) return value.map(asNumbers);
+  if (typeof value !== 'object' || value === null) return value;
+  return Object.fromEntries(Object.entries(value).map(([key, inner]) => [key, asNumbers(inner)]));
+}
+
 /** A random JSON value as text, with random white space. */
 function randomJson(random: Random, depth: number): string {
   const space = () => ['', '', ' ', '\n', '\r\n\t'][random.below(5)];
@@ -127,7 +135,8 @@ it('property: a list is read as JSON.parse reads it, and refused when JSON.parse
       const strict = explainJson(Buffer.from(text), 0, 'the end');
       assert.ok(strict.offset <= Buffer.byteLength(text));
     } else {
-      assert.deepEqual(found, parsed);
+      // Numbers that JavaScript would write in another form are kept as they stand.
+      assert.deepEqual(asNumbers(found), parsed);
     }
   }
   assert.ok(broken > 500);

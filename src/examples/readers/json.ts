@@ -1,3 +1,4 @@
+import { LoamError } from '../../base/errors.js';
 import {
   describeAt,
   explainJson,
@@ -11,7 +12,7 @@ import { ValueScanner } from '../../base/jsonScanner.js';
 import { BadRecord, MAX_FIELDS, quoteName } from '../example.js';
 import { isKnownField } from '../fields.js';
 import type { Pace } from '../source.js';
-import { isLineRecord, type JsonSpan, looksLikeLines, parseRecord, spanOf } from './jsonl.js';
+import { isLineRecord, type JsonSpan, looksLikeLines, parseRecord, spanOf, withLists } from './jsonl.js';
 import { LineCounter, type Reader, rawRecord, type TextFile, textLines } from './reader.js';
 
 /** Which values of a JSON file are its records. */
@@ -19,7 +20,14 @@ export type JsonLayout =
   /** The entries of the list at `at`. `unread`: an object wraps it, and holds other lists that might be meant. */
   | { kind: 'list'; at: number; unread?: { name: string; offset: number }[] }
   /** Each top-level value. */
-  | { kind: 'sequence'; at: number };
+  | { kind: 'sequence'; at: number }
+  /** An object with a column for each field, as pandas writes a table: the values by number, or in a list. */
+  | { kind: 'columns'; at: number; columns: Column[] };
+
+interface Column {
+  name: string;
+  value: JsonSpan;
+}
 
 /**
  * JSON: a list of records, an object that holds one, or records one after another. Behind the first syntax error nothing can be told
@@ -51,6 +59,11 @@ export const json = {
       }
     }
     let index = 0;
+    if (layout.kind === 'columns') {
+      const line = lines.lineOf(layout.at);
+      for (const record of rowsOf(bytes, layout.columns)) yield { line, index: index++, value: record };
+      return;
+    }
     for await (const span of layout.kind === 'list'
       ? listSpans(bytes, layout, pace)
       : sequenceSpans(bytes, layout.at, pace)) {
@@ -85,7 +98,10 @@ async function objectLayout(bytes: Buffer, at: number, lineEnd: number, pace: Pa
     const fix = 'put the records into a list: [ before the first, ] after the last, commas between';
     throw new JsonFault(next, `${describeAt(bytes, next, '').found} after the end of the first record`, undefined, fix);
   }
-  if (fields.some(({ name }) => isKnownField(name))) return sequence;
+  const known = fields.filter(({ name }) => isKnownField(name));
+  if (known.length > 0) {
+    return known.every((field) => isColumn(bytes, field)) ? { kind: 'columns', at, columns: fields } : sequence;
+  }
   const lists = fields.filter(({ value }) => bytes[value.start] === OPEN_LIST);
   const named = WRAPPERS.map((name) => lists.find((list) => list.name === name)).find((list) => list !== undefined);
   const records = lists.filter(({ value }) => {
@@ -96,6 +112,34 @@ async function objectLayout(bytes: Buffer, at: number, lineEnd: number, pace: Pa
   if (chosen === undefined) return sequence;
   const unread = records.filter((list) => list !== chosen).map(({ name, value }) => ({ name, offset: value.start }));
   return { kind: 'list', at: chosen.value.start, unread };
+}
+
+/** Whether a field holds the values of many records. A conversation is a list of messages, and its column a list of lists. */
+function isColumn(bytes: Buffer, { value }: Column): boolean {
+  if (bytes[value.start] === OPEN_OBJECT) return true;
+  return bytes[value.start] === OPEN_LIST && bytes[skipSpace(bytes, value.start + 1)] !== OPEN_OBJECT;
+}
+
+/** The records of a table by columns. @throws LoamError for a table that is too large to be read at once, or not one */
+function* rowsOf(bytes: Buffer, columns: readonly Column[]): Generator<Record<string, unknown>, void> {
+  const found = 'this file holds a table by columns';
+  const fix = 'write it by rows: in pandas, orient="records", lines=True';
+  let read: (readonly [string, ReadonlyMap<string, unknown>])[];
+  try {
+    read = columns.map(({ name, value }) => {
+      const column = parseRecord(bytes, value, END);
+      if (typeof column !== 'object' || column === null) throw new BadRecord('wrong-type', `"${name}" is no column`);
+      return [name, new Map(Object.entries(column))] as const;
+    });
+  } catch (error) {
+    if (!(error instanceof BadRecord)) throw error;
+    throw new LoamError({ code: 'too-large', found: `${found}, which cannot be read (${error.reason})`, fix });
+  }
+  for (const key of new Set(read.flatMap(([, column]) => [...column.keys()]))) {
+    const record = Object.create(null) as Record<string, unknown>;
+    for (const [name, column] of read) if (column.has(key)) record[name] = column.get(key);
+    yield withLists(record) as Record<string, unknown>;
+  }
 }
 
 /** Whether the list at `at` is one conversation that stands in the file without a list around it. */

@@ -201,6 +201,8 @@ export function LearningPreview({ id, onClose }: { id: string; onClose: () => vo
             {data.sequences !== data.usable && ` in ${plural(data.sequences, 'sequence')}`}.
             {data.tooLong.length > 0 &&
               ` ${plural(data.tooLong.length, 'example is', 'examples are')} too long and left out.`}
+            {data.refused.length > 0 &&
+              ` ${plural(data.refused.length, 'example is', 'examples are')} refused by the model's template (${data.refused[0]!.reason}).`}
             {data.divided.length > 0 &&
               ` ${plural(data.divided.length, 'text is', 'texts are')} too long and learnt in parts.`}
           </p>
