@@ -185,6 +185,9 @@ const MAX_UNUSED_NAMES = 50;
 /** Where so many records come before the first that can be used, there is none. */
 const MAX_BAD_RECORDS = 10_000;
 
+/** Different sentences that are remembered. */
+const MAX_REASONS = 1000;
+
 /** Collects what the records of one file come to. */
 class Collector {
   readonly examples: Example[] = [];
@@ -193,6 +196,7 @@ class Collector {
   readonly unused = new Map<string, number>();
   records = 0;
   private readonly repeats = new Repeats();
+  private readonly reasons = new Map<string, string>();
 
   constructor(
     private readonly file: string,
@@ -228,11 +232,18 @@ class Collector {
       this.examples.push({ messages, source: { file: this.file, line, index } });
     } catch (error) {
       if (!(error instanceof BadRecord)) throw error;
-      this.problems.push({ severity: 'error', kind: error.kind, line, index, reason: error.reason });
+      this.problems.push({ severity: 'error', kind: error.kind, line, index, reason: this.once(error.reason) });
       if (this.examples.length === 0 && this.problems.length >= MAX_BAD_RECORDS) {
         throw new NoExamplesError(this.file, this.records, this.problems);
       }
     }
+  }
+
+  /** The same sentence is one text in memory: a file may give it a million times. */
+  private once(reason: string): string {
+    const known = this.reasons.get(reason);
+    if (known === undefined && this.reasons.size < MAX_REASONS) this.reasons.set(reason, reason);
+    return known ?? reason;
   }
 
   private countUnused(name: string): void {

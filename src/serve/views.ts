@@ -64,8 +64,19 @@ export function viewAdapter(adapter: StoredAdapter, vault: Vault): Adapter {
   return { ...adapter, versions: adapter.versions.map((version) => viewVersion(version, vault)) };
 }
 
-export function viewProblem({ severity, kind, line, index, reason }: Problem): Problem {
-  return { severity, kind, line, index, reason };
+/** Problems that an answer lists: a file of a million bad records has a million. */
+const LISTED = 1000;
+
+/** The first of them, those that cost a record before mere remarks. */
+export function viewProblems(problems: readonly Problem[]): Problem[] {
+  const listed: Problem[] = [];
+  for (const wanted of ['error', 'warning']) {
+    for (const { severity, kind, line, index, reason } of problems) {
+      if (listed.length >= LISTED) return listed;
+      if (severity === wanted) listed.push({ severity, kind, line, index, reason });
+    }
+  }
+  return listed;
 }
 
 /** A page of the examples of a data set. */
@@ -101,7 +112,7 @@ export function listExamples(
         findings: (findings.get(source.index) ?? []).map((finding) => viewFinding(finding, !('messages' in shown))),
       };
     }),
-    problems: dataset.problems.map(viewProblem),
+    problems: viewProblems(dataset.problems),
     counts: {
       all: dataset.examples.length,
       problems: dataset.problems.length,

@@ -13,7 +13,7 @@ import {
 import { editDataset, encodeDataset, noteFindings } from '../datasets.js';
 import { Answer, routesOf } from '../http/route.js';
 import type { Services } from '../Services.js';
-import { listExamples, viewDataset, viewProblem, viewVersion } from '../views.js';
+import { listExamples, viewDataset, viewProblems, viewVersion } from '../views.js';
 
 const route = routesOf<Services>();
 /** Largest file that is accepted; it is held in memory, since none of it may touch a disk unencrypted. */
@@ -49,7 +49,7 @@ export const datasetRoutes = [
       const dataset = await services.datasets.open(vault, added);
       const info = await noteFindings(vault, services.datasets, added);
       services.changed('datasets');
-      return Answer.json({ ...viewDataset(info), problems: dataset.problems.map(viewProblem) }, 201);
+      return Answer.json({ ...viewDataset(info), problems: viewProblems(dataset.problems) }, 201);
     },
   }),
   route({
@@ -138,7 +138,7 @@ export const datasetRoutes = [
       return {
         ...preview,
         records: dataset.records,
-        problems: dataset.problems.map(viewProblem),
+        problems: viewProblems(dataset.problems),
         format: dataset.format,
       };
     },

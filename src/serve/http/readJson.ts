@@ -2,7 +2,7 @@ import type { TSchema } from 'typebox';
 import Value from 'typebox/value';
 import { LoamError } from '../../base/errors.js';
 import { HttpError } from './errors.js';
-import { Mistakes, mistakesIn, partsOf, validate } from './validate.js';
+import { fits, Mistakes, mistakesIn, partsOf, validate } from './validate.js';
 
 /**
  * JSON bodies by their schema. A large one is read in pieces, each parsed and checked before the next: of a body full of mistakes only the
@@ -89,6 +89,7 @@ class Reader {
     this.require(lists, schemas, place);
     const items = lists.map((one) => partsOf(one).items!);
     const most = Math.max(...lists.map((one) => (one as { maxItems?: number }).maxItems ?? Number.POSITIVE_INFINITY));
+    const open = items.length === 1 && partsOf(items[0]!).properties && !isClosed(items[0]!) ? items[0] : undefined;
     const values: unknown[] = [];
     this.at++;
     for (let closed = false; !closed; ) {
@@ -109,7 +110,7 @@ class Reader {
         for (const item of piece) {
           this.check(items, item, `${place}.${values.length}`);
           // What the schema does not know is not kept.
-          values.push(items.length === 1 ? Value.Clean(items[0]!, item) : item);
+          values.push(open ? Value.Clean(open, item) : item);
         }
         this.at = end;
       }
@@ -118,7 +119,9 @@ class Reader {
         throw new LoamError({ code: 'too-large', found: `${place} has more than ${most} items` });
       await this.yield();
     }
-    for (const shell of lists.length === 1 ? lists : []) this.check([{ ...shell, items: {} }], values, place);
+    if (lists.length === 1) {
+      for (const mistake of mistakesIn({ ...lists[0]!, items: {} }, values, place)) this.mistakes.add(mistake);
+    }
     return values;
   }
 
@@ -144,10 +147,7 @@ class Reader {
       if (inner.length === 0 && ++unknown > MAX_UNKNOWN) {
         throw new LoamError({ code: 'too-large', found: `${place} has more than ${MAX_UNKNOWN} unknown properties` });
       }
-      if (
-        inner.length === 0 &&
-        objects.every((one) => 'additionalProperties' in one && one.additionalProperties === false)
-      ) {
+      if (inner.length === 0 && objects.every(isClosed)) {
         this.mistakes.add(`${place} must not have additional properties: ${name.slice(0, 40)}`);
       }
       const read = await this.value(inner.length > 0 ? inner : [{}], `${place}.${name.slice(0, 40)}`);
@@ -181,7 +181,7 @@ class Reader {
   }
 
   private check(schemas: readonly TSchema[], value: unknown, place: string): void {
-    if (schemas.some((one) => Value.Check(one, value))) return;
+    if (schemas.some((one) => fits(one, value))) return;
     for (const one of schemas) for (const mistake of mistakesIn(one, value, place)) this.mistakes.add(mistake);
   }
 
@@ -234,6 +234,11 @@ class Reader {
     await new Promise((resolve) => setImmediate(resolve));
     this.turn = performance.now() + TURN_MS;
   }
+}
+
+/** Whether an object of this schema has no other properties than it names. */
+function isClosed(schema: TSchema): boolean {
+  return (schema as { additionalProperties?: unknown }).additionalProperties === false;
 }
 
 function isSpace(byte: number | undefined): boolean {

@@ -1,4 +1,5 @@
 import type { Static, TSchema } from 'typebox';
+import { Compile } from 'typebox/compile';
 import Value from 'typebox/value';
 import { UsageError } from '../../base/errors.js';
 
@@ -7,12 +8,25 @@ import { UsageError } from '../../base/errors.js';
 /** Mistakes named in a message; the first says enough. */
 const NAMED = 3;
 
+const checks = new WeakMap<TSchema, (value: unknown) => boolean>();
+
+/** Whether a value is as a schema of the contract says. Compiled once, a check is some forty times as fast: a body holds millions. */
+export function fits(schema: TSchema, value: unknown): boolean {
+  let check = checks.get(schema);
+  if (!check) {
+    const compiled = Compile(schema);
+    check = (one) => compiled.Check(one);
+    checks.set(schema, check);
+  }
+  return check(value);
+}
+
 /**
  * The message names fields and what they should be, and quotes nothing of what came.
  * @throws UsageError
  */
 export function validate<S extends TSchema>(schema: S, value: unknown, what: string): asserts value is Static<S> {
-  if (Value.Check(schema, value)) return;
+  if (fits(schema, value)) return;
   const mistakes = new Mistakes();
   for (const mistake of mistakesIn(schema, value, what)) mistakes.add(mistake);
   mistakes.end();
@@ -48,8 +62,7 @@ function isRecord(value: unknown): value is Record<string, unknown> {
 
 /** Finds one after the other, so that whoever has enough goes no further: the library's own list of them all may take a minute. */
 export function* mistakesIn(schema: TSchema, value: unknown, place: string): Generator<string> {
-  const isRight: boolean = Value.Check(schema, value);
-  if (isRight) return;
+  if (fits(schema, value)) return;
   const { items, properties, anyOf } = partsOf(schema);
   if (items && Array.isArray(value)) {
     yield* own({ ...schema, items: {} }, value, place);

@@ -179,7 +179,10 @@ function Refused({ records }: { records: ExamplePage['problems'] }) {
   const shown = records.slice(0, 100);
   return (
     <section class="sheet">
-      <h2>{plural(records.length, 'record')} could not be used</h2>
+      <h2>
+        {records.length >= 1000 && 'At least '}
+        {plural(records.length, 'record')} could not be used
+      </h2>
       <ul class="remarks">
         {shown.map(({ line, reason }) => (
           <li key={`${line}${reason}`}>
