@@ -10,6 +10,12 @@ import type { Caller } from './access.js';
 
 /** Simultaneous connections: some tabs and programs, not a flood. */
 const MAX_CONNECTIONS = 256;
+/**
+ * Beyond that, each has a moment to say what it wants: whoever only opens connections, however fast, should not push out one that was about
+ * to ask. No more than this at any time; a turn of the event loop accepts at most the 511 that the system lets wait.
+ */
+const MOMENT_MS = 200;
+const MAX_AT_ANY_TIME = MAX_CONNECTIONS + 2 * 512;
 /** Streams of events that stay open: beyond, the oldest ends; a page that still wants it comes back. */
 const MAX_STREAMS = 64;
 /** Requests of one key at a time. */
@@ -19,22 +25,36 @@ const MAX_OF_KEY = 16;
 const ranks = { silent: 0, resting: 1, stranger: 2, key: 3, stream: 4, owner: 5 } as const;
 type Rank = keyof typeof ranks;
 
+interface Connection {
+  rank: Rank;
+  since: number;
+}
+
 export class Connections {
   /** Oldest first. */
-  private readonly open = new Map<Socket, Rank>();
+  private readonly open = new Map<Socket, Connection>();
   private readonly ofKey = new Map<string, number>();
+  private trimming: NodeJS.Timeout | undefined;
 
   add(socket: Socket): void {
-    if (this.open.size >= MAX_CONNECTIONS) {
-      const victim = this.oldest();
-      if (!victim) {
-        socket.destroy();
-        return;
-      }
-      this.drop(victim);
+    if (this.open.size >= MAX_AT_ANY_TIME && !this.dropOldest()) {
+      socket.destroy();
+      return;
     }
-    this.open.set(socket, 'silent');
+    this.open.set(socket, { rank: 'silent', since: performance.now() });
     socket.on('close', () => this.open.delete(socket));
+    this.trim();
+  }
+
+  /** Takes those that are too many, once they have had their moment. */
+  private trim(): void {
+    if (this.open.size <= MAX_CONNECTIONS) return;
+    this.trimming ??= setTimeout(() => {
+      this.trimming = undefined;
+      const before = performance.now() - MOMENT_MS;
+      while (this.open.size > MAX_CONNECTIONS && this.dropOldest(before));
+      this.trim();
+    }, MOMENT_MS).unref();
   }
 
   /** A request has come; whose it is nobody knows yet. */
@@ -72,8 +92,8 @@ export class Connections {
 
   /** From now on it holds a stream of events. */
   streams(socket: Socket): void {
-    if (this.open.get(socket) !== 'owner') return;
-    const streams = [...this.open].filter(([, rank]) => rank === 'stream');
+    if (this.open.get(socket)?.rank !== 'owner') return;
+    const streams = [...this.open].filter(([, { rank }]) => rank === 'stream');
     if (streams.length >= MAX_STREAMS) this.drop(streams[0]![0]);
     this.set(socket, 'stream');
   }
@@ -84,8 +104,8 @@ export class Connections {
   }
 
   private set(socket: Socket, rank: Rank): void {
-    // A Map keeps the place of what it has, so the order stays that of age.
-    if (this.open.has(socket)) this.open.set(socket, rank);
+    const known = this.open.get(socket);
+    if (known) known.rank = rank;
   }
 
   private drop(socket: Socket): void {
@@ -93,13 +113,17 @@ export class Connections {
     socket.destroy();
   }
 
-  /** Of the lowest rank the oldest; nothing if all are the owner's. */
-  private oldest(): Socket | undefined {
+  /**
+   * Of the lowest rank the oldest, if it came before a moment.
+   * @returns whether there was one: not if all are the owner's
+   */
+  private dropOldest(before = Number.POSITIVE_INFINITY): boolean {
     let found: { socket: Socket; rank: number } | undefined;
-    for (const [socket, name] of this.open) {
+    for (const [socket, { rank: name, since }] of this.open) {
       const rank = ranks[name];
-      if (rank < ranks.owner && (!found || rank < found.rank)) found = { socket, rank };
+      if (since < before && rank < ranks.owner && (!found || rank < found.rank)) found = { socket, rank };
     }
-    return found?.socket;
+    if (found) this.drop(found.socket);
+    return found !== undefined;
   }
 }
