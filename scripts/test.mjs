@@ -1,8 +1,8 @@
 // Runs the compiled tests with Node's own runner and its own report: unit tests first, then the integration tests
 // (*.integration.test.js: real default model, real llama.cpp). Arguments choose files by parts of their names; --unit leaves the
 // integration tests out; --faults runs the campaigns of faults and bad inputs alone (*.faults.test.js), in their long form. Files are listed here because Node 20 and later releases read a folder argument differently.
-import { readdirSync, statSync } from 'node:fs';
-import { availableParallelism } from 'node:os';
+import { mkdtempSync, readdirSync, rmSync, statSync } from 'node:fs';
+import { availableParallelism, tmpdir } from 'node:os';
 import { dirname, join, relative } from 'node:path';
 import { PassThrough } from 'node:stream';
 import { run } from 'node:test';
@@ -56,9 +56,16 @@ async function runFiles(files, concurrency) {
 
 // Tiny models gain nothing from a second thread, whereas two files at once take half of the time.
 process.env.LOAM_THREADS ??= '1';
+// What unit tests leave behind stays out of the person's own folder, where integration tests find the default model.
+const home = process.env.LOAM_HOME;
+process.env.LOAM_HOME ??= mkdtempSync(join(tmpdir(), 'loam-test-home-'));
 await runFiles(unit, availableParallelism());
 // The integration tests use every core each: two at once would only slow one another.
 delete process.env.LOAM_THREADS;
+if (home === undefined) {
+  rmSync(process.env.LOAM_HOME, { recursive: true, force: true });
+  delete process.env.LOAM_HOME;
+}
 await runFiles(integration, 1);
 for (const [name, figure] of counts) {
   report.write({ type: 'test:diagnostic', data: { nesting: 0, message: `${name} ${figure}` } });

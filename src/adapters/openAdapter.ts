@@ -2,8 +2,9 @@ import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { LoamError, systemCode } from '../base/errors.js';
 import { explainReadError } from '../base/io.js';
+import { proveAdapter } from '../model/proof.js';
 import { isDay } from '../model/strftime.js';
-import { type Base, type BaseIdentity, requireMadeFor } from './base.js';
+import { type Base, type BaseIdentity, type GgufBase, requireMadeFor } from './base.js';
 import { keys, type Lora, type Notes, textNote } from './lora.js';
 import { readLora } from './loraGguf.js';
 import { readPeft } from './peft/peft.js';
@@ -40,6 +41,13 @@ export async function openAdapter(path: string, base: Base, { only }: { only?: '
   const lora = await readPeft(path, base);
   await requireMadeFor(path, lora.notes, base);
   return described(lora, format);
+}
+
+/** As `openAdapter`, for whoever hands the file to libllama: it has passed all checks, and has been tried on its base (`proveAdapter`). */
+export async function provenAdapter(path: string, base: GgufBase, signal?: AbortSignal): Promise<Adapter> {
+  const adapter = await openAdapter(path, base, { only: 'gguf' });
+  await proveAdapter({ model: base.path, adapter: path, vocabulary: base.hyper.vocabulary }, { signal });
+  return adapter;
 }
 
 async function formatOf(path: string): Promise<Adapter['format']> {

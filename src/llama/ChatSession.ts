@@ -1,5 +1,5 @@
 import { type Base, openBase } from '../adapters/base.js';
-import { type Adapter, openAdapter } from '../adapters/openAdapter.js';
+import { type Adapter, openAdapter, provenAdapter } from '../adapters/openAdapter.js';
 import { LoamError } from '../base/errors.js';
 import { Run } from '../base/events.js';
 import { integer, number, type Schema, type Values } from '../base/options.js';
@@ -108,8 +108,7 @@ export class ChatSession implements Disposable {
   /** Validates and loads both files. */
   static async open(options: ChatSessionOptions): Promise<ChatSession> {
     const base = await openBase(options.modelPath);
-    const adapter =
-      options.adapterPath === undefined ? undefined : await openAdapter(options.adapterPath, base, { only: 'gguf' });
+    const adapter = options.adapterPath === undefined ? undefined : await provenAdapter(options.adapterPath, base);
     const contextLength = Math.min(options.contextLength ?? defaultContext, base.hyper.contextLength);
     const tokenizer = await Tokenizer.open(base.gguf);
     let session: Session | undefined;

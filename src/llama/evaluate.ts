@@ -1,5 +1,5 @@
 import { openBase } from '../adapters/base.js';
-import { openAdapter } from '../adapters/openAdapter.js';
+import { provenAdapter } from '../adapters/openAdapter.js';
 import { LoamError } from '../base/errors.js';
 import { Run } from '../base/events.js';
 import { count } from '../base/format.js';
@@ -49,8 +49,7 @@ export function evaluate(
   return new Run(async (emit, inner) => {
     const { path } = await provenModel(options.model, { signal: inner });
     const model = await openBase(path);
-    const adapter =
-      options.adapter === undefined ? undefined : await openAdapter(options.adapter, model, { only: 'gguf' });
+    const adapter = options.adapter === undefined ? undefined : await provenAdapter(options.adapter, model, inner);
     using tokenizer = await Tokenizer.open(model.gguf, adapter?.base.templateDay ?? MEASURED_DAY);
     const { contextLength } = model.hyper;
     const file = typeof data === 'string' ? data : data.name;

@@ -14,7 +14,7 @@ import { parse } from '../testing/rawGguf.js';
 import { scratchFolder } from '../testing/scratch.js';
 import { writeTinyModel } from '../testing/tinyModel.js';
 import { readHyperparameters } from './hyperparameters.js';
-import { type ProofReport, proveModel } from './proof.js';
+import { type ProofReport, type ProofRequest, proveModel } from './proof.js';
 
 /** Campaign 11: hostile model files and mutants, metadata and types included, against the checks and, where those pass, native code. */
 
@@ -52,7 +52,7 @@ class Wall implements Disposable {
     const stop = afterAwake(20_000, () => this.child.kill('SIGKILL'));
     const outcome = await new Promise<'proven' | 'refused' | 'died'>((resolve) => {
       this.heard = resolve;
-      this.child.send(path, () => {});
+      this.child.send({ model: path } satisfies ProofRequest, () => {});
     });
     stop();
     if (outcome === 'died') this.child = this.start();
@@ -106,7 +106,7 @@ it('a process in between bears what no check foresaw', async () => {
   const data = new Uint8Array(Float32Array.from({ length: 32 }, () => Number.NaN).buffer);
   parts.tensors[at] = { ...parts.tensors[at]!, data };
   writeFileSync(path, await assemble(parts));
-  await assert.rejects(proveModel(path, { home: folder }), /not finite numbers/);
+  await assert.rejects(proveModel(path, { home: folder }), /no finite numbers/);
 });
 
 /** What became of mutants; those that the checks take go through native code. */

@@ -9,7 +9,7 @@ import { readGguf } from '../formats/gguf/readGguf.js';
 import { readHyperparameters } from './hyperparameters.js';
 
 /**
- * The wall before native code. A model file that passes every check of ours is first tried in a process of its own, with a time limit:
+ * The wall before native code. A model or adapter file that passes every check of ours is first tried in a process of its own, with a time limit:
  * whatever libllama does with it there, an abort, an exception, a loop without end, is a stated error here. That it went well is kept by
  * the file's size, time and inode, so that it is paid once for each file.
  */
@@ -34,10 +34,18 @@ const most = 1000;
 /** Those of this process, for a folder that cannot be written. */
 const known = new Set<string>();
 
-async function keyOf(path: string): Promise<string> {
-  const { dev, ino, size, mtimeNs, ctimeNs } = await stat(path, { bigint: true });
-  const engine = process.env.LOAM_GGML_DIR ?? '';
-  const parts = [version, engine, process.env.LOAM_GPU ?? '', dev, ino, size, mtimeNs, ctimeNs];
+/** A model alone, or with an adapter on. */
+export interface ProofRequest {
+  model: string;
+  adapter?: string;
+}
+
+async function keyOf({ model, adapter }: ProofRequest): Promise<string> {
+  const parts: unknown[] = [version, process.env.LOAM_GGML_DIR ?? '', process.env.LOAM_GPU ?? ''];
+  for (const path of adapter === undefined ? [model] : [model, adapter]) {
+    const { dev, ino, size, mtimeNs, ctimeNs } = await stat(path, { bigint: true });
+    parts.push(dev, ino, size, mtimeNs, ctimeNs);
+  }
   return createHash('sha256').update(parts.join('\n')).digest('hex');
 }
 
@@ -61,28 +69,49 @@ async function keep(folder: string, key: string): Promise<void> {
   }
 }
 
+interface ProofOptions {
+  /** Instead of LOAM_HOME. */
+  home?: string;
+  signal?: AbortSignal;
+}
+
 /**
  * Makes sure that libllama can take a model file: by what is known of it, by all checks, then by trying. Returns at once for a file that
  * has been tried before and has not been touched since.
- * @param home instead of LOAM_HOME
  * @throws LoamError of the checks; LoamError (process-died) that names the file, where libllama died or took too long; StoppedError
  */
-export async function proveModel(
-  path: string,
-  { home = loamHome(), signal }: { home?: string; signal?: AbortSignal } = {},
+export async function proveModel(model: string, options: ProofOptions = {}): Promise<void> {
+  await proveOnce({ model }, options, async () => readHyperparameters(await readGguf(model)).vocabulary);
+}
+
+/** The same of an adapter on a model, both of which have passed their checks. A file that lies in memory is one of ours. */
+export async function proveAdapter(
+  request: Required<ProofRequest> & { vocabulary: number },
+  options: ProofOptions = {},
+): Promise<void> {
+  const { model, adapter, vocabulary } = request;
+  if (adapter.startsWith('/proc/self/')) return;
+  await proveOnce({ model, adapter }, options, async () => vocabulary);
+}
+
+/** @param check of the files, without native code; returns the tokens of the model */
+async function proveOnce(
+  request: ProofRequest,
+  { home = loamHome(), signal }: ProofOptions,
+  check: () => Promise<number>,
 ): Promise<void> {
   const folder = join(home, 'proven');
-  const key = await keyOf(path);
+  const key = await keyOf(request);
   if (await isKept(folder, key)) return;
-  const gguf = await readGguf(path);
-  const { vocabulary } = readHyperparameters(gguf);
-  await tryOut(path, { vocabulary: vocabularyMs(vocabulary), weights: weightsMs(gguf.size) }, signal);
+  const vocabulary = await check();
+  const { size } = await stat(request.model);
+  await tryOut(request, { vocabulary: vocabularyMs(vocabulary), weights: weightsMs(size) }, signal);
   // A file that was exchanged meanwhile is not the one that was tried.
-  if ((await keyOf(path)) === key) await keep(folder, key);
+  if ((await keyOf(request)) === key) await keep(folder, key);
 }
 
 async function tryOut(
-  path: string,
+  request: ProofRequest,
   limits: { vocabulary: number; weights: number },
   signal: AbortSignal | undefined,
 ): Promise<void> {
@@ -112,10 +141,10 @@ async function tryOut(
         const how = timedOut
           ? 'took too long and was ended'
           : `was ended by the system (${killed ?? `exit code ${code}`})`;
-        reject(signal?.aborted ? new StoppedError() : died(path, how));
+        reject(signal?.aborted ? new StoppedError() : died(request, how));
       });
       limit(startMs);
-      child.send(path, (error) => error && reject(error));
+      child.send(request, (error) => error && reject(error));
     });
   } finally {
     endWait();
@@ -124,11 +153,11 @@ async function tryOut(
   }
 }
 
-const died = (path: string, how: string): LoamError =>
+const died = ({ model, adapter }: ProofRequest, how: string): LoamError =>
   new LoamError({
     code: 'process-died',
-    found: `the process that tried this model ${how}`,
-    expected: 'a model that llama.cpp can compute with',
-    where: path,
-    fix: 'fetch the model again, or choose another one; with LOAM_NATIVE_LOG=1 it says more',
+    found: `the process that tried this ${adapter === undefined ? 'model' : 'adapter'} ${how}`,
+    expected: 'a file that llama.cpp can compute with',
+    where: adapter ?? model,
+    fix: 'fetch it again, or choose another one; with LOAM_NATIVE_LOG=1 it says more',
   });

@@ -3,7 +3,7 @@ import { packError } from '../base/process.js';
 import { areUsable, LlamaModel } from '../engine/llama.js';
 import { native } from '../engine/native.js';
 import type { Vocabulary } from '../engine/vocabulary.js';
-import type { ProofReport } from './proof.js';
+import type { ProofReport, ProofRequest } from './proof.js';
 
 /**
  * A short-lived process that tries a model file in libllama: its tokeniser on some lines, its weights on some tokens. What no check
@@ -35,10 +35,11 @@ function readTexts(vocabulary: Vocabulary): Int32Array {
   return read[0]!;
 }
 
-async function prove(path: string): Promise<void> {
+async function prove({ model: path, adapter }: ProofRequest): Promise<void> {
   native();
   await tell({ type: 'vocabulary' });
-  {
+  // With an adapter, the model has been tried before.
+  if (adapter === undefined) {
     using model = await LlamaModel.load(path, { vocabularyOnly: true });
     readTexts(model.vocabulary);
   }
@@ -46,6 +47,7 @@ async function prove(path: string): Promise<void> {
   using model = await LlamaModel.load(path, { inPlace: true });
   const tokens = model.vocabulary.tokenize(lines[0]!, { bos: true }).slice(0, tokensRead);
   using context = await model.context({ contextLength: 64 });
+  if (adapter !== undefined) context.setAdapters([{ adapter: await model.loadAdapter(adapter), scale: 1 }]);
   let finite = true;
   await context.decode(tokens.length > 0 ? tokens : Int32Array.of(0), 0, {
     wants: () => true,
@@ -56,15 +58,15 @@ async function prove(path: string): Promise<void> {
   if (finite) return;
   throw new LoamError({
     code: 'damaged',
-    found: 'the model predicts values that are not finite numbers',
-    where: path,
-    fix: 'fetch the model again',
+    found: 'what it predicts are no finite numbers',
+    where: adapter ?? path,
+    fix: 'fetch it again, or use another one',
   });
 }
 
 process.on('disconnect', () => process.exit(1));
-process.on('message', (path: string) => {
-  void prove(path).then(
+process.on('message', (request: ProofRequest) => {
+  void prove(request).then(
     () => tell({ type: 'proven' }),
     (error: unknown) => tell({ type: 'failed', error: packError(error) }),
   );

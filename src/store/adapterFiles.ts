@@ -1,6 +1,6 @@
 import { basename, extname, resolve } from 'node:path';
 import { openBase } from '../adapters/base.js';
-import { openAdapter } from '../adapters/openAdapter.js';
+import { provenAdapter } from '../adapters/openAdapter.js';
 import { LoamError } from '../base/errors.js';
 import { requireWritable, writeFileAtomic } from '../base/io.js';
 import type { ResolvedModel } from '../models/listModels.js';
@@ -26,7 +26,7 @@ export async function importedLineage(
   hash: (model: string) => Promise<string>,
 ): Promise<Lineage> {
   const model = await openBase(source.path);
-  const { recipe, metrics, name } = await openAdapter(path, model, { only: 'gguf' });
+  const { recipe, metrics, name } = await provenAdapter(path, model);
   const sha256 = source.sha256 ?? (await hash(source.path));
   const base = { name: model.gguf.string('general.name', '') || source.called, sha256 };
   return { base, datasets: [], recipe, metrics, imported: name };

@@ -1,5 +1,5 @@
 import { openBase } from '../../adapters/base.js';
-import { openAdapter } from '../../adapters/openAdapter.js';
+import { provenAdapter } from '../../adapters/openAdapter.js';
 import { LoamError } from '../../base/errors.js';
 import type { SamplerSettings } from '../../engine/llama.js';
 import type { AdapterHandle } from '../../engine/llamaBindings.js';
@@ -36,7 +36,7 @@ export class ProbeModel implements Disposable {
   static async open(files: ProbedFiles): Promise<ProbeModel> {
     const base = await openBase(files.modelPath);
     const { adapterPath } = files;
-    const adapter = adapterPath === undefined ? undefined : await openAdapter(adapterPath, base, { only: 'gguf' });
+    const adapter = adapterPath === undefined ? undefined : await provenAdapter(adapterPath, base);
     const tokenizer = await Tokenizer.open(base.gguf, adapter?.base.templateDay ?? MEASURED_DAY);
     return new ProbeModel(files, tokenizer, Math.min(base.hyper.contextLength, maxProbeTokens));
   }
