@@ -13,7 +13,7 @@ import type { Change, VaultIndex } from './vaultIndex.js';
 const PIECE_BYTES = 128 * 1024;
 
 /** More than the header of an age file for one recipient has, with the nonce and the tag of a last piece. */
-const HEADER_BYTES = 1024;
+const HEADER_BYTES = 4096;
 
 type Blob = NonNullable<Entry['blob']>;
 type Awaitable<T> = T | Promise<T>;

@@ -33,8 +33,10 @@ export class VaultFiles {
   readonly lock: string;
   readonly blobs: BlobFiles;
   private readonly reserve: string;
+  private readonly latest: string;
 
   constructor(readonly folder: string) {
+    this.latest = join(folder, 'latest');
     this.lock = join(folder, 'lock');
     this.blobs = new BlobFiles(join(folder, 'blobs'));
     this.reserve = join(folder, 'reserve');
@@ -77,7 +79,10 @@ export class VaultFiles {
 
   /** Bytes of everything but blobs. */
   controlBytes(): number {
-    return [this.reserve, ...pairs.flatMap((name) => this.copies(name))].reduce((sum, path) => sum + sizeOf(path), 0);
+    return [this.reserve, this.latest, ...pairs.flatMap((name) => this.copies(name))].reduce(
+      (sum, path) => sum + sizeOf(path),
+      0,
+    );
   }
 
   /** Makes the folders, for this user only. */
@@ -169,26 +174,33 @@ export class VaultFiles {
     }
   }
 
+  /** What tells which index was the last one that was written; undefined if there is none. */
+  readLatest(): Buffer | undefined {
+    return readOwn(this.latest, MAX_KEYS);
+  }
+
+  /** It is not synced to the disk and may fail: without it an index is only not known to be an older one. */
+  async writeLatest(content: Uint8Array): Promise<void> {
+    try {
+      await using file = await openOr(this.latest);
+      await writeAll(file, content, 0);
+      await file.truncate(content.length);
+    } catch {
+      // As it was, or none.
+    }
+  }
+
   /** Takes up disk space, in bytes, or as much as there is; nothing if `least` of them are taken up already. */
   async keepReserve(least: number, bytes: number): Promise<void> {
     let size = sizeOf(this.reserve);
     if (size >= least) return;
     try {
-      await using file = await this.openReserve();
+      await using file = await openOr(this.reserve);
       // Random, because some file systems do not store zeros.
       for (; size < bytes; size += RESERVE_PIECE) await writeAll(file, randomBytes(RESERVE_PIECE), size);
     } catch {
       // The disk is full at this time; the next writer tries again.
     }
-  }
-
-  private async openReserve(): Promise<FileHandle> {
-    const file = await openOwn(this.reserve, constants.O_RDWR).catch(() => undefined);
-    if (file && (await file.stat()).nlink === 1) return file;
-    await file?.close();
-    // None, or something that we have not made.
-    await rm(this.reserve, { recursive: true, force: true });
-    return await open(this.reserve, 'wx', 0o600);
   }
 
   /** Gives up a part of the reserve: room for a small file. */
@@ -207,6 +219,16 @@ export class VaultFiles {
 
 /** Bytes that the reserve grows by. */
 const RESERVE_PIECE = 8 << 10;
+
+/** Opens a file to overwrite it, or makes it. */
+async function openOr(path: string): Promise<FileHandle> {
+  const file = await openOwn(path, constants.O_RDWR).catch(() => undefined);
+  if (file && (await file.stat()).nlink === 1) return file;
+  await file?.close();
+  // None, or something that we have not made.
+  await rm(path, { recursive: true, force: true });
+  return await open(path, 'wx', 0o600);
+}
 
 /** A file that is being replaced, to be overwritten once it is. */
 interface OldFile {

@@ -1,3 +1,4 @@
+import { deriveKey, seal, unseal } from '../base/crypto.js';
 import { isDiskFull, LoamError } from '../base/errors.js';
 import type { VaultFiles } from './files.js';
 import {
@@ -17,6 +18,9 @@ import { type IndexKey, newIndexKey, readKeyring, writeKeyring } from './keyring
 import { VaultLock } from './lock.js';
 import { keyState } from './rootKey.js';
 import { vaultDamaged, vaultLocked } from './types.js';
+
+/** What the number of the last index is sealed for. */
+const LATEST = 'latest';
 
 /** Attempts at reading while another process replaces the files. */
 const ATTEMPTS = 5;
@@ -72,7 +76,26 @@ export class VaultIndex implements AsyncDisposable {
       await index.save(emptyIndex(key), {});
     }
     index.refresh();
+    index.compareLatest();
     return index;
+  }
+
+  /** An index that is older than the last one was put back, in both places. The next one is to be newer than all. */
+  private compareLatest(): void {
+    const sealed = this.files.readLatest();
+    const latest = Number(sealed && unseal(deriveKey(this.root, LATEST), LATEST, sealed));
+    const state = this.state!;
+    if (!(latest > state.generation)) return;
+    const lost = latest - state.generation;
+    this.problems.push(
+      `an older index was put back: the last ${lost === 1 ? 'change is' : `${lost} changes are`} not in it; contents stay where they are`,
+    );
+    state.generation = latest;
+  }
+
+  private async noteLatest(): Promise<void> {
+    const { generation } = this.state!;
+    await this.files.writeLatest(seal(deriveKey(this.root, LATEST), LATEST, Buffer.from(String(generation))));
   }
 
   /** Every entry of a type, as of now. */
@@ -124,6 +147,7 @@ export class VaultIndex implements AsyncDisposable {
     this.writing = true;
     try {
       await write();
+      await this.noteLatest();
       if (this.state) this.state.signature = this.signature();
     } finally {
       this.writing = false;
