@@ -93,6 +93,7 @@ class Reader {
     const values: unknown[] = [];
     this.at++;
     for (let closed = false; !closed; ) {
+      this.space();
       const { comma, closes } = this.scan(this.at, PIECE);
       const end = closes ?? comma;
       if (end === undefined) {
@@ -197,6 +198,7 @@ class Reader {
     const { bytes } = this;
     const stop = Math.min(bytes.length, from + most);
     let depth = 0;
+    let begun = false;
     let ends: number | undefined;
     let comma: number | undefined;
     for (let at = from; at < stop; at++) {
@@ -205,14 +207,16 @@ class Reader {
         const end = this.endOfText(at, stop);
         if (end > stop) break;
         at = end - 1;
+        if (depth === 0) ends ??= end;
       } else if (c === OPEN_LIST || c === OPEN_OBJECT) depth++;
       else if (c === CLOSE_LIST || c === CLOSE_OBJECT) {
         if (depth === 0) return { ends: ends ?? at, comma, closes: at };
-        depth--;
+        if (--depth === 0) ends ??= at + 1;
       } else if (c === COMMA && depth === 0) {
         ends ??= at;
         comma = at;
-      }
+      } else if (depth === 0 && begun && isSpace(c)) ends ??= at;
+      begun ||= !isSpace(c);
     }
     // The end of the body ends a value, too.
     if (ends === undefined && stop === bytes.length && depth === 0) ends = stop;
