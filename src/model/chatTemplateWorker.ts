@@ -1,4 +1,5 @@
 import { Script } from 'node:vm';
+import './pythonJinja.js';
 import { Environment, Template } from '@huggingface/jinja';
 import type { RenderRequest, RenderResponse, TemplateSetup } from './chatTemplate.js';
 import { strftime } from './strftime.js';
