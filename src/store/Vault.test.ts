@@ -295,6 +295,20 @@ describe('adapters and data sets', () => {
     assert.deepEqual(await vault.check(), []);
   });
 
+  it('leave nothing of a stopped run when the vault is destroyed', async () => {
+    for (const how of ['by its owner', 'without its passphrase']) {
+      const home = newHome();
+      const vault = await Vault.open(home);
+      mkdirSync(join(home, 'runs', 'sealed-0123456789abcdef01234567'), { recursive: true });
+      mkdirSync(join(home, 'runs', 'of a file'));
+      if (how === 'by its owner') await vault.destroyEverything();
+      await Vault.destroy(home);
+      await vault[Symbol.asyncDispose]();
+      assert.deepEqual(readdirSync(home), ['runs'], how);
+      assert.deepEqual(readdirSync(join(home, 'runs')), ['of a file'], how);
+    }
+  });
+
   it('lose no change of a document when several are made at once', async () => {
     const home = newHome();
     await using one = await Vault.open(home);
