@@ -16,6 +16,7 @@ import { EventChannel } from './http/events.js';
 import { InferenceProcess } from './inference/InferenceProcess.js';
 import { isFinal } from './jobs/Job.js';
 import { JobQueue } from './jobs/JobQueue.js';
+import { withoutPaths } from './paths.js';
 
 /** Milliseconds between two looks at what others have written; each asks the file system for the times of two files. */
 const WATCH_MS = 1000;
@@ -259,7 +260,7 @@ export class Services implements AsyncDisposable {
       vault: this.vault.storage(),
       models: models.filter(({ installed }) => installed).reduce((sum, { size }) => sum + size, 0),
       runs: await folderBytes(join(this.home, 'runs')),
-      problems: [...this.vault.problems],
+      problems: this.vault.problems.map(withoutPaths),
     };
   }
 

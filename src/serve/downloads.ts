@@ -3,6 +3,7 @@ import { findModel, type ModelEntry } from '../models/catalogue.js';
 import { fetchModel } from '../models/fetchModel.js';
 import type { Download } from './contract/models.js';
 import type { ChangeEvent } from './contract/server.js';
+import { withoutPaths } from './paths.js';
 
 /** The downloads of models that are under way. */
 export class Downloads implements AsyncDisposable {
@@ -46,13 +47,13 @@ export class Downloads implements AsyncDisposable {
       for await (const event of fetchModel(entry, { home: this.home, signal })) {
         if (event.type === 'progress') tell({ done: event.done, total: event.total, message: undefined });
         if (event.type === 'checking') tell({ message: 'checking what is already here' });
-        if (event.type === 'retry' || event.type === 'source-failed') tell({ message: event.reason });
+        if (event.type === 'retry' || event.type === 'source-failed') tell({ message: withoutPaths(event.reason) });
         if (event.type === 'waiting') tell({ message: `process ${event.pid} is downloading it` });
       }
       tell({ state: 'done', done: at.total, message: undefined });
       this.emit({ type: 'changed', what: 'models' });
     } catch (error) {
-      const message = error instanceof Error ? error.message : String(error);
+      const message = withoutPaths(error instanceof Error ? error.message : String(error));
       tell(error instanceof StoppedError ? { state: 'stopped', message: undefined } : { state: 'failed', message });
     }
   }

@@ -1,4 +1,4 @@
-import { LoamError } from '../base/errors.js';
+import { LoamError, underName } from '../base/errors.js';
 import { Run } from '../base/events.js';
 import { defaults } from '../base/options.js';
 import { families } from '../families/index.js';
@@ -36,7 +36,11 @@ export function answerWith(
     if (version !== null) requireBase(version, model, services);
     const { path } = model;
     const wanted = { ...request, model: { path, contextLength: CONTEXT }, adapter: version ?? undefined };
-    return await services.inference.answer(wanted, (id) => services.vault.adapters.read(id), inner).each(emit);
+    try {
+      return await services.inference.answer(wanted, (id) => services.vault.adapters.read(id), inner).each(emit);
+    } catch (error) {
+      throw underName(error, path, model.name);
+    }
   }, signal);
 }
 

@@ -13,6 +13,7 @@ import { Download, type ModelEntry, ModelList, RemovedModel } from '../contract/
 import { ChangeEvent, Status } from '../contract/server.js';
 import { notFound } from '../http/errors.js';
 import { Answer, routesOf } from '../http/route.js';
+import { withoutPaths } from '../paths.js';
 import type { Services } from '../Services.js';
 
 const route = routesOf<Services>();
@@ -26,7 +27,7 @@ export const modelRoutes = [
     response: ModelList,
     async handler(_, services) {
       const { models, warnings } = await listModels({ home: services.home });
-      return { models: models.map((model) => view(model, services)), warnings };
+      return { models: models.map((model) => view(model, services)), warnings: warnings.map(withoutPaths) };
     },
   }),
   route({
@@ -75,7 +76,7 @@ function view(model: ListedModel, services: Services): ModelEntry {
     approximateSize,
     partial,
     sha256,
-    problem,
+    problem: problem && withoutPaths(problem),
     fetchable: entry !== null,
     licence: entry?.licence,
     download: services.downloads.of(name),

@@ -1,6 +1,7 @@
 import { type ErrorCode, LoamError, stated } from '../../base/errors.js';
 import { apiCode, type ErrorBody, type HttpCode } from '../contract/errors.js';
 import type { OpenAiErrorBody } from '../contract/openai.js';
+import { faultWithoutPaths } from '../paths.js';
 
 /** Errors as answers: status, body and headers, in the API's own shape and in OpenAI's. */
 
@@ -29,7 +30,7 @@ export function answerError(raised: unknown): ErrorAnswer<ErrorBody> {
   if (!(error instanceof LoamError)) {
     return { status, body: { error: { message: 'An unexpected error, which is a bug in Loam.', code } }, headers: {} };
   }
-  const { message, fault } = error;
+  const { message, fault } = faultWithoutPaths(error);
   const headers = error instanceof HttpError ? error.headers : {};
   return { status, body: { error: { message, ...fault, code } }, headers };
 }

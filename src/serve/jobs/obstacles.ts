@@ -1,5 +1,6 @@
 import { type ErrorCode, isDiskFull, LoamError, StoppedError, stated } from '../../base/errors.js';
 import { freeBytes } from '../../base/io.js';
+import { withoutPaths } from '../paths.js';
 import type { StoredJob } from './Job.js';
 
 /** What ends a run of itself, and what comes of it: it is tried again if what stood in its way may go away, or has failed. */
@@ -47,7 +48,7 @@ export class Obstacles {
       return { state: 'failed', message: 'An unexpected error, which is a bug in Loam.' };
     }
     const { message, code } = asToldOfJob(error);
-    return { state: 'failed', message, code };
+    return { state: 'failed', message: withoutPaths(message), code };
   }
 
   private death(job: StoredJob): string {
@@ -75,7 +76,7 @@ export class Obstacles {
     const wait = full ? Math.min(most, first * 2 ** (tries - 1)) : BUSY_MS;
     this.met.set(job, { until: performance.now() + wait, tries, blocks: false, full });
     const { found, where } = error.fault;
-    const what = where === undefined ? found : `${found} (${where})`;
+    const what = withoutPaths(where === undefined ? found : `${found} (${where})`);
     return full ? `${what}; it goes on by itself when there is room` : `${what}; it goes on by itself after that`;
   }
 
