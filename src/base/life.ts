@@ -2,7 +2,7 @@ import { execFileSync } from 'node:child_process';
 import { readlinkSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { systemCode } from './errors.js';
-import { readKernelFile } from './kernelFiles.js';
+import { listKernelFolder, readKernelFile } from './kernelFiles.js';
 
 /** Processes beyond this one: which they are, so that nothing else can be taken for them, and whether they live. */
 
@@ -66,7 +66,10 @@ function birthOf(pid: number): string | null {
   const text = readKernelFile('/proc', String(pid), 'stat');
   // The command name, field 2, is in brackets and may hold spaces.
   const fields = text?.slice(text.lastIndexOf(')') + 2).split(' ') ?? [];
-  return fields[0] === 'Z' || fields[0] === 'X' ? null : (fields[19] ?? null);
+  const hasEnded = fields[0] === 'Z' || fields[0] === 'X';
+  // The first thread may have ended before another that is just writing a file.
+  if (hasEnded && listKernelFolder(`/proc/${pid}/task`).length <= 1) return null;
+  return fields[19] ?? null;
 }
 
 /** This process. */

@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict';
-import { readdirSync, readFileSync } from 'node:fs';
+import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { adapterOf, isAlive, tunerOf } from '../testing/jobProcesses.js';
 import { runLoam } from '../testing/runLoam.js';
 import {
   addTinyModel,
@@ -29,47 +30,6 @@ async function newJob(client: Client, dataset: string, name: string, more: objec
   const job = await client.ok('POST', '/api/jobs', { name, dataset, model: 'tiny', options: { ...options, ...more } });
   return job.id as string;
 }
-/** The adapter file of a job; names are of one length, so that nothing but the name may differ. */
-async function adapterOf(client: Client, name: string): Promise<string> {
-  assert.equal(name.length, 5);
-  const { adapters } = await client.ok('GET', '/api/adapters');
-  const { id, versions } = adapters.find((adapter: { name: string }) => adapter.name === name);
-  const answer = await fetch(`${client.base}/api/adapters/${id}/versions/${versions[0].id}/export?confirm=1`, {
-    headers: { authorization: `Bearer ${client.token}` },
-  });
-  const bytes = Buffer.from(await answer.arrayBuffer()).toString('latin1');
-  assert.ok(bytes.startsWith('GGUF'));
-  return bytes.replaceAll(name, 'NAME!');
-}
-/** The tuner of a server: its only child of that kind. */
-function tunerOf(server: ServerProcess): number {
-  for (const name of readdirSync('/proc').filter((entry) => /^\d+$/.test(entry))) {
-    try {
-      const stat = readStat(name);
-      if (stat.parent === server.child.pid && stat.command.includes('tuneWorker')) return Number(name);
-    } catch {
-      // It has ended meanwhile.
-    }
-  }
-  throw new Error('no tuner');
-}
-function readStat(pid: string): { parent: number; command: string } {
-  const text = readFileSync(`/proc/${pid}/stat`, 'latin1');
-  return {
-    parent: Number(text.slice(text.lastIndexOf(')') + 2).split(' ')[1]),
-    command: readFileSync(`/proc/${pid}/cmdline`, 'latin1'),
-  };
-}
-
-function isAlive(pid: number): boolean {
-  try {
-    // A zombie waits for nothing but its parent.
-    return !/\) [ZX] /.test(readFileSync(`/proc/${pid}/stat`, 'latin1'));
-  } catch {
-    return false;
-  }
-}
-
 let server = await ServerProcess.start(home, env);
 let { client } = server;
 const examples = sayings(32).map((pair, i) => (i === 7 ? { ...pair, output: `the secret is ${canary}` } : pair));
