@@ -48,7 +48,7 @@ export { Tokenizer } from './model/tokenizer.js';
 export { findModel } from './models/catalogue.js';
 export { type ConvertEvent, type Converted, type ConvertOptions, convertModel } from './models/convert/convertModel.js';
 export { fetchModel } from './models/fetchModel.js';
-export { listModels, resolveModel } from './models/listModels.js';
+export { listModels, provenModel, resolveModel } from './models/listModels.js';
 export type { MeasuredNll, TuneEvent, TuneResult } from './train/events.js';
 export { type TuneOptions, tuneOptions } from './train/options.js';
 export { embed } from './train/steps/embed.js';

@@ -54,6 +54,16 @@ describe('rooms of src/', () => {
     assert.ok(importers.length > 0 && importers.every((file) => file === 'engine/ffi.ts'), importers.join(', '));
   });
 
+  it('hand native code no model file that has not been tried', () => {
+    // What resolves a model without trying it: where it is listed, where its metadata alone is read, and tests.
+    const allowed = /^(models\/|adapters\/files\.ts$|serve\/|testing\/|index\.ts$)|\.test\.ts$/;
+    const users = files.filter((file) => /\bresolveModel\b/.test(readFileSync(join(src, file), 'utf8')));
+    assert.deepEqual(
+      users.filter((file) => !allowed.test(file)),
+      [],
+    );
+  });
+
   it('and their files are where the documentation says', () => {
     const texts = [
       'README.md',

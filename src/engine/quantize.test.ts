@@ -2,8 +2,10 @@ import assert from 'node:assert/strict';
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
+import { LoamError } from '../base/errors.js';
 import { openTensors } from '../formats/gguf/Gguf.js';
 import { readGguf } from '../formats/gguf/readGguf.js';
+import { str, u32 } from '../formats/gguf/values.js';
 import { scratchFolder } from '../testing/scratch.js';
 import { writeTinyModel } from '../testing/tinyModel.js';
 import { quantizeModel } from './quantize.js';
@@ -57,6 +59,23 @@ describe('quantizeModel', () => {
       quantizeModel(source, join(source, 'x.gguf'), { type: 'q8_0' }),
       /not a file that can be written/,
     );
+    assert.deepEqual(readdirSync(folder), before);
+  });
+
+  it('a model that ends libllama ends the process that quantises, and is named', async () => {
+    const sizes = ['block_count', 'context_length', 'embedding_length', 'feed_forward_length', 'attention.head_count'];
+    // A family that Loam does not know, of which more experts are used than there are.
+    const metadata = {
+      'general.architecture': str('bloom'),
+      ...Object.fromEntries([...sizes, 'expert_used_count'].map((key) => [`bloom.${key}`, u32(2)])),
+    };
+    const hostile = await writeTinyModel(join(folder, 'hostile.gguf'), { metadata });
+    const before = readdirSync(folder);
+    await assert.rejects(quantizeModel(hostile, join(folder, 'x.gguf'), { type: 'q8_0' }), (error: unknown) => {
+      assert.ok(error instanceof LoamError && error.code === 'process-died', `${error}`);
+      assert.match(error.message, /hostile\.gguf: the process that quantises was ended by the system \(SIGABRT\)/);
+      return true;
+    });
     assert.deepEqual(readdirSync(folder), before);
   });
 });

@@ -1,11 +1,12 @@
 import { open, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { LoamError, throwIfStopped } from '../base/errors.js';
+import { fileURLToPath } from 'node:url';
+import { startChild } from '../base/child.js';
+import { LoamError, StoppedError, throwIfStopped } from '../base/errors.js';
 import { explainWriteError, makeFolder, publish } from '../base/io.js';
+import { type SentError, unpackError } from '../base/process.js';
 import { partialPath, sweepOnce } from '../base/unfinished.js';
 import { defaultThreads } from './engine.js';
-import { callAsync } from './ffi.js';
-import { native } from './native.js';
 
 /** A whole model quantised by libllama. */
 
@@ -57,36 +58,37 @@ interface QuantizeOptions {
   /** Every matrix as `type` (default). Otherwise the quantiser picks finer types for some, as llama-quantize does. */
   pure?: boolean;
   importance?: ImportanceMatrix;
-  /** Checked when libllama is done; what it wrote is then thrown away. */
   signal?: AbortSignal;
 }
 
-/** Bytes of rows that are in memory as f32 at a time: the largest embedding tables would otherwise take gigabytes. */
-const BUFFER_BYTES = 64 * 1024 * 1024;
+/** What the process that quantises is told. */
+export interface QuantizeRequest {
+  input: string;
+  output: string;
+  /** `enum llama_ftype`. */
+  type: number;
+  threads: number;
+  pure: boolean;
+  importance?: ImportanceMatrix;
+}
+export type QuantizeReport = { status: number } | { error: SentError };
+
+const program = fileURLToPath(new URL('./quantizeWorker.js', import.meta.url));
 
 /**
- * Writes a model again with its matrices as another type, by libllama's own quantiser. The input must have passed `readGguf`; what an
- * earlier quantisation lost stays lost. Cannot be stopped on the way; takes seconds per billion weights.
- * @throws LoamError when libllama refuses the file or the disk is full
+ * Writes a model again with its matrices as another type, by libllama's own quantiser, in a process of its own: libllama knows more
+ * families than Loam can check. The input must have passed `readGguf`; what an earlier quantisation lost stays lost. Takes seconds per
+ * billion weights.
+ * @throws LoamError when libllama refuses the file or the disk is full; LoamError (process-died) that names the file, where it died of it
  */
 export async function quantizeModel(input: string, output: string, options: QuantizeOptions): Promise<void> {
-  const { llama } = native();
-  const params = llama.quantizeDefaultParams();
-  params.nthread = options.threads ?? defaultThreads();
-  params.ftype = fileTypes[options.type];
-  params.allow_requantize = true;
-  params.pure = options.pure ?? true;
-  params.max_buf_size = BUFFER_BYTES;
-  if (options.importance) {
-    const entries = [...options.importance].map(([name, data]) => ({ name, data, size: data.length }));
-    // The list ends with an entry without a name.
-    params.imatrix = [...entries, { name: null, data: null, size: 0 }];
-  }
   const partial = partialPath(output);
   try {
     await makeFolder(dirname(output));
     await sweepOnce(dirname(output));
-    const status = await callAsync(llama.modelQuantize, input, partial, params);
+    const { importance, pure = true, threads = defaultThreads(), signal } = options;
+    const type = fileTypes[options.type];
+    const status = await inProcess({ input, output: partial, type, threads, pure, importance }, signal);
     if (status !== 0) {
       throw new LoamError({
         code: 'failed',
@@ -95,7 +97,7 @@ export async function quantizeModel(input: string, output: string, options: Quan
         fix: 'check that the disk has room for it, or run again with LOAM_NATIVE_LOG=1 to see the reason',
       });
     }
-    throwIfStopped(options.signal);
+    throwIfStopped(signal);
     {
       await using file = await open(partial, 'r+');
       await file.sync();
@@ -104,5 +106,38 @@ export async function quantizeModel(input: string, output: string, options: Quan
   } catch (error) {
     await rm(partial, { force: true }).catch(() => {});
     throw explainWriteError(error, output);
+  }
+}
+
+/** The status of libllama's quantiser. */
+async function inProcess(request: QuantizeRequest, signal: AbortSignal | undefined): Promise<number> {
+  throwIfStopped(signal);
+  const child = startChild(program, { kind: 'trial' });
+  const stop = () => child.kill('SIGKILL');
+  signal?.addEventListener('abort', stop, { once: true });
+  try {
+    return await new Promise((resolve, reject) => {
+      child.on('message', (report: QuantizeReport) => {
+        if ('status' in report) resolve(report.status);
+        else reject(unpackError(report.error));
+      });
+      child.once('error', reject);
+      child.once('close', (code, killed) => {
+        if (signal?.aborted) return reject(new StoppedError());
+        reject(
+          new LoamError({
+            code: 'process-died',
+            found: `the process that quantises was ended by the system (${killed ?? `exit code ${code}`})`,
+            expected: 'a model that llama.cpp can quantise',
+            where: request.input,
+            fix: 'fetch the model again, or choose another one; with LOAM_NATIVE_LOG=1 it says more',
+          }),
+        );
+      });
+      child.send(request, (error) => error && reject(error));
+    });
+  } finally {
+    signal?.removeEventListener('abort', stop);
+    child.kill('SIGKILL');
   }
 }

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { families } from '../families/index.js';
 import { readGguf } from '../formats/gguf/readGguf.js';
-import { bool, strings, u32 } from '../formats/gguf/values.js';
+import { bool, str, strings, u32 } from '../formats/gguf/values.js';
 import { scratchFolder } from '../testing/scratch.js';
 import { chatml, type TinyModelOptions, writeTinyModel } from '../testing/tinyModel.js';
 import { ChatTemplate } from './chatTemplate.js';
@@ -48,6 +48,24 @@ describe('Tokenizer', () => {
       { role: 'assistant', content: 'two' },
     ]);
     assert.equal(trainedText(t, encoded!), 'two<|im_end|>');
+  });
+
+  it('reads runs that libllama would run out of stack over, and cuts no shorter ones', async () => {
+    for (const pre of ['tekken', 'gpt-4o', 'deepseek-llm', 'bloom', 'default', 'smollm']) {
+      const path = await writeTinyModel(join(folder, `${files++}.gguf`), {
+        metadata: { 'tokenizer.ggml.pre': str(pre) },
+      });
+      using t = await Tokenizer.open(await readGguf(path));
+      const { vocabulary } = t;
+      for (const text of ['a', '1', ' ', '\n', '.', '\u6f22', "Ab's"]) {
+        const long = text.repeat(50_000);
+        assert.equal(vocabulary.text(vocabulary.tokenize(long)), long, `${pre}: ${text}`);
+      }
+      // A word of 1,900 letters is still one: no token ends where it would be cut.
+      const word = 'the'.repeat(633);
+      const [alone, behind] = [vocabulary.tokenize(word), vocabulary.tokenize(` ${word}`)];
+      assert.deepEqual([...vocabulary.tokenize(`${word} ${word}`)], [...alone, ...behind]);
+    }
   });
 
   it('a prompt is the beginning of the conversation that continues it', async () => {

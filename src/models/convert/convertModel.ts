@@ -1,14 +1,16 @@
 import { rm, stat } from 'node:fs/promises';
-import { LoamError, throwIfStopped, UsageError } from '../../base/errors.js';
+import { LoamError, throwIfStopped, UnsupportedError, UsageError } from '../../base/errors.js';
 import { Run } from '../../base/events.js';
 import { listFirst } from '../../base/format.js';
 import { requireWritable } from '../../base/io.js';
 import { fileTypes, type QuantizedType, quantizeModel } from '../../engine/quantize.js';
 import { rowBytes, tensorTypes } from '../../engine/tensorTypes.js';
+import type { Gguf } from '../../formats/gguf/Gguf.js';
 import { readGguf } from '../../formats/gguf/readGguf.js';
 import { type GgufValue, str } from '../../formats/gguf/values.js';
 import { type TensorToWrite, writeGguf } from '../../formats/gguf/writeGguf.js';
 import { openSafetensorsFolder } from '../../formats/safetensorsFolder.js';
+import { readHyperparameters } from '../../model/hyperparameters.js';
 import { generalMetadata } from './general.js';
 import { readHfFolder } from './hfFolder.js';
 import { hyperparameterMetadata, readHfSettings } from './hfSettings.js';
@@ -132,6 +134,7 @@ const needsImportance = ['iq3_xxs', 'iq3_xs', 'iq2_xxs', 'iq2_xs', 'iq2_s', 'iq2
 async function finish(path: string, type: string, weights?: number): Promise<Converted> {
   // What was written must be readable: told here rather than at the first use.
   const gguf = await readGguf(path);
+  checkKnown(gguf);
   const counted = [...gguf.tensors.values()].reduce((sum, { shape }) => sum + shape.reduce((a, b) => a * b, 1), 0);
   return {
     path,
@@ -140,6 +143,15 @@ async function finish(path: string, type: string, weights?: number): Promise<Con
     weights: weights ?? counted,
     matrices: type,
   };
+}
+
+/** All checks of what Loam can use. Of other models, which libllama quantises too, it knows no more than that the file is whole. */
+function checkKnown(gguf: Gguf): void {
+  try {
+    readHyperparameters(gguf);
+  } catch (error) {
+    if (!(error instanceof UnsupportedError)) throw error;
+  }
 }
 
 async function quantise(input: string, out: string, options: ConvertOptions, type: QuantizedType, emit: Emit) {
@@ -182,6 +194,7 @@ async function run(input: string, out: string, options: ConvertOptions, emit: Em
     const found = 'this GGUF file holds no base model';
     throw new LoamError({ code: 'wrong-format', found, expected: 'a model to quantise', where: input });
   }
+  checkKnown(gguf);
   if (type === 'auto') {
     throw new UsageError({ found: 'no type for a model that is GGUF already', expected: '--type q4_0, for example' });
   }
