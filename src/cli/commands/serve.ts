@@ -109,10 +109,13 @@ async function openPage(server: RunningServer, home: string): Promise<AsyncDispo
   }
   const path = join(serverFolder(home), 'open.html');
   const remove = () => rm(path, { force: true }).catch(() => {});
-  await writeFileAtomic(
-    path,
-    `<!doctype html><meta http-equiv="refresh" content="0;url=${server.link}"><title>Loam</title>\n`,
+  const html = `<!doctype html><meta http-equiv="refresh" content="0;url=${server.link}"><title>Loam</title>\n`;
+  // On a full disk the server is worth more than the convenience.
+  const isThere = await writeFileAtomic(path, html).then(
+    () => true,
+    () => false,
   );
+  if (!isThere) return { async [Symbol.asyncDispose]() {} };
   const { href } = pathToFileURL(path);
   if (process.platform === 'darwin') open('open', href);
   else if (process.platform === 'win32') open('rundll32', 'url.dll,FileProtocolHandler', href);
