@@ -17,7 +17,7 @@ const kinds = {
   /** A process of ours that tries what is foreign. */
   trial: engine,
   /** Loam's own processes: its settings but the passphrases, and those of the engine and of Node. */
-  worker: `${engine} LOAM_HOME LOAM_CHECKPOINT_SECONDS LOAM_TEST_FAULTS NODE_OPTIONS NODE_V8_COVERAGE CUDA_* NVIDIA_* HIP_* ROCR_* HSA_* VK_* MESA_* SYCL_* ONEAPI_* ZE_* OMP_* GOMP_* KMP_*`,
+  worker: `${engine} LOAM_HOME LOAM_CHECKPOINT_SECONDS NODE_OPTIONS NODE_V8_COVERAGE CUDA_* NVIDIA_* HIP_* ROCR_* HSA_* VK_* MESA_* SYCL_* ONEAPI_* ZE_* OMP_* GOMP_* KMP_*`,
   /** pip: its own settings, the person's Python, and how to reach an index. */
   python: `PIP_* PYTHON* VIRTUAL_ENV CONDA_PREFIX CONDA_DEFAULT_ENV PYENV_* XDG_* NETRC SSL_CERT_FILE SSL_CERT_DIR REQUESTS_CA_BUNDLE
     CURL_CA_BUNDLE HTTP_PROXY HTTPS_PROXY ALL_PROXY NO_PROXY http_proxy https_proxy all_proxy no_proxy`,
