@@ -8,7 +8,8 @@ import type { ApiKey, KeyInput, NewApiKey } from './contract/access.js';
 import type { Adapter } from './contract/adapters.js';
 import { type ErrorBody, loamCode } from './contract/errors.js';
 import type { Job } from './contract/jobs.js';
-import { Access, openSession, serverFolder } from './http/access.js';
+import { openSession } from './http/access.js';
+import { ApiKeys, serverFolder } from './http/apiKeys.js';
 import { isFinal, viewJob } from './jobs/Job.js';
 import { JobQueue } from './jobs/JobQueue.js';
 
@@ -121,7 +122,7 @@ export async function withKeys<T>(openVault: () => Promise<Vault>, use: (keys: K
     });
   }
   try {
-    const { keys } = await Access.open(loamHome());
+    const keys = await ApiKeys.open(loamHome());
     return await use({
       list: async () => keys.list(),
       add: (key) => keys.add(key),

@@ -83,10 +83,11 @@ export class ServerProcess {
     readonly child: ChildProcess,
     readonly client: Client,
     readonly output: () => string,
+    readonly link: string,
   ) {}
 
-  static async start(home: string, env: NodeJS.ProcessEnv = {}): Promise<ServerProcess> {
-    const child = spawn(process.execPath, [program, 'serve', '--port', '0', '--json'], {
+  static async start(home: string, env: NodeJS.ProcessEnv = {}, args: readonly string[] = []): Promise<ServerProcess> {
+    const child = spawn(process.execPath, [program, 'serve', '--port', '0', '--json', ...args], {
       env: { ...process.env, ...env, LOAM_HOME: home, HF_ENDPOINT: 'http://127.0.0.1:9' },
       stdio: ['ignore', 'pipe', 'pipe'],
     });
@@ -96,17 +97,17 @@ export class ServerProcess {
       output += text;
       if (process.env.LOAM_TEST_LOG) console.error(text);
     });
-    const ready = await new Promise<{ port: number; token: string }>((resolve, reject) => {
+    const ready = await new Promise<{ port: number; token: string; link: string }>((resolve, reject) => {
       let text = '';
       child.stdout!.setEncoding('utf8').on('data', (piece: string) => {
         text += piece;
         output += piece;
         const line = text.split('\n').find((one) => one.includes('"ready"'));
-        if (line) resolve(JSON.parse(line) as { port: number; token: string });
+        if (line) resolve(JSON.parse(line));
       });
       child.once('exit', (code) => reject(new Error(`loam serve ended (${code}): ${output}`)));
     });
-    return new ServerProcess(child, new Client(ready.port, ready.token), () => output);
+    return new ServerProcess(child, new Client(ready.port, ready.token), () => output, ready.link);
   }
 
   async end(signal: NodeJS.Signals): Promise<void> {

@@ -9,7 +9,7 @@ import { LoamError } from '../../base/errors.js';
 import { writeFileAtomic } from '../../base/io.js';
 import { flag, integer, text } from '../../base/options.js';
 import { framesOf, loamHome } from '../../base/process.js';
-import { serverFolder } from '../../serve/http/access.js';
+import { serverFolder } from '../../serve/http/apiKeys.js';
 import { type RunningServer, startServer } from '../../serve/startServer.js';
 import { Vault } from '../../store/Vault.js';
 import { command, jsonOption, vaultOptions } from '../command.js';

@@ -6,7 +6,8 @@ import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { scratchFolder } from '../../testing/scratch.js';
-import { Access, openSession, serverFolder } from './access.js';
+import { Access, openSession } from './access.js';
+import { serverFolder } from './apiKeys.js';
 import { proofText, sessionText, sessionToken } from './challenge.js';
 
 const bearer = (token: string) => ({ headers: { authorization: `Bearer ${token}` } });

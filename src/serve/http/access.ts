@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import Type from 'typebox';
 import { ifPresent, readText, writeFileAtomic } from '../../base/io.js';
 import { type ApiKey, HelloAnswer, Nonce } from '../contract/access.js';
-import { ApiKeys } from './apiKeys.js';
+import { ApiKeys, serverFolder } from './apiKeys.js';
 import { type Hello, helloPath, pairPath, proofText, sessionText, sessionToken } from './challenge.js';
 import { HttpError } from './errors.js';
 import { type AnyRoute, routesOf } from './route.js';
@@ -14,11 +14,6 @@ import { type AnyRoute, routesOf } from './route.js';
  * Who may come in. The owner's pages and commands prove that they know the pairing secret (see challenge.ts) and get a session, which
  * ends with this server; other programs show a key of their own. The secret stands in the printed link and in a file of the user's.
  */
-
-/** Where a server keeps what the commands of the same user need to reach it; readable by the user only. */
-export function serverFolder(home: string): string {
-  return join(home, 'server');
-}
 
 /** How a request came in: by the owner's session, or by a key. */
 export type Caller = { readonly key?: ApiKey };
@@ -40,11 +35,12 @@ export class Access {
   /** @param renew makes a new pairing secret: every browser has to be paired again */
   static async open(home: string, renew = false): Promise<Access> {
     const path = join(serverFolder(home), 'pairing');
-    const pairing = (renew ? undefined : await readPairing(home)) ?? randomBytes(SECRET_BYTES).toString('base64url');
-    await writeFileAtomic(path, `${pairing}\n`);
+    const known = renew ? undefined : await readPairing(home);
+    const pairing = known ?? randomBytes(SECRET_BYTES).toString('base64url');
+    if (known === undefined) await writeFileAtomic(path, `${pairing}\n`);
     // The token of an earlier version, which sent it with every request; what `serve --open` has left in a crash.
     for (const name of ['token', 'open.html']) await rm(join(serverFolder(home), name), { force: true });
-    return new Access(pairing, await ApiKeys.open(join(serverFolder(home), 'keys.json')));
+    return new Access(pairing, await ApiKeys.open(home));
   }
 
   /** @param host what the Host header says, which has been checked */

@@ -1,4 +1,5 @@
 import { createHash, randomBytes } from 'node:crypto';
+import { join } from 'node:path';
 import { LoamError } from '../../base/errors.js';
 import { ifPresent, readText, writeFileAtomic } from '../../base/io.js';
 import { Mutex } from '../../base/lock.js';
@@ -17,6 +18,11 @@ const MAX_KEYS = 200;
 const MAX_FILE_BYTES = 1 << 20;
 const DAY_MS = 86_400_000;
 
+/** Where a server keeps what the commands of the same user need to reach it; readable by the user only. */
+export function serverFolder(home: string): string {
+  return join(home, 'server');
+}
+
 type StoredKey = KeyFile['keys'][number];
 
 export class ApiKeys {
@@ -28,7 +34,8 @@ export class ApiKeys {
   ) {}
 
   /** @throws LoamError for a file that is damaged: no key may come to life again by its loss */
-  static async open(path: string): Promise<ApiKeys> {
+  static async open(home: string): Promise<ApiKeys> {
+    const path = join(serverFolder(home), 'keys.json');
     return new ApiKeys(path, await readKeys(path));
   }
 
