@@ -204,14 +204,19 @@ export function readHyperparameters(gguf: Gguf): Hyperparameters {
   };
   refuseVariants(gguf, family, sizes.headDim);
   checkNativeKeys(gguf, name);
-  const contextLength = whole(gguf, key('context_length'), limits.context);
-  const rope = readRope(gguf, family, sizes.headDim, contextLength);
+  const trained = whole(gguf, key('context_length'), limits.context);
+  const rope = readRope(gguf, family, sizes.headDim, trained);
+  const contextLength = isByLength(gguf, family) ? rope.contextOriginal - contextRoom : trained;
+  if (contextLength < 1) {
+    const found = `factors of the rotation for a context of ${rope.contextOriginal} tokens`;
+    throw new LoamError({ code: 'damaged', found, expected: `more than ${contextRoom}`, where: gguf.path });
+  }
   const scales = family.block.scales?.(sizes, (part, fallback) => finite(gguf, key(part), fallback));
   const hyper: Hyperparameters = {
     family,
     ...sizes,
     vocabulary: gguf.tensor('token_embd.weight').shape[1] ?? 1,
-    contextLength: isByLength(gguf, family) ? rope.contextOriginal - contextRoom : contextLength,
+    contextLength,
     normEpsilon: finite(gguf, key('attention.layer_norm_rms_epsilon'), 1e-5),
     rope,
     attentionScale: scales?.attention ?? 1 / Math.sqrt(sizes.headDim),

@@ -58,7 +58,7 @@ const neutral: ReadonlyMap<string, string | number | boolean> = new Map<string, 
   ['expert_weights_scale', 1],
 ]);
 
-/** Keys behind the family's name that are of other families: 0, false and empty change nothing. */
+/** Keys behind the family's name that are of other families: 0 and false change nothing. */
 const foreign: ReadonlySet<string> = new Set(
   `embedding_length_out embedding_length_per_layer_input features_length leading_dense_block_count attn_res.block_size
   activation.situ_beta activation.situ_linear_beta expert_feed_forward_length expert_chunk_feed_forward_length swiglu_clamp_exp
@@ -84,6 +84,9 @@ const foreign: ReadonlySet<string> = new Set(
   dense_2_feat_in dense_2_feat_out dense_3_feat_in dense_3_feat_out`.split(/\s+/),
 );
 
+/** All of them, for the tests. */
+export const nativeParts: readonly string[] = [...used.keys(), ...neutral.keys(), ...foreign];
+
 /** `LLAMA_MAX_LAYERS` of llama-hparams.h. */
 const maxLayers = 512;
 
@@ -94,10 +97,8 @@ function isStored(value: GgufValue, { kind, each }: Read, layers: number): boole
   return each === true && (value.of === 'u32' || value.of === 'i32') && value.value.length === layers;
 }
 
-function isNothing(value: GgufValue): boolean {
-  if (value.type === 'array') return [...value.value].every((one) => !one);
-  return !value.value;
-}
+/** A list is read by its element type, even an empty one, and zeros in one may count layers. */
+const isNothing = (value: GgufValue): boolean => value.type !== 'array' && !value.value;
 
 const kindName = ({ kind, each }: Read, layers: number): string =>
   each ? `a ${kind}, or an array of one for each of the ${layers} layers` : `a ${kind}`;

@@ -6,6 +6,7 @@ import { readGguf } from '../formats/gguf/readGguf.js';
 import { tensorBytes } from '../formats/gguf/rules.js';
 import { f32s, type GgufElementType, type GgufValue, i32s, str, strings, u32 } from '../formats/gguf/values.js';
 import { encodeGguf, type GgufToWrite, type TensorToWrite } from '../formats/gguf/writeGguf.js';
+import { nativeParts } from '../model/nativeKeys.js';
 import * as values from './ggufValues.js';
 
 /** Model files that are wrong in what native code would trust: each starts from a whole tiny model. */
@@ -169,6 +170,8 @@ export function hostileChanges(n: number, a: string): Readonly<Record<string, Ch
     'more layers of another kind than layers': set(`${a}.posnet.block_count`, u32(99)),
     'layers that predict more': set(`${a}.nextn_predict_layers`, u32(9)),
     pooling: set(`${a}.pooling_type`, u32(4)),
+    'a mapping of layers that are not there': set(`${a}.deepstack_mapping`, i32s([0, 0])),
+    'labels as numbers, none of them': set(`${a}.classifier.output_labels`, f32s([])),
     'a file type as text': set('general.file_type', str('1')),
   };
 }
@@ -245,6 +248,13 @@ export function mutated(random: Random, parts: Parts): Parts {
     () => own.metadata.delete(pick([...own.metadata.keys()])),
     () => own.metadata.set(pick([...own.metadata.keys()]), scalar(random, pick(kinds))),
     () => {
+      // Any key that libllama knows, of a number or a list.
+      const family = String(own.metadata.get('general.architecture')?.value);
+      const key = `${family}.${pick([...nativeParts])}`;
+      const list = random.below(4) === 0 ? pick([i32s([0, 0]), f32s([]), strings([])]) : undefined;
+      own.metadata.set(key, list ?? scalar(random, pick(kinds)));
+    },
+    () => {
       // Another value of the same type.
       const key = pick([...own.metadata.keys()]);
       const { type } = own.metadata.get(key)!;
@@ -254,12 +264,10 @@ export function mutated(random: Random, parts: Parts): Parts {
       const lists = [...own.metadata].filter(([, value]) => value.type === 'array');
       if (lists.length === 0) return;
       const [key, list] = pick(lists) as [string, Extract<GgufValue, { type: 'array' }>];
-      const at = random.below(Math.max(1, list.value.length));
+      if (list.value.length === 0) return;
+      const at = random.below(list.value.length);
       if (list.of === 'string')
-        own.metadata.set(
-          key,
-          strings(list.value.with(at % Math.max(1, list.value.length), pick([...texts, ...list.value.slice(0, 9)]))),
-        );
+        own.metadata.set(key, strings(list.value.with(at, pick([...texts, ...list.value.slice(0, 9)]))));
       else
         own.metadata.set(key, {
           ...list,
