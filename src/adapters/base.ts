@@ -57,6 +57,8 @@ export interface BaseIdentity {
   templateSha256: string;
   /** The day that the template wrote into what was learnt, as YYYY-MM-DD; absent if it writes none. */
   templateDay?: string;
+  /** Whether its answers come without a thought, though the template knows thoughts. */
+  thoughtless?: boolean;
 }
 
 /**
@@ -110,6 +112,7 @@ export async function describeBase(
     fingerprint: await baseFingerprint(gguf),
     templateSha256: template.hash,
     templateDay: tokenizer.day,
+    thoughtless: tokenizer.isThoughtless,
     stopTokens: Array.from({ length: vocabulary.size }, (_, token) => token).filter((t) =>
       vocabulary.endsGeneration(t),
     ),

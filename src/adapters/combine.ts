@@ -84,6 +84,7 @@ const ofTheBase: ReadonlySet<string> = new Set([
   keys.baseFingerprint,
   keys.templateSha256,
   keys.templateDay,
+  keys.thinking,
   keys.stopTokens,
 ]);
 

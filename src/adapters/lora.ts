@@ -67,6 +67,7 @@ export const keys = {
   baseFingerprint: 'loam.base.fingerprint',
   templateSha256: 'loam.chat_template.sha256',
   templateDay: 'loam.chat_template.day',
+  thinking: 'loam.chat_template.thinking',
   stopTokens: 'loam.stop_tokens',
   recipe: 'loam.recipe',
   metrics: 'loam.metrics',

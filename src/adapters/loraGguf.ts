@@ -186,6 +186,7 @@ function trained(path: string, { base, alpha, ...adapter }: AdapterToWrite): Ggu
     [keys.baseFingerprint, str(base.fingerprint)],
     [keys.templateSha256, str(base.templateSha256)],
     ...(base.templateDay === undefined ? [] : [[keys.templateDay, str(base.templateDay)] as [string, GgufValue]]),
+    ...(base.thoughtless ? [[keys.thinking, str('off')] as [string, GgufValue]] : []),
     [keys.stopTokens, i32s(base.stopTokens)],
     [keys.recipe, str(JSON.stringify(adapter.recipe))],
     [keys.metrics, str(JSON.stringify(adapter.metrics))],

@@ -84,6 +84,7 @@ function described(lora: Lora, format: Adapter['format']): Adapter {
       fingerprint: text(keys.baseFingerprint),
       templateSha256: text(keys.templateSha256),
       templateDay: dayNote(lora.notes),
+      thoughtless: textNote(lora.notes, keys.thinking) === 'off',
     },
     recipe: objectNote(lora.notes, keys.recipe),
     metrics: objectNote(lora.notes, keys.metrics),

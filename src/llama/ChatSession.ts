@@ -85,8 +85,17 @@ export type ChatEvent =
 export interface AnswerOptions {
   /** The answer ends before the first of these texts. */
   stop?: readonly string[];
+  /** Whether the model is asked for a thought before its answer, where its template knows thoughts; undefined: as it learnt. */
+  thinking?: boolean;
   /** Whether old turns are left out if the conversation outgrows the context (default), or a LoamError (too-long) is thrown. */
   forget?: boolean;
+}
+
+/** An adapter that can be put on, and how the template is asked when it is: as it was while it learnt. */
+interface Worn {
+  handle: AdapterHandle;
+  day: string | undefined;
+  thinking: false | undefined;
 }
 
 const defaultContext = 4096;
@@ -95,8 +104,8 @@ const OWN = 'own';
 
 /** A conversation with a model, base or adapted, in stock libllama. One answer at a time. */
 export class ChatSession implements Disposable {
-  /** Adapters by name, with the day under which each was learnt. */
-  private readonly wardrobe = new Map<string, { handle: AdapterHandle; day: string | undefined }>();
+  /** Adapters by name. */
+  private readonly wardrobe = new Map<string, Worn>();
 
   private constructor(
     private readonly session: Session,
@@ -143,7 +152,7 @@ export class ChatSession implements Disposable {
   private async hang(name: string, { path, base }: Adapter): Promise<void> {
     const handle = await this.session.loadAdapter(path);
     this.dropAdapter(name);
-    this.wardrobe.set(name, { handle, day: base.templateDay });
+    this.wardrobe.set(name, { handle, day: base.templateDay, thinking: base.thoughtless ? false : undefined });
   }
 
   dropAdapter(name: string): void {
@@ -160,6 +169,7 @@ export class ChatSession implements Disposable {
     const worn = name === undefined ? undefined : this.wardrobe.get(name);
     this.session.wear(worn?.handle);
     this.tokenizer.template.day = worn?.day;
+    this.tokenizer.thinking = worn?.thinking;
   }
 
   /** Streams the answer to a conversation whose last message is the user's. Text arrives in whole characters. */
@@ -170,7 +180,7 @@ export class ChatSession implements Disposable {
     options: AnswerOptions = {},
   ): Run<ChatEvent, string> {
     return new Run(async (emit, signal) => {
-      const { prompt, forgotten } = await this.fit(messages, sampling.maxTokens, options.forget ?? true);
+      const { prompt, forgotten } = await this.fit(messages, sampling.maxTokens, options);
       if (forgotten > 0) emit({ type: 'forgot', messages: forgotten });
       return await this.generate(prompt, { sampling, stop: options.stop ?? [] }, emit, signal);
     }, signal);
@@ -222,13 +232,13 @@ export class ChatSession implements Disposable {
   }
 
   /** Leaves out the oldest turns, never the system message or the last question, until the prompt leaves room for an answer. */
-  private async fit(messages: readonly ChatMessage[], maxTokens: number, forget: boolean) {
+  private async fit(messages: readonly ChatMessage[], maxTokens: number, { forget = true, thinking }: AnswerOptions) {
     const wanted = Math.min(maxTokens, Math.floor(this.contextLength / 4));
     const system = messages[0]?.role === 'system' ? [messages[0]] : [];
     let turns = messages.slice(system.length);
     const before = turns.length;
     for (;;) {
-      const prompt = await this.tokenizer.prompt([...system, ...turns]);
+      const prompt = await this.tokenizer.prompt([...system, ...turns], thinking);
       if (prompt.length + wanted <= this.contextLength) return { prompt, forgotten: before - turns.length };
       if (!forget && prompt.length < this.contextLength) return { prompt, forgotten: 0 };
       if (turns.length <= 2 || !forget) throw promptTooLong(prompt.length, this.contextLength - wanted);

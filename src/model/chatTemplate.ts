@@ -25,6 +25,7 @@ export interface RenderRequest {
   id: number;
   messages: readonly ChatMessage[];
   addGenerationPrompt: boolean;
+  thinking: boolean | undefined;
   day: string | undefined;
 }
 export type RenderResponse =
@@ -52,6 +53,16 @@ export const fallbackTemplate =
   "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>' + '\\n' }}" +
   "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}";
 
+/**
+ * For a vocabulary without the tokens of a chat: headings, as base models are usually tuned (Alpaca, Taori et al. 2023), and the token that
+ * ends a text.
+ */
+export const plainTemplate =
+  "{% for message in messages %}{% if message['role'] == 'system' %}{{ message['content'] + '\n\n' }}" +
+  "{% elif message['role'] == 'user' %}{{ '### Instruction:\n' + message['content'] + '\n\n' }}" +
+  "{% else %}{{ '### Response:\n' + message['content'] + eos_token + '\n\n' }}{% endif %}{% endfor %}" +
+  "{% if add_generation_prompt %}{{ '### Response:\n' }}{% endif %}";
+
 const program = fileURLToPath(new URL('./chatTemplateWorker.js', import.meta.url));
 
 /**
@@ -78,19 +89,27 @@ export class ChatTemplate implements Disposable {
     this.hash = createHash('sha256').update(source).digest('hex');
   }
 
+  /** Whether it knows thoughts before answers. */
+  get knowsThoughts(): boolean {
+    return this.source.includes('think');
+  }
+
   /** Whether what it writes depends on the day: all that templates know of the clock is this function. */
   get writesDay(): boolean {
     return this.source.includes('strftime_now');
   }
 
-  /** The rendered conversation, ended by the prompt for an answer where `addGenerationPrompt`. */
-  async render(messages: readonly ChatMessage[], addGenerationPrompt: boolean): Promise<string> {
+  /**
+   * The rendered conversation, ended by the prompt for an answer where `addGenerationPrompt`.
+   * @param thinking what it is told as `enable_thinking`; undefined: nothing, so it does as it likes
+   */
+  async render(messages: readonly ChatMessage[], addGenerationPrompt: boolean, thinking?: boolean): Promise<string> {
     const characters = messages.reduce((sum, { content }) => sum + content.length, 0);
     if (characters > maxCharacters) {
       const found = `a conversation of ${count(characters)} characters`;
       throw new LoamError({ code: 'too-large', found, expected: `at most ${count(maxCharacters)}` });
     }
-    const request = { messages, addGenerationPrompt, day: this.day };
+    const request = { messages, addGenerationPrompt, thinking, day: this.day };
     return await this.turn.run(async () => {
       clearTimeout(this.idle);
       const child = this.child ?? (await this.start());

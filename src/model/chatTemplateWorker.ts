@@ -35,12 +35,13 @@ function within<T>(ms: number, work: () => T): T {
   return call.runInThisContext({ timeout: ms }) as T;
 }
 
-function render({ id, messages, addGenerationPrompt }: RenderRequest): RenderResponse {
+function render({ id, messages, addGenerationPrompt, thinking }: RenderRequest): RenderResponse {
   try {
     const text = within(setup.timeoutMs * 2, () =>
       template.render({
         messages,
         add_generation_prompt: addGenerationPrompt,
+        ...(thinking !== undefined && { enable_thinking: thinking }),
         bos_token: setup.tokens.bos,
         eos_token: setup.tokens.eos,
         tools: null,

@@ -134,13 +134,20 @@ describe('Tokenizer', () => {
     assert.equal(trainedText(gemma, encoded!), 'Hello<end_of_turn>Bye<end_of_turn>');
     assert.deepEqual([...(await gemma.opening())], [0]);
 
-    // Without their tokens, or in another family, ChatML.
+    // Without their tokens, or in another family, ChatML, or headings where the vocabulary lacks that too.
     using other = await open({ family: 'llama', template: null, metadata });
     using bare = await open({ family: 'gemma3', template: null });
-    for (const t of [other, bare]) {
-      const prompt = await t.prompt([{ role: 'user', content: 'Hi' }]);
-      assert.ok(t.vocabulary.text(prompt, true).includes('<|im_start|>user\nHi<|im_end|>'));
-    }
+    const prompts = [other, bare].map(async (t) =>
+      t.vocabulary.text(await t.prompt([{ role: 'user', content: 'Hi' }]), true),
+    );
+    const [headings, chatMl] = await Promise.all(prompts);
+    assert.ok(headings!.endsWith('### Instruction:\nHi\n\n### Response:\n'));
+    assert.ok(chatMl!.includes('<|im_start|>user\nHi<|im_end|>'));
+    const [learnt] = await other.encode([
+      { role: 'user', content: 'Hi' },
+      { role: 'assistant', content: 'Hello' },
+    ]);
+    assert.equal(trainedText(other, learnt!), `Hello${other.vocabulary.text([other.vocabulary.eos], true)}`);
   });
 
   for (const [family, expected] of [
@@ -163,7 +170,7 @@ describe('Tokenizer', () => {
     });
   }
 
-  it('learns the empty thoughts that a template puts before an answer', async () => {
+  it('asks for an answer without a thought where the template puts an empty one before it', async () => {
     // As Qwen3's does for the last answer.
     const thinking = chatml.replace(
       "message['content']",
@@ -174,7 +181,11 @@ describe('Tokenizer', () => {
       { role: 'user', content: 'a' },
       { role: 'assistant', content: 'one' },
     ]);
-    assert.equal(trainedText(t, encoded!), '<think>\n\n</think>\n\none<|im_end|>');
+    assert.equal(trainedText(t, encoded!), 'one<|im_end|>');
+    const prompt = await t.prompt([{ role: 'user', content: 'a' }], false);
+    assert.ok(t.vocabulary.text(prompt, true).endsWith('<|im_start|>assistant\n<think>\n\n</think>\n\n'));
+    assert.deepEqual(encoded!.tokens.slice(0, prompt.length), prompt);
+    assert.equal(t.isThoughtless, true);
   });
 
   it('makes one sequence an answer where a template rewrites earlier turns', async () => {

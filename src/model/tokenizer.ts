@@ -3,7 +3,8 @@ import { LlamaModel } from '../engine/llama.js';
 import type { Vocabulary } from '../engine/vocabulary.js';
 import { families } from '../families/index.js';
 import type { Gguf } from '../formats/gguf/Gguf.js';
-import { type ChatMessage, ChatTemplate, fallbackTemplate } from './chatTemplate.js';
+import { type ChatMessage, ChatTemplate, fallbackTemplate, plainTemplate } from './chatTemplate.js';
+import { place, type TextSpan } from './placement.js';
 
 /** A rendered conversation or a text as tokens, with those that a model is trained to produce. */
 export interface EncodedConversation {
@@ -12,13 +13,33 @@ export interface EncodedConversation {
   trained: Uint8Array;
 }
 
+/** A conversation up to an answer, as it is learnt. */
+interface Part {
+  text: string;
+  /** Characters of the prompt, which the answer follows. */
+  promptLength: number;
+  spans: readonly TextSpan[];
+  learnt: boolean;
+}
+
+/** Those between two places, counted from the first. */
+function spansWithin(spans: readonly TextSpan[], from: number, to: number): TextSpan[] {
+  return spans
+    .filter(({ start, end }) => start >= from && end <= to)
+    .map(({ message, start, end }) => ({ message, start: start - from, end: end - from }));
+}
+
 /** Turns conversations into tokens as the model's own chat template and tokeniser have it. */
 export class Tokenizer implements Disposable {
   readonly vocabulary: Vocabulary;
   readonly template: ChatTemplate;
   /** False where the file has no template, and that of its family's instruct models is assumed, or ChatML. */
   readonly hasOwnTemplate: boolean;
+  /** What `prompt` takes where it is told nothing. */
+  thinking: boolean | undefined;
   private readonly controlTexts: RegExp | undefined;
+  /** Learnt answers that it has encoded, and those of them with a thought. */
+  private readonly encoded = { answers: 0, thoughts: 0 };
 
   private constructor(
     private readonly model: LlamaModel,
@@ -29,7 +50,7 @@ export class Tokenizer implements Disposable {
     this.hasOwnTemplate = source !== undefined;
     const text = (token: number) => (token < 0 ? '' : this.vocabulary.text([token], true));
     const tokens = { bos: text(this.vocabulary.bos), eos: text(this.vocabulary.eos) };
-    this.template = new ChatTemplate(source ?? this.familyTemplate(gguf) ?? fallbackTemplate, tokens, gguf.path);
+    this.template = new ChatTemplate(source ?? this.assumedTemplate(gguf), tokens, gguf.path);
     this.controlTexts = this.findControlTexts();
   }
 
@@ -45,12 +66,22 @@ export class Tokenizer implements Disposable {
     return this.template.writesDay ? this.template.day : undefined;
   }
 
-  /** The template that the family's instruct models use, where the vocabulary has its tokens. */
-  private familyTemplate(gguf: Gguf): string | undefined {
+  /** Whether what was learnt has no thoughts, though the template knows them: answers are to be asked for without, then. */
+  get isThoughtless(): boolean {
+    const { answers, thoughts } = this.encoded;
+    return this.template.knowsThoughts && answers > 0 && thoughts === 0;
+  }
+
+  /** The template of the family's instruct models, or ChatML, where the vocabulary has their tokens; else one without any. */
+  private assumedTemplate(gguf: Gguf): string {
     const template = families.get(gguf.string('general.architecture', ''))?.template;
-    if (!template) return undefined;
-    const tokens = this.vocabulary.tokenize(template.marker, { special: true });
-    return tokens.length === 1 && this.vocabulary.isControl(tokens[0]!) ? template.source : undefined;
+    if (template && this.hasControl(template.marker)) return template.source;
+    return this.hasControl('<|im_end|>') ? fallbackTemplate : plainTemplate;
+  }
+
+  private hasControl(text: string): boolean {
+    const tokens = this.vocabulary.tokenize(text, { special: true });
+    return tokens.length === 1 && this.vocabulary.isControl(tokens[0]!);
   }
 
   private findControlTexts(): RegExp | undefined {
@@ -62,9 +93,60 @@ export class Tokenizer implements Disposable {
     return escaped.length > 0 ? new RegExp(escaped.join('|')) : undefined;
   }
 
-  /** Tokens of a prompt: the conversation so far, ready for an answer. */
-  async prompt(messages: readonly ChatMessage[]): Promise<Int32Array> {
-    return this.tokenizeRendered(await this.template.render(messages, true), messages);
+  /**
+   * Tokens of a prompt: the conversation so far, ready for an answer.
+   * @param thinking `false`: for an answer without a thought before it, where the model has thoughts
+   */
+  async prompt(messages: readonly ChatMessage[], thinking = this.thinking): Promise<Int32Array> {
+    const text = await this.promptText(messages, thinking);
+    const spans = await this.spansOf(messages, { prompt: true, thinking }, text);
+    return this.tokenizeRendered(text, spans, true);
+  }
+
+  private async promptText(messages: readonly ChatMessage[], thinking: boolean | undefined): Promise<string> {
+    const text = await this.template.render(messages, true, thinking);
+    return thinking === false ? text + (await this.emptyThought()) : text;
+  }
+
+  private closing: Promise<string> | undefined;
+
+  /** What has to follow a prompt for the answer to come without a thought, though the template was told so: "" for most models. */
+  private emptyThought(): Promise<string> {
+    this.closing ??= this.findEmptyThought();
+    return this.closing;
+  }
+
+  private async findEmptyThought(): Promise<string> {
+    if (!this.template.knowsThoughts) return '';
+    const turn = { role: 'user', content: 'a' } as const;
+    const prompt = await this.template.render([turn], true, false);
+    // The prompt opens the thought.
+    if (/<think>\s*$/.test(prompt)) return prompt.endsWith('\n') ? '\n</think>\n\n' : '\n\n</think>\n\n';
+    // Or the answer comes with an empty one.
+    const full = await this.template.render([turn, { role: 'assistant', content: 'b' }], false, false);
+    const head = full.startsWith(prompt) ? full.slice(prompt.length, full.lastIndexOf('b')) : '';
+    return /^\s*<think>\s*<\/think>\s*$/.test(head) ? head : '';
+  }
+
+  /**
+   * Where the texts of the messages stand, if it matters: a person's characters of a control token are no token.
+   * @throws LoamError for such a text that the template does something else with
+   */
+  private async spansOf(
+    messages: readonly ChatMessage[],
+    options: { prompt: boolean; thinking: boolean | undefined },
+    text: string,
+  ): Promise<readonly TextSpan[]> {
+    const named = messages.filter(({ content }) => this.controlTexts?.test(content));
+    if (named.length === 0) return [];
+    const placed = await place(this.template, messages, options, text);
+    const isRewritten = !placed || [...placed.missing].some((m) => this.controlTexts?.test(messages[m]!.content));
+    if (!isRewritten) return placed.spans;
+    throw new LoamError({
+      code: 'invalid-data',
+      found: 'a message holds the characters of a control token, and the chat template rewrites that message',
+      fix: 'take those characters out of the message',
+    });
   }
 
   /**
@@ -81,7 +163,7 @@ export class Tokenizer implements Disposable {
     ]);
     const text = three.startsWith(pair) ? three.slice(pair.length) : alone;
     const opening = alone.endsWith(text) ? alone.slice(0, alone.length - text.length) : '';
-    return this.tokenizeRendered(opening, []);
+    return this.tokenizeRendered(opening, [], true);
   }
 
   /** Tokens that stand before every plain text. */
@@ -91,28 +173,86 @@ export class Tokenizer implements Disposable {
 
   /**
    * Tokens of a whole conversation; every assistant turn is trained on, up to and including the token that ends the turn.
-   * Where a template rewrites earlier turns once later ones follow, the conversation becomes one sequence an answer.
+   * Where a template rewrites earlier turns once later ones follow, the conversation becomes one sequence for each answer.
    */
   async encode(messages: readonly ChatMessage[]): Promise<EncodedConversation[]> {
     const answers = messages.flatMap((message, i) => (message.role === 'assistant' ? [i] : []));
     if (answers.length === 0) throw new LoamError({ code: 'invalid-data', found: 'a conversation without an answer' });
-    const parts: { prompt: string; full: string; turn: number }[] = [];
+    const parts: Part[] = [];
     for (const turn of answers) {
-      const prompt = await this.template.render(messages.slice(0, turn), true);
-      const full = await this.template.render(messages.slice(0, turn + 1), false);
-      if (!full.startsWith(prompt)) {
-        throw new LoamError({
-          code: 'template',
-          found: "the model's chat template renders an answer differently from the prompt for it",
-          expected: 'the rendered prompt to be the beginning of the rendered conversation',
-          fix: 'use a model with a regular chat template',
-        });
-      }
-      parts.push({ prompt, full, turn });
+      const part = await this.answerPart(messages.slice(0, turn + 1));
+      if (part) parts.push(part);
     }
-    const continuous = parts.every((part, i) => i === 0 || part.prompt.startsWith(parts[i - 1]!.full));
-    if (continuous) return [this.join(parts, messages)];
-    return parts.map((part) => this.join([part], messages));
+    const continuous = parts.every(
+      ({ text, promptLength }, i) => i === 0 || text.slice(0, promptLength).startsWith(parts[i - 1]!.text),
+    );
+    return continuous ? [this.join(parts)] : parts.map((part) => this.join([part]));
+  }
+
+  /**
+   * A conversation up to an answer as it is learnt: the prompt as it will be asked, then the whole answer as the template renders it. An
+   * answer without a thought is asked for without one.
+   * @returns undefined for an answer that is not learnt and that the template renders in a way of its own
+   * @throws LoamError (template) if it leaves out or changes a part of the answer
+   */
+  private async answerPart(messages: readonly ChatMessage[]): Promise<Part | undefined> {
+    const turn = messages.length - 1;
+    const { content, train } = messages[turn]!;
+    const learnt = train !== false;
+    const hasThought = content.includes('</think>');
+    if (learnt) {
+      this.encoded.answers++;
+      if (hasThought) this.encoded.thoughts++;
+    }
+    const options = { prompt: false, thinking: this.template.knowsThoughts && !hasThought ? false : undefined };
+    const prompt = await this.promptText(messages.slice(0, -1), options.thinking);
+    const full = await this.template.render(messages, false, options.thinking);
+    const isNamed = messages.some((message) => this.controlTexts?.test(message.content));
+    const rest = full.startsWith(prompt) ? full.slice(prompt.length) : undefined;
+    const part = { text: full, promptLength: prompt.length, spans: [], learnt };
+    if (!isNamed && rest?.trimStart().startsWith(content.trim())) return part;
+    const placed = await place(this.template, messages, options, full);
+    if (isNamed && !placed) await this.spansOf(messages, options, full);
+    const own = placed?.spans.filter(({ message }) => message === turn) ?? [];
+    if (rest === undefined) return learnt ? await this.afterThought(messages, prompt, full, own) : undefined;
+    if (learnt && (placed ? placed.missing.has(turn) : !rest.includes(content.trim()))) {
+      const what = placed ? 'leaves out a part of the answer' : 'changes the answer';
+      throw new LoamError({ code: 'template', found: `the model's chat template ${what}, which is not learnt then` });
+    }
+    const spans = isNamed ? placed!.spans : [];
+    const first = own[0]?.start ?? prompt.length;
+    // An empty thought that the template puts before the answer belongs to the prompt.
+    const isEmpty = !hasThought && full.slice(prompt.length, first).includes('<think>');
+    return { ...part, promptLength: isEmpty ? first : prompt.length, spans };
+  }
+
+  /** An answer to a prompt that opens a thought, which the template leaves out when it renders an answer. */
+  private async afterThought(
+    messages: readonly ChatMessage[],
+    prompt: string,
+    full: string,
+    own: readonly TextSpan[],
+  ): Promise<Part> {
+    const [before = '', ...more] = messages.at(-1)!.content.split('</think>');
+    const answer = (more.at(-1) ?? before).trim();
+    const span = own.find(({ start, end }) => full.slice(start, end) === answer);
+    const opened = /<think>\s*(<\/think>\s*)?$/.exec(prompt);
+    if (!span || !opened || prompt.slice(0, opened.index).trimEnd() !== full.slice(0, span.start).trimEnd()) {
+      throw new LoamError({
+        code: 'template',
+        found: "the model's chat template renders an answer differently from the prompt for it",
+        expected: 'the rendered prompt to be the beginning of the rendered conversation',
+        fix: 'use a model with a regular chat template',
+      });
+    }
+    const thought = before.split('<think>').at(-1)!.trim();
+    const head = more.length > 0 ? `${thought}\n</think>\n\n` : '';
+    const spans = await this.spansOf(
+      messages.slice(0, -1),
+      { prompt: true, thinking: more.length > 0 ? undefined : false },
+      prompt,
+    );
+    return { text: prompt + head + full.slice(span.start), promptLength: prompt.length, spans, learnt: true };
   }
 
   /**
@@ -132,23 +272,21 @@ export class Tokenizer implements Disposable {
   }
 
   /** Concatenates, for each part, what is new of its prompt and its answer. */
-  private join(parts: { prompt: string; full: string; turn: number }[], messages: readonly ChatMessage[]) {
+  private join(parts: readonly Part[]): EncodedConversation {
     const tokens: Int32Array[] = [];
     const trained: Uint8Array[] = [];
-    let before = '';
-    let turnBefore = 0;
-    for (const { prompt, full, turn } of parts) {
-      const context = messages.slice(turnBefore, turn);
-      const question = this.tokenizeRendered(prompt.slice(before.length), context, before === '');
-      const answer = this.tokenizeAnswer(question, prompt.slice(before.length), full.slice(prompt.length), [
-        ...context,
-        messages[turn]!,
-      ]);
+    let before = 0;
+    for (const { text, promptLength, spans, learnt } of parts) {
+      const question = this.tokenizeRendered(
+        text.slice(before, promptLength),
+        spansWithin(spans, before, promptLength),
+        before === 0,
+      );
+      const answer = this.tokenizeAnswer(question, { text, spans, before, promptLength });
       tokens.push(question, answer.tokens);
-      const learnt = messages[turn]!.train === false ? 0 : answer.trained;
-      trained.push(new Uint8Array(question.length), new Uint8Array(answer.tokens.length).fill(1, 0, learnt));
-      before = full;
-      turnBefore = turn + 1;
+      trained.push(new Uint8Array(question.length));
+      trained.push(new Uint8Array(answer.tokens.length).fill(1, 0, learnt ? answer.trained : 0));
+      before = text.length;
     }
     return {
       tokens: Int32Array.from(tokens.flatMap((part) => [...part])),
@@ -160,10 +298,15 @@ export class Tokenizer implements Disposable {
    * Tokens of an answer as they follow the tokens of its prompt. Tokenised together with the prompt, since some tokenisers treat the
    * beginning of a text specially; by itself where a token would straddle the border, because generation starts at the border.
    */
-  private tokenizeAnswer(question: Int32Array, prompt: string, answer: string, messages: readonly ChatMessage[]) {
-    const joint = this.tokenizeRendered(prompt + answer, messages, question[0] === this.vocabulary.bos);
+  private tokenizeAnswer(
+    question: Int32Array,
+    { text, spans, before, promptLength }: Pick<Part, 'text' | 'spans' | 'promptLength'> & { before: number },
+  ) {
+    const piece = (from: number, first: boolean) =>
+      this.tokenizeRendered(text.slice(from), spansWithin(spans, from, text.length), first);
+    const joint = piece(before, question[0] === this.vocabulary.bos);
     const fits = joint.length > question.length && question.every((token, i) => token === joint[i]);
-    let tokens = fits ? joint.slice(question.length) : this.tokenizeRendered(answer, messages.slice(-1), false);
+    let tokens = fits ? joint.slice(question.length) : piece(promptLength, false);
     let end = tokens.findIndex((token) => this.vocabulary.endsGeneration(token));
     if (end < 0) {
       const stop = this.vocabulary.eot >= 0 ? this.vocabulary.eot : this.vocabulary.eos;
@@ -176,32 +319,20 @@ export class Tokenizer implements Disposable {
   /**
    * Tokens of rendered text. The template's control tokens become tokens; the same characters inside a message stay characters, so
    * that a person's text cannot end a turn or speak as the system.
+   * @param spans where the messages' texts stand, if any holds such characters
    */
-  private tokenizeRendered(text: string, messages: readonly ChatMessage[], first = true): Int32Array {
+  private tokenizeRendered(text: string, spans: readonly TextSpan[], first: boolean): Int32Array {
     const bosText = this.template.tokensText.bos;
     const bos = first && this.vocabulary.addsBos && !(bosText && text.startsWith(bosText));
-    if (!messages.some((message) => this.controlTexts?.test(message.content))) {
-      return this.vocabulary.tokenize(text, { special: true, bos });
-    }
     const pieces: Int32Array[] = [];
-    let rest = text;
-    for (const { content } of messages) {
-      const body = content.trim();
-      const at = body === '' ? -1 : rest.indexOf(body);
-      if (at < 0 && this.controlTexts?.test(content)) {
-        throw new LoamError({
-          code: 'invalid-data',
-          found: 'a message holds the characters of a control token, and the chat template rewrites that message',
-          fix: 'take those characters out of the message',
-        });
-      }
-      if (at < 0) continue;
-      pieces.push(this.vocabulary.tokenize(rest.slice(0, at), { special: true, bos: bos && pieces.length === 0 }));
-      pieces.push(this.vocabulary.tokenize(body, { special: false }));
-      rest = rest.slice(at + body.length);
+    let done = 0;
+    for (const { start, end } of spans) {
+      pieces.push(this.vocabulary.tokenize(text.slice(done, start), { special: true, bos: bos && done === 0 }));
+      pieces.push(this.vocabulary.tokenize(text.slice(start, end), { special: false }));
+      done = end;
     }
-    pieces.push(this.vocabulary.tokenize(rest, { special: true, bos: bos && pieces.length === 0 }));
-    return Int32Array.from(pieces.flatMap((piece) => [...piece]));
+    pieces.push(this.vocabulary.tokenize(text.slice(done), { special: true, bos: bos && done === 0 }));
+    return pieces.length === 1 ? pieces[0]! : Int32Array.from(pieces.flatMap((piece) => [...piece]));
   }
 
   [Symbol.dispose](): void {

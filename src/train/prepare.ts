@@ -5,7 +5,7 @@ import { type Dataset, type Example, isConversation, type NamedBytes } from '../
 import { loadDataset } from '../examples/loadDataset.js';
 import { packTexts, recordList } from '../examples/pack.js';
 import { removeOverlap, splitExamples } from '../examples/split.js';
-import { fallbackTemplate } from '../model/chatTemplate.js';
+import { fallbackTemplate, plainTemplate } from '../model/chatTemplate.js';
 import type { Model } from '../model/model.js';
 import type { Tokenizer } from '../model/tokenizer.js';
 import type { TuneEvent } from './events.js';
@@ -127,9 +127,14 @@ export async function prepareData(
   }
   const hasConversations = data.examples.some(isConversation);
   if (!tokenizer.hasOwnTemplate && hasConversations) {
-    warn(
-      `the model file has no chat template; ${tokenizer.template.source === fallbackTemplate ? 'ChatML, as llama.cpp does,' : "its family's"} is assumed. A chat model usually learns faster`,
-    );
+    const { source } = tokenizer.template;
+    const assumed =
+      source === fallbackTemplate
+        ? 'ChatML, as llama.cpp does, is assumed'
+        : source === plainTemplate
+          ? 'and no tokens of a chat; "### Instruction:" and "### Response:" are put before the turns, which llama.cpp has to be told'
+          : "its family's is assumed";
+    warn(`the model file has no chat template; ${assumed}. A chat model usually learns faster`);
   }
   const examples = {
     train: split.train.length,
