@@ -51,11 +51,14 @@ export async function readCheckpoint(
     const sequence = await attempt({ folder, key }, slot, readSequence, damaged);
     if (sequence !== undefined) found.push({ slot, sequence });
   }
+  let checkpoint: Checkpoint | undefined;
   for (const { slot } of found.sort((a, b) => b.sequence - a.sequence)) {
-    const whole = await attempt({ folder, key }, slot, readWhole, damaged);
-    if (whole !== undefined) return { checkpoint: { ...whole, slot }, damaged };
+    // Damage may have made a sequence lower: the others are looked through too, so that it is told.
+    const read = checkpoint === undefined ? readWhole : verify;
+    const whole = await attempt<Omit<Checkpoint, 'slot'> | undefined>({ folder, key }, slot, read, damaged);
+    if (whole) checkpoint = { ...whole, slot };
   }
-  return { damaged };
+  return { ...(checkpoint && { checkpoint }), damaged };
 }
 
 /** Works with the file of a slot; undefined if it is not there, or is of no use, which `damaged` is then told. */
@@ -85,26 +88,44 @@ async function readSequence(file: Positioned, size: number): Promise<number> {
   return (await readPreamble(file, size)).preamble.sequence;
 }
 
+/** Throws DamagedCheckpoint unless the file is whole. */
+async function verify(file: Positioned, size: number): Promise<undefined> {
+  const room = new Uint8Array(CHUNK_BYTES);
+  await readThrough(file, size, (_, length) => room.subarray(0, length));
+}
+
 async function readWhole(file: Positioned, size: number): Promise<Omit<Checkpoint, 'slot'>> {
+  const arrays = new Map<string, Float32Array>();
+  const { header, sequence } = await readThrough(file, size, (name, length, at, all) => {
+    if (!arrays.has(name)) arrays.set(name, new Float32Array(all / 4));
+    return new Uint8Array(arrays.get(name)!.buffer, at, length);
+  });
+  return { header, arrays, sequence };
+}
+
+/** Reads all of a file. @param place where `length` bytes of an array go that begin at its byte `at` of `all` */
+async function readThrough(
+  file: Positioned,
+  size: number,
+  place: (name: string, length: number, at: number, all: number) => Uint8Array,
+): Promise<{ header: CheckpointHeader; sequence: number }> {
   const { preamble, bytes } = await readPreamble(file, size);
   const hash = createHash('sha256').update(bytes);
-  const arrays = new Map<string, Float32Array>();
   let position = bytes.length;
   for (const { name, length } of preamble.arrays) {
-    const array = new Float32Array(length);
-    const target = new Uint8Array(array.buffer);
-    for (let at = 0; at < target.length; at += CHUNK_BYTES) {
-      const chunk = target.subarray(at, at + CHUNK_BYTES);
+    const all = 4 * length;
+    if (all === 0) place(name, 0, 0, 0);
+    for (let at = 0; at < all; at += CHUNK_BYTES) {
+      const chunk = place(name, Math.min(CHUNK_BYTES, all - at), at, all);
       await readExactly(file, chunk, position);
       hash.update(chunk);
       position += chunk.length;
     }
-    arrays.set(name, array);
   }
   const stored = Buffer.alloc(HASH_BYTES);
   await readExactly(file, stored, position);
   if (!hash.digest().equals(stored)) throw new DamagedCheckpoint('its SHA-256 does not match');
-  return { header: preamble.header, arrays, sequence: preamble.sequence };
+  return { header: preamble.header, sequence: preamble.sequence };
 }
 
 /** Why a file is of no use; undefined for one that is not there. Throws what is neither damage nor the disk's fault. */
