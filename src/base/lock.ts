@@ -138,7 +138,8 @@ class Draft implements AsyncDisposable {
   private readonly path: string;
 
   constructor(readonly lock: string) {
-    this.path = `${lock}.${this.holder.nonce}.new`;
+    // Its writer's number: until it is written it says nothing itself.
+    this.path = `${lock}.${this.holder.pid}.${this.holder.nonce}.new`;
     holding.add(this.holder.nonce);
   }
 
@@ -286,7 +287,9 @@ async function tidy(path: string): Promise<void> {
   for (const other of names) {
     if (!other.startsWith(`${name}.`) || !/\.(new|clearing)$/.test(other)) continue;
     const found = await look(join(dirname(path), other));
-    const isDead = found?.holder ? lifeOf(found.holder) === 'dead' : other === `${name}.clearing`;
+    const writer = Number(/\.(\d+)\.[0-9a-f]{32}\.new$/.exec(other)?.[1]);
+    const holder = found?.holder ?? (writer > 0 ? { ...ownLife(), pid: writer, birth: null } : undefined);
+    const isDead = holder ? lifeOf(holder) === 'dead' : other === `${name}.clearing`;
     if (isDead) await rm(join(dirname(path), other), { force: true }).catch(() => {});
   }
 }
