@@ -3,11 +3,14 @@ import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import {
   existsSync,
+  lutimesSync,
+  mkdirSync,
   mkdtempSync,
   readdirSync,
   readFileSync,
   readlinkSync,
   statSync,
+  symlinkSync,
   utimesSync,
   writeFileSync,
 } from 'node:fs';
@@ -163,6 +166,22 @@ it('a lock file that says nothing counts while it is fresh, whatever its time', 
   writeFileSync(path, 'nonsense');
   utimesSync(path, 5_000_000_000, 5_000_000_000);
   assert.ok((await watching(t, path)(10))! <= 10);
+});
+
+it('what is no file of ours is passed over, or refused by its name', async () => {
+  const path = join(newFolder(), 'it.lock');
+  const other = join(dirname(path), 'other');
+  writeFileSync(other, 'text');
+  symlinkSync(other, path);
+  utimesSync(other, 1, 1);
+  lutimesSync(path, 1, 1);
+  const lock = await tryLock(path);
+  assert.ok('release' in lock);
+  await lock.release();
+  assert.equal(readFileSync(other, 'utf8'), 'text');
+  mkdirSync(path);
+  utimesSync(path, 1, 1);
+  await assert.rejects(tryLock(path), { code: 'unwritable', message: /it\.lock: there is a folder where a lock/ });
 });
 
 it('what crashes have left beside a lock holds nobody up, and goes', async () => {

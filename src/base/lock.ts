@@ -50,7 +50,7 @@ export interface Held {
   silentMs: number;
 }
 
-interface Taken {
+export interface Taken {
   release(): Promise<void>;
   /** Fires if somebody else has it now: this process was out of their reach, and seemed dead. */
   lost: AbortSignal;
@@ -271,13 +271,21 @@ async function clear(path: string, gone: Found, draft: Draft): Promise<Held | un
   }
   try {
     const now = await look(path);
-    if (now?.id === gone.id && !judge(path, now)) await rm(path, { force: true });
+    if (now?.id === gone.id && !judge(path, now)) await remove(path);
   } finally {
     await rm(right, { force: true }).catch(() => {});
   }
   watched.delete(path);
   watched.delete(right);
   return undefined;
+}
+
+async function remove(path: string): Promise<void> {
+  await rm(path, { force: true }).catch((error: unknown) => {
+    if (systemCode(error) !== 'ERR_FS_EISDIR') throw error;
+    const found = 'there is a folder where a lock belongs';
+    throw new LoamError({ code: 'unwritable', found, where: path, fix: 'remove it' }, { cause: error });
+  });
 }
 
 /** Removes drafts that dead processes have left beside a lock that is ours, and what earlier versions did. */

@@ -4,7 +4,7 @@ import { basename, extname, join, resolve } from 'node:path';
 import { seal, unseal } from '../base/crypto.js';
 import { LoamError } from '../base/errors.js';
 import { explainWriteError, makeFolder, readText, writeFileAtomic } from '../base/io.js';
-import { Mutex, takeLock } from '../base/lock.js';
+import { Mutex, type Taken, takeLock } from '../base/lock.js';
 import { loamHome } from '../base/process.js';
 import { sweepUnfinished } from '../base/unfinished.js';
 import { sealedFolder } from '../store/runKeys.js';
@@ -54,7 +54,7 @@ export class RunFolder implements AsyncDisposable {
     readonly path: string,
     /** What it holds is sealed with this. */
     readonly key: Uint8Array | undefined,
-    private readonly release: () => Promise<void>,
+    private readonly lock: Taken,
   ) {}
 
   /**
@@ -80,7 +80,7 @@ export class RunFolder implements AsyncDisposable {
       await lock.release();
       throw explainWriteError(error, path);
     }
-    return new RunFolder(path, key, lock.release);
+    return new RunFolder(path, key, lock);
   }
 
   get metricsPath(): string {
@@ -151,6 +151,14 @@ export class RunFolder implements AsyncDisposable {
   async record(event: object): Promise<void> {
     // Now, not when its turn comes: the caller may go on to change it.
     const line = this.lineOf(event);
+    if (this.lock.lost.aborted) {
+      throw new LoamError({
+        code: 'busy',
+        found: 'another process has taken this run over, because this one seemed to have ended',
+        where: this.path,
+        fix: 'let that one go on',
+      });
+    }
     await this.writing.run(async () => {
       try {
         this.appending ??= await openLines(this.metricsPath);
@@ -208,7 +216,7 @@ export class RunFolder implements AsyncDisposable {
   /** Lets the next process have the folder. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
-    await this.release();
+    await this.lock.release();
     // Of a run that left nothing. Fails if another process has just begun here.
     await rmdir(this.path).catch(() => {});
   }
