@@ -8,7 +8,7 @@ import { DatasetStore } from './datasets.js';
 import { DocumentStore } from './documents.js';
 import { VaultFiles, vaultFolder } from './files.js';
 import type { EntryType } from './indexContent.js';
-import { VaultLock } from './lock.js';
+import { READER_PATIENCE_MS, VaultLock } from './lock.js';
 import { keyState, newRootKey, type ReadKey, readRootKey, tidyRootKey, writeRootKey } from './rootKey.js';
 import { RunKeys, removeSealedFolders } from './runKeys.js';
 import type { VaultState, VaultStorage } from './types.js';
@@ -93,7 +93,7 @@ export class Vault implements AsyncDisposable {
         if (isNew) await writeRootKey(files, root, passphrase);
         await vault.tidy(read);
         return vault;
-      });
+      }, known && READER_PATIENCE_MS);
     } catch (error) {
       if (!known || !(error instanceof LoamError) || !cannotWrite.has(error.code)) throw error;
       return new Vault(home, files, await VaultIndex.open(files, known.key, false));

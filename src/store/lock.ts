@@ -4,8 +4,12 @@ import { explainWriteError } from '../base/io.js';
 import { Mutex, takeLock } from '../base/lock.js';
 import type { VaultFiles } from './files.js';
 
+type Taken = Awaited<ReturnType<typeof takeLock>>;
+
 /** Waiting this long means that something hangs: changing the passphrase, the longest, takes seconds. */
 const PATIENCE_MS = 60_000;
+/** Whoever only reads can do without what it would tidy. */
+export const READER_PATIENCE_MS = 5_000;
 
 /** Room for the small files of a write besides the index. */
 const RESERVE_BYTES = 64 * 1024;
@@ -19,13 +23,15 @@ const RESERVE_SHARE = 2.5;
 export class VaultLock {
   private readonly mutex = new Mutex();
   private closed = false;
+  private held: Taken | undefined;
 
   constructor(private readonly files: VaultFiles) {}
 
-  run<T>(work: () => Promise<T>): Promise<T> {
+  run<T>(work: () => Promise<T>, patienceMs = PATIENCE_MS): Promise<T> {
     return this.mutex.run(async () => {
       if (this.closed) throw new LoamError({ code: 'locked', found: 'the vault is closed', fix: 'open it again' });
-      const lock = await this.takeOnFullDisk();
+      const lock = await this.takeOnFullDisk(patienceMs);
+      this.held = lock;
       try {
         const result = await work();
         await this.keepReserve();
@@ -33,8 +39,19 @@ export class VaultLock {
       } catch (error) {
         throw explainWriteError(error, this.files.folder);
       } finally {
+        this.held = undefined;
         await lock.release();
       }
+    });
+  }
+
+  /** A process that was frozen, out of reach of another one, may have been taken for dead. @throws LoamError: busy */
+  requireHeld(): void {
+    if (!this.held?.lost.aborted) return;
+    throw new LoamError({
+      code: 'busy',
+      found: 'another process has taken over the writing to the vault while this one stood still',
+      fix: 'run again',
     });
   }
 
@@ -53,19 +70,19 @@ export class VaultLock {
   }
 
   /** The file of the lock has its room in the reserve. */
-  private async takeOnFullDisk(): Promise<{ release: () => Promise<void> }> {
+  private async takeOnFullDisk(patienceMs: number): Promise<Taken> {
     for (const makeRoom of [() => this.files.shrinkReserve(), () => this.files.giveUpReserve()]) {
       try {
-        return await this.take();
+        return await this.take(patienceMs);
       } catch (error) {
         if (!isDiskFull(error)) throw error;
         await makeRoom();
       }
     }
-    return await this.take();
+    return await this.take(patienceMs);
   }
 
-  private take(): Promise<{ release: () => Promise<void> }> {
-    return takeLock(this.files.lock, 'has been writing to the vault for a minute', { patienceMs: PATIENCE_MS });
+  private take(patienceMs: number): Promise<Taken> {
+    return takeLock(this.files.lock, 'is writing to the vault and comes to no end', { patienceMs });
   }
 }

@@ -272,6 +272,7 @@ export class VaultIndex implements AsyncDisposable {
   }
 
   private async commit(change: Required<Change>): Promise<void> {
+    this.lock.requireHeld();
     try {
       await this.write(change);
     } catch (error) {
