@@ -222,6 +222,7 @@ export class Services implements AsyncDisposable {
     if (withAdapters) this.changed('adapters');
     // One may have been added meanwhile.
     await this.jobs.endOrphans();
+    await this.vault.runKeys.removeStray(this.home);
   }
 
   /** Deletes a version of an adapter, or all of them, and the jobs that begin with it or are taught by it end. */
@@ -233,6 +234,7 @@ export class Services implements AsyncDisposable {
     else await adapters.deleteVersion(version);
     this.changed('adapters');
     await this.jobs.endOrphans();
+    await this.vault.runKeys.removeStray(this.home);
   }
 
   /** Destroys the vault, opened or not, and makes an empty one; API keys end with it. @throws LoamError: wrong-passphrase */

@@ -65,7 +65,7 @@ export async function withJobs<T>(openVault: () => Promise<Vault>, use: (jobs: J
  * (it hangs, or its vault is locked), the vault itself sees to it that no job adds what was deleted.
  * @param path of the API, for DELETE
  */
-export async function deleteBesideServer(path: string, alone: () => Promise<void>): Promise<void> {
+export async function deleteBesideServer(vault: Vault, path: string, alone: () => Promise<void>): Promise<void> {
   const server = await findServer(loamHome()).catch(() => undefined);
   if (server && 'request' in server) {
     try {
@@ -78,6 +78,7 @@ export async function deleteBesideServer(path: string, alone: () => Promise<void
   }
   try {
     await alone();
+    await vault.runKeys.removeStray(loamHome());
   } finally {
     if (server && 'release' in server) await server.release();
   }

@@ -2,6 +2,7 @@ import { createHash, randomBytes } from 'node:crypto';
 import { readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { KEY_BYTES } from '../base/crypto.js';
+import { tryLock } from '../base/lock.js';
 import type { DocumentStore } from './documents.js';
 
 /**
@@ -45,14 +46,29 @@ export class RunKeys {
     await this.documents.delete(KIND, idOf(purpose));
   }
 
-  /** Removes the folders whose key is gone: nobody can read them, and nothing can be resumed from them. */
+  /**
+   * Removes the folders whose key is gone: nobody can read them, and nothing can be resumed from them. One that a run still has stays
+   * until that has ended.
+   */
   async removeStray(home: string): Promise<void> {
     // The folders first: one that another run makes meanwhile is not among them.
     const folders = await sealedFolders(home);
     const keys = await Promise.all(this.documents.list(KIND).map(({ id }) => this.documents.get(KIND, id)));
     const kept = new Set(keys.flatMap((key) => (key ? [sealedFolder(home, key)] : [])));
-    for (const path of folders) if (!kept.has(path)) await rm(path, removal);
+    for (const path of folders) {
+      if (kept.has(path)) continue;
+      // On a full disk there is no room for a lock, and all the more for removing.
+      const lock = await tryLock(runLock(path)).catch(() => undefined);
+      if (lock && !('release' in lock)) continue;
+      await rm(path, removal);
+      await lock?.release();
+    }
   }
+}
+
+/** Held by the process that has the folder of a run. */
+export function runLock(folder: string): string {
+  return join(folder, 'run.lock');
 }
 
 /** The folder that belongs to a key, and tells nothing of it. */

@@ -7,7 +7,7 @@ import { explainWriteError, makeFolder, readText, writeFileAtomic } from '../bas
 import { Mutex, type Taken, takeLock } from '../base/lock.js';
 import { loamHome } from '../base/process.js';
 import { sweepUnfinished } from '../base/unfinished.js';
-import { sealedFolder } from '../store/runKeys.js';
+import { runLock, sealedFolder } from '../store/runKeys.js';
 import { removeCheckpoints } from './checkpoint.js';
 import { SLOTS, slotPath } from './checkpointFile.js';
 
@@ -73,7 +73,7 @@ export class RunFolder implements AsyncDisposable {
     } catch (error) {
       throw explainWriteError(error, path);
     }
-    const lock = await takeLock(join(path, 'run.lock'), `is training this adapter (${out})`);
+    const lock = await takeLock(runLock(path), `is training this adapter (${out})`);
     try {
       await removePartials(path);
     } catch (error) {

@@ -64,7 +64,7 @@ const deleteVerb = vaultVerb({
     }
     await confirm(`"${info.name}"${both ? ` and ${names}` : ''} will be gone forever`, 'yes', options.yes, signal);
     const { withAdapters } = options;
-    await deleteBesideServer(`/api/datasets/${info.id}?adapters=${withAdapters ? 'delete' : 'keep'}`, () =>
+    await deleteBesideServer(vault, `/api/datasets/${info.id}?adapters=${withAdapters ? 'delete' : 'keep'}`, () =>
       vault.datasets.delete(info.id, { withAdapters }),
     );
     output.line(`deleted "${info.name}"${both ? ` and ${names}` : ''}`);

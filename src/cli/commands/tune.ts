@@ -1,4 +1,5 @@
 import { text } from '../../base/options.js';
+import { loamHome } from '../../base/process.js';
 import { DEFAULT_MODEL } from '../../models/catalogue.js';
 import { findDataset, isReference } from '../../store/references.js';
 import { checkName } from '../../store/types.js';
@@ -45,7 +46,13 @@ export const tuneCommand = command({
       secret = { ...(await vaultRun(vault, { name: keep, out: options.out, ...lineage })), heldout };
     }
     const files = { start: start.path, teacher: teacher.path };
-    const result = await showTune(tune(data, { ...options, ...files }, signal, secret), output);
+    const result = await showTune(tune(data, { ...options, ...files }, signal, secret), output).catch(
+      async (error: unknown) => {
+        // Of a run on what was deleted meanwhile.
+        if (from.used) await (await from.vault()).runKeys.removeStray(loamHome()).catch(() => {});
+        throw error;
+      },
+    );
     showResult(result, output);
     const model = options.model === DEFAULT_MODEL ? '' : ` --model ${options.model}`;
     output.line(`try it: loam chat --adapter ${quoted(result.adapter)}${model}`);

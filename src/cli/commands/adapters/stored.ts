@@ -195,8 +195,8 @@ export const deleteVerb = vaultVerb({
     const path = `/api/adapters/${adapter.id}`;
     if (explicit) {
       const { id } = version!;
-      await deleteBesideServer(`${path}/versions/${id}`, () => vault.adapters.deleteVersion(id));
-    } else await deleteBesideServer(path, () => vault.adapters.delete(adapter.id));
+      await deleteBesideServer(vault, `${path}/versions/${id}`, () => vault.adapters.deleteVersion(id));
+    } else await deleteBesideServer(vault, path, () => vault.adapters.delete(adapter.id));
     output.line(`deleted ${what}`);
     if (explicit && version!.id === adapter.active) output.line('it was in use: the base model alone is now');
     output.event({ type: 'result', deleted: explicit ? [version!.id] : adapter.versions.map(({ id }) => id) });
