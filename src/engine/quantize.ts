@@ -121,20 +121,24 @@ async function inProcess(request: QuantizeRequest, signal: AbortSignal | undefin
         if ('status' in report) resolve(report.status);
         else reject(unpackError(report.error));
       });
-      child.once('error', reject);
-      child.once('close', (code, killed) => {
-        if (signal?.aborted) return reject(new StoppedError());
+      const died = (how: string) => {
         reject(
           new LoamError({
             code: 'process-died',
-            found: `the process that quantises was ended by the system (${killed ?? `exit code ${code}`})`,
+            found: `the process that quantises ${how}`,
             expected: 'a model that llama.cpp can quantise',
             where: request.input,
             fix: 'fetch the model again, or choose another one; with LOAM_NATIVE_LOG=1 it says more',
           }),
         );
+      };
+      child.once('error', (error: NodeJS.ErrnoException) => died(`could not be started (${error.code ?? error.name})`));
+      child.once('close', (code, killed) => {
+        if (signal?.aborted) reject(new StoppedError());
+        else died(`was ended by the system (${killed ?? `exit code ${code}`})`);
       });
-      child.send(request, (error) => error && reject(error));
+      // A process that is dead by now says so by its end.
+      child.send(request, () => {});
     });
   } finally {
     signal?.removeEventListener('abort', stop);

@@ -160,7 +160,7 @@ function difference(seed: Parts, parts: Parts): string {
 }
 
 it('mutants end in an answer or a stated refusal, and never this process', async (t) => {
-  await mutants(t, rounds(1500, 100_000), rounds(4, 1));
+  await mutants(t, rounds(1500, 100_000), rounds(4, 2));
 });
 
 it('what a refusal takes is little', async () => {

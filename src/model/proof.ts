@@ -136,7 +136,9 @@ async function tryOut(
         if (report.type === 'proven') resolve();
         if (report.type === 'failed') reject(unpackError(report.error));
       });
-      child.once('error', reject);
+      child.once('error', (error: NodeJS.ErrnoException) => {
+        reject(died(request, `could not be started (${error.code ?? error.name})`));
+      });
       child.once('close', (code, killed) => {
         const how = timedOut
           ? 'took too long and was ended'
@@ -144,7 +146,8 @@ async function tryOut(
         reject(signal?.aborted ? new StoppedError() : died(request, how));
       });
       limit(startMs);
-      child.send(request, (error) => error && reject(error));
+      // A process that is dead by now says so by its end.
+      child.send(request, () => {});
     });
   } finally {
     endWait();
