@@ -52,13 +52,16 @@ interface ChildOptions {
 
 /** Starts a program of our own, with a pipe for messages. */
 export function startChild(program: string, { kind, env, flags = [] }: ChildOptions): ChildProcess {
-  return spawn(process.execPath, [...flags, program], {
+  const child = spawn(process.execPath, [...flags, program], {
     env: environmentOf(kind, env),
     // Ctrl-C in the terminal is its parent's affair: on Linux and macOS it would reach the whole group.
     detached: process.platform !== 'win32',
     stdio: ['ignore', 'ignore', process.env.LOAM_NATIVE_LOG ? 'inherit' : 'ignore', 'ipc'],
     serialization: 'advanced',
   });
+  // Errors may come more than once, and one that nobody hears would end this process.
+  child.on('error', () => {});
+  return child;
 }
 
 /** How often a limit of time is looked at. */

@@ -129,7 +129,7 @@ function start(command: readonly string[], args: readonly string[], cwd: string,
     tail = (tail + text).slice(-TAIL);
   });
   const ended = new Promise<Ended>((resolve) => {
-    child.once('error', (error) => resolve({ code: null, error, tail }));
+    child.on('error', (error) => resolve({ code: null, error, tail }));
     child.once('close', (code) => resolve({ code, error: null, tail }));
   });
   return { child, ended };

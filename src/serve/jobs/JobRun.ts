@@ -76,9 +76,9 @@ export class JobRun {
   async run(hooks: RunHooks): Promise<RunEnd> {
     const { signal } = this.stopping;
     const pace = new Pace();
-    await using tuner = startTuner(this.home);
-    this.tuner = tuner;
     try {
+      await using tuner = startTuner(this.home);
+      this.tuner = tuner;
       let result: JobResult | undefined;
       if (!this.made) {
         const answer = (kept: Kept) => this.keep(kept, hooks);
