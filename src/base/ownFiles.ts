@@ -13,16 +13,17 @@ import { writeAll } from './io.js';
 const CAREFUL = (constants.O_NOFOLLOW ?? 0) | (constants.O_NONBLOCK ?? 0);
 
 function isLink(path: string): boolean {
-  return constants.O_NOFOLLOW === undefined && lstatSync(path).isSymbolicLink();
+  return constants.O_NOFOLLOW === undefined && lstatSync(path, { throwIfNoEntry: false })?.isSymbolicLink() === true;
 }
 
 /**
  * Opens a file of ours.
  * @param flags of open(2) besides those that make it careful; O_RDONLY if absent
+ * @param mode of one that is made by it (O_CREAT)
  * @throws LoamError (unreadable) for what is no regular file; the file system's errors, ELOOP for a link
  */
-export async function openOwn(path: string, flags = constants.O_RDONLY): Promise<FileHandle> {
-  const file = isLink(path) ? undefined : await open(path, flags | CAREFUL);
+export async function openOwn(path: string, flags = constants.O_RDONLY, mode = 0o600): Promise<FileHandle> {
+  const file = isLink(path) ? undefined : await open(path, flags | CAREFUL, mode);
   if (file && (await file.stat()).isFile()) return file;
   await file?.close();
   throw new LoamError({

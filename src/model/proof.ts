@@ -63,7 +63,7 @@ async function keep(folder: string, key: string): Promise<void> {
     await mkdir(folder, { recursive: true, mode: 0o700 });
     const names = await readdir(folder);
     if (names.length >= most) await Promise.all(names.map((name) => rm(join(folder, name), { force: true })));
-    await (await open(join(folder, key), 'w', 0o600)).close();
+    await (await open(join(folder, key), 'wx', 0o600)).close();
   } catch {
     // Nothing can be written there: the next command proves the file again.
   }

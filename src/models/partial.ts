@@ -1,9 +1,11 @@
 import { createHash, type Hash } from 'node:crypto';
-import { type FileHandle, mkdir, open, readdir, readFile, rm, stat } from 'node:fs/promises';
+import { constants } from 'node:fs';
+import { type FileHandle, mkdir, open, readdir, rm, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { isDiskFull, LoamError, systemCode } from '../base/errors.js';
 import { bytes } from '../base/format.js';
 import { explainWriteError, publish, readChunks, writeAll, writeFileAtomic } from '../base/io.js';
+import { openOwn, readOwn } from '../base/ownFiles.js';
 import { type Expected, SourceError } from './download.js';
 
 /** A file on its way, and the checks that it has to pass before it takes its name. */
@@ -39,8 +41,8 @@ export class PartialFile {
     try {
       await mkdir(dirname(path), { recursive: true, mode: 0o700 });
       // 'a+' would append wherever another process left the end; r+ writes where we say.
-      const file = await open(path, 'r+').catch((error: NodeJS.ErrnoException) => {
-        if (error.code !== 'ENOENT') throw error;
+      const file = await openOwn(path, constants.O_RDWR).catch((error: unknown) => {
+        if (systemCode(error) !== 'ENOENT') throw error;
         return open(path, 'wx+', 0o600);
       });
       return new PartialFile(path, file, await readKnown(`${path}.json`));
@@ -156,10 +158,13 @@ export class PartialFile {
   }
 }
 
+/** Bytes of the largest file that can be what is known of a download. */
+const MOST_KNOWN = 64 << 10;
+
 /** Null when there is none or it cannot be used: the download then starts from nothing. */
 async function readKnown(path: string): Promise<Known | null> {
   try {
-    const value = JSON.parse(await readFile(path, 'utf8')) as Partial<Known> & { version?: unknown };
+    const value = JSON.parse(readOwn(path, MOST_KNOWN)!.toString('utf8')) as Partial<Known> & { version?: unknown };
     const { version, url, sha256, size, etag, commit } = value;
     if (version !== 1 || typeof url !== 'string' || typeof sha256 !== 'string' || typeof size !== 'number') return null;
     const text = (v: unknown) => (typeof v === 'string' ? v : null);

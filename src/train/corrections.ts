@@ -1,7 +1,7 @@
-import { readFile, stat } from 'node:fs/promises';
 import { arch, cpus, hostname } from 'node:os';
 import { systemCode } from '../base/errors.js';
 import { writeFileAtomic } from '../base/io.js';
+import { openOwn } from '../base/ownFiles.js';
 import { loamHome } from '../base/process.js';
 
 const VERSION = 1;
@@ -84,13 +84,16 @@ function thisDevice(): string {
   return `${hostname()}, ${processors[0]?.model.trim() || arch()} x ${processors.length}`;
 }
 
+async function readWhole(path: string): Promise<string> {
+  await using file = await openOwn(path);
+  return (await file.stat()).size > MAX_BYTES ? '' : await file.readFile('utf8');
+}
+
 /** What of a file makes sense; nothing of one that is not there, not ours, or damaged; undefined if the disk does not give it. */
 async function readDevices(path: string): Promise<Devices | undefined> {
   const devices: Devices = new Map();
   try {
-    const { size } = await stat(path);
-    if (size > MAX_BYTES) return devices;
-    const { version, devices: found } = JSON.parse(await readFile(path, 'utf8')) as Record<string, unknown>;
+    const { version, devices: found } = JSON.parse(await readWhole(path)) as Record<string, unknown>;
     if (version !== VERSION) return devices;
     for (const [device, keys] of Object.entries(found as object)) {
       const known = new Map<string, Correction>();

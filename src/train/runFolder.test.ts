@@ -15,6 +15,7 @@ import {
 import { basename, dirname, join, relative, resolve } from 'node:path';
 import { beforeEach, describe, it } from 'node:test';
 import { LoamError } from '../base/errors.js';
+import { FileFaults } from '../testing/faults.js';
 import { scratchFolder } from '../testing/scratch.js';
 import { readCheckpoint, writeCheckpoint } from './checkpoint.js';
 import { RunFolder } from './runFolder.js';
@@ -186,13 +187,22 @@ describe('metrics', () => {
     assert.deepEqual(await run.metrics(), []);
   });
 
-  it('explain a full disk', { skip: !existsSync('/dev/full') && 'needs /dev/full' }, async () => {
+  it('explain a full disk', async () => {
     await using run = await RunFolder.open(out);
-    symlinkSync('/dev/full', run.metricsPath);
+    using _ = await FileFaults.install(run.path, { at: 1, how: 'ENOSPC', from: true });
     await assert.rejects(
       run.record({ step: 1 }),
       (error) => error instanceof LoamError && /disk is full/.test(error.message),
     );
+  });
+
+  it('follow no link to a file elsewhere', async () => {
+    await using run = await RunFolder.open(out);
+    const elsewhere = join(root, 'elsewhere');
+    writeFileSync(elsewhere, 'precious');
+    symlinkSync(elsewhere, run.metricsPath);
+    await assert.rejects(run.record({ step: 1 }), LoamError);
+    assert.equal(readFileSync(elsewhere, 'utf8'), 'precious');
   });
 
   it('refuse an event that is no JSON as a rejection', async () => {

@@ -1,10 +1,12 @@
 import { createHash } from 'node:crypto';
-import { type FileHandle, open, readdir, readFile, rm, rmdir } from 'node:fs/promises';
+import { constants } from 'node:fs';
+import { type FileHandle, readdir, rm, rmdir } from 'node:fs/promises';
 import { basename, extname, join, resolve } from 'node:path';
 import { seal, unseal } from '../base/crypto.js';
-import { LoamError } from '../base/errors.js';
+import { LoamError, systemCode } from '../base/errors.js';
 import { explainWriteError, makeFolder, readText, writeFileAtomic } from '../base/io.js';
 import { Mutex, type Taken, takeLock } from '../base/lock.js';
+import { openOwn } from '../base/ownFiles.js';
 import { loamHome } from '../base/process.js';
 import { sweepUnfinished } from '../base/unfinished.js';
 import { runLock, sealedFolder } from '../store/runKeys.js';
@@ -189,10 +191,7 @@ export class RunFolder implements AsyncDisposable {
    */
   metrics(): Promise<MetricEvent[]> {
     return this.writing.run(async () => {
-      const bytes = await readFile(this.metricsPath).catch((error: NodeJS.ErrnoException) => {
-        if (error.code === 'ENOENT') return Buffer.alloc(0);
-        throw error;
-      });
+      const bytes = await readLines(this.metricsPath);
       return [...lines(bytes)].flatMap((line) => {
         try {
           const event: unknown = this.key ? this.unseal(line) : JSON.parse(line);
@@ -229,9 +228,19 @@ export class RunFolder implements AsyncDisposable {
   }
 }
 
+async function readLines(path: string): Promise<Buffer> {
+  try {
+    await using file = await openOwn(path);
+    return await file.readFile();
+  } catch (error) {
+    if (systemCode(error) === 'ENOENT') return Buffer.alloc(0);
+    throw error;
+  }
+}
+
 /** A file of lines, for appending whole ones: a torn last line is ended. */
 async function openLines(path: string): Promise<FileHandle> {
-  const file = await open(path, 'a+', 0o600);
+  const file = await openOwn(path, constants.O_RDWR | constants.O_APPEND | constants.O_CREAT);
   try {
     const { size } = await file.stat();
     const last = Buffer.alloc(1);
