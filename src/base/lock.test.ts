@@ -17,6 +17,7 @@ import {
 import { hostname } from 'node:os';
 import { dirname, join } from 'node:path';
 import { it, type TestContext } from 'node:test';
+import { FileFaults } from '../testing/faults.js';
 import { scratchFolder } from '../testing/scratch.js';
 import type { LoamError } from './errors.js';
 import { takeLock, tryLock } from './lock.js';
@@ -151,6 +152,12 @@ it('a holder touches its file as long as it has it, and learns when somebody els
   utimesSync(path, 1, 1);
   await beats(() => statSync(path).mtimeMs > 1000);
   assert.equal(lock.lost.aborted, false);
+  {
+    let failed = 0;
+    using faults = await FileFaults.install(dirname(path), { at: 1, how: 'EMFILE', from: true });
+    await beats(() => ++failed > 50 && faults.struck !== undefined);
+  }
+  assert.equal(lock.lost.aborted, false, 'who cannot look has lost nothing');
   writeFileSync(path, JSON.stringify({ pid: 1, host: 'h', nonce: 'theirs' }));
   await beats(() => lock.lost.aborted);
   await lock.release();

@@ -72,7 +72,10 @@ interface Found {
 /** Never follows a link, and never waits for one who writes. */
 const READ = constants.O_RDONLY | (constants.O_NONBLOCK ?? 0) | (constants.O_NOFOLLOW ?? 0);
 
-/** Undefined if there is no file. */
+/** What opening says of a link, a folder, a socket, or somebody else's file: it names no holder. */
+const NOT_OURS = new Set(['ELOOP', 'EISDIR', 'ENXIO', 'EACCES', 'EPERM']);
+
+/** Undefined if there is no file. Throws the file system's errors. */
 async function look(path: string): Promise<Found | undefined> {
   let holder: Holder | undefined;
   try {
@@ -81,7 +84,10 @@ async function look(path: string): Promise<Found | undefined> {
     const { bytesRead } = await file.read(bytes, 0, MOST_BYTES, 0);
     holder = readHolder(bytes.toString('utf8', 0, bytesRead));
   } catch (error) {
-    if (systemCode(error) === 'ENOENT') return undefined;
+    const code = systemCode(error) ?? '';
+    if (code === 'ENOENT') return undefined;
+    // A failing disk, or no descriptor left, says nothing of the file.
+    if (!NOT_OURS.has(code)) throw error;
   }
   const found = await lstat(path, { bigint: true }).catch(() => undefined);
   if (!found) return undefined;
@@ -208,7 +214,7 @@ class Draft implements AsyncDisposable {
     const release = async () => {
       clearInterval(timer);
       // What the lock was for is done: a file that cannot be removed is taken over by the next one who wants it here.
-      if (await isMine()) await rm(lock, { force: true }).catch(() => {});
+      if (await isMine().catch(() => !lost.signal.aborted)) await rm(lock, { force: true }).catch(() => {});
       holding.delete(holder.nonce);
     };
     this.isTaken = true;
@@ -288,17 +294,18 @@ async function remove(path: string): Promise<void> {
   });
 }
 
-/** Removes drafts that dead processes have left beside a lock that is ours, and what earlier versions did. */
+/** Removes drafts that dead processes have left beside a lock that is ours, and what earlier versions did, as far as that can be done. */
 async function tidy(path: string): Promise<void> {
   const name = basename(path);
   const names = await readdir(dirname(path)).catch((): string[] => []);
   for (const other of names) {
     if (!other.startsWith(`${name}.`) || !/\.(new|clearing)$/.test(other)) continue;
-    const found = await look(join(dirname(path), other));
+    const left = join(dirname(path), other);
+    const found = await look(left).catch(() => undefined);
     const writer = Number(/\.(\d+)\.[0-9a-f]{32}\.new$/.exec(other)?.[1]);
     const holder = found?.holder ?? (writer > 0 ? { ...ownLife(), pid: writer, birth: null } : undefined);
     const isDead = holder ? lifeOf(holder) === 'dead' : other === `${name}.clearing`;
-    if (isDead) await rm(join(dirname(path), other), { force: true }).catch(() => {});
+    if (isDead) await rm(left, { force: true }).catch(() => {});
   }
 }
 
