@@ -83,6 +83,12 @@ export class LoamError extends Error {
   }
 }
 
+/** An error as a part of a longer sentence. */
+export function clauseOf(error: unknown): string {
+  if (error instanceof LoamError) return error.clause;
+  return (error instanceof Error ? error.message : String(error)).replace(/[.!?]+$/, '');
+}
+
 /** The same fault with a path that the user has never seen under a name that they know. */
 export function underName(error: unknown, path: string, name: string): unknown {
   if (!(error instanceof LoamError)) return error;

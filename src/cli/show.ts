@@ -1,3 +1,4 @@
+import { sentence } from '../base/errors.js';
 import type { Run } from '../base/events.js';
 import { bytes, count, duration } from '../base/format.js';
 import { hashFile } from '../base/io.js';
@@ -44,7 +45,7 @@ export async function showFetch(run: Run<FetchEvent, FetchedModel>, output: Outp
         output.line(`fetching from ${value.source}`);
         break;
       case 'source-failed':
-        output.line(`that failed: ${value.reason}`);
+        output.line(sentence(`that failed: ${value.reason}`));
         break;
       case 'retry':
         output.line(`${value.reason}; trying again in ${duration(value.seconds)} (${value.attempt} of ${value.of})`);

@@ -1,4 +1,4 @@
-import { LoamError } from '../base/errors.js';
+import { clauseOf, LoamError } from '../base/errors.js';
 import { leaveNoCore } from './core.js';
 import { Library } from './ffi.js';
 import { bindGgml } from './ggmlBindings.js';
@@ -36,7 +36,7 @@ export function native(): Native {
     throw new LoamError(
       {
         code: 'engine',
-        found: `the engine libraries can't be loaded: ${(error as Error).message}`,
+        found: `the engine libraries can't be loaded: ${clauseOf(error)}`,
         where: files.folder,
         fix: 'reinstall Loam, or point LOAM_GGML_DIR at a llama.cpp v0.4.0 build for this system',
       },

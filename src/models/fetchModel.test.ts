@@ -93,6 +93,7 @@ it('a connection that breaks is taken up where it broke', async (t) => {
   const retries = events.filter((event) => event.type === 'retry');
   assert.equal(retries.length, 2);
   assert.match(retries[0]!.reason, /closed the connection midway/);
+  assert.doesNotMatch(retries[0]!.reason, /\.$/, 'a part of a longer sentence');
   assert.doesNotMatch(retries[0]!.reason, /secret/);
 });
 

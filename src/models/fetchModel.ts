@@ -197,7 +197,7 @@ async function trySources(
       // A full disk, a stop or a bug is the same whichever source is asked.
       if (!(error instanceof SourceError)) throw error;
       failures.push({ source: words, error });
-      emit({ type: 'source-failed', source: words, reason: error.message });
+      emit({ type: 'source-failed', source: words, reason: error.clause });
     }
   }
   throw allFailed(entry, failures);
@@ -240,7 +240,7 @@ async function download(entry: Fetchable, path: string, source: Source, context:
         const limit = answered ? timing.retries : Math.min(1, timing.retries);
         const wait = error.waitMs ?? timing.backoffMs * 2 ** (failures - 1);
         if (!again[remedy] || failures > limit || wait > timing.maxWaitMs) throw error;
-        emit({ type: 'retry', reason: error.message, seconds: wait / 1000, attempt: failures, of: limit });
+        emit({ type: 'retry', reason: error.clause, seconds: wait / 1000, attempt: failures, of: limit });
         await pause(wait, signal);
       }
     }

@@ -4,7 +4,7 @@ import { basename, join } from 'node:path';
 import { type Entry, openPromise, type ZipFile } from 'yauzl';
 import { environmentOf } from '../base/child.js';
 import { crc32 } from '../base/crc32.js';
-import { LoamError, StoppedError, throwIfStopped } from '../base/errors.js';
+import { clauseOf, LoamError, StoppedError, throwIfStopped } from '../base/errors.js';
 import { count } from '../base/format.js';
 import { requireFreeSpace } from '../base/io.js';
 import type { Fetchable, PypiPart, PypiSource } from './catalogue.js';
@@ -144,7 +144,7 @@ function reason(tail: string): string {
     .map((line) => line.replace(/\p{Cc}/gu, ' ').trim())
     .filter((line) => line !== '');
   const said = lines.findLast((line) => /^error\b/i.test(line)) ?? lines.at(-1) ?? 'it gave no reason';
-  return said.replace(/^error:\s*/i, '').slice(0, 300);
+  return clauseOf(said.replace(/^error:\s*/i, '').slice(0, 300));
 }
 
 async function end(child: ChildProcess, ended: Promise<Ended>): Promise<void> {

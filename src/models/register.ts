@@ -1,6 +1,6 @@
 import { rename, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { LoamError } from '../base/errors.js';
+import { clauseOf, LoamError } from '../base/errors.js';
 import { explainWriteError, ifPresent, readText, writeFileAtomic } from '../base/io.js';
 import { takeLock } from '../base/lock.js';
 import { loamHome } from '../base/process.js';
@@ -80,9 +80,9 @@ export async function readRegister(folder: string): Promise<Register> {
     if (text === undefined) return { models: {}, damage: null };
     value = JSON.parse(text);
   } catch (error) {
-    const { message } = error as Error;
-    if (error instanceof LoamError && error.code === 'unreadable') return { ...damaged(message), kept: error };
-    return damaged(error instanceof SyntaxError ? `not JSON (${message})` : message);
+    const why = clauseOf(error);
+    if (error instanceof LoamError && error.code === 'unreadable') return { ...damaged(why), kept: error };
+    return damaged(error instanceof SyntaxError ? `not JSON (${why})` : why);
   }
   const { version, models } = (value ?? {}) as { version?: unknown; models?: unknown };
   if (typeof version === 'number' && version > VERSION) {

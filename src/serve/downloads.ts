@@ -1,4 +1,4 @@
-import { StoppedError } from '../base/errors.js';
+import { StoppedError, sentence } from '../base/errors.js';
 import { findModel, type ModelEntry } from '../models/catalogue.js';
 import { fetchModel } from '../models/fetchModel.js';
 import type { Download } from './contract/models.js';
@@ -47,7 +47,8 @@ export class Downloads implements AsyncDisposable {
       for await (const event of fetchModel(entry, { home: this.home, signal })) {
         if (event.type === 'progress') tell({ done: event.done, total: event.total, message: undefined });
         if (event.type === 'checking') tell({ message: 'checking what is already here' });
-        if (event.type === 'retry' || event.type === 'source-failed') tell({ message: withoutPaths(event.reason) });
+        if (event.type === 'retry' || event.type === 'source-failed')
+          tell({ message: sentence(withoutPaths(event.reason)) });
         if (event.type === 'waiting') tell({ message: `process ${event.pid} is downloading it` });
       }
       tell({ state: 'done', done: at.total, message: undefined });

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import type { FileHandle } from 'node:fs/promises';
 import { setImmediate } from 'node:timers/promises';
 import { Decrypter, Encrypter, generateX25519Identity, identityToRecipient } from 'age-encryption';
-import { LoamError, systemCode } from '../base/errors.js';
+import { clauseOf, LoamError, systemCode } from '../base/errors.js';
 import { isLeftBehind } from '../base/unfinished.js';
 import type { BlobFiles } from './blobFiles.js';
 import type { Entry, EntryType } from './indexContent.js';
@@ -112,7 +112,7 @@ export class Contents {
       }
       throw vaultDamaged(
         {
-          found: `${what} is damaged (${error.message}) and cannot be read; everything else in the vault can`,
+          found: `${what} is damaged (${clauseOf(error)}) and cannot be read; everything else in the vault can`,
           where: blob && `blobs/${blob.name}`,
           fix: 'restore the file from a copy, or delete it',
         },
