@@ -134,6 +134,10 @@ function readLocal(
   const window = gguf.number(key('attention.sliding_window'), 0);
   if (!local || window === 0) return undefined;
   const period = whole(gguf, key('attention.sliding_window_pattern'), limits.layers, local.period);
+  if (period === 1) {
+    const found = `${key('attention.sliding_window_pattern')} is 1: a window that no layer has`;
+    throw new LoamError({ code: 'damaged', found, expected: 'at least 2', where: gguf.path });
+  }
   const base = positive(gguf, key('rope.freq_base_swa'), local.ropeBase);
   return {
     window: whole(gguf, key('attention.sliding_window'), limits.context),

@@ -4,6 +4,7 @@ import { type MappedFile, mapFile } from '../engine/memory.js';
 import type { Operations } from '../engine/operations.js';
 import { type Linear, placeComputed, placeLinear, placePlain, type WeightSource } from '../engine/placement.js';
 import type { Tensor } from '../engine/tensor.js';
+import { tensorTypes } from '../engine/tensorTypes.js';
 import { type LayerLinear, linearsOf } from '../families/family.js';
 import { type Gguf, type GgufFile, openTensors } from '../formats/gguf/Gguf.js';
 import { readGguf } from '../formats/gguf/readGguf.js';
@@ -91,7 +92,9 @@ export class Weights implements AsyncDisposable {
         Int32Array.from({ length: outputs }, (_, i) => i),
       );
       const changed = change(g, g.getRows(tensor, ids));
-      const into = temporary.tensor(type, changed.ne.slice(0, 2));
+      // Rows that are no whole blocks, which no published model has, stay halves.
+      const fits = changed.ne[0]! % tensorTypes[type].blockSize === 0;
+      const into = temporary.tensor(fits ? type : 'f16', changed.ne.slice(0, 2));
       temporary.allocate();
       g.run(g.copy(changed, into));
       await g.compute(signal);

@@ -92,6 +92,9 @@ it('what native code would trust is refused before it', async (t) => {
       tried++;
     }
   }
+  const path = await writeTinyModel(join(scratchFolder(), 'm.gguf'), { family: 'gemma3', window: 8, period: 1 });
+  assert.equal(await check(await assemble(await partsOf(path))), 'refused', 'a window that no layer has');
+  tried++;
   t.diagnostic(`campaign 11, hostile files: tried ${tried}, survived ${tried}`);
 });
 
@@ -116,7 +119,8 @@ async function mutants(t: TestContext, count: number, share: number): Promise<vo
   const path = join(scratchFolder(), 'mutant.gguf');
   const tally = { refused: 0, proven: 0, refusedByLibrary: 0, died: 0 };
   const seeds: Parts[] = [];
-  for (const family of families.keys()) seeds.push(await tiny(family as FamilyName));
+  const whole = join(scratchFolder(), 'whole.gguf');
+  for (const variant of familyVariants) seeds.push(await partsOf(await writeTinyModel(whole, variant)));
   const withPieces = await tiny('llama', new Map(Object.entries(pieces(n))));
   withPieces.metadata.delete('tokenizer.ggml.merges');
   seeds.push(withPieces);
