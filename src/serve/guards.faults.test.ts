@@ -121,7 +121,7 @@ it('whoever may not use a route does not reach its handler, whatever is right ab
     const required = (route.query?.required as string[] | undefined) ?? [];
     const address =
       required.length > 0 ? `${path}?${required.map((name) => `${name}=${'x'.repeat(16)}`).join('&')}` : path;
-    for (let n = 0; n < rounds(15, 1000); n++) {
+    for (let n = 0; n < rounds(12, 250); n++) {
       const [host, rightHost] = mostly(hosts);
       const [origin, rightOrigin] = mostly(origins);
       const [site, rightSite] = mostly(sites);
@@ -240,9 +240,9 @@ it('silent connections, tiny chunks and bodies full of mistakes leave the owner 
     filling = false;
     for (const socket of sockets) socket.destroy();
   });
-  for (let i = 0; i < 300; i++) fill();
+  for (let i = 0; i < rounds(300, 2000); i++) fill();
   await while_(async () => {
-    while (opened < rounds(500, 20_000)) await sleep(20);
+    while (opened < rounds(450, 20_000)) await sleep(20);
   });
   filling = false;
   for (const socket of sockets) socket.destroy();

@@ -11,11 +11,12 @@ import type { Caller } from './access.js';
 /** Simultaneous connections: some tabs and programs, not a flood. */
 const MAX_CONNECTIONS = 256;
 /**
- * Beyond that, each has a moment to say what it wants: whoever only opens connections, however fast, should not push out one that was about
- * to ask. No more than this at any time; a turn of the event loop accepts at most the 511 that the system lets wait.
+ * Beyond that, each has a moment to say what it wants, so that whoever only opens connections, however fast, does not push out one that was
+ * about to ask; and a flood is slowed down by it, since each of its connections comes back as soon as it is dropped.
  */
-const MOMENT_MS = 200;
-const MAX_AT_ANY_TIME = MAX_CONNECTIONS + 2 * 512;
+const MOMENT_MS = 1000;
+/** Some 10 kB each. */
+const MAX_AT_ANY_TIME = 4096;
 /** Streams of events that stay open: beyond, the oldest ends; a page that still wants it comes back. */
 const MAX_STREAMS = 64;
 /** Requests of one key at a time. */

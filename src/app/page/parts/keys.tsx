@@ -60,6 +60,7 @@ export function OtherApps() {
                 {[
                   key.scope === 'chat' ? 'chats' : 'chats, adds data, tunes',
                   key.adapter && `with ${nameOf(key.adapter)} only`,
+                  `made ${key.createdAt.slice(0, 10)}`,
                   key.usedOn ? `last used ${key.usedOn}` : 'never used',
                   key.endsAt && `until ${key.endsAt.slice(0, 10)}`,
                 ]
