@@ -113,10 +113,16 @@ export class Vault implements AsyncDisposable {
   /** What was found damaged or put back, a sentence each; all else can be used. */
   get problems(): readonly string[] {
     const { unnamed } = this;
-    if (unnamed === 0) return this.index.problems;
+    const problems = [...this.index.problems];
+    if (keyState(this.files) === 'keyless') {
+      problems.push(
+        'the file with the key of the vault is gone: as long as this runs, setting or removing a passphrase writes it anew; afterwards nothing can be read',
+      );
+    }
+    if (unnamed === 0) return problems;
     const contents = `${unnamed} ${unnamed === 1 ? 'content' : 'contents'}`;
     return [
-      ...this.index.problems,
+      ...problems,
       `the index does not name ${contents} of the vault: an older index may have been put back; nothing of it is removed unless you say so (loam vault status --sweep)`,
     ];
   }

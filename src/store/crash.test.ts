@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
-import { mkdtempSync, readdirSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import promises from 'node:fs/promises';
+import { syncBuiltinESMExports } from 'node:module';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { describe, it } from 'node:test';
@@ -137,6 +139,43 @@ describe('a vault', { skip }, () => {
       readdirSync(join(home, 'vault')).filter((file) => file.startsWith('.')),
       [],
     );
+  });
+
+  it('deletes, renames and chooses where there is no room for a new file', async () => {
+    const home = newHome();
+    const vault = await Vault.open(home);
+    const { id } = await vault.datasets.add('one', examples('one'));
+    const kept = await vault.datasets.add('two', examples('two'));
+    await vault.documents.put('note', 'n', Buffer.from('note'));
+    const index = join(home, 'vault', 'index.sqlite');
+    const older = readFileSync(index);
+    const { open } = promises;
+    const full = async (...[path, ...rest]: Parameters<typeof open>) => {
+      if (String(path).endsWith('.partial')) throw Object.assign(new Error('no room'), { code: 'ENOSPC' });
+      return await open(path, ...rest);
+    };
+    Object.assign(promises, { open: full });
+    syncBuiltinESMExports();
+    try {
+      await vault.datasets.delete(id);
+      await vault.datasets.rename(kept.id, 'three');
+      await vault.documents.delete('note', 'n');
+      await assert.rejects(vault.documents.put('note', 'm', Buffer.from('no room for it')), { code: 'disk-full' });
+    } finally {
+      Object.assign(promises, { open });
+      syncBuiltinESMExports();
+      await vault[Symbol.asyncDispose]();
+    }
+    await using again = await Vault.open(home);
+    assert.deepEqual(
+      [again.datasets.list().map(({ name }) => name), again.documents.list(), again.problems],
+      [['three'], [], []],
+    );
+    assert.equal(readdirSync(join(home, 'vault', 'blobs')).length, 1);
+    await again[Symbol.asyncDispose]();
+    // The key of what was deleted is gone from the file that was overwritten.
+    for (const path of [index, `${index}.copy`]) writeFileSync(path, older);
+    await assert.rejects(Vault.open(home), { code: 'vault-damaged' });
   });
 
   it('gives other work its turn while it encrypts', async () => {

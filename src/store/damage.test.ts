@@ -120,6 +120,18 @@ describe('damage', () => {
     assert.deepEqual([again.documents.list('note').length, again.problems.length], [22, 0]);
   });
 
+  it('to the key beside an open vault is told, and a passphrase writes it anew', async () => {
+    const { home: to, folder } = copy();
+    await using opened = await Vault.open(to);
+    for (const name of ['key', 'key.copy']) rmSync(join(folder, name));
+    assert.match(opened.problems.join(), /the file with the key of the vault is gone/);
+    await assert.rejects(Vault.open(to), { code: 'vault-damaged' });
+    await opened.changePassphrase(undefined);
+    assert.deepEqual(opened.problems, []);
+    await using again = await Vault.open(to);
+    assert.deepEqual(await pictureOf(again), whole);
+  });
+
   it('by an older key beside the one in use: the one that opens the index counts', async () => {
     const { home: to, folder } = copy();
     const plain = readFileSync(join(folder, 'key'));

@@ -209,7 +209,8 @@ export class VaultIndex implements AsyncDisposable {
   private readCopies(): IndexCopy[] {
     const keyring = readKeyring(this.files, this.root);
     if (!keyring) {
-      if (this.opened && keyState(this.files) === 'absent') {
+      const state = this.opened ? keyState(this.files) : undefined;
+      if (state === 'absent') {
         throw new LoamError({
           code: 'not-found',
           found: 'the vault was deleted meanwhile',
@@ -217,7 +218,7 @@ export class VaultIndex implements AsyncDisposable {
           fix: 'run again',
         });
       }
-      if (this.opened) throw vaultLocked('the key of the vault was changed meanwhile');
+      if (state === 'open' || state === 'passphrase') throw vaultLocked('the key of the vault was changed meanwhile');
       throw vaultDamaged({
         found: 'the key of the index is damaged or gone, and without it nothing in the vault can be read',
         where: this.files.path('index.key'),
