@@ -262,7 +262,6 @@ export class JobQueue implements AsyncDisposable {
         clock();
         const { stage } = job;
         this.book.apply(job, log, event);
-        if (event.type === 'step') this.obstacles.forget(job.id);
         if (!isOfTheMoment(event) || job.stage !== stage) this.options.onChange?.(job);
       },
       onKept: ({ id, adapter, run }) => {
@@ -310,6 +309,7 @@ export class JobQueue implements AsyncDisposable {
   /** Ends a job for good; only then what its run has left is destroyed. */
   private async finish(job: StoredJob, state: 'done' | 'cancelled', message?: string): Promise<void> {
     job.leaves = true;
+    this.obstacles.forget(job.id);
     await this.book.change(job, state, message);
     await this.forgetRun(job);
   }
