@@ -252,12 +252,18 @@ export interface SamplerSettings {
   topP: number;
   /** 1 is off. */
   repeatPenalty: number;
+  /** Draws from so many tokens; absent: from all. */
+  topK?: number;
+  /** Tokens less likely than this share of the likeliest are never drawn (Nguyen et al. 2024); absent: 0.05. */
+  minP?: number;
+  /** Taken off the logit of a token, for each time it came up and once; absent: 0. */
+  frequencyPenalty?: number;
+  presencePenalty?: number;
   seed?: number;
 }
 
 const penaltyWindow = 64;
-/** Tokens less likely than this share of the likeliest are never drawn (Nguyen et al. 2024, "min p"). */
-const minP = 0.05;
+const defaultMinP = 0.05;
 
 /** A chain of libllama's samplers. */
 export class Sampler implements Disposable {
@@ -267,12 +273,14 @@ export class Sampler implements Disposable {
     const { llama } = native();
     const chain = llama.samplerChain({ no_perf: true });
     const add = (sampler: SamplerHandle) => llama.samplerAdd(chain, sampler);
-    if (settings.repeatPenalty > 1) {
-      add(llama.samplerPenalties(vocabulary, penaltyWindow, settings.repeatPenalty, 0, 0));
+    const { repeatPenalty, frequencyPenalty = 0, presencePenalty = 0, topK = 0, minP = defaultMinP } = settings;
+    if (repeatPenalty > 1 || frequencyPenalty !== 0 || presencePenalty !== 0) {
+      add(llama.samplerPenalties(vocabulary, penaltyWindow, repeatPenalty, frequencyPenalty, presencePenalty));
     }
     if (settings.temperature === 0) {
       add(llama.samplerGreedy());
     } else {
+      if (topK > 0) add(llama.samplerTopK(topK));
       add(llama.samplerTopP(settings.topP, 1));
       add(llama.samplerMinP(minP, 1));
       add(llama.samplerTemperature(settings.temperature));

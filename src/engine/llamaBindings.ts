@@ -171,6 +171,7 @@ const functions = {
   samplerGreedy: fn('llama_sampler_init_greedy', sampler, []),
   samplerDist: fn('llama_sampler_init_dist', sampler, [u32]),
   /** Share, and how many tokens to keep at least. */
+  samplerTopK: fn('llama_sampler_init_top_k', sampler, [i32]),
   samplerTopP: fn('llama_sampler_init_top_p', sampler, [float, size]),
   samplerMinP: fn('llama_sampler_init_min_p', sampler, [float, size]),
   samplerTemperature: fn('llama_sampler_init_temp', sampler, [float]),

@@ -3,6 +3,7 @@ import { type Adapter, openAdapter, provenAdapter } from '../adapters/openAdapte
 import { LoamError } from '../base/errors.js';
 import { Run } from '../base/events.js';
 import { integer, number, type Schema, type Values } from '../base/options.js';
+import type { SamplerSettings } from '../engine/llama.js';
 import type { AdapterHandle } from '../engine/llamaBindings.js';
 import type { ChatMessage } from '../model/chatTemplate.js';
 import { Tokenizer } from '../model/tokenizer.js';
@@ -194,8 +195,11 @@ export class ChatSession implements Disposable {
     options: AnswerOptions = {},
   ): Run<ChatEvent, string> {
     return new Run(async (emit, signal) => {
-      const tokens = this.tokenizer.vocabulary.tokenize(text, { special: false, bos: true });
       const { bos, eos } = this.tokenizer.vocabulary;
+      const bosText = bos >= 0 ? this.tokenizer.vocabulary.text([bos], true) : '';
+      // The whole prompt is the client's, control tokens and all.
+      const begins = bosText !== '' && text.startsWith(bosText);
+      const tokens = this.tokenizer.vocabulary.tokenize(text, { special: true, bos: !begins });
       // Something must be read before a first token can be drawn.
       const prompt = tokens.length > 0 ? tokens : Int32Array.of(bos >= 0 ? bos : Math.max(0, eos));
       if (prompt.length >= this.contextLength) throw promptTooLong(prompt.length, this.contextLength - 1);
@@ -216,7 +220,7 @@ export class ChatSession implements Disposable {
     let answer = '';
     let tokens = 0;
     const room = Math.min(sampling.maxTokens, this.contextLength - prompt.length);
-    for await (const token of this.session.write(sampling, room, signal)) {
+    for await (const token of this.session.write({ ...sampling, repeatPenalty: penaltyOf(sampling) }, room, signal)) {
       tokens++;
       const text = stopping.push(decoder.decode(this.tokenizer.vocabulary.piece(token), { stream: true }));
       answer += text;
@@ -256,9 +260,18 @@ export class ChatSession implements Disposable {
 export const samplingOptions = {
   temperature: number([0, 5], 'Randomness of answers; 0 always takes the likeliest token.', { default: 0.7 }),
   topP: number([0, 1], 'Draw from the likeliest tokens that together have this probability.', { default: 0.9 }),
-  repeatPenalty: number([1, 2], 'Make the last 64 tokens less likely to be repeated; 1 is off.', { default: 1.05 }),
+  repeatPenalty: number(
+    [1, 2],
+    'Make the last 64 tokens less likely to be repeated; 1 is off. Default: 1.05, and off at temperature 0.',
+  ),
   seed: integer([0, 0xffffffff], 'Make answers repeatable.'),
   maxTokens: integer([1, 100_000], 'End an answer after this many tokens.', { default: 512 }),
 } as const satisfies Schema;
 
-export type Sampling = Values<typeof samplingOptions>;
+export type Sampling = Values<typeof samplingOptions> &
+  Pick<SamplerSettings, 'topK' | 'minP' | 'frequencyPenalty' | 'presencePenalty'>;
+
+/** Without a penalty of its own an answer that is drawn repeats itself a little less; the likeliest one is the likeliest. */
+function penaltyOf({ repeatPenalty, temperature }: Sampling): number {
+  return repeatPenalty ?? (temperature === 0 ? 1 : 1.05);
+}

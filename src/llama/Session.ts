@@ -19,6 +19,8 @@ interface SessionOptions {
 export class Session implements Disposable {
   /** The tokens whose keys and values the context holds. */
   private held: number[] = [];
+  /** Where the last read began and ended. */
+  private last = { start: 0, end: -1 };
   private worn: AdapterHandle | undefined;
   private scale = 1;
   /** Whether the logits of the last token are numbers. */
@@ -79,8 +81,12 @@ export class Session implements Disposable {
     wanted: readonly number[],
     { onLogits, signal }: { onLogits?: (logits: Float32Array, position: number) => void; signal?: AbortSignal } = {},
   ): Promise<void> {
-    const kept = Math.min(sharedLength(this.held, tokens), wanted[0] ?? tokens.length);
+    const shared = sharedLength(this.held, tokens);
+    // The same sequence once more is read in the same pieces: in others its last bits, and so its likeliest tokens, may be others.
+    const again = shared === tokens.length && this.last.end === shared ? this.last.start : shared;
+    const kept = Math.min(again, wanted[0] ?? tokens.length);
     const start = this.context.truncate(kept) ? kept : 0;
+    this.last = { start, end: tokens.length };
     // Until the read has succeeded nothing is known of what the context holds beyond the shared part.
     this.held.length = start;
     const positions = new Set(wanted);

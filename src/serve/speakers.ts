@@ -1,4 +1,4 @@
-import { LoamError, underName } from '../base/errors.js';
+import { LoamError, UsageError, underName } from '../base/errors.js';
 import { Run } from '../base/events.js';
 import { defaults } from '../base/options.js';
 import { families } from '../families/index.js';
@@ -39,9 +39,17 @@ export function answerWith(
     try {
       return await services.inference.answer(wanted, (id) => services.vault.adapters.read(id), inner).each(emit);
     } catch (error) {
-      throw underName(error, path, model.name);
+      throw underName(asGreeting(error, request.prompt), path, model.name);
     }
   }, signal);
+}
+
+/** What a template that wants turns says of a conversation that the assistant begins, as the client can change it. */
+function asGreeting(error: unknown, prompt: InferenceRequest['prompt']): unknown {
+  const isGreeting = Array.isArray(prompt) && prompt.find(({ role }) => role !== 'system')?.role === 'assistant';
+  if (!isGreeting || !(error instanceof LoamError) || error.code !== 'template') return error;
+  const found = 'a conversation that begins with the assistant, which this model does not take';
+  return new UsageError({ found, where: 'messages', fix: 'leave out the first message' }, { cause: error });
 }
 
 function requireBase(version: string, model: { name: string; sha256: string | null }, services: Services): void {

@@ -130,11 +130,19 @@ export const chatRoutes = [
   }),
 ];
 
-/** The stream once its first event is there: what cannot begin is answered with a status and not in the stream. */
+/** A refusal is there sooner than this; a first token may take minutes, and clients wait for headers no longer than some seconds. */
+const BEGIN_MS = 1000;
+
+/** The stream once its first event is there, or might take long: what cannot begin is answered with a status and not in the stream. */
 export async function begun<T>(events: AsyncGenerator<ServerEvent<T>>): Promise<AsyncGenerator<ServerEvent<T>>> {
-  const first = await events.next();
+  const next = events.next();
+  await new Promise<void>((resolve, reject) => {
+    const timer = setTimeout(resolve, BEGIN_MS);
+    next.then(() => resolve(), reject).finally(() => clearTimeout(timer));
+  });
   async function* all(): AsyncGenerator<ServerEvent<T>> {
     try {
+      const first = await next;
       if (first.done) return;
       yield first.value;
       yield* events;

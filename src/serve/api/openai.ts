@@ -1,9 +1,8 @@
 import { randomBytes } from 'node:crypto';
 import type { Static } from 'typebox';
-import { LoamError, UsageError } from '../../base/errors.js';
+import { LoamError } from '../../base/errors.js';
 import type { Run } from '../../base/events.js';
-import type { ChatEvent, Sampling } from '../../llama/ChatSession.js';
-import type { ChatMessage } from '../../model/chatTemplate.js';
+import type { ChatEvent } from '../../llama/ChatSession.js';
 import type { ApiKey } from '../contract/access.js';
 import {
   ChatCompletion,
@@ -18,8 +17,9 @@ import {
 import type { ServerEvent } from '../http/events.js';
 import { Answer, routesOf } from '../http/route.js';
 import type { Services } from '../Services.js';
-import { answerWith, listSpeakers, type NamedSpeaker, samplingOf } from '../speakers.js';
+import { answerWith, listSpeakers, type NamedSpeaker } from '../speakers.js';
 import { begun } from './chat.js';
+import { conversationOf, refuseUnserved, samplingOf, stopsOf, thinkingOf } from './openaiInput.js';
 
 const route = routesOf<Services>();
 /** A conversation as long as the context of any model. */
@@ -58,22 +58,14 @@ export const openAiRoutes = [
     response: { json: ChatCompletion, events: ChatCompletionChunk },
     errors: 'openai',
     async handler({ body, key, signal }, services) {
+      refuseUnserved(body);
       const speaker = await findSpeaker(services, body.model, key);
-      const messages = body.messages.map(
-        ({ role, content }): ChatMessage => ({
-          role: role === 'developer' ? 'system' : role,
-          content: typeof content === 'string' ? content : content.map(({ text }) => text).join(''),
-        }),
-      );
-      if (messages.at(-1)!.role === 'assistant') {
-        throw new UsageError({ found: "the last message is the assistant's, expected the user's" });
-      }
       const request = {
-        prompt: messages,
-        sampling: sampling(body, body.max_completion_tokens ?? body.max_tokens),
-        options: { stop: stops(body.stop), forget: false },
+        prompt: conversationOf(body),
+        sampling: samplingOf(body, body.max_completion_tokens ?? body.max_tokens),
+        options: { stop: stopsOf(body), forget: false, thinking: thinkingOf(body) },
       };
-      const head = { id: `chatcmpl-${newId()}`, created: seconds(), model: body.model };
+      const head = { id: `chatcmpl-${newId()}`, created: seconds(), model: speaker.id };
       const answer = answerWith(services, speaker, request, signal);
       if (!body.stream) {
         const { text, reason, usage } = await whole(answer);
@@ -108,10 +100,11 @@ export const openAiRoutes = [
     response: { json: Completion, events: Completion },
     errors: 'openai',
     async handler({ body, key, signal }, services) {
+      refuseUnserved(body);
       const speaker = await findSpeaker(services, body.model, key);
       const prompt = typeof body.prompt === 'string' ? body.prompt : body.prompt[0]!;
-      const request = { prompt, sampling: sampling(body, body.max_tokens ?? 16), options: { stop: stops(body.stop) } };
-      const head = { id: `cmpl-${newId()}`, object: 'text_completion', created: seconds(), model: body.model } as const;
+      const request = { prompt, sampling: samplingOf(body, body.max_tokens ?? 16), options: { stop: stopsOf(body) } };
+      const head = { id: `cmpl-${newId()}`, object: 'text_completion', created: seconds(), model: speaker.id } as const;
       const before = body.echo ? prompt : '';
       const chunk = (text: string, finish: FinishReason | null = null): Static<typeof Completion> => ({
         ...head,
@@ -139,9 +132,19 @@ async function speakersFor(services: Services, key: ApiKey | undefined): Promise
   return key?.adapter === undefined ? all : all.filter(({ adapter }) => adapter === key.adapter);
 }
 
-async function findSpeaker(services: Services, name: string, key: ApiKey | undefined) {
-  const found = (await speakersFor(services, key)).find(({ id }) => id === name);
+/** The one of a name; without a name the newest adapter in use, or a base model. */
+async function findSpeaker(services: Services, asked: string | null | undefined, key: ApiKey | undefined) {
+  const all = await speakersFor(services, key);
+  const name = asked ?? 'default';
+  const found = all.find(({ id }) => id === name);
   if (found) return found;
+  const [first, ...others] = all.filter(({ id }) => !id.includes('@'));
+  if (first && (name === 'default' || name === '')) {
+    return others.reduce(
+      (newest, one) => (one.version !== null && one.created >= newest.created ? one : newest),
+      first,
+    );
+  }
   throw new LoamError({
     code: 'not-found',
     found: `the model ${JSON.stringify(name.slice(0, 100))} does not exist`,
@@ -151,28 +154,6 @@ async function findSpeaker(services: Services, name: string, key: ApiKey | undef
 
 function viewModel({ id, created, owner }: NamedSpeaker): Static<typeof OpenAiModel> {
   return { id, object: 'model', created, owned_by: owner };
-}
-
-function sampling(
-  {
-    temperature,
-    top_p,
-    seed,
-    n,
-  }: { temperature?: number | null; top_p?: number | null; seed?: number | null; n?: number | null },
-  maxTokens: number | null | undefined,
-): Sampling {
-  if (n !== undefined && n !== null && n !== 1) throw new UsageError({ found: 'n must be 1: one answer at a time' });
-  const given: Partial<Sampling> = {};
-  if (typeof temperature === 'number') given.temperature = temperature;
-  if (typeof top_p === 'number') given.topP = top_p;
-  if (typeof seed === 'number') given.seed = seed;
-  if (typeof maxTokens === 'number') given.maxTokens = maxTokens;
-  return samplingOf(given);
-}
-
-function stops(stop: string | readonly string[] | null | undefined): readonly string[] {
-  return stop === null || stop === undefined ? [] : typeof stop === 'string' ? [stop] : stop;
 }
 
 type End = Extract<ChatEvent, { type: 'end' }>;

@@ -1,5 +1,4 @@
 import Type, { type Static, type TSchema } from 'typebox';
-import { MaxTokens } from './chat.js';
 import { Text } from './common.js';
 
 /** The part of OpenAI's API that is served: model list, chat completions, completions. Names and shapes are that API's. */
@@ -7,31 +6,44 @@ import { Text } from './common.js';
 const Nullable = <T extends TSchema>(schema: T) => Type.Optional(Type.Union([schema, Type.Null()]));
 const Count = Type.Integer({ minimum: 0 });
 
-/** Fields that are honoured; others that clients send are ignored, as llama.cpp's server does. */
+/** Fields that are honoured. Others that would change the answer are refused by name; the rest changes nothing. */
 const common = {
-  model: Type.String({ minLength: 1, maxLength: 300 }),
+  model: Nullable(
+    Type.String({ maxLength: 300, description: 'Absent, null or "default": the newest adapter in use, or a base.' }),
+  ),
   stream: Nullable(Type.Boolean()),
   stream_options: Nullable(Type.Object({ include_usage: Type.Optional(Type.Boolean()) })),
   temperature: Nullable(Type.Number({ minimum: 0, maximum: 5 })),
   top_p: Nullable(Type.Number({ minimum: 0, maximum: 1 })),
-  seed: Nullable(Type.Integer({ minimum: 0, maximum: 0xffffffff })),
+  top_k: Nullable(Type.Integer()),
+  min_p: Nullable(Type.Number({ minimum: 0, maximum: 1 })),
+  frequency_penalty: Nullable(Type.Number({ minimum: -2, maximum: 2 })),
+  presence_penalty: Nullable(Type.Number({ minimum: -2, maximum: 2 })),
+  repeat_penalty: Nullable(Type.Number({ minimum: 1, maximum: 2 })),
+  repetition_penalty: Nullable(Type.Number({ minimum: 1, maximum: 2 })),
+  seed: Nullable(Type.Integer()),
   stop: Nullable(Type.Union([Text, Type.Array(Text, { maxItems: 16 })])),
-  max_tokens: Nullable(MaxTokens),
-  n: Nullable(Type.Integer({ minimum: 1 })),
+  max_tokens: Nullable(Type.Integer({ description: 'Below 1: no limit.' })),
 };
 
-const TextPart = Type.Object({ type: Type.Literal('text'), text: Text });
+const Part = Type.Object({ type: Type.String(), text: Type.Optional(Text) });
 
 export const ChatCompletionInput = Type.Object({
   ...common,
   messages: Type.Array(
     Type.Object({
-      role: Type.Enum(['system', 'developer', 'user', 'assistant']),
-      content: Type.Union([Text, Type.Array(TextPart, { maxItems: 1000 })]),
+      role: Type.Enum(['system', 'developer', 'user', 'assistant', 'tool', 'function']),
+      content: Nullable(Type.Union([Text, Type.Array(Part, { maxItems: 1000 })])),
+      tool_calls: Type.Optional(Type.Unknown()),
+      function_call: Type.Optional(Type.Unknown()),
     }),
     { minItems: 1, maxItems: 10_000 },
   ),
-  max_completion_tokens: Nullable(MaxTokens),
+  max_completion_tokens: Nullable(Type.Integer({ description: 'Below 1: no limit.' })),
+  enable_thinking: Nullable(
+    Type.Boolean({ description: 'Whether a thought comes before the answer, if the model has thoughts.' }),
+  ),
+  chat_template_kwargs: Nullable(Type.Object({ enable_thinking: Type.Optional(Type.Boolean()) })),
 });
 
 export const CompletionInput = Type.Object({

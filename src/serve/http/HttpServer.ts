@@ -7,7 +7,7 @@ import { answerError, answerOpenAiError, HttpError } from './errors.js';
 import { sendEvents } from './events.js';
 import { checkOrigin } from './guards.js';
 import { type HostSpec, Hosts } from './hosts.js';
-import { Answer, type AnyRoute, matchRoute, parseQuery, routesOf } from './route.js';
+import { Answer, type AnyRoute, matchRoute, nothingAt, parseQuery, plainPath, routesOf } from './route.js';
 
 /**
  * Sent with every answer. Answers that are no part of the page are data: opened as a page they may load and run nothing. The page's
@@ -99,7 +99,8 @@ export class HttpServer<Context> implements AsyncDisposable {
       for (const give of taken.splice(0)) give();
       this.connections.rests(socket);
     });
-    const [path = '/', search = ''] = split(request.url ?? '/');
+    const [asked = '/', search = ''] = split(request.url ?? '/');
+    const path = plainPath(asked);
     let route: AnyRoute<Context> | undefined;
     try {
       checkOrigin(request, this.hosts);
@@ -250,7 +251,7 @@ export function staticRoute<Context>({ files, contentSecurityPolicy }: Page): An
     response: { bytes: 'the file' },
     async handler({ params, headers }) {
       const file = files.get(`/${params.file}`);
-      if (!file) throw new HttpError('address', 'there is nothing at this address');
+      if (!file) throw new HttpError('address', nothingAt(`/${params.file}`));
       const { etag } = file;
       const sent = {
         etag,

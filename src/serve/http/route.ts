@@ -138,9 +138,22 @@ export function matchRoute<Context>(
     if (fits && (!best || fixed > best.fixed)) best = { route, params, fixed };
   }
   if (best && (best.fixed > CATCH_ALL || allowed.size === 0)) return best;
-  if (allowed.size === 0) throw new HttpError('address', 'there is nothing at this address');
+  if (allowed.size === 0) throw new HttpError('address', nothingAt(path));
   const list = [...allowed].join(', ');
   throw new HttpError('method', `this address accepts ${list}`, { allow: list });
+}
+
+/** What a client of OpenAI's API has to set: its base address ends in /v1. */
+export function nothingAt(path: string): string {
+  const nothing = 'there is nothing at this address';
+  if (!/^\/(v1|chat|completions|models|responses|embeddings)\b/.test(path)) return nothing;
+  return `${nothing}; OpenAI's API is here with the base URL ending in /v1: /v1/models, /v1/chat/completions, /v1/completions`;
+}
+
+/** An address as it was meant: doubled slashes of a base URL that ends in one, and one at the end. */
+export function plainPath(path: string): string {
+  const single = path.replace(/\/{2,}/g, '/');
+  return single.length > 1 && single.startsWith('/v1/') ? single.replace(/\/$/, '') : single;
 }
 
 function decode(part: string): string {
