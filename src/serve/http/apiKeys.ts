@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { LoamError } from '../../base/errors.js';
 import { ifPresent, readText, writeFileAtomic } from '../../base/io.js';
 import { Mutex } from '../../base/lock.js';
+import { Vault } from '../../store/Vault.js';
 import { type ApiKey, KeyFile, type KeyInput, type NewApiKey } from '../contract/access.js';
 import { validate } from './validate.js';
 
@@ -29,14 +30,13 @@ export class ApiKeys {
   private readonly writing = new Mutex();
 
   private constructor(
-    private readonly path: string,
+    private readonly home: string,
     private stored: readonly StoredKey[],
   ) {}
 
   /** @throws LoamError for a file that is damaged: no key may come to life again by its loss */
   static async open(home: string): Promise<ApiKeys> {
-    const path = join(serverFolder(home), 'keys.json');
-    return new ApiKeys(path, await readKeys(path));
+    return new ApiKeys(home, await readKeys(keysPath(home)));
   }
 
   /** Oldest first. */
@@ -106,10 +106,16 @@ export class ApiKeys {
   private async change(to: (keys: readonly StoredKey[]) => readonly StoredKey[]): Promise<void> {
     await this.writing.run(async () => {
       const next = to(this.stored);
-      await writeFileAtomic(this.path, `${JSON.stringify({ version: 1, keys: next }, null, 1)}\n`);
+      const text = `${JSON.stringify({ version: 1, keys: next }, null, 1)}\n`;
+      // A key can be revoked on a full disk, too.
+      await Vault.withRoom(this.home, () => writeFileAtomic(keysPath(this.home), text));
       this.stored = next;
     });
   }
+}
+
+function keysPath(home: string): string {
+  return join(serverFolder(home), 'keys.json');
 }
 
 function hashOf(secret: string): string {
