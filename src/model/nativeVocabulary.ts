@@ -23,7 +23,7 @@ const beginsText =
 const maxTokenBytes = 4096;
 
 /** Control tokens and those that a user defined: each is looked for in every text. Gemma 3 has 6,000. */
-const maxMarks = 8192;
+const maxMarks = 12_288;
 const maxMarkBytes = 1 << 20;
 
 /** A byte-level token with characters that stand for no byte is written out once for each of them. */

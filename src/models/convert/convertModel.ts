@@ -134,7 +134,13 @@ const needsImportance = ['iq3_xxs', 'iq3_xs', 'iq2_xxs', 'iq2_xs', 'iq2_s', 'iq2
 async function finish(path: string, type: string, weights?: number): Promise<Converted> {
   // What was written must be readable: told here rather than at the first use.
   const gguf = await readGguf(path);
-  checkKnown(gguf);
+  try {
+    checkKnown(gguf);
+  } catch (error) {
+    // Nothing could use it.
+    await rm(path, { force: true });
+    throw error;
+  }
   const counted = [...gguf.tensors.values()].reduce((sum, { shape }) => sum + shape.reduce((a, b) => a * b, 1), 0);
   return {
     path,
