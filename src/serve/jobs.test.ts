@@ -75,8 +75,11 @@ describe('a job', { skip }, () => {
     const paused = await client.ok('POST', `/api/jobs/${id}/pause`, {});
     assert.equal(paused.state, 'paused');
     assert.throws(() => tunerOf(server), /no tuner/);
-    const other = await newJob(client, dataset, 'other', { epochs: 0.2 });
+    // On the same data for the same adapter, and yet another run.
+    const other = await newJob(client, dataset, 'pause', { epochs: 0.2 });
     await client.job(other, ({ state }) => state === 'done' || state === 'failed');
+    const others = await readEvents(client, `/api/jobs/${other}/events`);
+    assert.ok(!others.some(({ data }) => data.type === 'resumed' || data.state === 'interrupted'));
     assert.equal((await client.ok('GET', `/api/jobs/${id}`)).state, 'paused');
     await client.ok('POST', `/api/jobs/${id}/resume`, {});
     await client.job(id, ({ state }) => state === 'done');
