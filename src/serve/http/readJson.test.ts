@@ -146,6 +146,23 @@ describe('a large body', () => {
     assert.equal(chat.messages.length, 501);
   });
 
+  it('whose schema does not say what is in it is read as a whole, up to a limit', async () => {
+    const Settings = Type.Record(Type.String({ pattern: '^[a-z]+$' }), Type.Unknown(), strict);
+    const Job = Type.Object(
+      { name: Type.String(), options: Type.Optional(Type.Record(Type.String(), Type.Unknown())) },
+      strict,
+    );
+    const long = 'z'.repeat(50_000);
+    const settings = { prompt: long, list: [1, [2], { three: long }] };
+    assert.deepEqual(await read(JSON.stringify(settings), Settings), settings);
+    await assert.rejects(read(JSON.stringify({ ...settings, UPPER: 1 }), Settings), { code: 'usage' });
+    const job = { options: settings, name: long };
+    assert.deepEqual(await read(JSON.stringify(job), Job), job);
+    const large = JSON.stringify({ name: 'a', options: { list: Array.from({ length: 600_000 }, () => 1) } });
+    await assert.rejects(read(large, Job), { code: 'too-large' });
+    await assert.rejects(read(JSON.stringify({ name: 'a', options: [long] }), Job), { code: 'usage' });
+  });
+
   it('may be far apart', async () => {
     const gap = ' '.repeat(20_000);
     const numbers = Type.Object(

@@ -11,6 +11,8 @@ import { fits, Mistakes, mistakesIn, partsOf, validate } from './validate.js';
 
 /** Bytes that are parsed at once. */
 const PIECE = 16 << 10;
+/** The same for what cannot be read in pieces. */
+const WHOLE = 1 << 20;
 /** Milliseconds of work between two turns of the event loop. */
 const TURN_MS = 10;
 const BYTE_ORDER_MARK = Buffer.from([0xef, 0xbb, 0xbf]);
@@ -71,7 +73,11 @@ class Reader {
   private async value(schemas: readonly TSchema[], place: string): Promise<unknown> {
     this.space();
     const first = this.bytes[this.at];
-    const { ends } = this.scan(this.at, PIECE);
+    const fitting = schemas.flatMap((one) => partsOf(one).anyOf ?? [one]);
+    const leads = (one: TSchema) => (first === OPEN_LIST ? partsOf(one).items : partsOf(one).properties) !== undefined;
+    // Settings, a recipe: a schema that does not say what is in it can only be held against the whole.
+    const isWhole = !fitting.some(leads) && fitting.some((one) => Object.keys(one).length > 0);
+    const { ends } = this.scan(this.at, isWhole ? WHOLE : PIECE);
     if (ends !== undefined || (first !== OPEN_LIST && first !== OPEN_OBJECT)) {
       const end = ends ?? (first === QUOTE ? this.endOfText(this.at) : this.bytes.length);
       const value = parse(this.bytes.subarray(this.at, end));
@@ -79,7 +85,6 @@ class Reader {
       this.check(schemas, value, place);
       return value;
     }
-    const fitting = schemas.flatMap((one) => partsOf(one).anyOf ?? [one]);
     if (first === OPEN_LIST) return await this.list(fitting, place);
     return await this.object(fitting, place);
   }
