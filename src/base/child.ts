@@ -11,13 +11,15 @@ const common = `PATH HOME USER LOGNAME SHELL TERM TZ LANG LANGUAGE LC_* TMPDIR T
   SystemRoot SystemDrive windir ComSpec PATHEXT USERPROFILE USERNAME HOMEDRIVE HOMEPATH APPDATA LOCALAPPDATA ProgramData ProgramFiles
   ProgramFiles(x86) NUMBER_OF_PROCESSORS PROCESSOR_ARCHITECTURE`;
 
-const engine = 'LOAM_GGML_DIR LOAM_GPU LOAM_NATIVE_LOG LOAM_THREADS GGML_*';
+/** How the engine is found and used, and what its backends read. */
+const engine = `LOAM_GGML_DIR LOAM_GPU LOAM_NATIVE_LOG LOAM_THREADS GGML_* CUDA_* NVIDIA_* HIP_* ROCR_* HSA_* VK_* MESA_* SYCL_* ONEAPI_*
+  ZE_* OMP_* GOMP_* KMP_*`;
 
 const kinds = {
   /** A process of ours that tries what is foreign. */
   trial: engine,
-  /** Loam's own processes: its settings but the passphrases, and those of the engine and of Node. */
-  worker: `${engine} LOAM_HOME LOAM_CHECKPOINT_SECONDS NODE_OPTIONS NODE_V8_COVERAGE CUDA_* NVIDIA_* HIP_* ROCR_* HSA_* VK_* MESA_* SYCL_* ONEAPI_* ZE_* OMP_* GOMP_* KMP_*`,
+  /** Loam's own processes: its settings but the passphrases, and those of Node. */
+  worker: `${engine} LOAM_HOME LOAM_CHECKPOINT_SECONDS NODE_OPTIONS NODE_V8_COVERAGE`,
   /** pip: its own settings, the person's Python, and how to reach an index. */
   python: `PIP_* PYTHON* VIRTUAL_ENV CONDA_PREFIX CONDA_DEFAULT_ENV PYENV_* XDG_* NETRC SSL_CERT_FILE SSL_CERT_DIR REQUESTS_CA_BUNDLE
     CURL_CA_BUNDLE HTTP_PROXY HTTPS_PROXY ALL_PROXY NO_PROXY http_proxy https_proxy all_proxy no_proxy`,
