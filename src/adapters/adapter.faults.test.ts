@@ -152,6 +152,20 @@ it('an adapter that is cut off anywhere is refused', async (t) => {
   t.diagnostic(`campaign 12, cut off: tried ${tried}, survived ${tried}`);
 });
 
+it('without the checks native code dies of one, in a process of its own, and the file is named', async () => {
+  const model = await base();
+  writeFileSync(path, await assemble(adapter({ alpha: u32(8) })));
+  const request = { model: model.path, adapter: path, vocabulary: model.hyper.vocabulary };
+  await assert.rejects(proveAdapter(request, { home: folder }), (error: unknown) => {
+    assert.ok(error instanceof LoamError && error.code === 'process-died', `${error}`);
+    assert.match(
+      error.message,
+      /adapter\.gguf: the process that tried this adapter was ended by the system \(SIGABRT\)/,
+    );
+    return true;
+  });
+});
+
 it('what the checks take of mutants, native code takes too', async (t) => {
   const model = await base();
   const random = new Random(12);
