@@ -29,7 +29,10 @@ export const serveCommand = command({
       default: '127.0.0.1',
     }),
     expose: flag('Let other devices in: anyone with the link can read everything, and traffic is not encrypted.'),
-    allowHost: text('NAME', 'Answer under this host name, too (a proxy, a container); several with commas.'),
+    allowHost: text(
+      'NAME',
+      'Answer under this host name, too (a proxy that passes it on, a container); several with commas.',
+    ),
     ...vaultOptions,
     ...jsonOption,
   },

@@ -1,4 +1,4 @@
-import { useState } from 'preact/hooks';
+import { useEffect, useState } from 'preact/hooks';
 import { acceptOffer, NotOurs, pair, pairingState } from '../access.js';
 import { ApiError, call } from '../api.js';
 import { announce, go } from '../browser.js';
@@ -13,7 +13,12 @@ import { tellChanged, useAction, useResource, useServer } from '../server.js';
 export function ConnectScreen() {
   const { reload } = useServer();
   const [text, setText] = useState('');
-  const { data: state } = useResource(pairingState);
+  const { data: state, reload: look } = useResource(pairingState);
+  // A link that is followed while this is shown brings a pairing.
+  useEffect(() => {
+    addEventListener('loam-retry', look);
+    return () => removeEventListener('loam-retry', look);
+  }, []);
   const { busy, error, run } = useAction();
   const connect = (begin: () => Promise<unknown>) =>
     void run(async () => {
