@@ -171,7 +171,7 @@ it('what the checks take of mutants, native code takes too', async (t) => {
   const random = new Random(12);
   writeFileSync(path, await assemble(adapter()));
   const seed = await partsOf(path);
-  const tally = { refused: 0, proven: 0 };
+  const tally = { refused: 0, proven: 0, notFinite: 0 };
   for (let i = 0; i < rounds(200, 20_000); i++) {
     const bytes = await assemble(mutated(random, seed)).catch(() => undefined);
     if (bytes === undefined) continue;
@@ -185,8 +185,15 @@ it('what the checks take of mutants, native code takes too', async (t) => {
       continue;
     }
     if (random.below(rounds(10, 100)) > 0) continue;
-    await proveAdapter({ model: model.path, adapter: path, vocabulary: model.hyper.vocabulary }, { home: folder });
-    tally.proven++;
+    const request = { model: model.path, adapter: path, vocabulary: model.hyper.vocabulary };
+    try {
+      await proveAdapter(request, { home: folder });
+      tally.proven++;
+    } catch (error) {
+      // Activations rounded to f16 may overflow on this base alone: stated, and no death.
+      assert.ok(error instanceof LoamError && error.code === 'damaged', `${error}`);
+      tally.notFinite++;
+    }
   }
   assert.ok(tally.refused > 0 && tally.proven > 0, JSON.stringify(tally));
   assert.ok(readFileSync(path).length > 0);
