@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { LoamError, quote, UsageError } from '../base/errors.js';
 import { explainWriteError, writeFileAtomic } from '../base/io.js';
 import { takeLock } from '../base/lock.js';
+import { leaveNoCore } from '../engine/core.js';
 import { Vault } from '../store/Vault.js';
 import { adapterRoutes } from './api/adapters.js';
 import { chatRoutes } from './api/chat.js';
@@ -98,6 +99,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     });
   }
   for (const name of allowed) requireHostName(name);
+  leaveNoCore();
   await mkdir(serverFolder(home), { recursive: true, mode: 0o700 }).catch((error: unknown) => {
     throw explainWriteError(error, serverFolder(home));
   });
