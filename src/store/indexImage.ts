@@ -11,6 +11,8 @@ export async function loadSqlite(): Promise<void> {
   const quiet = { print: () => {}, printErr: () => {} };
   loading ??= (sqlite3InitModule as (options: object) => Promise<Sqlite>)(quiet);
   loaded = await loading;
+  // What it says of a damaged image goes to the console otherwise, past the sentences for people.
+  Object.assign(loaded.config, { warn() {}, error() {}, log() {}, debug() {} });
 }
 
 function isSqliteError(error: unknown): boolean {
