@@ -111,8 +111,9 @@ function textMessage(content: string, continues: string | undefined): Message {
   return { role: 'text', content, ...(continues !== undefined && { continues }) };
 }
 
-const sentences = new Intl.Segmenter(undefined, { granularity: 'sentence' });
-const characters = new Intl.Segmenter(undefined, { granularity: 'grapheme' });
+// Of one language, whatever the system speaks: what is learnt must not depend on it.
+const sentences = new Intl.Segmenter('en', { granularity: 'sentence' });
+const characters = new Intl.Segmenter('en', { granularity: 'grapheme' });
 /** Ways to take a text apart, the gentlest first. */
 const CUTS: readonly ((text: string) => string[])[] = [
   (text) => text.split(/(?<=\n\s*\n)(?=\S)/),
