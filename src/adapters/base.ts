@@ -96,6 +96,22 @@ export async function requireMadeFor(path: string, notes: Notes, { gguf }: Base)
 }
 
 /**
+ * An adapter answers rubbish under another chat template than the one it learnt under.
+ * @param adapter one whose file may not say which that was, as those of other tools
+ * @throws LoamError (mismatch)
+ */
+export function requireTemplate(adapter: { path: string; base: BaseIdentity }, tokenizer: Tokenizer): void {
+  const { templateSha256 } = adapter.base;
+  if (templateSha256 === '' || templateSha256 === tokenizer.template.hash) return;
+  throw new LoamError({
+    code: 'mismatch',
+    found: 'an adapter that learnt under another chat template than this model file has',
+    where: adapter.path,
+    fix: 'use the model file that it was made with, or tune again with this one',
+  });
+}
+
+/**
  * What an adapter file says about its base model, with every token at which generation ends: what a program that uses it should stop at.
  * @param sha256 of the model's file, hex
  */

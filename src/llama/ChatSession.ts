@@ -1,4 +1,4 @@
-import { type Base, openBase } from '../adapters/base.js';
+import { type Base, openBase, requireTemplate } from '../adapters/base.js';
 import { type Adapter, openAdapter, provenAdapter } from '../adapters/openAdapter.js';
 import { LoamError } from '../base/errors.js';
 import { Run } from '../base/events.js';
@@ -150,7 +150,9 @@ export class ChatSession implements Disposable {
     await this.hang(name, await openAdapter(path, this.base, { only: 'gguf' }));
   }
 
-  private async hang(name: string, { path, base }: Adapter): Promise<void> {
+  private async hang(name: string, adapter: Adapter): Promise<void> {
+    requireTemplate(adapter, this.tokenizer);
+    const { path, base } = adapter;
     const handle = await this.session.loadAdapter(path);
     this.dropAdapter(name);
     this.wardrobe.set(name, { handle, day: base.templateDay, thinking: base.thoughtless ? false : undefined });

@@ -1,4 +1,4 @@
-import { openBase } from '../adapters/base.js';
+import { openBase, requireTemplate } from '../adapters/base.js';
 import { provenAdapter } from '../adapters/openAdapter.js';
 import { LoamError } from '../base/errors.js';
 import { Run } from '../base/events.js';
@@ -51,6 +51,7 @@ export function evaluate(
     const model = await openBase(path);
     const adapter = options.adapter === undefined ? undefined : await provenAdapter(options.adapter, model, inner);
     using tokenizer = await Tokenizer.open(model.gguf, adapter?.base.templateDay ?? MEASURED_DAY);
+    if (adapter) requireTemplate(adapter, tokenizer);
     const { contextLength } = model.hyper;
     const file = typeof data === 'string' ? data : data.name;
     const { examples, problems } = await loadDataset(data, { signal: inner });

@@ -1,4 +1,4 @@
-import { openBase } from '../../adapters/base.js';
+import { openBase, requireTemplate } from '../../adapters/base.js';
 import { provenAdapter } from '../../adapters/openAdapter.js';
 import { LoamError } from '../../base/errors.js';
 import type { SamplerSettings } from '../../engine/llama.js';
@@ -38,6 +38,7 @@ export class ProbeModel implements Disposable {
     const { adapterPath } = files;
     const adapter = adapterPath === undefined ? undefined : await provenAdapter(adapterPath, base);
     const tokenizer = await Tokenizer.open(base.gguf, adapter?.base.templateDay ?? MEASURED_DAY);
+    if (adapter) requireTemplate(adapter, tokenizer);
     return new ProbeModel(files, tokenizer, Math.min(base.hyper.contextLength, maxProbeTokens));
   }
 
