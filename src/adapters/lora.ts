@@ -79,13 +79,18 @@ export function textNote(notes: Notes, key: string): string | undefined {
   return note?.type === 'string' ? note.value : undefined;
 }
 
-/** Throws the mismatches between an adapter and its base as one error; nothing if there are none. */
-export function throwProblems(path: string, problems: readonly string[]): void {
+/**
+ * Throws the mismatches between an adapter and its base as one error; nothing if there are none.
+ * @param isBeyond whether it holds what Loam cannot express: fetching it again would not help
+ */
+export function throwProblems(path: string, problems: readonly string[], isBeyond = false): void {
   if (problems.length === 0) return;
   throw new LoamError({
-    code: 'mismatch',
-    found: `this adapter does not fit the base model: ${listFirst(problems)}`,
+    code: isBeyond ? 'unsupported' : 'mismatch',
+    found: `this adapter ${isBeyond ? 'does more than a LoRA of Loam can' : 'does not fit the base model'}: ${listFirst(problems)}`,
     where: path,
-    fix: 'choose the base model it was made for with --model, or fetch the adapter again',
+    fix: isBeyond
+      ? 'merge it into its base with the tool that made it, and convert that model with loam convert'
+      : 'choose the base model it was made for with --model, or fetch the adapter again',
   });
 }

@@ -89,12 +89,14 @@ interface Pair {
 
 async function readModules(gguf: Gguf, base: LoraBase, alpha: number): Promise<LoraModule[]> {
   const problems: string[] = [];
+  let isBeyond = false;
   const pairs: Pair[] = [];
   for (const name of gguf.tensors.keys()) {
     if (name.endsWith('_norm.weight')) continue;
     const match = /^(blk\.(\d+)\.([a-z_]+)\.weight)\.lora_([ab])$/.exec(name);
     const module = linearsOf(base.family).find((linear) => linear === match?.[3]);
     if (/^(token_embd|output)\.weight\./.test(name)) {
+      isBeyond = true;
       problems.push(`${name} corrects the embeddings or the output head, which Loam does not adapt`);
     } else if (!match || !module || Number(match[2]) >= base.layers) {
       problems.push(`${quote(name).slice(1, -1)} corrects nothing that the base model has and Loam adapts`);
@@ -106,7 +108,7 @@ async function readModules(gguf: Gguf, base: LoraBase, alpha: number): Promise<L
   }
   for (const { module, weight } of pairs) checkPair(gguf, base, module, weight, problems);
   if (pairs.length === 0 && problems.length === 0) problems.push('it holds no lora_a and lora_b tensors');
-  throwProblems(gguf.path, problems);
+  throwProblems(gguf.path, problems, isBeyond);
 
   const modules: LoraModule[] = [];
   await using file = await openTensors(gguf);

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, describe, it } from 'node:test';
 import { Random } from '../base/random.js';
@@ -161,7 +161,11 @@ describe('an adapter merged into a Hugging Face folder', () => {
       },
     );
     writeFileSync(join(at, 'config.json'), '{"model_type": "llama"}');
-    writeFileSync(join(at, 'tokenizer.json'), '{}');
+    // As in the hub's cache, whose files are links.
+    writeFileSync(join(folder, `${name}.blob`), '{}');
+    symlinkSync(join(folder, `${name}.blob`), join(at, 'tokenizer.json'));
+    mkdirSync(join(at, 'additional_chat_templates'));
+    writeFileSync(join(at, 'additional_chat_templates', 'tool.jinja'), '{{ messages }}');
     writeFileSync(join(at, 'modeling_evil.py'), 'raise SystemExit');
     return at;
   }
@@ -198,6 +202,8 @@ describe('an adapter merged into a Hugging Face folder', () => {
         assert.notDeepEqual(now.data, old.data);
       }
       assert.equal(readFileSync(join(out, 'config.json'), 'utf8'), '{"model_type": "llama"}');
+      assert.equal(readFileSync(join(out, 'tokenizer.json'), 'utf8'), '{}');
+      assert.equal(readFileSync(join(out, 'additional_chat_templates', 'tool.jinja'), 'utf8'), '{{ messages }}');
       assert.ok(existsSync(join(out, 'tokenizer.json')));
       assert.ok(!existsSync(join(out, 'modeling_evil.py')), 'code is not carried on');
     }

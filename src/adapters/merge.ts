@@ -1,4 +1,4 @@
-import { copyFile, mkdir, readdir } from 'node:fs/promises';
+import { copyFile, mkdir, readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setImmediate } from 'node:timers/promises';
 import { LoamError, quote, throwIfStopped, UnsupportedError } from '../base/errors.js';
@@ -234,12 +234,22 @@ export async function mergeHf(
   });
   await mkdir(out, { recursive: true });
   await writeSafetensorsFolder(out, tensors);
-  for (const entry of await readdir(folder, { withFileTypes: true })) {
-    const weights = entry.name.includes('.safetensors') || entry.name.startsWith('adapter_');
-    if (entry.isFile() && beside.test(entry.name) && !weights)
-      await copyFile(join(folder, entry.name), join(out, entry.name));
-  }
+  await copyBeside(folder, out);
   return merging.result;
+}
+
+/** Copies them, those of folders within it (further templates) too. In the hub's cache every file is a link, which is followed. */
+async function copyBeside(from: string, to: string): Promise<void> {
+  for (const entry of await readdir(from, { withFileTypes: true })) {
+    const { name } = entry;
+    const path = join(from, name);
+    const found = await stat(path);
+    if (entry.isDirectory() && !name.startsWith('.')) await copyBeside(path, join(to, name));
+    const isWeights = name.includes('.safetensors') || name.startsWith('adapter_');
+    if (!found.isFile() || !beside.test(name) || isWeights) continue;
+    await mkdir(to, { recursive: true });
+    await copyFile(path, join(to, name));
+  }
 }
 
 /** The name a weight has in this folder: a model with images keeps its text model under a prefix. */

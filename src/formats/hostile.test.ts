@@ -220,6 +220,20 @@ it('safetensors: an index reaches nothing outside its folder and must be true', 
   await rejects(/index\.json, line 1/);
 });
 
+it('parts without an index are read if all are there', async () => {
+  const at = join(folder, 'parts');
+  mkdirSync(at);
+  const part = (n: number, of: number, name: string) =>
+    writeSafetensors(join(at, `model-0000${n}-of-0000${of}.safetensors`), [{ name, ...array }]);
+  await part(1, 2, 'x');
+  await assert.rejects(openSafetensorsFolder(at), /1 of 2 parts of the weights, and no index/);
+  await part(2, 2, 'x');
+  await assert.rejects(openSafetensorsFolder(at), /"x" in two parts/);
+  await part(2, 2, 'y');
+  await using source = await openSafetensorsFolder(at);
+  assert.deepEqual([...source.tensors.keys()], ['x', 'y']);
+});
+
 it('a folder with pickled weights only is refused with the way out', async () => {
   const at = join(folder, 'pickled');
   mkdirSync(at);

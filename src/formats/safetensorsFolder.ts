@@ -1,4 +1,4 @@
-import { access } from 'node:fs/promises';
+import { access, readdir } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { LoamError, quote, UnsupportedError } from '../base/errors.js';
 import { count, listFirst } from '../base/format.js';
@@ -74,6 +74,10 @@ export async function openSafetensorsFolder(folder: string, stem = 'model'): Pro
   if (await exists(single)) return await openSafetensors(single);
   const index = `${single}.index.json`;
   if (await exists(index)) return await openShards(folder, index);
+  const parts = (await readdir(folder).catch((): string[] => []))
+    .filter((name) => PART.test(name) && name.startsWith(stem))
+    .sort();
+  if (parts.length > 0) return await openParts(folder, parts, index);
   for (const pickled of ['pytorch_model.bin', 'pytorch_model.bin.index.json', 'adapter_model.bin']) {
     if (!(await exists(join(folder, pickled)))) continue;
     throw new UnsupportedError({
@@ -89,6 +93,45 @@ export async function openSafetensorsFolder(folder: string, stem = 'model'): Pro
     expected: `${stem}.safetensors or ${stem}.safetensors.index.json`,
     where: folder,
   });
+}
+
+/** A part of several, as transformers names them: its number and how many there are. */
+const PART = /^[\w.]+-(\d{5})-of-(\d{5})\.safetensors$/;
+
+/** Parts whose index is missing: as good as with it if all of them are there. */
+async function openParts(folder: string, names: readonly string[], index: string): Promise<TensorSource> {
+  const [, , all] = PART.exec(names[0]!)!;
+  const wanted = Number(all);
+  const numbers = new Set(
+    names.filter((name) => PART.exec(name)![2] === all).map((name) => Number(PART.exec(name)![1])),
+  );
+  if (wanted > MAX_SHARDS || numbers.size !== wanted || names.length !== wanted) {
+    throw new LoamError({
+      code: 'not-found',
+      found: `${count(numbers.size)} of ${count(wanted)} parts of the weights, and no index`,
+      expected: 'all of them',
+      where: index,
+      fix: 'fetch the rest of the model',
+    });
+  }
+  const shards: SafetensorsFile[] = [];
+  try {
+    const owners = new Map<string, SafetensorsFile>();
+    for (const name of names) {
+      const shard = await openSafetensors(join(folder, name));
+      shards.push(shard);
+      for (const tensor of shard.tensors.keys()) {
+        if (owners.has(tensor)) {
+          throw new LoamError({ code: 'damaged', found: `${quote(tensor)} in two parts`, where: folder });
+        }
+        owners.set(tensor, shard);
+      }
+    }
+    return new SafetensorsFolder(folder, owners, shards);
+  } catch (error) {
+    for (const shard of shards) await shard[Symbol.asyncDispose]();
+    throw error;
+  }
 }
 
 async function openShards(folder: string, path: string): Promise<TensorSource> {

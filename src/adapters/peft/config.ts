@@ -82,6 +82,14 @@ export function readPeftConfig(value: JsonValue, path: string): PeftConfig {
     throw new LoamError({ code: 'wrong-format', found: 'no object', expected: 'the settings of PEFT', where: path });
   const json = value as JsonObject;
   const kind = json.get('peft_type');
+  if (kind === undefined && (json.has('fine_tune_type') || json.has('lora_parameters'))) {
+    throw new UnsupportedError({
+      found: 'an adapter of MLX',
+      expected: 'one of PEFT',
+      where: path,
+      fix: 'fuse it into its model with mlx_lm.fuse, and convert that folder with loam convert',
+    });
+  }
   if (kind !== 'LORA') {
     throw new UnsupportedError({
       found: typeof kind === 'string' ? `an adapter of the kind ${quote(kind)}` : 'no peft_type',

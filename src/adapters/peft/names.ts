@@ -41,16 +41,18 @@ export function tensorName(module: Pick<HfModule, 'layer' | 'module'>, part: 'A'
 }
 
 /**
- * What a tensor's name says, or undefined. Also as PEFT has it in memory (with the adapter's name, `lora_A.default.weight`), and where the
- * text model is a part of a larger one, with images.
+ * What a tensor's name says, or undefined. Also as PEFT has it in memory (with the adapter's name, `lora_A.default.weight`), as torch
+ * wraps a model that is compiled (`_orig_mod`) or distributed (`module`), and where the text model is a part of a larger one, with images.
  */
 export function parseTensorName(
   family: Family,
   name: string,
 ): { layer: number; module: string; part: 'A' | 'B' } | undefined {
   const match =
-    /^(?:base_model\.model\.)?(?:model\.)?(?:language_model\.)?(?:model\.)?layers\.(\d{1,5})\.([\w.]+)\.lora_([AB])(?:\.default)?\.weight$/.exec(
-      name,
+    /^(?:base_model\.model\.)?(?:model\.)?(?:language_model\.)?(?:model\.)?layers\.(\d{1,5})\.([\w.]+)\.lora_([AB])(?:\.[\w-]+)?\.weight$/.exec(
+      name
+        .replace(/(^|\.)(_orig_mod\.|_fsdp_wrapped_module\.|_checkpoint_wrapped_module\.)+/g, '$1')
+        .replace(/^(module\.)+/, ''),
     );
   if (!match || !modulesOf(family).includes(match[2]!)) return undefined;
   return { layer: Number(match[1]), module: match[2]!, part: match[3] as 'A' | 'B' };

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { LoamError, UnsupportedError } from '../../base/errors.js';
 import { Random } from '../../base/random.js';
+import { families } from '../../families/index.js';
 import { toFloat32 } from '../../formats/arrays.js';
 import { openSafetensors } from '../../formats/safetensors.js';
 import type { Factors } from '../../model/factors.js';
@@ -12,7 +13,7 @@ import { everywhere, hfName, type PeftModule, tinyBase, type Weights, writePeftF
 import { scratchFolder } from '../../testing/scratch.js';
 import { foldAlpha } from '../lora.js';
 import { readLora, writeLora } from '../loraGguf.js';
-import { permuteRows } from './names.js';
+import { parseTensorName, permuteRows } from './names.js';
 import { readPeft, writePeft } from './peft.js';
 
 const folder = scratchFolder();
@@ -323,7 +324,7 @@ describe('refused, with the reason', () => {
       'DoRA in the tensors',
       {},
       everywhere(() => 4),
-      /corrects nothing/,
+      /belongs to DoRA.*merge it into its base/,
       (x) => x.replace('lora_A', 'lora_magnitude_vector'),
     ],
     [
@@ -356,4 +357,21 @@ describe('refused, with the reason', () => {
     writeFileSync(join(from, 'adapter_config.json'), '{"peft_type": "LORA", "peft_type": "LORA"}');
     await assert.rejects(readPeft(from, tinyBase()), /twice/);
   });
+});
+
+it('names as torch wraps them, and under any name of the adapter, are those of the same module', () => {
+  const family = families.get('llama')!;
+  const plain = { layer: 3, module: 'self_attn.q_proj', part: 'A' };
+  for (const name of [
+    'base_model.model.model.layers.3.self_attn.q_proj.lora_A.weight',
+    'base_model.model.model.layers.3.self_attn.q_proj.lora_A.my-adapter_2.weight',
+    'base_model.model._orig_mod.model.layers.3.self_attn.q_proj.lora_A.weight',
+    '_orig_mod.base_model.model.model.layers.3.self_attn.q_proj.lora_A.default.weight',
+    'module.base_model.model.model.layers.3.self_attn.q_proj.lora_A.weight',
+    'base_model.model.model.layers.3._checkpoint_wrapped_module.self_attn.q_proj.lora_A.weight',
+    'module._orig_mod.base_model.model.model._fsdp_wrapped_module.layers.3.self_attn.q_proj.lora_A.weight',
+  ]) {
+    assert.deepEqual(parseTensorName(family, name), plain, name);
+  }
+  assert.equal(parseTensorName(family, 'base_model.model.lm_head.lora_A.weight'), undefined);
 });

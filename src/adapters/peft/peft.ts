@@ -54,13 +54,26 @@ export async function readPeft(folder: string, base: LoraBase): Promise<Lora> {
   return { path: folder, architecture: base.family.name, modules, notes };
 }
 
+/** What a tensor belongs to that a LoRA GGUF of Loam cannot hold; undefined for all else. */
+function beyond(name: string): string | undefined {
+  if (/(^|\.)(lm_head|output)\./.test(name)) return 'corrects the output head, which Loam does not adapt';
+  if (/embed_tokens|wte\b|lora_embedding/.test(name)) return 'corrects the embeddings, which Loam does not adapt';
+  return /magnitude_vector/.test(name) ? 'belongs to DoRA' : undefined;
+}
+
 async function readModules(source: TensorSource, config: PeftConfig, base: LoraBase): Promise<LoraModule[]> {
   const problems: string[] = [];
+  let isBeyond = false;
   const found = new Map<string, Found>();
   for (const [name, tensor] of source.tensors) {
     const parsed = parseTensorName(base.family, name);
     if (!parsed || parsed.layer >= base.layers) {
-      problems.push(`${quote(name)} corrects nothing that the base model has and Loam adapts`);
+      const more = beyond(name);
+      isBeyond ||= more !== undefined;
+      const nothing = /\.lora_[AB]\b/.test(name)
+        ? 'corrects nothing that the base model has and Loam adapts'
+        : 'is no factor of a LoRA';
+      problems.push(`${quote(name)} ${more ?? nothing}`);
       continue;
     }
     if (!['f32', 'f16', 'bf16'].includes(tensor.dtype)) problems.push(`${quote(name)} is stored as ${tensor.dtype}`);
@@ -74,7 +87,7 @@ async function readModules(source: TensorSource, config: PeftConfig, base: LoraB
   }
   for (const [key, pair] of found) checkPair(source.tensors, key, pair, config, base, problems);
   if (found.size === 0 && problems.length === 0) problems.push('it holds no lora_A and lora_B tensors');
-  throwProblems(source.path, problems);
+  throwProblems(source.path, problems, isBeyond);
 
   const names = modulesOf(base.family);
   const order = (pair: Found) => pair.layer * names.length + names.indexOf(pair.module);
