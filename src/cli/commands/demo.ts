@@ -31,10 +31,10 @@ const asset = (name: string) => fileURLToPath(new URL(`../../../assets/examples/
 export const demoCommand = command({
   name: 'demo',
   summary: 'Fetches the default model, tunes it on bundled examples and shows answers before and after.',
-  usage: '',
-  options: jsonOption,
+  usage: '[--restart]',
+  options: { restart: tuneOptions.restart, ...jsonOption },
   positionals: [0, 0],
-  async run({ output, signal }) {
+  async run({ options: { restart }, output, signal }) {
     const { models } = await listModels();
     const model = models.find((m) => m.name === DEFAULT_MODEL)!;
     if (!model.installed) {
@@ -49,7 +49,7 @@ export const demoCommand = command({
     output.line('how she talks, and the facts of her days, from 260 examples of hers.');
     output.line();
     const out = loamHome('demo', 'mara-lora.gguf');
-    const options = { ...defaults(tuneOptions), ...settings, heldout: asset('mara-heldout.json'), out, restart: true };
+    const options = { ...defaults(tuneOptions), ...settings, heldout: asset('mara-heldout.json'), out, restart };
     const result = await showTune(tune(asset('mara-train.json'), options, signal), output);
     showResult(result, output);
     await compare(model.path, out, output, signal);
