@@ -18,11 +18,13 @@ const client = new Client(server.port, server.token);
 const passphrase = 'correct horse battery';
 const skip = process.platform === 'win32' ? 'Windows has no signals between processes' : false;
 
-const upload = async (name: string) =>
-  (await client.ok('POST', `/api/datasets?name=${name}`, { examples: sayings(32) })).id as string;
+const upload = async (name: string, n = 32) =>
+  (await client.ok('POST', `/api/datasets?name=${name}`, { examples: sayings(n) })).id as string;
 const options = { method: 'qlora', lr: 1e-2, patience: 99, runs: 1, threads: 1 };
-async function newJob(dataset: string, name: string, epochs: number, more: object = {}): Promise<string> {
-  const request = { name, dataset, model: 'tiny', options: { ...options, epochs }, ...more };
+/** With some hundred examples: steps for minutes, whatever is done meanwhile. */
+const long = { epochs: 1000, patience: 1000, lr: 1e-4 };
+async function newJob(dataset: string, name: string, own: object, more: object = {}): Promise<string> {
+  const request = { name, dataset, model: 'tiny', options: { ...options, ...own }, ...more };
   return (await client.ok('POST', '/api/jobs', request)).id;
 }
 const running = (id: string) => client.job(id, ({ curve }) => curve.train.length >= 2);
@@ -92,8 +94,8 @@ describe('changes at once', () => {
 
 describe('beside a server', { skip }, () => {
   it('a data set that is deleted on the command line ends the job that learns from it, with every version', async () => {
-    const dataset = await upload('one');
-    const job = await newJob(dataset, 'first', 400);
+    const dataset = await upload('one', 400);
+    const job = await newJob(dataset, 'first', long);
     await running(job);
     const deleted = await loam('data', 'delete', 'one', '--with-adapters', '--yes');
     assert.equal(deleted.code, 0, deleted.stderr);
@@ -104,8 +106,8 @@ describe('beside a server', { skip }, () => {
   });
 
   it('what another program deletes ends the job too, and nothing of it appears', async () => {
-    const dataset = await upload('two');
-    const job = await newJob(dataset, 'second', 400);
+    const dataset = await upload('two', 400);
+    const job = await newJob(dataset, 'second', long);
     await running(job);
     {
       await using other = await Vault.open(home);
@@ -117,10 +119,10 @@ describe('beside a server', { skip }, () => {
   });
 
   it('a version that is deleted ends the job that began with it', async () => {
-    const dataset = await upload('three');
-    await client.job(await newJob(dataset, 'base', 4), ({ state }) => state === 'done');
+    const dataset = await upload('three', 400);
+    await client.job(await newJob(dataset, 'base', { epochs: 0.3 }), ({ state }) => state === 'done');
     const [base] = await adapters();
-    const job = await newJob(dataset, 'child', 400, { start: base!.versions[0]!.id });
+    const job = await newJob(dataset, 'child', long, { start: base!.versions[0]!.id });
     await running(job);
     assert.equal((await loam('adapters', 'delete', 'base', '--yes')).code, 0);
     const { state, message } = await client.ok('GET', `/api/jobs/${job}`);
@@ -148,7 +150,7 @@ describe('beside a server', { skip }, () => {
 
   it('a key that somebody else changes locks it; the job waits, and goes on once it is unlocked', async () => {
     const dataset = await upload('five');
-    const job = await newJob(dataset, 'waits', 60);
+    const job = await newJob(dataset, 'waits', { epochs: 60 });
     await running(job);
     {
       await using other = await Vault.open(home);
@@ -170,7 +172,7 @@ describe('beside a server', { skip }, () => {
   });
 
   it('a vault that is destroyed under it is told, and a new one is taken up', async () => {
-    const job = await newJob((await client.ok('GET', '/api/datasets')).datasets[0].id, 'lost', 400);
+    const job = await newJob(await upload('six', 400), 'lost', long);
     await running(job);
     await Vault.destroy(home);
     let told = { status: 0, text: '' };
