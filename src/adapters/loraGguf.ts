@@ -93,7 +93,7 @@ async function readModules(gguf: Gguf, base: LoraBase, alpha: number): Promise<L
   const pairs: Pair[] = [];
   for (const name of gguf.tensors.keys()) {
     if (name.endsWith('_norm.weight')) continue;
-    const match = /^(blk\.(\d+)\.([a-z_]+)\.weight)\.lora_([ab])$/.exec(name);
+    const match = /^(blk\.(0|[1-9]\d*)\.([a-z_]+)\.weight)\.lora_([ab])$/.exec(name);
     const module = linearsOf(base.family).find((linear) => linear === match?.[3]);
     if (/^(token_embd|output)\.weight\./.test(name)) {
       isBeyond = true;

@@ -286,6 +286,7 @@ export function mutated(random: Random, parts: Parts): Parts {
         asType(own.tensors[at]!, pick(Object.keys(tensorTypes) as TensorTypeName[])) ?? own.tensors[at]!;
     },
     () => {
+      if (own.tensors.length === 0) return;
       const at = random.below(own.tensors.length);
       const tensor = own.tensors[at]!;
       if (random.below(2) === 0) own.tensors.splice(at, 1);
