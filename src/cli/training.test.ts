@@ -213,6 +213,15 @@ describe('a run that was interrupted', { skip }, () => {
     );
   });
 
+  it('that ended with nothing worth keeping does not hold up other settings', async () => {
+    const out = join(desk.newFolder('nothing'), 'nothing.gguf');
+    // No step begins in so little time.
+    const nothing = await tune(out, ['--budget', '0.01s']);
+    assert.match(nothing.stderr, /was not kept/);
+    assert.deepEqual(checkpoints(out), []);
+    resultOf(await tune(out));
+  });
+
   it('goes on from the checkpoint before a damaged one', async () => {
     const out = join(desk.newFolder('damaged'), 'same.gguf');
     const home = join(desk.folder, 'fourth home');

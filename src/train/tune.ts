@@ -101,7 +101,14 @@ async function run(
   const adapter = describe(fit);
   // libllama maps the model once more.
   releaseMemory();
-  const { written, base: before, adapted, measuredOn, tokens } = await gate(run, output, adapter, identity.threads);
+  const measured = await gate(run, output, adapter, identity.threads).catch(async (error: unknown) => {
+    // The run has ended: other settings are not held up by what it came to.
+    if (error instanceof LoamError && error.code === 'no-gain') {
+      await attempt(() => folder.finish(), 'the checkpoints of this run are still there', emit);
+    }
+    throw error;
+  });
+  const { written, base: before, adapted, measuredOn, tokens } = measured;
   const result: TuneResult = {
     type: 'result',
     adapter: written.label,
