@@ -281,6 +281,7 @@ export function mutated(random: Random, parts: Parts): Parts {
       own.metadata.set(key, { ...list, value: list.value.slice(0, random.below(list.value.length + 1)) } as GgufValue);
     },
     () => {
+      if (own.tensors.length === 0) return;
       const at = random.below(own.tensors.length);
       own.tensors[at] =
         asType(own.tensors[at]!, pick(Object.keys(tensorTypes) as TensorTypeName[])) ?? own.tensors[at]!;
