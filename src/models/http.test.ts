@@ -31,3 +31,13 @@ it("Loam's own errors pass through", () => {
     assert.equal(explainNetworkError(error, 'hub.invalid'), error);
   }
 });
+
+it('a proxy that is set and not used is named', (t) => {
+  const { HTTPS_PROXY } = process.env;
+  t.after(() => {
+    if (HTTPS_PROXY === undefined) delete process.env.HTTPS_PROXY;
+    else process.env.HTTPS_PROXY = HTTPS_PROXY;
+  });
+  process.env.HTTPS_PROXY = 'http://proxy.invalid:3128';
+  assert.match(explained('ENOTFOUND').message, /HTTPS_PROXY.*NODE_USE_ENV_PROXY=1/);
+});

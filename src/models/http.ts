@@ -231,6 +231,13 @@ const sentences: Record<string, { found: (host: string) => string; fix: string; 
 sentences.EHOSTUNREACH = sentences.ENETUNREACH!;
 sentences.EPIPE = sentences.ECONNRESET!;
 
+/** Behind a proxy nothing is reached directly; Node asks it when it is told to. */
+function proxyAdvice(): string | undefined {
+  const { HTTPS_PROXY, https_proxy, HTTP_PROXY, http_proxy, NODE_USE_ENV_PROXY } = process.env;
+  if (NODE_USE_ENV_PROXY === '1' || !(HTTPS_PROXY || https_proxy || HTTP_PROXY || http_proxy)) return undefined;
+  return 'a proxy is set (HTTPS_PROXY): Node 24 and later go through it with NODE_USE_ENV_PROXY=1';
+}
+
 /**
  * Any error of a request as a SourceError with the host's name (never the address: a signed one grants access); errors that
  * are Loam's own, a stop or a full disk among them, pass through.
@@ -240,7 +247,7 @@ export function explainNetworkError(error: unknown, host: string): LoamError {
   const { code = '', message = String(error) } = error as NodeJS.ErrnoException;
   const known = Object.hasOwn(sentences, code) ? sentences[code]! : undefined;
   if (known !== undefined) {
-    const fault = { code: 'network', found: known.found(host), fix: known.fix } as const;
+    const fault = { code: 'network', found: known.found(host), fix: proxyAdvice() ?? known.fix } as const;
     return new SourceError(fault, { remedy: known.remedy, cause: error });
   }
   if (/CERT|SELF_SIGNED|VERIFY|ISSUER|ERR_TLS|ERR_SSL|EPROTO/.test(code)) {
