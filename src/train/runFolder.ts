@@ -22,6 +22,8 @@ async function removePartials(folder: string): Promise<void> {
     if (PARTIAL.test(name)) await rm(join(folder, name), { force: true });
   }
   await sweepUnfinished(folder);
+  // Beside the folder lies what the device's prices are written to.
+  await sweepUnfinished(loamHome());
 }
 
 const VERSION = 1;
