@@ -120,6 +120,21 @@ describe('a job', { skip }, () => {
     await client.ok('DELETE', `/api/adapters/${adapters.find(({ name }: { name: string }) => name === 'changed').id}`);
   });
 
+  it('that has failed leaves nothing once it is removed from the list', async () => {
+    const { id: changing } = await client.ok('POST', '/api/datasets?name=removed', { examples: sayings(64) });
+    const runs = () => readdirSync(join(home, 'runs'));
+    const before = runs();
+    const id = await newJob(client, changing, 'removed');
+    await client.job(id, ({ curve }) => curve.train.length >= 3);
+    await client.ok('POST', `/api/jobs/${id}/pause`, {});
+    await client.ok('PATCH', `/api/datasets/${changing}`, { exclude: [1] });
+    await client.ok('POST', `/api/jobs/${id}/resume`, {});
+    await client.job(id, ({ state }) => state === 'failed');
+    assert.equal(runs().length, before.length + 1);
+    await client.ok('DELETE', `/api/jobs/${id}`);
+    assert.deepEqual(runs(), before);
+  });
+
   it('whose process is killed goes on by itself, and says that it was interrupted', async () => {
     const id = await newJob(client, dataset, 'kill1');
     await client.job(id, ({ curve }) => curve.train.length >= 3);

@@ -156,10 +156,11 @@ export class JobQueue implements AsyncDisposable {
     return job;
   }
 
-  /** Removes an ended job from the list. */
+  /** Removes an ended job from the list, and what its run has left: a failed one could have been started over until now. */
   async remove(id: string): Promise<void> {
     const job = this.get(id);
     if (!isFinal(job.state)) throw wrongState(job, 'removed');
+    await JobRun.forget(job, this.home, this.vault);
     await this.book.remove(job);
     this.obstacles.forget(id);
   }
