@@ -303,8 +303,10 @@ export async function requireWritable(path: string): Promise<void> {
       fix: 'choose another path',
     });
   }
-  const probe = partialPath(join(await nearestFolder(path), 'probe'));
+  const folder = await nearestFolder(path);
+  const probe = partialPath(join(folder, 'probe'));
   try {
+    await sweepOnce(folder);
     await (await open(probe, 'wx', 0o600)).close();
     await rm(probe);
   } catch (error) {

@@ -1,4 +1,6 @@
 import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
 import { after, it } from 'node:test';
@@ -182,7 +184,30 @@ async function withoutBody(port: number, line: string, headers: Record<string, s
 const onLinux = process.platform === 'linux' ? false : 'reads /proc';
 const mebibyte = 1 << 20;
 /** Milliseconds within which the owner is served; a test that others slow down waits for longer, and less than a timeout of the server. */
-const patience = rounds(60_000, 1000);
+const patience = rounds(60_000, 5000);
+
+/** Asks for the server's status until it is told to end, and tells how long that took at most, in ms. */
+const OWNER = `
+const [port, token] = process.argv.slice(1);
+const [failed, headers] = [[], { authorization: 'Bearer ' + token, connection: 'close' }];
+let [over, tried, worst] = [false, 0, 0];
+process.on('message', () => { over = true; });
+(async () => {
+  while (!over) {
+    const began = performance.now();
+    const status = await new Promise((resolve) => {
+      require('node:http').get({ host: '127.0.0.1', port, path: '/api/status', headers, agent: false }, (answer) => {
+        answer.resume().on('end', () => resolve(answer.statusCode));
+      }).on('error', (error) => resolve(error.code));
+    });
+    if (status !== 200) failed.push(String(status));
+    worst = Math.max(worst, performance.now() - began);
+    tried++;
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+  process.send({ tried, worst, failed: failed.slice(0, 5) }, () => process.exit(0));
+})();
+`;
 
 it('silent connections, tiny chunks and bodies full of mistakes leave the owner served and the memory bounded', {
   skip: onLinux,
@@ -194,22 +219,11 @@ it('silent connections, tiny chunks and bodies full of mistakes leave the owner 
     Number(new RegExp(`${what}:\\s+(\\d+)`).exec(readFileSync(`/proc/${server.child.pid}/status`, 'utf8'))![1]) * 1024;
   await client.ok('GET', '/api/status');
   const before = held('VmRSS');
-  let [tried, worst] = [0, 0];
-  /** The owner asks again and again while something goes on. */
-  const while_ = async (work: () => Promise<unknown>): Promise<void> => {
-    let over = false;
-    const end = work().finally(() => {
-      over = true;
-    });
-    do {
-      const began = performance.now();
-      assert.equal((await client.send('GET', '/api/status', undefined, { connection: 'close' })).status, 200);
-      worst = Math.max(worst, performance.now() - began);
-      tried++;
-      await sleep(20);
-    } while (!over);
-    await end;
-  };
+  // The owner asks again and again from a process of its own: this one is busy with making trouble.
+  const owner = spawn(process.execPath, ['-e', OWNER, String(port), client.token], {
+    stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
+  });
+  t.after(() => owner.kill('SIGKILL'));
 
   const head = `Host: 127.0.0.1:${port}\r\n`;
   const bearer = `Authorization: Bearer ${client.token}\r\n`;
@@ -241,9 +255,9 @@ it('silent connections, tiny chunks and bodies full of mistakes leave the owner 
     for (const socket of sockets) socket.destroy();
   });
   for (let i = 0; i < rounds(300, 2000); i++) fill();
-  await while_(async () => {
+  await (async () => {
     while (opened < rounds(450, 20_000)) await sleep(20);
-  });
+  })();
   filling = false;
   for (const socket of sockets) socket.destroy();
 
@@ -255,10 +269,10 @@ it('silent connections, tiny chunks and bodies full of mistakes leave the owner 
     assert.equal(stream.status, 200);
     void stream.body!.pipeTo(new WritableStream()).catch(() => {});
   }
-  await while_(async () => {});
+  await sleep(200);
   abort.abort();
 
-  await while_(async () => {
+  await (async () => {
     const type = 'Content-Type: application/octet-stream\r\nTransfer-Encoding: chunked\r\n';
     const socket = connect(port, '127.0.0.1').on('error', () => {});
     socket.write(`POST /api/datasets?name=c HTTP/1.1\r\n${head}${bearer}${type}\r\n`);
@@ -267,7 +281,7 @@ it('silent connections, tiny chunks and bodies full of mistakes leave the owner 
       if (!socket.write(block)) await new Promise((resolve) => socket.once('drain', resolve).once('close', resolve));
     }
     socket.destroy();
-  });
+  })();
 
   const size = rounds(4.5e6, 27e6);
   const list = (one: string) => `${`${one},`.repeat(size / (one.length + 1))}${one}`;
@@ -288,14 +302,20 @@ it('silent connections, tiny chunks and bodies full of mistakes leave the owner 
     ['POST', '/api/datasets?name=a', Buffer.from(`{"text":"a b c"}\n${'{}\n'.repeat(rounds(50_000, size / 3))}`)],
   ];
   for (const [method, path, body] of bodies) {
-    await while_(async () => {
+    await (async () => {
       const bytes = typeof body !== 'string';
       const type = bytes ? 'application/octet-stream' : 'application/json';
       const headers = { authorization: bearer.trim().slice(15), 'content-type': type };
       const { status } = await client.raw(method, path, headers, body);
       assert.ok(bytes || (status >= 400 && status < 500), `${method} ${path} ${String(body).slice(0, 60)}: ${status}`);
-    });
+    })();
   }
+  owner.send('end');
+  const [{ tried, worst, failed }] = (await once(owner, 'message')) as [
+    { tried: number; worst: number; failed: string[] },
+  ];
+  assert.deepEqual(failed, []);
+  assert.ok(tried > 20, `${tried} requests`);
   const grown = held('VmHWM') - before;
   assert.ok(worst < patience, `the owner waited for ${Math.round(worst)} ms`);
   assert.ok(grown < 256 * mebibyte, `${Math.round(grown / mebibyte)} MiB more`);
