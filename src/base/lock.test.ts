@@ -77,8 +77,8 @@ it('a killed process that nobody has waited for does not hold it', {
   skip: !existsSync('/proc/self/stat') && 'needs /proc',
 }, async () => {
   const path = join(newFolder(), 'it.lock');
-  // `sleep` takes the shell's place and never asks for the exit code of the shell's child.
-  const parent = spawn('sh', ['-c', 'sleep 0 & echo $!; exec sleep 60'], { stdio: ['ignore', 'pipe', 'ignore'] });
+  // `sleep` takes the shell's place before the shell's child ends, and never asks for its exit code; the shell might.
+  const parent = spawn('sh', ['-c', 'sleep 0.3 & echo $!; exec sleep 60'], { stdio: ['ignore', 'pipe', 'ignore'] });
   try {
     const [line] = (await once(parent.stdout.setEncoding('utf8'), 'data')) as [string];
     const pid = Number(line);
