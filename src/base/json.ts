@@ -71,7 +71,11 @@ const MAX_EXPLAINED_DEPTH = 10_000;
  * @param end how to name the end of `bytes` ("the end of the line")
  */
 export function explainJson(bytes: Buffer, at: number, end: string): JsonFault {
-  const steps = explanation(bytes, at, end, MAX_EXPLAINED_BYTES);
+  return withoutPause(explanation(bytes, at, end, MAX_EXPLAINED_BYTES));
+}
+
+/** What steps come to, taken one after the other. */
+function withoutPause<T>(steps: Generator<void, T>): T {
   for (;;) {
     const step = steps.next();
     if (step.done) return step.value;
@@ -188,11 +192,7 @@ class Parser {
 
   /** The value, with `at` behind it and the white space that follows. */
   value(): JsonValue {
-    const steps = this.steps();
-    for (;;) {
-      const step = steps.next();
-      if (step.done) return step.value;
-    }
+    return withoutPause(this.steps());
   }
 
   /** The same with a pause every some bytes. Without `bigIntegers` nothing is kept: the value is null. */

@@ -1,6 +1,6 @@
 import { type ErrorCode, LoamError, throwIfStopped } from '../base/errors.js';
 import type { EncodedConversation, Tokenizer } from '../model/tokenizer.js';
-import { type Example, isConversation, textOf } from './example.js';
+import { type Example, isConversation, type Problem, textOf } from './example.js';
 import { whole } from './pack.js';
 import { Pace } from './source.js';
 
@@ -23,7 +23,7 @@ export interface EncodedExamples {
    */
   tooLong: { example: number; tokens: number }[];
   /** Examples that the chat template or the tokeniser refuses, and why; they are left out, and the rest is used. */
-  refused: { example: number; reason: string }[];
+  refused: Problem[];
 }
 
 /** Codes of failures that are about one example: another one may do. */
@@ -48,7 +48,8 @@ export async function encodeExamples(
     } catch (error) {
       if (!(error instanceof LoamError) || !ABOUT_EXAMPLE.has(error.code)) throw error;
       failure ??= error;
-      refused.push({ example: index, reason: error.fault.found });
+      const { index: record, line } = example.source;
+      refused.push({ severity: 'error', kind: 'template', index: record, line, reason: error.fault.found });
       continue;
     }
     const longest = encoded.reduce((max, { tokens }) => Math.max(max, tokens.length), 0);

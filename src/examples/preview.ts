@@ -2,7 +2,7 @@ import { readGguf } from '../formats/gguf/readGguf.js';
 import { readHyperparameters } from '../model/hyperparameters.js';
 import { Tokenizer } from '../model/tokenizer.js';
 import { encodeExamples, histogram, type Sequence } from './encode.js';
-import type { Example } from './example.js';
+import type { Example, Problem } from './example.js';
 import { packTexts } from './pack.js';
 
 export interface PreviewRequest {
@@ -25,7 +25,7 @@ export interface ExamplePreview {
   }[];
   tooLong: { index: number; line: number; tokens: number }[];
   /** Those that the chat template refuses, and why. */
-  refused: { index: number; line: number; reason: string }[];
+  refused: Problem[];
   /** Texts that are longer than the limit and learnt in parts. */
   divided: { index: number; line: number }[];
   usable: number;
@@ -56,7 +56,7 @@ export async function previewExamples(request: PreviewRequest, signal?: AbortSig
     })),
     tooLong: tooLong.map(({ example, tokens }) => ({ ...place(examples[example]!), tokens })),
     divided: divided.map(place),
-    refused: refused.map(({ example, reason }) => ({ ...place(examples[example]!), reason })),
+    refused,
     usable: request.examples.length - tooLong.length - refused.length,
     sequences: sequences.length,
     trainedTokens: sequences.reduce((sum, { targets }) => sum + targets.length, 0),

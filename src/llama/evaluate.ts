@@ -63,10 +63,7 @@ export function evaluate(
       maxTokens,
       signal: inner,
     });
-    for (const { example, reason } of refused) {
-      const { index, line } = packed.examples[example]!.source;
-      emit({ type: 'problem', file, problem: { severity: 'error', kind: 'template', index, line, reason } });
-    }
+    for (const problem of refused) emit({ type: 'problem', file, problem });
     if (tooLong.length > 0) {
       emit({
         type: 'warning',

@@ -98,11 +98,7 @@ export async function prepareData(
         `${count(encoded.tooLong.length)} of ${count(examples.length)} ${what} examples are longer than ${count(maxTokens)} tokens and are left out (${records}); ${advice}`,
       );
     }
-    for (const { example, reason } of encoded.refused) {
-      const { index, line } = examples[example]!.source;
-      const problem = { severity: 'error', kind: 'template', index, line, reason } as const;
-      emit({ type: 'problem', file: examples[example]!.source.file, problem });
-    }
+    for (const problem of encoded.refused) emit({ type: 'problem', file: examples[0]!.source.file, problem });
     return encoded.sequences;
   };
   const train = await encode(split.train, 'training');

@@ -137,17 +137,17 @@ export const dataCommand = command({
     await using vault = new VaultArguments(options, output);
     const data = await vault.data(positionals[0]!);
     const { path: model } = await provenModel(options.model, { signal });
-    const { examples, problems, ...dataset } = await loadDataset(data, { signal });
+    const { examples, problems: found, ...dataset } = await loadDataset(data, { signal });
     const { show, maxTokens } = options;
     const preview = await previewExamples({ model, examples, show, maxTokens }, signal);
     for (const example of preview.examples) showExample(example, output);
     showLengths(preview, output);
+    const problems = [...found, ...preview.refused];
     const refused = problems.filter(({ severity }) => severity === 'error');
-    if (problems.length + preview.refused.length > 0) output.line('\nremarks on records:');
+    if (problems.length > 0) output.line('\nremarks on records:');
     for (const problem of problems) {
       output.line(`  ${placeOf(problem)}: ${problem.severity === 'error' ? 'left out: ' : ''}${problem.reason}`);
     }
-    for (const { reason, ...place } of preview.refused) output.line(`  ${placeOf(place)}: left out: ${reason}`);
     const { tooLong, divided, usable, sequences, trainedTokens } = preview;
     if (tooLong.length > 0) {
       output.line(
@@ -164,14 +164,14 @@ export const dataCommand = command({
     const { records, format } = dataset;
     output.line(
       `\n${count(records)} records (${format.shape}, ${format.container}): ${count(usable)} will be learnt from, ` +
-        `${count(refused.length + preview.refused.length)} are left out as unusable, ${count(tooLong.length)} as too long; ${count(trainedTokens)} trained-on tokens${sequences === usable ? '' : ` in ${count(sequences)} sequences`}`,
+        `${count(refused.length)} are left out as unusable, ${count(tooLong.length)} as too long; ${count(trainedTokens)} trained-on tokens${sequences === usable ? '' : ` in ${count(sequences)} sequences`}`,
     );
     const personal = summarise(findings);
     output.event({
       type: 'result',
       records,
       usable,
-      problems: [...problems, ...preview.refused.map((one) => ({ severity: 'error', kind: 'template', ...one }))],
+      problems,
       tooLong,
       divided,
       sequences,

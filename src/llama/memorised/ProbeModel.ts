@@ -38,7 +38,12 @@ export class ProbeModel implements Disposable {
     const { adapterPath } = files;
     const adapter = adapterPath === undefined ? undefined : await provenAdapter(adapterPath, base);
     const tokenizer = await Tokenizer.open(base.gguf, adapter?.base.templateDay ?? MEASURED_DAY);
-    if (adapter) requireTemplate(adapter, tokenizer);
+    try {
+      if (adapter) requireTemplate(adapter, tokenizer);
+    } catch (error) {
+      tokenizer[Symbol.dispose]();
+      throw error;
+    }
     return new ProbeModel(files, tokenizer, Math.min(base.hyper.contextLength, maxProbeTokens));
   }
 

@@ -141,7 +141,7 @@ export const ExamplePreview = Type.Object({
     }),
   ),
   tooLong: Type.Array(Type.Object(Place)),
-  refused: Type.Array(Type.Object({ index: Count, line: Count, reason: Type.String() })),
+  refused: Type.Array(RecordProblem),
   divided: Type.Array(Type.Pick(Type.Object(Place), ['index', 'line'])),
   usable: Count,
   sequences: Count,
