@@ -83,7 +83,13 @@ const NAMES: Record<FindingKind, readonly [string, string]> = {
   name: ['name of a person', 'names of people'],
   phrase: ['rare passage', 'rare passages'],
 };
-const ROLES = { system: 'system message', user: 'question', assistant: 'answer', text: 'text' } as const;
+const ROLES = {
+  system: 'system message',
+  user: 'question',
+  assistant: 'answer',
+  tool: 'result of a tool',
+  text: 'text',
+} as const;
 const order: Record<Finding['certainty'], number> = { certain: 0, likely: 1, possible: 2 };
 
 export function countKinds(findings: readonly Finding[]): string {

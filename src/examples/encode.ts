@@ -69,7 +69,7 @@ export async function encodeExamples(
 }
 
 async function encodeExample(tokenizer: Tokenizer, example: Example): Promise<EncodedConversation[]> {
-  if (isConversation(example)) return await tokenizer.encode(example.messages);
+  if (isConversation(example)) return await tokenizer.encode(example.messages, example);
   const text = textOf(example)!;
   return [tokenizer.encodeText(whole(text), text.continues === undefined)];
 }

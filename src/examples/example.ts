@@ -1,4 +1,5 @@
 import { count } from '../base/format.js';
+import type { Tool, ToolCall } from '../model/message.js';
 
 /** What the rest of Loam sees of a user's example file. Nothing here knows of tokens. */
 
@@ -14,11 +15,18 @@ export interface NamedBytes {
 }
 
 /** `text`: not a turn of a conversation but a plain text, which stands alone and is learnt as it is, without a chat template. */
-export type Role = 'system' | 'user' | 'assistant' | 'text';
+export type Role = 'system' | 'user' | 'assistant' | 'tool' | 'text';
 
 export interface Message {
   role: Role;
   content: string;
+  /** Of an assistant message: the thought before it, without marks around it. */
+  reasoning?: string;
+  /** Of an assistant message: the tools that it calls; its content may be empty then. */
+  calls?: ToolCall[];
+  /** Of a tool message, the result of a call: the tool's name, and the `id` of the call. */
+  name?: string;
+  callId?: string;
   /**
    * `false` on an assistant message that is read but not learnt (OpenAI's `"weight": 0`, or `"train": false`). Absent everywhere
    * else: every other assistant message is learnt. Ask `isTrained`.
@@ -39,10 +47,12 @@ interface ExampleSource {
 /**
  * One training example: a conversation, or a single `text`. A conversation has at most one system message, which is the first; then
  * user and assistant in turn, user first unless the assistant begins with a greeting, which is not learnt; at least one trained assistant
- * message.
+ * message. Tool messages, one per call, stand between an assistant message that calls tools and the next one.
  */
 export interface Example {
   messages: Message[];
+  /** What its answers may call. */
+  tools?: Tool[];
   source: ExampleSource;
 }
 

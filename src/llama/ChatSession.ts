@@ -5,7 +5,7 @@ import { Run } from '../base/events.js';
 import { integer, number, type Schema, type Values } from '../base/options.js';
 import type { SamplerSettings } from '../engine/llama.js';
 import type { AdapterHandle } from '../engine/llamaBindings.js';
-import type { ChatMessage } from '../model/chatTemplate.js';
+import type { ChatMessage, Tool } from '../model/chatTemplate.js';
 import { Tokenizer } from '../model/tokenizer.js';
 import { Session } from './Session.js';
 
@@ -88,6 +88,8 @@ export interface AnswerOptions {
   stop?: readonly string[];
   /** Whether the model is asked for a thought before its answer, where its template knows thoughts; undefined: as it learnt. */
   thinking?: boolean;
+  /** Tools that the answer may call. */
+  tools?: readonly Tool[];
   /** Whether old turns are left out if the conversation outgrows the context (default), or a LoamError (too-long) is thrown. */
   forget?: boolean;
 }
@@ -238,13 +240,17 @@ export class ChatSession implements Disposable {
   }
 
   /** Leaves out the oldest turns, never the system message or the last question, until the prompt leaves room for an answer. */
-  private async fit(messages: readonly ChatMessage[], maxTokens: number, { forget = true, thinking }: AnswerOptions) {
+  private async fit(
+    messages: readonly ChatMessage[],
+    maxTokens: number,
+    { forget = true, thinking, tools }: AnswerOptions,
+  ) {
     const wanted = Math.min(maxTokens, Math.floor(this.contextLength / 4));
     const system = messages[0]?.role === 'system' ? [messages[0]] : [];
     let turns = messages.slice(system.length);
     const before = turns.length;
     for (;;) {
-      const prompt = await this.tokenizer.prompt([...system, ...turns], thinking);
+      const prompt = await this.tokenizer.prompt([...system, ...turns], { thinking, tools });
       if (prompt.length + wanted <= this.contextLength) return { prompt, forgotten: before - turns.length };
       if (!forget && prompt.length < this.contextLength) return { prompt, forgotten: 0 };
       if (turns.length <= 2 || !forget) throw promptTooLong(prompt.length, this.contextLength - wanted);

@@ -5,13 +5,16 @@ import { afterAwake, startChild } from '../base/child.js';
 import { LoamError } from '../base/errors.js';
 import { count } from '../base/format.js';
 import { Mutex } from '../base/lock.js';
+import type { ChatMessage, Tool } from './message.js';
 
-/** One turn, as templates read it. */
-export interface ChatMessage {
-  role: 'system' | 'user' | 'assistant';
-  content: string;
-  /** `false` on an answer that is read but not learnt. */
-  train?: false;
+export type { ChatMessage, Tool, ToolCall } from './message.js';
+
+/** What a template is told beside the messages. */
+export interface RenderOptions {
+  /** As `enable_thinking`; undefined: nothing, so it does as it likes. */
+  thinking?: boolean;
+  /** Tools that the conversation may call. */
+  tools?: readonly Tool[];
 }
 
 export interface TemplateSetup {
@@ -25,7 +28,7 @@ export interface RenderRequest {
   id: number;
   messages: readonly ChatMessage[];
   addGenerationPrompt: boolean;
-  thinking: boolean | undefined;
+  options: RenderOptions;
   day: string | undefined;
 }
 export type RenderResponse =
@@ -99,17 +102,18 @@ export class ChatTemplate implements Disposable {
     return this.source.includes('strftime_now');
   }
 
-  /**
-   * The rendered conversation, ended by the prompt for an answer where `addGenerationPrompt`.
-   * @param thinking what it is told as `enable_thinking`; undefined: nothing, so it does as it likes
-   */
-  async render(messages: readonly ChatMessage[], addGenerationPrompt: boolean, thinking?: boolean): Promise<string> {
+  /** The rendered conversation, ended by the prompt for an answer where `addGenerationPrompt`. */
+  async render(
+    messages: readonly ChatMessage[],
+    addGenerationPrompt: boolean,
+    options: RenderOptions = {},
+  ): Promise<string> {
     const characters = messages.reduce((sum, { content }) => sum + content.length, 0);
     if (characters > maxCharacters) {
       const found = `a conversation of ${count(characters)} characters`;
       throw new LoamError({ code: 'too-large', found, expected: `at most ${count(maxCharacters)}` });
     }
-    const request = { messages, addGenerationPrompt, thinking, day: this.day };
+    const request = { messages, addGenerationPrompt, options, day: this.day };
     return await this.turn.run(async () => {
       clearTimeout(this.idle);
       const child = this.child ?? (await this.start());

@@ -35,7 +35,7 @@ function within<T>(ms: number, work: () => T): T {
   return call.runInThisContext({ timeout: ms }) as T;
 }
 
-function render({ id, messages, addGenerationPrompt, thinking }: RenderRequest): RenderResponse {
+function render({ id, messages, addGenerationPrompt, options: { thinking } }: RenderRequest): RenderResponse {
   try {
     const text = within(setup.timeoutMs * 2, () =>
       template.render({

@@ -65,7 +65,7 @@ describe('an answer', () => {
     ]);
     using tokenizer = await open(source);
     const [encoded] = await tokenizer.encode([user, answer('a')]);
-    const prompt = await tokenizer.prompt([user], false);
+    const prompt = await tokenizer.prompt([user], { thinking: false });
     assert.deepEqual(encoded!.tokens.slice(0, prompt.length), prompt);
   });
 
@@ -80,7 +80,7 @@ describe('an answer', () => {
     ]) {
       using tokenizer = await open(source);
       const [plain] = await tokenizer.encode([user, answer('a')]);
-      const prompt = await tokenizer.prompt([user], false);
+      const prompt = await tokenizer.prompt([user], { thinking: false });
       assert.equal(plain!.trained.indexOf(1), prompt.length);
       assert.deepEqual(plain!.tokens.slice(0, prompt.length), prompt);
       const [thought] = await tokenizer.encode([user, answer('<think>\nwhy\n</think>\n\na')]);

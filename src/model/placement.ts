@@ -1,4 +1,4 @@
-import type { ChatMessage, ChatTemplate } from './chatTemplate.js';
+import type { ChatMessage, ChatTemplate, RenderOptions } from './chatTemplate.js';
 
 /**
  * Where a chat template puts the texts of a conversation: found by rendering it once more with marks around each text, not by looking for
@@ -40,7 +40,7 @@ function textsOf({ role, content }: ChatMessage): string[] {
 export async function place(
   template: ChatTemplate,
   messages: readonly ChatMessage[],
-  { prompt, thinking }: { prompt: boolean; thinking: boolean | undefined },
+  { prompt, ...options }: RenderOptions & { prompt: boolean },
   plain: string,
 ): Promise<Placed | undefined> {
   if (messages.some(({ content }) => marks.test(content))) return undefined;
@@ -60,7 +60,7 @@ export async function place(
     return { ...message, content };
   });
   if (owners.length > MOST_TEXTS) return undefined;
-  const rendered = await template.render(marked, prompt, thinking).catch(() => undefined);
+  const rendered = await template.render(marked, prompt, options).catch(() => undefined);
   return rendered === undefined ? undefined : readMarks(rendered, plain, owners);
 }
 

@@ -182,7 +182,7 @@ describe('Tokenizer', () => {
       { role: 'assistant', content: 'one' },
     ]);
     assert.equal(trainedText(t, encoded!), 'one<|im_end|>');
-    const prompt = await t.prompt([{ role: 'user', content: 'a' }], false);
+    const prompt = await t.prompt([{ role: 'user', content: 'a' }], { thinking: false });
     assert.ok(t.vocabulary.text(prompt, true).endsWith('<|im_start|>assistant\n<think>\n\n</think>\n\n'));
     assert.deepEqual(encoded!.tokens.slice(0, prompt.length), prompt);
     assert.equal(t.isThoughtless, true);

@@ -3,7 +3,7 @@ import { LlamaModel } from '../engine/llama.js';
 import type { Vocabulary } from '../engine/vocabulary.js';
 import { families } from '../families/index.js';
 import type { Gguf } from '../formats/gguf/Gguf.js';
-import { type ChatMessage, ChatTemplate, fallbackTemplate, plainTemplate } from './chatTemplate.js';
+import { type ChatMessage, ChatTemplate, fallbackTemplate, plainTemplate, type RenderOptions } from './chatTemplate.js';
 import { place, type TextSpan } from './placement.js';
 
 /** A rendered conversation or a text as tokens, with those that a model is trained to produce. */
@@ -95,17 +95,20 @@ export class Tokenizer implements Disposable {
 
   /**
    * Tokens of a prompt: the conversation so far, ready for an answer.
-   * @param thinking `false`: for an answer without a thought before it, where the model has thoughts
+   * @param options.thinking `false`: for an answer without a thought before it, where the model has thoughts
    */
-  async prompt(messages: readonly ChatMessage[], thinking = this.thinking): Promise<Int32Array> {
-    const text = await this.promptText(messages, thinking);
-    const spans = await this.spansOf(messages, { prompt: true, thinking }, text);
+  async prompt(
+    messages: readonly ChatMessage[],
+    { thinking = this.thinking, tools }: RenderOptions = {},
+  ): Promise<Int32Array> {
+    const text = await this.promptText(messages, { thinking, tools });
+    const spans = await this.spansOf(messages, { prompt: true, thinking, tools }, text);
     return this.tokenizeRendered(text, spans, true);
   }
 
-  private async promptText(messages: readonly ChatMessage[], thinking: boolean | undefined): Promise<string> {
-    const text = await this.template.render(messages, true, thinking);
-    return thinking === false ? text + (await this.emptyThought()) : text;
+  private async promptText(messages: readonly ChatMessage[], options: RenderOptions): Promise<string> {
+    const text = await this.template.render(messages, true, options);
+    return options.thinking === false ? text + (await this.emptyThought()) : text;
   }
 
   private closing: Promise<string> | undefined;
@@ -119,11 +122,13 @@ export class Tokenizer implements Disposable {
   private async findEmptyThought(): Promise<string> {
     if (!this.template.knowsThoughts) return '';
     const turn = { role: 'user', content: 'a' } as const;
-    const prompt = await this.template.render([turn], true, false);
+    const prompt = await this.template.render([turn], true, { thinking: false });
     // The prompt opens the thought.
     if (/<think>\s*$/.test(prompt)) return prompt.endsWith('\n') ? '\n</think>\n\n' : '\n\n</think>\n\n';
     // Or the answer comes with an empty one.
-    const full = await this.template.render([turn, { role: 'assistant', content: 'b' }], false, false);
+    const full = await this.template.render([turn, { role: 'assistant', content: 'b' }], false, {
+      thinking: false,
+    });
     const head = full.startsWith(prompt) ? full.slice(prompt.length, full.lastIndexOf('b')) : '';
     return /^\s*<think>\s*<\/think>\s*$/.test(head) ? head : '';
   }
@@ -134,7 +139,7 @@ export class Tokenizer implements Disposable {
    */
   private async spansOf(
     messages: readonly ChatMessage[],
-    options: { prompt: boolean; thinking: boolean | undefined },
+    options: RenderOptions & { prompt: boolean },
     text: string,
   ): Promise<readonly TextSpan[]> {
     const named = messages.filter(({ content }) => this.controlTexts?.test(content));
@@ -175,12 +180,15 @@ export class Tokenizer implements Disposable {
    * Tokens of a whole conversation; every assistant turn is trained on, up to and including the token that ends the turn.
    * Where a template rewrites earlier turns once later ones follow, the conversation becomes one sequence for each answer.
    */
-  async encode(messages: readonly ChatMessage[]): Promise<EncodedConversation[]> {
+  async encode(
+    messages: readonly ChatMessage[],
+    { tools }: Pick<RenderOptions, 'tools'> = {},
+  ): Promise<EncodedConversation[]> {
     const answers = messages.flatMap((message, i) => (message.role === 'assistant' ? [i] : []));
     if (answers.length === 0) throw new LoamError({ code: 'invalid-data', found: 'a conversation without an answer' });
     const parts: Part[] = [];
     for (const turn of answers) {
-      const part = await this.answerPart(messages.slice(0, turn + 1));
+      const part = await this.answerPart(messages.slice(0, turn + 1), tools);
       if (part) parts.push(part);
     }
     const continuous = parts.every(
@@ -195,7 +203,7 @@ export class Tokenizer implements Disposable {
    * @returns undefined for an answer that is not learnt and that the template renders in a way of its own
    * @throws LoamError (template) if it leaves out or changes a part of the answer
    */
-  private async answerPart(messages: readonly ChatMessage[]): Promise<Part | undefined> {
+  private async answerPart(messages: readonly ChatMessage[], tools: RenderOptions['tools']): Promise<Part | undefined> {
     const turn = messages.length - 1;
     const { content, train } = messages[turn]!;
     const learnt = train !== false;
@@ -204,9 +212,10 @@ export class Tokenizer implements Disposable {
       this.encoded.answers++;
       if (hasThought) this.encoded.thoughts++;
     }
-    const options = { prompt: false, thinking: this.template.knowsThoughts && !hasThought ? false : undefined };
-    const prompt = await this.promptText(messages.slice(0, -1), options.thinking);
-    const full = await this.template.render(messages, false, options.thinking);
+    const thinking = this.template.knowsThoughts && !hasThought ? false : undefined;
+    const options = { prompt: false, thinking, tools };
+    const prompt = await this.promptText(messages.slice(0, -1), { thinking, tools });
+    const full = await this.template.render(messages, false, { thinking, tools });
     const isNamed = messages.some((message) => this.controlTexts?.test(message.content));
     const rest = full.startsWith(prompt) ? full.slice(prompt.length) : undefined;
     const part = { text: full, promptLength: prompt.length, spans: [], learnt };
@@ -214,7 +223,7 @@ export class Tokenizer implements Disposable {
     const placed = await place(this.template, messages, options, full);
     if (isNamed && !placed) await this.spansOf(messages, options, full);
     const own = placed?.spans.filter(({ message }) => message === turn) ?? [];
-    if (rest === undefined) return learnt ? await this.afterThought(messages, prompt, full, own) : undefined;
+    if (rest === undefined) return learnt ? await this.afterThought(messages, { prompt, full, tools }, own) : undefined;
     if (learnt && (placed ? placed.missing.has(turn) : !rest.includes(content.trim()))) {
       const what = placed ? 'leaves out a part of the answer' : 'changes the answer';
       throw new LoamError({ code: 'template', found: `the model's chat template ${what}, which is not learnt then` });
@@ -229,8 +238,7 @@ export class Tokenizer implements Disposable {
   /** An answer to a prompt that opens a thought, which the template leaves out when it renders an answer. */
   private async afterThought(
     messages: readonly ChatMessage[],
-    prompt: string,
-    full: string,
+    { prompt, full, tools }: { prompt: string; full: string; tools: RenderOptions['tools'] },
     own: readonly TextSpan[],
   ): Promise<Part> {
     const [before = '', ...more] = messages.at(-1)!.content.split('</think>');
@@ -249,7 +257,7 @@ export class Tokenizer implements Disposable {
     const head = more.length > 0 ? `${thought}\n</think>\n\n` : '';
     const spans = await this.spansOf(
       messages.slice(0, -1),
-      { prompt: true, thinking: more.length > 0 ? undefined : false },
+      { prompt: true, thinking: more.length > 0 ? undefined : false, tools },
       prompt,
     );
     return { text: prompt + head + full.slice(span.start), promptLength: prompt.length, spans, learnt: true };

@@ -9,10 +9,34 @@ import { JobState } from './jobs.js';
 
 const strict = { additionalProperties: false };
 
+const ToolCall = Type.Object(
+  {
+    id: Type.Optional(Type.String({ maxLength: 200 })),
+    name: Type.String({ minLength: 1, maxLength: 200 }),
+    arguments: Type.Record(Type.String(), Type.Unknown()),
+  },
+  strict,
+);
+
+const Tool = Type.Object(
+  {
+    name: Type.String({ minLength: 1, maxLength: 200 }),
+    description: Type.Optional(Text),
+    parameters: Type.Optional(
+      Type.Record(Type.String(), Type.Unknown(), { description: 'A JSON schema of type object.' }),
+    ),
+  },
+  strict,
+);
+
 export const Message = Type.Object(
   {
-    role: Type.Enum(['system', 'user', 'assistant']),
+    role: Type.Enum(['system', 'user', 'assistant', 'tool']),
     content: Text,
+    reasoning: Type.Optional(Text),
+    calls: Type.Optional(Type.Array(ToolCall, { maxItems: 1000, description: 'Tools that an answer calls.' })),
+    name: Type.Optional(Type.String({ maxLength: 200, description: 'Of a result: the tool.' })),
+    callId: Type.Optional(Type.String({ maxLength: 200, description: 'Of a result: the id of its call.' })),
     train: Type.Optional(Type.Literal(false, { description: 'An answer that is read and not learnt.' })),
   },
   strict,
@@ -27,7 +51,13 @@ const Continues = Type.String({
 /** An example as it is typed: a question, perhaps with an input, and its answer; a conversation; or a plain text. */
 export const ExampleInput = Type.Union([
   Type.Object({ instruction: Text, input: Type.Optional(Text), output: Text, system: Type.Optional(Text) }, strict),
-  Type.Object({ messages: Type.Array(Message, { minItems: 2, maxItems: 1000 }) }, strict),
+  Type.Object(
+    {
+      messages: Type.Array(Message, { minItems: 2, maxItems: 1000 }),
+      tools: Type.Optional(Type.Array(Tool, { maxItems: 1000 })),
+    },
+    strict,
+  ),
   Type.Object({ text: Text, continues: Type.Optional(Continues) }, strict),
 ]);
 export type ExampleInput = Static<typeof ExampleInput>;
@@ -81,6 +111,7 @@ export const ExampleRow = Type.Object({
   input: Type.Optional(Type.String()),
   output: Type.Optional(Type.String()),
   messages: Type.Optional(Type.Array(Message)),
+  tools: Type.Optional(Type.Array(Tool)),
   text: Type.Optional(Type.String()),
   continues: Type.Optional(Continues),
   problems: Type.Array(Type.Pick(RecordProblem, ['severity', 'reason'])),

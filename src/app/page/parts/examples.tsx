@@ -28,6 +28,7 @@ const roles = {
   system: { label: 'Instructions', role: 'other' },
   user: { label: 'Someone asks', role: 'question' },
   assistant: { label: 'The answer', role: 'answer' },
+  tool: { label: 'A tool answers', role: 'other' },
 } as const;
 
 /** The texts of an example, whichever form it has. */

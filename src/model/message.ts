@@ -1,0 +1,32 @@
+/** What a conversation consists of: turns, the calls of tools in them, and the tools that may be called. */
+
+/** A call of a tool within an answer. */
+export interface ToolCall {
+  /** Pairs it with its result. */
+  id?: string;
+  name: string;
+  arguments: Record<string, unknown>;
+}
+
+/** A tool that answers may call: the `function` object of OpenAI's `tools`. */
+export interface Tool {
+  name: string;
+  description?: string;
+  /** A JSON schema of type object. */
+  parameters?: Record<string, unknown>;
+}
+
+/** One turn, as templates read it. A turn of role `tool` is the result of one call. */
+export interface ChatMessage {
+  role: 'system' | 'user' | 'assistant' | 'tool';
+  content: string;
+  /** Of an answer: the thought before it, without the marks that a template puts around it. */
+  reasoning?: string;
+  /** Of an answer: the tools that it calls, after its content. */
+  calls?: readonly ToolCall[];
+  /** Of a result: the tool's name, and the `id` of its call. */
+  name?: string;
+  callId?: string;
+  /** `false` on an answer that is read but not learnt. */
+  train?: false;
+}
