@@ -3,6 +3,7 @@ import { Run } from '../base/events.js';
 import { defaults } from '../base/options.js';
 import { families } from '../families/index.js';
 import { type ChatEvent, type Sampling, samplingOptions } from '../llama/ChatSession.js';
+import type { ApiKey } from './contract/access.js';
 import type { InferenceRequest } from './inference/InferenceProcess.js';
 import type { Services } from './Services.js';
 
@@ -100,4 +101,34 @@ export async function listSpeakers(services: Services): Promise<NamedSpeaker[]> 
     }
   }
   return [...speakers.values()];
+}
+
+/** What a key may talk to: everything, or one adapter. */
+export async function speakersFor(services: Services, key: ApiKey | undefined): Promise<NamedSpeaker[]> {
+  const all = await listSpeakers(services);
+  return key?.adapter === undefined ? all : all.filter(({ adapter }) => adapter === key.adapter);
+}
+
+/** The one of a name; without a name the newest adapter in use, or a base model. @throws LoamError: not-found */
+export async function findSpeaker(
+  services: Services,
+  asked: string | null | undefined,
+  key: ApiKey | undefined,
+): Promise<NamedSpeaker> {
+  const all = await speakersFor(services, key);
+  const name = asked ?? 'default';
+  const found = all.find(({ id }) => id === name);
+  if (found) return found;
+  const [first, ...others] = all.filter(({ id }) => !id.includes('@'));
+  if (first && (name === 'default' || name === '')) {
+    return others.reduce(
+      (newest, one) => (one.version !== null && one.created >= newest.created ? one : newest),
+      first,
+    );
+  }
+  throw new LoamError({
+    code: 'not-found',
+    found: `the model ${JSON.stringify(name.slice(0, 100))} does not exist`,
+    fix: '/v1/models lists those that do',
+  });
 }

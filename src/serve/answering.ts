@@ -1,0 +1,74 @@
+import type { ChatEvent } from '../llama/ChatSession.js';
+import type { InferenceRequest } from './inference/InferenceProcess.js';
+import type { Services } from './Services.js';
+import { answerWith, type Speaker } from './speakers.js';
+
+/**
+ * What every API for answers has in common, whatever its JSON looks like: from a request to a stream of pieces. Each API translates its own
+ * fields into the request and the pieces into its own events.
+ */
+
+export interface AnswerRequest extends Pick<InferenceRequest, 'prompt' | 'sampling' | 'options'> {
+  /** Answers to the one prompt, given one after the other. With a seed, each next one has the next seed. Default: one. */
+  count?: number;
+}
+
+/** Why an answer ended: by itself or at a stop text, because no tokens were left, or to have tools called. */
+export type EndReason = 'stop' | 'length' | 'calls';
+
+export type Piece =
+  /** `answer` counts from 0. */
+  | { type: 'text'; answer: number; text: string }
+  | { type: 'end'; answer: number; reason: EndReason; usage: TokenCount };
+
+export interface TokenCount {
+  prompt: number;
+  answer: number;
+}
+
+/** Nothing comes before the first piece of an answer is there. @throws LoamError for what cannot be answered */
+export async function* answering(
+  services: Services,
+  speaker: Speaker,
+  { count = 1, sampling, ...request }: AnswerRequest,
+  signal: AbortSignal,
+): AsyncGenerator<Piece, void, void> {
+  for (let answer = 0; answer < count; answer++) {
+    const seed = sampling.seed === undefined ? undefined : (sampling.seed + answer) % 2 ** 32;
+    for await (const event of answerWith(services, speaker, { ...request, sampling: { ...sampling, seed } }, signal)) {
+      if (event.type === 'text') yield { type: 'text', answer, text: event.text };
+      if (event.type === 'end') yield { type: 'end', answer, ...endOf(event) };
+    }
+  }
+}
+
+function endOf({ reason, promptTokens, tokens }: Extract<ChatEvent, { type: 'end' }>) {
+  const usage = { prompt: promptTokens, answer: tokens };
+  return { reason: reason === 'length' ? 'length' : 'stop', usage } as const;
+}
+
+/** One answer, whole. */
+export interface WholeAnswer {
+  text: string;
+  reason: EndReason;
+}
+
+/** All pieces of a request: each answer whole, and the tokens of them all, the prompt counted once. */
+export async function gather(pieces: AsyncIterable<Piece>): Promise<{ answers: WholeAnswer[]; usage: TokenCount }> {
+  const answers: WholeAnswer[] = [];
+  let usage: TokenCount = { prompt: 0, answer: 0 };
+  for await (const piece of pieces) {
+    answers[piece.answer] ??= { text: '', reason: 'stop' };
+    const answer = answers[piece.answer]!;
+    if (piece.type === 'text') answer.text += piece.text;
+    if (piece.type !== 'end') continue;
+    answer.reason = piece.reason;
+    usage = addUsage(usage, piece.usage);
+  }
+  return { answers, usage };
+}
+
+/** Tokens of several answers to one prompt, which is read once. */
+export function addUsage(sum: TokenCount, one: TokenCount): TokenCount {
+  return { prompt: one.prompt, answer: sum.answer + one.answer };
+}
