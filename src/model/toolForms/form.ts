@@ -1,0 +1,128 @@
+import type { ToolCall } from '../message.js';
+
+/** How a family of models writes calls of tools in its answers. */
+export interface ToolForm {
+  name: string;
+  /** Whether a chat template of this source has its models call in this form. */
+  detects(template: string): boolean;
+  /** What opens a call: an answer that is streamed is held back from here. */
+  begin: string;
+  /** A text that ends an answer after its calls and that is no token which ends every answer. */
+  stop?: string;
+  /** Reads a whole answer, its special tokens as text. What is no call, broken ones too, is content. */
+  parse(text: string): ParsedAnswer;
+  /** Calls as the family's models write them. */
+  write(calls: readonly ToolCall[]): string;
+}
+
+export interface ParsedAnswer {
+  content: string;
+  calls: ToolCall[];
+}
+
+/** JSON as Python's json.dumps writes it with ensure_ascii=False, which is how templates write it. */
+export function pythonJson(value: unknown): string {
+  if (Array.isArray(value)) return `[${value.map(pythonJson).join(', ')}]`;
+  if (typeof value !== 'object' || value === null) return JSON.stringify(value) ?? 'null';
+  return `{${Object.entries(value)
+    .map(([key, entry]) => `${JSON.stringify(key)}: ${pythonJson(entry)}`)
+    .join(', ')}}`;
+}
+
+export function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+/** The place behind white space. */
+export function skipWhite(text: string, at: number): number {
+  let end = at;
+  while (end < text.length && /\s/.test(text[end]!)) end++;
+  return end;
+}
+
+/** The JSON object or list that begins at a place, and the place behind it; undefined if none does. */
+export function jsonAt(text: string, at: number): { value: unknown; end: number } | undefined {
+  if (text[at] !== '{' && text[at] !== '[') return undefined;
+  let depth = 0;
+  let inString = false;
+  for (let end = at; end < text.length; end++) {
+    const char = text[end]!;
+    if (inString) {
+      if (char === '\\') end++;
+      else if (char === '"') inString = false;
+    } else if (char === '"') inString = true;
+    else if (char === '{' || char === '[') depth++;
+    else if ((char === '}' || char === ']') && --depth === 0) {
+      try {
+        return { value: JSON.parse(text.slice(at, end + 1)) as unknown, end: end + 1 };
+      } catch {
+        return undefined;
+      }
+    }
+  }
+  return undefined;
+}
+
+/** A call as JSON: its name, and its arguments under `arguments` or `parameters`, as an object or as the text of one. */
+export function callOf(value: unknown): ToolCall | undefined {
+  if (!isRecord(value) || typeof value.name !== 'string' || value.name === '') return undefined;
+  let given: unknown = value.arguments ?? value.parameters ?? {};
+  if (typeof given === 'string') {
+    try {
+      given = given.trim() === '' ? {} : (JSON.parse(given) as unknown);
+    } catch {
+      return undefined;
+    }
+  }
+  if (!isRecord(given)) return undefined;
+  const { id, name } = value;
+  return { ...(typeof id === 'string' && id !== '' && { id }), name, arguments: given };
+}
+
+/** One call, or a list of them. */
+export function callsOf(value: unknown): ToolCall[] | undefined {
+  const list = (Array.isArray(value) ? value : [value]).map(callOf);
+  return list.length > 0 && list.every((call) => call !== undefined) ? list : undefined;
+}
+
+/** Blocks that are no calls: looking at each may take as long as the text is. */
+const MAX_BROKEN = 50;
+
+/**
+ * An answer whose calls stand in blocks, each begun by `begin`.
+ * @param readBlock the calls of a block and the place behind it, given the place behind `begin`; undefined for one that is broken
+ */
+export function parseBlocks(
+  text: string,
+  begin: string,
+  readBlock: (at: number) => { calls: ToolCall[]; end: number } | undefined,
+): ParsedAnswer {
+  const calls: ToolCall[] = [];
+  let content = '';
+  let done = 0;
+  let broken = 0;
+  for (let at = text.indexOf(begin); at >= 0; at = text.indexOf(begin, Math.max(at + 1, done))) {
+    const block = readBlock(at + begin.length);
+    if (!block) {
+      if (++broken === MAX_BROKEN) break;
+      continue;
+    }
+    content += text.slice(done, at);
+    calls.push(...block.calls);
+    done = block.end;
+  }
+  return calls.length === 0 ? { content: text, calls } : { content: (content + text.slice(done)).trim(), calls };
+}
+
+/** Whether both call the same tools with the same arguments, in this order; ids, and the order of arguments, aside. */
+export function sameCalls(a: readonly ToolCall[], b: readonly ToolCall[]): boolean {
+  const forms = (calls: readonly ToolCall[]) => calls.map((call) => sortedJson([call.name, call.arguments]));
+  return a.length === b.length && forms(a).every((form, i) => form === forms(b)[i]);
+}
+
+function sortedJson(value: unknown): string {
+  if (Array.isArray(value)) return `[${value.map(sortedJson).join(',')}]`;
+  if (!isRecord(value)) return JSON.stringify(value) ?? 'null';
+  const keys = Object.keys(value).sort();
+  return `{${keys.map((key) => `${JSON.stringify(key)}:${sortedJson(value[key])}`).join(',')}}`;
+}

@@ -1,0 +1,105 @@
+import type { ToolCall } from '../message.js';
+import { isRecord, parseBlocks, type ToolForm } from './form.js';
+
+const [BEGIN, END, QUOTE] = ['<start_function_call>', '<end_function_call>', '<escape>'];
+/** Deeper ones are no call. */
+const MAX_DEPTH = 64;
+
+/** FunctionGemma: `call:NAME{key:value,...}` between marks, texts between marks of their own, keys in order (Google, FunctionGemma formatting). */
+export const functionGemma: ToolForm = {
+  name: 'functionGemma',
+  detects: (template) => template.includes(BEGIN),
+  begin: BEGIN,
+  stop: '<start_function_response>',
+  parse: (text) =>
+    parseBlocks(text, BEGIN, (at) => {
+      const head = /^\s*call:([^\s{}]+?)\s*(?=\{)/.exec(text.slice(at, at + 1000));
+      if (!head) return undefined;
+      const given = new Reader(text, at + head[0].length).value(0);
+      if (!given || !isRecord(given.value) || !text.startsWith(END, given.end)) return undefined;
+      const calls: ToolCall[] = [{ name: head[1]!, arguments: given.value }];
+      let end = given.end + END.length;
+      // The results of the calls would follow.
+      if (text.startsWith(functionGemma.stop!, end)) end += functionGemma.stop!.length;
+      return { calls, end };
+    }),
+  write: (calls) => calls.map(({ name, arguments: given }) => `${BEGIN}call:${name}${written(given)}${END}`).join(''),
+};
+
+function written(value: unknown): string {
+  if (typeof value === 'string') return QUOTE + value + QUOTE;
+  if (Array.isArray(value)) return `[${value.map(written).join(',')}]`;
+  if (!isRecord(value)) return value === null || value === undefined ? 'None' : String(value);
+  // As the filter dictsort has it: by lower case.
+  const keys = Object.keys(value).sort((a, b) => (a.toLowerCase() < b.toLowerCase() ? -1 : 1));
+  return `{${keys.map((key) => `${key}:${written(value[key])}`).join(',')}}`;
+}
+
+/** Reads one value. */
+class Reader {
+  constructor(
+    private readonly text: string,
+    private at: number,
+  ) {}
+
+  value(depth: number): { value: unknown; end: number } | undefined {
+    const value = this.read(depth);
+    return value === undefined ? undefined : { value, end: this.at };
+  }
+
+  private takes(token: string): boolean {
+    if (!this.text.startsWith(token, this.at)) return false;
+    this.at += token.length;
+    return true;
+  }
+
+  /** Undefined for what is no value. */
+  private read(depth: number): unknown {
+    if (depth > MAX_DEPTH) return undefined;
+    if (this.takes(QUOTE)) return this.until(QUOTE);
+    if (this.takes('{')) return this.object(depth);
+    if (this.takes('[')) return this.list(depth);
+    const word = /^[^,{}[\]<>\s]+/.exec(this.text.slice(this.at, this.at + 400))?.[0] ?? '';
+    this.at += word.length;
+    if (word === 'true' || word === 'True') return true;
+    if (word === 'false' || word === 'False') return false;
+    if (word === 'null' || word === 'None') return null;
+    return /^-?\d+(\.\d+)?([eE][+-]?\d+)?$/.test(word) ? Number(word) : undefined;
+  }
+
+  private until(mark: string): string | undefined {
+    const end = this.text.indexOf(mark, this.at);
+    if (end < 0) return undefined;
+    const found = this.text.slice(this.at, end);
+    this.at = end + mark.length;
+    return found;
+  }
+
+  private object(depth: number): Record<string, unknown> | undefined {
+    const entries: [string, unknown][] = [];
+    if (this.takes('}')) return {};
+    do {
+      const key = this.takes(QUOTE) ? this.quotedKey() : this.until(':');
+      const value = key === undefined || key === '' ? undefined : this.read(depth + 1);
+      if (value === undefined) return undefined;
+      entries.push([key!.trim(), value]);
+    } while (this.takes(','));
+    return this.takes('}') ? Object.fromEntries(entries) : undefined;
+  }
+
+  private quotedKey(): string | undefined {
+    const key = this.until(QUOTE);
+    return this.takes(':') ? key : undefined;
+  }
+
+  private list(depth: number): unknown[] | undefined {
+    const list: unknown[] = [];
+    if (this.takes(']')) return list;
+    do {
+      const value = this.read(depth + 1);
+      if (value === undefined) return undefined;
+      list.push(value);
+    } while (this.takes(','));
+    return this.takes(']') ? list : undefined;
+  }
+}

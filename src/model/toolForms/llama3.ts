@@ -1,0 +1,33 @@
+import type { ToolCall } from '../message.js';
+import { callOf, jsonAt, pythonJson, skipWhite, type ToolForm } from './form.js';
+
+const TAG = '<|python_tag|>';
+
+/**
+ * Llama 3.1 to 3.3: the whole answer is a JSON object with name and parameters, perhaps behind the tag for code (Meta, model cards and
+ * prompt formats). Several, which the models write though their template does not, stand one after the other with `;` or space between.
+ */
+export const llama3: ToolForm = {
+  name: 'llama3',
+  detects: (template) => template.includes('ipython') && template.includes('"parameters"'),
+  begin: '{"name"',
+  parse(text) {
+    const none = { content: text, calls: [] };
+    const calls: ToolCall[] = [];
+    let at = skipWhite(text, 0);
+    if (text.startsWith(TAG, at)) at = skipWhite(text, at + TAG.length);
+    while (at < text.length) {
+      const json = jsonAt(text, at);
+      const call = json && callOf(json.value);
+      if (!call) return none;
+      calls.push(call);
+      at = skipWhite(text, json.end);
+      if (text[at] === ';') at = skipWhite(text, at + 1);
+    }
+    return calls.length === 0 ? none : { content: '', calls };
+  },
+  write: (calls) =>
+    calls
+      .map(({ name, arguments: given }) => `{"name": ${JSON.stringify(name)}, "parameters": ${pythonJson(given)}}`)
+      .join('; '),
+};

@@ -1,0 +1,37 @@
+import type { ToolCall } from '../message.js';
+import { callsOf, isRecord, jsonAt, parseBlocks, pythonJson, skipWhite, type ToolForm } from './form.js';
+
+const BEGIN = '[TOOL_CALLS]';
+
+/**
+ * Mistral: behind the mark a JSON list of objects with name, arguments and id (tokenisers v3 and v7); or one name with its arguments,
+ * and the mark again for the next call (v11 and later; mistral-common).
+ */
+export const mistral: ToolForm = {
+  name: 'mistral',
+  detects: (template) => template.includes(BEGIN),
+  begin: BEGIN,
+  parse: (text) =>
+    parseBlocks(text, BEGIN, (at) => {
+      const start = skipWhite(text, at);
+      const list = jsonAt(text, start);
+      if (list) {
+        const calls = callsOf(list.value);
+        return calls && { calls, end: list.end };
+      }
+      return named(text, start);
+    }),
+  write: (calls) =>
+    `${BEGIN} ${pythonJson(calls.map(({ id, name, arguments: given }) => ({ name, arguments: given, ...(id !== undefined && { id }) })))}`,
+};
+
+/** A name with its arguments. */
+function named(text: string, start: number): { calls: ToolCall[]; end: number } | undefined {
+  const head = /^([^\s[\]{}]+)(?:\[CALL_ID\]([^\s[\]{}]+))?(?:\[ARGS\])?\s*(?=\{)/.exec(
+    text.slice(start, start + 1000),
+  );
+  const given = head && jsonAt(text, start + head[0].length);
+  if (!given || !isRecord(given.value)) return undefined;
+  const [, name, id] = head;
+  return { calls: [{ ...(id !== undefined && { id }), name: name!, arguments: given.value }], end: given.end };
+}

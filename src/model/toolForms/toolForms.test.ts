@@ -1,0 +1,173 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import { Random } from '../../base/random.js';
+import type { ToolCall } from '../message.js';
+import { sameCalls, type ToolForm } from './form.js';
+import { toolForms } from './index.js';
+
+const random = new Random(17, 0x70015);
+const pick = <T>(list: readonly T[]): T => list[random.below(list.length)]!;
+
+const texts = [
+  ...[
+    '',
+    ' ',
+    'Paris',
+    "it's",
+    'a "quoted" word',
+    '{"name": "x"}',
+    '}{',
+    '[1, 2]',
+    ']',
+    ')',
+    "'",
+    '"',
+    '\\',
+    '\\n',
+    'a\nb\tc',
+  ],
+  ...[
+    'Ärger ß',
+    '日本語',
+    '👩‍🌾',
+    'x\u2028y',
+    '<b>',
+    '</tool_call>',
+    '[TOOL_CALLS]',
+    'a=b, c=d',
+    "f(x='y')",
+    'None',
+    'null',
+    'true',
+    '1.5',
+  ],
+];
+const numbers = [0, 1, -1, 42, 1.5, -0.25, 1e21, 1e-7, 123456789];
+const keys = ['city', 'unit_2', 'Größe', 'a', 'camelCase', 'x.y', 'kebab-key'];
+
+function value(depth: number): unknown {
+  const kind = random.below(depth > 2 ? 4 : 6);
+  if (kind < 2) return pick(texts);
+  if (kind === 2) return pick(numbers);
+  if (kind === 3) return pick([true, false, null]);
+  const many = random.below(4);
+  if (kind === 4) return Array.from({ length: many }, () => value(depth + 1));
+  return record(depth + 1, many);
+}
+const record = (depth: number, many: number) =>
+  Object.fromEntries(Array.from({ length: many }, () => [pick(keys), value(depth)]));
+const call = (): ToolCall => ({
+  name: pick(['get_weather', 'f', 'open-app', 'ns.tool', 'Größe_holen']),
+  arguments: record(0, random.below(4)),
+});
+
+/** Texts that the form cannot hold within an argument: its own marks of texts. */
+const within: Partial<Record<string, (text: string) => boolean>> = {
+  functionGemma: (text) => !text.includes('<escape>'),
+};
+
+const contents = ['', 'I look that up.', 'Größe: {"a": 1}', 'Two\n\nlines'];
+
+function expectRead(form: ToolForm, calls: readonly ToolCall[], content: string, text: string): void {
+  const read = form.parse(text);
+  assert.ok(sameCalls(read.calls, calls), `${form.name}: ${text} was read as ${JSON.stringify(read)}`);
+  assert.equal(read.content, content, form.name);
+}
+
+describe('forms of calls', () => {
+  for (const form of toolForms) {
+    it(`${form.name}: what is written is read again, alone and behind a text`, () => {
+      const fits = within[form.name] ?? (() => true);
+      for (let i = 0; i < 400; i++) {
+        const calls = Array.from({ length: 1 + random.below(3) }, call);
+        if (!fits(JSON.stringify(calls))) continue;
+        const written = form.write(calls);
+        expectRead(form, calls, '', written);
+        // An answer of Llama 3 is either.
+        if (form.name !== 'llama3') {
+          const content = pick(contents);
+          expectRead(form, calls, content, content === '' ? written : `${content}\n${written}`);
+        }
+      }
+    });
+
+    it(`${form.name}: broken calls are content, unchanged, and nothing throws`, () => {
+      for (let i = 0; i < 400; i++) {
+        const written = form.write([call()]);
+        const cut = written.slice(0, random.below(written.length));
+        const at = random.below(written.length + 1);
+        const broken = pick([
+          cut,
+          written.slice(0, at) + pick(['"', '}', '\\', '<', '\u0000', form.begin]) + written.slice(at),
+        ]);
+        const read = form.parse(broken);
+        if (read.calls.length === 0) assert.equal(read.content, broken);
+        for (const { name, arguments: given } of read.calls) {
+          assert.ok(typeof name === 'string' && name !== '' && typeof given === 'object');
+        }
+      }
+    });
+
+    it(`${form.name}: many broken calls take no time that grows with their square`, () => {
+      const text = `${form.begin}{"a": [`.repeat(20_000);
+      assert.deepEqual(form.parse(text), { content: text, calls: [] });
+    });
+
+    it(`${form.name}: a plain answer is content, to the last space`, () => {
+      for (const text of [' Paris.\n', '', 'if (a) { return "b"; }', '[1, 2]', '{"answer": 4}']) {
+        assert.deepEqual(form.parse(text), { content: text, calls: [] });
+      }
+    });
+  }
+});
+
+describe('calls as published models write them', () => {
+  const one = (name: string, given: Record<string, unknown>) => [{ name, arguments: given }];
+  const read = (name: string, text: string) => toolForms.find((form) => form.name === name)!.parse(text);
+
+  const cases: [form: string, text: string, calls: ToolCall[], content?: string][] = [
+    ['hermes', '<tool_call>{"name": "f", "arguments": {"a": 1}}</tool_call>', one('f', { a: 1 })],
+    ['hermes', '<tool_call>\n{"name": "f", "arguments": {}}', one('f', {})],
+    ['hermes', '<tool_call>\n{"name": "f", "arguments": "{\\"a\\": 1}"}\n</tool_call>', one('f', { a: 1 })],
+    ['hermes', '<tool_call>[{"name": "f", "arguments": {"a": 1}}]</tool_call>', one('f', { a: 1 })],
+    ['hermes', 'Well.\n<tool_call>\n{"name": "f"}\n</tool_call>', one('f', {}), 'Well.'],
+    ['llama3', '{"name": "f", "parameters": {"a": "b"}}', one('f', { a: 'b' })],
+    [
+      'llama3',
+      '<|python_tag|>{"name": "f", "parameters": {}}; {"name": "g", "parameters": {}}',
+      [...one('f', {}), ...one('g', {})],
+    ],
+    [
+      'mistral',
+      '[TOOL_CALLS] [{"name": "f", "arguments": {"a": 1}, "id": "abcdefghi"}]',
+      [{ id: 'abcdefghi', ...one('f', { a: 1 })[0]! }],
+    ],
+    ['mistral', '[TOOL_CALLS]f[ARGS]{"a": 1}[TOOL_CALLS]g[ARGS]{}', [...one('f', { a: 1 }), ...one('g', {})]],
+    ['mistral', '[TOOL_CALLS]f[CALL_ID]abcdefghi[ARGS]{"a": 1}', [{ id: 'abcdefghi', ...one('f', { a: 1 })[0]! }]],
+    [
+      'functionGemma',
+      '<start_function_call>call:f{a:<escape>b, c}<escape>,n:5,t:true}<end_function_call><start_function_response>',
+      one('f', { a: 'b, c}', n: 5, t: true }),
+    ],
+    [
+      'functionGemma',
+      '<start_function_call>call:f{}<end_function_call><start_function_call>call:g{l:[1,<escape>x<escape>],o:{k:1.5}}<end_function_call>',
+      [...one('f', {}), ...one('g', { l: [1, 'x'], o: { k: 1.5 } })],
+    ],
+    [
+      'lfm2',
+      '<|tool_call_start|>[f(id="12345", n=3, t=True)]<|tool_call_end|>Checking.',
+      one('f', { id: '12345', n: 3, t: true }),
+      'Checking.',
+    ],
+    [
+      'lfm2',
+      "<|tool_call_start|>[f(a='it's \\new'), g()]<|tool_call_end|>",
+      [...one('f', { a: "it's \\new" }), ...one('g', {})],
+    ],
+    ['lfm2', '<|tool_call_start|>[{"name": "f", "arguments": {"a": null}}]<|tool_call_end|>', one('f', { a: null })],
+  ];
+  for (const [form, text, calls, content = ''] of cases) {
+    it(`${form}: ${text}`, () => assert.deepEqual(read(form, text), { content, calls }));
+  }
+});
