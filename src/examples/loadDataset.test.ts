@@ -275,6 +275,16 @@ describe('files that are refused', () => {
   });
 });
 
+it('a hundred thousand records that cannot be used end the reading, whatever else is there', async () => {
+  const good = (i: number) => JSON.stringify({ text: `text ${i}` });
+  const bad = '{}\n'.repeat(99_999);
+  assert.equal((await load(`${good(0)}\n${bad}${good(1)}`)).examples.length, 2);
+  await assert.rejects(load(`${good(0)}\n${bad}{}\n${good(1)}`), (error: LoamError) => {
+    assert.match(error.message, /100,000 of its first 100,001 records cannot be used \(record 2, line 2: /);
+    return error.code === 'too-large';
+  });
+});
+
 it('a signal stops the reading, before and during', async () => {
   const path = join(folder, 'long');
   const record = JSON.stringify({ instruction: 'x'.repeat(500), output: 'y' });

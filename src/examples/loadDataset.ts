@@ -185,6 +185,9 @@ const MAX_UNUSED_NAMES = 50;
 /** Where so many records come before the first that can be used, there is none. */
 const MAX_BAD_RECORDS = 10_000;
 
+/** Unusable records that are told of one by one: each costs some 150 bytes, and whoever has more has a mistake in them all. */
+const MAX_ERRORS = 100_000;
+
 /** Different sentences that are remembered. */
 const MAX_REASONS = 1000;
 
@@ -195,6 +198,7 @@ class Collector {
   readonly shapes = new Set<Shape>();
   readonly unused = new Map<string, number>();
   records = 0;
+  private errors = 0;
   private readonly repeats = new Repeats();
   private readonly reasons = new Map<string, string>();
 
@@ -235,6 +239,14 @@ class Collector {
       this.problems.push({ severity: 'error', kind: error.kind, line, index, reason: this.once(error.reason) });
       if (this.examples.length === 0 && this.problems.length >= MAX_BAD_RECORDS) {
         throw new NoExamplesError(this.file, this.records, this.problems);
+      }
+      if (++this.errors >= MAX_ERRORS) {
+        throw new LoamError({
+          code: 'too-large',
+          found: `${count(this.errors)} of its first ${count(this.records)} records cannot be used (${firstReasons(this.problems)})`,
+          where: this.file,
+          fix: 'mend what the records have in common',
+        });
       }
     }
   }

@@ -184,7 +184,7 @@ async function withoutBody(port: number, line: string, headers: Record<string, s
 const onLinux = process.platform === 'linux' ? false : 'reads /proc';
 const mebibyte = 1 << 20;
 /** Milliseconds within which the owner is served; a test that others slow down waits for longer, and less than a timeout of the server. */
-const patience = rounds(60_000, 5000);
+const patience = rounds(60_000, 1000);
 
 /** Asks for the server's status until it is told to end, and tells how long that took at most, in ms. */
 const OWNER = `

@@ -102,24 +102,25 @@ async function readBody(request: IncomingMessage, limit: number, takeLarge: () =
   // One buffer that grows: a list of pieces would take a hundred bytes for a chunk of one.
   let whole = Buffer.allocUnsafe(length ?? Math.min(limit, 64 << 10));
   let read = 0;
+  const take = (piece: Buffer) => {
+    const next = read + piece.length;
+    if (next > limit) throw tooLarge();
+    counted(next);
+    if (next > whole.length) {
+      const more = Buffer.allocUnsafe(Math.min(limit, Math.max(next, 2 * whole.length)));
+      whole.copy(more, 0, 0, read);
+      whole = more;
+    }
+    piece.copy(whole, read);
+    read = next;
+  };
   const began = performance.now();
   const watch = setInterval(() => {
     const late = performance.now() - began - PATIENCE_MS;
     if (late > 0 && read < (late / 1000) * SLOWEST) request.destroy();
   }, PATIENCE_MS / 3);
   try {
-    for await (const piece of request as AsyncIterable<Buffer>) {
-      const next = read + piece.length;
-      if (next > limit) throw tooLarge();
-      counted(next);
-      if (next > whole.length) {
-        const more = Buffer.allocUnsafe(Math.min(limit, Math.max(next, 2 * whole.length)));
-        whole.copy(more, 0, 0, read);
-        whole = more;
-      }
-      piece.copy(whole, read);
-      read = next;
-    }
+    await eachPiece(request, take);
   } catch (error) {
     throw error instanceof LoamError ? error : new HttpError('incomplete', 'the request ended before its body did');
   } finally {
@@ -129,4 +130,40 @@ async function readBody(request: IncomingMessage, limit: number, takeLarge: () =
     throw new HttpError('incomplete', 'the request ended before its body did');
   }
   return whole.subarray(0, read);
+}
+
+/** So many pieces at most in a turn: one read of a network brings ten thousand of one byte, and the others shall have theirs between. */
+const PIECES_A_TURN = 4096;
+const TURN_MS = 10;
+
+async function eachPiece(request: IncomingMessage, take: (piece: Buffer) => void): Promise<void> {
+  let rest: NodeJS.Timeout | undefined;
+  let stop = () => {};
+  let pieces = 0;
+  const resume = () => {
+    pieces = 0;
+    rest = undefined;
+    request.resume();
+  };
+  try {
+    await new Promise<void>((resolve, reject) => {
+      const onData = (piece: Buffer) => {
+        try {
+          take(piece);
+        } catch (error) {
+          reject(error);
+        }
+        if (++pieces < PIECES_A_TURN || rest) return;
+        request.pause();
+        rest = setTimeout(resume, TURN_MS);
+      };
+      const onClose = () => reject(new Error('closed'));
+      stop = () => void request.off('data', onData).off('end', resolve).off('close', onClose).off('error', reject);
+      request.on('data', onData).on('end', resolve).on('close', onClose).on('error', reject);
+      if (request.destroyed) onClose();
+    });
+  } finally {
+    clearTimeout(rest);
+    stop();
+  }
 }
