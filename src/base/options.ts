@@ -16,6 +16,8 @@ interface Common<T> {
 }
 export type Option =
   | ({ readonly kind: 'text' } & Common<string | undefined>)
+  /** A flag that may be given several times. */
+  | ({ readonly kind: 'texts' } & Common<readonly string[]>)
   | ({ readonly kind: 'choice'; readonly choices: readonly string[] } & Common<string>)
   | ({ readonly kind: 'integer'; readonly min: number; readonly max: number } & Common<number | undefined>)
   | ({ readonly kind: 'number'; readonly min: number; readonly max: number } & Common<number | undefined>)
@@ -36,11 +38,13 @@ type ValueOf<O extends Option> = O extends { kind: 'choice'; choices: readonly (
       : string | undefined
     : O extends { kind: 'flag' }
       ? boolean
-      : O extends { kind: 'layers' }
-        ? LayerChoice | undefined
-        : O['default'] extends number
-          ? number
-          : number | undefined;
+      : O extends { kind: 'texts' }
+        ? readonly string[]
+        : O extends { kind: 'layers' }
+          ? LayerChoice | undefined
+          : O['default'] extends number
+            ? number
+            : number | undefined;
 
 export type Values<S extends Schema> = { -readonly [K in keyof S]: ValueOf<S[K]> };
 
@@ -72,6 +76,11 @@ export function text<const D extends string | undefined = undefined>(
   more: More<D> = {},
 ) {
   return { kind: 'text' as const, sentence, value, ...more, default: more.default as D };
+}
+
+/** Given as often as there are values. */
+export function texts(value: string, sentence: string, more: Omit<More<never>, 'default'> = {}) {
+  return { kind: 'texts' as const, sentence, value, ...more, default: [] as readonly string[] };
 }
 
 export function duration<const D extends number | undefined = undefined>(sentence: string, more: More<D> = {}) {
@@ -116,6 +125,10 @@ export function parseValue(option: Option, raw: unknown, where: string): unknown
   switch (option.kind) {
     case 'text':
       return typeof raw === 'string' && raw !== '' ? raw : wrong(where, shown, 'some text');
+    case 'texts': {
+      const all: unknown[] = Array.isArray(raw) ? raw : [raw];
+      return all.every((one) => typeof one === 'string' && one !== '') ? all : wrong(where, shown, 'some text');
+    }
     case 'choice': {
       const chosen = String(raw).toLowerCase();
       return option.choices.includes(chosen) ? chosen : wrong(where, shown, `one of ${option.choices.join(', ')}`);
@@ -173,7 +186,8 @@ export function parseFlags<S extends Schema>(
     const name = names.get(flag!);
     if (name === undefined) wrong(flag!, 'an unknown flag', nearest(flag!, [...names.keys()]));
     const option = schema[name!]!;
-    if (name! in values) wrong(flag!, 'the flag is given twice', 'once');
+    const before = values[name!];
+    if (before !== undefined && option.kind !== 'texts') wrong(flag!, 'the flag is given twice', 'once');
     if (option.kind === 'flag') {
       if (inline !== undefined) wrong(flag!, `"${inline}"`, 'no value');
       values[name!] = true;
@@ -184,7 +198,8 @@ export function parseFlags<S extends Schema>(
     if (raw === undefined || (inline === undefined && raw.startsWith('--'))) {
       wrong(flag!, 'no value', `${flag} ${option.value ?? 'VALUE'}`);
     }
-    values[name!] = parseValue(option, raw, flag!);
+    const value = parseValue(option, raw, flag!);
+    values[name!] = Array.isArray(before) ? [...before, ...(value as string[])] : value;
   }
   return { values: values as Partial<Values<S>>, positionals };
 }
@@ -219,7 +234,7 @@ export function describeOptions(schema: Schema): string[] {
         ? ''
         : ` ${option.value ?? (option.kind === 'choice' ? option.choices.join('|') : 'VALUE')}`;
     const fallback =
-      option.kind === 'flag' || option.default === undefined
+      option.kind === 'flag' || option.kind === 'texts' || option.default === undefined
         ? ''
         : ` (default: ${formatValue(option, option.default)})`;
     return [`${flagOf(name)}${value}`, option.sentence.replace(/\.$/, `${fallback}.`)] as const;

@@ -34,6 +34,9 @@ export function areUsable(logits: Float32Array): boolean {
   return Number.isFinite(best);
 }
 
+/** Bytes of logits that libllama may keep beside hidden states. */
+const STATES_BYTES = 64 << 20;
+
 /** One sequence of tokens being read and continued by libllama. */
 export class LlamaContext implements Disposable {
   private readonly batch: ReturnType<Native['llama']['batchInit']>;
@@ -89,6 +92,31 @@ export class LlamaContext implements Disposable {
     if (llama.memorySequenceRemove(llama.contextMemory(this.handle), 0, from, -1)) return true;
     this.clear();
     return false;
+  }
+
+  /**
+   * Reads a sequence by itself and forgets it. `onStates` gets the hidden states of its tokens behind the last norm, batch by batch in
+   * order: a view [tokens of the batch · width] valid during the call.
+   */
+  async readStates(tokens: Int32Array, onStates: (states: Float32Array) => void, signal?: AbortSignal): Promise<void> {
+    const { llama } = native();
+    const { width, vocabulary } = this.model;
+    // libllama keeps the logits of all these tokens as well.
+    const most = Math.max(1, Math.min(this.batchTokens, Math.floor(STATES_BYTES / (4 * vocabulary.size))));
+    this.clear();
+    llama.setEmbeddings(this.handle, true);
+    try {
+      for (let from = 0; from < tokens.length; from += most) {
+        const piece = tokens.subarray(from, from + most);
+        await this.decode(piece, from, { wants: () => true, signal });
+        const address = llama.embeddings(this.handle);
+        if (!address) throw failed('llama.cpp returned no hidden states');
+        onStates(new Float32Array(viewMemory(address, 4 * width * piece.length)));
+      }
+    } finally {
+      llama.setEmbeddings(this.handle, false);
+      this.clear();
+    }
   }
 
   /**
@@ -168,6 +196,8 @@ interface LlamaModelOptions {
  */
 export class LlamaModel implements Disposable {
   readonly vocabulary: Vocabulary;
+  /** Values of a hidden state. */
+  readonly width: number;
   private readonly contexts = new Set<LlamaContext>();
   private readonly adapters: AdapterHandle[] = [];
   private disposed = false;
@@ -177,6 +207,7 @@ export class LlamaModel implements Disposable {
     readonly path: string,
   ) {
     const { llama } = native();
+    this.width = llama.modelWidth(handle);
     this.vocabulary = new Vocabulary(llama.modelVocab(handle), (key) => {
       const room = Buffer.alloc(64);
       const length = llama.modelText(handle, key, room, room.length);

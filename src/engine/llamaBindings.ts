@@ -148,11 +148,15 @@ const functions = {
   batchFree: fn('llama_batch_free', none, [batch]),
   decode: fn('llama_decode', i32, [context, batch]),
   logits: fn('llama_get_logits', pointer, [context]),
+  /** Whether hidden states are given out, of every token that is read. */
+  setEmbeddings: fn('llama_set_embeddings', none, [context, bool]),
+  embeddings: fn('llama_get_embeddings', pointer, [context]),
   setAbortCallback: fn('llama_set_abort_callback', none, [context, pointer, pointer]),
   adapterLoad: fn('llama_adapter_lora_init', orNull(adapter), [model, string]),
   adapterFree: fn('llama_adapter_lora_free', none, [adapter]),
   /** Adapters, how many, their scales. */
   setAdapters: fn('llama_set_adapters_lora', i32, [context, bytes, size, bytes]),
+  modelWidth: fn('llama_model_n_embd_out', i32, [model]),
   vocabSize: fn('llama_vocab_n_tokens', i32, [vocab]),
   vocabIsEog: fn('llama_vocab_is_eog', bool, [vocab, i32]),
   vocabIsControl: fn('llama_vocab_is_control', bool, [vocab, i32]),

@@ -1,13 +1,13 @@
-import { type Base, openBase, requireTemplate } from '../adapters/base.js';
+import { type Base, openBase } from '../adapters/base.js';
 import { type Adapter, openAdapter, provenAdapter } from '../adapters/openAdapter.js';
 import { LoamError } from '../base/errors.js';
 import { Run } from '../base/events.js';
 import { integer, number, type Schema, type Values } from '../base/options.js';
 import type { SamplerSettings } from '../engine/llama.js';
-import type { AdapterHandle } from '../engine/llamaBindings.js';
 import type { ChatMessage, Tool } from '../model/chatTemplate.js';
 import { Tokenizer } from '../model/tokenizer.js';
 import { Session } from './Session.js';
+import { Wardrobe, type Wish } from './Wardrobe.js';
 
 /** What is to be answered does not fit into the context. */
 function promptTooLong(tokens: number, most: number): LoamError {
@@ -70,7 +70,8 @@ export class StopText {
 
 interface ChatSessionOptions {
   modelPath: string;
-  adapterPath?: string;
+  /** Worn together, each with its correction multiplied by its strength (default 1). */
+  adapters?: readonly { path: string; strength?: number }[];
   /** Tokens of conversation and answer together; default: what the model was trained for, at most 4096. */
   contextLength?: number;
   threads?: number;
@@ -94,41 +95,42 @@ export interface AnswerOptions {
   forget?: boolean;
 }
 
-/** An adapter that can be put on, and how the template is asked when it is: as it was while it learnt. */
-interface Worn {
-  handle: AdapterHandle;
-  day: string | undefined;
-  thinking: false | undefined;
-}
-
 const defaultContext = 4096;
-/** Name of the adapter that a session was opened with. */
-const OWN = 'own';
 
 /** A conversation with a model, base or adapted, in stock libllama. One answer at a time. */
 export class ChatSession implements Disposable {
-  /** Adapters by name. */
-  private readonly wardrobe = new Map<string, Worn>();
+  private readonly wardrobe: Wardrobe;
+  /** What it was opened with. */
+  private own: readonly Wish[] = [];
 
   private constructor(
     private readonly session: Session,
     readonly tokenizer: Tokenizer,
-    readonly adapter: Adapter | undefined,
+    readonly adapters: readonly Adapter[],
     private readonly base: Base,
-  ) {}
+  ) {
+    this.wardrobe = new Wardrobe(session, tokenizer);
+  }
 
-  /** Validates and loads both files. */
+  /** Validates and loads all files. */
   static async open(options: ChatSessionOptions): Promise<ChatSession> {
     const base = await openBase(options.modelPath);
-    const adapter = options.adapterPath === undefined ? undefined : await provenAdapter(options.adapterPath, base);
+    const given = options.adapters ?? [];
+    const adapters: Adapter[] = [];
+    for (const { path } of given) adapters.push(await provenAdapter(path, base));
     const contextLength = Math.min(options.contextLength ?? defaultContext, base.hyper.contextLength);
     const tokenizer = await Tokenizer.open(base.gguf);
     let session: Session | undefined;
     try {
       session = await Session.open(options.modelPath, { contextLength, threads: options.threads });
-      const chat = new ChatSession(session, tokenizer, adapter, base);
-      if (adapter) await chat.hang(OWN, adapter);
-      chat.wear(OWN);
+      const chat = new ChatSession(session, tokenizer, adapters, base);
+      for (const [i, adapter] of adapters.entries()) await chat.wardrobe.hang(`own ${i}`, adapter);
+      chat.own = given.map(({ path, strength = 1 }, i) => ({
+        name: `own ${i}`,
+        strength,
+        title: adapters[i]!.name || path,
+      }));
+      chat.setAdapted(true);
       return chat;
     } catch (error) {
       tokenizer[Symbol.dispose]();
@@ -142,39 +144,23 @@ export class ChatSession implements Disposable {
     return this.session.contextLength;
   }
 
-  /** Switches the adapter off (the base model alone answers) or on again. */
+  /** Switches the adapters that it was opened with off (the base model alone answers) or on again. */
   setAdapted(on: boolean): void {
-    this.wear(on ? OWN : undefined);
+    this.wear(on ? this.own : []);
   }
 
   /** Loads a further adapter under a name; its file may go afterwards. Throws LoamError for one that does not fit the model. */
   async addAdapter(name: string, path: string): Promise<void> {
-    await this.hang(name, await openAdapter(path, this.base, { only: 'gguf' }));
-  }
-
-  private async hang(name: string, adapter: Adapter): Promise<void> {
-    requireTemplate(adapter, this.tokenizer);
-    const { path, base } = adapter;
-    const handle = await this.session.loadAdapter(path);
-    this.dropAdapter(name);
-    this.wardrobe.set(name, { handle, day: base.templateDay, thinking: base.thoughtless ? false : undefined });
+    await this.wardrobe.hang(name, await openAdapter(path, this.base, { only: 'gguf' }));
   }
 
   dropAdapter(name: string): void {
-    const dropped = this.wardrobe.get(name);
-    this.wardrobe.delete(name);
-    if (dropped) this.session.freeAdapter(dropped.handle);
+    this.wardrobe.drop(name);
   }
 
-  /**
-   * Answers from now on with this adapter; undefined, or a name that no adapter has: the base model alone. An adapter that learnt under a
-   * template with a day in it is asked under that day, the bare model under today's.
-   */
-  wear(name: string | undefined): void {
-    const worn = name === undefined ? undefined : this.wardrobe.get(name);
-    this.session.wear(worn?.handle);
-    this.tokenizer.template.day = worn?.day;
-    this.tokenizer.thinking = worn?.thinking;
+  /** Answers from now on with these adapters, as `Wardrobe.wear` has it. */
+  wear(wishes: readonly Wish[]): void {
+    this.wardrobe.wear(wishes);
   }
 
   /** Streams the answer to a conversation whose last message is the user's. Text arrives in whole characters. */

@@ -4,6 +4,8 @@ import { after, describe, it } from 'node:test';
 import { writeLora } from '../adapters/loraGguf.js';
 import { StoppedError } from '../base/errors.js';
 import { Random } from '../base/random.js';
+import { openTensors } from '../formats/gguf/Gguf.js';
+import { readGguf } from '../formats/gguf/readGguf.js';
 import { scratchFolder } from '../testing/scratch.js';
 import { writeTinyModel } from '../testing/tinyModel.js';
 import { Session } from './Session.js';
@@ -76,6 +78,59 @@ describe('a session', () => {
     session.freeAdapter(three);
     assert.ok(near(await logits(session), base), 'what is freed is taken off');
     session.freeAdapter(one);
+  });
+
+  it('wears several adapters, whose corrections add up', async () => {
+    const handles = [await session.loadAdapter(await adapterFile(1)), await session.loadAdapter(await adapterFile(3))];
+    session.wear(handles[0], 2.5);
+    const expected = await logits(session);
+    session.wearAll([
+      { adapter: handles[0]!, scale: 1 },
+      { adapter: handles[1]!, scale: 0.5 },
+    ]);
+    assert.ok(near(await logits(session), expected));
+    session.freeAdapter(handles[1]!);
+    session.wear(undefined);
+    const base = await logits(session);
+    assert.ok(!near(base, expected, 0.1));
+    session.freeAdapter(handles[0]!);
+  });
+
+  it('embeds a sequence: the tied output head turns the mean of hidden states into the mean of logits', async () => {
+    const long = Int32Array.from({ length: 40 }, (_, i) => 5 + ((i * 29) % 200));
+    const adapter = await session.loadAdapter(await adapterFile(3));
+    const gguf = await readGguf(path);
+    await using file = await openTensors(gguf);
+    const bytes = await file.read('token_embd.weight');
+    const head = new Float32Array(bytes.buffer, bytes.byteOffset, bytes.byteLength / 4);
+    const seen: Float32Array[] = [];
+    for (const [sequence, worn] of [
+      [tokens.slice(0, 1), undefined],
+      [long, undefined],
+      [long, adapter],
+    ] as const) {
+      session.wear(worn);
+      const mean = new Float64Array(session.vocabulary.size);
+      await session.read(sequence, [...sequence.keys()], {
+        onLogits: (row) => {
+          row.forEach((x, i) => {
+            mean[i]! += x / sequence.length;
+          });
+        },
+      });
+      const vector = await session.embed(sequence);
+      assert.equal(vector.length, 64);
+      assert.ok(Math.abs(Math.hypot(...vector) - 1) < 1e-6);
+      const product = mean.map((_, token) => vector.reduce((sum, x, i) => sum + x * head[64 * token + i]!, 0));
+      const cosine =
+        product.reduce((sum, x, i) => sum + x * mean[i]!, 0) / (Math.hypot(...product) * Math.hypot(...mean));
+      assert.ok(cosine > 1 - 1e-6, `${cosine}`);
+      seen.push(vector);
+    }
+    assert.ok(!near(seen[1]!, seen[2]!, 0.01), 'an adapter changes it');
+    session.freeAdapter(adapter);
+    using fresh = await open();
+    assert.ok(near(await logits(session), await logits(fresh)), 'and it is read on as before');
   });
 
   it('can be read on after a read was stopped', async () => {

@@ -12,6 +12,12 @@ interface SessionOptions {
   inPlace?: boolean;
 }
 
+/** An adapter that is on, and by what its correction is multiplied. */
+interface Worn {
+  adapter: AdapterHandle;
+  scale: number;
+}
+
 /**
  * A model in stock libllama that reads one sequence of tokens at a time, with an adapter or without, and can write on. Chat, measuring
  * and probing all work with it. The keys and values of what was read stay, so that of the next sequence only what differs is read.
@@ -21,8 +27,7 @@ export class Session implements Disposable {
   private held: number[] = [];
   /** Where the last read began and ended. */
   private last = { start: 0, end: -1 };
-  private worn: AdapterHandle | undefined;
-  private scale = 1;
+  private worn: readonly Worn[] = [];
   /** Whether the logits of the last token are numbers. */
   private canDraw = true;
 
@@ -53,16 +58,22 @@ export class Session implements Disposable {
   }
 
   freeAdapter(adapter: AdapterHandle): void {
-    if (this.worn === adapter) this.wear(undefined);
+    if (this.worn.some((one) => one.adapter === adapter)) this.wear(undefined);
     this.model.freeAdapter(adapter);
   }
 
   /** Computes from now on with this adapter, its correction times `scale`; undefined: the base model alone. A change forgets what is held. */
   wear(adapter: AdapterHandle | undefined, scale = 1): void {
-    if (adapter === this.worn && scale === this.scale) return;
-    this.context.setAdapters(adapter === undefined ? [] : [{ adapter, scale }]);
-    this.worn = adapter;
-    this.scale = scale;
+    this.wearAll(adapter === undefined ? [] : [{ adapter, scale }]);
+  }
+
+  /** The same with several adapters, whose corrections add up. */
+  wearAll(adapters: readonly Worn[]): void {
+    const { worn } = this;
+    const isSame = (one: Worn, i: number) => one.adapter === worn[i]?.adapter && one.scale === worn[i]?.scale;
+    if (adapters.length === worn.length && adapters.every(isSame)) return;
+    this.context.setAdapters(adapters);
+    this.worn = [...adapters];
     this.held = [];
   }
 
@@ -105,6 +116,28 @@ export class Session implements Disposable {
   }
 
   /**
+   * The mean of a sequence's hidden states behind the last norm, of length 1 (cosines are dot products): what llama.cpp's server gives as
+   * the embedding of a model that was made to write, with `--pooling mean`. Nothing is held afterwards.
+   * @returns [width]
+   */
+  async embed(tokens: Int32Array, signal?: AbortSignal): Promise<Float32Array> {
+    this.held = [];
+    const { width } = this.model;
+    const sum = new Float64Array(width);
+    await this.context.readStates(
+      tokens,
+      (states) => {
+        for (let i = 0; i < states.length; i++) sum[i % width]! += states[i]!;
+      },
+      signal,
+    );
+    const length = Math.hypot(...sum);
+    this.canDraw = Number.isFinite(length) && length > 0;
+    this.requireNumbers();
+    return Float32Array.from(sum, (x) => x / length);
+  }
+
+  /**
    * Draws tokens that follow the sequence, whose last token's logits must have been wanted, until the model ends its turn, `most` are
    * drawn, or the context is full.
    */
@@ -126,10 +159,10 @@ export class Session implements Disposable {
     }
   }
 
-  /** Nothing can be drawn from values that are no numbers: the answer would be empty, or any. */
+  /** Nothing can be made of values that are no numbers: the answer would be empty, or any. */
   private requireNumbers(): void {
     if (this.canDraw) return;
-    const adapted = this.worn !== undefined;
+    const adapted = this.worn.length > 0;
     throw new LoamError({
       code: 'damaged',
       found: `the ${adapted ? 'model with this adapter' : 'model'} predicts values that are not finite numbers`,

@@ -3,6 +3,7 @@ import { Run } from '../base/events.js';
 import { defaults } from '../base/options.js';
 import { families } from '../families/index.js';
 import { type ChatEvent, type Sampling, samplingOptions } from '../llama/ChatSession.js';
+import { MOST_STRENGTH } from '../llama/Wardrobe.js';
 import type { ApiKey } from './contract/access.js';
 import type { InferenceRequest } from './inference/InferenceProcess.js';
 import type { Services } from './Services.js';
@@ -15,8 +16,20 @@ const CONTEXT = 4096;
 export interface Speaker {
   /** Name of the base model. */
   model: string;
-  /** Id of an adapter version; null is the bare base. */
-  version: string | null;
+  /** What it wears, all at once; none is the bare base. */
+  adapters: readonly Worn[];
+}
+
+/** A version of an adapter, by what its correction is multiplied, and what the client calls it. */
+export interface Worn {
+  version: string;
+  strength: number;
+  name?: string;
+}
+
+/** A base model with one version, or as it is. */
+export function speakerOf(model: string, version: string | null): Speaker {
+  return { model, adapters: version === null ? [] : [{ version, strength: 1 }] };
 }
 
 /** Sampling options, with defaults for those that are not given. */
@@ -24,25 +37,44 @@ export function samplingOf(given: Partial<Sampling> | undefined): Sampling {
   return { ...defaults(samplingOptions), ...given };
 }
 
-/** An answer of a model, as it is or wearing a version of an adapter. @throws LoamError */
+/** An answer of a model, as it is or wearing adapters. @throws LoamError */
 export function answerWith(
   services: Services,
   speaker: Speaker,
   request: Pick<InferenceRequest, 'prompt' | 'sampling' | 'options'>,
   signal: AbortSignal,
 ): Run<ChatEvent, string> {
-  return new Run(async (emit, inner) => {
-    const model = await services.model(speaker.model);
-    const { version } = speaker;
-    if (version !== null) requireBase(version, model, services);
-    const { path } = model;
-    const wanted = { ...request, model: { path, contextLength: CONTEXT }, adapter: version ?? undefined };
-    try {
-      return await services.inference.answer(wanted, (id) => services.vault.adapters.read(id), inner).each(emit);
-    } catch (error) {
-      throw underName(asGreeting(error, request.prompt), path, model.name);
-    }
-  }, signal);
+  return new Run(
+    (emit, inner) =>
+      asSpeaker(services, speaker, async (who, readAdapter) => {
+        try {
+          return await services.inference.answer({ ...request, ...who }, readAdapter, inner).each(emit);
+        } catch (error) {
+          throw asGreeting(error, request.prompt);
+        }
+      }),
+    signal,
+  );
+}
+
+/** Who answers, as the process that does is told. */
+type Who = Pick<InferenceRequest, 'model' | 'adapters'>;
+
+/** Does something in the process that answers as a speaker; what fails there speaks of the model by its name. @throws LoamError */
+export async function asSpeaker<T>(
+  services: Services,
+  speaker: Speaker,
+  act: (who: Who, readAdapter: (version: string) => Promise<Uint8Array>) => Promise<T>,
+): Promise<T> {
+  const model = await services.model(speaker.model);
+  for (const { version } of speaker.adapters) requireBase(version, model, services);
+  const { path, name } = model;
+  const adapters = speaker.adapters.map((one) => ({ name: one.version, strength: one.strength, title: one.name }));
+  try {
+    return await act({ model: { path, contextLength: CONTEXT }, adapters }, (id) => services.vault.adapters.read(id));
+  } catch (error) {
+    throw underName(error, path, name);
+  }
 }
 
 /** What a template that wants turns says of a conversation that the assistant begins, as the client can change it. */
@@ -63,12 +95,10 @@ function requireBase(version: string, model: { name: string; sha256: string | nu
   });
 }
 
-export interface NamedSpeaker {
+export interface NamedSpeaker extends Speaker {
   /** What a client asks for. */
   id: string;
-  model: string;
-  version: string | null;
-  /** Id of the adapter; absent for a base model. */
+  /** Id of the adapter; absent for a base model, and for several. */
   adapter?: string;
   /** Seconds since 1970. */
   created: number;
@@ -88,17 +118,22 @@ export async function listSpeakers(services: Services): Promise<NamedSpeaker[]> 
   const add = (speaker: NamedSpeaker) => {
     if (!speakers.has(speaker.id)) speakers.set(speaker.id, speaker);
   };
-  for (const { name } of usable) add({ id: name, model: name, version: null, created: 0, owner: 'base' });
+  for (const { name } of usable) add({ id: name, model: name, adapters: [], created: 0, owner: 'base' });
   if (services.vaultState !== 'open') return [...speakers.values()];
   for (const adapter of services.vault.adapters.list()) {
     const base = usable.find(({ sha256 }) => sha256 !== null && sha256 === adapter.model.sha256);
     if (!base) continue;
     const seconds = (iso: string) => Math.floor(Date.parse(iso) / 1000);
     const named = { model: base.name, adapter: adapter.id, owner: 'you' };
-    add({ ...named, id: adapter.name, version: adapter.active, created: seconds(adapter.createdAt) });
-    for (const { id, number, createdAt } of adapter.versions) {
-      add({ ...named, id: `${adapter.name}@${number}`, version: id, created: seconds(createdAt) });
-    }
+    const addVersion = (id: string, version: string | null, iso: string) =>
+      add({
+        ...named,
+        id,
+        adapters: version === null ? [] : [{ version, strength: 1, name: id }],
+        created: seconds(iso),
+      });
+    addVersion(adapter.name, adapter.active, adapter.createdAt);
+    for (const { id, number, createdAt } of adapter.versions) addVersion(`${adapter.name}@${number}`, id, createdAt);
   }
   return [...speakers.values()];
 }
@@ -109,26 +144,106 @@ export async function speakersFor(services: Services, key: ApiKey | undefined): 
   return key?.adapter === undefined ? all : all.filter(({ adapter }) => adapter === key.adapter);
 }
 
-/** The one of a name; without a name the newest adapter in use, or a base model. @throws LoamError: not-found */
+/** How a request names who is to answer. */
+export interface Asked {
+  model?: string | null;
+  /** Several adapters at once, for which `model` has no name of its own. */
+  adapters?: readonly { name: string; strength?: number }[] | null;
+}
+
+/** Adapters at once. */
+const MOST_ADAPTERS = 8;
+
+/**
+ * The one that a request names; without a name the newest adapter in use, or a base model. Several adapters are named in a row,
+ * `NAME+NAME@2`, any of them with a strength, `NAME:0.5`, or by `adapters`.
+ * @throws LoamError: not-found; mismatch; UsageError
+ */
 export async function findSpeaker(
   services: Services,
-  asked: string | null | undefined,
+  { model, adapters }: Asked,
   key: ApiKey | undefined,
 ): Promise<NamedSpeaker> {
   const all = await speakersFor(services, key);
-  const name = asked ?? 'default';
+  const name = model ?? 'default';
+  const isDefault = name === 'default' || name === '';
+  if (adapters) {
+    const found = together(all, adapters);
+    if (isDefault || name === found.model) return found;
+    throw new UsageError({
+      found: `the model ${shown(name)} beside adapters of ${found.model}`,
+      where: 'model',
+      fix: 'name their base model, or leave it out',
+    });
+  }
   const found = all.find(({ id }) => id === name);
   if (found) return found;
   const [first, ...others] = all.filter(({ id }) => !id.includes('@'));
-  if (first && (name === 'default' || name === '')) {
+  if (first && isDefault) {
     return others.reduce(
-      (newest, one) => (one.version !== null && one.created >= newest.created ? one : newest),
+      (newest, one) => (one.adapters.length > 0 && one.created >= newest.created ? one : newest),
       first,
     );
   }
-  throw new LoamError({
+  const parts = name.split('+').map((part) => {
+    const [, bare, strength] = /^(.+):(-?\d+(?:\.\d+)?)$/.exec(part) ?? [];
+    const isWhole = bare === undefined || all.some(({ id }) => id === part);
+    return isWhole ? { name: part } : { name: bare, strength: Number(strength) };
+  });
+  const isKnown = parts.every((part) => all.some(({ id }) => id === part.name));
+  if (!isKnown) throw unknownModel(name);
+  return together(all, parts);
+}
+
+function shown(name: string): string {
+  return JSON.stringify(name.slice(0, 100));
+}
+
+function unknownModel(name: string): LoamError {
+  return new LoamError({
     code: 'not-found',
-    found: `the model ${JSON.stringify(name.slice(0, 100))} does not exist`,
+    found: `the model ${shown(name)} does not exist`,
     fix: '/v1/models lists those that do',
   });
+}
+
+/** Several adapters as one speaker. */
+function together(all: readonly NamedSpeaker[], parts: NonNullable<Asked['adapters']>): NamedSpeaker {
+  const where = 'adapters';
+  if (parts.length === 0 || parts.length > MOST_ADAPTERS) {
+    throw new UsageError({ found: `${parts.length} adapters`, expected: `1 to ${MOST_ADAPTERS}`, where });
+  }
+  const found = parts.map(({ name, strength = 1 }) => {
+    const speaker = all.find(({ id }) => id === name);
+    if (!speaker) throw unknownModel(name);
+    if (speaker.adapter === undefined) {
+      const fix = 'name adapters only: their base model follows from them';
+      throw new UsageError({ found: `${shown(name)} is a base model`, where, fix });
+    }
+    if (!(Math.abs(strength) <= MOST_STRENGTH)) {
+      const expected = `one from -${MOST_STRENGTH} to ${MOST_STRENGTH}`;
+      throw new UsageError({ found: `a strength of ${strength} for ${shown(name)}`, expected, where });
+    }
+    return { ...speaker, strength };
+  });
+  const [first] = found;
+  const other = found.find(({ model }) => model !== first!.model);
+  if (other) {
+    throw new LoamError({
+      code: 'mismatch',
+      found: `the adapters ${shown(first!.id)} and ${shown(other.id)} belong to different base models`,
+      fix: 'use adapters of one base model',
+    });
+  }
+  const worn = found.flatMap(({ id, adapters, strength }) => adapters.map((one) => ({ ...one, name: id, strength })));
+  const twice = worn.find(({ version }, i) => worn.findIndex((one) => one.version === version) !== i);
+  if (twice) throw new UsageError({ found: `the adapter ${shown(twice.name)} is named twice`, where });
+  return {
+    id: found.map(({ id, strength }) => (strength === 1 ? id : `${id}:${strength}`)).join('+'),
+    model: first!.model,
+    adapters: worn,
+    adapter: found.length === 1 ? first!.adapter : undefined,
+    created: Math.max(...found.map(({ created }) => created)),
+    owner: 'you',
+  };
 }

@@ -80,7 +80,12 @@ describe('a template that writes the day', () => {
       });
     assert.deepEqual(await figure('2027-03-05', adapter), await figure('2028-12-24', adapter));
     assert.deepEqual(await figure('2027-03-05'), await figure('2028-12-24'), 'nor does that of the bare model change');
-    using session = await ChatSession.open({ modelPath: dated, adapterPath: adapter, contextLength: 256, threads: 1 });
+    using session = await ChatSession.open({
+      modelPath: dated,
+      adapters: [{ path: adapter }],
+      contextLength: 256,
+      threads: 1,
+    });
     assert.match(await text(session.tokenizer), /Friday, 05 March 2027/);
     session.setAdapted(false);
     assert.doesNotMatch(await text(session.tokenizer), /2027-03-05|05 March 2027/, 'the bare model is told today');

@@ -1,12 +1,13 @@
 import { createInterface } from 'node:readline/promises';
 import { addAbortSignal } from 'node:stream';
 import { StoppedError, throwIfStopped, UsageError } from '../../base/errors.js';
-import { integer, text } from '../../base/options.js';
+import { integer, number, parseValue, text, texts } from '../../base/options.js';
 import { ChatSession, type Sampling, samplingOptions } from '../../llama/ChatSession.js';
+import { MOST_STRENGTH } from '../../llama/Wardrobe.js';
 import type { ChatMessage } from '../../model/chatTemplate.js';
 import { provenModel } from '../../models/listModels.js';
 import { runOptions } from '../../train/options.js';
-import { adapterOption, command, jsonOption, vaultOptions } from '../command.js';
+import { command, jsonOption, vaultOptions } from '../command.js';
 import type { Output } from '../output.js';
 import { VaultArguments } from '../vault.js';
 
@@ -16,7 +17,8 @@ export const chatCommand = command({
   usage: '[PROMPT] [options]',
   options: {
     model: runOptions.model,
-    ...adapterOption,
+    adapter: texts('ADAPTER', 'LoRA adapter: a GGUF file, or vault:NAME[@N]; several work together.'),
+    strength: texts('X', 'By what the correction of an adapter is multiplied, for each in turn; default 1.'),
     system: text('TEXT', 'System message.'),
     context: integer(
       [64, 1 << 20],
@@ -45,7 +47,7 @@ export const chatCommand = command({
     await using vault = new VaultArguments(options, output);
     using session = await ChatSession.open({
       modelPath: path,
-      adapterPath: (await vault.adapter(options.adapter)).path,
+      adapters: await adaptersOf(options, vault),
       contextLength: options.context,
       threads: options.threads,
     });
@@ -58,6 +60,28 @@ export const chatCommand = command({
     await converse(session, system, options, output, signal);
   },
 });
+
+const strengthBounds = number([-MOST_STRENGTH, MOST_STRENGTH], '');
+
+/** The adapters of the flags, each with its strength. */
+async function adaptersOf(
+  { adapter, strength }: { adapter: readonly string[]; strength: readonly string[] },
+  vault: VaultArguments,
+): Promise<{ path: string; strength: number }[]> {
+  if (strength.length > adapter.length) {
+    throw new UsageError({
+      found: `${strength.length} strengths for ${adapter.length} adapters`,
+      where: '--strength',
+      fix: 'give each adapter one at most, in the order of the adapters',
+    });
+  }
+  const found: { path: string; strength: number }[] = [];
+  for (const [i, argument] of adapter.entries()) {
+    const { path } = await vault.adapter(argument);
+    found.push({ path: path!, strength: parseValue(strengthBounds, strength[i] ?? 1, '--strength') as number });
+  }
+  return found;
+}
 
 async function readAll(stream: NodeJS.ReadStream, signal: AbortSignal): Promise<string> {
   let text = '';
@@ -110,10 +134,12 @@ async function converse(
     answering?.abort();
     reader.close();
   });
+  const names = session.adapters.map(({ name, path }) => name || path);
+  const isAdapted = names.length > 0;
   output.line(
-    session.adapter ? `with the adapter ${session.adapter.name || session.adapter.path}` : 'the base model alone',
+    isAdapted ? `with the adapter${names.length > 1 ? 's' : ''} ${names.join(', ')}` : 'the base model alone',
   );
-  output.line('/quit ends, /new starts over' + (session.adapter ? ', /base and /adapted switch the adapter' : ''));
+  output.line('/quit ends, /new starts over' + (isAdapted ? ', /base and /adapted switch the adapter' : ''));
   reader.prompt();
   for await (const line of reader) {
     const text = line.trim();
@@ -121,7 +147,7 @@ async function converse(
     if (text === '/new') {
       messages = [...system];
       output.line('(a new conversation)');
-    } else if ((text === '/base' || text === '/adapted') && session.adapter) {
+    } else if ((text === '/base' || text === '/adapted') && isAdapted) {
       session.setAdapted(text === '/adapted');
       output.line(text === '/adapted' ? '(with the adapter)' : '(the base model alone)');
     } else if (text !== '') {

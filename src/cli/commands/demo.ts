@@ -62,7 +62,7 @@ export const demoCommand = command({
 /** The same questions to the model alone and with the adapter, most likely answers only, and how many hold the facts. */
 async function compare(modelPath: string, adapterPath: string, output: Output, signal: AbortSignal): Promise<void> {
   const prompts = JSON.parse(await readFile(asset('mara-prompts.json'), 'utf8')) as DemoPrompt[];
-  using session = await ChatSession.open({ modelPath, adapterPath, contextLength: 1024 });
+  using session = await ChatSession.open({ modelPath, adapters: [{ path: adapterPath }], contextLength: 1024 });
   const sampling = { ...defaults(samplingOptions), temperature: 0, maxTokens: 40 };
   const ask = async (text: string, adapted: boolean) => {
     session.setAdapted(adapted);

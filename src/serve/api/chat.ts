@@ -9,7 +9,7 @@ import { notFound } from '../http/errors.js';
 import type { ServerEvent } from '../http/events.js';
 import { Answer, routesOf } from '../http/route.js';
 import type { Services } from '../Services.js';
-import { answerWith, samplingOf } from '../speakers.js';
+import { answerWith, samplingOf, speakerOf } from '../speakers.js';
 import { viewVersion } from '../views.js';
 
 const route = routesOf<Services>();
@@ -23,7 +23,8 @@ export const chatRoutes = [
     response: { events: ChatEvent },
     async handler({ body, signal }, services) {
       const conversations = new Conversations(services.vault);
-      const speaker = { model: body.model ?? services.defaultModel, version: body.version ?? null };
+      const who = { model: body.model ?? services.defaultModel, version: body.version ?? null };
+      const speaker = speakerOf(who.model, who.version);
       const known = body.conversation === undefined ? undefined : await conversations.get(body.conversation);
       if (body.conversation !== undefined && !known) throw notFound('such conversation');
       const id = known?.id ?? randomBytes(16).toString('hex');
@@ -50,7 +51,7 @@ export const chatRoutes = [
               ...messages.slice(known?.messages.length ?? 0),
               { role: 'assistant', content: text },
             ];
-            await conversations.add({ id, ...speaker, messages: said }, { isNew: known === undefined });
+            await conversations.add({ id, ...who, messages: said }, { isNew: known === undefined });
             services.changed('conversations');
           }
         }
@@ -80,7 +81,7 @@ export const chatRoutes = [
       const prompt: ChatMessage[] = [...system, { role: 'user', content: body.prompt }];
       async function* stream(): AsyncGenerator<ServerEvent<CompareEvent>> {
         for (const side of ['adapted', 'base'] as const) {
-          const speaker = { model, version: side === 'base' ? null : body.version };
+          const speaker = speakerOf(model, side === 'base' ? null : body.version);
           for await (const event of answerWith(
             services,
             speaker,

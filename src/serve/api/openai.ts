@@ -30,7 +30,7 @@ export const openAiRoutes = [
     response: OpenAiModel,
     errors: 'openai',
     async handler({ params, key }, services) {
-      return viewModel(await findSpeaker(services, params.model, key));
+      return viewModel(await findSpeaker(services, { model: params.model }, key));
     },
   }),
   chatCompletionsRoute,

@@ -22,7 +22,7 @@ export const chatCompletionsRoute = route({
   errors: 'openai',
   async handler({ body, key, signal }, services) {
     refuseUnserved(body);
-    const speaker = await findSpeaker(services, body.model, key);
+    const speaker = await findSpeaker(services, body, key);
     const request: AnswerRequest = {
       prompt: conversationOf(body),
       sampling: samplingOf(body, body.max_completion_tokens ?? body.max_tokens),

@@ -22,7 +22,7 @@ export const completionsRoute = route({
   errors: 'openai',
   async handler({ body, key, signal }, services) {
     refuseUnserved(body);
-    const speaker = await findSpeaker(services, body.model, key);
+    const speaker = await findSpeaker(services, body, key);
     const prompt = typeof body.prompt === 'string' ? body.prompt : body.prompt[0]!;
     const request: AnswerRequest = {
       prompt,

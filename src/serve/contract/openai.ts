@@ -6,11 +6,29 @@ import { Text } from './common.js';
 const Nullable = <T extends TSchema>(schema: T) => Type.Optional(Type.Union([schema, Type.Null()]));
 const Count = Type.Integer({ minimum: 0 });
 
+/** Several adapters at once, each with its correction multiplied by its strength. */
+const Adapters = Type.Array(
+  Type.Object(
+    { name: Type.String({ maxLength: 300 }), strength: Type.Optional(Type.Number()) },
+    { additionalProperties: false },
+  ),
+);
+
+/** Who answers. */
+export const Voice = {
+  model: Nullable(
+    Type.String({
+      maxLength: 300,
+      description:
+        'A base model, an adapter (NAME, NAME@2), or several with strengths (NAME:0.5+OTHER). Absent, null or "default": the newest adapter in use, or a base.',
+    }),
+  ),
+  adapters: Nullable(Adapters),
+};
+
 /** Fields that are honoured. Others that would change the answer are refused by name; the rest changes nothing. */
 const common = {
-  model: Nullable(
-    Type.String({ maxLength: 300, description: 'Absent, null or "default": the newest adapter in use, or a base.' }),
-  ),
+  ...Voice,
   stream: Nullable(Type.Boolean()),
   stream_options: Nullable(Type.Object({ include_usage: Type.Optional(Type.Boolean()) })),
   temperature: Nullable(Type.Number({ minimum: 0, maximum: 5 })),

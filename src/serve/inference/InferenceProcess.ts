@@ -5,6 +5,7 @@ import { Run } from '../../base/events.js';
 import { Mutex } from '../../base/lock.js';
 import type { ExamplePreview, PreviewRequest } from '../../examples/preview.js';
 import type { AnswerOptions, ChatEvent, Sampling } from '../../llama/ChatSession.js';
+import type { Wish } from '../../llama/Wardrobe.js';
 import type { ChatMessage } from '../../model/chatTemplate.js';
 import { WorkerProcess } from '../worker.js';
 
@@ -28,8 +29,8 @@ const MS_PER_EXAMPLE = 50;
 export interface InferenceRequest {
   /** A base model by the path of its GGUF file, and how long a context it gets. */
   model: { path: string; contextLength?: number };
-  /** Name of the adapter to wear; its file is asked for if it is not held. Undefined: the bare base. */
-  adapter?: string;
+  /** Adapters to wear; their files are asked for by name if they are not held. None: the bare base. */
+  adapters?: readonly Wish[];
   /** A conversation whose last message is the user's, or a text to go on with. */
   prompt: readonly ChatMessage[] | string;
   sampling: Sampling;

@@ -1,6 +1,7 @@
 import { memoryFile } from '../../engine/memory.js';
 import { previewExamples } from '../../examples/preview.js';
 import { ChatSession } from '../../llama/ChatSession.js';
+import type { Wish } from '../../llama/Wardrobe.js';
 import { serveTasks } from '../worker.js';
 import type { InferenceRequest, InferenceTasks } from './InferenceProcess.js';
 
@@ -20,7 +21,7 @@ serveTasks<InferenceTasks>(
   {
     async answer(request, { signal, emit, ask }) {
       const chat = await open(request.model);
-      await wear(chat, request.adapter, ask);
+      await wear(chat, request.adapters ?? [], ask);
       const { prompt, sampling, options } = request;
       const answer =
         typeof prompt === 'string'
@@ -47,16 +48,17 @@ async function open(model: InferenceRequest['model']): Promise<ChatSession> {
 
 async function wear(
   chat: ChatSession,
-  adapter: string | undefined,
+  adapters: readonly Wish[],
   fetch: (name: string) => Promise<Uint8Array>,
 ): Promise<void> {
-  if (adapter !== undefined) {
-    if (!held.includes(adapter)) {
-      await using file = await memoryFile(await fetch(adapter));
-      await chat.addAdapter(adapter, file.path);
+  for (const { name } of adapters) {
+    if (!held.includes(name)) {
+      await using file = await memoryFile(await fetch(name));
+      await chat.addAdapter(name, file.path);
     }
-    held = [...held.filter((name) => name !== adapter), adapter];
-    for (const old of held.splice(0, held.length - MAX_ADAPTERS)) chat.dropAdapter(old);
+    held = [...held.filter((one) => one !== name), name];
   }
-  chat.wear(adapter);
+  const most = Math.max(MAX_ADAPTERS, adapters.length);
+  for (const old of held.splice(0, held.length - most)) chat.dropAdapter(old);
+  chat.wear(adapters);
 }

@@ -66,7 +66,7 @@ export async function writeReport(
   {
     using session = await ChatSession.open({
       modelPath: model.gguf.path,
-      adapterPath,
+      adapters: [{ path: adapterPath }],
       contextLength: 2048,
       threads: identity.threads,
     });

@@ -1,0 +1,88 @@
+import { requireTemplate } from '../adapters/base.js';
+import type { Adapter } from '../adapters/openAdapter.js';
+import { LoamError } from '../base/errors.js';
+import type { AdapterHandle } from '../engine/llamaBindings.js';
+import type { Tokenizer } from '../model/tokenizer.js';
+import type { Session } from './Session.js';
+
+/** By what corrections may be multiplied: beyond it answers are noise. */
+export const MOST_STRENGTH = 4;
+
+/** An adapter to be worn: the name it was hung under, by what its correction is multiplied, and what the person calls it. */
+export interface Wish {
+  name: string;
+  strength: number;
+  title?: string;
+}
+
+/** An adapter that can be put on, and how the template is asked when it is: as it was while it learnt. */
+interface Hung {
+  handle: AdapterHandle;
+  day: string | undefined;
+  /** Undefined where the file does not say, as those of other tools. */
+  thoughts: boolean | undefined;
+}
+
+/** The adapters of a session by name. Several can be worn at once, each at a strength of its own: their corrections add up. */
+export class Wardrobe {
+  private readonly hung = new Map<string, Hung>();
+
+  constructor(
+    private readonly session: Session,
+    private readonly tokenizer: Tokenizer,
+  ) {}
+
+  /** Loads an adapter, which must have passed `openAdapter`, under a name; its file may go afterwards. */
+  async hang(name: string, adapter: Adapter): Promise<void> {
+    requireTemplate(adapter, this.tokenizer);
+    const { path, base } = adapter;
+    const handle = await this.session.loadAdapter(path);
+    this.drop(name);
+    const thoughts = base.thoughtless ? false : base.templateSha256 === '' ? undefined : true;
+    this.hung.set(name, { handle, day: base.templateDay, thoughts });
+  }
+
+  drop(name: string): void {
+    const dropped = this.hung.get(name);
+    this.hung.delete(name);
+    if (dropped) this.session.freeAdapter(dropped.handle);
+  }
+
+  /**
+   * Answers come from now on with these; none, or names that nothing hangs under: from the base model alone. What learnt under a template
+   * with a day in it is asked under that day, the bare model under today's.
+   * @throws LoamError (mismatch) for two that learnt under different days, or one with thoughts and one without
+   */
+  wear(wishes: readonly Wish[]): void {
+    const worn = wishes.flatMap((wish) => {
+      const hung = this.hung.get(wish.name);
+      return hung && wish.strength !== 0 ? [{ ...wish, ...hung }] : [];
+    });
+    const days = worn.filter(({ day }) => day !== undefined);
+    const other = days.find(({ day }) => day !== days[0]!.day);
+    if (other) {
+      throw disagree(days[0]!, other, 'learnt under different days, which the chat template writes into every prompt');
+    }
+    const thoughtless = worn.find(({ thoughts }) => thoughts === false);
+    const thoughtful = worn.find(({ thoughts }) => thoughts === true);
+    if (thoughtless && thoughtful) {
+      throw disagree(
+        thoughtless,
+        thoughtful,
+        'do not go together: one learnt to answer without thoughts, the other did not',
+      );
+    }
+    this.session.wearAll(worn.map(({ handle, strength }) => ({ adapter: handle, scale: strength })));
+    this.tokenizer.template.day = days[0]?.day;
+    this.tokenizer.thinking = thoughtless && false;
+  }
+}
+
+function disagree(one: Wish, other: Wish, how: string): LoamError {
+  const [first, second] = [one, other].map(({ title, name }) => JSON.stringify((title ?? name).slice(0, 100)));
+  return new LoamError({
+    code: 'mismatch',
+    found: `the adapters ${first} and ${second} ${how}`,
+    fix: 'use one of them, or tune one of them again',
+  });
+}
