@@ -6,6 +6,7 @@ import { integer, number, type Schema, type Values } from '../base/options.js';
 import type { SamplerSettings } from '../engine/llama.js';
 import type { ChatMessage, Tool } from '../model/chatTemplate.js';
 import { Tokenizer } from '../model/tokenizer.js';
+import { type Embedded, type EmbeddingInput, embed } from './reading.js';
 import { Session } from './Session.js';
 import { Wardrobe, type Wish } from './Wardrobe.js';
 
@@ -161,6 +162,11 @@ export class ChatSession implements Disposable {
   /** Answers from now on with these adapters, as `Wardrobe.wear` has it. */
   wear(wishes: readonly Wish[]): void {
     this.wardrobe.wear(wishes);
+  }
+
+  /** Vectors of texts, in what is worn. */
+  embed(...[inputs, options]: [EmbeddingInput, Parameters<typeof embed>[2]?]): Promise<Embedded> {
+    return embed(this.session, inputs, options);
   }
 
   /** Streams the answer to a conversation whose last message is the user's. Text arrives in whole characters. */

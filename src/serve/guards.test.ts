@@ -174,7 +174,15 @@ describe('the list of routes', () => {
     }
     assert.deepEqual(
       forKeys.filter(({ keys: scope }) => scope === 'chat').map(({ method, path }) => `${method} ${path}`),
-      ['GET /v1/models', 'GET /v1/models/{model}', 'POST /v1/chat/completions', 'POST /v1/completions'],
+      [
+        'GET /v1/models',
+        'GET /v1/models/{model}',
+        'POST /v1/chat/completions',
+        'POST /v1/completions',
+        'POST /v1/embeddings',
+        'POST /tokenize',
+        'POST /detokenize',
+      ],
     );
   });
 

@@ -9,6 +9,7 @@ import { adapterRoutes } from './api/adapters.js';
 import { chatRoutes } from './api/chat.js';
 import { datasetRoutes } from './api/datasets.js';
 import { modelRoutes, statusRoutes } from './api/device.js';
+import { embeddingRoutes } from './api/embeddings.js';
 import { jobRoutes } from './api/jobs.js';
 import { keyRoutes } from './api/keys.js';
 import { openAiRoutes } from './api/openai.js';
@@ -35,6 +36,7 @@ export const apiRoutes: readonly AnyRoute<Services>[] = [
   ...settingRoutes,
   ...keyRoutes,
   ...openAiRoutes,
+  ...embeddingRoutes,
   openapiRoute(() => apiRoutes),
 ];
 

@@ -235,12 +235,13 @@ function declared(method: string, path: string): AnyRoute<Services> | undefined 
 /** Holds a JSON answer against the contract. */
 function checkAnswer(method: string, path: string, { status, json }: Reply): void {
   if (json === undefined) return;
-  const response = status >= 400 ? errorSchema(path) : jsonOf(declared(method, path)?.response);
+  const response = status >= 400 ? errorSchema(method, path) : jsonOf(declared(method, path)?.response);
   if (response) validate(strictly(response), json, `${method} ${path}`);
 }
 
-function errorSchema(path: string): TSchema {
-  return path.startsWith('/v1/') ? OpenAiErrorBody : ErrorBody;
+function errorSchema(method: string, path: string): TSchema {
+  const { errors } = declared(method, path) ?? { errors: path.startsWith('/v1/') ? 'openai' : undefined };
+  return errors === 'openai' ? OpenAiErrorBody : ErrorBody;
 }
 
 function jsonOf(response: Response | undefined): TSchema | undefined {
@@ -252,7 +253,7 @@ function jsonOf(response: Response | undefined): TSchema | undefined {
 function checkEvent(method: string, path: string, data: unknown): void {
   const response = declared(method, path)?.response;
   if (response === undefined || !('events' in response) || data === '[DONE]') return;
-  const broken = path.startsWith('/v1/') ? OpenAiErrorBody : ErrorEvent;
+  const broken = declared(method, path)?.errors === 'openai' ? OpenAiErrorBody : ErrorEvent;
   validate(strictly(Value.Check(broken, data) ? broken : response.events), data, `an event of ${method} ${path}`);
 }
 

@@ -3,7 +3,7 @@ import { Text } from './common.js';
 
 /** The part of OpenAI's API that is served: model list, chat completions, completions. Names and shapes are that API's. */
 
-const Nullable = <T extends TSchema>(schema: T) => Type.Optional(Type.Union([schema, Type.Null()]));
+export const Nullable = <T extends TSchema>(schema: T) => Type.Optional(Type.Union([schema, Type.Null()]));
 const Count = Type.Integer({ minimum: 0 });
 
 /** Several adapters at once, each with its correction multiplied by its strength. */

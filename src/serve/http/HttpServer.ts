@@ -131,7 +131,7 @@ export class HttpServer<Context> implements AsyncDisposable {
    */
   private admit(request: IncomingMessage, path: string) {
     const find = () => matchRoute(this.options.routes, request.method ?? 'GET', path);
-    const isData = path.startsWith('/api/') || path.startsWith('/v1/');
+    const isData = /^\/(api|v1)\//.test(path) || this.options.routes.some((one) => !one.open && one.path === path);
     let caller: Caller | undefined;
     const known = isData ? this.options.routes.find((one) => one.open && one.path === path) : undefined;
     if (isData && !known) caller = this.options.access.caller(request);

@@ -146,8 +146,8 @@ export function matchRoute<Context>(
 /** What a client of OpenAI's API has to set: its base address ends in /v1. */
 export function nothingAt(path: string): string {
   const nothing = 'there is nothing at this address';
-  if (!/^\/(v1|chat|completions|models|responses|embeddings)\b/.test(path)) return nothing;
-  return `${nothing}; OpenAI's API is here with the base URL ending in /v1: /v1/models, /v1/chat/completions, /v1/completions`;
+  if (!/^\/(v1|chat|completions|models|responses|embeddings|messages)\b/.test(path)) return nothing;
+  return `${nothing}; OpenAI's API is here with the base URL ending in /v1: /v1/models, /v1/chat/completions, /v1/completions, /v1/embeddings`;
 }
 
 /** An address as it was meant: doubled slashes of a base URL that ends in one, and one at the end. */

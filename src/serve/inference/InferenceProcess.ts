@@ -5,6 +5,7 @@ import { Run } from '../../base/events.js';
 import { Mutex } from '../../base/lock.js';
 import type { ExamplePreview, PreviewRequest } from '../../examples/preview.js';
 import type { AnswerOptions, ChatEvent, Sampling } from '../../llama/ChatSession.js';
+import type { Embedded, EmbeddingInput, TokenRequest } from '../../llama/reading.js';
 import type { Wish } from '../../llama/Wardrobe.js';
 import type { ChatMessage } from '../../model/chatTemplate.js';
 import { WorkerProcess } from '../worker.js';
@@ -26,20 +27,40 @@ const BYTES_PER_MS = 10_000;
 const MS_PER_CHARACTER = 50;
 const MS_PER_EXAMPLE = 50;
 
-export interface InferenceRequest {
+/** Who is asked. */
+interface Who {
   /** A base model by the path of its GGUF file, and how long a context it gets. */
   model: { path: string; contextLength?: number };
   /** Adapters to wear; their files are asked for by name if they are not held. None: the bare base. */
   adapters?: readonly Wish[];
+}
+
+export interface InferenceRequest extends Who {
   /** A conversation whose last message is the user's, or a text to go on with. */
   prompt: readonly ChatMessage[] | string;
   sampling: Sampling;
   options?: AnswerOptions;
 }
 
+interface EmbedRequest extends Who {
+  inputs: EmbeddingInput;
+}
+
+interface TokensRequest extends Pick<Who, 'model'> {
+  request: TokenRequest;
+}
+
 /** The worker asks for the file of an adapter by its name. */
 export interface InferenceTasks {
   answer: { input: InferenceRequest; event: ChatEvent; question: string; answer: Uint8Array; result: string };
+  embed: { input: EmbedRequest; event: 'embedded'; question: string; answer: Uint8Array; result: Embedded };
+  tokens: {
+    input: TokensRequest;
+    event: never;
+    question: never;
+    answer: never;
+    result: { id: number; bytes: Uint8Array }[];
+  };
   preview: { input: PreviewRequest; event: never; question: never; answer: never; result: ExamplePreview };
 }
 
@@ -64,6 +85,16 @@ export class InferenceProcess implements AsyncDisposable {
   /** An answer piece by piece, and whole. @throws StoppedError, LoamError of whatever went wrong, or if the process died */
   answer(request: InferenceRequest, readAdapter: ReadAdapter, signal: AbortSignal): Run<ChatEvent, string> {
     return this.inTurn('answer', request, signal, readAdapter);
+  }
+
+  /** Vectors of texts. */
+  embed(request: EmbedRequest, readAdapter: ReadAdapter, signal: AbortSignal): Promise<Embedded> {
+    return this.inTurn('embed', request, signal, readAdapter).result;
+  }
+
+  /** Tokens of a text, or the other way round. */
+  tokens(request: TokensRequest, signal: AbortSignal): Promise<InferenceTasks['tokens']['result']> {
+    return this.inTurn('tokens', request, signal).result;
   }
 
   /** What a model would learn from examples. */
@@ -129,15 +160,22 @@ export class InferenceProcess implements AsyncDisposable {
   }
 }
 
-/** Milliseconds within which the slowest device begins to answer, or has a preview ready. */
-async function beginningMs(input: InferenceRequest | PreviewRequest): Promise<number> {
-  const bytes = await stat('prompt' in input ? input.model.path : input.model).then(
+/** Milliseconds within which the slowest device begins to answer, or has a preview or tokens ready. */
+async function beginningMs(input: InferenceTasks[keyof InferenceTasks]['input']): Promise<number> {
+  const path = typeof input.model === 'string' ? input.model : input.model.path;
+  const bytes = await stat(path).then(
     ({ size }) => size,
     () => 0,
   );
   const common = BEGIN_MS + bytes / BYTES_PER_MS;
-  if (!('prompt' in input)) return common + input.examples.length * MS_PER_EXAMPLE;
+  if ('examples' in input) return common + input.examples.length * MS_PER_EXAMPLE;
+  return common + charactersOf(input) * MS_PER_CHARACTER;
+}
+
+function charactersOf(input: InferenceRequest | EmbedRequest | TokensRequest): number {
+  if ('request' in input) return 0;
+  if ('inputs' in input) return Math.max(...input.inputs.map(({ length }) => length));
   const { prompt } = input;
   const texts = typeof prompt === 'string' ? [prompt] : prompt.map(({ content }) => content);
-  return common + texts.reduce((sum, { length }) => sum + length, 0) * MS_PER_CHARACTER;
+  return texts.reduce((sum, { length }) => sum + length, 0);
 }

@@ -1,6 +1,7 @@
 import { memoryFile } from '../../engine/memory.js';
 import { previewExamples } from '../../examples/preview.js';
 import { ChatSession } from '../../llama/ChatSession.js';
+import { readTokens } from '../../llama/reading.js';
 import type { Wish } from '../../llama/Wardrobe.js';
 import { serveTasks } from '../worker.js';
 import type { InferenceRequest, InferenceTasks } from './InferenceProcess.js';
@@ -29,6 +30,12 @@ serveTasks<InferenceTasks>(
           : chat.answer(prompt, sampling, signal, options);
       return await answer.each(emit);
     },
+    async embed({ model, adapters = [], inputs }, { signal, emit, ask }) {
+      const chat = await open(model);
+      await wear(chat, adapters, ask);
+      return await chat.embed(inputs, { signal, onEach: () => emit('embedded') });
+    },
+    tokens: async ({ model, request }) => readTokens((await open(model)).tokenizer.vocabulary, request),
     preview: (request, { signal }) => previewExamples(request, signal),
   },
   { nice: NICE, farewellMs: 0 },
