@@ -113,6 +113,37 @@ it('--allow-host lets a name in, and the refusal of another one names the option
   assert.match(wrong.stderr, /--allow-host/);
 });
 
+it('--allow-origin lets an app in with a key, takes whole origins only, and none is let in without it', async () => {
+  const home = newHome();
+  const server = await ServerProcess.start(home, {}, ['--allow-origin', 'https://app.example, http://localhost:3000']);
+  const { client } = server;
+  const { key } = await client.ok('POST', '/api/keys', { name: 'app' });
+  const ask = async (origin: string, token: string) =>
+    await client.raw('GET', '/v1/models', { origin, authorization: `Bearer ${token}` });
+  for (const origin of ['https://app.example', 'http://localhost:3000']) {
+    const reply = await ask(origin, key);
+    assert.deepEqual([reply.status, reply.headers['access-control-allow-origin']], [200, origin]);
+    assert.equal((await ask(origin, client.token)).status, 403, 'the session of a page is no key');
+  }
+  const refused = await ask('https://other.example', key);
+  assert.equal(refused.status, 403);
+  assert.match(refused.json.error.message, /loam serve --allow-origin ORIGIN/);
+  await server.end('SIGTERM');
+  const wrong = [
+    '*',
+    'null',
+    'app.example',
+    'https://app.example/',
+    'https://app.example:443',
+    'https://*.example',
+    'file://x',
+  ];
+  for (const origin of wrong) {
+    const { code, stderr } = await runLoam(['serve', '--port', '0', '--allow-origin', origin], { home: newHome() });
+    assert.deepEqual([code, /--allow-origin/.test(stderr)], [2, true], origin);
+  }
+});
+
 it('another program in the place of the server learns nothing of the commands', async () => {
   const home = newHome();
   const server = await ServerProcess.start(home);

@@ -27,7 +27,7 @@ const server = new HttpServer<Services>({
   routes,
   context: {} as Services,
   access,
-  hosts: { names: ['127.0.0.1', 'localhost', '[::1]'] },
+  hosts: { names: ['127.0.0.1', 'localhost', '[::1]'], apps: ['https://app.example', 'capacitor://localhost'] },
 });
 const { port } = await server.listen(0);
 after(() => server[Symbol.asyncDispose]());
@@ -118,6 +118,42 @@ for (const route of real) {
       await assertRefused(route, { ...all, host, 'sec-fetch-site': 'same-site', 'sec-fetch-mode': 'cors' }, 403);
     });
 
+    it('answers an app that the owner named with an API key, never with the session, and no other origin', async () => {
+      const ask = async (headers: Record<string, string>) => {
+        const before = reached;
+        const reply = await client.raw(route.method, addressOf(route), { ...right(route), host, ...headers });
+        return { reply, reached: reached > before };
+      };
+      for (const origin of ['https://app.example', 'capacitor://localhost']) {
+        for (const headers of [{}, bearer]) {
+          const { reply, reached } = await ask({ origin, 'sec-fetch-site': 'cross-site', ...headers });
+          assert.ok(!reached && [401, 403].includes(reply.status), `${reply.status}`);
+        }
+        for (const scope of ['chat', 'work'] as const) {
+          const may = route.keys === 'chat' || (scope === 'work' && route.keys !== undefined);
+          const { reply, reached } = await ask({ origin, authorization: `Bearer ${keys[scope].key}` });
+          // A body is wanted, or a query.
+          if (!may && !route.open) assert.ok(!reached && reply.status === 403, `${reply.status}`);
+          if (may) assert.ok(![401, 403].includes(reply.status), `${reply.status}`);
+          assert.equal(reply.headers['access-control-allow-origin'], origin);
+          assert.equal(reply.headers.vary, 'origin');
+          assert.equal(reply.headers['access-control-allow-credentials'], undefined);
+        }
+      }
+      for (const origin of [
+        'http://app.example',
+        'https://app.example:8443',
+        'https://sub.app.example',
+        'https://app.example.evil.example',
+        'https://APP.example',
+        'https://app.example/',
+        'capacitor://localhost.evil.example',
+      ]) {
+        await assertRefused(route, { ...all, host, origin }, 403);
+        await assertRefused(route, { ...all, host, origin, authorization: `Bearer ${keys.work.key}` }, 403);
+      }
+    });
+
     it('is refused to API keys that it was not made for', {
       skip: route.open ? 'holds no data of the user' : false,
     }, async () => {
@@ -158,6 +194,44 @@ for (const route of real) {
     });
   });
 }
+
+describe('a browser that asks whether an app may ask', () => {
+  const preflight = (origin: string, headers: Record<string, string> = {}) =>
+    client.raw('OPTIONS', '/v1/chat/completions', {
+      host,
+      origin,
+      'sec-fetch-site': 'cross-site',
+      'access-control-request-method': 'POST',
+      'access-control-request-headers': 'authorization, content-type, x-stainless-os',
+      ...headers,
+    });
+
+  it('is told so for the origins that the owner named, and whatever the address', async () => {
+    const { status, headers } = await preflight('https://app.example', {
+      'access-control-request-private-network': 'true',
+    });
+    assert.equal(status, 204);
+    assert.equal(headers['access-control-allow-origin'], 'https://app.example');
+    assert.equal(headers['access-control-allow-methods'], 'GET, POST');
+    assert.equal(headers['access-control-allow-headers'], 'authorization, content-type, x-stainless-os');
+    assert.equal(headers['access-control-allow-private-network'], 'true');
+    assert.equal(headers['access-control-allow-credentials'], undefined);
+    assert.equal((await preflight('https://app.example')).headers['access-control-allow-private-network'], undefined);
+    const odd = await preflight('https://app.example', { 'access-control-request-headers': '*, a:b' });
+    assert.equal(odd.headers['access-control-allow-headers'], undefined);
+  });
+
+  it('is refused for all others, under a foreign host name, and without an origin', async () => {
+    for (const origin of ['https://evil.example', 'null', `http://${host}x`]) {
+      const { status, headers } = await preflight(origin);
+      assert.equal(status, 403, origin);
+      assert.equal(headers['access-control-allow-origin'], undefined);
+    }
+    const { status } = await preflight('https://app.example', { host: `evil.example:${port}` });
+    assert.equal(status, 403);
+    assert.equal((await client.raw('OPTIONS', '/v1/models', { host, ...bearer })).status, 405);
+  });
+});
 
 describe('the list of routes', () => {
   it('changes nothing by GET: those are the only ones that links and pictures can call', () => {

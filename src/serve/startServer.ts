@@ -17,7 +17,7 @@ import { settingRoutes, vaultRoutes } from './api/vault.js';
 import { Access, helloRoute, pairRoute } from './http/access.js';
 import { serverFolder } from './http/apiKeys.js';
 import { HttpServer, type Page, staticRoute } from './http/HttpServer.js';
-import { named, networkNames } from './http/hosts.js';
+import { named, networkNames, requireOrigin } from './http/hosts.js';
 import type { AnyRoute } from './http/route.js';
 import { openapiRoute } from './openapi.js';
 import { Services } from './Services.js';
@@ -50,8 +50,8 @@ interface ServerOptions {
     host?: string;
     /** Whether other devices may reach it. */
     expose?: boolean;
-    /** Names besides its addresses under which it answers, such as a proxy's. */
-    allowed?: readonly string[];
+    /** Names besides its addresses under which it answers, such as a proxy's; origins of apps that may ask with an API key. */
+    allowed?: { hosts?: readonly string[]; origins?: readonly string[] };
     /** A new pairing secret: every browser has to be paired again. */
     newToken?: boolean;
   };
@@ -91,7 +91,7 @@ function isLoopback(host: string): boolean {
  */
 export async function startServer(options: ServerOptions): Promise<RunningServer> {
   const { home, onBug } = options;
-  const { host = '127.0.0.1', expose, allowed = [], newToken } = options.at;
+  const { host = '127.0.0.1', expose, allowed = {}, newToken } = options.at;
   if (!isLoopback(host) && !expose) {
     throw new UsageError({
       found: `${host} can be reached from other devices`,
@@ -100,7 +100,8 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       fix: 'add --expose if you mean it',
     });
   }
-  for (const name of allowed) requireHostName(name);
+  for (const name of allowed.hosts ?? []) requireHostName(name);
+  for (const origin of allowed.origins ?? []) requireOrigin(origin);
   leaveNoCore();
   await mkdir(serverFolder(home), { recursive: true, mode: 0o700 }).catch((error: unknown) => {
     throw explainWriteError(error, serverFolder(home));
@@ -120,7 +121,12 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       routes: [...apiRoutes, staticRoute<Services>(options.page)],
       context: services,
       access,
-      hosts: { names: [...loopback, ...(isAny(host) ? [] : [named(host)])], allowed, exposed },
+      hosts: {
+        names: [...loopback, ...(isAny(host) ? [] : [named(host)])],
+        allowed: allowed.hosts,
+        apps: allowed.origins,
+        exposed,
+      },
       onBug,
     });
     const { port, address } = await http.listen(options.at.port, host).catch((error: NodeJS.ErrnoException) => {

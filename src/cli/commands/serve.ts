@@ -33,6 +33,10 @@ export const serveCommand = command({
       'NAME',
       'Answer under this host name, too (a proxy that passes it on, a container); several with commas.',
     ),
+    allowOrigin: text(
+      'ORIGIN',
+      'Let web apps of this origin (https://app.example) in, with an API key; several with commas.',
+    ),
     ...vaultOptions,
     ...jsonOption,
   },
@@ -43,7 +47,8 @@ export const serveCommand = command({
   ].join('\n'),
   async run({ options, output, signal }) {
     const { port, host, expose, newToken } = options;
-    const allowed = options.allowHost?.split(',').map((name) => name.trim());
+    const list = (names: string | undefined) => names?.split(',').map((name) => name.trim());
+    const allowed = { hosts: list(options.allowHost), origins: list(options.allowOrigin) };
     const home = loamHome();
     const tellBug = (error: unknown) =>
       output.line(

@@ -5,7 +5,7 @@ import { BodyRoom, checkContentType } from './body.js';
 import { Connections } from './connections.js';
 import { answerError, answerOpenAiError, HttpError } from './errors.js';
 import { sendEvents } from './events.js';
-import { checkOrigin } from './guards.js';
+import { answerApp, checkOrigin, requireKey } from './guards.js';
 import { type HostSpec, Hosts } from './hosts.js';
 import { Answer, type AnyRoute, matchRoute, nothingAt, parseQuery, plainPath, routesOf } from './route.js';
 
@@ -103,8 +103,10 @@ export class HttpServer<Context> implements AsyncDisposable {
     const path = plainPath(asked);
     let route: AnyRoute<Context> | undefined;
     try {
-      checkOrigin(request, this.hosts);
+      const app = checkOrigin(request, this.hosts);
+      if (app !== undefined && answerApp(request, response, app)) return;
       const { match, caller } = this.admit(request, path);
+      requireKey(app, caller);
       route = match.route;
       if (caller) release(this.connections.vouch(socket, caller));
       const kind = checkContentType(request, route);

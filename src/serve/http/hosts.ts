@@ -1,4 +1,5 @@
 import { networkInterfaces } from 'node:os';
+import { quote, UsageError } from '../../base/errors.js';
 
 /** The names under which a server is asked: in the Host header and in the origin of its own pages. */
 
@@ -7,6 +8,8 @@ export interface HostSpec {
   names: readonly string[];
   /** What the owner lets in besides, such as a proxy's name: with the port that clients see, or without. */
   allowed?: readonly string[];
+  /** Origins of apps and pages of others that the owner lets in, with an API key. */
+  apps?: readonly string[];
   /** Whether the addresses that the device has at the moment of a request are names too. */
   exposed?: boolean;
 }
@@ -42,6 +45,11 @@ export class Hosts {
     return scheme === 'https' ? this.allowed.has(host) : this.has(host, localAddress);
   }
 
+  /** Whether the owner has named this origin: exactly as browsers write it. */
+  hasApp(origin: string): boolean {
+    return this.spec.apps?.includes(origin) ?? false;
+  }
+
   private withPort(names: readonly string[]): string[] {
     // Browsers leave out port 80.
     const hosts = names.flatMap((name) => [`${name}:${this.port}`, ...(this.port === 80 ? [name] : [])]);
@@ -72,4 +80,22 @@ export function networkNames(): string[] {
   const rank = ({ address, family }: { address: string; family: string }) =>
     family === 'IPv4' ? (address.startsWith('169.254.') ? 2 : 0) : address.startsWith('fe80:') ? 3 : 1;
   return found.sort((a, b) => rank(a) - rank(b)).map(({ address }) => named(address));
+}
+
+/**
+ * An origin as a browser writes it, of a page or of an app's own scheme (`capacitor://localhost`).
+ * @throws UsageError for anything that would let in more than one, or none
+ */
+export function requireOrigin(text: string): void {
+  const where = '--allow-origin';
+  const expected = 'an origin such as https://app.example or http://localhost:3000';
+  const [, scheme] = /^([a-z][a-z0-9+.-]*):\/\/[^\s/?#@*]+$/.exec(text) ?? [];
+  if (scheme !== undefined && scheme !== 'file') {
+    if (scheme !== 'http' && scheme !== 'https') return;
+    const url = URL.canParse(text) ? new URL(text) : undefined;
+    if (url?.origin === text) return;
+    if (url)
+      throw new UsageError({ found: quote(text), expected, where, fix: `write it as browsers do: ${url.origin}` });
+  }
+  throw new UsageError({ found: quote(text), expected, where, fix: 'name each origin by itself, without a path' });
 }
