@@ -1,4 +1,5 @@
 import type { ChatEvent } from '../llama/ChatSession.js';
+import type { ToolCall } from '../model/message.js';
 import type { InferenceRequest } from './inference/InferenceProcess.js';
 import type { Services } from './Services.js';
 import { answerWith, type Speaker } from './speakers.js';
@@ -19,6 +20,10 @@ export type EndReason = 'stop' | 'length' | 'calls';
 export type Piece =
   /** `answer` counts from 0. */
   | { type: 'text'; answer: number; text: string }
+  /** Before its text. */
+  | { type: 'thought'; answer: number; text: string }
+  /** A call of a tool, whole, with an `id`; after its text. */
+  | { type: 'call'; answer: number; call: ToolCall }
   | { type: 'end'; answer: number; reason: EndReason; usage: TokenCount };
 
 export interface TokenCount {
@@ -50,6 +55,8 @@ function endOf({ reason, promptTokens, tokens }: Extract<ChatEvent, { type: 'end
 /** One answer, whole. */
 export interface WholeAnswer {
   text: string;
+  thought: string;
+  calls: ToolCall[];
   reason: EndReason;
 }
 
@@ -58,9 +65,11 @@ export async function gather(pieces: AsyncIterable<Piece>): Promise<{ answers: W
   const answers: WholeAnswer[] = [];
   let usage: TokenCount = { prompt: 0, answer: 0 };
   for await (const piece of pieces) {
-    answers[piece.answer] ??= { text: '', reason: 'stop' };
+    answers[piece.answer] ??= { text: '', thought: '', calls: [], reason: 'stop' };
     const answer = answers[piece.answer]!;
     if (piece.type === 'text') answer.text += piece.text;
+    if (piece.type === 'thought') answer.thought += piece.text;
+    if (piece.type === 'call') answer.calls.push(piece.call);
     if (piece.type !== 'end') continue;
     answer.reason = piece.reason;
     usage = addUsage(usage, piece.usage);

@@ -1,12 +1,12 @@
 import type { Static } from 'typebox';
-import { type AnswerRequest, addUsage, answering, gather, type Piece, type TokenCount } from '../answering.js';
+import { addUsage, answering, gather, type Piece, type TokenCount } from '../answering.js';
 import { ChatCompletion, ChatCompletionChunk, ChatCompletionInput } from '../contract/openai.js';
 import type { ServerEvent } from '../http/events.js';
 import { Answer, routesOf } from '../http/route.js';
 import type { Services } from '../Services.js';
 import { findSpeaker } from '../speakers.js';
 import { begun } from './chat.js';
-import { conversationOf, refuseUnserved, samplingOf, stopsOf, thinkingOf } from './openaiInput.js';
+import { chatRequestOf } from './openaiInput.js';
 import { BODY_LIMIT, finishOf, headOf, usageOf } from './openaiOutput.js';
 
 const route = routesOf<Services>();
@@ -21,13 +21,8 @@ export const chatCompletionsRoute = route({
   response: { json: ChatCompletion, events: ChatCompletionChunk },
   errors: 'openai',
   async handler({ body, key, signal }, services) {
-    refuseUnserved(body);
+    const request = chatRequestOf(body);
     const speaker = await findSpeaker(services, body, key);
-    const request: AnswerRequest = {
-      prompt: conversationOf(body),
-      sampling: samplingOf(body, body.max_completion_tokens ?? body.max_tokens),
-      options: { stop: stopsOf(body), forget: false, thinking: thinkingOf(body) },
-    };
     const pieces = answering(services, speaker, request, signal);
     const head = headOf('chatcmpl', speaker.id);
     if (body.stream) {

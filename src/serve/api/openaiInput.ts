@@ -2,11 +2,12 @@ import type { Static } from 'typebox';
 import { UsageError } from '../../base/errors.js';
 import type { Sampling } from '../../llama/ChatSession.js';
 import type { ChatMessage } from '../../model/chatTemplate.js';
+import type { AnswerRequest } from '../answering.js';
 import type { ChatCompletionInput, CompletionInput } from '../contract/openai.js';
 
 /** What a request in OpenAI's form asks for: each of its fields is honoured, changes nothing, or is refused by its name. */
 
-type ChatInput = Static<typeof ChatCompletionInput>;
+export type ChatInput = Static<typeof ChatCompletionInput>;
 type TextInput = Static<typeof CompletionInput>;
 
 /** Fields that are not served, and the values of them that change nothing. */
@@ -53,6 +54,20 @@ export function refuseUnserved(body: Record<string, unknown>): void {
   }
 }
 
+/**
+ * What an answer to a conversation is made from. The other APIs for conversations put their fields into those of this one first, so that a
+ * field works in all of them or in none.
+ * @throws UsageError that names what is not served
+ */
+export function chatRequestOf(body: ChatInput): AnswerRequest {
+  refuseUnserved(body);
+  return {
+    prompt: conversationOf(body),
+    sampling: samplingOf(body, body.max_completion_tokens ?? body.max_tokens),
+    options: { stop: stopsOf(body), forget: false, thinking: thinkingOf(body) },
+  };
+}
+
 /** Nothing but what is asked for: the default of each is the one of OpenAI's API, which changes no likelihoods. */
 export function samplingOf(body: ChatInput | TextInput, maxTokens: number | null | undefined): Sampling {
   const penalty = body.repeat_penalty ?? body.repetition_penalty;
@@ -78,7 +93,7 @@ export function stopsOf({ stop }: ChatInput | TextInput): readonly string[] {
 }
 
 /** Whether a thought is asked for; undefined if the client does not say. */
-export function thinkingOf({ enable_thinking, chat_template_kwargs }: ChatInput): boolean | undefined {
+function thinkingOf({ enable_thinking, chat_template_kwargs }: ChatInput): boolean | undefined {
   return chat_template_kwargs?.enable_thinking ?? enable_thinking ?? undefined;
 }
 
@@ -87,7 +102,7 @@ export function thinkingOf({ enable_thinking, chat_template_kwargs }: ChatInput)
  * stand first.
  * @throws UsageError that names the message that cannot be used
  */
-export function conversationOf({ messages }: ChatInput): ChatMessage[] {
+function conversationOf({ messages }: ChatInput): ChatMessage[] {
   const turns: ChatMessage[] = [];
   const system: string[] = [];
   for (const [i, message] of messages.entries()) {
