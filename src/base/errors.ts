@@ -51,6 +51,8 @@ export interface Fault {
   where?: string;
   /** What the user can do about it, as an imperative sentence without the full stop. */
   fix?: string;
+  /** Names among which a program can let the user choose; not part of the message. */
+  choices?: string[];
 }
 
 /** The parts of a fault in one clause, to stand in a longer sentence: it ends without a full stop, as each part does. */

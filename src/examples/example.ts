@@ -12,6 +12,8 @@ export interface NamedBytes {
   container?: string;
   /** Records to skip, as `ExampleSource.index`. */
   excluded?: readonly number[];
+  /** Which of its fields are which, where their names do not show it (see `Columns`). */
+  columns?: string;
 }
 
 /** `text`: not a turn of a conversation but a plain text, which stands alone and is learnt as it is, without a chat template. */

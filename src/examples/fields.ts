@@ -49,13 +49,27 @@ export function isChatTable(names: readonly string[]): boolean {
   return names.some((name) => CHAT.includes(name));
 }
 
-/** Whether a record of these fields is a plain text. Alpaca's own files have one beside question and answer, rendered from them. */
+/** What a text is filed under: beside a text probably what is to be learnt. */
+const CLASS = ['label', 'labels', 'category', 'class', 'intent', 'target', 'topic', 'sentiment'];
+
+/**
+ * Whether a record of these fields is a plain text. Alpaca's own files have one beside question and answer, rendered from them.
+ * @throws BadRecord where the class of the text stands beside it: it would be left out silently
+ */
 export function isTextRecord(names: readonly string[]): boolean {
-  return names.includes(TEXT) && !names.some((name) => QUESTION.includes(name) || ANSWER.includes(name));
+  if (!names.includes(TEXT) || names.some((name) => QUESTION.includes(name) || ANSWER.includes(name))) return false;
+  const beside = names.find((name) => CLASS.includes(name));
+  if (beside === undefined) return true;
+  throw new BadRecord('missing-field', `beside "${TEXT}" there is "${beside}", and which is to be learnt is not said`);
 }
 
 export function isKnownField(name: string): boolean {
   return KNOWN.has(name);
+}
+
+/** Whether a field of this name is used, or asked about, though nobody has named it. */
+export function hasMeaning(name: string): boolean {
+  return KNOWN.has(name) || CLASS.includes(name);
 }
 
 interface PairFields {

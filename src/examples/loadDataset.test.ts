@@ -275,6 +275,80 @@ describe('files that are refused', () => {
   });
 });
 
+describe('fields under names of their own', () => {
+  const read = async (content: string, columns?: string, name = 'x') => {
+    const set = await loadDataset({ name, bytes: Buffer.from(content) }, { columns });
+    return set.examples.map(({ messages }) => messages.map(({ role, content }) => `${role}: ${content}`).join(' | '));
+  };
+
+  for (const [name, content] of Object.entries({
+    CSV: 'id;Body;Some Label\n1;where is it;lost\n2;"how; much";fees\n',
+    JSON: '[{"id":1,"Body":"where is it","Some Label":"lost"},{"id":2,"Body":"how; much","Some Label":"fees"}]',
+    'JSON lines': '{"Body":"where is it","Some Label":"lost"}\n{"Body":"how; much","Some Label":"fees"}',
+  })) {
+    it(`${name}: which is which can be said, in any case and spelling`, async () => {
+      const expected = ['user: where is it | assistant: lost', 'user: how; much | assistant: fees'];
+      for (const columns of ['question=body,answer=some label', ' answer = SOME_LABEL , question=Body']) {
+        assert.deepEqual(await read(content, columns), expected);
+      }
+    });
+
+    it(`${name}: without it the refusal gives the names`, async () => {
+      await assert.rejects(read(content), (error: LoamError) => {
+        assert.match(error.message, /--columns question=NAME,answer=NAME/);
+        assert.deepEqual(error.fault.choices?.slice(-2), ['Body', 'Some Label']);
+        return true;
+      });
+    });
+
+    it(`${name}: a name that is not there is told`, async () => {
+      await assert.rejects(read(content, 'question=body,answer=labels'), /"labels" is missing/);
+    });
+  }
+
+  it('a known name that was not chosen means nothing, and is told as unused', async () => {
+    const content = '[{"instruction":"skip","input":"more","ask":"q","output":"a"}]';
+    assert.deepEqual(await read(content, 'question=ask,answer=output'), ['user: q | assistant: a']);
+    const set = await loadDataset(
+      { name: 'x', bytes: Buffer.from(content) },
+      { columns: 'question=ask,answer=output' },
+    );
+    assert.deepEqual(set.unusedFields.map(({ name }) => name).sort(), ['other input', 'other instruction']);
+  });
+
+  it('context, system, messages and text can be named, too', async () => {
+    const all = '[{"a":"s","b":"q","c":"c","d":"x"}]';
+    assert.deepEqual(await read(all, 'system=a,question=b,context=c,answer=d'), [
+      'system: s | user: q\nc | assistant: x',
+    ]);
+    const chat = '[{"dialog":[{"role":"user","content":"q"},{"role":"assistant","content":"a"}]}]';
+    assert.deepEqual(await read(chat, 'messages=dialog'), ['user: q | assistant: a']);
+    assert.deepEqual(await read('body,n\nhello,1\n', 'text=body'), ['text: hello']);
+  });
+
+  it('a choice of which nothing can be learnt is refused, and other data are other data', async () => {
+    for (const wrong of ['question=a', 'a', 'question=a,answer=a', 'questions=a,answer=b', 'question=,answer=b', '']) {
+      await assert.rejects(read('[{"a":"q","b":"x"}]', wrong), (error: LoamError) => error.code === 'usage', wrong);
+    }
+    const hash = async (columns: string) =>
+      (await loadDataset({ name: 'x', bytes: Buffer.from('[{"a":"q","b":"x"}]') }, { columns })).sha256;
+    assert.notEqual(await hash('question=a,answer=b'), await hash('question=b,answer=a'));
+  });
+
+  it('a text beside its class is not learnt without it: which is meant has to be said', async () => {
+    for (const content of ['text,category\nhello,greeting\n', '[{"text":"hello","label":1}]']) {
+      await assert.rejects(read(content), (error: LoamError) => {
+        assert.match(error.message, /beside "text" .*--columns/);
+        return error.fault.choices?.length === 2;
+      });
+      assert.deepEqual(await read(content, 'text=text'), ['text: hello']);
+    }
+    assert.deepEqual(await read('text,category\nhello,greeting\n', 'question=text,answer=category'), [
+      'user: hello | assistant: greeting',
+    ]);
+  });
+});
+
 it('a hundred thousand records that cannot be used end the reading, whatever else is there', async () => {
   const good = (i: number) => JSON.stringify({ text: `text ${i}` });
   const bad = '{}\n'.repeat(99_999);

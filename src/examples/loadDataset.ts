@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { LoamError } from '../base/errors.js';
 import { count, listFirst } from '../base/format.js';
 import { JsonFault, skipSpace } from '../base/json.js';
+import { COLUMNS_ADVICE, Columns, choosable } from './columns.js';
 import {
   BadRecord,
   type Dataset,
@@ -14,6 +15,7 @@ import {
   type RawRecord,
   type Shape,
 } from './example.js';
+import { isObject } from './fields.js';
 import { csv } from './readers/csv.js';
 import { json } from './readers/json.js';
 import { jsonl } from './readers/jsonl.js';
@@ -41,16 +43,17 @@ const readers: readonly Reader<unknown>[] = [text, markdown, json, csv, jsonl];
  */
 export async function loadDataset(
   data: string | NamedBytes,
-  { signal }: { signal?: AbortSignal } = {},
+  { signal, columns }: { signal?: AbortSignal; columns?: string } = {},
 ): Promise<Dataset> {
   const pace = new Pace(signal);
-  const source = await readSource(data, pace);
+  const read = await readSource(data, pace);
+  const source = columns === undefined ? read : { ...read, columns };
   const { name, excluded = [] } = source;
   const collected = new Collector(name, new Set(excluded));
   const file = await openRecords(source, pace);
   for await (const raw of file.records()) collected.add(raw);
   const { examples, problems, records, shapes } = collected;
-  if (examples.length === 0) throw new NoExamplesError(name, records, problems);
+  if (examples.length === 0) throw new NoExamplesError(name, records, problems, collected.fields);
   const [shape] = shapes;
   const unused = unusedFields(collected.unused);
   if (unused.length > 0) {
@@ -68,7 +71,7 @@ export async function loadDataset(
     problems,
     records,
     unusedFields: unused,
-    sha256: excluded.length === 0 ? source.sha256 : hashWithout(source.sha256, excluded),
+    sha256: hashOf(source),
   };
 }
 
@@ -93,14 +96,15 @@ export async function openRecords(source: Source, pace: Pace): Promise<RecordFil
     const found = 'the file holds only white space';
     throw new LoamError({ code: 'no-examples', found, expected: 'examples', where: name });
   }
-  const file: TextFile = { name, container, bytes };
+  const columns = source.columns === undefined ? undefined : Columns.parse(source.columns);
+  const file: TextFile = { name, container, bytes, columns };
   try {
     for (const reader of readers) {
       const layout = await reader.detect(file, pace);
       if (layout === undefined) continue;
       return {
         container: reader.container,
-        records: () => pacedRecords(file, reader.read(bytes, layout, pace), pace),
+        records: () => pacedRecords(file, reader.read(bytes, layout, pace), pace, reader === csv ? undefined : columns),
         write: (records) => Buffer.from(reader.write(records, layout)),
       };
     }
@@ -120,10 +124,11 @@ async function* pacedRecords(
   file: TextFile,
   records: Iterable<RawRecord> | AsyncIterable<RawRecord>,
   pace: Pace,
+  columns: Columns | undefined,
 ): AsyncGenerator<RawRecord, void> {
   try {
     for await (const record of records) {
-      yield record;
+      yield columns?.apply(record) ?? record;
       if (pace.due) await pace.rest();
     }
   } catch (error) {
@@ -164,7 +169,10 @@ export class NoExamplesError extends LoamError {
     readonly file: string,
     readonly records: number,
     readonly problems: Problem[],
+    fields: string[] = [],
   ) {
+    const isNamed =
+      records > 0 && problems.every(({ kind, severity }) => kind === 'missing-field' || severity !== 'error');
     super({
       code: 'no-examples',
       found:
@@ -174,7 +182,8 @@ export class NoExamplesError extends LoamError {
             ? `its only record cannot be used (${firstReasons(problems)})`
             : `none of its ${records < MAX_BAD_RECORDS ? '' : 'first '}${count(records)} records can be used (${firstReasons(problems)})`,
       where: file,
-      ...(records === 0 ? { expected: 'a list of examples' } : {}),
+      ...(records === 0 && { expected: 'a list of examples' }),
+      ...(isNamed && { fix: COLUMNS_ADVICE, choices: fields }),
     });
   }
 }
@@ -198,6 +207,8 @@ class Collector {
   readonly shapes = new Set<Shape>();
   readonly unused = new Map<string, number>();
   records = 0;
+  /** Names of the fields of the first record. */
+  fields: string[] = [];
   private errors = 0;
   private readonly repeats = new Repeats();
   private readonly reasons = new Map<string, string>();
@@ -225,6 +236,7 @@ class Collector {
     if (this.excluded.has(index)) return;
     try {
       if ('fault' in raw) throw new BadRecord(raw.fault.kind, raw.fault.reason);
+      if (this.records === 1 && isObject(raw.value)) this.fields = choosable(Object.keys(raw.value));
       const { shape, messages, remarks, unused } = readRecord(raw.value);
       for (const name of unused) this.countUnused(name);
       const repeat = this.repeats.note(messages, line);
@@ -238,7 +250,7 @@ class Collector {
       if (!(error instanceof BadRecord)) throw error;
       this.problems.push({ severity: 'error', kind: error.kind, line, index, reason: this.once(error.reason) });
       if (this.examples.length === 0 && this.problems.length >= MAX_BAD_RECORDS) {
-        throw new NoExamplesError(this.file, this.records, this.problems);
+        throw new NoExamplesError(this.file, this.records, this.problems, this.fields);
       }
       if (++this.errors >= MAX_ERRORS) {
         throw new LoamError({
@@ -275,8 +287,10 @@ function unusedFields(unused: ReadonlyMap<string, number>): Dataset['unusedField
 }
 
 /** Two choices of the same file are different data. */
-function hashWithout(sha256: string, excluded: readonly number[]): string {
+function hashOf({ sha256, excluded = [], columns }: Source): string {
+  if (excluded.length === 0 && columns === undefined) return sha256;
+  const read = columns === undefined ? '' : ` read as ${columns}`;
   return createHash('sha256')
-    .update(`${sha256} without ${excluded.join(' ')}`)
+    .update(`${sha256} without ${excluded.join(' ')}${read}`)
     .digest('hex');
 }

@@ -19,6 +19,8 @@ interface EvaluateOptions {
   adapter?: string;
   /** Longer examples are left out. */
   maxTokens: number;
+  /** Which fields of the data are which (see `Columns`). */
+  columns?: string;
   threads?: number;
 }
 
@@ -54,7 +56,7 @@ export function evaluate(
     if (adapter) requireTemplate(adapter, tokenizer);
     const { contextLength } = model.hyper;
     const file = typeof data === 'string' ? data : data.name;
-    const { examples, problems } = await loadDataset(data, { signal: inner });
+    const { examples, problems } = await loadDataset(data, { signal: inner, columns: options.columns });
     for (const problem of problems) emit({ type: 'problem', file, problem });
     const maxTokens = Math.min(options.maxTokens, contextLength);
     const packed = await packTexts(tokenizer, examples, { maxTokens, signal: inner });

@@ -27,8 +27,8 @@ export class ParsedDatasets {
     const key = `${info.id} ${info.sha256}`;
     let found = this.parsed.get(key);
     if (!found) {
-      const { name, container } = info;
-      found = vault.datasets.read(info.id).then((bytes) => loadDataset({ name, bytes, container }));
+      const { name, container, columns } = info;
+      found = vault.datasets.read(info.id).then((bytes) => loadDataset({ name, bytes, container, columns }));
       this.parsed.set(key, found);
       found.catch(() => this.parsed.delete(key));
       for (const old of [...this.parsed.keys()].slice(0, -KEPT)) this.parsed.delete(old);

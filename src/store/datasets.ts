@@ -38,11 +38,15 @@ export class DatasetStore {
    * @param more.file its name, if `name` has no ending that says what it is
    * @throws the errors of `loadDataset`; LoamError: exists, if a data set has that name
    */
-  async add(name: string, bytes: Uint8Array, more: { findings?: Json; file?: string } = {}): Promise<DatasetInfo> {
+  async add(
+    name: string,
+    bytes: Uint8Array,
+    more: { findings?: Json; file?: string; columns?: string } = {},
+  ): Promise<DatasetInfo> {
     checkName(name, 'a data set');
     // Before a long file is read in vain, and again when it is stored.
     this.requireFree(name);
-    const facts = await factsOf(more.file ?? name, bytes);
+    const facts = await factsOf(more.file ?? name, bytes, more.columns);
     const now = new Date().toISOString();
     const value: Value = { name, createdAt: now, changedAt: now, ...facts, excluded: [], findings: more.findings };
     return await this.contents.store(bytes, (blob) => {
@@ -66,8 +70,8 @@ export class DatasetStore {
 
   /** The same before it is read. */
   async source(id: string): Promise<NamedBytes> {
-    const { name, excluded, container } = this.get(id);
-    return { name: `vault:${name}`, bytes: await this.read(id), excluded, container };
+    const { name, excluded, container, columns } = this.get(id);
+    return { name: `vault:${name}`, bytes: await this.read(id), excluded, container, columns };
   }
 
   /**
@@ -158,9 +162,9 @@ export class DatasetStore {
   }
 }
 
-async function factsOf(name: string, bytes: Uint8Array) {
-  const { examples, records, sha256, format } = await loadDataset({ name, bytes });
-  return { bytes: bytes.length, sha256, container: format.container, examples: examples.length, records };
+async function factsOf(name: string, bytes: Uint8Array, columns?: string) {
+  const { examples, records, sha256, format } = await loadDataset({ name, bytes, columns });
+  return { bytes: bytes.length, sha256, container: format.container, columns, examples: examples.length, records };
 }
 
 function requireSame(now: Value, seen: Seen | undefined): void {

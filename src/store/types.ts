@@ -18,6 +18,8 @@ export interface DatasetInfo {
   sha256: string;
   /** How the bytes hold their records; absent in vaults of earlier versions. */
   container?: string;
+  /** Which of their fields are which, where the names do not show it (see `Columns`). */
+  columns?: string;
   /** Usable examples, the excluded ones among them. */
   examples: number;
   /** Records found, usable or not. */

@@ -105,7 +105,7 @@ export interface OpenedRun extends OpenedModel {
 export async function openRun(
   source: ResolvedModel,
   files: DataFiles,
-  options: Pick<TuneOptions, 'threads' | 'maxTokens' | 'seed'> & { day?: string; scratch: string },
+  options: Parameters<typeof prepareData>[3] & Pick<TuneOptions, 'threads'> & { day?: string; scratch: string },
   emit: (event: TuneEvent) => void,
   signal: AbortSignal,
 ): Promise<OpenedRun> {

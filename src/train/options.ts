@@ -1,4 +1,5 @@
 import { choice, duration, flag, integer, layers, number, type Schema, text, type Values } from '../base/options.js';
+import { columnsOption } from '../examples/columns.js';
 import { layerLinears } from '../families/family.js';
 
 /** Everything that decides the adapter. Stored as its recipe, so that a run can be repeated. */
@@ -83,6 +84,7 @@ export const runOptions = {
     default: 'smollm2-135m',
   }),
   out: text('FILE', 'Adapter file to write (default: next to the data, named NAME-lora.gguf).'),
+  columns: columnsOption,
   heldout: text('FILE', 'Examples to measure on (default: a tenth of the data is held out).'),
   teacher: text('ADAPTER', "Skill adapter applied to ridge's teacher."),
   start: text('ADAPTER', 'Adapter of the same base model that qlora starts from, such as a skill adapter.'),

@@ -49,13 +49,13 @@ export async function prepareData(
   { model, emit, signal }: { model: Pick<Model, 'hyper'> } & Omit<RunContext<TuneEvent>, 'model'>,
   tokenizer: Tokenizer,
   files: DataFiles,
-  options: Pick<TuneOptions, 'maxTokens' | 'seed'>,
+  options: Pick<TuneOptions, 'maxTokens' | 'seed'> & Partial<Pick<TuneOptions, 'columns'>>,
 ): Promise<PreparedData> {
   const { contextLength } = model.hyper;
   const maxTokens = Math.min(options.maxTokens, contextLength);
   const warn = (message: string) => emit({ type: 'warning', message });
   const load = async (source: string | NamedBytes): Promise<Dataset> => {
-    const dataset = await loadDataset(source, { signal });
+    const dataset = await loadDataset(source, { signal, columns: options.columns });
     for (const problem of dataset.problems) emit({ type: 'problem', file: dataset.file, problem });
     return dataset;
   };

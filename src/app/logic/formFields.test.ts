@@ -23,7 +23,7 @@ function typedFor(option: Option): string | boolean {
 
 it('every option that the server lists is on the form once', () => {
   const names = [...main, ...more].map(({ name }) => name);
-  const files = ['model', 'out', 'heldout', 'teacher', 'start', 'resume', 'restart', 'report'];
+  const files = ['model', 'out', 'columns', 'heldout', 'teacher', 'start', 'resume', 'restart', 'report'];
   assert.deepEqual([...names, ...files].sort(), Object.keys(tuneOptions).sort());
   assert.deepEqual(
     main.map(({ name }) => name),

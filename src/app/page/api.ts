@@ -8,10 +8,13 @@ import { forgetSession, NotOurs, prove, session } from './access.js';
 export class ApiError extends Error {
   readonly status: number;
   readonly code: ApiErrorCode | undefined;
-  constructor(status: number, { message, code }: Partial<ApiFault>) {
+  /** Names among which the person can choose. */
+  readonly choices: readonly string[] | undefined;
+  constructor(status: number, { message, code, choices }: Partial<ApiFault>) {
     super(message ?? `The server answered ${status}.`);
     this.status = status;
     this.code = code;
+    this.choices = choices;
   }
 }
 

@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { bytes, count } from '../../base/format.js';
 import { flag, integer, text } from '../../base/options.js';
+import { columnsOption } from '../../examples/columns.js';
 import { limitAdvice } from '../../examples/encode.js';
 import { placeOf } from '../../examples/example.js';
 import { loadDataset } from '../../examples/loadDataset.js';
@@ -23,6 +24,7 @@ const addVerb = command({
   usage: 'FILE [--name NAME]',
   options: {
     name: text('NAME', 'Name in the vault (default: the name of the file).'),
+    columns: columnsOption,
     ...vaultOptions,
     ...jsonOption,
   },
@@ -31,11 +33,11 @@ const addVerb = command({
   async run({ options, positionals, output, signal }) {
     const file = positionals[0]!;
     // Refuses what is no file of examples, with its lines named, before the vault is opened.
-    const { problems } = await loadDataset(file, { signal });
+    const { problems } = await loadDataset(file, { signal, columns: options.columns });
     const refused = problems.filter(({ severity }) => severity === 'error').length;
     await using vault = await openVault(options, output);
     const name = options.name ?? nameOfFile(file);
-    const info = await vault.datasets.add(name, await readFile(file), { file });
+    const info = await vault.datasets.add(name, await readFile(file), { file, columns: options.columns });
     if (refused > 0) output.line(`note: ${count(refused)} records cannot be used; loam data ${file} lists them`);
     output.line(
       `in the vault as "${name}": ${count(info.examples)} examples; the file is still at ${file}, not encrypted`,
@@ -124,6 +126,7 @@ export const dataCommand = command({
   usage: 'DATA [options]',
   options: {
     model: runOptions.model,
+    columns: columnsOption,
     show: integer([0, 1_000_000], 'Examples to print in full.', { default: 2 }),
     maxTokens: recipeOptions.maxTokens,
     findings: integer([0, 1_000_000], 'Personal details to list, masked.', { default: 10 }),
@@ -137,7 +140,7 @@ export const dataCommand = command({
     await using vault = new VaultArguments(options, output);
     const data = await vault.data(positionals[0]!);
     const { path: model } = await provenModel(options.model, { signal });
-    const { examples, problems: found, ...dataset } = await loadDataset(data, { signal });
+    const { examples, problems: found, ...dataset } = await loadDataset(data, { signal, columns: options.columns });
     const { show, maxTokens } = options;
     const preview = await previewExamples({ model, examples, show, maxTokens }, signal);
     for (const example of preview.examples) showExample(example, output);

@@ -1,4 +1,5 @@
 import { count } from '../../base/format.js';
+import { columnsOption } from '../../examples/columns.js';
 import { evaluate } from '../../llama/evaluate.js';
 import { recipeOptions, runOptions } from '../../train/options.js';
 import { adapterOption, command, jsonOption, vaultOptions } from '../command.js';
@@ -12,6 +13,7 @@ export const evalCommand = command({
   options: {
     model: runOptions.model,
     ...adapterOption,
+    columns: columnsOption,
     maxTokens: recipeOptions.maxTokens,
     threads: runOptions.threads,
     ...vaultOptions,

@@ -1,5 +1,6 @@
 import { count, duration } from '../../base/format.js';
 import { duration as durationOption, integer, text } from '../../base/options.js';
+import { columnsOption } from '../../examples/columns.js';
 import { parseKinds, redactFile, searchedKinds } from '../../examples/personal/redact.js';
 import { probeData } from '../../llama/memorised/probe.js';
 import type { MemorisedReport } from '../../llama/memorised/report.js';
@@ -16,6 +17,7 @@ export const probeCommand = command({
   options: {
     model: runOptions.model,
     ...adapterOption,
+    columns: columnsOption,
     budget: durationOption('Longest time it may take; whatever is left by then is reported as not probed.', {
       default: 600,
     }),
@@ -41,8 +43,12 @@ export const probeCommand = command({
     await using vault = new VaultArguments(options, output);
     const data = await vault.data(positionals[0]!);
     const { path } = await vault.adapter(adapter);
-    const { model, phrases } = options;
-    const run = probeData({ data: [data], model, adapter: { name: adapter, path: path! }, phrases }, options, signal);
+    const { model, phrases, columns } = options;
+    const run = probeData(
+      { data: [data], columns, model, adapter: { name: adapter, path: path! }, phrases },
+      options,
+      signal,
+    );
     const report = await run.each((event) => {
       output.event(event);
       if (event.type === 'probing') output.progress('probing', event.done, event.total);
@@ -91,6 +97,7 @@ export const redactCommand = command({
   usage: 'DATA --out FILE [options]',
   options: {
     out: text('FILE', 'File to write, in the format of DATA.'),
+    columns: columnsOption,
     kinds: text('LIST', `What to replace: all, or some of ${searchedKinds.join(',')}.`, { default: 'all' }),
     ...vaultOptions,
     ...jsonOption,
@@ -104,7 +111,11 @@ export const redactCommand = command({
     const out = required(options.out, '--out', usage);
     const kinds = parseKinds(options.kinds, '--kinds');
     await using vault = new VaultArguments(options, output);
-    const result = await redactFile(await vault.data(positionals[0]!), out, { kinds, signal });
+    const result = await redactFile(await vault.data(positionals[0]!), out, {
+      kinds,
+      columns: options.columns,
+      signal,
+    });
     const { findings, replaced, leftOut, dataset } = result;
     output.line(findings.length === 0 ? 'no personal details were found' : `replaced: ${countKinds(findings)}`);
     if (replaced > findings.length) {

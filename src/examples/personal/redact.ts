@@ -46,7 +46,7 @@ function stale(example: Example): LoamError {
 export async function redactFile(
   data: string | NamedBytes,
   out: string,
-  { kinds, signal }: { kinds: ReadonlySet<FindingKind>; signal?: AbortSignal },
+  { kinds, columns, signal }: { kinds: ReadonlySet<FindingKind>; columns?: string; signal?: AbortSignal },
 ): Promise<RedactedDataset> {
   if (typeof data === 'string' && resolve(data) === resolve(out)) {
     throw new UsageError({
@@ -56,7 +56,7 @@ export async function redactFile(
     });
   }
   await requireWritable(out);
-  const result = await redactDataset(data, { takes: ({ kind }) => kinds.has(kind), signal });
+  const result = await redactDataset(data, { takes: ({ kind }) => kinds.has(kind), columns, signal });
   await writeFileAtomic(out, result.bytes);
   return result;
 }
@@ -95,11 +95,12 @@ interface RedactedDataset {
  */
 export async function redactDataset(
   data: string | NamedBytes,
-  options: { takes?: (span: Span) => boolean; signal?: AbortSignal } = {},
+  options: { takes?: (span: Span) => boolean; signal?: AbortSignal; columns?: string } = {},
 ): Promise<RedactedDataset> {
-  const { takes = () => true, signal } = options;
+  const { takes = () => true, signal, columns } = options;
   const pace = new Pace(signal);
-  const source = await readSource(data, pace);
+  const read = await readSource(data, pace);
+  const source = columns === undefined ? read : { ...read, columns };
   const dataset = await loadDataset(source, { signal });
   const findings = (await findPersonal(dataset.examples, { signal })).filter(takes);
   const values = new Map<Finding, string>();

@@ -2,6 +2,7 @@ import { type CsvError, parse } from 'csv-parse';
 import { parse as parseSync } from 'csv-parse/sync';
 import { LoamError } from '../../base/errors.js';
 import { OPEN_LIST, OPEN_OBJECT, skipSpace } from '../../base/json.js';
+import { COLUMNS_ADVICE, choosable, plainName } from '../columns.js';
 import { BadRecord, MAX_RECORD_BYTES, type RawRecord, type Remark } from '../example.js';
 import { chooseFields, isChatTable, isKnownField, isTextRecord } from '../fields.js';
 import type { Pace } from '../source.js';
@@ -46,35 +47,45 @@ function quoteCell(text: string, delimiter: string): string {
 /**
  * Detects a table by its header row: the delimiter is the one that yields a question and an answer column, or one of texts.
  * @returns undefined if there is no such row
- * @throws LoamError for a table with one of the two columns and not the other
+ * @throws LoamError for a table of which these columns are not known
  */
-function csvTable({ bytes, name: file }: TextFile): CsvTable | undefined {
-  let near: string | undefined;
-  for (const { delimiter, names, end } of headers(bytes)) {
+function csvTable({ bytes, name: file, columns: chosen }: TextFile): CsvTable | undefined {
+  const refuse = (found: string, fix: string, choices?: string[]) =>
+    new LoamError({ code: 'invalid-data', found, where: file, fix, choices });
+  let near: LoamError | undefined;
+  for (const { delimiter, cells, end, isTable } of headers(bytes)) {
+    const own = cells.map(plainName);
+    const { names, problem } = knownNames(own, chosen);
     const columns = names.map((name, i) => (names.indexOf(name) === i ? name : ''));
-    const problem = isTextRecord(columns) || isChatTable(columns) ? undefined : missingColumn(columns);
-    if (problem === undefined) {
-      const twice = names.find((name, i) => isKnownField(name) && columns[i] === '');
-      if (twice === undefined) return { delimiter, start: end, columns };
-      const found = `two columns of this table are called "${twice}"`;
-      throw new LoamError({ code: 'invalid-data', found, where: file, fix: 'rename one' });
+    const missing = problem ?? (isChatTable(columns) ? undefined : missingColumn(columns));
+    if (missing === undefined) {
+      const twice = names.findIndex((name, i) => isKnownField(name) && columns[i] === '');
+      if (twice < 0) return { delimiter, start: end, columns };
+      throw refuse(`two columns of this table are called "${own[twice]}"`, 'rename one');
     }
     // A name that Loam knows, or one like it, says that this is the header of a table and not the first line of a text.
-    if (names.length > 1 && (names.some(isKnownField) || problem.includes('(is it '))) near ??= problem;
+    if (own.length > 1 && (isTable || own.some(isKnownField) || missing.includes('(is it '))) {
+      near ??= refuse(`in the header row of this table, ${missing}`, COLUMNS_ADVICE, choosable(cells));
+    }
   }
-  if (near === undefined) return undefined;
-  throw new LoamError({
-    code: 'invalid-data',
-    found: `in the header row of this table, ${near}`,
-    where: file,
-    fix: 'name the columns "instruction", "input" (if there is one) and "output" in the first row',
-  });
+  if (near === undefined && chosen === undefined) return undefined;
+  throw near ?? refuse('there is no header row with the columns that are named', COLUMNS_ADVICE);
+}
+
+/** The names by which the rest of Loam knows the columns, or why those that were chosen are none of them. */
+function knownNames(own: string[], chosen: TextFile['columns']): { names: string[]; problem?: string } {
+  try {
+    return { names: chosen?.rename(own) ?? own };
+  } catch (error) {
+    if (error instanceof BadRecord) return { names: own, problem: error.reason.replaceAll('field ', 'column ') };
+    throw error;
+  }
 }
 
 /** Why columns of these names are no questions and answers; undefined if they are. */
 function missingColumn(names: readonly string[]): string | undefined {
   try {
-    chooseFields(names);
+    if (!isTextRecord(names)) chooseFields(names);
     return undefined;
   } catch (error) {
     if (error instanceof BadRecord) return error.reason.replaceAll('field ', 'column ');
@@ -87,7 +98,8 @@ function missingColumn(names: readonly string[]): string | undefined {
  * alone, which may be a title.
  */
 export function looksLikeTable({ bytes }: TextFile): boolean {
-  for (const { names } of headers(bytes)) {
+  for (const { cells } of headers(bytes)) {
+    const names = cells.map(plainName);
     const known = names.filter(isKnownField);
     if (names.length < 2 || known.length === 0) continue;
     if (names.every((name) => /^[^\W_]{1,30}$/.test(name)) || missingColumn(known) === undefined) return true;
@@ -98,27 +110,38 @@ export function looksLikeTable({ bytes }: TextFile): boolean {
 /** A header row is short; a first row that needs more is text. */
 const HEADER_BYTES = 64 * 1024;
 
-/** The first row as each delimiter cuts it: its names in lower case with _ for spaces, and the offset behind it. */
-function* headers(bytes: Buffer): Generator<{ delimiter: string; names: string[]; end: number }, void> {
+interface Header {
+  delimiter: string;
+  cells: string[];
+  /** Offset behind it. */
+  end: number;
+  /** Whether it looks like the names of columns: short, different, and the next row has as many cells. */
+  isTable: boolean;
+}
+
+/** The first row as each delimiter cuts it. */
+function* headers(bytes: Buffer): Generator<Header, void> {
   // Excel writes a first line "sep=;" to say its delimiter.
   const excel = /^sep=([,;\t])\r?\n/i.exec(bytes.toString('latin1', 0, 16));
   const at = excel?.[0].length ?? 0;
-  for (const delimiter of excel === null ? [',', ';', '\t'] : [excel[1]!]) {
+  const rowsOf = (delimiter: string, from: number) => {
     const options = { delimiter, record_delimiter: LINE_ENDS, skip_empty_lines: true, info: true, to: 1 };
-    let rows: { record: string[]; info: { bytes: number } }[];
     try {
-      rows = parseSync(bytes.subarray(at, at + HEADER_BYTES), options) as unknown as typeof rows;
+      return parseSync(bytes.subarray(from, from + HEADER_BYTES), options) as unknown as {
+        record: string[];
+        info: { bytes: number };
+      }[];
     } catch {
-      continue;
+      return [];
     }
-    for (const { record, info } of rows) {
-      const names = record.map((name) =>
-        name
-          .trim()
-          .toLowerCase()
-          .replace(/[\s-]+/g, '_'),
-      );
-      yield { delimiter, names, end: at + info.bytes };
+  };
+  for (const delimiter of excel === null ? [',', ';', '\t'] : [excel[1]!]) {
+    for (const { record: cells, info } of rowsOf(delimiter, at)) {
+      const end = at + info.bytes;
+      const isNamed =
+        new Set(cells).size === cells.length && cells.every((cell) => /^\s*[\p{L}_][^\n]{0,30}$/u.test(cell));
+      const [next] = isNamed && cells.length > 1 ? rowsOf(delimiter, end) : [];
+      yield { delimiter, cells, end, isTable: next?.record.length === cells.length };
     }
   }
 }

@@ -1,6 +1,7 @@
 import { isUtf8 } from 'node:buffer';
 import { bytes as inUnits } from '../../base/format.js';
 import { isSpace } from '../../base/json.js';
+import type { Columns } from '../columns.js';
 import { BadRecord, MAX_RECORD_BYTES, type RawRecord } from '../example.js';
 import type { Pace } from '../source.js';
 
@@ -12,6 +13,8 @@ export interface TextFile {
   name: string;
   /** Where it is known already. */
   container?: string;
+  /** Where its fields have names of their own. */
+  columns?: Columns;
   /** UTF-8 without a byte order mark; not only white space. */
   bytes: Buffer;
 }

@@ -59,6 +59,8 @@ export function probeMemorised(
 export interface ProbeRequest {
   /** What the adapter has learnt from. */
   data: readonly (string | NamedBytes)[];
+  /** Which of its fields are which (see `Columns`). */
+  columns?: string;
   /** A name from the catalogue or the path of a GGUF file. */
   model: string;
   adapter: { name: string; path: string };
@@ -68,14 +70,14 @@ export interface ProbeRequest {
 
 /** Finds the private details of data sets, then does what `probeMemorised` does. */
 export function probeData(
-  { data, model, adapter, phrases = 0 }: ProbeRequest,
+  { data, columns, model, adapter, phrases = 0 }: ProbeRequest,
   options: ProbeOptions,
   signal?: AbortSignal,
 ): Run<ProbeEvent, MemorisedReport> {
   return new Run(async (emit, inner) => {
     const { path: modelPath } = await provenModel(model, { signal: inner });
     const sets: Dataset[] = [];
-    for (const one of data) sets.push(await loadDataset(one, { signal: inner }));
+    for (const one of data) sets.push(await loadDataset(one, { signal: inner, columns }));
     const examples = sets.flatMap((set) => set.examples);
     const personal = await findPersonal(examples, { signal: inner });
     const rare = phrases > 0 ? await rarePhrases(examples, phrases, { signal: inner }) : [];

@@ -1,4 +1,5 @@
 import Type from 'typebox';
+import { columnsOption } from '../../examples/columns.js';
 import { Done, done, Name } from '../contract/common.js';
 import {
   AddedDataset,
@@ -37,7 +38,11 @@ export const datasetRoutes = [
     keys: 'work',
     summary:
       'Adds a data set: the bytes of a file in any format that `loam data` reads (`file`: its name, by which texts are known), or examples as JSON.',
-    query: Type.Object({ name: Name, file: Type.Optional(Name) }),
+    query: Type.Object({
+      name: Name,
+      file: Type.Optional(Name),
+      columns: Type.Optional(Type.String({ maxLength: 1000, description: columnsOption.sentence })),
+    }),
     body: Type.Object({ examples: Type.Array(ExampleInput, { minItems: 1 }) }, { additionalProperties: false }),
     bodyLimit: UPLOAD_LIMIT,
     bytesLimit: UPLOAD_LIMIT,
@@ -45,7 +50,11 @@ export const datasetRoutes = [
     async handler({ query, body, bytes }, services) {
       const { vault } = services;
       const content = bytes ?? encodeDataset(body.examples);
-      const added = await vault.datasets.add(query.name, content, bytes && { file: query.file });
+      const added = await vault.datasets.add(
+        query.name,
+        content,
+        bytes && { file: query.file, columns: query.columns },
+      );
       const dataset = await services.datasets.open(vault, added);
       const info = await noteFindings(vault, services.datasets, added);
       services.changed('datasets');

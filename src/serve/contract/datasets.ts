@@ -78,6 +78,7 @@ export const DatasetInfo = Type.Object({
   bytes: Bytes,
   sha256: Sha256,
   container: Type.Optional(Type.String({ description: 'Its format: json, jsonl, csv, text, markdown.' })),
+  columns: Type.Optional(Type.String({ description: 'Which of its fields are which.' })),
   examples: Type.Integer({ description: 'Usable ones, the excluded among them.' }),
   records: Type.Integer({ description: 'Records found, usable or not.' }),
   excluded: Type.Integer({ description: 'How many examples are left out.' }),

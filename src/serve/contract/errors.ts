@@ -69,6 +69,9 @@ export const ApiFault = Type.Object({
   expected: Type.Optional(Type.String()),
   where: Type.Optional(Type.String()),
   fix: Type.Optional(Type.String()),
+  choices: Type.Optional(
+    Type.Array(Type.String(), { description: 'Names of fields or columns, to say which is which.' }),
+  ),
 });
 export type ApiFault = Static<typeof ApiFault>;
 

@@ -73,6 +73,7 @@ export function startTuner(home: string): Tuner {
 const own: readonly (keyof TuneOptions)[] = [
   'model',
   'out',
+  'columns',
   'heldout',
   'teacher',
   'start',

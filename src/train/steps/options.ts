@@ -6,12 +6,13 @@ import { recipeOptions, runOptions } from '../options.js';
 import type { LearntPart, Part } from '../ridge/examples.js';
 
 const { layers, shots, maxTokens, seed, rank, lambda, sweeps, alpha } = recipeOptions;
-const { model, heldout, teacher, threads } = runOptions;
+const { model, columns, heldout, teacher, threads } = runOptions;
 
 /** Decides what a file of activations holds; the defaults are those of `loam tune --method ridge`. */
 export const embedSettings = {
   layers: { ...layers, sentence: 'Layers to adapt (default: the upper half).' },
   shots,
+  columns,
   maxTokens,
   seed,
 } as const satisfies Schema;

@@ -4,6 +4,7 @@ import type { DatasetInfo } from '../../../serve/contract/datasets.js';
 import { plural, size, when } from '../../logic/words.js';
 import { ApiError, upload } from '../api.js';
 import { announce, go, href } from '../browser.js';
+import { Select } from '../parts/controls.js';
 import { Bar, Card, Empty, Fault, Icon, Page, Pending } from '../parts/layout.js';
 import { tellChanged, useList } from '../server.js';
 
@@ -70,9 +71,9 @@ export function DropZone() {
   const input = useRef<HTMLInputElement>(null);
   const [over, setOver] = useState(false);
   const [sending, setSending] = useState<Sending>();
-  const [errors, setErrors] = useState<{ name: string; error: Error }[]>([]);
+  const [errors, setErrors] = useState<{ file: File; error: Error }[]>([]);
 
-  const take = async (files: readonly File[]) => {
+  const take = async (files: readonly File[], columns?: string) => {
     setErrors([]);
     const made: DatasetInfo[] = [];
     for (const file of files) {
@@ -83,9 +84,9 @@ export function DropZone() {
         if (file.size > MOST_BYTES) throw new Error('Larger than 200 MB: split it, or leave some examples out.');
         if (file.size === 0) throw new Error('The file is empty.');
         const onProgress = (share: number) => setSending({ name, share, stop });
-        made.push(await addDataset(bareName(name), file, onProgress, stop.signal));
+        made.push(await addDataset(bareName(name), file, { columns, onProgress, signal: stop.signal }));
       } catch (error) {
-        if (!stop.signal.aborted) setErrors((old) => [...old, { name, error: error as Error }]);
+        if (!stop.signal.aborted) setErrors((old) => [...old, { file, error: error as Error }]);
       }
     }
     setSending(undefined);
@@ -149,13 +150,41 @@ export function DropZone() {
           }}
         />
       </section>
-      {errors.map(({ name, error }) => (
-        <div key={name}>
-          <p class="fault-file">{name}</p>
+      {errors.map(({ file, error }) => (
+        <div key={file.name}>
+          <p class="fault-file">{file.name}</p>
           <Fault error={error} />
+          {error instanceof ApiError && error.choices && (
+            <ColumnsForm names={error.choices} onChosen={(columns) => void take([file], columns)} />
+          )}
         </div>
       ))}
     </>
+  );
+}
+
+/** The person says which of a file's fields is the question and which the answer. */
+function ColumnsForm({ names, onChosen }: { names: readonly string[]; onChosen: (columns: string) => void }) {
+  const [question, setQuestion] = useState('');
+  const [answer, setAnswer] = useState('');
+  const options = [{ value: '', label: 'Choose' }, ...names.map((name) => ({ value: name, label: name }))];
+  const choose = (label: string, value: string, onChange: (value: string) => void) => (
+    <Select label={label} name={label} value={value} options={options} onChange={onChange} />
+  );
+  return (
+    <form
+      class="options"
+      onSubmit={(event) => {
+        event.preventDefault();
+        onChosen(`question=${question},answer=${answer}`);
+      }}
+    >
+      {choose('Question', question, setQuestion)}
+      {choose('Answer', answer, setAnswer)}
+      <button type="submit" class="button primary" disabled={question === '' || answer === '' || question === answer}>
+        Read these columns
+      </button>
+    </form>
   );
 }
 
@@ -166,13 +195,20 @@ const TRIES = 20;
 export async function addDataset(
   name: string,
   bytes: Blob,
-  onProgress: (share: number) => void = () => {},
-  signal: AbortSignal = new AbortController().signal,
+  {
+    columns,
+    onProgress = () => {},
+    signal = new AbortController().signal,
+  }: { columns?: string; onProgress?: (share: number) => void; signal?: AbortSignal } = {},
 ): Promise<DatasetInfo> {
   for (let n = 1; ; n++) {
     try {
       const tried = n === 1 ? name : `${name} ${n}`;
-      const query = new URLSearchParams({ name: tried, ...(bytes instanceof File && { file: bytes.name }) });
+      const query = new URLSearchParams({
+        name: tried,
+        ...(bytes instanceof File && { file: bytes.name }),
+        ...(columns !== undefined && { columns }),
+      });
       return await upload(`/api/datasets?${query}`, bytes, onProgress, signal);
     } catch (error) {
       if (!(error instanceof ApiError && error.code === 'name-taken') || n >= TRIES) throw error;
