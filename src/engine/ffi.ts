@@ -57,6 +57,8 @@ export function struct<F extends Record<string, AnyType>>(
 }
 /** A pointer to a structure, to an array of them, or NULL. */
 export const pointerTo = <S>({ name }: CType<S>): CType<S | readonly S[] | null> => ({ name: `${name}*` });
+/** The same to one structure, whose fields are read back after the call. */
+export const inout = <S>({ name }: CType<S>): CType<S> => ({ name: `_Inout_ ${name}*` });
 
 /** A declared C function; `.async` runs it on a worker thread of libuv. */
 export type NativeFunction<F extends (...args: never[]) => unknown> = F & {

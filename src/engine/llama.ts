@@ -3,7 +3,7 @@ import { Mutex } from '../base/lock.js';
 import { defaultThreads } from './engine.js';
 import { callAsync, viewMemory } from './ffi.js';
 import { AbortFlag } from './graph.js';
-import type { AdapterHandle, LlamaContextHandle, ModelHandle, SamplerHandle } from './llamaBindings.js';
+import type { AdapterHandle, LlamaContextHandle, ModelHandle } from './llamaBindings.js';
 import { type Native, native } from './native.js';
 import { Vocabulary } from './vocabulary.js';
 
@@ -15,7 +15,7 @@ interface LlamaContextOptions {
   batchTokens?: number;
 }
 
-/** libllama: a model, its contexts, adapters and samplers. */
+/** libllama: a model, its contexts and adapters. */
 
 /** libllama gives its reasons in its log alone. */
 const failed = (found: string, where?: string) =>
@@ -92,6 +92,13 @@ export class LlamaContext implements Disposable {
     if (llama.memorySequenceRemove(llama.contextMemory(this.handle), 0, from, -1)) return true;
     this.clear();
     return false;
+  }
+
+  /** Logits [vocabulary] of the last token read whose logits were wanted: a view valid until the next one is read. */
+  get lastLogits(): Float32Array {
+    const address = native().llama.logitsOf(this.handle, -1);
+    if (!address) throw failed('llama.cpp returned no logits');
+    return new Float32Array(viewMemory(address, 4 * this.model.vocabulary.size));
   }
 
   /**
@@ -273,59 +280,5 @@ export class LlamaModel implements Disposable {
     const { llama } = native();
     for (const adapter of this.adapters.splice(0)) llama.adapterFree(adapter);
     llama.modelFree(this.handle);
-  }
-}
-
-/** How the next token is drawn. */
-export interface SamplerSettings {
-  /** 0 takes the likeliest token. */
-  temperature: number;
-  topP: number;
-  /** 1 is off. */
-  repeatPenalty: number;
-  /** Draws from so many tokens; absent: from all. */
-  topK?: number;
-  /** Tokens less likely than this share of the likeliest are never drawn (Nguyen et al. 2024); absent: 0.05. */
-  minP?: number;
-  /** Taken off the logit of a token, for each time it came up and once; absent: 0. */
-  frequencyPenalty?: number;
-  presencePenalty?: number;
-  seed?: number;
-}
-
-const penaltyWindow = 64;
-const defaultMinP = 0.05;
-
-/** A chain of libllama's samplers. */
-export class Sampler implements Disposable {
-  private readonly chain: SamplerHandle;
-
-  constructor(settings: SamplerSettings, vocabulary: number) {
-    const { llama } = native();
-    const chain = llama.samplerChain({ no_perf: true });
-    const add = (sampler: SamplerHandle) => llama.samplerAdd(chain, sampler);
-    const { repeatPenalty, frequencyPenalty = 0, presencePenalty = 0, topK = 0, minP = defaultMinP } = settings;
-    if (repeatPenalty > 1 || frequencyPenalty !== 0 || presencePenalty !== 0) {
-      add(llama.samplerPenalties(vocabulary, penaltyWindow, repeatPenalty, frequencyPenalty, presencePenalty));
-    }
-    if (settings.temperature === 0) {
-      add(llama.samplerGreedy());
-    } else {
-      if (topK > 0) add(llama.samplerTopK(topK));
-      add(llama.samplerTopP(settings.topP, 1));
-      add(llama.samplerMinP(minP, 1));
-      add(llama.samplerTemperature(settings.temperature));
-      add(llama.samplerDist(settings.seed ?? Math.floor(Math.random() * 0x1_0000_0000)));
-    }
-    this.chain = chain;
-  }
-
-  /** Draws from the logits of the last token that the context decoded. */
-  draw(context: LlamaContext): number {
-    return native().llama.sample(this.chain, context.handle, -1);
-  }
-
-  [Symbol.dispose](): void {
-    native().llama.samplerFree(this.chain);
   }
 }

@@ -6,6 +6,8 @@ import {
   type Handle,
   handle,
   i32,
+  i64,
+  inout,
   int,
   type Library,
   none,
@@ -113,6 +115,9 @@ const quantizeParams = struct('llama_model_quantize_params', {
   max_buf_size: size,
 });
 const samplerChainParams = struct('llama_sampler_chain_params', { no_perf: bool });
+const logitBias = struct('llama_logit_bias', { token: i32, bias: float });
+/** Entries of 12 bytes: token (i32), logit (f32), probability (f32). */
+const tokenDataArray = struct('llama_token_data_array', { data: bytes, size, selected: i64, sorted: bool });
 const batch = struct('llama_batch', {
   n_tokens: i32,
   token: array,
@@ -151,6 +156,8 @@ const functions = {
   /** Whether hidden states are given out, of every token that is read. */
   setEmbeddings: fn('llama_set_embeddings', none, [context, bool]),
   embeddings: fn('llama_get_embeddings', pointer, [context]),
+  /** Of one output; -1 is the last. */
+  logitsOf: fn('llama_get_logits_ith', pointer, [context, i32]),
   setAbortCallback: fn('llama_set_abort_callback', none, [context, pointer, pointer]),
   adapterLoad: fn('llama_adapter_lora_init', orNull(adapter), [model, string]),
   adapterFree: fn('llama_adapter_lora_free', none, [adapter]),
@@ -163,6 +170,10 @@ const functions = {
   vocabBos: fn('llama_vocab_bos', i32, [vocab]),
   vocabEos: fn('llama_vocab_eos', i32, [vocab]),
   vocabEot: fn('llama_vocab_eot', i32, [vocab]),
+  /** Marks of filling in the middle: before the prefix, the suffix and what is to be written; -1 if there is none. */
+  vocabFimPre: fn('llama_vocab_fim_pre', i32, [vocab]),
+  vocabFimSuf: fn('llama_vocab_fim_suf', i32, [vocab]),
+  vocabFimMid: fn('llama_vocab_fim_mid', i32, [vocab]),
   vocabAddBos: fn('llama_vocab_get_add_bos', bool, [vocab]),
   /** Text and its bytes, room for tokens and how many; whether to add BOS and EOS, whether to parse control tokens. */
   tokenize: fn('llama_tokenize', i32, [vocab, bytes, i32, bytes, i32, bool, bool]),
@@ -181,6 +192,12 @@ const functions = {
   samplerTemperature: fn('llama_sampler_init_temp', sampler, [float]),
   /** Vocabulary, tokens looked back on; penalties for repetition, frequency, presence. */
   samplerPenalties: fn('llama_sampler_init_penalties', sampler, [i32, i32, float, float, float]),
+  /** Vocabulary, how many, the entries. */
+  samplerLogitBias: fn('llama_sampler_init_logit_bias', sampler, [i32, i32, pointerTo(logitBias)]),
+  /** Grammar in GBNF, and its first rule. */
+  samplerGrammar: fn('llama_sampler_init_grammar', orNull(sampler), [vocab, string, string]),
+  samplerApply: fn('llama_sampler_apply', none, [sampler, inout(tokenDataArray)]),
+  samplerAccept: fn('llama_sampler_accept', none, [sampler, i32]),
   sample: fn('llama_sampler_sample', i32, [sampler, context, i32]),
 };
 

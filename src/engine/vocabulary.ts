@@ -32,6 +32,8 @@ export class Vocabulary {
   readonly eos: number;
   /** End of a turn in a chat; -1 if the model has none. */
   readonly eot: number;
+  /** Marks for filling in the middle, where the model has them all: before the prefix, before the suffix, before what is to be written. */
+  readonly fill: { prefix: number; suffix: number; middle: number } | undefined;
   /** Whether the model expects `bos` before a text. */
   readonly addsBos: boolean;
   /** What is too long to be cut at once; undefined if nothing is. */
@@ -39,7 +41,7 @@ export class Vocabulary {
 
   /** @param read a text of the model's metadata; empty if there is none */
   constructor(
-    private readonly handle: VocabHandle,
+    readonly handle: VocabHandle,
     read: (key: string) => string,
   ) {
     const { llama } = native();
@@ -47,6 +49,12 @@ export class Vocabulary {
     this.bos = llama.vocabBos(handle);
     this.eos = llama.vocabEos(handle);
     this.eot = llama.vocabEot(handle);
+    const fill = {
+      prefix: llama.vocabFimPre(handle),
+      suffix: llama.vocabFimSuf(handle),
+      middle: llama.vocabFimMid(handle),
+    };
+    this.fill = Object.values(fill).every((token) => token >= 0) ? fill : undefined;
     this.addsBos = llama.vocabAddBos(handle);
     const cut = read('tokenizer.ggml.pre');
     if (read('tokenizer.ggml.model') === 'gpt2' && !cutsByHand.has(cut)) {
@@ -118,5 +126,13 @@ export class Vocabulary {
 
   isControl(token: number): boolean {
     return native().llama.vocabIsControl(this.handle, token);
+  }
+
+  private controlTokens: readonly number[] | undefined;
+
+  /** All control tokens. */
+  get controls(): readonly number[] {
+    this.controlTokens ??= Array.from({ length: this.size }, (_, token) => token).filter((one) => this.isControl(one));
+    return this.controlTokens;
   }
 }

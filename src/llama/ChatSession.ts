@@ -3,7 +3,7 @@ import { type Adapter, openAdapter, provenAdapter } from '../adapters/openAdapte
 import { LoamError } from '../base/errors.js';
 import { Run } from '../base/events.js';
 import { integer, number, type Schema, type Values } from '../base/options.js';
-import type { SamplerSettings } from '../engine/llama.js';
+import type { SamplerSettings } from '../engine/sampler.js';
 import type { ChatMessage, Tool } from '../model/chatTemplate.js';
 import { Tokenizer } from '../model/tokenizer.js';
 import { type Embedded, type EmbeddingInput, embed } from './reading.js';

@@ -1,7 +1,8 @@
 import { LoamError, throwIfStopped } from '../base/errors.js';
 import { sharedLength } from '../base/format.js';
-import { areUsable, type LlamaContext, LlamaModel, Sampler, type SamplerSettings } from '../engine/llama.js';
+import { areUsable, type LlamaContext, LlamaModel } from '../engine/llama.js';
 import type { AdapterHandle } from '../engine/llamaBindings.js';
+import { Sampler, type SamplerSettings } from '../engine/sampler.js';
 import type { Vocabulary } from '../engine/vocabulary.js';
 
 interface SessionOptions {
@@ -142,7 +143,7 @@ export class Session implements Disposable {
    * drawn, or the context is full.
    */
   async *write(sampling: SamplerSettings, most: number, signal?: AbortSignal): AsyncGenerator<number, void, undefined> {
-    using sampler = new Sampler(sampling, this.vocabulary.size);
+    using sampler = new Sampler(sampling, this.vocabulary);
     const room = Math.min(most, this.contextLength - this.held.length);
     for (let drawn = 1; drawn <= room; drawn++) {
       throwIfStopped(signal);

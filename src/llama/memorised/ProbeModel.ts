@@ -1,7 +1,7 @@
 import { openBase, requireTemplate } from '../../adapters/base.js';
 import { provenAdapter } from '../../adapters/openAdapter.js';
 import { LoamError } from '../../base/errors.js';
-import type { SamplerSettings } from '../../engine/llama.js';
+import type { SamplerSettings } from '../../engine/sampler.js';
 import type { AdapterHandle } from '../../engine/llamaBindings.js';
 import { type Example, isConversation } from '../../examples/example.js';
 import { MEASURED_DAY } from '../../model/strftime.js';
