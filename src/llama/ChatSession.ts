@@ -216,7 +216,9 @@ export class ChatSession implements Disposable {
     let answer = '';
     let tokens = 0;
     const room = Math.min(sampling.maxTokens, this.contextLength - prompt.length);
-    for await (const token of this.session.write({ ...sampling, repeatPenalty: penaltyOf(sampling) }, room, signal)) {
+    for await (const token of this.session.write({ ...sampling, repeatPenalty: penaltyOf(sampling) }, room, {
+      signal,
+    })) {
       tokens++;
       const text = stopping.push(decoder.decode(this.tokenizer.vocabulary.piece(token), { stream: true }));
       answer += text;

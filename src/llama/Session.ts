@@ -2,7 +2,7 @@ import { LoamError, throwIfStopped } from '../base/errors.js';
 import { sharedLength } from '../base/format.js';
 import { areUsable, type LlamaContext, LlamaModel } from '../engine/llama.js';
 import type { AdapterHandle } from '../engine/llamaBindings.js';
-import { Sampler, type SamplerSettings } from '../engine/sampler.js';
+import { type Grammar, Sampler, type SamplerSettings } from '../engine/sampler.js';
 import type { Vocabulary } from '../engine/vocabulary.js';
 
 interface SessionOptions {
@@ -17,6 +17,12 @@ interface SessionOptions {
 interface Worn {
   adapter: AdapterHandle;
   scale: number;
+}
+
+export interface TokenLikelihood {
+  token: number;
+  /** Natural logarithm. */
+  logprob: number;
 }
 
 /**
@@ -140,10 +146,14 @@ export class Session implements Disposable {
 
   /**
    * Draws tokens that follow the sequence, whose last token's logits must have been wanted, until the model ends its turn, `most` are
-   * drawn, or the context is full.
+   * drawn, or the context is full. With a grammar it goes on until that allows for no more, too.
    */
-  async *write(sampling: SamplerSettings, most: number, signal?: AbortSignal): AsyncGenerator<number, void, undefined> {
-    using sampler = new Sampler(sampling, this.vocabulary);
+  async *write(
+    sampling: SamplerSettings,
+    most: number,
+    { signal, grammar }: { signal?: AbortSignal; grammar?: Grammar } = {},
+  ): AsyncGenerator<number, void, undefined> {
+    using sampler = new Sampler(sampling, this.vocabulary, grammar);
     const room = Math.min(most, this.contextLength - this.held.length);
     for (let drawn = 1; drawn <= room; drawn++) {
       throwIfStopped(signal);
@@ -160,7 +170,33 @@ export class Session implements Disposable {
     }
   }
 
-  /** Nothing can be made of values that are no numbers: the answer would be empty, or any. */
+  /**
+   * The logarithm of the probability that the model gives a token at the place that was read last, and its likeliest tokens there. Of what
+   * `write` has just yielded, until it goes on: what is drawn from is of no concern.
+   */
+  likelihood(token: number, likeliest: number): TokenLikelihood & { likeliest: TokenLikelihood[] } {
+    const logits = this.context.lastLogits;
+    let best = Number.NEGATIVE_INFINITY;
+    for (const x of logits) if (x > best) best = x;
+    let sum = 0;
+    for (const x of logits) sum += Math.exp(x - best);
+    const total = best + Math.log(sum);
+    const top: number[] = [];
+    // Of equal ones the first comes first.
+    const insert = (one: number) => {
+      let at = top.length;
+      while (at > 0 && logits[top[at - 1]!]! < logits[one]!) at--;
+      top.splice(at, 0, one);
+      top.length = Math.min(top.length, likeliest);
+    };
+    for (let one = 0; likeliest > 0 && one < logits.length; one++) {
+      if (top.length < likeliest || logits[one]! > logits[top.at(-1)!]!) insert(one);
+    }
+    const of = (one: number) => ({ token: one, logprob: logits[one]! - total });
+    return { ...of(token), likeliest: top.map(of) };
+  }
+
+  /** Nothing can be drawn from values that are no numbers: the answer would be empty, or any. */
   private requireNumbers(): void {
     if (this.canDraw) return;
     const adapted = this.worn.length > 0;

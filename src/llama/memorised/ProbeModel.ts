@@ -1,8 +1,8 @@
 import { openBase, requireTemplate } from '../../adapters/base.js';
 import { provenAdapter } from '../../adapters/openAdapter.js';
 import { LoamError } from '../../base/errors.js';
-import type { SamplerSettings } from '../../engine/sampler.js';
 import type { AdapterHandle } from '../../engine/llamaBindings.js';
+import type { SamplerSettings } from '../../engine/sampler.js';
 import { type Example, isConversation } from '../../examples/example.js';
 import { MEASURED_DAY } from '../../model/strftime.js';
 import { Tokenizer } from '../../model/tokenizer.js';
@@ -88,7 +88,7 @@ export class ProbeModel implements Disposable {
     const session = this.on(side);
     await session.read(tokens, [tokens.length - 1], { signal });
     const written: number[] = [];
-    for await (const token of session.write(settings, maxTokens, signal)) written.push(token);
+    for await (const token of session.write(settings, maxTokens, { signal })) written.push(token);
     return session.vocabulary.text(written);
   }
 

@@ -1,5 +1,5 @@
 import { UnsupportedError, UsageError } from '../../base/errors.js';
-import { oneOf, PLAIN, type Range, type Rules } from './rules.js';
+import { oneOf, type Range, type Rules } from './rules.js';
 
 /**
  * `pattern` of a JSON schema, a regular expression of ECMAScript, as rules for the inside of a JSON string. What is not regular in it, or
@@ -55,7 +55,8 @@ export function patternRule(rules: Rules, source: string, lengths: Lengths, wher
     const { node, starts, ends } = only!;
     const one = node.type === 'all' && node.parts.length === 1 ? node.parts[0]! : node;
     if (others.length > 0 || !starts || !ends || one.type !== 'repeat' || one.part.type !== 'set') {
-      const found = 'a pattern beside a length, which can only be expressed for one kind of characters, as in "^[a-z]+$"';
+      const found =
+        'a pattern beside a length, which can only be expressed for one kind of characters, as in "^[a-z]+$"';
       throw new UnsupportedError({ found, where, fix: 'leave one of the two out' });
     }
     const least = Math.max(one.least, lengths.least);
@@ -79,10 +80,11 @@ const ESCAPES: readonly (readonly [code: number, text: string])[] = [
   [0x0d, 'r'],
 ];
 
-/** One character of a set, as a JSON string has it. */
+/** One character of a set, as a text has it. */
 function setRule(rules: Rules, ranges: readonly Range[], where: string): string {
-  const plain = intersect(ranges, PLAIN);
-  const escapes = ESCAPES.filter(([code]) => ranges.some(([from, to]) => from <= code && code <= to));
+  const { texts } = rules.dialect;
+  const plain = intersect(ranges, texts.plain);
+  const escapes = ESCAPES.filter(([code]) => texts.escapes && ranges.some(([from, to]) => from <= code && code <= to));
   const parts = plain.length > 0 ? [oneOf(plain)] : [];
   if (escapes.length > 0) parts.push(`"\\\\" [${escapes.map(([, text]) => text).join('')}]`);
   if (parts.length === 0) throw new UnsupportedError({ found: 'a pattern of characters that are not written', where });

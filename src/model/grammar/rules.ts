@@ -48,23 +48,42 @@ export const PLAIN: readonly Range[] = [
   [0x10000, 0x10ffff],
 ];
 
+/** How values are written. Its rules have the names of those of JSON. */
+export interface Dialect {
+  rules: Record<string, string>;
+  /** A value as it stands. */
+  write(value: unknown): string;
+  /** The name of a member, up to what stands between it and its value. */
+  key(name: string): string;
+  /** What stands around texts, the characters that are written as they are in them, and whether others are escaped as in JSON. */
+  texts: { mark: string; plain: readonly Range[]; escapes: boolean };
+  /** The same for names of members that no schema lists. */
+  names: { mark: string; plain: readonly Range[] };
+}
+
 const HEX = '[0-9A-Fa-f]';
 
 /** JSON as such. White space is bounded: a model may otherwise write nothing else. */
-const JSON_RULES: Record<string, string> = {
-  ws: '(" " | "\\n" [ \\t]{0,20})?',
-  char: `${oneOf(PLAIN)} | "\\\\" ([\\"\\\\/bfnrt] | "u" unit)`,
-  // A surrogate is half a character.
-  unit: `[0-9A-Ca-cE-Fe-f] ${HEX} ${HEX} ${HEX} | [Dd] ([0-7] ${HEX} ${HEX} | [89ABab] ${HEX} ${HEX} "\\\\u" [Dd] [C-Fc-f] ${HEX} ${HEX})`,
-  string: '"\\"" char* "\\""',
-  integer: '"-"? ("0" | [1-9] [0-9]{0,14})',
-  number: '"-"? ("0" | [1-9] [0-9]{0,14}) ("." [0-9]{1,15})? ([Ee] [\\x2B\\x2D]? [0-9] [0-9]?)?',
-  boolean: '"true" | "false"',
-  null: '"null"',
-  value: 'object | array | string | number | boolean | null',
-  member: 'string ":" ws value',
-  object: '"{" ws (member ("," ws member)* ws)? "}"',
-  array: '"[" ws (value ("," ws value)* ws)? "]"',
+export const json: Dialect = {
+  rules: {
+    ws: '(" " | "\\n" [ \\t]{0,20})?',
+    char: `${oneOf(PLAIN)} | "\\\\" ([\\"\\\\/bfnrt] | "u" unit)`,
+    // A surrogate is half a character.
+    unit: `[0-9A-Ca-cE-Fe-f] ${HEX} ${HEX} ${HEX} | [Dd] ([0-7] ${HEX} ${HEX} | [89ABab] ${HEX} ${HEX} "\\\\u" [Dd] [C-Fc-f] ${HEX} ${HEX})`,
+    string: '"\\"" char* "\\""',
+    integer: '"-"? ("0" | [1-9] [0-9]{0,14})',
+    number: '"-"? ("0" | [1-9] [0-9]{0,14}) ("." [0-9]{1,15})? ([Ee] [\\x2B\\x2D]? [0-9] [0-9]?)?',
+    boolean: '"true" | "false"',
+    null: '"null"',
+    value: 'object | array | string | number | boolean | null',
+    member: 'string ":" ws value',
+    object: '"{" ws (member ("," ws member)* ws)? "}"',
+    array: '"[" ws (value ("," ws value)* ws)? "]"',
+  },
+  write: (value) => JSON.stringify(value),
+  key: (name) => JSON.stringify(name),
+  texts: { mark: '"', plain: PLAIN, escapes: true },
+  names: { mark: '"', plain: PLAIN },
 };
 
 /** The rules of one grammar. */
@@ -73,6 +92,8 @@ export class Rules {
   /** Rules by what they say: what is said twice is one rule. */
   private readonly names = new Map<string, string>();
   private length = 0;
+
+  constructor(readonly dialect: Dialect = json) {}
 
   /** The name of a rule that says this. */
   add(body: string): string {
@@ -101,7 +122,7 @@ export class Rules {
 
   /** The grammar whose texts are those of `root`. */
   text(root: string): string {
-    const all = [['root', root], ...this.bodies, ...Object.entries(JSON_RULES)];
+    const all = [['root', root], ...this.bodies, ...Object.entries(this.dialect.rules)];
     return all.map(([name, body]) => `${name} ::= ${body}\n`).join('');
   }
 
