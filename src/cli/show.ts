@@ -2,6 +2,7 @@ import { sentence } from '../base/errors.js';
 import type { Run } from '../base/events.js';
 import { bytes, count, duration } from '../base/format.js';
 import { hashFile } from '../base/io.js';
+import { describeLoss, type General, lossAdvice, lossOf } from '../base/lost.js';
 import { placeOf } from '../examples/example.js';
 import type { Finding, FindingKind } from '../examples/personal/finding.js';
 import { summarise } from '../examples/personal/findPersonal.js';
@@ -235,6 +236,7 @@ export function showResult(result: TuneResult, output: Output): void {
       `  its teacher   ${teacher.toFixed(3)}   (the base model with your examples in its context; measured by Loam's own forward pass)`,
     );
   }
+  showLoss(result.general, output);
   output.line(`adapter: ${result.adapter} (${bytes(result.bytes)})`);
   if (result.quote) {
     const { quoted, truth } = result.quote;
@@ -243,6 +245,13 @@ export function showResult(result: TuneResult, output: Output): void {
     );
   }
   output.line(`took ${duration(result.seconds)}, at most ${bytes(result.peakRssBytes)} of memory`);
+}
+
+/** What an adapter has lost, if it was measured. */
+export function showLoss(general: General | undefined, output: Output): void {
+  if (!general) return;
+  output.line(`what was lost, on ${count(general.questions)} general questions: ${describeLoss(general)}`);
+  if (lossOf(general).much) output.line(lossAdvice);
 }
 
 /** The SHA-256 of a model's file, with a progress line. */

@@ -3,6 +3,7 @@ import { provenAdapter } from '../adapters/openAdapter.js';
 import { LoamError } from '../base/errors.js';
 import { Run } from '../base/events.js';
 import { count } from '../base/format.js';
+import type { General } from '../base/lost.js';
 import { encodeExamples, limitAdvice } from '../examples/encode.js';
 import type { NamedBytes, Problem } from '../examples/example.js';
 import { loadDataset } from '../examples/loadDataset.js';
@@ -10,6 +11,7 @@ import { packTexts } from '../examples/pack.js';
 import { MEASURED_DAY } from '../model/strftime.js';
 import { Tokenizer } from '../model/tokenizer.js';
 import { provenModel } from '../models/listModels.js';
+import { askGeneral } from './general.js';
 import { measureNll } from './measureNll.js';
 
 interface EvaluateOptions {
@@ -22,6 +24,8 @@ interface EvaluateOptions {
   /** Which fields of the data are which (see `Columns`). */
   columns?: string;
   threads?: number;
+  /** Leaves out what the adapter has lost. */
+  skipGeneral?: boolean;
 }
 
 type EvaluateEvent =
@@ -37,6 +41,8 @@ interface Evaluation {
   tooLong: number;
   /** Mean in nats per response token; `adapted` without an adapter is undefined. */
   nll: { base: number; adapted: number | undefined };
+  /** What the adapter has lost; undefined without one, or if it is not asked for. */
+  general?: General;
 }
 
 /**
@@ -49,7 +55,8 @@ export function evaluate(
   signal?: AbortSignal,
 ): Run<EvaluateEvent, Evaluation> {
   return new Run(async (emit, inner) => {
-    const { path } = await provenModel(options.model, { signal: inner });
+    const source = await provenModel(options.model, { signal: inner });
+    const { path } = source;
     const model = await openBase(path);
     const adapter = options.adapter === undefined ? undefined : await provenAdapter(options.adapter, model, inner);
     using tokenizer = await Tokenizer.open(model.gguf, adapter?.base.templateDay ?? MEASURED_DAY);
@@ -85,6 +92,14 @@ export function evaluate(
       signal: inner,
       onProgress: (done, total) => emit({ type: 'progress', stage: 'measure', done, total }),
     });
-    return { examples: sequences.length, tokens, tooLong: tooLong.length, nll: { base, adapted } };
+    const general =
+      options.adapter === undefined || options.skipGeneral
+        ? undefined
+        : await askGeneral({ source, tokenizer, contextLength }, options.adapter, {
+            threads: options.threads,
+            signal: inner,
+            onProgress: (done, total) => emit({ type: 'progress', stage: 'measure', done, total }),
+          });
+    return { examples: sequences.length, tokens, tooLong: tooLong.length, nll: { base, adapted }, general };
   }, signal);
 }

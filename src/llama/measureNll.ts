@@ -54,17 +54,22 @@ export async function measureNll(
       });
       options.onProgress?.(++done, passes * sequences.length);
     }
-    if (!Number.isFinite(sum)) {
-      throw new LoamError({
-        code: 'damaged',
-        found: `${pass === 1 ? 'with this adapter' : 'in this model'} the likelihoods are not finite numbers`,
-        where: pass === 1 ? adapterPath : modelPath,
-        fix: pass === 1 ? 'use another adapter' : 'fetch the model again, or use another',
-      });
-    }
+    if (pass === 0) requireFinite(sum, modelPath, 'model');
+    else requireFinite(sum, adapterPath!, 'adapter');
     means.push(sum / tokens);
   }
   return { tokens, base: means[0]!, adapted: means[1] };
+}
+
+/** @throws LoamError for a sum of likelihoods that is no number @param where the file of the model or the adapter that is to blame */
+export function requireFinite(sum: number, where: string, what: 'model' | 'adapter'): void {
+  if (Number.isFinite(sum)) return;
+  throw new LoamError({
+    code: 'damaged',
+    found: `${what === 'adapter' ? 'with this adapter' : 'in this model'} the likelihoods are not finite numbers`,
+    where,
+    fix: what === 'adapter' ? 'use another adapter' : 'fetch the model again, or use another',
+  });
 }
 
 /** -log softmax(logits)[token], in nats, computed without overflow. */

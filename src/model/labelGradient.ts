@@ -140,17 +140,36 @@ export class LabelGradient implements Disposable {
     const logits = this.head.logits(ops, x);
     const probabilities = ops.softMax(logits, null, 1);
     // d log p(t) / d logits = onehot(t) - p; through the head that is row t of it minus the mean row under p.
+    const gradient = this.gradientAt(ops, x, ops.sub(this.head.rows(ops, labels), this.meanRow(ops, probabilities)));
+    return { gradient, nll: this.head.nll(ops, logits, probabilities, labels) };
+  }
+
+  /** x [embedding, n] -> the mean row of the head under the prediction at x, [embedding, n]: all that `towards` needs of it. */
+  expectedRow(ops: Operations, x: Tensor): Tensor {
+    return this.meanRow(ops, ops.softMax(this.head.logits(ops, x), null, 1));
+  }
+
+  /**
+   * The gradient of -KL(q, p), where p is predicted at x [embedding, n] and q is another prediction, of which the mean row of the head,
+   * `expected` [embedding, n], says enough: d/d logits = q - p, and through the head that is one mean row minus the other.
+   */
+  towards(ops: Operations, x: Tensor, expected: Tensor): Tensor {
+    return this.gradientAt(ops, x, ops.sub(expected, this.expectedRow(ops, x)));
+  }
+
+  private meanRow(ops: Operations, probabilities: Tensor): Tensor {
     const { scale } = this;
     const weights = scale === 1 ? probabilities : ops.scale(probabilities, scale);
     const product = this.transposed.apply(ops, weights);
-    const mean = scale === 1 ? product : ops.scale(product, 1 / scale);
+    return scale === 1 ? product : ops.scale(product, 1 / scale);
+  }
+
+  /** @param rows gradient at the head's input, in rows of the head */
+  private gradientAt(ops: Operations, x: Tensor, rows: Tensor): Tensor {
     const { normEpsilon, logitScale } = this.model.hyper;
-    const atHead = ops.mul(ops.sub(this.head.rows(ops, labels), mean), this.head.norm);
+    const atHead = ops.mul(rows, this.head.norm);
     const atNorm = logitScale === 1 ? atHead : ops.scale(atHead, logitScale);
-    return {
-      gradient: ops.rmsNormBack(atNorm, x, normEpsilon),
-      nll: this.head.nll(ops, logits, probabilities, labels),
-    };
+    return ops.rmsNormBack(atNorm, x, normEpsilon);
   }
 
   [Symbol.dispose](): void {

@@ -14,6 +14,16 @@ const Figure = Type.Union([Type.Number(), Type.Null()]);
 export const MeasuredNll = Type.Object({ base: Type.Number(), adapted: Type.Number() });
 export type MeasuredNll = Static<typeof MeasuredNll>;
 
+/** What was lost: the bundled general questions, asked without and with the adapter. */
+export const MeasuredGeneral = Type.Object({
+  questions: Type.Integer({ minimum: 1 }),
+  nll: Type.Object(MeasuredNll.properties, { description: 'Of the right answers.' }),
+  right: Type.Object(
+    { base: Count, adapted: Count },
+    { description: 'Questions of which the right one of four answers is the likeliest, by the mean of its tokens.' },
+  ),
+});
+
 export const Stage = Type.Enum(['hash', 'embed', 'ridge', 'qlora', 'measure', 'answers']);
 export type Stage = Static<typeof Stage>;
 
@@ -160,6 +170,7 @@ export const TuneResult = Type.Object({
   }),
   measuredOn: Type.Enum(['heldout', 'validation', 'train']),
   tokens: Type.Integer({ description: 'Response tokens measured.' }),
+  general: Type.Optional(MeasuredGeneral),
   seconds: Type.Number(),
   peakRssBytes: Type.Number(),
   bytes: Count,

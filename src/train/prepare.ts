@@ -31,6 +31,8 @@ export interface PreparedData {
   examples: { train: number; validation: number; heldout: number };
   /** Whether any example is rendered by the chat template; else all are plain texts. */
   hasConversations: boolean;
+  /** System message that all conversations begin with, if it is one. */
+  system?: string;
   /** A few examples that are not learnt from, for answers before and after. */
   samples: Example[];
 }
@@ -155,6 +157,14 @@ export async function prepareData(
     hashes: { data: data.sha256, heldout: heldout?.sha256 },
     examples,
     hasConversations,
+    system: commonSystem(split.train),
     samples: unlearnt.slice(0, sampleCount),
   };
+}
+
+function commonSystem(examples: readonly Example[]): string | undefined {
+  const [first] = examples[0]?.messages ?? [];
+  if (first?.role !== 'system') return undefined;
+  const same = ({ messages: [one] }: Example) => one?.role === 'system' && one.content === first.content;
+  return examples.every(same) ? first.content : undefined;
 }

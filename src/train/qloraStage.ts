@@ -13,7 +13,9 @@ import { PriceList, priceKey, type TrainingPrice } from './price.js';
 import { tellPlan } from './priceRun.js';
 import { enteringRoom } from './qlora/activations.js';
 import { fitQlora, type QloraFit } from './qlora/fitQlora.js';
+import { allSequences } from './qlora/schedule.js';
 import type { QloraEvent, QloraProblem, QloraSettings } from './qlora/state.js';
+import { replaySet } from './replaySet.js';
 import { requireRoom } from './room.js';
 import type { RunFolder } from './runFolder.js';
 import { qloraSettings } from './settings.js';
@@ -51,7 +53,8 @@ export async function qloraStage(
   const { model, data, emit, signal } = run;
   const { options, start } = inputs;
   const { layers } = model.hyper;
-  const problem = { train: data.train, validation: data.validation, start, alternative: ridge?.modules };
+  const replay = options.replay > 0 ? await replaySet(run) : undefined;
+  const problem = { train: data.train, validation: data.validation, start, alternative: ridge?.modules, replay };
   const startRank = start && { rank: Math.max(0, ...start.map(({ factors }) => factors.rank)) };
   const wanted = qloraSettings(options, { hyper: model.hyper, examples: data.examples.train, start: startRank });
   const deadline = options.budget === undefined ? undefined : started + 1000 * options.budget * (1 - measuringShare);
@@ -61,7 +64,7 @@ export async function qloraStage(
   const { firstLayer, epochs, recompute } = resumed?.record ?? priced!.price.settings;
   const settings = { ...wanted, firstLayer, epochs, recompute };
   if (resumed) {
-    const sequences = [...data.train, ...data.validation];
+    const sequences = allSequences(problem);
     const below = { firstLayer, opening: sharedOpening(sequences) };
     const { walk, cache } = enteringRoom(sequences, below, model.hyper.embedding);
     await requireRoom(model.engine.scratch, walk.disk + cache.disk, 'training');

@@ -1,11 +1,13 @@
 import { basename, dirname, extname, join, resolve } from 'node:path';
 import { describeBase } from '../adapters/base.js';
 import type { AdapterToWrite } from '../adapters/loraGguf.js';
-import { LoamError, UsageError } from '../base/errors.js';
+import { LoamError, StoppedError, UsageError } from '../base/errors.js';
 import { Run } from '../base/events.js';
 import { requireFree, requireWritable } from '../base/io.js';
+import type { General } from '../base/lost.js';
 import { releaseMemory } from '../engine/memory.js';
 import type { NamedBytes } from '../examples/example.js';
+import { askGeneral } from '../llama/general.js';
 import { measureNll } from '../llama/measureNll.js';
 import { today } from '../model/strftime.js';
 import { provenModel } from '../models/listModels.js';
@@ -101,14 +103,18 @@ async function run(
   const adapter = describe(fit);
   // libllama maps the model once more.
   releaseMemory();
-  const measured = await gate(run, output, adapter, identity.threads).catch(async (error: unknown) => {
+  const measured = await gate(run, output, adapter, {
+    threads: identity.threads,
+    general: !options.skipGeneral,
+    deadline: deadlineOf(options, started),
+  }).catch(async (error: unknown) => {
     // The run has ended: other settings are not held up by what it came to.
     if (error instanceof LoamError && error.code === 'no-gain') {
       await attempt(() => folder.finish(), 'the checkpoints of this run are still there', emit);
     }
     throw error;
   });
-  const { written, base: before, adapted, measuredOn, tokens } = measured;
+  const { written, base: before, adapted, measuredOn, tokens, general } = measured;
   const result: TuneResult = {
     type: 'result',
     adapter: written.label,
@@ -116,6 +122,7 @@ async function run(
     nll: { base: before, adapted, teacher: fit.teacherNll?.[measuredOn] },
     measuredOn,
     tokens,
+    general,
     ...spent(started),
     bytes: written.bytes,
     ...fit.training,
@@ -161,21 +168,65 @@ function measuredSet({ heldout, validation, train }: PreparedData) {
  * The effect gate. The adapter is loaded by stock libllama and measured; only a gain has it kept, with what was measured in its
  * metadata beside the same tensors.
  */
-async function gate(
-  { source, data, emit, signal }: OpenedRun,
-  output: AdapterOutput,
-  adapter: DescribedAdapter,
-  threads: number,
-) {
+async function gate(run: OpenedRun, output: AdapterOutput, adapter: DescribedAdapter, limits: MeasuringLimits) {
+  const { source, data, emit, signal } = run;
   const { set, measuredOn } = measuredSet(data);
   if (!adapter.modules.some(({ factors }) => factors.rank > 0)) throw noGain(measuredOn);
   const onProgress = (done: number, total: number) => emit({ type: 'progress', stage: 'measure', done, total });
-  const { base, adapted, tokens } = await output.trial({ ...adapter, metrics: {} }, (path) =>
-    measureNll(source.path, path, set, { threads, signal, onProgress }),
-  );
+  const how = { threads: limits.threads, signal, onProgress };
+  const { base, adapted, tokens, general } = await output.trial({ ...adapter, metrics: {} }, async (path) => {
+    const nll = await measureNll(source.path, path, set, how);
+    const gained = nll.adapted !== undefined && nll.adapted < nll.base;
+    return {
+      ...nll,
+      general: gained && limits.general ? await whatWasLost(run, path, limits.deadline, how) : undefined,
+    };
+  });
   if (adapted === undefined || !(adapted < base)) throw noGain(measuredOn, base, adapted);
-  const metrics = { nll: { base, adapted }, measuredOn, tokens, measuredWith: 'llama.cpp' };
-  return { base, adapted, measuredOn, tokens, written: await output.keep({ ...adapter, metrics }, true) };
+  const metrics = {
+    nll: { base, adapted },
+    measuredOn,
+    tokens,
+    measuredWith: 'llama.cpp',
+    ...(general && { general }),
+  };
+  return { base, adapted, measuredOn, tokens, general, written: await output.keep({ ...adapter, metrics }, true) };
+}
+
+interface MeasuringLimits {
+  threads: number;
+  /** Whether the general questions are asked. */
+  general: boolean;
+  /** Time (of `performance.now`) after which they no longer are. */
+  deadline: number;
+}
+
+function deadlineOf({ budget }: TuneOptions, started: number): number {
+  return budget === undefined ? Number.POSITIVE_INFINITY : started + 1000 * budget;
+}
+
+/** Asks the general questions. The adapter is worth keeping without their answers. */
+async function whatWasLost(
+  { source, model, tokenizer, emit, signal }: OpenedRun,
+  adapterPath: string,
+  deadline: number,
+  how: Parameters<typeof askGeneral>[2],
+): Promise<General | undefined> {
+  const late = AbortSignal.timeout(Math.max(0, Math.min(deadline - performance.now(), 2 ** 31 - 1)));
+  const asked = { source, tokenizer, contextLength: model.hyper.contextLength };
+  try {
+    const general = await askGeneral(asked, adapterPath, { ...how, signal: AbortSignal.any([signal, late]) });
+    if (!general) emit({ type: 'warning', message: 'what was lost is not known: the model takes no general question' });
+    return general;
+  } catch (error) {
+    if (error instanceof StoppedError && late.aborted && !signal.aborted) {
+      emit({ type: 'warning', message: 'what was lost is not known: the time budget ended before it was measured' });
+      return undefined;
+    }
+    if (!(error instanceof LoamError)) throw error;
+    emit({ type: 'warning', message: `what was lost is not known: ${error.clause}` });
+    return undefined;
+  }
 }
 
 function noGain(measuredOn: string, base?: number, adapted?: number): LoamError {

@@ -3,7 +3,7 @@ import { columnsOption } from '../../examples/columns.js';
 import { evaluate } from '../../llama/evaluate.js';
 import { recipeOptions, runOptions } from '../../train/options.js';
 import { adapterOption, command, jsonOption, vaultOptions } from '../command.js';
-import { showTune } from '../show.js';
+import { showLoss, showTune } from '../show.js';
 import { VaultArguments } from '../vault.js';
 
 export const evalCommand = command({
@@ -15,6 +15,7 @@ export const evalCommand = command({
     ...adapterOption,
     columns: columnsOption,
     maxTokens: recipeOptions.maxTokens,
+    skipGeneral: runOptions.skipGeneral,
     threads: runOptions.threads,
     ...vaultOptions,
     ...jsonOption,
@@ -25,10 +26,12 @@ export const evalCommand = command({
     await using vault = new VaultArguments(options, output);
     const data = await vault.data(positionals[0]!);
     const { path: adapter } = await vault.adapter(options.adapter);
-    const { examples, tokens, tooLong, nll } = await showTune(evaluate(data, { ...options, adapter }, signal), output);
+    const evaluation = await showTune(evaluate(data, { ...options, adapter }, signal), output);
+    const { examples, tokens, tooLong, nll, general } = evaluation;
     output.line(`${count(examples)} examples, ${count(tokens)} response tokens; mean NLL in nats per token:`);
     output.line(`  base model    ${nll.base.toFixed(4)}`);
     if (nll.adapted !== undefined) output.line(`  with adapter  ${nll.adapted.toFixed(4)}`);
-    output.event({ type: 'result', tokens, nll, tooLong });
+    showLoss(general, output);
+    output.event({ type: 'result', tokens, nll, tooLong, general });
   },
 });

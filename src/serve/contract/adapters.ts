@@ -23,6 +23,7 @@ export const VersionMetrics = Type.Object({
   nll: Type.Optional(MeasuredNll),
   measuredOn: Type.Optional(TuneResult.properties.measuredOn),
   tokens: Type.Optional(Count),
+  general: TuneResult.properties.general,
   stopped: Type.Optional(Type.Boolean({ description: 'The best state of a stopped run, not measured.' })),
 });
 export type VersionMetrics = Static<typeof VersionMetrics>;

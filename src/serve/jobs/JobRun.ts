@@ -124,11 +124,20 @@ export class JobRun {
     const { made, job } = this;
     if (!made?.run?.ended) return undefined;
     const { recipe, metrics } = viewVersion(made, this.vault);
-    const { nll, measuredOn, tokens } = metrics ?? {};
+    const { nll, measuredOn, tokens, general } = metrics ?? {};
     if (!nll || !measuredOn || tokens === undefined) return undefined;
     const { seconds, latest, options } = job;
     const method = String(recipe?.method ?? options.method);
-    return { method, nll, measuredOn, tokens, seconds, peakRssBytes: latest?.rssBytes ?? 0, bytes: made.bytes };
+    return {
+      method,
+      nll,
+      measuredOn,
+      tokens,
+      general,
+      seconds,
+      peakRssBytes: latest?.rssBytes ?? 0,
+      bytes: made.bytes,
+    };
   }
 
   /** Ends it after its checkpoint is saved. @param keepsBest keeps the best state so far, not measured */

@@ -70,6 +70,7 @@ const settings: QloraSettings = {
   clip: 1,
   evaluations: 2,
   patience: 100,
+  replay: 1,
   seed: 1,
   recompute: false,
   transposedType: 'f16',

@@ -107,7 +107,7 @@ class Runs {
   private laterPlan(): RunPlan {
     const { train } = this.problem;
     const { batch, seed, learnValidation } = this.settings;
-    const learnt = learnValidation ? this.prepared.sequences.length : train.length;
+    const learnt = learnValidation ? this.prepared.learnable : train.length;
     const { best, begun } = this.state;
     const epochs = (best.step - begun) / stepsPerEpoch(train.length, batch);
     return {

@@ -25,6 +25,11 @@ export function evaluationEvery({ train }: QloraProblem, { batch, evaluations }:
   return Math.max(1, Math.round(stepsPerEpoch(train.length, batch) / evaluations));
 }
 
+/** All that training reads: what it learns, what it is judged by, what it is to hold. */
+export function allSequences({ train, validation, replay = [] }: QloraProblem): TrainSequence[] {
+  return [...train, ...validation, ...replay];
+}
+
 /** Which of all sequences, training before validation, decide what is kept: from, to. */
 export function judges({ train, validation }: QloraProblem): [number, number] {
   return validation.length > 0
@@ -46,8 +51,8 @@ export class TrainingProgress {
     private readonly problem: QloraProblem,
     private readonly settings: QloraSettings,
   ) {
-    const { train, validation } = problem;
-    const all = [...train, ...validation];
+    const { train } = problem;
+    const all = allSequences(problem);
     const opening = sharedOpening(all);
     const tokens = (list: readonly TrainSequence[]) => ownLengths(list, opening).reduce((sum, n) => sum + n, 0);
     const steps = plannedSteps(problem, settings);

@@ -20,6 +20,8 @@ export interface QloraProblem {
    * worse than they are.
    */
   alternative?: readonly ModuleFactors[];
+  /** General examples on which the model is to predict as before. */
+  replay?: readonly TrainSequence[];
 }
 
 /** Options that training takes as they are given. */
@@ -35,6 +37,7 @@ export const qloraOptionNames = [
   'averaging',
   'runs',
   'seed',
+  'replay',
 ] as const satisfies readonly (keyof Recipe)[];
 
 export interface QloraSettings extends Pick<Recipe, (typeof qloraOptionNames)[number]> {

@@ -15,6 +15,11 @@ export interface TrainSequence {
   readonly tokens: Int32Array;
   /** Positions of the tokens to be learnt, none of them 0. */
   readonly targets: Int32Array;
+  /**
+   * Of a sequence that isn't learnt but whose predictions are to stay as they were: the mean rows of the head under them, [embedding,
+   * targets].
+   */
+  readonly expected?: Float32Array;
 }
 
 /** What a step computes with. */
@@ -64,12 +69,15 @@ interface StepOptions {
   train: boolean;
   averaged?: boolean;
   masks?: Masks;
+  /** Factor of the gradients of sequences that are to stay as they were. */
+  hold?: number;
 }
 
 /**
  * One batch forward and, if `train` is set, backward: the gradient of Σ log p(target) is added to the parameters' gradients. With
  * `averaged` the mean of the values over the steps is used instead of the values.
- * @returns -log p of each target in nats, member by member
+ * Sequences with `expected` count by -KL instead, times `hold`.
+ * @returns -log p of each target of the others in nats, member by member
  */
 export async function trainStep(context: TrainContext, data: StepData, options: StepOptions): Promise<Float32Array> {
   const g = context.workspace.begin();
@@ -80,35 +88,78 @@ export async function trainStep(context: TrainContext, data: StepData, options: 
   return Float32Array.from(out);
 }
 
-/** Builds the graph of `trainStep`; returns the losses, chunk by chunk. */
-function buildStep(g: Graph, context: TrainContext, data: StepData, { train, averaged, masks }: StepOptions): Tensor[] {
-  const { model, layers, parameters, recompute, opening } = context;
+/**
+ * Predictions of sequences, as they are to stay: mean rows of the head, [embedding, targets] for each of the batch's members, by the
+ * means of the values over the steps.
+ */
+export async function expectedRows(context: TrainContext, data: StepData): Promise<Float32Array[]> {
+  const g = context.workspace.begin();
+  const walk = begin(g, context, data, { averaged: true });
+  let x = walk.start;
+  for (const layer of context.layers) x = walk.run(g, x, layer);
+  const { embedding, vocabulary } = context.model.hyper;
+  const chunk = headChunk(vocabulary);
+  const parts: Tensor[] = [];
+  for (let from = 0; from < walk.targets.length; from += chunk) {
+    const n = Math.min(chunk, walk.targets.length - from);
+    parts.push(g.output(context.labels.expectedRow(g, g.rowsOf(x, from, n))));
+  }
+  await g.compute(context.signal);
+  const rows = new Float32Array(embedding * walk.targets.length);
+  let at = 0;
+  for (const part of parts) {
+    part.read(rows.subarray(at, at + part.elements));
+    at += part.elements;
+  }
+  at = 0;
+  return data.batch.members.map((member) => {
+    const from = at;
+    at += embedding * data.sequences[member]!.targets.length;
+    return rows.slice(from, at);
+  });
+}
+
+/** What all ways through a batch begin with. */
+function begin(g: Graph, context: TrainContext, data: StepData, { averaged, masks }: Omit<StepOptions, 'train'>) {
+  const { model, layers, parameters, opening } = context;
   const { batch, sequences } = data;
-  const { hyper } = model;
   const inputs = streamInputs(g, batch, opening, model.ropeFactors);
   const start = enter(g, context, data);
   const rows: number[] = [];
   const targets: number[] = [];
-  batch.members.forEach((member, row) => {
-    const { tokens, targets: positions } = sequences[member]!;
-    for (const position of positions) {
-      rows.push(tokenIndex(batch, row, position - 1 - opening));
-      targets.push(tokens[position]!);
-    }
-  });
+  const expected: Float32Array[] = [];
+  const add = (held: boolean) =>
+    batch.members.forEach((member, row) => {
+      const sequence = sequences[member]!;
+      if ((sequence.expected !== undefined) !== held) return;
+      for (const position of sequence.targets) {
+        rows.push(tokenIndex(batch, row, position - 1 - opening));
+        if (!held) targets.push(sequence.tokens[position]!);
+      }
+      if (held) expected.push(sequence.expected!);
+    });
+  // What is learnt lies before what is held.
+  add(false);
+  add(true);
   const wanted = g.input('i32', [rows.length], Int32Array.from(rows));
   const { byLayer, slotOf } = parameters.views(g, averaged ? 'average' : 'values');
   const loras = new Map(
-    layers.map(({ index }) => [
-      index,
-      withMasks(g, byLayer.get(index) ?? {}, index, start.ne[1], train ? masks : undefined),
-    ]),
+    layers.map(({ index }) => [index, withMasks(g, byLayer.get(index) ?? {}, index, start.ne[1], masks)]),
   );
   const run = (ops: Operations, from: Tensor, layer: TrainableLayer): Tensor => {
     const last = layer === layers.at(-1);
-    const graph = new LayerGraph(ops, hyper, layer, loras.get(layer.index));
+    const graph = new LayerGraph(ops, model.hyper, layer, loras.get(layer.index));
     return sharedBlock(graph, from, inputs, last ? wanted : undefined);
   };
+  return { start, run, targets, expected, byLayer, slotOf };
+}
+
+/** Builds the graph of `trainStep`; returns the losses, chunk by chunk. */
+function buildStep(g: Graph, context: TrainContext, data: StepData, options: StepOptions): Tensor[] {
+  const { layers, parameters, recompute } = context;
+  const { train, averaged, masks, hold = 1 } = options;
+  const walk = begin(g, context, data, { averaged, masks: train ? masks : undefined });
+  const { start, run, byLayer, slotOf } = walk;
   const sink = (tensor: Tensor, gradient: Tensor) => {
     const known = slotOf.get(tensor);
     if (known) g.run(parameters.accumulate(g, known.slot, known.factor, gradient));
@@ -123,13 +174,13 @@ function buildStep(g: Graph, context: TrainContext, data: StepData, { train, ave
   let x = start;
   if (!train) {
     for (const layer of layers) x = run(g, x, layer);
-    return head(g, context, x, targets, false).nll;
+    return head(g, context, x, walk).nll;
   }
   if (!recompute) {
     const tape = new Tape(g);
     for (const { index } of layers) watch(tape, index);
     for (const layer of layers) x = run(tape, x, layer);
-    const { nll, gradient } = head(g, context, x, targets, true);
+    const { nll, gradient } = head(g, context, x, walk, hold);
     tape.backward(new Map([[x, gradient]]), sink);
     return nll;
   }
@@ -140,7 +191,7 @@ function buildStep(g: Graph, context: TrainContext, data: StepData, { train, ave
     // Nodes are computed in the order in which they are added: forward first, so that what is not kept is freed.
     g.run(x);
   }
-  const { nll, gradient } = head(g, context, x, targets, true);
+  const { nll, gradient } = head(g, context, x, walk, hold);
   let passed: Tensor | undefined = gradient;
   for (const layer of [...layers].reverse()) {
     const from = entered.pop()!;
@@ -188,17 +239,25 @@ function withMasks(g: Graph, lora: LayerLora, layer: number, tokens: number, mas
   );
 }
 
-/** Loss and its gradient at the last residual stream, in chunks, so that no [targets x vocabulary] buffer is ever needed. */
+/**
+ * Loss and its gradient at the last residual stream, in chunks, so that no [targets x vocabulary] buffer is ever needed.
+ * @param hold factor of the gradient of what is to stay as it was; undefined: no gradients
+ */
 function head(
   g: Graph,
   { model, labels }: TrainContext,
   x: Tensor,
-  targets: readonly number[],
-  train: boolean,
+  { targets, expected }: { targets: readonly number[]; expected: readonly Float32Array[] },
+  hold?: number,
 ): { nll: Tensor[]; gradient: Tensor } {
   const nll: Tensor[] = [];
   let gradient: Tensor | undefined;
-  const chunk = headChunk(model.hyper.vocabulary);
+  const pass = (part: Tensor) => {
+    g.run(part);
+    gradient = gradient ? g.concat(gradient, part, 1) : part;
+  };
+  const { vocabulary, embedding } = model.hyper;
+  const chunk = headChunk(vocabulary);
   for (let from = 0; from < targets.length; from += chunk) {
     const n = Math.min(chunk, targets.length - from);
     const part = labels.inGraph(
@@ -207,9 +266,16 @@ function head(
       g.input('i32', [n], Int32Array.from(targets.slice(from, from + n))),
     );
     nll.push(g.output(part.nll));
-    if (!train) continue;
-    g.run(part.gradient);
-    gradient = gradient ? g.concat(gradient, part.gradient, 1) : part.gradient;
+    if (hold !== undefined) pass(part.gradient);
+  }
+  let at = targets.length;
+  for (const all of hold === undefined ? [] : expected) {
+    for (let from = 0; from < all.length; from += chunk * embedding) {
+      const rows = all.subarray(from, from + chunk * embedding);
+      const n = rows.length / embedding;
+      pass(g.scale(labels.towards(g, g.rowsOf(x, at, n), g.input('f32', [embedding, n], rows)), hold!));
+      at += n;
+    }
   }
   return { nll, gradient: gradient! };
 }

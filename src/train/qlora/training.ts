@@ -4,7 +4,8 @@ import { figure, type Lab, type RunContext } from '../lab.js';
 import { type ActivationCache, enteringActivations } from './activations.js';
 import { adamwStep, dropoutMasks, planEpoch, rateAt, type StepPlan } from './optimiser.js';
 import { type FlatFactors, LoraParameters, type ParameterState } from './parameters.js';
-import { stepsPerEpoch, TrainingProgress } from './schedule.js';
+import { heldSequences, holdFactor, ReplayOrder, replayRate, withMembers } from './replay.js';
+import { allSequences, stepsPerEpoch, TrainingProgress } from './schedule.js';
 import type { QloraEvent, QloraProblem, QloraSettings, QloraState } from './state.js';
 import { adaptedModules, loadTrainable } from './trainable.js';
 import {
@@ -86,7 +87,12 @@ export class Training {
     if (this.planned?.epoch !== epoch || this.planned.run !== run) {
       const { batch, microTokens } = this.settings;
       const { seed, learnt } = this.plan;
-      const steps = planEpoch(this.lengths.slice(0, learnt), { batch, tokens: microTokens, seed, epoch });
+      const learning = planEpoch(this.lengths.slice(0, learnt), { batch, tokens: microTokens, seed, epoch });
+      const { learnable, replay } = this.prepared;
+      const steps = learning.map((plan, i) => {
+        const held = replay.of(seed, epoch * this.stepsPerEpoch + i + 1).map((member) => learnable + member);
+        return withMembers(plan, held, this.lengths, microTokens);
+      });
       this.planned = { run, epoch, steps };
     }
     return { epoch, plan: this.planned.steps[(step - 1) % this.stepsPerEpoch]! };
@@ -124,8 +130,9 @@ export class Training {
   /** Adds up the gradients of one step's examples; its loss and sizes. */
   private async gradients(plan: StepPlan, step: number): Promise<{ sum: number; targets: number; tokens: number }> {
     const { settings } = this;
-    const { context, progress } = this.prepared;
+    const { context, progress, sequences, replay, learnable } = this.prepared;
     const { opening, model } = context;
+    const hold = holdFactor(plan, sequences, { weight: settings.replay, rate: replay.rate });
     let [sum, targets, tokens] = [0, 0, 0];
     let next = this.read(plan[0]!);
     for (const [micro, batch] of plan.entries()) {
@@ -139,12 +146,14 @@ export class Training {
         settings.dropout > 0
           ? dropoutMasks(model.hyper, settings.modules, settings.dropout, { seed: this.plan.seed, step, micro })
           : undefined;
-      const nll = await trainStep(context, data, { train: true, masks });
+      const nll = await trainStep(context, data, { train: true, masks, hold });
       for (const value of nll) sum += value;
       targets += nll.length;
       const amount = batch.lengths.reduce((total, n) => total + n, 0);
       // As everyone counts: the tokens of the examples, however many of them had to be computed.
-      tokens += amount + batch.members.length * opening;
+      batch.members.forEach((member, row) => {
+        if (member < learnable) tokens += batch.lengths[row]! + opening;
+      });
       progress.advance(3 * amount * context.layers.length);
     }
     return { sum, targets, tokens };
@@ -213,13 +222,19 @@ export class Training {
   }
 
   private async read(batch: Batch): Promise<StepData> {
-    const { cache, context, sequences } = this.prepared;
-    const entering = cache && {
-      opening: context.opening > 0 ? cache.opening : undefined,
-      own: await cache.gather(batch.members, batch.length),
-    };
-    return { batch, sequences, entering };
+    return await readBatch(this.prepared, batch);
   }
+}
+
+async function readBatch(
+  { cache, context, sequences }: Pick<Preparation, 'cache' | 'context' | 'sequences'>,
+  batch: Batch,
+): Promise<StepData> {
+  const entering = cache && {
+    opening: context.opening > 0 ? cache.opening : undefined,
+    own: await cache.gather(batch.members, batch.length),
+  };
+  return { batch, sequences, entering };
 }
 
 /** The batch that takes the most memory, of sequences of these lengths. */
@@ -240,8 +255,11 @@ export interface Preparation extends AsyncDisposable {
   readonly lab: Lab<QloraEvent>;
   readonly progress: TrainingProgress;
   readonly context: TrainContext;
-  /** Those to train on, then those to validate by. */
+  /** Those to train on, then those to validate by, then those to be held. */
   readonly sequences: readonly TrainSequence[];
+  /** How many of them are the user's. */
+  readonly learnable: number;
+  readonly replay: ReplayOrder;
   /** Missing if all layers are trained. */
   readonly cache: ActivationCache | undefined;
 }
@@ -253,7 +271,7 @@ export async function prepareTraining(
 ): Promise<Preparation> {
   const { layers, vocabulary } = model.hyper;
   const { firstLayer, recompute } = settings;
-  const sequences = [...problem.train, ...problem.validation];
+  const sequences = allSequences(problem);
   const opening = sharedOpening(sequences);
   const longest = sequences.reduce((most, { tokens }) => Math.max(most, tokens.length), 0);
   const owned: (Disposable | AsyncDisposable)[] = [];
@@ -277,7 +295,12 @@ export async function prepareTraining(
     const { layers: trained, labels } = own(await loadTrainable(lab, firstLayer, settings.transposedType));
     const parameters = own(LoraParameters.create(model.engine, adaptedModules(model, trained, settings)));
     const context: TrainContext = { ...lab, layers: trained, parameters, labels, recompute, opening };
-    return { lab, progress, context, sequences, cache, [Symbol.asyncDispose]: dispose };
+    const learnable = problem.train.length + problem.validation.length;
+    const plain = { cache, context, sequences };
+    const held = await heldSequences(context, problem, settings, (batch) => readBatch(plain, batch));
+    sequences.splice(learnable, held.length, ...held);
+    const replay = new ReplayOrder(held.length, replayRate(problem, settings));
+    return { lab, progress, context, sequences, learnable, replay, cache, [Symbol.asyncDispose]: dispose };
   } catch (error) {
     await dispose();
     throw error;

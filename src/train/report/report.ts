@@ -1,4 +1,5 @@
 import { bytes, count, duration } from '../../base/format.js';
+import { type General, lossAdvice, lossOf, signed } from '../../base/lost.js';
 import type { Quote, TuneResult } from '../events.js';
 import { escapeHtml, reportCurves } from './curves.js';
 
@@ -29,7 +30,10 @@ export interface ReportSample {
   expected?: string;
 }
 
-type Outcome = Pick<TuneResult, 'method' | 'nll' | 'measuredOn' | 'seconds' | 'peakRssBytes' | 'energyJoules'>;
+type Outcome = Pick<
+  TuneResult,
+  'method' | 'nll' | 'measuredOn' | 'general' | 'seconds' | 'peakRssBytes' | 'energyJoules'
+>;
 
 /** What a report is made of: plain JSON, as a run's events and its result give it. */
 export interface ReportInput extends Outcome {
@@ -201,7 +205,7 @@ function section(id: string, title: string, content: string): string {
     : `<section aria-labelledby="${id}">\n<h2 id="${id}">${title}</h2>\n${content}\n</section>`;
 }
 
-function result({ nll, measuredOn }: ReportInput): string {
+function result({ nll, measuredOn, general }: ReportInput): string {
   const change = (100 * (nll.base - nll.adapted)) / nll.base;
   const how = Number.isFinite(change) ? `${Math.abs(change).toFixed(0)} % ${change < 0 ? 'more' : 'less'}` : '';
   const nats = (n: number) => finite(n, (value) => value.toFixed(3));
@@ -210,7 +214,27 @@ function result({ nll, measuredOn }: ReportInput): string {
     tiles.push(tile('Its teacher', nats(nll.teacher), 'the base model with your examples in its context'));
   }
   const note = `Negative log-likelihood in nats per response token on ${measuredNames[measuredOn]}: less is better.`;
-  return `<dl class="tiles">\n${tiles.join('\n')}\n</dl>\n<p class="soft">${note}</p>`;
+  return `<dl class="tiles">\n${tiles.join('\n')}\n</dl>\n<p class="soft">${note}</p>${general ? lost(general) : ''}`;
+}
+
+/** What the adapter has taken from the model. */
+function lost(general: General): string {
+  const { nats, points, much } = lossOf(general);
+  const { nll, right, questions } = general;
+  const tiles = [
+    tile(
+      'General questions, loss',
+      signed(nats, 2),
+      `${nll.base.toFixed(2)} without it, ${nll.adapted.toFixed(2)} with it`,
+    ),
+    tile(
+      'Right answers, points',
+      signed(-points, 0),
+      `${right.base} of ${questions} without it, ${right.adapted} with it`,
+    ),
+  ];
+  const note = 'What was lost: the same figures on bundled questions that have nothing to do with your examples.';
+  return `\n<dl class="tiles">\n${tiles.join('\n')}\n</dl>\n<p class="soft">${note}${much ? ` ${lossAdvice}` : ''}</p>`;
 }
 
 function cost({ seconds, peakRssBytes, energyJoules, quote }: ReportInput): string {

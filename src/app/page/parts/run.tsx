@@ -1,5 +1,6 @@
 import { useEffect, useId, useRef, useState } from 'preact/hooks';
 import { duration } from '../../../base/format.js';
+import { describeLoss, type General, lossAdvice, lossOf } from '../../../base/lost.js';
 import type { DatasetInfo } from '../../../serve/contract/datasets.js';
 import type { Job, JobResult, RunQuote } from '../../../serve/contract/jobs.js';
 import { curveShape } from '../../logic/geometry.js';
@@ -224,6 +225,19 @@ export function NllBars({ base, adapted, on }: { base: number; adapted: number; 
   );
 }
 
+/** What the adapter has taken from the model, if it was measured. */
+export function Lost({ general }: { general: General | undefined }) {
+  if (!general) return null;
+  return (
+    <>
+      <p>
+        What was lost, on {general.questions} general questions: <strong>{describeLoss(general)}</strong>.
+      </p>
+      {lossOf(general).much && <p role="note">{lossAdvice}</p>}
+    </>
+  );
+}
+
 const measured = {
   heldout: 'your test set',
   validation: 'held-out examples',
@@ -235,6 +249,7 @@ export function ResultCard({ adapter, result }: { adapter: Job['adapter']; resul
     <section class="sheet result" aria-label="Result">
       <h2>It has learnt</h2>
       <NllBars base={result.nll.base} adapted={result.nll.adapted} on={measured[result.measuredOn]} />
+      <Lost general={result.general} />
       <p class="quiet">
         Took {duration(result.seconds)} and at most {size(result.peakRssBytes)} of memory; the adapter is{' '}
         {size(result.bytes)}.

@@ -8,6 +8,7 @@ import { tellChanged, useAction, useAnswer } from '../server.js';
 import { Check, IconButton } from './controls.js';
 import { Confirm } from './dialogs.js';
 import { Entry, Fault, Icon } from './layout.js';
+import { Lost } from './run.js';
 
 /** One version of an adapter: how it was made, what it has memorised of its examples, and its way out of the vault. */
 
@@ -49,6 +50,7 @@ export function VersionCard({ version, parent, state, onUse, onNote, onExport, o
           Held-out loss {metrics.nll.base.toFixed(3)} → <strong>{metrics.nll.adapted.toFixed(3)}</strong>
         </p>
       )}
+      <Lost general={metrics?.general} />
       {version.note && <p class="prose note-text">{version.note}</p>}
       <MemorisedNote report={version.memorised} />
       <div class="row">

@@ -15,7 +15,7 @@ import {
 } from '../parts/conversation.js';
 import { textsOf } from '../parts/examples.js';
 import { Empty, Fault, Icon, Page, Pending } from '../parts/layout.js';
-import { NllBars } from '../parts/run.js';
+import { Lost, NllBars } from '../parts/run.js';
 import { useAction, useResource } from '../server.js';
 
 type Answers = Record<'base' | 'adapted', string>;
@@ -153,6 +153,7 @@ export function CompareScreen({ version }: { version?: string }) {
       {nll && (
         <section class="sheet">
           <NllBars base={nll.base} adapted={nll.adapted} />
+          <Lost general={chosen.version.metrics?.general} />
         </section>
       )}
     </Page>

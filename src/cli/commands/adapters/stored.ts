@@ -1,6 +1,8 @@
 import { readFile } from 'node:fs/promises';
+import Value from 'typebox/value';
 import { UsageError } from '../../../base/errors.js';
 import { bytes, count } from '../../../base/format.js';
+import { describeLoss } from '../../../base/lost.js';
 import { flag, text } from '../../../base/options.js';
 import { provenModel } from '../../../models/listModels.js';
 import { deleteBesideServer } from '../../../serve/client.js';
@@ -8,6 +10,7 @@ import { exportVersion, importedLineage, nameOfFile } from '../../../store/adapt
 import { findVersion, referenceTo, requireVersion, versionBefore } from '../../../store/references.js';
 import type { AdapterVersion } from '../../../store/types.js';
 import type { Vault } from '../../../store/Vault.js';
+import { MeasuredGeneral } from '../../../train/events.js';
 import { runOptions } from '../../../train/options.js';
 import { command, jsonOption, vaultOptions } from '../../command.js';
 import { type Output, table } from '../../output.js';
@@ -77,6 +80,8 @@ function showVersion(vault: Vault, version: AdapterVersion, inUse: boolean, outp
   const nll = lineage.metrics?.nll as { base?: unknown; adapted?: unknown } | undefined;
   if (typeof nll?.base === 'number' && typeof nll.adapted === 'number') {
     output.line(`      NLL ${nll.adapted.toFixed(3)}; base model ${nll.base.toFixed(3)}`);
+    const general = lineage.metrics?.general;
+    if (Value.Check(MeasuredGeneral, general)) output.line(`      what was lost: ${describeLoss(general)}`);
   } else if (lineage.metrics?.stopped === true) {
     output.line('      from a stopped run, not measured');
   }

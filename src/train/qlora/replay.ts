@@ -1,0 +1,118 @@
+import { Random } from '../../base/random.js';
+import { type Batch, groupSequences, sharedOpening } from '../../model/batch.js';
+import { LoraParameters } from './parameters.js';
+import { allSequences } from './schedule.js';
+import type { QloraProblem, QloraSettings } from './state.js';
+import { expectedRows, ownLengths, type StepData, type TrainContext, type TrainSequence } from './trainStep.js';
+
+/**
+ * Replay: beside the examples that a step learns it reads a few general ones, and what the model predicts there is held to what it
+ * predicted before training, by the gradient of the KL divergence (as in Learning without Forgetting, Li and Hoiem 2016). No answer
+ * has to be generated for it: the whole distribution is held, at every token of answers that lie ready.
+ */
+
+/** Tokens of general examples for each token that is learnt: what training may take longer. */
+const share = 0.2;
+/** General examples a step, at most: few long examples would be followed by dozens. */
+const most = 8;
+/** Stream of random numbers: the order of general examples. */
+const stream = 0x9e97;
+
+/** General examples a step, on average. */
+export function replayRate(problem: QloraProblem, { batch }: Pick<QloraSettings, 'batch'>): number {
+  const { train, replay = [] } = problem;
+  if (replay.length === 0) return 0;
+  const opening = sharedOpening(allSequences(problem));
+  const mean = (list: readonly TrainSequence[]) =>
+    ownLengths(list, opening).reduce((sum, n) => sum + n, 0) / list.length;
+  return Math.min(most, (share * batch * mean(train)) / mean(replay));
+}
+
+/** Which general examples go with which step: a pure function of the seed and the step. */
+export class ReplayOrder {
+  private cycle: { number: number; order: number[] } | undefined;
+
+  /** @param count of general examples @param rate of them a step */
+  constructor(
+    private readonly count: number,
+    readonly rate: number,
+  ) {}
+
+  /** Indices among the general examples. @param step counts from 1 */
+  of(seed: number, step: number): number[] {
+    const [from, to] = [step - 1, step].map((n) => Math.floor(n * this.rate));
+    return Array.from({ length: to! - from! }, (_, i) => this.at(seed, from! + i));
+  }
+
+  private at(seed: number, position: number): number {
+    const number = Math.floor(position / this.count);
+    if (this.cycle?.number !== number) {
+      const order = new Random(seed, stream + number).shuffle(Array.from({ length: this.count }, (_, i) => i));
+      this.cycle = { number, order };
+    }
+    return this.cycle.order[position % this.count]!;
+  }
+}
+
+/** A step's groups with further members. */
+export function withMembers(
+  plan: readonly Batch[],
+  members: readonly number[],
+  lengths: readonly number[],
+  tokens: number,
+): Batch[] {
+  if (members.length === 0) return [...plan];
+  const all = [...plan.flatMap((group) => group.members), ...members];
+  return groupSequences(
+    all.map((i) => lengths[i]!),
+    tokens,
+  ).map((group) => ({ ...group, members: group.members.map((i) => all[i]!) }));
+}
+
+/** Factor of the gradients of what a step holds, so that a token of it counts `weight` times one that is learnt. */
+export function holdFactor(
+  plan: readonly Batch[],
+  sequences: readonly TrainSequence[],
+  { weight, rate }: { weight: number; rate: number },
+): number {
+  let [learnt, held] = [0, 0];
+  for (const member of plan.flatMap(({ members }) => members)) {
+    const { targets, expected } = sequences[member]!;
+    if (expected) held += targets.length;
+    else learnt += targets.length;
+  }
+  // Held in every other step only, it counts twice there.
+  return held > 0 ? (weight * learnt) / held / Math.min(1, rate) : 1;
+}
+
+/**
+ * The general examples with what the model predicts on them as training begins, `start` included.
+ * @param read of a batch of all sequences
+ */
+export async function heldSequences(
+  context: TrainContext,
+  problem: QloraProblem,
+  { microTokens }: QloraSettings,
+  read: (batch: Batch) => Promise<StepData>,
+): Promise<TrainSequence[]> {
+  const { replay = [] } = problem;
+  if (replay.length === 0) return [];
+  const { engine } = context.model;
+  using parameters = LoraParameters.create(engine, context.parameters.slots);
+  parameters.initialise(0, problem.start);
+  const from = problem.train.length + problem.validation.length;
+  const held: TrainSequence[] = [...replay];
+  for (const group of groupSequences(ownLengths(replay, context.opening), microTokens)) {
+    const batch = { ...group, members: group.members.map((i) => i + from) };
+    const rows = await expectedRows({ ...context, parameters }, await read(batch));
+    group.members.forEach((member, i) => {
+      held[member] = { ...replay[member]!, expected: rows[i]! };
+    });
+  }
+  return held;
+}
+
+/** Bytes of what is held. */
+export function replayBytes({ replay = [] }: QloraProblem, embedding: number): number {
+  return 4 * embedding * replay.reduce((sum, { targets }) => sum + targets.length, 0);
+}
