@@ -23,7 +23,8 @@ function promptTooLong(tokens: number, most: number): LoamError {
 /** Finds texts that end an answer in text that arrives piece by piece, and lets nothing of them through. */
 export class StopText {
   private held = '';
-  found = false;
+  /** The text that came up. */
+  found: string | undefined;
 
   constructor(private readonly stops: readonly string[]) {
     this.stops = stops.filter((stop) => stop !== '');
@@ -34,7 +35,7 @@ export class StopText {
     let shown = '';
     // Character by character: what is found must not depend on where the pieces end.
     for (const character of piece) {
-      if (this.found) break;
+      if (this.found !== undefined) break;
       shown += this.next(character);
     }
     return shown;
@@ -42,10 +43,11 @@ export class StopText {
 
   private next(character: string): string {
     this.held += character;
-    const ends = this.stops.map((stop) => this.held.indexOf(stop)).filter((at) => at >= 0);
+    const ends = this.stops.filter((stop) => this.held.includes(stop));
     if (ends.length > 0) {
-      this.found = true;
-      return this.held.slice(0, Math.min(...ends));
+      const first = ends.reduce((a, b) => (this.held.indexOf(b) < this.held.indexOf(a) ? b : a));
+      this.found = first;
+      return this.held.slice(0, this.held.indexOf(first));
     }
     const keep = Math.max(0, ...this.stops.map((stop) => this.overlap(stop)));
     const shown = this.held.slice(0, this.held.length - keep);
@@ -55,7 +57,7 @@ export class StopText {
 
   /** The answer ended otherwise: what was held back. */
   end(): string {
-    const rest = this.found ? '' : this.held;
+    const rest = this.found === undefined ? this.held : '';
     this.held = '';
     return rest;
   }
@@ -82,8 +84,15 @@ export type ChatEvent =
   | { type: 'text'; text: string }
   /** Old turns were left out because the conversation outgrew the context. */
   | { type: 'forgot'; messages: number }
-  /** `turn`: the model ended its turn; `length`: no tokens are left; `stop`: a stop text came up. */
-  | { type: 'end'; reason: 'turn' | 'length' | 'stop'; tokens: number; promptTokens: number; seconds: number };
+  /** `turn`: the model ended its turn; `length`: no tokens are left; `stop`: a stop text came up, `stopText`. */
+  | {
+      type: 'end';
+      reason: 'turn' | 'length' | 'stop';
+      stopText: string | undefined;
+      tokens: number;
+      promptTokens: number;
+      seconds: number;
+    };
 
 export interface AnswerOptions {
   /** The answer ends before the first of these texts. */
@@ -169,6 +178,11 @@ export class ChatSession implements Disposable {
     return embed(this.session, inputs, options);
   }
 
+  /** Tokens of the prompt that a conversation becomes. */
+  async count(messages: readonly ChatMessage[], { thinking, tools }: AnswerOptions = {}): Promise<number> {
+    return (await this.tokenizer.prompt(messages, { thinking, tools })).length;
+  }
+
   /** Streams the answer to a conversation whose last message is the user's. Text arrives in whole characters. */
   answer(
     messages: readonly ChatMessage[],
@@ -223,13 +237,14 @@ export class ChatSession implements Disposable {
       const text = stopping.push(decoder.decode(this.tokenizer.vocabulary.piece(token), { stream: true }));
       answer += text;
       if (text) emit({ type: 'text', text });
-      if (stopping.found) break;
+      if (stopping.found !== undefined) break;
     }
-    const reason = stopping.found ? 'stop' : tokens >= room ? 'length' : 'turn';
-    const rest = stopping.found ? '' : stopping.push(decoder.decode()) + stopping.end();
+    const { found } = stopping;
+    const reason = found !== undefined ? 'stop' : tokens >= room ? 'length' : 'turn';
+    const rest = found !== undefined ? '' : stopping.push(decoder.decode()) + stopping.end();
     if (rest) emit({ type: 'text', text: rest });
     const seconds = (performance.now() - started) / 1000;
-    emit({ type: 'end', reason, tokens, promptTokens: prompt.length, seconds });
+    emit({ type: 'end', reason, stopText: found, tokens, promptTokens: prompt.length, seconds });
     return answer + rest;
   }
 

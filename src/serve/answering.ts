@@ -1,8 +1,8 @@
 import type { ChatEvent } from '../llama/ChatSession.js';
-import type { ToolCall } from '../model/message.js';
+import type { ChatMessage, ToolCall } from '../model/message.js';
 import type { InferenceRequest } from './inference/InferenceProcess.js';
 import type { Services } from './Services.js';
-import { answerWith, type Speaker } from './speakers.js';
+import { answerWith, asSpeaker, type Speaker } from './speakers.js';
 
 /**
  * What every API for answers has in common, whatever its JSON looks like: from a request to a stream of pieces. Each API translates its own
@@ -24,7 +24,8 @@ export type Piece =
   | { type: 'thought'; answer: number; text: string }
   /** A call of a tool, whole, with an `id`; after its text. */
   | { type: 'call'; answer: number; call: ToolCall }
-  | { type: 'end'; answer: number; reason: EndReason; usage: TokenCount };
+  /** `stopText`: the one that came up. */
+  | { type: 'end'; answer: number; reason: EndReason; stopText?: string; usage: TokenCount };
 
 export interface TokenCount {
   prompt: number;
@@ -47,9 +48,9 @@ export async function* answering(
   }
 }
 
-function endOf({ reason, promptTokens, tokens }: Extract<ChatEvent, { type: 'end' }>) {
+function endOf({ reason, stopText, promptTokens, tokens }: Extract<ChatEvent, { type: 'end' }>) {
   const usage = { prompt: promptTokens, answer: tokens };
-  return { reason: reason === 'length' ? 'length' : 'stop', usage } as const;
+  return { reason: reason === 'length' ? 'length' : 'stop', stopText, usage } as const;
 }
 
 /** One answer, whole. */
@@ -58,6 +59,7 @@ export interface WholeAnswer {
   thought: string;
   calls: ToolCall[];
   reason: EndReason;
+  stopText?: string;
 }
 
 /** All pieces of a request: each answer whole, and the tokens of them all, the prompt counted once. */
@@ -72,6 +74,7 @@ export async function gather(pieces: AsyncIterable<Piece>): Promise<{ answers: W
     if (piece.type === 'call') answer.calls.push(piece.call);
     if (piece.type !== 'end') continue;
     answer.reason = piece.reason;
+    answer.stopText = piece.stopText;
     usage = addUsage(usage, piece.usage);
   }
   return { answers, usage };
@@ -80,4 +83,16 @@ export async function gather(pieces: AsyncIterable<Piece>): Promise<{ answers: W
 /** Tokens of several answers to one prompt, which is read once. */
 export function addUsage(sum: TokenCount, one: TokenCount): TokenCount {
   return { prompt: one.prompt, answer: sum.answer + one.answer };
+}
+
+/** Tokens of the prompt that a conversation becomes. @throws LoamError for what cannot be rendered */
+export async function countPrompt(
+  services: Services,
+  speaker: Speaker,
+  { prompt, options }: AnswerRequest,
+  signal: AbortSignal,
+): Promise<number> {
+  return await asSpeaker(services, speaker, (who, readAdapter) =>
+    services.inference.count({ ...who, prompt: prompt as readonly ChatMessage[], options }, readAdapter, signal),
+  );
 }

@@ -256,6 +256,9 @@ describe('the list of routes', () => {
         'POST /v1/embeddings',
         'POST /tokenize',
         'POST /detokenize',
+        'POST /v1/responses',
+        'POST /v1/messages',
+        'POST /v1/messages/count_tokens',
       ],
     );
   });

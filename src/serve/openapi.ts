@@ -1,5 +1,6 @@
 import type { TObject, TSchema } from 'typebox';
 import { version } from '../base/process.js';
+import { AnthropicErrorBody } from './contract/anthropic.js';
 import { OpenRecord } from './contract/common.js';
 import { ErrorBody } from './contract/errors.js';
 import { OpenAiErrorBody } from './contract/openai.js';
@@ -45,7 +46,7 @@ export function openapi<C>(routes: readonly AnyRoute<C>[]): Record<string, unkno
           description: 'An API key of `loam keys add`, where x-loam-keys says so; or the session of a page.',
         },
       },
-      schemas: { Error: ErrorBody, OpenAiError: OpenAiErrorBody },
+      schemas: { Error: ErrorBody, OpenAiError: OpenAiErrorBody, AnthropicError: AnthropicErrorBody },
     },
   };
 }
@@ -66,7 +67,7 @@ function operation<C>(route: AnyRoute<C>): Record<string, unknown> {
   const content: Record<string, { schema?: TSchema }> = {};
   if (route.body !== undefined) content['application/json'] = { schema: route.body };
   if (route.bytesLimit !== undefined) content['application/octet-stream'] = {};
-  const error = route.errors === 'openai' ? 'OpenAiError' : 'Error';
+  const error = { openai: 'OpenAiError', anthropic: 'AnthropicError', own: 'Error' }[route.errors ?? 'own'];
   return {
     operationId: `${route.method.toLowerCase()}${route.path.replace(/[^a-zA-Z0-9]+(\w)?/g, (_: string, c?: string) => c?.toUpperCase() ?? '')}`,
     summary: route.summary,

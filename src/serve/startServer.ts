@@ -12,7 +12,9 @@ import { modelRoutes, statusRoutes } from './api/device.js';
 import { embeddingRoutes } from './api/embeddings.js';
 import { jobRoutes } from './api/jobs.js';
 import { keyRoutes } from './api/keys.js';
+import { messageRoutes } from './api/messages.js';
 import { openAiRoutes } from './api/openai.js';
+import { responseRoutes } from './api/responses.js';
 import { settingRoutes, vaultRoutes } from './api/vault.js';
 import { Access, helloRoute, pairRoute } from './http/access.js';
 import { serverFolder } from './http/apiKeys.js';
@@ -37,6 +39,8 @@ export const apiRoutes: readonly AnyRoute<Services>[] = [
   ...keyRoutes,
   ...openAiRoutes,
   ...embeddingRoutes,
+  ...responseRoutes,
+  ...messageRoutes,
   openapiRoute(() => apiRoutes),
 ];
 

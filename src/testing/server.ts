@@ -9,6 +9,7 @@ import { fileURLToPath } from 'node:url';
 import type { TSchema } from 'typebox';
 import Value from 'typebox/value';
 import { addModel } from '../models/manage.js';
+import { AnthropicErrorBody } from '../serve/contract/anthropic.js';
 import { ErrorBody, ErrorEvent } from '../serve/contract/errors.js';
 import type { Job } from '../serve/contract/jobs.js';
 import { OpenAiErrorBody } from '../serve/contract/openai.js';
@@ -241,6 +242,7 @@ function checkAnswer(method: string, path: string, { status, json }: Reply): voi
 
 function errorSchema(method: string, path: string): TSchema {
   const { errors } = declared(method, path) ?? { errors: path.startsWith('/v1/') ? 'openai' : undefined };
+  if (errors === 'anthropic') return AnthropicErrorBody;
   return errors === 'openai' ? OpenAiErrorBody : ErrorBody;
 }
 
@@ -253,7 +255,8 @@ function jsonOf(response: Response | undefined): TSchema | undefined {
 function checkEvent(method: string, path: string, data: unknown): void {
   const response = declared(method, path)?.response;
   if (response === undefined || !('events' in response) || data === '[DONE]') return;
-  const broken = declared(method, path)?.errors === 'openai' ? OpenAiErrorBody : ErrorEvent;
+  const { errors } = declared(method, path)!;
+  const broken = errors === undefined ? ErrorEvent : errorSchema(method, path);
   validate(strictly(Value.Check(broken, data) ? broken : response.events), data, `an event of ${method} ${path}`);
 }
 

@@ -3,11 +3,20 @@ import type { AddressInfo } from 'node:net';
 import type { Access, Caller } from './access.js';
 import { BodyRoom, checkContentType } from './body.js';
 import { Connections } from './connections.js';
-import { answerError, answerOpenAiError, HttpError } from './errors.js';
+import { answerErrorAs, HttpError } from './errors.js';
 import { sendEvents } from './events.js';
 import { answerApp, checkOrigin, requireKey } from './guards.js';
 import { type HostSpec, Hosts } from './hosts.js';
-import { Answer, type AnyRoute, matchRoute, nothingAt, parseQuery, plainPath, routesOf } from './route.js';
+import {
+  Answer,
+  type AnyRoute,
+  type ErrorShape,
+  matchRoute,
+  nothingAt,
+  parseQuery,
+  plainPath,
+  routesOf,
+} from './route.js';
 
 /**
  * Sent with every answer. Answers that are no part of the page are data: opened as a page they may load and run nothing. The page's
@@ -121,7 +130,7 @@ export class HttpServer<Context> implements AsyncDisposable {
       if (whole.content.kind === 'events') this.connections.streams(socket);
       await this.send(response, whole, request.method === 'HEAD', signal);
     } catch (error) {
-      this.refuse(request, response, error, route?.errors === 'openai' || path.startsWith('/v1/'));
+      this.refuse(request, response, error, route?.errors ?? this.shapeAt(path));
     } finally {
       this.closing.signal.removeEventListener('abort', abort);
     }
@@ -164,14 +173,22 @@ export class HttpServer<Context> implements AsyncDisposable {
     response.end(head ? undefined : bytes);
   }
 
-  private refuse(request: IncomingMessage, response: ServerResponse, error: unknown, openAi: boolean): void {
-    const { status, body, headers } = (openAi ? answerOpenAiError : answerError)(error);
+  /** Of what is refused before its route is known. */
+  private shapeAt(path: string): ErrorShape | undefined {
+    const known = this.options.routes.find((route) => route.path === path);
+    return known?.errors ?? (path.startsWith('/v1/') ? 'openai' : undefined);
+  }
+
+  private refuse(request: IncomingMessage, response: ServerResponse, error: unknown, shape?: ErrorShape): void {
+    const { status, body, headers } = answerErrorAs(error, shape);
     if (status === 500) this.options.onBug?.(error);
     if (response.headersSent) {
       // In the middle of a stream: its last event says it, and the connection ends.
-      const event = openAi
-        ? `data: ${JSON.stringify(body)}\n\n`
-        : `event: error\ndata: ${JSON.stringify({ type: 'error', ...body.error })}\n\n`;
+      const event = {
+        openai: `data: ${JSON.stringify(body)}\n\n`,
+        anthropic: `event: error\ndata: ${JSON.stringify(body)}\n\n`,
+        own: `event: error\ndata: ${JSON.stringify({ type: 'error', ...body.error })}\n\n`,
+      }[shape ?? 'own'];
       if (!response.destroyed) response.end(event);
       return;
     }

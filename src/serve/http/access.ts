@@ -79,10 +79,14 @@ export class Access {
     const [, given] = /^Bearer +(\S+)$/i.exec(headers.authorization ?? '') ?? [];
     if (given !== undefined) {
       if (this.isSession(given)) return {};
-      const key = this.keys.find(given);
+    }
+    // Clients of Anthropic's API show their key so; a session is none.
+    const shown = given ?? headers['x-api-key'];
+    if (typeof shown === 'string') {
+      const key = this.keys.find(shown);
       if (key) return { key };
     }
-    const found = given === undefined ? 'no access token' : 'a wrong access token';
+    const found = shown === undefined ? 'no access token' : 'a wrong access token';
     const fix = 'open the page by the link that "loam serve" prints; programs need a key of "loam keys add"';
     throw new HttpError('unauthorized', `${found}: ${fix}`, { 'www-authenticate': 'Bearer' });
   }

@@ -1,7 +1,9 @@
 import { type ErrorCode, LoamError, stated } from '../../base/errors.js';
+import type { AnthropicErrorBody } from '../contract/anthropic.js';
 import { apiCode, type ErrorBody, type HttpCode } from '../contract/errors.js';
 import type { OpenAiErrorBody } from '../contract/openai.js';
 import { faultWithoutPaths } from '../paths.js';
+import type { ErrorShape } from './route.js';
 
 /** Errors as answers: status, body and headers, in the API's own shape and in OpenAI's. */
 
@@ -66,6 +68,31 @@ export function answerOpenAiError(error: unknown): ErrorAnswer<OpenAiErrorBody> 
     body: { error: { message, type, param: null, code: openAiCodes[codeOf(error)] ?? code } },
     headers,
   };
+}
+
+/** The same refusal in the shape that clients of Anthropic's API read. */
+function answerAnthropicError(error: unknown): ErrorAnswer<AnthropicErrorBody> {
+  const { status, body, headers } = answerOpenAiError(error);
+  const type = anthropicTypes[status] ?? (status >= 500 ? 'api_error' : 'invalid_request_error');
+  return { status, body: { type: 'error', error: { type, message: body.error.message }, request_id: null }, headers };
+}
+
+const anthropicTypes: Partial<Record<number, AnthropicErrorBody['error']['type']>> = {
+  401: 'authentication_error',
+  403: 'permission_error',
+  404: 'not_found_error',
+  413: 'request_too_large',
+  429: 'rate_limit_error',
+  503: 'overloaded_error',
+};
+
+/** A refusal as the clients of an API read it. */
+export function answerErrorAs(
+  error: unknown,
+  shape: ErrorShape | undefined,
+): ErrorAnswer<ErrorBody | OpenAiErrorBody | AnthropicErrorBody> {
+  if (shape === 'anthropic') return answerAnthropicError(error);
+  return shape === 'openai' ? answerOpenAiError(error) : answerError(error);
 }
 
 export function notFound(what: string): LoamError {

@@ -11,6 +11,9 @@ import { validate } from './validate.js';
  * declaration, OpenAPI is derived from it, and tests go over the list.
  */
 
+/** Whose clients read an error. */
+export type ErrorShape = 'openai' | 'anthropic';
+
 type Method = 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
 
 /** What a handler gives back instead of a plain JSON value. `T` is the JSON, or that of each event. */
@@ -86,8 +89,8 @@ interface Route<Context, P extends string, Q extends TObject, B extends TSchema,
   /** Accepts raw bytes, also or only: most of them. */
   readonly bytesLimit?: number;
   readonly response: R;
-  /** Errors in OpenAI's shape. */
-  readonly errors?: 'openai';
+  /** Errors in the shape of another API. */
+  readonly errors?: ErrorShape;
   handler(request: Request<P, Q, B>, context: Context): Promise<Answered<R>>;
 }
 

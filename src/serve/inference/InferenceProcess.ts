@@ -46,6 +46,11 @@ interface EmbedRequest extends Who {
   inputs: EmbeddingInput;
 }
 
+interface CountRequest extends Who {
+  prompt: readonly ChatMessage[];
+  options?: AnswerOptions;
+}
+
 interface TokensRequest extends Pick<Who, 'model'> {
   request: TokenRequest;
 }
@@ -54,6 +59,7 @@ interface TokensRequest extends Pick<Who, 'model'> {
 export interface InferenceTasks {
   answer: { input: InferenceRequest; event: ChatEvent; question: string; answer: Uint8Array; result: string };
   embed: { input: EmbedRequest; event: 'embedded'; question: string; answer: Uint8Array; result: Embedded };
+  count: { input: CountRequest; event: never; question: string; answer: Uint8Array; result: number };
   tokens: {
     input: TokensRequest;
     event: never;
@@ -90,6 +96,11 @@ export class InferenceProcess implements AsyncDisposable {
   /** Vectors of texts. */
   embed(request: EmbedRequest, readAdapter: ReadAdapter, signal: AbortSignal): Promise<Embedded> {
     return this.inTurn('embed', request, signal, readAdapter).result;
+  }
+
+  /** Tokens of the prompt that a conversation becomes. */
+  count(request: CountRequest, readAdapter: ReadAdapter, signal: AbortSignal): Promise<number> {
+    return this.inTurn('count', request, signal, readAdapter).result;
   }
 
   /** Tokens of a text, or the other way round. */
@@ -172,7 +183,7 @@ async function beginningMs(input: InferenceTasks[keyof InferenceTasks]['input'])
   return common + charactersOf(input) * MS_PER_CHARACTER;
 }
 
-function charactersOf(input: InferenceRequest | EmbedRequest | TokensRequest): number {
+function charactersOf(input: InferenceRequest | CountRequest | EmbedRequest | TokensRequest): number {
   if ('request' in input) return 0;
   if ('inputs' in input) return Math.max(...input.inputs.map(({ length }) => length));
   const { prompt } = input;

@@ -35,6 +35,12 @@ serveTasks<InferenceTasks>(
       await wear(chat, adapters, ask);
       return await chat.embed(inputs, { signal, onEach: () => emit('embedded') });
     },
+    async count({ model, adapters = [], prompt, options }, { ask }) {
+      const chat = await open(model);
+      // Adapters say how the template is asked.
+      await wear(chat, adapters, ask);
+      return await chat.count(prompt, options);
+    },
     tokens: async ({ model, request }) => readTokens((await open(model)).tokenizer.vocabulary, request),
     preview: (request, { signal }) => previewExamples(request, signal),
   },
