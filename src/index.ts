@@ -40,7 +40,16 @@ export { NpyFile, openNpy, readNpy, writeNpy } from './formats/npy.js';
 export { NpzFile, openNpz, writeNpz } from './formats/npz.js';
 export { openSafetensors, SafetensorsFile, type TensorSource, writeSafetensors } from './formats/safetensors.js';
 export { openSafetensorsFolder, writeSafetensorsFolder } from './formats/safetensorsFolder.js';
+export {
+  type AnswersEvent,
+  type AnswersRequest,
+  type AnswersResult,
+  answersOptions,
+  evaluateAnswers,
+} from './llama/answers/evaluateAnswers.js';
+export type { Measure } from './llama/answers/summary.js';
 export { ChatSession } from './llama/ChatSession.js';
+export { evaluate } from './llama/evaluate.js';
 export { measureNll, type NllResult, type ScoredSequence } from './llama/measureNll.js';
 export type { Factors, ModuleFactors } from './model/factors.js';
 export { readHyperparameters } from './model/hyperparameters.js';

@@ -29,6 +29,10 @@ export interface EncodedExamples {
 /** Codes of failures that are about one example: another one may do. */
 const ABOUT_EXAMPLE: ReadonlySet<ErrorCode> = new Set(['template', 'invalid-data']);
 
+export function isAboutExample(error: unknown): error is LoamError {
+  return error instanceof LoamError && ABOUT_EXAMPLE.has(error.code);
+}
+
 /** Examples as tokens: conversations rendered with the model's own template, texts as they are. */
 export async function encodeExamples(
   tokenizer: Tokenizer,
@@ -46,7 +50,7 @@ export async function encodeExamples(
     try {
       encoded = await encodeExample(tokenizer, example);
     } catch (error) {
-      if (!(error instanceof LoamError) || !ABOUT_EXAMPLE.has(error.code)) throw error;
+      if (!isAboutExample(error)) throw error;
       failure ??= error;
       const { index: record, line } = example.source;
       refused.push({ severity: 'error', kind: 'template', index: record, line, reason: error.fault.found });

@@ -38,6 +38,14 @@ export interface Message {
   continues?: string;
 }
 
+/** What is right as the last answer of a conversation. */
+export interface Task {
+  /** Any of these is right; the first is the answer in the conversation. */
+  accepted: readonly string[];
+  /** What the answer is to be chosen from, in the record's order; absent if the record has no choices. */
+  choices?: readonly string[];
+}
+
 interface ExampleSource {
   file: string;
   /** Line on which the record starts, from 1, as an editor counts. */
@@ -56,6 +64,8 @@ export interface Example {
   /** What its answers may call. */
   tools?: Tool[];
   source: ExampleSource;
+  /** Of a record that is read as a question (`questions.ts`). */
+  task?: Task;
 }
 
 export type ProblemKind =

@@ -5,7 +5,7 @@ import { BadRecord, MAX_FIELD_BYTES, quoteName, type Remark } from './example.js
 
 /** Names of the fields (JSON) and columns (CSV) that hold a question and its answer; the first that is there counts. */
 const QUESTION = ['instruction', 'prompt', 'question', 'query', 'user', 'input'];
-const ANSWER = ['output', 'completion', 'response', 'answer', 'assistant', 'chosen'];
+export const ANSWER = ['output', 'completion', 'response', 'answer', 'assistant', 'chosen'];
 /** Text that belongs to the question and follows it on a new line. */
 const CONTEXT = ['input', 'context'];
 export const SYSTEM = ['system', 'system_prompt'];

@@ -14,6 +14,7 @@ import {
   quoteName,
   type RawRecord,
   type Shape,
+  type Task,
 } from './example.js';
 import { isObject } from './fields.js';
 import { csv } from './readers/csv.js';
@@ -21,7 +22,7 @@ import { json } from './readers/json.js';
 import { jsonl } from './readers/jsonl.js';
 import { LineCounter, type Reader, type TextFile } from './readers/reader.js';
 import { markdown, text } from './readers/text.js';
-import { readRecord } from './shapes.js';
+import { type ReadRecord, readRecord } from './shapes.js';
 import { Pace, readSource, refuseBlank, type Source, toUtf8 } from './source.js';
 import { Repeats } from './split.js';
 
@@ -29,6 +30,14 @@ import { Repeats } from './split.js';
 
 /** Every format, in the order in which they are tried. */
 const readers: readonly Reader<unknown>[] = [text, markdown, json, csv, jsonl];
+
+interface LoadOptions {
+  signal?: AbortSignal;
+  /** Which fields are which (see `Columns`). */
+  columns?: string;
+  /** Interprets the value of a record; default: `readRecord`, for learning. */
+  read?: (value: unknown) => ReadRecord & { task?: Task };
+}
 
 /**
  * Reads a file of examples, or the bytes of one under a name for messages, in UTF-8 or UTF-16. The format is detected from the content:
@@ -43,13 +52,13 @@ const readers: readonly Reader<unknown>[] = [text, markdown, json, csv, jsonl];
  */
 export async function loadDataset(
   data: string | NamedBytes,
-  { signal, columns }: { signal?: AbortSignal; columns?: string } = {},
+  { signal, columns, read = readRecord }: LoadOptions = {},
 ): Promise<Dataset> {
   const pace = new Pace(signal);
-  const read = await readSource(data, pace);
-  const source = columns === undefined ? read : { ...read, columns };
+  const content = await readSource(data, pace);
+  const source = columns === undefined ? content : { ...content, columns };
   const { name, excluded = [] } = source;
-  const collected = new Collector(name, new Set(excluded));
+  const collected = new Collector(name, new Set(excluded), read);
   const file = await openRecords(source, pace);
   for await (const raw of file.records()) collected.add(raw);
   const { examples, problems, records, shapes } = collected;
@@ -216,6 +225,7 @@ class Collector {
   constructor(
     private readonly file: string,
     private readonly excluded: ReadonlySet<number>,
+    private readonly read: (value: unknown) => ReadRecord & { task?: Task },
   ) {}
 
   add(raw: RawRecord): void {
@@ -237,7 +247,7 @@ class Collector {
     try {
       if ('fault' in raw) throw new BadRecord(raw.fault.kind, raw.fault.reason);
       if (this.records === 1 && isObject(raw.value)) this.fields = choosable(Object.keys(raw.value));
-      const { shape, messages, remarks, unused } = readRecord(raw.value);
+      const { shape, messages, remarks, unused, task } = this.read(raw.value);
       for (const name of unused) this.countUnused(name);
       const repeat = this.repeats.note(messages, line);
       for (const remark of [...(raw.remarks ?? []), ...remarks, ...(repeat === undefined ? [] : [repeat])]) {
@@ -245,7 +255,7 @@ class Collector {
       }
       if (repeat?.kind === 'duplicate') return;
       this.shapes.add(shape);
-      this.examples.push({ messages, source: { file: this.file, line, index } });
+      this.examples.push({ messages, source: { file: this.file, line, index }, ...(task && { task }) });
     } catch (error) {
       if (!(error instanceof BadRecord)) throw error;
       this.problems.push({ severity: 'error', kind: error.kind, line, index, reason: this.once(error.reason) });

@@ -13,7 +13,7 @@ import {
 
 /** The shapes of a record, a question with its answer, a conversation or a plain text, made into messages. */
 
-interface ReadRecord {
+export interface ReadRecord {
   shape: Shape;
   messages: Message[];
   remarks: Remark[];

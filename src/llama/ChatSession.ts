@@ -6,6 +6,7 @@ import { integer, number, type Schema, type Values } from '../base/options.js';
 import type { SamplerSettings } from '../engine/sampler.js';
 import type { ChatMessage, Tool } from '../model/chatTemplate.js';
 import { Tokenizer } from '../model/tokenizer.js';
+import { type Likeliest, likeliest } from './answers/likeliest.js';
 import { type Embedded, type EmbeddingInput, embed } from './reading.js';
 import { Session } from './Session.js';
 import { Wardrobe, type Wish } from './Wardrobe.js';
@@ -215,6 +216,11 @@ export class ChatSession implements Disposable {
       if (prompt.length >= this.contextLength) throw promptTooLong(prompt.length, this.contextLength - 1);
       return await this.generate(prompt, { sampling, stop: options.stop ?? [] }, emit, signal);
     }, signal);
+  }
+
+  /** Which of several endings of a prompt is the likeliest, for the adapter that is worn. */
+  async likeliest(prompt: Int32Array, endings: readonly Int32Array[], signal?: AbortSignal): Promise<Likeliest> {
+    return await likeliest(this.session, prompt, endings, signal);
   }
 
   private async generate(

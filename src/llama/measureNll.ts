@@ -72,11 +72,16 @@ export function requireFinite(sum: number, where: string, what: 'model' | 'adapt
   });
 }
 
-/** -log softmax(logits)[token], in nats, computed without overflow. */
+/** -log softmax(logits)[token], in nats. */
 export function negativeLogLikelihood(logits: Float32Array, token: number): number {
+  return logSumExp(logits) - logits[token]!;
+}
+
+/** log Σ exp, computed without overflow. */
+export function logSumExp(logits: Float32Array): number {
   let max = Number.NEGATIVE_INFINITY;
   for (let i = 0; i < logits.length; i++) if (logits[i]! > max) max = logits[i]!;
   let sum = 0;
   for (let i = 0; i < logits.length; i++) sum += Math.exp(logits[i]! - max);
-  return max + Math.log(sum) - logits[token]!;
+  return max + Math.log(sum);
 }

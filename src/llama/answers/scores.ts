@@ -3,6 +3,8 @@ import { LoamError } from '../../base/errors.js';
 import { type JsonValue, parseJson } from '../../base/json.js';
 import { isList, isObject } from '../../base/jsonAccess.js';
 import { normaliseText } from '../../examples/split.js';
+import type { ToolCall } from '../../model/message.js';
+import { sameCalls } from '../../model/toolForms/form.js';
 
 /** How right an answer is, beside those that are accepted. Each score is from 0 to 1; of several accepted answers the best counts. */
 
@@ -94,27 +96,16 @@ export function sameJson(answer: string, accepted: readonly string[]): number {
   return accepted.some((wanted) => isDeepStrictEqual(value, jsonOf(wanted))) ? 1 : 0;
 }
 
-export interface Call {
-  name: string;
-  arguments: Record<string, unknown>;
-}
-
 /** Whether the calls of tools are those wanted: as many, by name and arguments, in any order. */
-export function sameCalls(calls: readonly Call[], wanted: readonly Call[]): number {
-  if (calls.length !== wanted.length) return 0;
+export function equalCalls(calls: readonly ToolCall[], wanted: readonly ToolCall[]): number {
   const left = [...calls];
   for (const call of wanted) {
-    const at = left.findIndex(
-      ({ name, arguments: given }) => name === call.name && isDeepStrictEqual(plain(given), plain(call.arguments)),
-    );
+    const at = left.findIndex((one) => sameCalls([one], [call]));
     if (at < 0) return 0;
     left.splice(at, 1);
   }
-  return 1;
+  return left.length === 0 ? 1 : 0;
 }
-
-/** As JSON writes it: without fields that are undefined, and without the prototypes of whoever made it. */
-const plain = (value: unknown): unknown => JSON.parse(JSON.stringify(value));
 
 /**
  * Which choice an answer names: the one that it is; else the longest that it begins with; else the only one that stands in it. Whole
