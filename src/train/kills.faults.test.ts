@@ -126,6 +126,8 @@ describe('a run that is killed', { skip }, () => {
       const versions = vault.adapters.list().flatMap((adapter) => adapter.versions);
       return await Promise.all(versions.map(async ({ id }) => sha(await vault.adapters.read(id))));
     };
+    /** Of runs: all that one which has ended may leave, if its process is killed then, is the lock of that process. */
+    const leftOf = (place: Place) => place.files('home/runs').filter((name) => !name.startsWith('run.lock'));
     const keep = ['--keep', 'me'];
     const alone = new Place('kept alone');
     requireDone(await alone.tune(keep), 'alone');
@@ -144,13 +146,11 @@ describe('a run that is killed', { skip }, () => {
           break;
         }
         struck++;
-        // All that a run which has ended may leave is the lock of its process.
-        const left = place.files('home/runs').filter((name) => !name.startsWith('run.lock'));
-        if ((await versionsOf(place)).length > 0 && left.length === 0) break;
+        if ((await versionsOf(place)).length > 0 && leftOf(place).length === 0) break;
       }
       if ((await versionsOf(place)).length === 0) requireDone(await place.tune(keep), 'kept');
       assert.deepEqual(await versionsOf(place), expected, `round ${round}`);
-      assert.deepEqual(place.files('home/runs'), [], 'nothing stays of a run that has ended well');
+      assert.deepEqual(leftOf(place), [], 'nothing stays of a run that has ended well');
       const left = place.files('home').filter((name) => /partial|candidate|\.tmp$|checkpoint/.test(name));
       assert.deepEqual(left, []);
     }
