@@ -137,6 +137,8 @@ async function* pacedRecords(
 ): AsyncGenerator<RawRecord, void> {
   try {
     for await (const record of records) {
+      // A long record has taken its time to parse, and takes as much to be read.
+      if (pace.due) await pace.rest();
       yield columns?.apply(record) ?? record;
       if (pace.due) await pace.rest();
     }

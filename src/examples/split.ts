@@ -30,8 +30,16 @@ function userText({ messages }: Pick<Example, 'messages'>): string {
 /** A short stand-in for texts as map keys: 128 bits of their SHA-256, so that a map of a million texts stays small. */
 export function textKey(texts: readonly string[]): string {
   const hash = createHash('sha256');
-  // The length first, so that ('ab', 'c') and ('a', 'bc') differ.
-  for (const text of texts) hash.update(`${text.length}:`).update(text);
+  // Short ones together: a conversation may have a hundred thousand.
+  let held = '';
+  for (const text of texts) {
+    // The length first, so that ('ab', 'c') and ('a', 'bc') differ.
+    held += `${text.length}:${text}`;
+    if (held.length < 1 << 16) continue;
+    hash.update(held);
+    held = '';
+  }
+  hash.update(held);
   return hash.digest().toString('latin1', 0, 16);
 }
 

@@ -64,7 +64,7 @@ function csvTable({ bytes, name: file, columns: chosen }: TextFile): CsvTable | 
       throw refuse(`two columns of this table are called "${own[twice]}"`, 'rename one');
     }
     // A name that Loam knows, or one like it, says that this is the header of a table and not the first line of a text.
-    if (own.length > 1 && (isTable || own.some(isKnownField) || missing.includes('(is it '))) {
+    if (own.length > 1 && (own.some(isKnownField) || missing.includes('(is it ') || isTable())) {
       near ??= refuse(`in the header row of this table, ${missing}`, COLUMNS_ADVICE, choosable(cells));
     }
   }
@@ -116,7 +116,7 @@ interface Header {
   /** Offset behind it. */
   end: number;
   /** Whether it looks like the names of columns: short, different, and the next row has as many cells. */
-  isTable: boolean;
+  isTable(): boolean;
 }
 
 /** The first row as each delimiter cuts it. */
@@ -138,10 +138,12 @@ function* headers(bytes: Buffer): Generator<Header, void> {
   for (const delimiter of excel === null ? [',', ';', '\t'] : [excel[1]!]) {
     for (const { record: cells, info } of rowsOf(delimiter, at)) {
       const end = at + info.bytes;
-      const isNamed =
-        new Set(cells).size === cells.length && cells.every((cell) => /^\s*[\p{L}_][^\n]{0,30}$/u.test(cell));
-      const [next] = isNamed && cells.length > 1 ? rowsOf(delimiter, end) : [];
-      yield { delimiter, cells, end, isTable: next?.record.length === cells.length };
+      const isTable = () =>
+        cells.length > 1 &&
+        new Set(cells).size === cells.length &&
+        cells.every((cell) => /^\s*[\p{L}_][^\n]{0,30}$/u.test(cell)) &&
+        rowsOf(delimiter, end)[0]?.record.length === cells.length;
+      yield { delimiter, cells, end, isTable };
     }
   }
 }
@@ -305,9 +307,14 @@ function lineBreakAfter(bytes: Buffer, at: number): number {
   return bytes[end] === 0x0d && bytes[end + 1] === 0x0a ? end + 2 : Math.min(end + 1, bytes.length);
 }
 
+/** In windows: a file may have one of the two bytes alone, and looking for the other would read it to its end. */
 function lineEnd(bytes: Buffer, at: number): number {
-  while (at < bytes.length && bytes[at] !== 0x0a && bytes[at] !== 0x0d) at++;
-  return at;
+  for (let from = at; from < bytes.length; from += CHUNK_BYTES) {
+    const window = bytes.subarray(from, from + CHUNK_BYTES);
+    const ends = [window.indexOf(0x0a), window.indexOf(0x0d)].filter((end) => end >= 0);
+    if (ends.length > 0) return from + Math.min(...ends);
+  }
+  return bytes.length;
 }
 
 function skipLineEnds(bytes: Buffer, at: number): number {
