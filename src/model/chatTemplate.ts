@@ -6,6 +6,18 @@ import { LoamError } from '../base/errors.js';
 import { count } from '../base/format.js';
 import { Mutex } from '../base/lock.js';
 import type { ChatMessage, Tool } from './message.js';
+import {
+  charactersOf,
+  findEnding,
+  findThoughtField,
+  findToolUse,
+  forTemplate,
+  hasCalls,
+  hasReasoning,
+  type TemplateInput,
+  type ThoughtField,
+  type ToolUse,
+} from './toolTemplate.js';
 
 export type { ChatMessage, Tool, ToolCall } from './message.js';
 
@@ -21,14 +33,14 @@ export interface TemplateSetup {
   source: string;
   tokens: { bos: string; eos: string };
   timeoutMs: number;
-  /** Characters that a template may write beside those of the messages. */
-  maxAdded: number;
 }
 export interface RenderRequest {
   id: number;
-  messages: readonly ChatMessage[];
+  input: TemplateInput;
   addGenerationPrompt: boolean;
-  options: RenderOptions;
+  thinking: boolean | undefined;
+  /** Characters that it may write. */
+  most: number;
   day: string | undefined;
 }
 export type RenderResponse =
@@ -43,6 +55,7 @@ const renderTimeoutMs = 2000;
 const startTimeoutMs = 30_000;
 /** Twice the largest example that `examples/` accepts. */
 const maxCharacters = 4_000_000;
+/** Characters that a template may write beside those of the messages. */
 const maxAdded = 1 << 20;
 /** Published templates reach 100,000 characters. */
 const maxSource = 1 << 20;
@@ -108,12 +121,51 @@ export class ChatTemplate implements Disposable {
     addGenerationPrompt: boolean,
     options: RenderOptions = {},
   ): Promise<string> {
-    const characters = messages.reduce((sum, { content }) => sum + content.length, 0);
+    const { thinking, tools } = options;
+    const characters = charactersOf(messages, tools);
     if (characters > maxCharacters) {
       const found = `a conversation of ${count(characters)} characters`;
       throw new LoamError({ code: 'too-large', found, expected: `at most ${count(maxCharacters)}` });
     }
-    const request = { messages, addGenerationPrompt, options, day: this.day };
+    const input = await this.inputOf(messages, tools);
+    return await this.write({ input, addGenerationPrompt, thinking, most: characters + maxAdded });
+  }
+
+  private async inputOf(messages: readonly ChatMessage[], tools: readonly Tool[] = []): Promise<TemplateInput> {
+    const isPlain = tools.length === 0 && !hasCalls(messages);
+    if (isPlain && !hasReasoning(messages))
+      return { messages: messages as unknown as TemplateInput['messages'], tools: null };
+    const use = isPlain ? undefined : await this.toolUse();
+    const thought = hasReasoning(messages) ? await this.thoughtField() : undefined;
+    return forTemplate({ messages, tools }, this.source, { use, thought });
+  }
+
+  private uses: Promise<ToolUse> | undefined;
+  private thoughts: Promise<ThoughtField | undefined> | undefined;
+  private endings: Promise<string> | undefined;
+  private readonly probe = (input: TemplateInput, addGenerationPrompt: boolean) =>
+    this.write({ input, addGenerationPrompt, thinking: undefined, most: maxAdded });
+
+  /** How it is told of tools, and how its models call them. */
+  toolUse(): Promise<ToolUse> {
+    this.uses ??= findToolUse(this.source, this.probe);
+    return this.uses;
+  }
+
+  /** The field under which it looks for a thought; undefined where one stands in the content. */
+  thoughtField(): Promise<ThoughtField | undefined> {
+    this.thoughts ??= findThoughtField(this.source, this.probe);
+    return this.thoughts;
+  }
+
+  /** What it writes behind an answer. */
+  ending(): Promise<string> {
+    this.endings ??= findEnding(this.probe);
+    return this.endings;
+  }
+
+  private async write(asked: Omit<RenderRequest, 'id' | 'day'>): Promise<string> {
+    const request = { ...asked, day: this.day };
     return await this.turn.run(async () => {
       clearTimeout(this.idle);
       const child = this.child ?? (await this.start());
@@ -146,7 +198,7 @@ export class ChatTemplate implements Disposable {
     child.once('error', () => this.end());
     const { source, tokensText: tokens, timeoutMs } = this;
     const late = 'the process for it did not start';
-    const response = await this.ask(child, { source, tokens, timeoutMs, maxAdded }, late, startTimeoutMs);
+    const response = await this.ask(child, { source, tokens, timeoutMs }, late, startTimeoutMs);
     if ('failed' in response) {
       this.end();
       throw this.error(response.failed);

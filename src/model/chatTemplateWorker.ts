@@ -2,6 +2,7 @@ import { Script } from 'node:vm';
 import './pythonJinja.js';
 import { Environment, Template } from '@huggingface/jinja';
 import type { RenderRequest, RenderResponse, TemplateSetup } from './chatTemplate.js';
+import { type Value, withNumbers } from './pythonValues.js';
 import { strftime } from './strftime.js';
 
 /**
@@ -18,7 +19,8 @@ let setup: TemplateSetup;
 // The interpreter's own clock is the present moment in the language of the system, and knows seven fields.
 const { set } = Environment.prototype;
 Environment.prototype.set = function (name: string, value: unknown) {
-  return set.call(this, name, name === 'strftime_now' ? (format: string) => strftime(format, day) : value);
+  const given = name === 'strftime_now' ? (format: string) => strftime(format, day) : value;
+  return withNumbers(set.call(this, name, given) as unknown as Value) as never;
 };
 
 // The interpreter sorts keys by the language of the system; as Python does it, the text is the same everywhere.
@@ -35,20 +37,19 @@ function within<T>(ms: number, work: () => T): T {
   return call.runInThisContext({ timeout: ms }) as T;
 }
 
-function render({ id, messages, addGenerationPrompt, options: { thinking } }: RenderRequest): RenderResponse {
+function render({ id, input, addGenerationPrompt, thinking, most }: RenderRequest): RenderResponse {
   try {
     const text = within(setup.timeoutMs * 2, () =>
       template.render({
-        messages,
+        messages: input.messages,
         add_generation_prompt: addGenerationPrompt,
         ...(thinking !== undefined && { enable_thinking: thinking }),
         bos_token: setup.tokens.bos,
         eos_token: setup.tokens.eos,
-        tools: null,
+        tools: input.tools,
+        documents: null,
       }),
     );
-    const read = messages.reduce((sum, { content }) => sum + content.length, 0);
-    const most = read + setup.maxAdded;
     if (text.length > most) return { id, error: `its output has ${text.length} characters, expected at most ${most}` };
     return { id, text };
   } catch (error) {

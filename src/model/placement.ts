@@ -31,9 +31,42 @@ const [BEGIN, END, FIRST] = [0x10fffa, 0x10fffb, 0x10e000];
 const MOST_TEXTS = 8000;
 const marks = new RegExp(`[\\u{${FIRST.toString(16)}}-\\u{10ffff}]`, 'u');
 
-/** The texts of a message: what stands before, between and behind the marks of a thought, which templates look for. */
-function textsOf({ role, content }: ChatMessage): string[] {
-  return role === 'assistant' ? content.split(/(<\/?think>)/) : [content];
+/**
+ * The texts of a message: of an answer what stands before, between and behind the marks of a thought, which templates look for, and the
+ * texts within the arguments of its calls.
+ */
+export function* textsOf(message: ChatMessage): Generator<string> {
+  yield message.content;
+  if (message.reasoning !== undefined) yield message.reasoning;
+  for (const call of message.calls ?? []) yield* textsWithin(call.arguments);
+}
+
+function* textsWithin(value: unknown): Generator<string> {
+  if (typeof value === 'string') yield value;
+  else if (typeof value === 'object' && value !== null)
+    for (const entry of Object.values(value)) yield* textsWithin(entry);
+}
+
+/** The same value with other texts; keys stay. */
+function mapTexts(value: unknown, map: (text: string) => string): unknown {
+  if (typeof value === 'string') return map(value);
+  if (Array.isArray(value)) return value.map((entry) => mapTexts(entry, map));
+  if (typeof value !== 'object' || value === null) return value;
+  return Object.fromEntries(Object.entries(value).map(([key, entry]) => [key, mapTexts(entry, map)]));
+}
+
+/** A message with marks around its texts. */
+function markMessage(message: ChatMessage, mark: (text: string) => string): ChatMessage {
+  const { role, content, reasoning, calls } = message;
+  const parts = role === 'assistant' ? content.split(/(<\/?think>)/) : [content];
+  return {
+    ...message,
+    content: parts.map((part) => (/^<\/?think>$/.test(part) ? part : mark(part))).join(''),
+    ...(reasoning !== undefined && { reasoning: mark(reasoning) }),
+    ...(calls && {
+      calls: calls.map((call) => ({ ...call, arguments: mapTexts(call.arguments, mark) as typeof call.arguments })),
+    }),
+  };
 }
 
 /** @param plain the conversation as rendered without marks. @returns undefined where a template does something else with marked texts than with plain ones, as one that looks at their length. */
@@ -43,22 +76,19 @@ export async function place(
   { prompt, ...options }: RenderOptions & { prompt: boolean },
   plain: string,
 ): Promise<Placed | undefined> {
-  if (messages.some(({ content }) => marks.test(content))) return undefined;
+  if (messages.some((message) => [...textsOf(message)].some((text) => marks.test(text)))) return undefined;
   const owners: Owner[] = [];
-  const marked = messages.map((message, m): ChatMessage => {
-    const content = textsOf(message)
-      .map((text) => {
-        const core = text.trim();
-        if (core === '' || /^<\/?think>$/.test(core)) return text;
-        const at = text.indexOf(core);
-        const number = String.fromCodePoint(FIRST + owners.length);
-        owners.push({ message: m, core });
-        const begin = String.fromCodePoint(BEGIN) + number;
-        return `${text.slice(0, at)}${begin}${core}${String.fromCodePoint(END)}${number}${text.slice(at + core.length)}`;
-      })
-      .join('');
-    return { ...message, content };
-  });
+  const marked = messages.map((message, m) =>
+    markMessage(message, (text) => {
+      const core = text.trim();
+      if (core === '' || /^<\/?think>$/.test(core)) return text;
+      const at = text.indexOf(core);
+      const number = String.fromCodePoint(FIRST + owners.length);
+      owners.push({ message: m, core });
+      const begin = String.fromCodePoint(BEGIN) + number;
+      return `${text.slice(0, at)}${begin}${core}${String.fromCodePoint(END)}${number}${text.slice(at + core.length)}`;
+    }),
+  );
   if (owners.length > MOST_TEXTS) return undefined;
   const rendered = await template.render(marked, prompt, options).catch(() => undefined);
   return rendered === undefined ? undefined : readMarks(rendered, plain, owners);
@@ -80,8 +110,8 @@ function readMarks(rendered: string, plain: string, owners: readonly Owner[]): P
     if (border === BEGIN) begun.set(k, text.length);
     else {
       const [owner, start] = [owners[k], begun.get(k)];
-      // As it stands: a text that is changed is missing.
-      if (owner === undefined || start === undefined || text.slice(start) !== owner.core) continue;
+      // As it stands, or as JSON writes it: a text that is changed is missing.
+      if (owner === undefined || start === undefined || !isWritten(text.slice(start), owner.core)) continue;
       spans.push({ message: owner.message, start, end: text.length });
       found.add(k);
     }
@@ -89,4 +119,8 @@ function readMarks(rendered: string, plain: string, owners: readonly Owner[]): P
   if (text !== plain) return undefined;
   const missing = new Set(owners.filter((_, k) => !found.has(k)).map(({ message }) => message));
   return { spans: spans.sort((a, b) => a.start - b.start), missing };
+}
+
+function isWritten(text: string, core: string): boolean {
+  return text === core || (text.length > core.length && text === JSON.stringify(core).slice(1, -1));
 }

@@ -1,150 +1,11 @@
-import { Environment, Interpreter } from '@huggingface/jinja';
+import { type Environment, Interpreter } from '@huggingface/jinja';
+import { capitalize, indent, methods, text, textOf, texts, titleFilter, wholeOf } from './pythonText.js';
+import { Func, jsonOf, List, nothing, printed, same, Text, Truth, type Value, Whole } from './pythonValues.js';
 
 /**
  * Makes the Jinja interpreter do what Python's does where the two differ: templates are written for that one (jinja2 3.1, Python's own
  * string methods). Imported once, by the process that renders templates. What is here goes when the library has it.
  */
-
-/** A value of the interpreter; its classes are not exported. */
-interface Value {
-  type: string;
-  value: unknown;
-  builtins: Map<string, Value>;
-}
-type Kind = new (value?: unknown) => Value;
-type Method = (text: string, args: Value[], named: ReadonlyMap<string, Value>) => Value;
-
-const sample = new Environment();
-const kindOf = (name: string, value: unknown) => sample.set(name, value).constructor as unknown as Kind;
-const [Text, Whole, Truth, List] = [kindOf('text', ''), kindOf('whole', 1), kindOf('truth', true), kindOf('list', [])];
-const Func = sample.lookupVariable('namespace').constructor as unknown as Kind;
-const text = (value: string) => new Text(value);
-const texts = (values: readonly string[]) => new List(values.map(text));
-
-/** What str.isspace of Python takes for white space; JavaScript's own lacks five characters and has one more. */
-const SPACE = '\\t-\\r\\x1c-\\x20\\x85\\xa0\\u1680\\u2000-\\u200a\\u2028\\u2029\\u202f\\u205f\\u3000';
-const [spaces, words] = [new RegExp(`[${SPACE}]`), new RegExp(`[^${SPACE}]+`, 'gu')];
-
-/** str.strip and its halves. @param chars that are taken off; white space if there are none */
-function strip(from: string, chars: string | undefined, left: boolean, right: boolean): string {
-  const all = chars === undefined ? undefined : new Set(chars);
-  // Code points, as Python counts.
-  const list = Array.from(from);
-  const goes = (char: string) => all?.has(char) ?? spaces.test(char);
-  let [start, end] = [0, list.length];
-  if (left) while (start < end && goes(list[start]!)) start++;
-  if (right) while (end > start && goes(list[end - 1]!)) end--;
-  return list.slice(start, end).join('');
-}
-
-/** str.split with at most `most` cuts; by white space without a separator. */
-function split(from: string, by: string | undefined, most: number): string[] {
-  if (by === '') throw new Error('empty separator');
-  if (by === undefined) {
-    const found = [...from.matchAll(words)];
-    if (most < 0 || found.length <= most) return found.map(([word]) => word);
-    const rest = from.slice(found[most]!.index);
-    return [...found.slice(0, most).map(([word]) => word), rest];
-  }
-  const parts = from.split(by);
-  return most < 0 || parts.length <= most + 1 ? parts : [...parts.slice(0, most), parts.slice(most).join(by)];
-}
-
-/** str.rsplit: the cuts are counted from the end. */
-function rsplit(from: string, by: string | undefined, most: number): string[] {
-  const parts = split(from, by, -1);
-  if (most < 0 || parts.length <= most + (by === undefined ? 0 : 1)) return parts;
-  if (by !== undefined) return [parts.slice(0, -most || undefined).join(by), ...(most > 0 ? parts.slice(-most) : [])];
-  const reversed = Array.from(from).reverse().join('');
-  return split(reversed, undefined, most)
-    .reverse()
-    .map((part) => Array.from(part).reverse().join(''));
-}
-
-/** str.splitlines. */
-const LINE_END = '\\r\\n|[\\n-\\r\\x1c-\\x1e\\x85\\u2028\\u2029]';
-const [lineEnds, lastLineEnd] = [new RegExp(LINE_END), new RegExp(`(${LINE_END})$`)];
-const splitLines = (from: string) => (from === '' ? [] : from.replace(lastLineEnd, '').split(lineEnds));
-
-/** The filter of jinja2: lines but the first, and empty ones, are moved to the right. */
-function indent(from: string, by: string, first: boolean, blank: boolean): string {
-  const [head = '', ...rest] = splitLines(`${from}\n`);
-  return [first ? by + head : head, ...rest.map((line) => (line === '' && !blank ? line : by + line))].join('\n');
-}
-
-const capitalize = (from: string) => {
-  const [first = '', ...rest] = Array.from(from);
-  // Of a letter that becomes two, the second stays small.
-  const [capital = '', ...more] = Array.from(first.toUpperCase());
-  return capital + (more.join('') + rest.join('')).toLowerCase();
-};
-/** str.title: a letter after one that is none is a capital. */
-const title = (from: string) => from.replace(/\p{L}+/gu, (word) => capitalize(word));
-const brackets = new RegExp(`([-${SPACE}({[<]+)`);
-/** The filter of that name in jinja2, which knows words by white space and brackets. */
-const titleFilter = (from: string) =>
-  from
-    .split(brackets)
-    .map((word) => {
-      const [first = '', ...rest] = Array.from(word);
-      return first.toUpperCase() + rest.join('').toLowerCase();
-    })
-    .join('');
-
-function textOf(value: Value | undefined, what: string): string | undefined {
-  if (value === undefined || value.type === 'NullValue') return undefined;
-  if (value.type !== 'StringValue') throw new Error(`${what} is no text`);
-  return value.value as string;
-}
-const wholeOf = (value: Value | undefined, otherwise: number) => {
-  if (value === undefined) return otherwise;
-  if (typeof value.value !== 'number') throw new Error('an argument is no number');
-  return value.value;
-};
-const counted = (from: string, part: string) =>
-  part === '' ? Array.from(from).length + 1 : from.split(part).length - 1;
-const place = (from: string, at: number) => new Whole(at < 0 ? -1 : Array.from(from.slice(0, at)).length);
-const needed = (args: Value[]) => textOf(args[0], 'an argument') ?? '';
-
-const methods: Record<string, Method> = {
-  strip: (from, [chars]) => text(strip(from, textOf(chars, 'an argument'), true, true)),
-  lstrip: (from, [chars]) => text(strip(from, textOf(chars, 'an argument'), true, false)),
-  rstrip: (from, [chars]) => text(strip(from, textOf(chars, 'an argument'), false, true)),
-  split: (from, [by, most], named) =>
-    texts(split(from, textOf(by ?? named.get('sep'), 'sep'), wholeOf(most ?? named.get('maxsplit'), -1))),
-  rsplit: (from, [by, most], named) =>
-    texts(rsplit(from, textOf(by ?? named.get('sep'), 'sep'), wholeOf(most ?? named.get('maxsplit'), -1))),
-  splitlines: (from) => texts(splitLines(from)),
-  capitalize: (from) => text(capitalize(from)),
-  title: (from) => text(title(from)),
-  swapcase: (from) =>
-    text(Array.from(from, (c) => (c === c.toUpperCase() ? c.toLowerCase() : c.toUpperCase())).join('')),
-  casefold: (from) => text(from.toLowerCase().replaceAll('ß', 'ss')),
-  find: (from, args) => place(from, from.indexOf(needed(args))),
-  rfind: (from, args) => place(from, from.lastIndexOf(needed(args))),
-  count: (from, args) => new Whole(counted(from, needed(args))),
-  removeprefix: (from, args) => text(from.startsWith(needed(args)) ? from.slice(needed(args).length) : from),
-  removesuffix: (from, args) =>
-    text(needed(args) !== '' && from.endsWith(needed(args)) ? from.slice(0, -needed(args).length) : from),
-  partition: (from, args) => {
-    const [by, at] = [needed(args), from.indexOf(needed(args))];
-    return texts(at < 0 ? [from, '', ''] : [from.slice(0, at), by, from.slice(at + by.length)]);
-  },
-  rpartition: (from, args) => {
-    const [by, at] = [needed(args), from.lastIndexOf(needed(args))];
-    return texts(at < 0 ? ['', '', from] : [from.slice(0, at), by, from.slice(at + by.length)]);
-  },
-  join: (from, [list]) => {
-    if (list?.type !== 'ArrayValue') throw new Error('join() takes a list');
-    return text((list.value as Value[]).map((one) => textOf(one, 'an entry') ?? '').join(from));
-  },
-  isdigit: (from) => new Truth(/^\p{Nd}+$/u.test(from)),
-  isalpha: (from) => new Truth(/^\p{L}+$/u.test(from)),
-  isalnum: (from) => new Truth(/^[\p{L}\p{N}]+$/u.test(from)),
-  isspace: (from) => new Truth(from !== '' && Array.from(from).every((char) => spaces.test(char))),
-  isupper: (from) => new Truth(from !== from.toLowerCase() && from === from.toUpperCase()),
-  islower: (from) => new Truth(from !== from.toUpperCase() && from === from.toLowerCase()),
-};
 
 const named = (last: Value | undefined): ReadonlyMap<string, Value> | undefined =>
   last?.type === 'KeywordArgumentsValue' ? (last.value as Map<string, Value>) : undefined;
@@ -171,32 +32,88 @@ Object.defineProperty(prototype, 'builtins', {
   },
 });
 
-// Python prints True and False.
-Truth.prototype.toString = function (this: Value) {
-  return this.value ? 'True' : 'False';
-};
-
-/** ==, which in Python is true of values of one kind: 1 is 1.0 and True, not "1"; what is undefined is no None. */
-function same(a: Value, b: Value): boolean {
-  const [x, y] = [a.value, b.value];
-  if (a.type === 'UndefinedValue' || b.type === 'UndefinedValue') return a.type === b.type;
-  if (Array.isArray(x) && Array.isArray(y)) return x.length === y.length && x.every((one, i) => same(one, y[i]));
-  if (x instanceof Map && y instanceof Map) {
-    return x.size === y.size && [...x].every(([key, one]) => y.has(key) && same(one, y.get(key) as Value));
-  }
-  const plain = (value: unknown) => (typeof value === 'boolean' ? Number(value) : value);
-  return plain(x) === plain(y);
-}
-
 type Evaluate = (this: Interpreter, node: never, environment: Environment) => Value;
 const interpreter = Interpreter.prototype as unknown as Record<
-  'evaluate' | 'evaluateBinaryExpression' | 'evaluateMemberExpression',
+  'evaluate' | 'evaluateBinaryExpression' | 'evaluateFor' | 'evaluateMemberExpression',
   Evaluate
 > & {
+  evaluateBlock(statements: readonly never[], environment: Environment): Value;
   applyFilter(operand: Value, filter: unknown, environment: Environment): Value;
   evaluateArguments(args: readonly unknown[], environment: Environment): [Value[], Map<string, Value>];
 };
-const { evaluateBinaryExpression, applyFilter } = interpreter;
+const { evaluate, evaluateBinaryExpression, evaluateFor, evaluateMemberExpression, applyFilter } = interpreter;
+
+/** A node that has been evaluated. */
+class Known {
+  readonly type = 'Known';
+  constructor(readonly held: Value) {}
+}
+const done = (value: Value) => new Known(value) as never;
+interpreter.evaluate = function (node, environment) {
+  const asked: unknown = node;
+  return asked instanceof Known ? asked.held : evaluate.call(this, node, environment);
+};
+
+/** What a loop goes over: of a text its characters, and of what is undefined nothing. */
+function listOf(value: Value): Value {
+  if (value.type === 'StringValue') return texts(Array.from(value.value as string));
+  return value.type === 'UndefinedValue' ? new List([]) : value;
+}
+
+interface Loop {
+  iterable: { type: string; lhs: never };
+}
+interpreter.evaluateFor = function (node, environment) {
+  const loop = node as Loop;
+  const { type, lhs } = loop.iterable;
+  const isFiltered = type === 'SelectExpression';
+  const over = interpreter.evaluate.call(this, isFiltered ? lhs : (loop.iterable as never), environment);
+  const list = done(listOf(over));
+  const iterable = isFiltered ? { ...loop.iterable, lhs: list } : list;
+  return evaluateFor.call(this, { ...loop, iterable } as never, environment);
+};
+
+/** Nodes that print nothing by themselves. */
+const STATEMENTS = new Set(['Set', 'Macro', 'Comment', 'Break', 'Continue']);
+
+interpreter.evaluateBlock = function (this: Interpreter, statements, environment) {
+  let result = '';
+  for (const statement of statements) {
+    const value = interpreter.evaluate.call(this, statement, environment);
+    if (value.type !== 'NullValue' || !STATEMENTS.has((statement as { type: string }).type)) result += printed(value);
+  }
+  return text(result);
+};
+
+/** What Python's dictionaries have beside their entries; after a full stop it goes first. */
+const METHODS = new Set('clear copy fromkeys get items keys pop popitem setdefault update values'.split(' '));
+
+interface Member {
+  computed: boolean;
+  object: never;
+  property: { value?: unknown };
+}
+interpreter.evaluateMemberExpression = function (node, environment) {
+  const { computed, object, property } = node as Member;
+  let asked = node;
+  if (!computed && METHODS.has(property.value as string)) {
+    const held = interpreter.evaluate.call(this, object, environment);
+    if (held.type === 'ObjectValue') {
+      const lacks = () => {
+        throw new Error(`dictionaries have no ${property.value as string} here`);
+      };
+      return held.builtins.get(property.value as string) ?? new Func(lacks);
+    }
+    asked = { ...(node as Member), object: done(held) } as never;
+  }
+  try {
+    return evaluateMemberExpression.call(this, asked, environment);
+  } catch (error) {
+    // What has no such entry is undefined, whatever was asked for.
+    if ((error as Error).message.startsWith('Cannot access property with non-string')) return nothing();
+    throw error;
+  }
+};
 
 interface Binary {
   operator: { value: string };
@@ -219,12 +136,20 @@ interpreter.evaluateBinaryExpression = function (node, environment) {
     ];
     return text(printed(a) + printed(b));
   }
+  if (operator.value === '+') {
+    const a = interpreter.evaluate.call(this, left, environment);
+    const b = interpreter.evaluate.call(this, right, environment);
+    const isText = a.type === 'StringValue';
+    if (isText !== (b.type === 'StringValue')) throw new Error(`cannot add ${a.type} and ${b.type}`);
+    if (isText) return text(`${a.value as string}${b.value as string}`);
+    return evaluateBinaryExpression.call(
+      this,
+      { ...(node as Binary), left: done(a), right: done(b) } as never,
+      environment,
+    );
+  }
   return evaluateBinaryExpression.call(this, node, environment);
 };
-
-function printed(value: Value): string {
-  return value.type === 'UndefinedValue' ? '' : value.type === 'NullValue' ? 'None' : String(value);
-}
 
 /** The arguments of a filter. */
 function argumentsOf(that: Interpreter, args: readonly unknown[], environment: Environment) {
@@ -239,9 +164,34 @@ interface Filter {
   callee?: { value: string };
   args?: unknown[];
 }
-interpreter.applyFilter = function (operand, filter, environment) {
+/** Filters that take whatever they are given for its text. */
+const OF_TEXTS = new Set(['trim', 'upper', 'lower', 'title', 'capitalize', 'replace', 'indent', 'wordcount']);
+
+interpreter.applyFilter = function (given, filter, environment) {
+  let operand = given;
   const { type, value, callee, args = [] } = filter as Filter;
   const name = type === 'Identifier' ? value : callee?.value;
+  if (name === 'tojson') {
+    const { positional, named: by } = argumentsOf(this as never, args, environment);
+    return text(jsonOf(operand, positional, by));
+  }
+  if (name === 'string') return text(printed(operand));
+  if (operand.type === 'UndefinedValue') {
+    if (name === 'length' || name === 'count') return new Whole(0);
+    if (name === 'list' || name === 'items') return new List([]);
+    if (name === 'join') return text('');
+  }
+  if (!Array.isArray(operand.value) && !(operand.value instanceof Map) && OF_TEXTS.has(name ?? '')) {
+    operand = text(printed(operand));
+  }
+  if (name === 'join' && operand.type !== 'StringValue' && Array.isArray(operand.value)) {
+    const { positional, named: by } = argumentsOf(this as never, args, environment);
+    const attribute = textOf(by.get('attribute'), 'attribute');
+    const parts = (operand.value as Value[]).map((one) =>
+      attribute === undefined ? one : ((one.value as Map<string, Value>).get(attribute) ?? nothing()),
+    );
+    return text(parts.map(printed).join(textOf(positional[0] ?? by.get('d'), 'd') ?? ''));
+  }
   if (operand.type === 'FloatValue' && name === 'int') return new Whole(Math.trunc(operand.value as number));
   if (operand.type !== 'StringValue') return applyFilter.call(this, operand, filter, environment);
   const own = operand.value as string;
@@ -267,7 +217,7 @@ interpreter.applyFilter = function (operand, filter, environment) {
     case 'first':
     case 'last': {
       const char = Array.from(own).at(name === 'first' ? 0 : -1);
-      return char === undefined ? (sample.lookupVariable('nothing at all') as unknown as Value) : text(char);
+      return char === undefined ? nothing() : text(char);
     }
     case 'reverse':
       return text(Array.from(own).reverse().join(''));

@@ -4,22 +4,14 @@ import type { Vocabulary } from '../engine/vocabulary.js';
 import { families } from '../families/index.js';
 import type { Gguf } from '../formats/gguf/Gguf.js';
 import { type ChatMessage, ChatTemplate, fallbackTemplate, plainTemplate, type RenderOptions } from './chatTemplate.js';
-import { place, type TextSpan } from './placement.js';
+import type { TextSpan } from './placement.js';
+import { hasThought, type Part, Rendering } from './rendering.js';
 
 /** A rendered conversation or a text as tokens, with those that a model is trained to produce. */
 export interface EncodedConversation {
   tokens: Int32Array;
   /** 1 where the token belongs to an answer (its text and the token that ends the turn), or to a plain text. */
   trained: Uint8Array;
-}
-
-/** A conversation up to an answer, as it is learnt. */
-interface Part {
-  text: string;
-  /** Characters of the prompt, which the answer follows. */
-  promptLength: number;
-  spans: readonly TextSpan[];
-  learnt: boolean;
 }
 
 /** Those between two places, counted from the first. */
@@ -37,7 +29,7 @@ export class Tokenizer implements Disposable {
   readonly hasOwnTemplate: boolean;
   /** What `prompt` takes where it is told nothing. */
   thinking: boolean | undefined;
-  private readonly controlTexts: RegExp | undefined;
+  private readonly rendering: Rendering;
   /** Learnt answers that it has encoded, and those of them with a thought. */
   private readonly encoded = { answers: 0, thoughts: 0 };
 
@@ -51,7 +43,7 @@ export class Tokenizer implements Disposable {
     const text = (token: number) => (token < 0 ? '' : this.vocabulary.text([token], true));
     const tokens = { bos: text(this.vocabulary.bos), eos: text(this.vocabulary.eos) };
     this.template = new ChatTemplate(source ?? this.assumedTemplate(gguf), tokens, gguf.path);
-    this.controlTexts = this.findControlTexts();
+    this.rendering = new Rendering(this.template, this.findControlTexts());
   }
 
   /** Loads the tokeniser of a validated model file. @param day that the chat template is told (YYYY-MM-DD); undefined for today */
@@ -101,57 +93,9 @@ export class Tokenizer implements Disposable {
     messages: readonly ChatMessage[],
     { thinking = this.thinking, tools }: RenderOptions = {},
   ): Promise<Int32Array> {
-    const text = await this.promptText(messages, { thinking, tools });
-    const spans = await this.spansOf(messages, { prompt: true, thinking, tools }, text);
+    const text = await this.rendering.prompt(messages, { thinking, tools });
+    const spans = await this.rendering.spans(messages, { prompt: true, thinking, tools }, text);
     return this.tokenizeRendered(text, spans, true);
-  }
-
-  private async promptText(messages: readonly ChatMessage[], options: RenderOptions): Promise<string> {
-    const text = await this.template.render(messages, true, options);
-    return options.thinking === false ? text + (await this.emptyThought()) : text;
-  }
-
-  private closing: Promise<string> | undefined;
-
-  /** What has to follow a prompt for the answer to come without a thought, though the template was told so: "" for most models. */
-  private emptyThought(): Promise<string> {
-    this.closing ??= this.findEmptyThought();
-    return this.closing;
-  }
-
-  private async findEmptyThought(): Promise<string> {
-    if (!this.template.knowsThoughts) return '';
-    const turn = { role: 'user', content: 'a' } as const;
-    const prompt = await this.template.render([turn], true, { thinking: false });
-    // The prompt opens the thought.
-    if (/<think>\s*$/.test(prompt)) return prompt.endsWith('\n') ? '\n</think>\n\n' : '\n\n</think>\n\n';
-    // Or the answer comes with an empty one.
-    const full = await this.template.render([turn, { role: 'assistant', content: 'b' }], false, {
-      thinking: false,
-    });
-    const head = full.startsWith(prompt) ? full.slice(prompt.length, full.lastIndexOf('b')) : '';
-    return /^\s*<think>\s*<\/think>\s*$/.test(head) ? head : '';
-  }
-
-  /**
-   * Where the texts of the messages stand, if it matters: a person's characters of a control token are no token.
-   * @throws LoamError for such a text that the template does something else with
-   */
-  private async spansOf(
-    messages: readonly ChatMessage[],
-    options: RenderOptions & { prompt: boolean },
-    text: string,
-  ): Promise<readonly TextSpan[]> {
-    const named = messages.filter(({ content }) => this.controlTexts?.test(content));
-    if (named.length === 0) return [];
-    const placed = await place(this.template, messages, options, text);
-    const isRewritten = !placed || [...placed.missing].some((m) => this.controlTexts?.test(messages[m]!.content));
-    if (!isRewritten) return placed.spans;
-    throw new LoamError({
-      code: 'invalid-data',
-      found: 'a message holds the characters of a control token, and the chat template rewrites that message',
-      fix: 'take those characters out of the message',
-    });
   }
 
   /**
@@ -188,79 +132,18 @@ export class Tokenizer implements Disposable {
     if (answers.length === 0) throw new LoamError({ code: 'invalid-data', found: 'a conversation without an answer' });
     const parts: Part[] = [];
     for (const turn of answers) {
-      const part = await this.answerPart(messages.slice(0, turn + 1), tools);
+      const answer = messages[turn]!;
+      if (answer.train !== false) {
+        this.encoded.answers++;
+        if (hasThought(answer)) this.encoded.thoughts++;
+      }
+      const part = await this.rendering.part(messages.slice(0, turn + 1), tools);
       if (part) parts.push(part);
     }
     const continuous = parts.every(
       ({ text, promptLength }, i) => i === 0 || text.slice(0, promptLength).startsWith(parts[i - 1]!.text),
     );
     return continuous ? [this.join(parts)] : parts.map((part) => this.join([part]));
-  }
-
-  /**
-   * A conversation up to an answer as it is learnt: the prompt as it will be asked, then the whole answer as the template renders it. An
-   * answer without a thought is asked for without one.
-   * @returns undefined for an answer that is not learnt and that the template renders in a way of its own
-   * @throws LoamError (template) if it leaves out or changes a part of the answer
-   */
-  private async answerPart(messages: readonly ChatMessage[], tools: RenderOptions['tools']): Promise<Part | undefined> {
-    const turn = messages.length - 1;
-    const { content, train } = messages[turn]!;
-    const learnt = train !== false;
-    const hasThought = content.includes('</think>');
-    if (learnt) {
-      this.encoded.answers++;
-      if (hasThought) this.encoded.thoughts++;
-    }
-    const thinking = this.template.knowsThoughts && !hasThought ? false : undefined;
-    const options = { prompt: false, thinking, tools };
-    const prompt = await this.promptText(messages.slice(0, -1), { thinking, tools });
-    const full = await this.template.render(messages, false, { thinking, tools });
-    const isNamed = messages.some((message) => this.controlTexts?.test(message.content));
-    const rest = full.startsWith(prompt) ? full.slice(prompt.length) : undefined;
-    const part = { text: full, promptLength: prompt.length, spans: [], learnt };
-    if (!isNamed && rest?.trimStart().startsWith(content.trim())) return part;
-    const placed = await place(this.template, messages, options, full);
-    if (isNamed && !placed) await this.spansOf(messages, options, full);
-    const own = placed?.spans.filter(({ message }) => message === turn) ?? [];
-    if (rest === undefined) return learnt ? await this.afterThought(messages, { prompt, full, tools }, own) : undefined;
-    if (learnt && (placed ? placed.missing.has(turn) : !rest.includes(content.trim()))) {
-      const what = placed ? 'leaves out a part of the answer' : 'changes the answer';
-      throw new LoamError({ code: 'template', found: `the model's chat template ${what}, which is not learnt then` });
-    }
-    const spans = isNamed ? placed!.spans : [];
-    const first = own[0]?.start ?? prompt.length;
-    // An empty thought that the template puts before the answer belongs to the prompt.
-    const isEmpty = !hasThought && full.slice(prompt.length, first).includes('<think>');
-    return { ...part, promptLength: isEmpty ? first : prompt.length, spans };
-  }
-
-  /** An answer to a prompt that opens a thought, which the template leaves out when it renders an answer. */
-  private async afterThought(
-    messages: readonly ChatMessage[],
-    { prompt, full, tools }: { prompt: string; full: string; tools: RenderOptions['tools'] },
-    own: readonly TextSpan[],
-  ): Promise<Part> {
-    const [before = '', ...more] = messages.at(-1)!.content.split('</think>');
-    const answer = (more.at(-1) ?? before).trim();
-    const span = own.find(({ start, end }) => full.slice(start, end) === answer);
-    const opened = /<think>\s*(<\/think>\s*)?$/.exec(prompt);
-    if (!span || !opened || prompt.slice(0, opened.index).trimEnd() !== full.slice(0, span.start).trimEnd()) {
-      throw new LoamError({
-        code: 'template',
-        found: "the model's chat template renders an answer differently from the prompt for it",
-        expected: 'the rendered prompt to be the beginning of the rendered conversation',
-        fix: 'use a model with a regular chat template',
-      });
-    }
-    const thought = before.split('<think>').at(-1)!.trim();
-    const head = more.length > 0 ? `${thought}\n</think>\n\n` : '';
-    const spans = await this.spansOf(
-      messages.slice(0, -1),
-      { prompt: true, thinking: more.length > 0 ? undefined : false, tools },
-      prompt,
-    );
-    return { text: prompt + head + full.slice(span.start), promptLength: prompt.length, spans, learnt: true };
   }
 
   /**
@@ -284,13 +167,13 @@ export class Tokenizer implements Disposable {
     const tokens: Int32Array[] = [];
     const trained: Uint8Array[] = [];
     let before = 0;
-    for (const { text, promptLength, spans, learnt } of parts) {
+    for (const { text, promptLength, spans, learnt, endsItself } of parts) {
       const question = this.tokenizeRendered(
         text.slice(before, promptLength),
         spansWithin(spans, before, promptLength),
         before === 0,
       );
-      const answer = this.tokenizeAnswer(question, { text, spans, before, promptLength });
+      const answer = this.tokenizeAnswer(question, { text, spans, before, promptLength, endsItself });
       tokens.push(question, answer.tokens);
       trained.push(new Uint8Array(question.length));
       trained.push(new Uint8Array(answer.tokens.length).fill(1, 0, learnt ? answer.trained : 0));
@@ -308,7 +191,7 @@ export class Tokenizer implements Disposable {
    */
   private tokenizeAnswer(
     question: Int32Array,
-    { text, spans, before, promptLength }: Pick<Part, 'text' | 'spans' | 'promptLength'> & { before: number },
+    { text, spans, before, promptLength, endsItself }: Omit<Part, 'learnt'> & { before: number },
   ) {
     const piece = (from: number, first: boolean) =>
       this.tokenizeRendered(text.slice(from), spansWithin(spans, from, text.length), first);
@@ -316,6 +199,7 @@ export class Tokenizer implements Disposable {
     const fits = joint.length > question.length && question.every((token, i) => token === joint[i]);
     let tokens = fits ? joint.slice(question.length) : piece(promptLength, false);
     let end = tokens.findIndex((token) => this.vocabulary.endsGeneration(token));
+    if (end < 0 && endsItself) return { tokens, trained: tokens.length };
     if (end < 0) {
       const stop = this.vocabulary.eot >= 0 ? this.vocabulary.eot : this.vocabulary.eos;
       tokens = Int32Array.from([...tokens, ...(stop >= 0 ? [stop] : [])]);
