@@ -1,4 +1,4 @@
-import { LoamError } from '../base/errors.js';
+import { LoamError, UsageError } from '../base/errors.js';
 import type { LlamaContext } from './llama.js';
 import type { SamplerHandle } from './llamaBindings.js';
 import { native } from './native.js';
@@ -32,6 +32,8 @@ export interface Grammar {
   source: string;
   /** Whether the text of control tokens is part of the text that the grammar describes; otherwise none is drawn but those that end it. */
   controls: boolean;
+  /** What stands of the text already. */
+  begun?: Int32Array;
 }
 
 const penaltyWindow = 64;
@@ -167,10 +169,15 @@ export class Sampler implements Disposable {
 
   constructor(settings: SamplerSettings, vocabulary: Vocabulary, grammar?: Grammar) {
     const { llama } = native();
-    const chain = llama.samplerChain({ no_perf: true });
-    const add = (sampler: SamplerHandle) => llama.samplerAdd(chain, sampler);
     const { repeatPenalty, frequencyPenalty = 0, presencePenalty = 0, topK = 0, minP = defaultMinP } = settings;
     const bias = settings.logitBias ?? [];
+    const wrong = bias.find(([token]) => token >= vocabulary.size);
+    if (wrong) {
+      const expected = `one below ${vocabulary.size}`;
+      throw new UsageError({ found: `the token ${wrong[0]}`, expected, where: 'logit_bias' });
+    }
+    const chain = llama.samplerChain({ no_perf: true });
+    const add = (sampler: SamplerHandle) => llama.samplerAdd(chain, sampler);
     if (bias.length > 0) {
       const entries = bias.map(([token, value]) => ({ token, bias: value }));
       add(llama.samplerLogitBias(vocabulary.size, entries.length, entries));
@@ -192,8 +199,15 @@ export class Sampler implements Disposable {
     this.candidates = new Candidates(vocabulary.size);
     try {
       this.constraint = new Constraint(grammar, vocabulary);
+      for (const token of grammar.begun ?? []) {
+        if (!this.constraint.allows(token)) {
+          const found = 'an answer whose given beginning is not of the form that is asked for';
+          throw new UsageError({ found, fix: 'leave the beginning out, or the form' });
+        }
+        this.constraint.accept(token);
+      }
     } catch (error) {
-      llama.samplerFree(chain);
+      this[Symbol.dispose]();
       throw error;
     }
   }

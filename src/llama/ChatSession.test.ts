@@ -8,7 +8,8 @@ import { LlamaModel } from '../engine/llama.js';
 import type { ChatMessage } from '../model/chatTemplate.js';
 import { scratchFolder } from '../testing/scratch.js';
 import { writeTinyModel } from '../testing/tinyModel.js';
-import { ChatSession, type Sampling, StopText, samplingOptions } from './ChatSession.js';
+import { ChatSession, type Sampling, samplingOptions } from './ChatSession.js';
+import { StopText } from './StopText.js';
 
 /** By definition: generation ends with the first character that completes a stop text, and the answer before that text. */
 function before(text: string, stops: readonly string[]): string {

@@ -3,10 +3,14 @@ import { type Adapter, openAdapter, provenAdapter } from '../adapters/openAdapte
 import { LoamError } from '../base/errors.js';
 import { Run } from '../base/events.js';
 import { integer, number, type Schema, type Values } from '../base/options.js';
-import type { SamplerSettings } from '../engine/sampler.js';
+import type { Grammar, SamplerSettings } from '../engine/sampler.js';
 import type { ChatMessage, Tool } from '../model/chatTemplate.js';
 import { Tokenizer } from '../model/tokenizer.js';
+import type { ToolChoice } from '../model/toolForms/grammar.js';
+import { type AnswerPart, AnswerReader, type Expected } from './AnswerReader.js';
 import { type Likeliest, likeliest } from './answers/likeliest.js';
+import { likelihoodOf, readLikelihoods } from './likelihood.js';
+import { type AnswerPlan, formatGrammar, opensThought, planAnswer, promptOf, type TextPrompt } from './prompts.js';
 import { type Embedded, type EmbeddingInput, embed } from './reading.js';
 import { Session } from './Session.js';
 import { Wardrobe, type Wish } from './Wardrobe.js';
@@ -21,57 +25,6 @@ function promptTooLong(tokens: number, most: number): LoamError {
   });
 }
 
-/** Finds texts that end an answer in text that arrives piece by piece, and lets nothing of them through. */
-export class StopText {
-  private held = '';
-  /** The text that came up. */
-  found: string | undefined;
-
-  constructor(private readonly stops: readonly string[]) {
-    this.stops = stops.filter((stop) => stop !== '');
-  }
-
-  /** @returns what may be shown: all that cannot be the beginning of a stop text */
-  push(piece: string): string {
-    let shown = '';
-    // Character by character: what is found must not depend on where the pieces end.
-    for (const character of piece) {
-      if (this.found !== undefined) break;
-      shown += this.next(character);
-    }
-    return shown;
-  }
-
-  private next(character: string): string {
-    this.held += character;
-    const ends = this.stops.filter((stop) => this.held.includes(stop));
-    if (ends.length > 0) {
-      const first = ends.reduce((a, b) => (this.held.indexOf(b) < this.held.indexOf(a) ? b : a));
-      this.found = first;
-      return this.held.slice(0, this.held.indexOf(first));
-    }
-    const keep = Math.max(0, ...this.stops.map((stop) => this.overlap(stop)));
-    const shown = this.held.slice(0, this.held.length - keep);
-    this.held = this.held.slice(this.held.length - keep);
-    return shown;
-  }
-
-  /** The answer ended otherwise: what was held back. */
-  end(): string {
-    const rest = this.found === undefined ? this.held : '';
-    this.held = '';
-    return rest;
-  }
-
-  /** Characters at the end of what is held that begin `stop`. */
-  private overlap(stop: string): number {
-    for (let n = Math.min(stop.length - 1, this.held.length); n > 0; n--) {
-      if (this.held.endsWith(stop.slice(0, n))) return n;
-    }
-    return 0;
-  }
-}
-
 interface ChatSessionOptions {
   modelPath: string;
   /** Worn together, each with its correction multiplied by its strength (default 1). */
@@ -82,14 +35,14 @@ interface ChatSessionOptions {
 }
 
 export type ChatEvent =
-  | { type: 'text'; text: string }
+  | AnswerPart
   /** Old turns were left out because the conversation outgrew the context. */
   | { type: 'forgot'; messages: number }
   /** `turn`: the model ended its turn; `length`: no tokens are left; `stop`: a stop text came up, `stopText`. */
   | {
       type: 'end';
       reason: 'turn' | 'length' | 'stop';
-      stopText: string | undefined;
+      stopText?: string;
       tokens: number;
       promptTokens: number;
       seconds: number;
@@ -102,8 +55,31 @@ export interface AnswerOptions {
   thinking?: boolean;
   /** Tools that the answer may call. */
   tools?: readonly Tool[];
+  /** Which of them; default: as the model likes. */
+  calls?: ToolChoice;
+  /** JSON, any object or the values of a JSON schema, and nothing else. */
+  format?: 'json' | { schema: unknown };
   /** Whether old turns are left out if the conversation outgrows the context (default), or a LoamError (too-long) is thrown. */
   forget?: boolean;
+  show?: Shown;
+}
+
+/** What is told of an answer beside its text. */
+interface Shown {
+  /** How likely each token was, and so many of the likeliest. */
+  likeliest?: number;
+  /** Thoughts by themselves, not as a part of the text. */
+  thoughts?: boolean;
+  /** The text that is gone on with, first. */
+  prompt?: boolean;
+}
+
+/** How an answer is drawn and read. */
+interface Drawing {
+  sampling: Sampling;
+  expected: Expected;
+  grammar: Grammar | undefined;
+  likeliest: number | undefined;
 }
 
 const defaultContext = 4096;
@@ -184,7 +160,7 @@ export class ChatSession implements Disposable {
     return (await this.tokenizer.prompt(messages, { thinking, tools })).length;
   }
 
-  /** Streams the answer to a conversation whose last message is the user's. Text arrives in whole characters. */
+  /** Streams the answer to a conversation; one whose last message is the assistant's is gone on with. Text arrives in whole characters. */
   answer(
     messages: readonly ChatMessage[],
     sampling: Sampling,
@@ -192,29 +168,36 @@ export class ChatSession implements Disposable {
     options: AnswerOptions = {},
   ): Run<ChatEvent, string> {
     return new Run(async (emit, signal) => {
-      const { prompt, forgotten } = await this.fit(messages, sampling.maxTokens, options);
+      const { grammar, ...plan } = planAnswer(this.tokenizer, messages, options);
+      const { prompt, forgotten } = await this.fit(messages, sampling.maxTokens, { ...options, ...plan });
       if (forgotten > 0) emit({ type: 'forgot', messages: forgotten });
-      return await this.generate(prompt, { sampling, stop: options.stop ?? [] }, emit, signal);
+      const thought = plan.thought === 'may' && opensThought(this.tokenizer, prompt) ? 'begun' : plan.thought;
+      const how = { sampling, expected: { ...plan, thought }, grammar, likeliest: options.show?.likeliest };
+      return await this.generate(prompt, how, emit, signal);
     }, signal);
   }
 
   /** Streams what follows a text, which no template is put around. */
   complete(
-    text: string,
+    text: TextPrompt,
     sampling: Sampling,
     signal?: AbortSignal,
-    options: AnswerOptions = {},
+    { stop = [], show = {}, format }: AnswerOptions = {},
   ): Run<ChatEvent, string> {
     return new Run(async (emit, signal) => {
-      const { bos, eos } = this.tokenizer.vocabulary;
-      const bosText = bos >= 0 ? this.tokenizer.vocabulary.text([bos], true) : '';
-      // The whole prompt is the client's, control tokens and all.
-      const begins = bosText !== '' && text.startsWith(bosText);
-      const tokens = this.tokenizer.vocabulary.tokenize(text, { special: true, bos: !begins });
-      // Something must be read before a first token can be drawn.
-      const prompt = tokens.length > 0 ? tokens : Int32Array.of(bos >= 0 ? bos : Math.max(0, eos));
-      if (prompt.length >= this.contextLength) throw promptTooLong(prompt.length, this.contextLength - 1);
-      return await this.generate(prompt, { sampling, stop: options.stop ?? [] }, emit, signal);
+      const { vocabulary } = this.tokenizer;
+      const { prompt, given } = promptOf(vocabulary, text);
+      const room = sampling.maxTokens === 0 ? 0 : 1;
+      if (prompt.length + room > this.contextLength) throw promptTooLong(prompt.length, this.contextLength - room);
+      const { likeliest } = show;
+      if (show.prompt) {
+        const likelihoods =
+          likeliest !== undefined && (await readLikelihoods(this.session, prompt, { likeliest, signal }));
+        const own = typeof text === 'string' ? text : vocabulary.text(prompt.subarray(given), true);
+        emit({ type: 'text', text: own, ...(likelihoods && { likelihoods: likelihoods.slice(given) }) });
+      }
+      const how = { sampling, expected: { stop, thought: 'no' as const }, grammar: formatGrammar(format), likeliest };
+      return await this.generate(prompt, how, emit, signal);
     }, signal);
   }
 
@@ -225,51 +208,52 @@ export class ChatSession implements Disposable {
 
   private async generate(
     prompt: Int32Array,
-    { sampling, stop }: { sampling: Sampling; stop: readonly string[] },
+    { sampling, expected, grammar, likeliest }: Drawing,
     emit: (event: ChatEvent) => void,
     signal: AbortSignal,
   ): Promise<string> {
     const started = performance.now();
-    await this.session.read(prompt, [prompt.length - 1], { signal });
-    const decoder = new TextDecoder();
-    const stopping = new StopText(stop);
-    let answer = '';
-    let tokens = 0;
+    const { vocabulary } = this.tokenizer;
     const room = Math.min(sampling.maxTokens, this.contextLength - prompt.length);
-    for await (const token of this.session.write({ ...sampling, repeatPenalty: penaltyOf(sampling) }, room, {
-      signal,
-    })) {
+    const reader = new AnswerReader(vocabulary, expected, emit);
+    let tokens = 0;
+    if (room > 0) await this.session.read(prompt, [prompt.length - 1], { signal });
+    const settings = { ...sampling, repeatPenalty: penaltyOf(sampling) };
+    for await (const token of this.session.write(settings, room, { signal, grammar })) {
       tokens++;
-      const text = stopping.push(decoder.decode(this.tokenizer.vocabulary.piece(token), { stream: true }));
-      answer += text;
-      if (text) emit({ type: 'text', text });
-      if (stopping.found !== undefined) break;
+      const likelihood =
+        likeliest === undefined ? undefined : likelihoodOf(token, this.session.logits, { vocabulary, likeliest });
+      reader.push(token, likelihood);
+      if (reader.stopped !== undefined) break;
     }
-    const { found } = stopping;
-    const reason = found !== undefined ? 'stop' : tokens >= room ? 'length' : 'turn';
-    const rest = found !== undefined ? '' : stopping.push(decoder.decode()) + stopping.end();
-    if (rest) emit({ type: 'text', text: rest });
+    reader.end();
+    const stopText = reader.stopped;
+    const reason = stopText !== undefined ? 'stop' : tokens >= room ? 'length' : 'turn';
     const seconds = (performance.now() - started) / 1000;
-    emit({ type: 'end', reason, stopText: found, tokens, promptTokens: prompt.length, seconds });
-    return answer + rest;
+    const count = { tokens, promptTokens: prompt.length, seconds };
+    emit({ type: 'end', reason, ...(stopText !== undefined && { stopText }), ...count });
+    return reader.text;
   }
 
   /** Leaves out the oldest turns, never the system message or the last question, until the prompt leaves room for an answer. */
   private async fit(
     messages: readonly ChatMessage[],
     maxTokens: number,
-    { forget = true, thinking, tools }: AnswerOptions,
+    { forget = true, thinking, tools, begun }: AnswerOptions & Pick<AnswerPlan, 'begun'>,
   ) {
     const wanted = Math.min(maxTokens, Math.floor(this.contextLength / 4));
     const system = messages[0]?.role === 'system' ? [messages[0]] : [];
-    let turns = messages.slice(system.length);
+    let turns = messages.slice(system.length, begun ? -1 : undefined);
     const before = turns.length;
     for (;;) {
-      const prompt = await this.tokenizer.prompt([...system, ...turns], { thinking, tools });
+      const head = await this.tokenizer.prompt([...system, ...turns], { thinking, tools });
+      const prompt = begun ? Int32Array.from([...head, ...begun]) : head;
       if (prompt.length + wanted <= this.contextLength) return { prompt, forgotten: before - turns.length };
       if (!forget && prompt.length < this.contextLength) return { prompt, forgotten: 0 };
-      if (turns.length <= 2 || !forget) throw promptTooLong(prompt.length, this.contextLength - wanted);
-      turns = turns.slice(2);
+      // A question goes with all that answers it.
+      const next = turns.findIndex(({ role }, i) => i > 0 && role === 'user');
+      if (next < 0 || !forget) throw promptTooLong(prompt.length, this.contextLength - wanted);
+      turns = turns.slice(next);
     }
   }
 
@@ -292,7 +276,7 @@ export const samplingOptions = {
 } as const satisfies Schema;
 
 export type Sampling = Values<typeof samplingOptions> &
-  Pick<SamplerSettings, 'topK' | 'minP' | 'frequencyPenalty' | 'presencePenalty'>;
+  Pick<SamplerSettings, 'topK' | 'minP' | 'frequencyPenalty' | 'presencePenalty' | 'logitBias'>;
 
 /** Without a penalty of its own an answer that is drawn repeats itself a little less; the likeliest one is the likeliest. */
 function penaltyOf({ repeatPenalty, temperature }: Sampling): number {

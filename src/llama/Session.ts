@@ -19,12 +19,6 @@ interface Worn {
   scale: number;
 }
 
-export interface TokenLikelihood {
-  token: number;
-  /** Natural logarithm. */
-  logprob: number;
-}
-
 /**
  * A model in stock libllama that reads one sequence of tokens at a time, with an adapter or without, and can write on. Chat, measuring
  * and probing all work with it. The keys and values of what was read stay, so that of the next sequence only what differs is read.
@@ -170,30 +164,9 @@ export class Session implements Disposable {
     }
   }
 
-  /**
-   * The logarithm of the probability that the model gives a token at the place that was read last, and its likeliest tokens there. Of what
-   * `write` has just yielded, until it goes on: what is drawn from is of no concern.
-   */
-  likelihood(token: number, likeliest: number): TokenLikelihood & { likeliest: TokenLikelihood[] } {
-    const logits = this.context.lastLogits;
-    let best = Number.NEGATIVE_INFINITY;
-    for (const x of logits) if (x > best) best = x;
-    let sum = 0;
-    for (const x of logits) sum += Math.exp(x - best);
-    const total = best + Math.log(sum);
-    const top: number[] = [];
-    // Of equal ones the first comes first.
-    const insert = (one: number) => {
-      let at = top.length;
-      while (at > 0 && logits[top[at - 1]!]! < logits[one]!) at--;
-      top.splice(at, 0, one);
-      top.length = Math.min(top.length, likeliest);
-    };
-    for (let one = 0; likeliest > 0 && one < logits.length; one++) {
-      if (top.length < likeliest || logits[one]! > logits[top.at(-1)!]!) insert(one);
-    }
-    const of = (one: number) => ({ token: one, logprob: logits[one]! - total });
-    return { ...of(token), likeliest: top.map(of) };
+  /** Logits [vocabulary] at the place of the token that `write` has just yielded, until it goes on. */
+  get logits(): Float32Array {
+    return this.context.lastLogits;
   }
 
   /** Nothing can be drawn from values that are no numbers: the answer would be empty, or any. */

@@ -2,7 +2,7 @@ import { UnsupportedError, UsageError } from '../../base/errors.js';
 import { countOf } from './keywords.js';
 import { isSchema, type Schema } from './merge.js';
 import type { Shape } from './readings.js';
-import { literal, oneOf, type Range, type Rules } from './rules.js';
+import { exclude, literal, oneOf, type Rules } from './rules.js';
 import type { SchemaReader } from './schema.js';
 
 /** Objects of a schema: listed members in their order, then others where the schema says that there may be some. */
@@ -17,9 +17,23 @@ interface Member {
   required: boolean;
 }
 
+/** How members are written: what opens and closes them all, and what stands before a value. */
+export interface MemberStyle {
+  open: string;
+  close: string;
+  key(name: string): string;
+}
+
 /** @throws UsageError, UnsupportedError as `schemaRule` */
-export function objectBody(reader: SchemaReader, schema: Schema, shape: Shape, where: string): string {
+export function objectBody(
+  reader: SchemaReader,
+  schema: Schema,
+  { shape, style }: { shape: Shape; style?: MemberStyle },
+  where: string,
+): string {
   const { rules } = reader;
+  const { open, close, key } = style ?? { open: '{', close: '}', key: (name) => `${rules.dialect.key(name)}:` };
+  const whole = (members: string) => `${literal(open)} ws ${members} ${literal(close)}`;
   const { properties = {}, additionalProperties: more } = schema;
   if (!isSchema(properties)) throw new UsageError({ found: 'what is no object', where: `${where}.properties` });
   const required = requiredOf(schema, where);
@@ -43,7 +57,6 @@ export function objectBody(reader: SchemaReader, schema: Schema, shape: Shape, w
     shape.parts.push(found);
     return found;
   };
-  const key = (name: string) => `${rules.dialect.key(name)}:`;
   const members = listed.map(([name, value]): Member => {
     const { rule } = part(value, `properties.${/^[\w-]{1,40}$/.test(name) ? name : '*'}`);
     return { rule: rules.add(`${literal(key(name))} ws ${rule}`), required: required.includes(name) };
@@ -61,7 +74,7 @@ export function objectBody(reader: SchemaReader, schema: Schema, shape: Shape, w
   const number = { needed: required.length, listed: listed.length, least, most };
   if (!isOpen) {
     checkNumber(number, where);
-    return `"{" ws ${chain(rules, members, { more: '', nonEmpty: least > required.length })} "}"`;
+    return whole(chain(rules, members, { more: '', nonEmpty: least > required.length }));
   }
   const other = rules.add(
     `${otherName(
@@ -73,11 +86,11 @@ export function objectBody(reader: SchemaReader, schema: Schema, shape: Shape, w
   if (members.length === 0) {
     if (least > 1) throw unserved('minProperties', where);
     if (most !== undefined && most < least) throw unserved('maxProperties', where);
-    return most === 0 ? '"{" ws "}"' : `"{" ws ${rules.items(other, least, most, where)} "}"`;
+    return whole(most === 0 ? '""' : rules.items(other, least, most, where));
   }
   if (most !== undefined) throw unserved('maxProperties', where);
   if (least > required.length + (required.length === 0 ? 1 : 0)) throw unserved('minProperties', where);
-  return `"{" ws ${chain(rules, members, { more: other, nonEmpty: least > required.length })} "}"`;
+  return whole(chain(rules, members, { more: other, nonEmpty: least > required.length }));
 }
 
 function requiredOf({ required = [] }: Schema, where: string): string[] {
@@ -145,7 +158,7 @@ function otherName(rules: Rules, names: readonly string[], where: string): strin
   const write = (branch: Branch): string => {
     const kept = [...branch.next].filter(([code]) => plain.some(([from, to]) => from <= code && code <= to));
     const parts = kept.map(([code, next]) => `${oneOf([[code, code]])} ${write(next)}`);
-    const rest = without(
+    const rest = exclude(
       plain,
       kept.map(([code]) => code),
     );
@@ -155,20 +168,4 @@ function otherName(rules: Rules, names: readonly string[], where: string): strin
   };
   const around = mark === '' ? '""' : literal(mark);
   return `${around} ${write(root)} ${around}`;
-}
-
-function without(ranges: readonly Range[], codes: readonly number[]): Range[] {
-  let rest = [...ranges];
-  for (const code of codes) {
-    rest = rest.flatMap(([from, to]): Range[] => {
-      if (code < from || code > to) return [[from, to]];
-      return (
-        [
-          [from, code - 1],
-          [code + 1, to],
-        ] as Range[]
-      ).filter(([a, b]) => a <= b);
-    });
-  }
-  return rest;
 }

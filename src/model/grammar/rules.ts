@@ -38,6 +38,29 @@ function escaped(code: number): string {
   return code <= 0xff ? `\\x${hex(2)}` : code <= 0xffff ? `\\u${hex(4)}` : `\\U${hex(8)}`;
 }
 
+/** Every character. */
+export const ANY: readonly Range[] = [
+  [0x01, 0xd7ff],
+  [0xe000, 0x10ffff],
+];
+
+/** Ranges without some code points. */
+export function exclude(ranges: readonly Range[], codes: readonly number[]): Range[] {
+  let rest = [...ranges];
+  for (const code of codes) {
+    rest = rest.flatMap(([from, to]): Range[] => {
+      if (code < from || code > to) return [[from, to]];
+      return (
+        [
+          [from, code - 1],
+          [code + 1, to],
+        ] as Range[]
+      ).filter(([a, b]) => a <= b);
+    });
+  }
+  return rest;
+}
+
 /** Code points that stand for themselves in a JSON string: no control characters, quotation mark or backslash, and no surrogates. */
 export const PLAIN: readonly Range[] = [
   [0x20, 0x21],
@@ -124,6 +147,32 @@ export class Rules {
   text(root: string): string {
     const all = [['root', root], ...this.bodies, ...Object.entries(this.dialect.rules)];
     return all.map(([name, body]) => `${name} ::= ${body}\n`).join('');
+  }
+
+  /** Any text that does not contain another. */
+  without(text: string): string {
+    const codes = Array.from(text, (char) => char.codePointAt(0)!);
+    // How much of the text is there if a character follows the first so many (Knuth, Morris, Pratt 1977).
+    const after = (at: number, code: number): number => {
+      for (let n = Math.min(at + 1, codes.length); n > 0; n--) {
+        const tail = [...codes.slice(0, at), code].slice(-n);
+        if (tail.every((one, i) => one === codes[i])) return n;
+      }
+      return 0;
+    };
+    const states = codes.map(() => this.reserve());
+    for (const [at, state] of states.entries()) {
+      const steps = [...new Set(codes)].map((code) => [code, after(at, code)] as const).filter(([, to]) => to > 0);
+      const others = exclude(
+        ANY,
+        steps.map(([code]) => code),
+      );
+      const parts = steps
+        .filter(([, to]) => to < codes.length)
+        .map(([code, to]) => `${oneOf([[code, code]])} ${states[to]}`);
+      this.define(state, [`${oneOf(others)} ${states[0]}`, ...parts, '""'].join(' | '));
+    }
+    return states[0]!;
   }
 
   /** One of several texts, with what they begin with alike written once: a reading is only begun where it differs from others. */

@@ -16,7 +16,7 @@ import {
 } from './keywords.js';
 import { isSchema, type Schema } from './merge.js';
 import { integerRule, numberRule } from './numbers.js';
-import { objectBody } from './objects.js';
+import { type MemberStyle, objectBody } from './objects.js';
 import { patternRule } from './pattern.js';
 import { checkReadings, type Shape } from './readings.js';
 import type { Rules } from './rules.js';
@@ -62,7 +62,30 @@ const UNSERVED: Record<string, (value: unknown, schema: Schema) => boolean> = {
  * @throws UsageError, UnsupportedError that name what is wrong or not served
  */
 export function schemaRule(rules: Rules, schema: unknown, where: string): string {
-  const reader = new SchemaReader(rules, new SchemaDocument(schema));
+  return ruleBy(new SchemaReader(rules, new SchemaDocument(schema)), schema, where);
+}
+
+/**
+ * A rule for the arguments of a tool, whose schema is of one object.
+ * @param style how the arguments themselves are written, if not as other objects are
+ * @throws as above
+ */
+export function argumentsRule(
+  rules: Rules,
+  schema: unknown,
+  { where, style }: { where: string; style?: MemberStyle },
+): string {
+  const document = new SchemaDocument(schema);
+  const given = isSchema(schema) ? document.flat(schema, where) : {};
+  const isBare = isEmpty(given.properties ?? {}) && given.additionalProperties === undefined;
+  const object = { type: 'object', ...given, ...(isBare && { additionalProperties: false }) };
+  if (object.type !== 'object' || (style && (given.anyOf !== undefined || given.oneOf !== undefined))) {
+    throw new UnsupportedError({ found: 'arguments that are not one object', where });
+  }
+  return ruleBy(new SchemaReader(rules, document, style), object, where);
+}
+
+function ruleBy(reader: SchemaReader, schema: unknown, where: string): string {
   try {
     const shape = reader.shape(schema, where);
     checkReadings(shape, where);
@@ -81,7 +104,11 @@ export class SchemaReader {
   constructor(
     readonly rules: Rules,
     private readonly document: SchemaDocument,
+    /** Of the first schema's members. */
+    private readonly style?: MemberStyle,
   ) {}
+
+  private first: Shape | undefined;
 
   /** The values of a schema. */
   shape(schema: unknown, where: string): Shape {
@@ -94,6 +121,7 @@ export class SchemaReader {
     if (this.depth >= MAX_DEPTH) throw tooLarge(`a schema more than ${MAX_DEPTH} deep`, where);
     const shape: Shape = { rule: this.rules.reserve(), alternatives: [], parts: [], openings: [] };
     this.shapes.set(schema, shape);
+    this.first ??= shape;
     this.depth++;
     const body = this.body(schema, shape, where);
     this.depth--;
@@ -180,7 +208,7 @@ export class SchemaReader {
     shape.openings = [OPENING[type]];
     switch (type) {
       case 'object':
-        return objectBody(this, schema, shape, where);
+        return objectBody(this, schema, { shape, style: shape === this.first ? this.style : undefined }, where);
       case 'array':
         return this.list(schema, shape, where);
       case 'string':

@@ -1,3 +1,5 @@
+import type { MemberStyle } from '../grammar/objects.js';
+import { type Dialect, literal, type Rules } from '../grammar/rules.js';
 import type { ToolCall } from '../message.js';
 
 /** How a family of models writes calls of tools in its answers. */
@@ -7,12 +9,39 @@ export interface ToolForm {
   detects(template: string): boolean;
   /** What opens a call: an answer that is streamed is held back from here. */
   begin: string;
+  /** Others that do. */
+  alsoBegins?: readonly string[];
   /** A text that ends an answer after its calls and that is no token which ends every answer. */
   stop?: string;
   /** Reads a whole answer, its special tokens as text. What is no call, broken ones too, is content. */
   parse(text: string): ParsedAnswer;
   /** Calls as the family's models write them. */
   write(calls: readonly ToolCall[]): string;
+  /** What a call may be, to the letter. */
+  grammar: CallGrammar;
+}
+
+/** A tool, with the rule of its arguments. */
+export interface CallableTool {
+  name: string;
+  given: string;
+}
+
+export interface CallGrammar {
+  /** How arguments are written. */
+  dialect: Dialect;
+  /** How those of a call are written, if not as other objects are. */
+  style?: MemberStyle;
+  /** A rule of calls, from what opens them to what closes them. @param several whether there may be more than one */
+  calls(rules: Rules, tools: readonly CallableTool[], several: boolean): string;
+  /** A rule of answers that call nothing, where calls are no blocks within a text. */
+  without?(rules: Rules): string;
+}
+
+/** One rule after the other, with a text between. */
+export function repeated(rules: Rules, one: string, between: string, several: boolean): string {
+  const name = rules.add(one);
+  return several ? rules.add(`${name} (${literal(between)} ${name})*`) : name;
 }
 
 export interface ParsedAnswer {

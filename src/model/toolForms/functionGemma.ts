@@ -1,9 +1,46 @@
+import { ANY, type Dialect, exclude, json, literal, oneOf, type Range } from '../grammar/rules.js';
 import type { ToolCall } from '../message.js';
-import { isRecord, parseBlocks, type ToolForm } from './form.js';
+import { isRecord, parseBlocks, repeated, type ToolForm } from './form.js';
 
 const [BEGIN, END, QUOTE] = ['<start_function_call>', '<end_function_call>', '<escape>'];
 /** Deeper ones are no call. */
 const MAX_DEPTH = 64;
+
+/** Marks begin with this one. */
+const plain: Range[] = [
+  [0x09, 0x0a],
+  ...exclude(ANY, ['<'.charCodeAt(0)])
+    .filter(([, to]) => to >= 0x20)
+    .map(([from, to]): Range => [Math.max(from, 0x20), to]),
+];
+
+const gemma: Dialect = {
+  rules: {
+    ws: '""',
+    char: oneOf(plain),
+    string: `${literal(QUOTE)} char* ${literal(QUOTE)}`,
+    integer: json.rules.integer!,
+    number: json.rules.number!,
+    boolean: json.rules.boolean!,
+    null: '"None"',
+    value: json.rules.value!,
+    member: '[A-Za-z_] [A-Za-z0-9_]* ":" value',
+    object: '"{" (member ("," member)*)? "}"',
+    array: '"[" (value ("," value)*)? "]"',
+  },
+  write: (value) => written(value),
+  key: (name) => (/^[\w.-]+$/.test(name) ? name : QUOTE + name + QUOTE),
+  texts: { mark: QUOTE, plain, escapes: false },
+  names: {
+    mark: '',
+    plain: [
+      [0x30, 0x39],
+      [0x41, 0x5a],
+      [0x5f, 0x5f],
+      [0x61, 0x7a],
+    ],
+  },
+};
 
 /** FunctionGemma: `call:NAME{key:value,...}` between marks, texts between marks of their own, keys in order (Google, FunctionGemma formatting). */
 export const functionGemma: ToolForm = {
@@ -24,6 +61,15 @@ export const functionGemma: ToolForm = {
       return { calls, end };
     }),
   write: (calls) => calls.map(({ name, arguments: given }) => `${BEGIN}call:${name}${written(given)}${END}`).join(''),
+  grammar: {
+    dialect: gemma,
+    calls(rules, tools, several) {
+      const each = tools.map(({ name, given }) => `${literal(`call:${name}`)} ${given}`);
+      const one = `${literal(BEGIN)} (${each.join(' | ')}) ${literal(END)}`;
+      // It would wait for the results.
+      return `${repeated(rules, one, '', several)} ${literal('<start_function_response>')}?`;
+    },
+  },
 };
 
 function written(value: unknown): string {

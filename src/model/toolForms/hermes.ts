@@ -1,4 +1,5 @@
-import { callsOf, jsonAt, parseBlocks, pythonJson, skipWhite, type ToolForm } from './form.js';
+import { json, literal } from '../grammar/rules.js';
+import { callsOf, jsonAt, parseBlocks, pythonJson, repeated, skipWhite, type ToolForm } from './form.js';
 
 const [BEGIN, END] = ['<tool_call>', '</tool_call>'];
 
@@ -24,4 +25,14 @@ export const hermes: ToolForm = {
     }),
   write: (calls) =>
     calls.map(({ name, arguments: given }) => `${BEGIN}\n${pythonJson({ name, arguments: given })}\n${END}`).join('\n'),
+  grammar: {
+    dialect: json,
+    calls(rules, tools, several) {
+      const each = tools.map(
+        ({ name, given }) => `${literal(`{"name": ${JSON.stringify(name)}, "arguments": `)} ${given}`,
+      );
+      const one = `${literal(`${BEGIN}\n`)} ${rules.add(each.join(' | '))} ${literal(`}\n${END}`)}`;
+      return repeated(rules, one, '\n', several);
+    },
+  },
 };

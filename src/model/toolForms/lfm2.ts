@@ -1,8 +1,22 @@
+import { UnsupportedError } from '../../base/errors.js';
+import { type Dialect, json, literal } from '../grammar/rules.js';
 import type { ToolCall } from '../message.js';
-import { callsOf, isRecord, jsonAt, parseBlocks, skipWhite, type ToolForm } from './form.js';
+import { callsOf, isRecord, jsonAt, parseBlocks, repeated, skipWhite, type ToolForm } from './form.js';
 
 const [BEGIN, END] = ['<|tool_call_start|>', '<|tool_call_end|>'];
 const MAX_DEPTH = 64;
+
+/** @throws UnsupportedError for a name that Python would not have */
+function argumentName(name: string): string {
+  if (/^[\p{L}_][\p{L}\p{N}_.-]*$/u.test(name)) return `${name}=`;
+  throw new UnsupportedError({ found: 'an argument of a tool whose name this model cannot write', where: 'tools' });
+}
+
+const python: Dialect = {
+  ...json,
+  rules: { ...json.rules, boolean: '"True" | "False"', null: '"None"' },
+  write: (value) => written(value),
+};
 
 /** LFM2: a Python list of calls with named arguments between the marks (Liquid AI, LFM2 model card); or a JSON list, if a system message asks for it. */
 export const lfm2: ToolForm = {
@@ -32,6 +46,16 @@ export const lfm2: ToolForm = {
             .join(', ')})`,
       )
       .join(', ')}]${END}`,
+  grammar: {
+    dialect: python,
+    style: { open: '(', close: ')', key: argumentName },
+    calls(rules, tools, several) {
+      const each = tools.map(({ name, given }) => `${literal(name)} ${given}`);
+      return rules.add(
+        `${literal(`${BEGIN}[`)} ${repeated(rules, each.join(' | '), ', ', several)} ${literal(`]${END}`)}`,
+      );
+    },
+  },
 };
 
 /** A literal of Python. */

@@ -1,5 +1,6 @@
+import { ANY, exclude, json, literal, oneOf } from '../grammar/rules.js';
 import type { ToolCall } from '../message.js';
-import { callOf, jsonAt, pythonJson, skipWhite, type ToolForm } from './form.js';
+import { callOf, jsonAt, pythonJson, repeated, skipWhite, type ToolForm } from './form.js';
 
 const TAG = '<|python_tag|>';
 
@@ -11,6 +12,7 @@ export const llama3: ToolForm = {
   name: 'llama3',
   detects: (template) => template.includes('ipython') && template.includes('"parameters"'),
   begin: '{"name"',
+  alsoBegins: [TAG],
   parse(text) {
     const none = { content: text, calls: [] };
     const calls: ToolCall[] = [];
@@ -30,4 +32,25 @@ export const llama3: ToolForm = {
     calls
       .map(({ name, arguments: given }) => `{"name": ${JSON.stringify(name)}, "parameters": ${pythonJson(given)}}`)
       .join('; '),
+  grammar: {
+    dialect: json,
+    calls(rules, tools, several) {
+      const each = tools.map(
+        ({ name, given }) => `${literal(`{"name": ${JSON.stringify(name)}, "parameters": `)} ${given} "}"`,
+      );
+      return repeated(rules, each.join(' | '), '; ', several);
+    },
+    // An object, or the tag, at its beginning would be a call.
+    without(rules) {
+      const white = '[ \\t\\r\\n]*';
+      const first = exclude(
+        ANY,
+        [...'{< \t\r\n'].map((char) => char.charCodeAt(0)),
+      );
+      const rest = rules.add(`${oneOf(ANY)}*`);
+      return rules.add(
+        `${white} (${oneOf(first)} ${rest} | "<" (${oneOf(exclude(ANY, ['|'.charCodeAt(0)]))} ${rest})?)?`,
+      );
+    },
+  },
 };

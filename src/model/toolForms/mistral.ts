@@ -1,5 +1,6 @@
+import { json, literal } from '../grammar/rules.js';
 import type { ToolCall } from '../message.js';
-import { callsOf, isRecord, jsonAt, parseBlocks, pythonJson, skipWhite, type ToolForm } from './form.js';
+import { callsOf, isRecord, jsonAt, parseBlocks, pythonJson, repeated, skipWhite, type ToolForm } from './form.js';
 
 const BEGIN = '[TOOL_CALLS]';
 
@@ -23,6 +24,18 @@ export const mistral: ToolForm = {
     }),
   write: (calls) =>
     `${BEGIN} ${pythonJson(calls.map(({ id, name, arguments: given }) => ({ name, arguments: given, ...(id !== undefined && { id }) })))}`,
+  grammar: {
+    dialect: json,
+    calls(rules, tools, several) {
+      const listed = tools.map(
+        ({ name, given }) => `${literal(`{"name": ${JSON.stringify(name)}, "arguments": `)} ${given} "}"`,
+      );
+      const list = `"[" ${repeated(rules, listed.join(' | '), ', ', several)} "]"`;
+      // Which of the two it is the model knows.
+      const named = tools.map(({ name, given }) => `${literal(name)} ("[CALL_ID]" [A-Za-z0-9]{9})? "[ARGS]"? ${given}`);
+      return rules.add(`${literal(BEGIN)} (" "? ${list} | ${repeated(rules, named.join(' | '), BEGIN, several)})`);
+    },
+  },
 };
 
 /** A name with its arguments. */

@@ -42,7 +42,7 @@ export const chatRoutes = [
               text += event.text;
               yield { data: { type: 'text', text: event.text, ...named } };
             } else if (event.type === 'forgot') yield { data: event };
-            else end = event;
+            else if (event.type === 'end') end = event;
           }
         } finally {
           // What was said so far stays said, also when it was stopped.

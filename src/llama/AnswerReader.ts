@@ -1,0 +1,157 @@
+import type { Vocabulary } from '../engine/vocabulary.js';
+import type { ToolCall } from '../model/message.js';
+import type { ToolForm } from '../model/toolForms/index.js';
+import type { TokenLikelihood } from './likelihood.js';
+import { overlap, StopText } from './StopText.js';
+
+/** Reads an answer while it is written: which part of it is a thought, which is said, and which calls tools. */
+
+export type AnswerPart =
+  | { type: 'text'; text: string; likelihoods?: TokenLikelihood[] }
+  /** Before what is said. */
+  | { type: 'thought'; text: string }
+  /** After what is said, whole. */
+  | { type: 'call'; call: ToolCall };
+
+/** What may be found in an answer. */
+export interface Expected {
+  /** Texts that end it. */
+  stop: readonly string[];
+  /** A thought may come, the prompt has begun one already, or none is looked for. */
+  thought: 'may' | 'begun' | 'no';
+  /** How tools are called, if they may be. */
+  form?: ToolForm;
+}
+
+const [OPEN, CLOSE] = ['<think>', '</think>'];
+
+export class AnswerReader {
+  private readonly decoder = new TextDecoder();
+  private readonly stopping: StopText;
+  private state: 'start' | 'thought' | 'text' | 'calls';
+  /** What is held back, since it may be the beginning of something else. */
+  private held = '';
+  /** What was said so far. */
+  text = '';
+  /** Likelihoods whose text has not come out yet, with the characters of the answer up to each; and those that have. */
+  private readonly waiting: { end: number; likelihood: TokenLikelihood }[] = [];
+  private ready: TokenLikelihood[] = [];
+  private length = 0;
+  private shown = 0;
+
+  constructor(
+    private readonly vocabulary: Vocabulary,
+    private readonly expected: Expected,
+    private readonly emit: (part: AnswerPart) => void,
+  ) {
+    this.stopping = new StopText(expected.stop);
+    this.state = expected.thought === 'may' ? 'start' : expected.thought === 'begun' ? 'thought' : 'text';
+  }
+
+  /** The stop text that has come up. */
+  get stopped(): string | undefined {
+    return this.stopping.found;
+  }
+
+  push(token: number, likelihood?: TokenLikelihood): void {
+    // Marks of calls may be control tokens.
+    const bytes = this.vocabulary.piece(token, this.expected.form !== undefined);
+    const text = this.decoder.decode(bytes, { stream: true });
+    this.length += text.length;
+    if (likelihood) this.waiting.push({ end: this.length, likelihood });
+    this.show(this.stopping.push(text));
+  }
+
+  /** The answer has ended. */
+  end(): void {
+    if (this.stopping.found === undefined) {
+      this.show(this.stopping.push(this.decoder.decode()) + this.stopping.end());
+      this.ready.push(...this.waiting.splice(0).map(({ likelihood }) => likelihood));
+    }
+    if (this.state === 'thought') this.think(this.held);
+    else if (this.state === 'calls') this.readCalls();
+    else this.say(this.held);
+    if (this.ready.length > 0) this.emit({ type: 'text', text: '', likelihoods: this.ready.splice(0) });
+  }
+
+  private show(text: string): void {
+    this.shown += text.length;
+    while (this.waiting.length > 0 && this.waiting[0]!.end <= this.shown) {
+      this.ready.push(this.waiting.shift()!.likelihood);
+    }
+    this.held += text;
+    if (this.state === 'start') this.begin();
+    if (this.state === 'thought') this.readThought();
+    if (this.state === 'text') this.readText();
+  }
+
+  private begin(): void {
+    const begun = this.held.trimStart();
+    if (begun.startsWith(OPEN)) {
+      this.held = begun.slice(OPEN.length);
+      this.state = 'thought';
+    } else if (!OPEN.startsWith(begun)) this.state = 'text';
+  }
+
+  private readThought(): void {
+    const end = this.held.indexOf(CLOSE);
+    if (end < 0) {
+      // White space at its end belongs to the mark.
+      const keep = overlap(this.held, CLOSE);
+      const sure = this.held.slice(0, this.held.length - keep).trimEnd().length;
+      this.think(this.held.slice(0, sure));
+      this.held = this.held.slice(sure);
+      return;
+    }
+    this.think(this.held.slice(0, end).trimEnd());
+    this.held = this.held.slice(end + CLOSE.length);
+    this.state = 'text';
+    this.afterThought = true;
+  }
+
+  private thought = '';
+  private afterThought = false;
+
+  private think(text: string): void {
+    const shown = this.thought === '' ? text.trimStart() : text;
+    this.thought += shown;
+    this.ready = [];
+    if (shown !== '') this.emit({ type: 'thought', text: shown });
+  }
+
+  private readText(): void {
+    if (this.afterThought) this.held = this.held.trimStart();
+    if (this.held === '') return;
+    const { form } = this.expected;
+    if (!form) {
+      this.say(this.held);
+      this.held = '';
+      return;
+    }
+    const begins = [form.begin, ...(form.alsoBegins ?? [])];
+    const found = begins.map((begin) => this.held.indexOf(begin)).filter((at) => at >= 0);
+    const end = found.length > 0 ? Math.min(...found) : undefined;
+    // White space before a call is not said.
+    const sure = end ?? this.held.length - Math.max(...begins.map((begin) => overlap(this.held, begin)));
+    const said = this.held.slice(0, sure).trimEnd();
+    this.say(said);
+    this.held = this.held.slice(said.length);
+    if (end !== undefined) this.state = 'calls';
+  }
+
+  private readCalls(): void {
+    const { content, calls } = this.expected.form!.parse(this.text + this.held);
+    const before = this.text.trim();
+    if (calls.length === 0) this.say(this.held);
+    else if (content.length > before.length) this.say(content.slice(before.length));
+    for (const call of calls) this.emit({ type: 'call', call });
+  }
+
+  private say(text: string): void {
+    if (text === '') return;
+    this.afterThought = false;
+    this.text += text;
+    const likelihoods = this.ready.splice(0);
+    this.emit({ type: 'text', text, ...(likelihoods.length > 0 && { likelihoods }) });
+  }
+}
