@@ -71,6 +71,7 @@ export const keys = {
   stopTokens: 'loam.stop_tokens',
   recipe: 'loam.recipe',
   metrics: 'loam.metrics',
+  subject: 'loam.subject',
 } as const;
 
 /** The text of a note; undefined if there is none. */

@@ -160,6 +160,8 @@ export interface AdapterToWrite {
   recipe: Record<string, unknown>;
   /** Plain JSON: what was measured. */
   metrics: Record<string, unknown>;
+  /** What its questions are about, as `writeSubject` has it. */
+  subject?: string;
 }
 
 /**
@@ -192,6 +194,7 @@ function trained(path: string, { base, alpha, ...adapter }: AdapterToWrite): Ggu
     [keys.stopTokens, i32s(base.stopTokens)],
     [keys.recipe, str(JSON.stringify(adapter.recipe))],
     [keys.metrics, str(JSON.stringify(adapter.metrics))],
+    ...(adapter.subject === undefined ? [] : [[keys.subject, str(adapter.subject)] as [string, GgufValue]]),
   ];
   const modules = adapter.modules
     .filter(({ factors }) => factors.rank > 0)

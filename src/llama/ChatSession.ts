@@ -150,6 +150,11 @@ export class ChatSession implements Disposable {
     this.wardrobe.wear(wishes);
   }
 
+  /** Those of the adapters, by default of its own, that a question is for; the bare base is left on. As `Wardrobe.suited` has it. */
+  suited(question: string, wishes = this.own, signal?: AbortSignal): Promise<readonly Wish[]> {
+    return this.wardrobe.suited(wishes, question, signal);
+  }
+
   /** Vectors of texts, in what is worn. */
   embed(...[inputs, options]: [EmbeddingInput, Parameters<typeof embed>[2]?]): Promise<Embedded> {
     return embed(this.session, inputs, options);

@@ -53,6 +53,11 @@ export class Session implements Disposable {
     return this.model.vocabulary;
   }
 
+  /** Values of a hidden state. */
+  get width(): number {
+    return this.model.width;
+  }
+
   /** Loads an adapter file, which must have passed `openAdapter`, without putting it on. It is freed with the session at the latest. */
   async loadAdapter(path: string): Promise<AdapterHandle> {
     return await this.model.loadAdapter(path);

@@ -1,8 +1,11 @@
 import { requireTemplate } from '../adapters/base.js';
+import { keys, textNote } from '../adapters/lora.js';
 import type { Adapter } from '../adapters/openAdapter.js';
+import { isAbout, readSubject, type Subject } from '../adapters/subject.js';
 import { LoamError } from '../base/errors.js';
 import type { AdapterHandle } from '../engine/llamaBindings.js';
 import type { Tokenizer } from '../model/tokenizer.js';
+import { embedQuestions } from './reading.js';
 import type { Session } from './Session.js';
 
 /** By what corrections may be multiplied: beyond it answers are noise. */
@@ -21,6 +24,7 @@ interface Hung {
   day: string | undefined;
   /** Undefined where the file does not say, as those of other tools. */
   thoughts: boolean | undefined;
+  subject: Subject | undefined;
 }
 
 /** The adapters of a session by name. Several can be worn at once, each at a strength of its own: their corrections add up. */
@@ -39,13 +43,34 @@ export class Wardrobe {
     const handle = await this.session.loadAdapter(path);
     this.drop(name);
     const thoughts = base.thoughtless ? false : base.templateSha256 === '' ? undefined : true;
-    this.hung.set(name, { handle, day: base.templateDay, thoughts });
+    const subject = readSubject(textNote(adapter.notes, keys.subject), this.session.width);
+    this.hung.set(name, { handle, day: base.templateDay, thoughts, subject });
   }
 
   drop(name: string): void {
     const dropped = this.hung.get(name);
     this.hung.delete(name);
     if (dropped) this.session.freeAdapter(dropped.handle);
+  }
+
+  /**
+   * Those of the adapters that a question is for: the others learnt to answer questions of another kind, and only get in its way.
+   * @throws LoamError for an adapter that does not say what its questions are about
+   */
+  async suited(wishes: readonly Wish[], question: string, signal?: AbortSignal): Promise<Wish[]> {
+    const known = wishes.map((wish) => {
+      const subject = this.hung.get(wish.name)?.subject;
+      if (subject) return { wish, subject };
+      throw new LoamError({
+        code: 'mismatch',
+        found: `the adapter ${shown(wish)} does not say what its questions are about`,
+        where: 'gate',
+        fix: 'tune it again, or answer without the gate',
+      });
+    });
+    this.session.wear(undefined);
+    const [vector] = await embedQuestions(this.session, [question], signal);
+    return known.flatMap(({ wish, subject }) => (vector && isAbout(subject, vector) ? [wish] : []));
   }
 
   /**
@@ -79,10 +104,13 @@ export class Wardrobe {
 }
 
 function disagree(one: Wish, other: Wish, how: string): LoamError {
-  const [first, second] = [one, other].map(({ title, name }) => JSON.stringify((title ?? name).slice(0, 100)));
   return new LoamError({
     code: 'mismatch',
-    found: `the adapters ${first} and ${second} ${how}`,
+    found: `the adapters ${shown(one)} and ${shown(other)} ${how}`,
     fix: 'use one of them, or tune one of them again',
   });
+}
+
+function shown({ title, name }: Wish): string {
+  return JSON.stringify((title ?? name).slice(0, 100));
 }

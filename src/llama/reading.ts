@@ -48,6 +48,23 @@ export async function embed(
   return { vectors, tokens: sequences.reduce((sum, { length }) => sum + length, 0) };
 }
 
+/** Tokens of a question that tell what it is about. */
+const QUESTION_TOKENS = 96;
+
+/** Embeddings of how questions begin: by their beginnings they are told apart (see `fitSubject`). */
+export async function embedQuestions(
+  session: Session,
+  questions: readonly string[],
+  signal?: AbortSignal,
+): Promise<Float32Array[]> {
+  const vectors: Float32Array[] = [];
+  for (const question of questions) {
+    const tokens = session.vocabulary.tokenize(question, { bos: true }).slice(0, QUESTION_TOKENS);
+    if (tokens.length > 0) vectors.push(await session.embed(tokens, signal));
+  }
+  return vectors;
+}
+
 /** Token ids from outside. @throws UsageError */
 export function tokensOf(vocabulary: Vocabulary, ids: readonly number[], where: string): Int32Array {
   const wrong = ids.find((id) => !Number.isInteger(id) || id < 0 || id >= vocabulary.size);

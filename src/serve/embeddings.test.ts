@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { keys } from '../adapters/lora.js';
 import { writeLora } from '../adapters/loraGguf.js';
+import { fitSubject, writeSubject } from '../adapters/subject.js';
 import { Random } from '../base/random.js';
 import { str } from '../formats/gguf/values.js';
 import { scratchFolder } from '../testing/scratch.js';
@@ -182,5 +183,60 @@ describe('several adapters at once', () => {
     }
     assert.equal((await client.send('POST', '/tokenize', { model: 'tiny', content: 'a' })).status, 404);
     assert.equal((await client.send('POST', '/tokenize', { content: 'a' })).status, 200);
+  });
+});
+
+describe('a gate', () => {
+  const question = 'where is the inn?';
+  const other = 'count to ten';
+
+  it('leaves out the adapters that a question is not for, and the answer says who answered', async () => {
+    const [own, general] = [question, other].map(async (input) => [Float32Array.from(await vectorOf({ input }))]);
+    const subject = fitSubject(await own!, await general!);
+    await addAdapter('about', 3, { [keys.subject]: writeSubject(subject) });
+    const far = { weights: subject.weights.map((x) => -x), bias: -subject.bias };
+    await addAdapter('far', 1, { [keys.subject]: writeSubject(far) });
+    const ask = async (model: string, content: string, more: object = {}) =>
+      await owner.ok('POST', '/v1/chat/completions', {
+        model,
+        messages: [{ role: 'user', content }],
+        max_tokens: 12,
+        temperature: 0,
+        ...more,
+      });
+    const textOf = (reply: { choices: { message: { content: string } }[] }) => reply.choices[0]!.message.content;
+    for (const [model, content, who] of [
+      ['about', question, 'about'],
+      ['about', other, 'tiny'],
+      ['about:0.5+far', question, 'about:0.5'],
+      ['about:0.5+far', other, 'far'],
+      ['tiny', other, 'tiny'],
+    ] as const) {
+      const gated = await ask(model, content, { gate: true });
+      assert.equal(gated.model, who);
+      assert.equal(textOf(gated), textOf(await ask(who, content)));
+    }
+    assert.equal((await ask('about', other, { gate: false })).model, 'about');
+    const text = { model: 'about', prompt: other, max_tokens: 4, gate: true };
+    assert.equal((await owner.ok('POST', '/v1/completions', text)).model, 'tiny');
+    const input = { model: 'about', input: other, max_output_tokens: 4, gate: true };
+    assert.equal((await owner.ok('POST', '/v1/responses', input)).model, 'tiny');
+    const message = { model: 'about', messages: [{ role: 'user', content: question }], max_tokens: 4, gate: true };
+    assert.equal((await owner.ok('POST', '/v1/messages', message)).model, 'about');
+  });
+
+  it('is refused by the name of an adapter that does not say what it is about', async () => {
+    const messages = [{ role: 'user', content: 'the inn' }];
+    const { status, json } = await owner.send('POST', '/v1/chat/completions', {
+      model: 'one+three',
+      messages,
+      gate: true,
+    });
+    assert.deepEqual(
+      [status, /gate: the adapter "one" does not say/.test(json.error.message)],
+      [400, true],
+      json.error.message,
+    );
+    assert.equal((await embed({ gate: true })).status, 400);
   });
 });

@@ -149,6 +149,8 @@ export interface Asked {
   model?: string | null;
   /** Several adapters at once, for which `model` has no name of its own. */
   adapters?: readonly { name: string; strength?: number }[] | null;
+  /** Whether adapters are left out that learnt to answer questions of another kind. */
+  gate?: boolean | null;
 }
 
 /** Adapters at once. */
@@ -195,6 +197,31 @@ export async function findSpeaker(
   return together(all, parts);
 }
 
+/** The one that a request names; with a gate only those of its adapters that the last question is for, and by the name of what is left. */
+export async function findSuited(
+  services: Services,
+  asked: Asked,
+  key: ApiKey | undefined,
+  { prompt }: Pick<InferenceRequest, 'prompt'>,
+  signal: AbortSignal,
+): Promise<NamedSpeaker> {
+  const speaker = await findSpeaker(services, asked, key);
+  if (!asked.gate || speaker.adapters.length === 0) return speaker;
+  const question = Array.isArray(prompt)
+    ? (prompt.findLast(({ role }) => role === 'user')?.content ?? '')
+    : `${prompt}`;
+  const suited = await asSpeaker(services, speaker, (who, readAdapter) =>
+    services.inference.suited({ ...who, question }, readAdapter, signal),
+  );
+  const adapters = speaker.adapters.filter(({ version }) => suited.includes(version));
+  if (adapters.length === speaker.adapters.length) return speaker;
+  return { ...speaker, adapters, id: adapters.length === 0 ? speaker.model : rowOf(adapters) };
+}
+
+function rowOf(adapters: readonly Worn[]): string {
+  return adapters.map(({ name, strength }) => (strength === 1 ? name : `${name}:${strength}`)).join('+');
+}
+
 function shown(name: string): string {
   return JSON.stringify(name.slice(0, 100));
 }
@@ -239,7 +266,7 @@ function together(all: readonly NamedSpeaker[], parts: NonNullable<Asked['adapte
   const twice = worn.find(({ version }, i) => worn.findIndex((one) => one.version === version) !== i);
   if (twice) throw new UsageError({ found: `the adapter ${shown(twice.name)} is named twice`, where });
   return {
-    id: found.map(({ id, strength }) => (strength === 1 ? id : `${id}:${strength}`)).join('+'),
+    id: rowOf(found.map(({ id, strength }) => ({ version: '', name: id, strength }))),
     model: first!.model,
     adapters: worn,
     adapter: found.length === 1 ? first!.adapter : undefined,

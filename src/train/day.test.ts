@@ -3,7 +3,9 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { openBase } from '../adapters/base.js';
+import { keys, textNote } from '../adapters/lora.js';
 import { openAdapter } from '../adapters/openAdapter.js';
+import { readSubject } from '../adapters/subject.js';
 import { defaults } from '../base/options.js';
 import { ChatSession } from '../llama/ChatSession.js';
 import { evaluate } from '../llama/evaluate.js';
@@ -72,7 +74,9 @@ describe('a template that writes the day', () => {
   it('has the day of the run noted in the adapter, which measuring and asking use again', async () => {
     const adapter = await tuned(dated, '2027-03-05', 'a.gguf');
     const base = await openBase(dated);
-    assert.equal((await openAdapter(adapter, base)).base.templateDay, '2027-03-05');
+    const { notes, ...kept } = await openAdapter(adapter, base);
+    assert.equal(kept.base.templateDay, '2027-03-05');
+    assert.ok(readSubject(textNote(notes, keys.subject), base.embedding), 'and it says what its questions are about');
     const figure = (day: string, used?: string) =>
       onDay(day, async () => {
         const { nll } = await evaluate(data, { model: dated, adapter: used, maxTokens: 512, threads: 1 }).result;

@@ -35,10 +35,14 @@ export interface PreparedData {
   system?: string;
   /** A few examples that are not learnt from, for answers before and after. */
   samples: Example[];
+  /** What some of the training examples ask, spread over all of them; none of plain texts. */
+  questions: string[];
 }
 
 /** Examples kept as samples. */
 const sampleCount = 4;
+/** Enough to tell what they are about (see `subjectOf`). */
+const questionCount = 64;
 
 /** Share of the data held out for choosing, and for measuring if there is no held-out file. */
 const validationShare = 0.1;
@@ -159,7 +163,17 @@ export async function prepareData(
     hasConversations,
     system: commonSystem(split.train),
     samples: unlearnt.slice(0, sampleCount),
+    questions: questionsOf(split.train),
   };
+}
+
+function questionsOf(examples: readonly Example[]): string[] {
+  const all = examples.filter(isConversation).flatMap(({ messages }) => {
+    const question = messages.findLast(({ role }) => role === 'user')?.content;
+    return question?.trim() ? [question] : [];
+  });
+  const step = Math.max(1, all.length / questionCount);
+  return Array.from({ length: Math.min(all.length, questionCount) }, (_, i) => all[Math.floor(i * step)]!);
 }
 
 function commonSystem(examples: readonly Example[]): string | undefined {

@@ -20,6 +20,7 @@ import { type AdapterOutput, FileOutput, KeptOutput, type PrivateRun } from './o
 import type { PreparedData } from './prepare.js';
 import { writeReport } from './report/writeReport.js';
 import { RunFolder } from './runFolder.js';
+import { subjectOf } from './subject.js';
 
 /** An adapter that has not been measured. */
 type DescribedAdapter = Omit<AdapterToWrite, 'metrics'>;
@@ -190,7 +191,9 @@ async function gate(run: OpenedRun, output: AdapterOutput, adapter: DescribedAda
     measuredWith: 'llama.cpp',
     ...(general && { general }),
   };
-  return { base, adapted, measuredOn, tokens, general, written: await output.keep({ ...adapter, metrics }, true) };
+  const subject = await subjectOf(run, limits);
+  const written = await output.keep({ ...adapter, metrics, subject }, true);
+  return { base, adapted, measuredOn, tokens, general, written };
 }
 
 interface MeasuringLimits {

@@ -1,7 +1,7 @@
 import { createInterface } from 'node:readline/promises';
 import { addAbortSignal } from 'node:stream';
 import { StoppedError, throwIfStopped, UsageError } from '../../base/errors.js';
-import { integer, number, parseValue, text, texts } from '../../base/options.js';
+import { flag, integer, number, parseValue, text, texts } from '../../base/options.js';
 import { ChatSession, type Sampling, samplingOptions } from '../../llama/ChatSession.js';
 import { MOST_STRENGTH } from '../../llama/Wardrobe.js';
 import type { ChatMessage } from '../../model/chatTemplate.js';
@@ -19,6 +19,7 @@ export const chatCommand = command({
     model: runOptions.model,
     adapter: texts('ADAPTER', 'LoRA adapter: a GGUF file, or vault:NAME[@N]; several work together.'),
     strength: texts('X', 'By what the correction of an adapter is multiplied, for each in turn; default 1.'),
+    gate: flag('Leave adapters out of answers to questions of another kind than they learnt.'),
     system: text('TEXT', 'System message.'),
     context: integer(
       [64, 1 << 20],
@@ -98,10 +99,18 @@ async function readAll(stream: NodeJS.ReadStream, signal: AbortSignal): Promise<
 async function say(
   session: ChatSession,
   messages: readonly ChatMessage[],
-  sampling: Sampling,
+  sampling: Sampling & { gate: boolean },
   output: Output,
   signal: AbortSignal,
 ): Promise<string> {
+  if (sampling.gate) {
+    const worn = await session.suited(messages.at(-1)!.content, undefined, signal);
+    session.wear(worn);
+    if (worn.length < session.adapters.length) {
+      output.line(`(${worn.length === 0 ? 'the base model alone' : worn.map(({ title }) => title).join(', ')})`);
+      output.event({ type: 'gate', adapters: worn.map(({ title }) => title) });
+    }
+  }
   let text = '';
   for await (const event of session.answer(messages, sampling, signal)) {
     output.event(event.type === 'end' ? { ...event, type: 'result', text } : event);
@@ -118,12 +127,13 @@ async function say(
 async function converse(
   session: ChatSession,
   system: readonly ChatMessage[],
-  sampling: Sampling,
+  sampling: Sampling & { gate: boolean },
   output: Output,
   signal: AbortSignal,
 ): Promise<void> {
   const reader = createInterface({ input: process.stdin, output: process.stderr, prompt: '> ' });
   let messages = [...system];
+  let adapted = true;
   // readline takes Ctrl-C on a terminal: during an answer it ends the answer, at the prompt the program.
   let answering: AbortController | undefined;
   reader.on('SIGINT', () => {
@@ -148,13 +158,20 @@ async function converse(
       messages = [...system];
       output.line('(a new conversation)');
     } else if ((text === '/base' || text === '/adapted') && isAdapted) {
-      session.setAdapted(text === '/adapted');
+      adapted = text === '/adapted';
+      session.setAdapted(adapted);
       output.line(text === '/adapted' ? '(with the adapter)' : '(the base model alone)');
     } else if (text !== '') {
       answering = new AbortController();
       const question: ChatMessage = { role: 'user', content: text };
       try {
-        const answer = await say(session, [...messages, question], sampling, output, answering.signal);
+        const answer = await say(
+          session,
+          [...messages, question],
+          { ...sampling, gate: sampling.gate && adapted },
+          output,
+          answering.signal,
+        );
         messages.push(question, { role: 'assistant', content: answer });
       } catch (error) {
         if (!(error instanceof StoppedError)) throw error;

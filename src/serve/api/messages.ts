@@ -12,7 +12,7 @@ import {
 import type { ServerEvent } from '../http/events.js';
 import { Answer, routesOf } from '../http/route.js';
 import type { Services } from '../Services.js';
-import { findSpeaker } from '../speakers.js';
+import { findSuited } from '../speakers.js';
 import { begun } from './chat.js';
 import { chatInputOf } from './messagesInput.js';
 import { chatRequestOf } from './openaiInput.js';
@@ -35,7 +35,7 @@ export const messageRoutes = [
     async handler({ body, headers, key, signal }, services) {
       requireVersion(headers['anthropic-version']);
       const request = chatRequestOf(chatInputOf(body));
-      const speaker = await findSpeaker(services, body, key);
+      const speaker = await findSuited(services, body, key, request, signal);
       const head = {
         id: `msg_${randomBytes(12).toString('hex')}`,
         type: 'message',
@@ -71,7 +71,7 @@ export const messageRoutes = [
     async handler({ body, headers, key, signal }, services) {
       requireVersion(headers['anthropic-version']);
       const request = chatRequestOf(chatInputOf(body));
-      const speaker = await findSpeaker(services, body, key);
+      const speaker = await findSuited(services, body, key, request, signal);
       return { input_tokens: await countPrompt(services, speaker, request, signal) };
     },
   }),

@@ -4,7 +4,7 @@ import { ChatCompletion, ChatCompletionChunk, ChatCompletionInput } from '../con
 import type { ServerEvent } from '../http/events.js';
 import { Answer, routesOf } from '../http/route.js';
 import type { Services } from '../Services.js';
-import { findSpeaker } from '../speakers.js';
+import { findSuited } from '../speakers.js';
 import { begun } from './chat.js';
 import { chatRequestOf } from './openaiInput.js';
 import { BODY_LIMIT, finishOf, headOf, usageOf } from './openaiOutput.js';
@@ -22,7 +22,7 @@ export const chatCompletionsRoute = route({
   errors: 'openai',
   async handler({ body, key, signal }, services) {
     const request = chatRequestOf(body);
-    const speaker = await findSpeaker(services, body, key);
+    const speaker = await findSuited(services, body, key, request, signal);
     const pieces = answering(services, speaker, request, signal);
     const head = headOf('chatcmpl', speaker.id);
     if (body.stream) {

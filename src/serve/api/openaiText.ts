@@ -4,7 +4,7 @@ import { Completion, CompletionInput } from '../contract/openai.js';
 import type { ServerEvent } from '../http/events.js';
 import { Answer, routesOf } from '../http/route.js';
 import type { Services } from '../Services.js';
-import { findSpeaker } from '../speakers.js';
+import { findSuited } from '../speakers.js';
 import { begun } from './chat.js';
 import { refuseUnserved, samplingOf, stopsOf } from './openaiInput.js';
 import { BODY_LIMIT, finishOf, headOf, usageOf } from './openaiOutput.js';
@@ -22,13 +22,13 @@ export const completionsRoute = route({
   errors: 'openai',
   async handler({ body, key, signal }, services) {
     refuseUnserved(body);
-    const speaker = await findSpeaker(services, body, key);
     const prompt = typeof body.prompt === 'string' ? body.prompt : body.prompt[0]!;
     const request: AnswerRequest = {
       prompt,
       sampling: samplingOf(body, body.max_tokens ?? 16),
       options: { stop: stopsOf(body) },
     };
+    const speaker = await findSuited(services, body, key, request, signal);
     const pieces = answering(services, speaker, request, signal);
     const head = { ...headOf('cmpl', speaker.id), object: 'text_completion' as const };
     const before = body.echo ? prompt : '';

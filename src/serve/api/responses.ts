@@ -4,7 +4,7 @@ import { type OutputItem, Response, ResponseEvent, ResponseInput } from '../cont
 import type { ServerEvent } from '../http/events.js';
 import { Answer, routesOf } from '../http/route.js';
 import type { Services } from '../Services.js';
-import { findSpeaker } from '../speakers.js';
+import { findSuited } from '../speakers.js';
 import { begun } from './chat.js';
 import { chatRequestOf } from './openaiInput.js';
 import { BODY_LIMIT } from './openaiOutput.js';
@@ -26,7 +26,7 @@ export const responseRoutes = [
     async handler({ body, key, signal }, services) {
       const request = chatRequestOf(chatInputOf(body));
       request.options = { ...request.options, forget: body.truncation === 'auto' };
-      const speaker = await findSpeaker(services, body, key);
+      const speaker = await findSuited(services, body, key, request, signal);
       const response = begin(body, speaker.id);
       const pieces = answering(services, speaker, request, signal);
       if (body.stream) return Answer.events(await begun(streamed(pieces, response)));

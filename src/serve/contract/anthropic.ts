@@ -1,6 +1,6 @@
 import Type, { type Static } from 'typebox';
 import { Count, OpenRecord, Text } from './common.js';
-import { Nullable, Voice } from './openai.js';
+import { Answerer, Nullable } from './openai.js';
 
 /** Anthropic's API of messages. Names and shapes are that API's. */
 
@@ -19,7 +19,7 @@ const AnthropicTool = Type.Object({
 
 /** What a prompt is made of. */
 const prompt = {
-  ...Voice,
+  ...Answerer,
   messages: Type.Array(Type.Object({ role: Type.Enum(['user', 'assistant', 'system']), content: Content }, strict), {
     minItems: 1,
     maxItems: 10_000,

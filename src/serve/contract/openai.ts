@@ -26,9 +26,20 @@ export const Voice = {
   adapters: Nullable(Adapters),
 };
 
+/** Who answers a question. */
+export const Answerer = {
+  ...Voice,
+  gate: Nullable(
+    Type.Boolean({
+      description:
+        'Leave out adapters that learnt to answer questions of another kind; "model" of the answer names who is left.',
+    }),
+  ),
+};
+
 /** Fields that are honoured. Others that would change the answer are refused by name; the rest changes nothing. */
 const common = {
-  ...Voice,
+  ...Answerer,
   stream: Nullable(Type.Boolean()),
   stream_options: Nullable(Type.Object({ include_usage: Type.Optional(Type.Boolean()) })),
   temperature: Nullable(Type.Number({ minimum: 0, maximum: 5 })),

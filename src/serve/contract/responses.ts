@@ -1,6 +1,6 @@
 import Type, { type Static } from 'typebox';
 import { Count, OpenRecord, Text } from './common.js';
-import { Nullable, Voice } from './openai.js';
+import { Answerer, Nullable } from './openai.js';
 
 /** OpenAI's API of responses. Names and shapes are that API's. */
 
@@ -27,7 +27,7 @@ const Choice = Type.Union([
 ]);
 
 export const ResponseInput = Type.Object({
-  ...Voice,
+  ...Answerer,
   input: Type.Union([Text, Type.Array(Item, { minItems: 1, maxItems: 10_000 })]),
   instructions: Nullable(Text),
   max_output_tokens: Nullable(Type.Integer({ minimum: 1 })),

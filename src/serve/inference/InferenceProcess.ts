@@ -46,6 +46,10 @@ interface EmbedRequest extends Who {
   inputs: EmbeddingInput;
 }
 
+interface SuitRequest extends Who {
+  question: string;
+}
+
 interface CountRequest extends Who {
   prompt: readonly ChatMessage[];
   options?: AnswerOptions;
@@ -59,6 +63,7 @@ interface TokensRequest extends Pick<Who, 'model'> {
 export interface InferenceTasks {
   answer: { input: InferenceRequest; event: ChatEvent; question: string; answer: Uint8Array; result: string };
   embed: { input: EmbedRequest; event: 'embedded'; question: string; answer: Uint8Array; result: Embedded };
+  suited: { input: SuitRequest; event: never; question: string; answer: Uint8Array; result: string[] };
   count: { input: CountRequest; event: never; question: string; answer: Uint8Array; result: number };
   tokens: {
     input: TokensRequest;
@@ -96,6 +101,11 @@ export class InferenceProcess implements AsyncDisposable {
   /** Vectors of texts. */
   embed(request: EmbedRequest, readAdapter: ReadAdapter, signal: AbortSignal): Promise<Embedded> {
     return this.inTurn('embed', request, signal, readAdapter).result;
+  }
+
+  /** Names of those adapters that a question is for. */
+  suited(request: SuitRequest, readAdapter: ReadAdapter, signal: AbortSignal): Promise<string[]> {
+    return this.inTurn('suited', request, signal, readAdapter).result;
   }
 
   /** Tokens of the prompt that a conversation becomes. */
@@ -183,8 +193,8 @@ async function beginningMs(input: InferenceTasks[keyof InferenceTasks]['input'])
   return common + charactersOf(input) * MS_PER_CHARACTER;
 }
 
-function charactersOf(input: InferenceRequest | CountRequest | EmbedRequest | TokensRequest): number {
-  if ('request' in input) return 0;
+function charactersOf(input: InferenceRequest | SuitRequest | CountRequest | EmbedRequest | TokensRequest): number {
+  if ('request' in input || 'question' in input) return 0;
   if ('inputs' in input) return Math.max(...input.inputs.map(({ length }) => length));
   const { prompt } = input;
   const texts = typeof prompt === 'string' ? [prompt] : prompt.map(({ content }) => content);

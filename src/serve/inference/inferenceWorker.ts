@@ -35,6 +35,11 @@ serveTasks<InferenceTasks>(
       await wear(chat, adapters, ask);
       return await chat.embed(inputs, { signal, onEach: () => emit('embedded') });
     },
+    async suited({ model, adapters = [], question }, { signal, ask }) {
+      const chat = await open(model);
+      await hang(chat, adapters, ask);
+      return (await chat.suited(question, adapters, signal)).map(({ name }) => name);
+    },
     async count({ model, adapters = [], prompt, options }, { ask }) {
       const chat = await open(model);
       // Adapters say how the template is asked.
@@ -59,11 +64,15 @@ async function open(model: InferenceRequest['model']): Promise<ChatSession> {
   return session;
 }
 
-async function wear(
-  chat: ChatSession,
-  adapters: readonly Wish[],
-  fetch: (name: string) => Promise<Uint8Array>,
-): Promise<void> {
+type Fetch = (name: string) => Promise<Uint8Array>;
+
+async function wear(chat: ChatSession, adapters: readonly Wish[], fetch: Fetch): Promise<void> {
+  await hang(chat, adapters, fetch);
+  chat.wear(adapters);
+}
+
+/** Loads adapters that are not held. */
+async function hang(chat: ChatSession, adapters: readonly Wish[], fetch: Fetch): Promise<void> {
   for (const { name } of adapters) {
     if (!held.includes(name)) {
       await using file = await memoryFile(await fetch(name));
@@ -73,5 +82,4 @@ async function wear(
   }
   const most = Math.max(MAX_ADAPTERS, adapters.length);
   for (const old of held.splice(0, held.length - most)) chat.dropAdapter(old);
-  chat.wear(adapters);
 }
