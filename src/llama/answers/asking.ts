@@ -5,7 +5,6 @@ import type { Problem } from '../../examples/example.js';
 import type { Gguf } from '../../formats/gguf/Gguf.js';
 import type { ChatMessage, ToolCall } from '../../model/message.js';
 import { Tokenizer } from '../../model/tokenizer.js';
-import { plain } from '../../model/toolForms/plain.js';
 import type { ChatSession } from '../ChatSession.js';
 import { type Question, withoutThought } from './questions.js';
 import type { Outcome } from './summary.js';
@@ -44,6 +43,8 @@ export async function measurePrompts(
   using tokenizer = await Tokenizer.open(gguf, setting.day);
   tokenizer.thinking = setting.thinking;
   const length = (text: string) => tokenizer.vocabulary.tokenize(text).length;
+  const hasCalls = questions.some(({ calls }) => calls.length > 0);
+  const form = hasCalls ? (await tokenizer.template.toolUse()).form : undefined;
   const lengths = new Map<Question, number>();
   const refused: Problem[] = [];
   let expected = 0;
@@ -63,7 +64,7 @@ export async function measurePrompts(
       refused.push({ severity: 'error', kind: 'template', ...source, reason: error.fault.found });
       continue;
     }
-    const called = calls.length > 0 ? [plain.write(calls)] : [];
+    const called = form && calls.length > 0 ? [form.write(calls)] : [];
     for (const text of [...accepted, ...called, ...(choices?.texts ?? [])]) expected = Math.max(expected, length(text));
   }
   // None of them: it is the model's.
@@ -94,7 +95,7 @@ export async function answerQuestion(
 
 async function generate(
   chat: ChatSession,
-  { conversation: { messages, tools } }: Question,
+  { conversation: { messages, tools }, calls: wanted }: Question,
   { answerTokens }: Plan,
   signal: AbortSignal,
 ): Promise<Outcome> {
@@ -104,7 +105,9 @@ async function generate(
   const answer = await run.each((event) => {
     if (event.type === 'end') cut = event.reason === 'length';
   });
-  const { content, calls } = tools ? plain.parse(answer) : { content: answer, calls: [] as ToolCall[] };
+  const isCalling = tools !== undefined || wanted.length > 0;
+  const form = isCalling ? (await chat.tokenizer.template.toolUse()).form : undefined;
+  const { content, calls } = form?.parse(answer) ?? { content: answer, calls: [] as ToolCall[] };
   return { text: withoutThought(content), ...(calls.length > 0 && { calls }), ...(cut ? { cut: true } : {}) };
 }
 

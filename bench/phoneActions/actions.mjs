@@ -1,0 +1,330 @@
+// Twenty things that a phone does, as tools: what an assistant on the phone may call. Each with requests for it: `learn` for training, `unseen`
+// for testing, worded otherwise. {slot} stands for one of the values in slots.mjs; what is said of an argument is in `call`.
+
+const tool = (name, description, properties, required = Object.keys(properties)) => ({
+  name,
+  description,
+  parameters: { type: 'object', properties, required },
+});
+const text = { type: 'string' };
+const whole = { type: 'integer' };
+const onOff = { type: 'boolean' };
+
+export const actions = [
+  {
+    tool: tool('set_alarm', 'Set an alarm.', { hour: whole, minute: whole }),
+    call: { hour: 'time.hour', minute: 'time.minute' },
+    learn: [
+      'Set an alarm for {time}.',
+      'Wake me at {time}',
+      'alarm {time} please',
+      'I have to get up at {time}, set the alarm',
+      'Can you set my alarm clock to {time}?',
+      'Make sure that I am awake by {time}.',
+      'New alarm at {time}.',
+    ],
+    unseen: [
+      'Please get me out of bed at {time}.',
+      'Ring at {time} so I do not oversleep',
+      'I want the alarm to go off at {time}',
+    ],
+  },
+  {
+    tool: tool('start_timer', 'Start a countdown.', { minutes: whole }),
+    call: { minutes: 'minutes' },
+    learn: [
+      'Set a timer for {minutes} minutes.',
+      'Timer, {minutes} minutes',
+      'Count down {minutes} minutes',
+      'start a {minutes} minute timer for the pasta',
+      'Tell me when {minutes} minutes are over.',
+      'The eggs need {minutes} minutes, time them.',
+    ],
+    unseen: [
+      'Let me know in {minutes} minutes, the cake is in the oven',
+      'Give me a countdown of {minutes} minutes.',
+      '{minutes} minutes on the clock, go',
+    ],
+  },
+  {
+    tool: tool('add_reminder', 'Remind of something on a day.', { text, day: text }),
+    call: { text: 'task', day: 'day' },
+    learn: [
+      'Remind me to {task} on {day}.',
+      'On {day} I must {task}, remind me.',
+      'reminder for {day}: {task}',
+      'Do not let me forget to {task} on {day}',
+      'Could you remind me on {day} to {task}?',
+      'I need a reminder to {task}, on {day}.',
+    ],
+    unseen: [
+      'Give me a nudge on {day} to {task}.',
+      'Ping me {day} so that I {task}',
+      'I will forget to {task} on {day} unless you tell me.',
+    ],
+  },
+  {
+    tool: tool('create_event', 'Put an event into the calendar.', { title: text, day: text, hour: whole }),
+    call: { title: 'event', day: 'day', hour: 'oclock.hour' },
+    learn: [
+      'Put {event} in my calendar on {day} at {oclock}.',
+      'Add {event} on {day}, {oclock}',
+      'Schedule {event} for {day} at {oclock}.',
+      'new calendar entry: {event}, {day} {oclock}',
+      'I have {event} on {day} at {oclock}, note it in the calendar.',
+      'Block {oclock} on {day} for {event}.',
+    ],
+    unseen: [
+      'My diary needs {event} on {day} at {oclock}.',
+      'Book {event} into the calendar, {day} at {oclock}',
+      'Calendar: {event}, it is on {day} at {oclock}',
+    ],
+  },
+  {
+    tool: tool('send_text', 'Send a text message.', { to: text, message: text }),
+    call: { to: 'person', message: 'message' },
+    learn: [
+      'Text {person}: {message}',
+      'Send {person} a message saying {message}',
+      'Tell {person} {message}',
+      'Message {person} that {message}',
+      'write to {person}: {message}',
+      'Send a text to {person}, {message}',
+    ],
+    unseen: ['Let {person} know {message}', 'Drop {person} a line: {message}', 'SMS for {person}, {message}'],
+  },
+  {
+    tool: tool('call', 'Phone somebody.', { to: text }),
+    call: { to: 'person' },
+    learn: [
+      'Call {person}.',
+      'Phone {person} please',
+      'Ring {person}',
+      'I want to talk to {person} on the phone',
+      'Dial {person}.',
+      'Make a call to {person}.',
+    ],
+    unseen: ['Get {person} on the line.', 'Can you give {person} a ring?', 'I would like to speak with {person} now'],
+  },
+  {
+    tool: tool('send_email', 'Write an e-mail.', { to: text, subject: text }),
+    call: { to: 'person', subject: 'subject' },
+    learn: [
+      'Email {person} about {subject}.',
+      'Write an e-mail to {person} with the subject {subject}',
+      'Start a mail to {person}, subject: {subject}',
+      'Send an email to {person} about {subject}',
+      'new mail for {person}: {subject}',
+      'I need to email {person} about {subject}.',
+    ],
+    unseen: [
+      'Compose a mail for {person} on the subject of {subject}.',
+      'Open an e-mail to {person} titled {subject}',
+      '{person} should get an email about {subject}',
+    ],
+  },
+  {
+    tool: tool('play_music', 'Play music.', { query: text }),
+    call: { query: 'music' },
+    learn: [
+      'Play {music}.',
+      'Put on {music}',
+      'I want to hear {music}',
+      'Start playing {music} please',
+      'Can you play {music}?',
+      'music: {music}',
+    ],
+    unseen: ['Let us listen to {music}.', 'How about some {music} now?', 'I am in the mood for {music}, play it'],
+  },
+  {
+    tool: tool('set_volume', 'Set the volume in percent.', { level: whole }),
+    call: { level: 'percent' },
+    learn: [
+      'Set the volume to {percent} percent.',
+      'Volume {percent}',
+      'Turn the sound to {percent} %',
+      'Make it {percent} percent loud',
+      'sound at {percent} percent please',
+      'Change the volume to {percent}.',
+    ],
+    unseen: [
+      'Loudness {percent} percent, please.',
+      'Bring the sound level to {percent}',
+      'I would like the volume at {percent} %',
+    ],
+  },
+  {
+    tool: tool('set_brightness', 'Set the brightness of the screen in percent.', { level: whole }),
+    call: { level: 'percent' },
+    learn: [
+      'Set the brightness to {percent} percent.',
+      'Brightness {percent}',
+      'Dim the screen to {percent} %',
+      'Make the display {percent} percent bright',
+      'screen at {percent} percent please',
+      'Change the screen brightness to {percent}.',
+    ],
+    unseen: [
+      'Display light at {percent} percent, please.',
+      'Bring the screen to {percent} % brightness',
+      'The screen hurts my eyes, go to {percent} percent',
+    ],
+  },
+  {
+    tool: tool('set_flashlight', 'Turn the torch on or off.', { on: onOff }),
+    call: { on: 'on' },
+    learn: [
+      'Turn {on} the flashlight.',
+      'Torch {on}',
+      'Switch the torch {on} please',
+      'flashlight {on}',
+      'Can you turn the flashlight {on}?',
+      'Put the torch {on}.',
+    ],
+    unseen: ['I need the flash lamp {on}.', 'The torch should be {on}', 'Flick the flashlight {on} now'],
+  },
+  {
+    tool: tool('set_wifi', 'Turn Wi-Fi on or off.', { on: onOff }),
+    call: { on: 'on' },
+    learn: [
+      'Turn {on} Wi-Fi.',
+      'Wifi {on}',
+      'Switch the Wi-Fi {on} please',
+      'wireless network {on}',
+      'Can you turn the wifi {on}?',
+      'Put Wi-Fi {on}.',
+    ],
+    unseen: ['I want my Wi-Fi {on}.', 'The WLAN should be {on}', 'Flip the wifi {on} for me'],
+  },
+  {
+    tool: tool('set_bluetooth', 'Turn Bluetooth on or off.', { on: onOff }),
+    call: { on: 'on' },
+    learn: [
+      'Turn {on} Bluetooth.',
+      'Bluetooth {on}',
+      'Switch Bluetooth {on} please',
+      'bt {on}',
+      'Can you turn the bluetooth {on}?',
+      'Put Bluetooth {on} for my headset.',
+    ],
+    unseen: ['I want Bluetooth {on}.', 'The bluetooth radio should be {on}', 'For the car kit, have Bluetooth {on}'],
+  },
+  {
+    tool: tool('set_quiet', 'Silence calls and notices for some minutes.', { minutes: whole }),
+    call: { minutes: 'minutes' },
+    learn: [
+      'Do not disturb for {minutes} minutes.',
+      'No calls for {minutes} minutes please',
+      'Silence the phone for {minutes} minutes',
+      'I need {minutes} minutes of quiet',
+      'Mute all notifications for {minutes} minutes.',
+      'quiet mode, {minutes} minutes',
+    ],
+    unseen: [
+      'Leave me in peace for {minutes} minutes.',
+      'Nobody should reach me for the next {minutes} minutes',
+      'Hold my notifications {minutes} minutes',
+    ],
+  },
+  {
+    tool: tool('open_app', 'Open an app.', { app: text }),
+    call: { app: 'app' },
+    learn: [
+      'Open {app}.',
+      'Start {app} please',
+      'Launch the {app} app',
+      'Go to {app}',
+      'Show me {app}',
+      'I want to use {app}.',
+    ],
+    unseen: ['Bring up {app}.', 'Take me into {app}', 'Could you fire up {app}?'],
+  },
+  {
+    tool: tool('take_photo', 'Take a photo.', { camera: { type: 'string', enum: ['front', 'back'] } }),
+    call: { camera: 'camera' },
+    learn: [
+      'Take a photo with the {camera} camera.',
+      'Picture with the {camera} camera please',
+      'Use the {camera} camera and take a picture',
+      '{camera} camera, shoot',
+      'Can you take a photo with the {camera} one?',
+      'Snap a picture, {camera} camera.',
+    ],
+    unseen: [
+      'Get a shot with the {camera} lens.',
+      'Photograph this with the {camera} camera',
+      'One picture from the {camera} side, please',
+    ],
+  },
+  {
+    tool: tool('navigate', 'Give directions to a place.', {
+      to: text,
+      by: { type: 'string', enum: ['car', 'foot', 'bike'] },
+    }),
+    call: { to: 'place', by: 'way' },
+    learn: [
+      'Directions to {place} by {way}.',
+      'How do I get to {place} by {way}?',
+      'Navigate to {place}, by {way}',
+      'Take me to {place} by {way}',
+      'route to {place} by {way} please',
+      'Show the way to {place}, I go by {way}.',
+    ],
+    unseen: [
+      'I am going by {way}, guide me to {place}.',
+      'Which way is {place} by {way}?',
+      'Lead me by {way} to {place}',
+    ],
+  },
+  {
+    tool: tool('get_weather', 'Tell the weather.', { place: text, day: text }),
+    call: { place: 'place', day: 'day' },
+    learn: [
+      'What is the weather in {place} on {day}?',
+      'Weather for {place}, {day}',
+      'Will it rain in {place} on {day}?',
+      'How warm will {place} be on {day}?',
+      'forecast {place} {day}',
+      'Tell me the weather on {day} in {place}.',
+    ],
+    unseen: [
+      'Do I need an umbrella in {place} on {day}?',
+      'Is {day} going to be sunny in {place}?',
+      '{place} on {day}: how is the sky?',
+    ],
+  },
+  {
+    tool: tool('translate', 'Translate a text.', { text, language: text }),
+    call: { text: 'phrase', language: 'language' },
+    learn: [
+      'Translate "{phrase}" into {language}.',
+      'How do you say "{phrase}" in {language}?',
+      'What is "{phrase}" in {language}?',
+      '"{phrase}" in {language} please',
+      'Say "{phrase}" in {language}',
+      'I need "{phrase}" translated to {language}.',
+    ],
+    unseen: [
+      'Put "{phrase}" into {language} for me.',
+      'What would a speaker of {language} say for "{phrase}"?',
+      '{language} for "{phrase}"?',
+    ],
+  },
+  {
+    tool: tool('add_to_list', 'Add something to a list.', { item: text, list: text }),
+    call: { item: 'item', list: 'list' },
+    learn: [
+      'Add {item} to my {list} list.',
+      'Put {item} on the {list} list',
+      '{list} list: {item}',
+      'I need {item}, add it to the {list} list',
+      'Write {item} on my {list} list please',
+      'Can you add {item} to the list for {list}?',
+    ],
+    unseen: [
+      'Note {item} down on the {list} list.',
+      'My {list} list is missing {item}',
+      'Stick {item} onto the {list} list',
+    ],
+  },
+];
