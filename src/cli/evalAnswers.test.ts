@@ -122,6 +122,17 @@ describe('loam eval with answers', () => {
     assert.notEqual(readFileSync(out, 'utf8'), written);
   });
 
+  it('holds answers to JSON', async () => {
+    const out = desk.path('json.jsonl');
+    found(await evaluate('--answers', '--hold', 'json', '--limit', '3', '--out', out));
+    const lines = readFileSync(out, 'utf8').trim().split('\n').slice(1);
+    const texts = lines.map((line) => (JSON.parse(line) as { outcome: { text: string } }).outcome.text);
+    assert.deepEqual(
+      texts.map((text) => text[0]),
+      ['{', '{', '{'],
+    );
+  });
+
   it('writes over no other file', async () => {
     const mine = desk.file('mine.txt', 'a text of mine\n');
     for (const more of [[], ['--restart']]) {
@@ -136,6 +147,7 @@ describe('loam eval with answers', () => {
     const cases = [
       [[data, '--limit', '3'], 2, /--limit without --answers or --choices; add one of them/],
       [[data, '--choices', 'red'], 2, /fewer than two choices/],
+      [[data, '--choices', 'answers', '--hold', 'json'], 2, /--hold json without --answers; add --answers/],
       [[data, '--choices', 'black,white,grey'], 0, /.*/],
       [[desk.file('a.txt', 'a plain text\n'), '--answers'], 1, /no record of it can be asked/],
       [

@@ -20,6 +20,8 @@ export interface Plan {
   whole: boolean;
   /** Most tokens of an answer. */
   answerTokens: number;
+  /** What a grammar holds generated answers to: JSON where no tools are offered, calls where they are. */
+  hold: 'nothing' | 'json' | 'call';
 }
 
 /** What the template is told, of the base model and of the adapter alike. */
@@ -96,19 +98,29 @@ export async function answerQuestion(
 async function generate(
   chat: ChatSession,
   { conversation: { messages, tools }, calls: wanted }: Question,
-  { answerTokens }: Plan,
+  { answerTokens, hold }: Plan,
   signal: AbortSignal,
 ): Promise<Outcome> {
   const sampling = { temperature: 0, topP: 1, repeatPenalty: undefined, seed: undefined, maxTokens: answerTokens };
-  const run = chat.answer(messages, sampling, signal, { forget: false, tools });
+  const run = chat.answer(messages, sampling, signal, {
+    forget: false,
+    tools,
+    show: { thoughts: true },
+    ...(hold === 'json' && !tools && { format: 'json' as const }),
+    ...(hold === 'call' && tools && { calls: { choice: 'required' as const, several: true } }),
+  });
   let cut = false;
-  const answer = await run.each((event) => {
+  const calls: ToolCall[] = [];
+  const said = await run.each((event) => {
+    if (event.type === 'call') calls.push(event.call);
     if (event.type === 'end') cut = event.reason === 'length';
   });
-  const isCalling = tools !== undefined || wanted.length > 0;
-  const form = isCalling ? (await chat.tokenizer.template.toolUse()).form : undefined;
-  const { content, calls } = form?.parse(answer) ?? { content: answer, calls: [] as ToolCall[] };
-  return { text: withoutThought(content), ...(calls.length > 0 && { calls }), ...(cut ? { cut: true } : {}) };
+  // A model that knows its tools by heart is offered none.
+  const form = !tools && wanted.length > 0 ? (await chat.tokenizer.template.toolUse()).form : undefined;
+  const read = form?.parse(said);
+  calls.push(...(read?.calls ?? []));
+  const text = withoutThought(read?.content ?? said);
+  return { text, ...(calls.length > 0 && { calls }), ...(cut ? { cut: true } : {}) };
 }
 
 /** The choices as tokens that follow the prompt, as the model learns them. */

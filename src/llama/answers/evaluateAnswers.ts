@@ -6,7 +6,7 @@ import { Run } from '../../base/events.js';
 import { bytes, count } from '../../base/format.js';
 import { hashFile } from '../../base/io.js';
 import { peakRss } from '../../base/memory.js';
-import { flag, integer, type Schema, text, type Values } from '../../base/options.js';
+import { choice, flag, integer, type Schema, text, type Values } from '../../base/options.js';
 import { limitAdvice } from '../../examples/encode.js';
 import type { NamedBytes, Problem } from '../../examples/example.js';
 import { loadDataset } from '../../examples/loadDataset.js';
@@ -28,6 +28,10 @@ export const answersOptions = {
   choices: text(
     'LIST',
     'Choose each answer by its likelihood from these, with commas between; "answers" for all answers of the file, "records" for the choices in its records.',
+  ),
+  hold: choice(
+    ['nothing', 'json', 'call'],
+    'Hold generated answers by a grammar to JSON, or to calls of the tools of their record, valid by their schemas.',
   ),
   limit: integer([1, 1_000_000], 'Ask so many of the questions, drawn at random.'),
   seed: integer([0, 0xffffffff], 'Seed of that draw.', { default: 1 }),
@@ -96,6 +100,9 @@ async function evaluate(
   if (!request.answers && request.choices === undefined) {
     throw new UsageError({ found: 'neither answers nor choices', expected: '--answers, --choices, or both' });
   }
+  if (!request.answers && request.hold !== 'nothing') {
+    throw new UsageError({ found: `--hold ${request.hold} without --answers`, fix: 'add --answers' });
+  }
   const { path: modelPath } = await provenModel(request.model, { signal });
   const model = await openBase(modelPath);
   const adapter = request.adapter === undefined ? undefined : await provenAdapter(request.adapter, model, signal);
@@ -141,6 +148,7 @@ async function evaluate(
     weigh: request.choices !== undefined || request.answers,
     whole: asked.whole,
     answerTokens,
+    hold: request.hold,
   };
   emit({
     type: 'stage',
