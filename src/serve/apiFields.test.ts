@@ -1,0 +1,72 @@
+import assert from 'node:assert/strict';
+import { readFileSync, writeFileSync } from 'node:fs';
+import { describe, it } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import type { TObject } from 'typebox';
+import { endpoints, tableOf, withoutHead } from '../testing/apiFields.js';
+import { addTinyModel, Client, newHome, serve } from '../testing/server.js';
+import { apiRoutes } from './startServer.js';
+
+/** Each field of each endpoint is sent, alone: it does what the table of `docs/api.md` says. LOAM_WRITE_DOCS=1 writes the tables. */
+
+const home = newHome();
+await addTinyModel(home, { tied: false, seed: 5 });
+const server = await serve(home);
+const client = new Client(server.port, server.token);
+const path = fileURLToPath(new URL('../../docs/api.md', import.meta.url));
+
+for (const endpoint of endpoints) {
+  const plain = await client.send('POST', endpoint.path, endpoint.plain);
+  describe(`POST ${endpoint.path}`, () => {
+    const send = async (fields: object) => await client.send('POST', endpoint.path, { ...endpoint.plain, ...fields });
+
+    it('answers a plain request, in the same way each time', async () => {
+      assert.equal(plain.status, 200, plain.text);
+      assert.deepEqual(endpoint.said(await send({})), endpoint.said(plain));
+    });
+
+    for (const { name, how, value, beside, shows } of endpoint.fields) {
+      it(`${name}: ${how}`, async () => {
+        const reply = await send({ ...beside, [name]: value });
+        const detail = `${reply.status} ${reply.text.slice(0, 300)}`;
+        if (how === 'refused') {
+          assert.equal(reply.status, 400, detail);
+          assert.ok(reply.json.error.message.includes(name), detail);
+        } else if (how === 'none') {
+          assert.equal(reply.status, 200, detail);
+          assert.equal(withoutHead(reply.text), withoutHead(plain.text));
+        } else if (shows) assert.ok(shows(reply, plain, endpoint.said), detail);
+        else {
+          assert.equal(reply.status, 200, detail);
+          assert.notDeepEqual(endpoint.said(reply), endpoint.said(plain));
+        }
+      });
+    }
+
+    it('refuses a field that it does not know, by its name', async () => {
+      const { status, json } = await send({ colour: 'green' });
+      assert.deepEqual([status, json.error.message.includes('colour')], [400, true]);
+    });
+
+    it('has every field of its schema in the table, once', () => {
+      const route = apiRoutes.find((one) => one.method === 'POST' && one.path === endpoint.path)!;
+      const names = endpoint.fields.map(({ name }) => name);
+      assert.equal(new Set(names).size, names.length);
+      const missing = Object.keys((route.body as TObject).properties).filter((name) => !names.includes(name));
+      assert.deepEqual(missing, []);
+    });
+
+    it('has its table in docs/api.md', () => {
+      const head = `### \`POST ${endpoint.path}\`\n\n`;
+      const text = readFileSync(path, 'utf8');
+      const at = text.indexOf(head);
+      assert.ok(at >= 0, head);
+      const begin = text.indexOf('|', at);
+      const [old = ''] = /^(\|[^\n]*\n)+/.exec(text.slice(begin)) ?? [];
+      const table = `${tableOf(endpoint)}\n`;
+      if (process.env.LOAM_WRITE_DOCS)
+        writeFileSync(path, text.slice(0, begin) + table + text.slice(begin + old.length));
+      else assert.equal(old, table);
+    });
+  });
+}
