@@ -150,7 +150,7 @@ export function matchRoute<Context>(
 export function nothingAt(path: string): string {
   const nothing = 'there is nothing at this address';
   if (!/^\/(v1|chat|completions|models|responses|embeddings|messages)\b/.test(path)) return nothing;
-  return `${nothing}; OpenAI's API is here with the base URL ending in /v1: /v1/models, /v1/chat/completions, /v1/completions, /v1/embeddings`;
+  return `${nothing}; OpenAI's API is here with the base URL ending in /v1: /v1/models, /v1/chat/completions, /v1/completions, /v1/responses, /v1/embeddings; Anthropic's with one that does not: /v1/messages`;
 }
 
 /** An address as it was meant: doubled slashes of a base URL that ends in one, and one at the end. */
