@@ -58,7 +58,9 @@ export class AnswerReader {
     const bytes = this.vocabulary.piece(token, this.expected.form !== undefined);
     const text = this.decoder.decode(bytes, { stream: true });
     this.length += text.length;
-    if (likelihood) this.waiting.push({ end: this.length, likelihood });
+    // A character that is not whole yet comes out with the next ones.
+    const end = text === '' && bytes.length > 0 ? this.length + 1 : this.length;
+    if (likelihood) this.waiting.push({ end, likelihood });
     this.show(this.stopping.push(text));
   }
 

@@ -173,7 +173,7 @@ export class ChatSession implements Disposable {
     options: AnswerOptions = {},
   ): Run<ChatEvent, string> {
     return new Run(async (emit, signal) => {
-      const { grammar, ...plan } = planAnswer(this.tokenizer, messages, options);
+      const { grammar, ...plan } = await planAnswer(this.tokenizer, messages, options);
       const { prompt, forgotten } = await this.fit(messages, sampling.maxTokens, { ...options, ...plan });
       if (forgotten > 0) emit({ type: 'forgot', messages: forgotten });
       const thought = plan.thought === 'may' && opensThought(this.tokenizer, prompt) ? 'begun' : plan.thought;

@@ -5,7 +5,6 @@ import { objectGrammar, schemaGrammar } from '../model/grammar/index.js';
 import type { ChatMessage, Tool } from '../model/message.js';
 import type { Tokenizer } from '../model/tokenizer.js';
 import { type ToolChoice, toolGrammar } from '../model/toolForms/grammar.js';
-import { toolFormOf } from '../model/toolForms/index.js';
 import type { Expected } from './AnswerReader.js';
 import type { AnswerOptions } from './ChatSession.js';
 import { tokensOf } from './reading.js';
@@ -61,11 +60,11 @@ export interface AnswerPlan extends Expected {
 const AS_THE_MODEL_LIKES: ToolChoice = { choice: 'auto', several: true };
 
 /** @throws UsageError, UnsupportedError that name what is not served */
-export function planAnswer(
+export async function planAnswer(
   { vocabulary, template, thinking: usual }: Tokenizer,
   messages: readonly ChatMessage[],
   options: AnswerOptions,
-): AnswerPlan {
+): Promise<AnswerPlan> {
   const { stop = [], format, calls = AS_THE_MODEL_LIKES, show = {} } = options;
   const tools = calls.choice === 'none' || !options.tools?.length ? undefined : options.tools;
   const isForced = tools !== undefined && calls.choice !== 'auto';
@@ -78,7 +77,7 @@ export function planAnswer(
   if (thinking === undefined && template.knowsThoughts && (format || isForced || begun)) thinking = false;
   const thought = template.knowsThoughts && thinking !== false && (show.thoughts || tools) ? 'may' : 'no';
   const afterThought = thinking === true && template.knowsThoughts;
-  const form = tools && toolFormOf(template.source);
+  const form = tools && (await template.toolUse()).form;
   if (!form) return { stop, thought, thinking, tools, begun, grammar: formatGrammar(format, afterThought, begun) };
   if (format && isForced)
     throw new UsageError({ found: 'a call is demanded, and JSON as the answer', where: 'tool_choice' });

@@ -1,4 +1,6 @@
+import { randomBytes } from 'node:crypto';
 import type { ChatEvent } from '../llama/ChatSession.js';
+import type { TokenLikelihood } from '../llama/likelihood.js';
 import type { ChatMessage, ToolCall } from '../model/message.js';
 import type { InferenceRequest } from './inference/InferenceProcess.js';
 import type { Services } from './Services.js';
@@ -19,7 +21,7 @@ export type EndReason = 'stop' | 'length' | 'calls';
 
 export type Piece =
   /** `answer` counts from 0. */
-  | { type: 'text'; answer: number; text: string }
+  | { type: 'text'; answer: number; text: string; likelihoods?: TokenLikelihood[] }
   /** Before its text. */
   | { type: 'thought'; answer: number; text: string }
   /** A call of a tool, whole, with an `id`; after its text. */
@@ -40,17 +42,25 @@ export async function* answering(
   signal: AbortSignal,
 ): AsyncGenerator<Piece, void, void> {
   for (let answer = 0; answer < count; answer++) {
+    let calls = 0;
     const seed = sampling.seed === undefined ? undefined : (sampling.seed + answer) % 2 ** 32;
     for await (const event of answerWith(services, speaker, { ...request, sampling: { ...sampling, seed } }, signal)) {
-      if (event.type === 'text') yield { type: 'text', answer, text: event.text };
-      if (event.type === 'end') yield { type: 'end', answer, ...endOf(event) };
+      if (event.type === 'text' || event.type === 'thought') yield { ...event, answer };
+      if (event.type === 'call') {
+        calls++;
+        yield { type: 'call', answer, call: { ...event.call, id: event.call.id ?? newCallId() } };
+      }
+      if (event.type === 'end') yield { type: 'end', answer, ...endOf(event, calls > 0) };
     }
   }
 }
 
-function endOf({ reason, stopText, promptTokens, tokens }: Extract<ChatEvent, { type: 'end' }>) {
+const newCallId = () => `call_${randomBytes(12).toString('hex')}`;
+
+function endOf({ reason, stopText, promptTokens, tokens }: Extract<ChatEvent, { type: 'end' }>, hasCalls: boolean) {
   const usage = { prompt: promptTokens, answer: tokens };
-  return { reason: reason === 'length' ? 'length' : 'stop', stopText, usage } as const;
+  // Calls that are whole are to be made, whatever would have followed.
+  return { reason: hasCalls ? 'calls' : reason === 'length' ? 'length' : 'stop', stopText, usage } as const;
 }
 
 /** One answer, whole. */
@@ -58,6 +68,7 @@ export interface WholeAnswer {
   text: string;
   thought: string;
   calls: ToolCall[];
+  likelihoods: TokenLikelihood[];
   reason: EndReason;
   stopText?: string;
 }
@@ -67,9 +78,12 @@ export async function gather(pieces: AsyncIterable<Piece>): Promise<{ answers: W
   const answers: WholeAnswer[] = [];
   let usage: TokenCount = { prompt: 0, answer: 0 };
   for await (const piece of pieces) {
-    answers[piece.answer] ??= { text: '', thought: '', calls: [], reason: 'stop' };
+    answers[piece.answer] ??= { text: '', thought: '', calls: [], likelihoods: [], reason: 'stop' };
     const answer = answers[piece.answer]!;
-    if (piece.type === 'text') answer.text += piece.text;
+    if (piece.type === 'text') {
+      answer.text += piece.text;
+      answer.likelihoods.push(...(piece.likelihoods ?? []));
+    }
     if (piece.type === 'thought') answer.thought += piece.text;
     if (piece.type === 'call') answer.calls.push(piece.call);
     if (piece.type !== 'end') continue;

@@ -30,13 +30,6 @@ const textOf = (reply: Awaited<ReturnType<typeof chat>>) => reply.json.choices[0
 
 describe('a field of the API', () => {
   const refused: Record<string, unknown> = {
-    n: 2,
-    logprobs: true,
-    top_logprobs: 3,
-    logit_bias: { '5': -100 },
-    response_format: { type: 'json_object' },
-    tools: [{ type: 'function', function: { name: 'f' } }],
-    tool_choice: 'required',
     functions: [{ name: 'f' }],
     modalities: ['text', 'audio'],
     audio: {},
@@ -44,6 +37,11 @@ describe('a field of the API', () => {
     web_search_options: {},
     grammar: 'root ::= "a"',
     mirostat: 2,
+    guided_json: {},
+    verbosity: 'low',
+    best_of: 2,
+    suffix: 'c',
+    echo: true,
   };
   for (const [name, value] of Object.entries(refused)) {
     it(`${name}: ${JSON.stringify(value)} is refused by its name`, async () => {
@@ -52,7 +50,12 @@ describe('a field of the API', () => {
       assert.match(json.error.message, new RegExp(`"${name}" is not served`));
     });
   }
-  for (const [name, value] of Object.entries({ best_of: 3, suffix: 'c', logprobs: 2 })) {
+  for (const [name, value] of Object.entries({
+    tools: [{}],
+    response_format: { type: 'json_object' },
+    top_logprobs: 2,
+    suffix: 'c',
+  })) {
     it(`${name} of a completion is refused by its name`, async () => {
       const { status, json } = await complete({ [name]: value });
       assert.deepEqual([status, json.error.message.includes(`"${name}"`)], [400, true]);
@@ -135,16 +138,20 @@ describe('a conversation of the API', () => {
     const call = {
       role: 'assistant',
       content: '',
-      tool_calls: [{ id: '1', type: 'function', function: { name: 'f', arguments: '' } }],
+      tool_calls: [{ id: '1', type: 'function', function: { name: 'f', arguments: '[1]' } }],
     };
     for (const [messages, found] of [
-      [[...hi, call, ...hi], /messages\[1\]: a call of a tool/],
-      [[...hi, { role: 'tool', content: '1', tool_call_id: '1' }], /messages\[1\]: the result of a tool/],
+      [[...hi, call], /messages\[1\].tool_calls\[0\].function.arguments: what is no JSON object/],
+      [[...hi, { role: 'tool', content: '1', tool_call_id: '1' }], /messages\[1\]: the result of a call that is in no/],
+      [[...hi, { role: 'function', content: '1' }], /messages\[1\]: "function_call" is not served/],
       [
         [{ role: 'user', content: [{ type: 'image_url', image_url: { url: 'x' } }] }],
         /messages\[0\]: a part of type "image_url"/,
       ],
-      [[...hi, { role: 'assistant', content: 'a' }], /the last message is the assistant's/],
+      [
+        [...hi, { ...call, tool_calls: [{ ...call.tool_calls[0], function: { name: 'f' } }] }],
+        /calls of tools without their results/,
+      ],
       [[{ role: 'system', content: 's' }], /no message of the user/],
     ] as const) {
       const { status, json } = await chat({ messages });

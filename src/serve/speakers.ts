@@ -207,15 +207,20 @@ export async function findSuited(
 ): Promise<NamedSpeaker> {
   const speaker = await findSpeaker(services, asked, key);
   if (!asked.gate || speaker.adapters.length === 0) return speaker;
-  const question = Array.isArray(prompt)
-    ? (prompt.findLast(({ role }) => role === 'user')?.content ?? '')
-    : `${prompt}`;
+  const question = questionOf(prompt);
   const suited = await asSpeaker(services, speaker, (who, readAdapter) =>
     services.inference.suited({ ...who, question }, readAdapter, signal),
   );
   const adapters = speaker.adapters.filter(({ version }) => suited.includes(version));
   if (adapters.length === speaker.adapters.length) return speaker;
   return { ...speaker, adapters, id: adapters.length === 0 ? speaker.model : rowOf(adapters) };
+}
+
+function questionOf(prompt: InferenceRequest['prompt']): string {
+  if (typeof prompt === 'string') return prompt;
+  if ('before' in prompt) return prompt.before;
+  if (!('tokens' in prompt)) return prompt.findLast(({ role }) => role === 'user')?.content ?? '';
+  throw new UsageError({ found: '"gate" of a prompt in tokens is not served', fix: 'send the prompt as a text' });
 }
 
 function rowOf(adapters: readonly Worn[]): string {

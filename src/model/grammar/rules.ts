@@ -209,7 +209,7 @@ export class Rules {
   characters(one: string, least: number, most: number | undefined, where: string): string {
     const limit = most !== undefined && most < NEVER_REACHED.characters ? most : undefined;
     if (least > MOST_CHARACTERS || (limit ?? 0) > MOST_CHARACTERS) {
-      throw tooMany(Math.max(least, limit ?? 0), MOST_CHARACTERS, where);
+      throw tooMany(`${count(Math.max(least, limit ?? 0))} characters`, MOST_CHARACTERS, where);
     }
     const name = this.add(one);
     const parts: string[] = [];
@@ -230,7 +230,8 @@ export class Rules {
   /** The same for things that may hold others like them: never two readings of one text. */
   items(one: string, least: number, most: number | undefined, where: string): string {
     const limit = most !== undefined && most < NEVER_REACHED.items ? most : undefined;
-    if (Math.max(least, limit ?? 0) > MAX_REPEATED) throw tooMany(Math.max(least, limit ?? 0), MAX_REPEATED, where);
+    if (Math.max(least, limit ?? 0) > MAX_REPEATED)
+      throw tooMany(`${count(Math.max(least, limit ?? 0))} items`, MAX_REPEATED, where);
     const next = this.add(`"," ws ${one}`);
     const body = (from: number, to: number | undefined) => {
       if (to === 0) return '';
@@ -242,6 +243,6 @@ export class Rules {
   }
 }
 
-function tooMany(found: number, most: number, where: string): UsageError {
-  return new UsageError({ code: 'too-large', found: count(found), expected: `at most ${count(most)}`, where });
+function tooMany(found: string, most: number, where: string): UsageError {
+  return new UsageError({ code: 'too-large', found, expected: `at most ${count(most)}`, where });
 }

@@ -1,5 +1,7 @@
 import type { Static } from 'typebox';
-import { addUsage, answering, gather, type Piece, type TokenCount } from '../answering.js';
+import type { TokenLikelihood } from '../../llama/likelihood.js';
+import type { ToolCall } from '../../model/message.js';
+import { addUsage, answering, gather, type Piece, type TokenCount, type WholeAnswer } from '../answering.js';
 import { ChatCompletion, ChatCompletionChunk, ChatCompletionInput } from '../contract/openai.js';
 import type { ServerEvent } from '../http/events.js';
 import { Answer, routesOf } from '../http/route.js';
@@ -7,7 +9,7 @@ import type { Services } from '../Services.js';
 import { findSuited } from '../speakers.js';
 import { begun } from './chat.js';
 import { chatRequestOf } from './openaiInput.js';
-import { BODY_LIMIT, finishOf, headOf, usageOf } from './openaiOutput.js';
+import { BODY_LIMIT, chatLogprobs, finishOf, headOf, usageOf } from './openaiOutput.js';
 
 const route = routesOf<Services>();
 
@@ -30,17 +32,33 @@ export const chatCompletionsRoute = route({
       return Answer.events(await begun(streamed(pieces, head, wantsUsage)), 'openai');
     }
     const { answers, usage } = await gather(pieces);
-    const choices = answers.map(({ text, reason }, index) => ({
+    const wantsLikelihoods = request.options?.show?.likeliest !== undefined;
+    const choices = answers.map((answer, index) => ({
       index,
-      message: { role: 'assistant' as const, content: text, refusal: null },
-      logprobs: null,
-      finish_reason: finishOf(reason),
+      message: messageOf(answer),
+      logprobs: wantsLikelihoods ? chatLogprobs(answer.likelihoods) : null,
+      finish_reason: finishOf(answer.reason),
     }));
     return { ...head, object: 'chat.completion' as const, choices, usage: usageOf(usage) };
   },
 });
 
+function messageOf({ text, thought, calls }: WholeAnswer) {
+  return {
+    role: 'assistant' as const,
+    content: text === '' && calls.length > 0 ? null : text,
+    refusal: null,
+    ...(thought !== '' && { reasoning_content: thought }),
+    ...(calls.length > 0 && { tool_calls: calls.map(callOf) }),
+  };
+}
+
+function callOf({ id, name, arguments: given }: ToolCall) {
+  return { id: id!, type: 'function' as const, function: { name, arguments: JSON.stringify(given) } };
+}
+
 type Chunk = Static<typeof ChatCompletionChunk>;
+type Choice = Chunk['choices'][number];
 type Head = ReturnType<typeof headOf>;
 
 async function* streamed(
@@ -48,22 +66,33 @@ async function* streamed(
   head: Head,
   wantsUsage: boolean,
 ): AsyncGenerator<ServerEvent<Chunk>> {
-  const chunk = (index: number, delta: Chunk['choices'][0]['delta'], finish: Chunk['choices'][0]['finish_reason']) => ({
+  const chunk = (
+    index: number,
+    delta: Choice['delta'],
+    { finish = null, likelihoods }: { finish?: Choice['finish_reason']; likelihoods?: TokenLikelihood[] } = {},
+  ) => ({
     data: {
       ...head,
       object: 'chat.completion.chunk' as const,
-      choices: [{ index, delta, logprobs: null, finish_reason: finish }],
+      choices: [{ index, delta, logprobs: likelihoods ? chatLogprobs(likelihoods) : null, finish_reason: finish }],
     },
   });
-  const begun = new Set<number>();
+  /** Calls of each answer so far. */
+  const begun = new Map<number, number>();
   let usage: TokenCount = { prompt: 0, answer: 0 };
   for await (const piece of pieces) {
     const { answer } = piece;
-    if (!begun.has(answer)) yield chunk(answer, { role: 'assistant', content: '', refusal: null }, null);
-    begun.add(answer);
-    if (piece.type === 'text') yield chunk(answer, { content: piece.text }, null);
+    if (!begun.has(answer)) yield chunk(answer, { role: 'assistant', content: '', refusal: null });
+    const calls = begun.get(answer) ?? 0;
+    begun.set(answer, calls);
+    if (piece.type === 'text') yield chunk(answer, { content: piece.text }, { likelihoods: piece.likelihoods });
+    if (piece.type === 'thought') yield chunk(answer, { reasoning_content: piece.text });
+    if (piece.type === 'call') {
+      yield chunk(answer, { tool_calls: [{ index: calls, ...callOf(piece.call) }] });
+      begun.set(answer, calls + 1);
+    }
     if (piece.type !== 'end') continue;
-    yield chunk(answer, {}, finishOf(piece.reason));
+    yield chunk(answer, {}, { finish: finishOf(piece.reason) });
     usage = addUsage(usage, piece.usage);
   }
   if (wantsUsage) yield { data: { ...head, object: 'chat.completion.chunk', choices: [], usage: usageOf(usage) } };

@@ -1,9 +1,11 @@
 import type { Static } from 'typebox';
 import { UsageError } from '../../base/errors.js';
-import type { Sampling } from '../../llama/ChatSession.js';
-import type { ChatMessage } from '../../model/chatTemplate.js';
+import type { AnswerOptions, Sampling } from '../../llama/ChatSession.js';
+import type { Tool } from '../../model/message.js';
+import type { ToolChoice } from '../../model/toolForms/grammar.js';
 import type { AnswerRequest } from '../answering.js';
 import type { ChatCompletionInput, CompletionInput } from '../contract/openai.js';
+import { conversationOf, requireShallow } from './openaiMessages.js';
 
 /** What a request in OpenAI's form asks for: each of its fields is honoured, changes nothing, or is refused by its name. */
 
@@ -12,17 +14,8 @@ type TextInput = Static<typeof CompletionInput>;
 
 /** Fields that are not served, and the values of them that change nothing. */
 const NEUTRAL: Record<string, (value: unknown) => boolean> = {
-  n: (value) => value === 1,
-  best_of: (value) => value === 1,
-  suffix: (value) => value === '',
-  logprobs: (value) => value === false || value === 0,
-  top_logprobs: (value) => value === 0,
-  logit_bias: isEmpty,
-  tools: isEmpty,
   functions: isEmpty,
-  tool_choice: (value) => value === 'none' || value === 'auto',
   function_call: (value) => value === 'none' || value === 'auto',
-  response_format: (value) => (value as { type?: unknown }).type === 'text',
   modalities: (value) => Array.isArray(value) && value.length === 1 && value[0] === 'text',
   audio: () => false,
   prediction: () => false,
@@ -39,15 +32,44 @@ const NEUTRAL: Record<string, (value: unknown) => boolean> = {
   ignore_eos: (value) => value === false,
   length_penalty: (value) => value === 1,
   use_beam_search: (value) => value === false,
+  verbosity: (value) => value === 'medium',
+  service_tier: (value) => value === 'auto' || value === 'default',
+  guided_json: () => false,
+  guided_regex: () => false,
+  guided_choice: () => false,
+  guided_grammar: () => false,
+  structured_outputs: () => false,
+  stop_token_ids: isEmpty,
+  bad_words: isEmpty,
+  prompt_logprobs: () => false,
+  chat_template: () => false,
+  documents: isEmpty,
+  repeat_last_n: (value) => value === 64,
+  samplers: () => false,
+  n_probs: (value) => value === 0,
 };
 
 function isEmpty(value: unknown): boolean {
   return typeof value === 'object' && value !== null && Object.keys(value).length === 0;
 }
 
+/** Fields of one of the two ways to ask, which the other does not have. */
+const ONLY_CHAT: typeof NEUTRAL = {
+  best_of: (value) => value === 1,
+  suffix: (value) => value === '',
+  echo: (value) => value === false,
+};
+const ONLY_TEXT: typeof NEUTRAL = {
+  tools: isEmpty,
+  tool_choice: (value) => value === 'none' || value === 'auto',
+  response_format: (value) => (value as { type?: unknown }).type === 'text',
+  top_logprobs: (value) => value === 0,
+};
+
 /** @throws UsageError that names a field without which the answer would be another */
-export function refuseUnserved(body: Record<string, unknown>): void {
-  for (const [name, isNeutral] of Object.entries(NEUTRAL)) {
+export function refuseUnserved(body: Record<string, unknown>, way: 'chat' | 'text'): void {
+  const fields = { ...NEUTRAL, ...(way === 'chat' ? ONLY_CHAT : ONLY_TEXT) };
+  for (const [name, isNeutral] of Object.entries(fields)) {
     const value = body[name];
     if (value === undefined || value === null || isNeutral(value)) continue;
     throw new UsageError({ found: `"${name}" is not served`, fix: 'leave it out' });
@@ -60,12 +82,71 @@ export function refuseUnserved(body: Record<string, unknown>): void {
  * @throws UsageError that names what is not served
  */
 export function chatRequestOf(body: ChatInput): AnswerRequest {
-  refuseUnserved(body);
+  refuseUnserved(body, 'chat');
+  const tools = toolsOf(body);
+  if (typeof body.top_logprobs === 'number' && body.top_logprobs > 0 && !body.logprobs) {
+    throw new UsageError({ found: '"top_logprobs" without "logprobs"', fix: 'set "logprobs" to true' });
+  }
   return {
     prompt: conversationOf(body),
-    sampling: samplingOf(body, body.max_completion_tokens ?? body.max_tokens),
-    options: { stop: stopsOf(body), forget: false, thinking: thinkingOf(body) },
+    sampling: samplingOf(body, atLeastOne(body.max_completion_tokens ?? body.max_tokens)),
+    options: {
+      stop: stopsOf(body),
+      forget: false,
+      thinking: thinkingOf(body),
+      ...(tools && { tools, calls: choiceOf(body) }),
+      ...(!tools && choiceOf(body).choice !== 'auto' && { calls: choiceOf(body) }),
+      format: formatOf(body),
+      show: { thoughts: true, likeliest: body.logprobs ? (body.top_logprobs ?? 0) : undefined },
+    },
+    count: body.n ?? 1,
   };
+}
+
+const atLeastOne = (n: number | null | undefined) => (typeof n === 'number' && n >= 1 ? n : undefined);
+
+function toolsOf({ tools }: ChatInput): Tool[] | undefined {
+  if (!tools || tools.length === 0) return undefined;
+  const names = new Set<string>();
+  return tools.map(({ type, function: given }, i) => {
+    const where = `tools[${i}]`;
+    if (type !== 'function' || !given) {
+      throw new UsageError({ found: `a tool of type "${type}" that is not served`, where, fix: 'use functions' });
+    }
+    const { name, description, parameters } = given;
+    if (names.has(name)) throw new UsageError({ found: 'a second tool of this name', where, fix: 'rename it' });
+    names.add(name);
+    requireShallow(parameters, `${where}.function.parameters`);
+    return {
+      name,
+      ...(typeof description === 'string' && { description }),
+      ...(typeof parameters === 'object' && parameters !== null && { parameters: parameters as Tool['parameters'] }),
+    };
+  });
+}
+
+function choiceOf({ tool_choice: choice, parallel_tool_calls: several }: ChatInput): ToolChoice {
+  const both = (one: ToolChoice['choice']) => ({ choice: one, several: several ?? true });
+  if (choice === null || choice === undefined || typeof choice === 'string') return both(choice ?? 'auto');
+  if (choice.type === 'function' && choice.function) return { choice: { name: choice.function.name }, several: false };
+  const found = `a choice of type "${choice.type}" that is not served`;
+  throw new UsageError({ found, where: 'tool_choice', fix: 'use auto, none, required or a function by its name' });
+}
+
+function formatOf({ response_format: format }: ChatInput): AnswerOptions['format'] {
+  if (!format || format.type === 'text') return undefined;
+  if (format.type === 'json_object') return 'json';
+  const where = 'response_format';
+  if (format.type !== 'json_schema') {
+    const found = `a format of type "${format.type}" that is not served`;
+    throw new UsageError({ found, where, fix: 'use text, json_object or json_schema' });
+  }
+  const schema = format.json_schema?.schema;
+  if (typeof schema !== 'object' || schema === null) {
+    throw new UsageError({ found: 'no "json_schema.schema"', where, fix: 'add it' });
+  }
+  requireShallow(schema, `${where}.json_schema.schema`);
+  return { schema };
 }
 
 /** Nothing but what is asked for: the default of each is the one of OpenAI's API, which changes no likelihoods. */
@@ -81,8 +162,11 @@ export function samplingOf(body: ChatInput | TextInput, maxTokens: number | null
     ...(typeof body.presence_penalty === 'number' && { presencePenalty: body.presence_penalty }),
     // A seed of any size has one of 32 bits; below 0 stands for any.
     seed: typeof body.seed === 'number' && body.seed >= 0 ? body.seed % 2 ** 32 : undefined,
-    // Below 1 stands for no limit.
-    maxTokens: typeof maxTokens === 'number' && maxTokens >= 1 ? Math.min(maxTokens, MOST_TOKENS) : MOST_TOKENS,
+    ...(body.logit_bias && {
+      logitBias: Object.entries(body.logit_bias).map(([token, bias]) => [Number(token), bias] as const),
+    }),
+    // Below 0 stands for no limit.
+    maxTokens: typeof maxTokens === 'number' && maxTokens >= 0 ? Math.min(maxTokens, MOST_TOKENS) : MOST_TOKENS,
   };
 }
 
@@ -93,51 +177,11 @@ export function stopsOf({ stop }: ChatInput | TextInput): readonly string[] {
 }
 
 /** Whether a thought is asked for; undefined if the client does not say. */
-function thinkingOf({ enable_thinking, chat_template_kwargs }: ChatInput): boolean | undefined {
-  return chat_template_kwargs?.enable_thinking ?? enable_thinking ?? undefined;
-}
-
-/**
- * The conversation as a template takes it: messages in a row of one role are joined, as they are when data are read, and system messages
- * stand first.
- * @throws UsageError that names the message that cannot be used
- */
-function conversationOf({ messages }: ChatInput): ChatMessage[] {
-  const turns: ChatMessage[] = [];
-  const system: string[] = [];
-  for (const [i, message] of messages.entries()) {
-    const text = textOf(message, `messages[${i}]`);
-    if (message.role === 'system' || message.role === 'developer') {
-      system.push(text);
-      continue;
-    }
-    const { role } = message as { role: 'user' | 'assistant' };
-    const last = turns.at(-1);
-    if (last?.role === role) last.content += `\n${text}`;
-    else turns.push({ role, content: text });
-  }
-  if (turns.length === 0) throw new UsageError({ found: 'there is no message of the user', where: 'messages' });
-  if (turns.at(-1)!.role === 'assistant') {
-    throw new UsageError({ found: "the last message is the assistant's, expected the user's" });
-  }
-  return system.length === 0 ? turns : [{ role: 'system', content: system.join('\n') }, ...turns];
-}
-
-type Message = ChatInput['messages'][number];
-
-function textOf({ role, content, tool_calls, function_call }: Message, place: string): string {
-  const refuse = (found: string, fix: string) => new UsageError({ found, where: place, fix });
-  if (role === 'tool' || role === 'function') {
-    throw refuse('the result of a tool, which is not served', 'leave out calls of tools and their results');
-  }
-  if ((Array.isArray(tool_calls) && tool_calls.length > 0) || (function_call !== undefined && function_call !== null)) {
-    throw refuse('a call of a tool, which is not served', 'leave out calls of tools and their results');
-  }
-  if (content === undefined || content === null) return '';
-  if (typeof content === 'string') return content;
-  const texts = content.map((part) => {
-    if (part.type === 'text' && part.text !== undefined) return part.text;
-    throw refuse(`a part of type "${part.type.slice(0, 30)}"`, 'send texts only');
-  });
-  return texts.join('');
+function thinkingOf({
+  enable_thinking,
+  chat_template_kwargs,
+  reasoning_effort: effort,
+}: ChatInput): boolean | undefined {
+  const byEffort = effort ? effort !== 'none' && effort !== 'minimal' : undefined;
+  return chat_template_kwargs?.enable_thinking ?? enable_thinking ?? byEffort;
 }

@@ -52,10 +52,47 @@ const common = {
   repetition_penalty: Nullable(Type.Number({ minimum: 1, maximum: 2 })),
   seed: Nullable(Type.Integer()),
   stop: Nullable(Type.Union([Text, Type.Array(Text, { maxItems: 16 })])),
+  n: Nullable(Type.Integer({ minimum: 1, maximum: 16, description: 'Answers, each drawn by itself.' })),
+  logit_bias: Nullable(
+    Type.Record(Type.String({ pattern: '^[0-9]{1,7}$' }), Type.Number({ minimum: -100, maximum: 100 }), {
+      additionalProperties: false,
+      description: 'By the ids of tokens.',
+    }),
+  ),
   max_tokens: Nullable(Type.Integer({ description: 'Below 1: no limit.' })),
 };
 
-const Part = Type.Object({ type: Type.String(), text: Type.Optional(Text) });
+const Part = Type.Object({ type: Type.String(), text: Type.Optional(Text), refusal: Type.Optional(Text) });
+
+const ToolCallInput = Type.Object({
+  id: Nullable(Type.String({ maxLength: 200 })),
+  type: Nullable(Type.String({ maxLength: 40 })),
+  function: Type.Optional(Type.Object({ name: Type.String({ maxLength: 200 }), arguments: Nullable(Text) })),
+});
+const ToolInput = Type.Object({
+  type: Type.String({ maxLength: 40 }),
+  function: Type.Optional(
+    Type.Object({
+      name: Type.String({ maxLength: 200 }),
+      description: Nullable(Text),
+      parameters: Nullable(Type.Unknown({ description: 'A JSON schema of an object.' })),
+      strict: Nullable(Type.Boolean()),
+    }),
+  ),
+});
+const ResponseFormat = Type.Object({
+  type: Type.String({ maxLength: 40, description: 'text, json_object or json_schema.' }),
+  json_schema: Nullable(
+    Type.Object({
+      name: Type.Optional(Type.String()),
+      description: Nullable(Type.String()),
+      schema: Type.Optional(
+        Type.Unknown({ description: 'A JSON schema; what of it is not served is refused by name.' }),
+      ),
+      strict: Nullable(Type.Boolean({ description: 'Answers are valid under the schema either way.' })),
+    }),
+  ),
+});
 
 export const ChatCompletionInput = Type.Object({
   ...common,
@@ -63,7 +100,10 @@ export const ChatCompletionInput = Type.Object({
     Type.Object({
       role: Type.Enum(['system', 'developer', 'user', 'assistant', 'tool', 'function']),
       content: Nullable(Type.Union([Text, Type.Array(Part, { maxItems: 1000 })])),
-      tool_calls: Type.Optional(Type.Unknown()),
+      name: Nullable(Type.String({ maxLength: 200 })),
+      reasoning_content: Nullable(Text),
+      tool_calls: Nullable(Type.Array(ToolCallInput, { maxItems: 128 })),
+      tool_call_id: Nullable(Type.String({ maxLength: 200 })),
       function_call: Type.Optional(Type.Unknown()),
     }),
     { minItems: 1, maxItems: 10_000 },
@@ -73,12 +113,49 @@ export const ChatCompletionInput = Type.Object({
     Type.Boolean({ description: 'Whether a thought comes before the answer, if the model has thoughts.' }),
   ),
   chat_template_kwargs: Nullable(Type.Object({ enable_thinking: Type.Optional(Type.Boolean()) })),
+  reasoning_effort: Nullable(
+    Type.Enum(['none', 'minimal', 'low', 'medium', 'high', 'xhigh'], {
+      description: 'With none and minimal no thought comes before the answer; others ask for one, of any length.',
+    }),
+  ),
+  logprobs: Nullable(Type.Boolean()),
+  top_logprobs: Nullable(Type.Integer({ minimum: 0, maximum: 20 })),
+  response_format: Nullable(ResponseFormat),
+  tools: Nullable(Type.Array(ToolInput, { maxItems: 128 })),
+  tool_choice: Nullable(
+    Type.Union([
+      Type.Enum(['none', 'auto', 'required']),
+      Type.Object({
+        type: Type.String({ maxLength: 40 }),
+        function: Type.Optional(Type.Object({ name: Type.String({ maxLength: 200 }) })),
+      }),
+    ]),
+  ),
+  parallel_tool_calls: Nullable(Type.Boolean()),
 });
+
+const Tokens = Type.Array(Count, { minItems: 1, maxItems: 1 << 20 });
 
 export const CompletionInput = Type.Object({
   ...common,
-  prompt: Type.Union([Text, Type.Array(Text, { minItems: 1, maxItems: 1 })]),
-  echo: Nullable(Type.Boolean()),
+  prompt: Type.Union(
+    [
+      Text,
+      Type.Array(Text, { minItems: 1, maxItems: 512 }),
+      Tokens,
+      Type.Array(Tokens, { minItems: 1, maxItems: 512 }),
+    ],
+    {
+      description: 'A text or its tokens, or a list of them.',
+    },
+  ),
+  max_tokens: Nullable(Type.Integer({ description: 'Default 16; below 0: no limit.' })),
+  echo: Nullable(Type.Boolean({ description: 'The prompt comes first.' })),
+  suffix: Nullable(
+    Type.String({ maxLength: 1 << 20, description: 'What stands behind the text that is to be written.' }),
+  ),
+  logprobs: Nullable(Type.Integer({ minimum: 0, maximum: 20 })),
+  best_of: Nullable(Type.Integer({ minimum: 1, maximum: 20, description: 'Draws so many and gives the n likeliest.' })),
 });
 
 export const OpenAiModel = Type.Object({
@@ -93,10 +170,22 @@ export const OpenAiModelList = Type.Object({ object: Type.Literal('list'), data:
 export const Usage = Type.Object({ prompt_tokens: Count, completion_tokens: Count, total_tokens: Count });
 export type Usage = Static<typeof Usage>;
 
-const FinishReason = Type.Enum(['stop', 'length']);
+const FinishReason = Type.Enum(['stop', 'length', 'tool_calls']);
 const Finish = Type.Union([FinishReason, Type.Null()]);
 const head = { id: Type.String(), created: Type.Integer(), model: Type.String() };
-const choice = { index: Type.Integer(), logprobs: Type.Null() };
+
+const likely = { token: Type.String(), logprob: Type.Number(), bytes: Type.Array(Type.Integer()) };
+/** By the model's own probabilities, before anything that drawing does to them. */
+export const ChatLogprobs = Type.Object({
+  content: Type.Array(Type.Object({ ...likely, top_logprobs: Type.Array(Type.Object(likely)) })),
+  refusal: Type.Null(),
+});
+const choice = { index: Type.Integer(), logprobs: Type.Union([ChatLogprobs, Type.Null()]) };
+const call = {
+  id: Type.String(),
+  type: Type.Literal('function'),
+  function: Type.Object({ name: Type.String(), arguments: Type.String() }),
+};
 
 export const ChatCompletion = Type.Object({
   ...head,
@@ -104,7 +193,13 @@ export const ChatCompletion = Type.Object({
   choices: Type.Array(
     Type.Object({
       ...choice,
-      message: Type.Object({ role: Type.Literal('assistant'), content: Type.String(), refusal: Type.Null() }),
+      message: Type.Object({
+        role: Type.Literal('assistant'),
+        content: Type.Union([Type.String(), Type.Null()]),
+        refusal: Type.Null(),
+        reasoning_content: Type.Optional(Type.String({ description: 'The thought before it.' })),
+        tool_calls: Type.Optional(Type.Array(Type.Object(call))),
+      }),
       finish_reason: FinishReason,
     }),
   ),
@@ -122,6 +217,8 @@ export const ChatCompletionChunk = Type.Object({
         role: Type.Optional(Type.Literal('assistant')),
         content: Type.Optional(Type.String()),
         refusal: Type.Optional(Type.Null()),
+        reasoning_content: Type.Optional(Type.String()),
+        tool_calls: Type.Optional(Type.Array(Type.Object({ index: Type.Integer(), ...call }))),
       }),
       finish_reason: Finish,
     }),
@@ -129,11 +226,26 @@ export const ChatCompletionChunk = Type.Object({
   usage: Type.Optional(Usage),
 });
 
+/** Lists of one length. A token that is no text of its own is named by its bytes. */
+export const TextLogprobs = Type.Object({
+  tokens: Type.Array(Type.String()),
+  token_logprobs: Type.Array(Type.Union([Type.Number(), Type.Null()])),
+  top_logprobs: Type.Array(Type.Union([Type.Record(Type.String(), Type.Number()), Type.Null()])),
+  text_offset: Type.Array(Type.Integer()),
+});
+
 /** Whole, or a chunk of one, which has no finish reason before its last. */
 export const Completion = Type.Object({
   ...head,
   object: Type.Literal('text_completion'),
-  choices: Type.Array(Type.Object({ ...choice, text: Type.String(), finish_reason: Finish })),
+  choices: Type.Array(
+    Type.Object({
+      index: Type.Integer(),
+      logprobs: Type.Union([TextLogprobs, Type.Null()]),
+      text: Type.String(),
+      finish_reason: Type.Union([Type.Enum(['stop', 'length']), Type.Null()]),
+    }),
+  ),
   usage: Type.Optional(Usage),
 });
 

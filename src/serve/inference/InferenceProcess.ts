@@ -5,6 +5,7 @@ import { Run } from '../../base/events.js';
 import { Mutex } from '../../base/lock.js';
 import type { ExamplePreview, PreviewRequest } from '../../examples/preview.js';
 import type { AnswerOptions, ChatEvent, Sampling } from '../../llama/ChatSession.js';
+import type { TextPrompt } from '../../llama/prompts.js';
 import type { Embedded, EmbeddingInput, TokenRequest } from '../../llama/reading.js';
 import type { Wish } from '../../llama/Wardrobe.js';
 import type { ChatMessage } from '../../model/chatTemplate.js';
@@ -37,7 +38,7 @@ interface Who {
 
 export interface InferenceRequest extends Who {
   /** A conversation whose last message is the user's, or a text to go on with. */
-  prompt: readonly ChatMessage[] | string;
+  prompt: readonly ChatMessage[] | TextPrompt;
   sampling: Sampling;
   options?: AnswerOptions;
 }
@@ -197,6 +198,12 @@ function charactersOf(input: InferenceRequest | SuitRequest | CountRequest | Emb
   if ('request' in input || 'question' in input) return 0;
   if ('inputs' in input) return Math.max(...input.inputs.map(({ length }) => length));
   const { prompt } = input;
-  const texts = typeof prompt === 'string' ? [prompt] : prompt.map(({ content }) => content);
-  return texts.reduce((sum, { length }) => sum + length, 0);
+  return lengthOf(prompt);
+}
+
+function lengthOf(prompt: InferenceRequest['prompt']): number {
+  if (typeof prompt === 'string') return prompt.length;
+  if ('tokens' in prompt) return prompt.tokens.length;
+  if ('before' in prompt) return prompt.before.length + prompt.after.length;
+  return prompt.reduce((sum, { content }) => sum + content.length, 0);
 }

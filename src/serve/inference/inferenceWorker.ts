@@ -25,7 +25,7 @@ serveTasks<InferenceTasks>(
       await wear(chat, request.adapters ?? [], ask);
       const { prompt, sampling, options } = request;
       const answer =
-        typeof prompt === 'string'
+        typeof prompt === 'string' || !('length' in prompt)
           ? chat.complete(prompt, sampling, signal, options)
           : chat.answer(prompt, sampling, signal, options);
       return await answer.each(emit);
