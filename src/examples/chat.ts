@@ -1,5 +1,6 @@
 import { BadRecord, isTrained, type Message, type Remark, type Role, type Shape } from './example.js';
 import { isObject, kindOf, numberOf, readFilledText, readText } from './fields.js';
+import { readCalls, readCallText, readResult, readThought, THOUGHTS } from './tools.js';
 
 /** Conversations: lists of messages in OpenAI's form and in ShareGPT's, and which of their answers are learnt. */
 
@@ -39,8 +40,10 @@ export function readChat(
     }
   }
   if (!messages.some(isTrained)) throw new BadRecord('empty', `"${learnt.name}" has no assistant message to learn`);
-  if (messages.at(-1)!.role === 'user') {
-    const reason = `"${learnt.name}" ends with a user message, from which nothing is learnt`;
+  const { role: last } = messages.at(-1)!;
+  if (last === 'user' || last === 'tool') {
+    const what = last === 'user' ? 'a user message' : 'the result of a tool';
+    const reason = `"${learnt.name}" ends with ${what}, from which nothing is learnt`;
     remarks.push({ kind: 'unlearnt-end', reason });
   }
   const first = list[0];
@@ -96,6 +99,11 @@ function append(messages: Message[], message: Message, name: string, remarks: Re
       remarks.push({ kind: 'unlearnt', reason: `${name} answers no question and is not learnt` });
     message.train = false;
   }
+  if (message.role === 'tool') {
+    checkResult(messages, message, name);
+    messages.push(message);
+    return;
+  }
   if (last?.role !== message.role) {
     messages.push(message);
     return;
@@ -103,12 +111,46 @@ function append(messages: Message[], message: Message, name: string, remarks: Re
   if (last.train !== message.train) {
     throw new BadRecord('order', `${name} follows an assistant message of other weight without a user message between`);
   }
-  last.content += '\n' + message.content;
+  if (last.calls && message.content !== '') {
+    throw new BadRecord('order', `${name} follows a call of a tool without its result between`);
+  }
+  last.content = [last.content, message.content].filter((text) => text !== '').join('\n');
+  if (message.calls) last.calls = [...(last.calls ?? []), ...message.calls];
+  if (message.reasoning !== undefined) {
+    last.reasoning = last.reasoning === undefined ? message.reasoning : `${last.reasoning}\n${message.reasoning}`;
+  }
   remarks.push({ kind: 'joined', reason: `${name} has the role of the message before it and was joined to it` });
 }
 
-/** Fields of a message that mean nothing for learning. */
-const NEUTRAL = new Set(['role', 'content', 'from', 'value', 'name', 'id', 'tool_calls', 'function_call']);
+/** A result follows the answer that asks for it, and names no other call than one of those. */
+function checkResult(messages: readonly Message[], { callId }: Message, name: string): void {
+  const answer = messages.findLastIndex(({ role }) => role !== 'tool');
+  const { role, calls = [] } = messages[answer] ?? {};
+  if (role !== 'assistant')
+    throw new BadRecord('order', `${name} is the result of a tool, and no answer before it calls one`);
+  const ids = calls.flatMap(({ id }) => id ?? []);
+  if (callId === undefined || ids.length === 0) return;
+  const isTaken = messages.slice(answer + 1).some((result) => result.callId === callId);
+  if (!ids.includes(callId) || isTaken) {
+    throw new BadRecord('order', `${name} is the result of a call that the answer before it does not hold`);
+  }
+}
+
+/** Fields of a message that are read, or mean nothing for learning. */
+const NEUTRAL = new Set([
+  'role',
+  'content',
+  'from',
+  'value',
+  'name',
+  'id',
+  'tool_calls',
+  'function_call',
+  'tool_call_id',
+  ...THOUGHTS,
+]);
+/** Those of them that only answers have. */
+const OF_ANSWERS = ['tool_calls', 'function_call', ...THOUGHTS];
 
 function readMessage(value: unknown, name: string, remarks: Remark[], unused: Set<string>): Message {
   if (!isObject(value)) throw new BadRecord('wrong-type', `${name} is ${kindOf(value)}, expected a message`);
@@ -116,27 +158,71 @@ function readMessage(value: unknown, name: string, remarks: Remark[], unused: Se
   const [roleKey, textKey] = openai ? ['role', 'content'] : ['from', 'value'];
   if (!Object.hasOwn(value, roleKey)) throw new BadRecord('missing-field', `${name} has no field "${roleKey}"`);
   const role = readRole(value[roleKey], `${name}.${roleKey}`);
-  for (const call of ['tool_calls', 'function_call']) {
-    const calls = value[call];
-    if (calls !== undefined && calls !== null && !(Array.isArray(calls) && calls.length === 0)) {
-      throw new BadRecord('role', `${name} calls a tool, which Loam does not train`);
-    }
-  }
+  if (role === 'assistant' || role === 'call')
+    return readAnswer(value, { name, textKey, isCall: role === 'call' }, remarks, unused);
+  for (const key of OF_ANSWERS) if (!isNothing(value[key])) unused.add(`messages.${key}`);
   for (const key of Object.keys(value)) if (!NEUTRAL.has(key) && !isSwitch(key)) unused.add(`messages.${key}`);
   if (!Object.hasOwn(value, textKey)) throw new BadRecord('missing-field', `${name} has no field "${textKey}"`);
-  const text = joinParts(value[textKey], `${name}.${textKey}`);
-  const learns = switchOf(value, name);
-  if (role !== 'assistant' && learns === true) {
+  const place = `${name}.${textKey}`;
+  const text = role === 'tool' ? toolParts(value[textKey], place) : joinParts(value[textKey], place);
+  if (switchOf(value, name) === true) {
     remarks.push({ kind: 'unlearnt', reason: `${name} is marked to be learnt, and only answers are` });
+  }
+  if (role === 'tool') {
+    const { name: tool, tool_call_id: callId } = value;
+    return {
+      role,
+      content: readResult(text, place, remarks),
+      ...(typeof tool === 'string' && tool !== '' && { name: readText(tool, `${name}.name`, remarks) }),
+      ...(typeof callId === 'string' && callId !== '' && { callId: readText(callId, `${name}.tool_call_id`, remarks) }),
+    };
   }
   // An empty system message stays: with some chat templates it differs from none.
   if (role === 'system') return { role, content: readText(text ?? '', `${name}.${textKey}`, remarks) };
-  const content = readFilledText(text, `${name}.${textKey}`, remarks);
-  return role === 'assistant' && learns === false ? { role, content, train: false } : { role, content };
+  return { role, content: readFilledText(text, place, remarks) };
+}
+
+const isNothing = (value: unknown) =>
+  value === undefined || value === null || value === '' || (Array.isArray(value) && value.length === 0);
+
+/** An answer: its text, its thought, and its calls, beside which the text may be empty. `isCall`: the text is the calls. */
+function readAnswer(
+  value: Record<string, unknown>,
+  { name, textKey, isCall }: { name: string; textKey: string; isCall: boolean },
+  remarks: Remark[],
+  unused: Set<string>,
+): Message {
+  const place = `${name}.${textKey}`;
+  for (const key of Object.keys(value)) if (!NEUTRAL.has(key) && !isSwitch(key)) unused.add(`messages.${key}`);
+  const written = isCall ? readCallText(value[textKey], place, remarks) : undefined;
+  const calls = [...readCalls(value, name, remarks), ...(written?.calls ?? [])];
+  if (!Object.hasOwn(value, textKey) && calls.length === 0) {
+    throw new BadRecord('missing-field', `${name} has no field "${textKey}"`);
+  }
+  const text = isCall ? '' : joinParts(value[textKey], place);
+  const content = calls.length > 0 ? readText(text ?? '', place, remarks) : readFilledText(text, place, remarks);
+  const reasoning = readThought(value, name, remarks) ?? written?.reasoning;
+  if (reasoning !== undefined && content.includes('</think>')) {
+    throw new BadRecord('wrong-type', `${name} has a thought in its content and another beside it`);
+  }
+  return {
+    role: 'assistant',
+    content,
+    ...(reasoning !== undefined && { reasoning }),
+    ...(calls.length > 0 && { calls }),
+    ...(switchOf(value, name) === false && { train: false as const }),
+  };
+}
+
+/** Parts of a result are its text; any other list is the result itself. */
+function toolParts(value: unknown, name: string): unknown {
+  const isParts =
+    Array.isArray(value) && value.length > 0 && value.every((part) => isObject(part) && part.type === 'text');
+  return isParts ? joinParts(value, name) : value;
 }
 
 /** Names of the roles, in OpenAI's and in ShareGPT's files; case does not matter. */
-const ROLES: ReadonlyMap<string, Role> = new Map([
+const ROLES: ReadonlyMap<string, Role | 'call'> = new Map<string, Role | 'call'>([
   ['system', 'system'],
   ['developer', 'system'],
   ['user', 'user'],
@@ -147,9 +233,20 @@ const ROLES: ReadonlyMap<string, Role> = new Map([
   ['bing', 'assistant'],
   ['bard', 'assistant'],
   ['model', 'assistant'],
+  ['function_call', 'call'],
+  ['tool_call', 'call'],
+  ['tool_calls', 'call'],
+  ['tool', 'tool'],
+  ['function', 'tool'],
+  ['observation', 'tool'],
+  ['tool_response', 'tool'],
+  ['tool_result', 'tool'],
+  ['tool_results', 'tool'],
+  ['function_response', 'tool'],
+  ['ipython', 'tool'],
 ]);
 
-function readRole(value: unknown, name: string): Role {
+function readRole(value: unknown, name: string): Role | 'call' {
   if (typeof value !== 'string') {
     throw new BadRecord('wrong-type', `${name} is ${value === undefined ? 'missing' : kindOf(value)}, expected a role`);
   }
@@ -157,7 +254,7 @@ function readRole(value: unknown, name: string): Role {
   if (role !== undefined) return role;
   // Repeated only when it looks like a role: a text in the wrong field is private.
   const shown = /^[\w.-]{1,30}$/.test(value) ? `"${value}"` : 'not a role';
-  throw new BadRecord('role', `${name} is ${shown}, expected system, user or assistant`);
+  throw new BadRecord('role', `${name} is ${shown}, expected system, user, assistant or tool`);
 }
 
 /** OpenAI also writes a content as parts; those of type text are joined. */

@@ -249,15 +249,20 @@ class Collector {
     try {
       if ('fault' in raw) throw new BadRecord(raw.fault.kind, raw.fault.reason);
       if (this.records === 1 && isObject(raw.value)) this.fields = choosable(Object.keys(raw.value));
-      const { shape, messages, remarks, unused, task } = this.read(raw.value);
+      const { shape, messages, tools, remarks, unused, task } = this.read(raw.value);
       for (const name of unused) this.countUnused(name);
-      const repeat = this.repeats.note(messages, line);
+      const repeat = this.repeats.note({ messages, tools }, line);
       for (const remark of [...(raw.remarks ?? []), ...remarks, ...(repeat === undefined ? [] : [repeat])]) {
         this.problems.push({ severity: 'warning', line, index, ...remark });
       }
       if (repeat?.kind === 'duplicate') return;
       this.shapes.add(shape);
-      this.examples.push({ messages, source: { file: this.file, line, index }, ...(task && { task }) });
+      this.examples.push({
+        messages,
+        ...(tools && { tools }),
+        source: { file: this.file, line, index },
+        ...(task && { task }),
+      });
     } catch (error) {
       if (!(error instanceof BadRecord)) throw error;
       this.problems.push({ severity: 'error', kind: error.kind, line, index, reason: this.once(error.reason) });

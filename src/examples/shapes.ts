@@ -1,3 +1,4 @@
+import type { Tool } from '../model/message.js';
 import { type ChatParts, readChat, readTurns } from './chat.js';
 import { BadRecord, type Message, type Remark, type Shape } from './example.js';
 import {
@@ -10,12 +11,14 @@ import {
   readText,
   SYSTEM,
 } from './fields.js';
+import { readCallText, readTools, TOOLS } from './tools.js';
 
 /** The shapes of a record, a question with its answer, a conversation or a plain text, made into messages. */
 
 export interface ReadRecord {
   shape: Shape;
   messages: Message[];
+  tools?: Tool[];
   remarks: Remark[];
   /** Names of fields that were not looked at; those of messages as `messages.NAME`. */
   unused: string[];
@@ -45,6 +48,7 @@ export function readRecord(value: unknown): ReadRecord {
 interface ReadFields {
   shape: Shape;
   messages: Message[];
+  tools?: Tool[];
   used: readonly (string | undefined)[];
 }
 
@@ -55,13 +59,30 @@ function readFields(
   unused: Set<string>,
 ): ReadFields {
   const chat = chatFields(record, names);
-  if (chat === undefined) return isTextRecord(names) ? readPlain(record, remarks) : readPair(record, names, remarks);
+  if (chat === undefined) {
+    if (isTextRecord(names)) return readPlain(record, remarks);
+    const { tools, field } = toolsOf(record, remarks, unused);
+    const { used, ...read } =
+      tools && names.includes('answers') ? readCalled(record, names, remarks) : readPair(record, names, remarks);
+    return { ...read, tools, used: [...used, field] };
+  }
   const system = SYSTEM.find((name) => Object.hasOwn(record, name) && record[name] !== undefined);
   const part = (name: string | undefined): ChatParts['learnt'] | undefined =>
     name === undefined ? undefined : { list: record[name], name };
   const parts = { context: part(chat.context), learnt: part(chat.learnt)!, other: part(chat.other)?.list };
   const read = readChat({ ...parts, system: system === undefined ? undefined : record[system] }, remarks, unused);
-  return { ...read, used: [chat.context, chat.learnt, chat.other, system] };
+  const { tools, field } = toolsOf(record, remarks, unused);
+  return { ...read, tools, used: [chat.context, chat.learnt, chat.other, system, field] };
+}
+
+/** The tools beside a conversation, and the field that holds them. */
+function toolsOf(
+  record: Record<string, unknown>,
+  remarks: Remark[],
+  unused: Set<string>,
+): { tools?: Tool[]; field?: string } {
+  const field = TOOLS.find((name) => Object.hasOwn(record, name));
+  return field === undefined ? {} : { tools: readTools(record[field], field, remarks, unused), field };
 }
 
 /** `{"text": "..."}`; with `continues`, the white space before the next record, where that goes on with the same text. */
@@ -100,6 +121,17 @@ function readPair(record: Record<string, unknown>, names: readonly string[], rem
   messages.push({ role: 'assistant', content: readFilledText(record[answer], `"${answer}"`, remarks) });
   const shape: Shape = question === 'instruction' ? 'alpaca' : 'pairs';
   return { shape, messages, used: [question, context, answer, system, turns && 'history'] };
+}
+
+/** A question whose answer is calls (xLAM's "query", "tools" and "answers"). */
+function readCalled(record: Record<string, unknown>, names: readonly string[], remarks: Remark[]): ReadFields {
+  const { question, ...more } = chooseFields([...names, 'answer']);
+  const { calls } = readCallText(record.answers, '"answers"', remarks);
+  const system = more.system === undefined ? '' : readText(record[more.system] ?? '', `"${more.system}"`, remarks);
+  const messages: Message[] = system === '' ? [] : [{ role: 'system', content: system }];
+  messages.push({ role: 'user', content: readFilledText(record[question], `"${question}"`, remarks) });
+  messages.push({ role: 'assistant', content: '', calls });
+  return { shape: 'pairs', messages, used: [question, 'answers', more.system] };
 }
 
 function isEmpty(value: unknown): boolean {

@@ -171,6 +171,14 @@ function remarkOn(held: number, examples: number, questions: number): string | u
   return undefined;
 }
 
+/** All that an equal message has equal; for a plain one its content alone. */
+function textsOf({ content, reasoning, calls }: Message): string[] {
+  if (reasoning === undefined && calls === undefined) return [content];
+  const made = calls?.map(({ name, arguments: given }) => ({ name, given }));
+  return [content, JSON.stringify([reasoning ?? null, made ?? null])];
+}
+const toolTexts = (tools: Example['tools']) => (tools ? [JSON.stringify(tools)] : []);
+
 /** Finds repeated records as a file is read, by exact text. */
 export class Repeats {
   /** Line of the first record with this key. */
@@ -181,18 +189,19 @@ export class Repeats {
    * Notes one record. `duplicate`: an equal one came before. `conflict`: one came before with the same system and user texts
    * and other answers.
    */
-  note(messages: readonly Message[], line: number): Remark | undefined {
+  note({ messages, tools }: Pick<Example, 'messages' | 'tools'>, line: number): Remark | undefined {
     if (isPassing(messages[0]!)) return undefined;
-    const whole = textKey(
-      messages.flatMap(({ role, content, train }) => [train === false ? 'context' : role, content]),
-    );
+    const whole = textKey([
+      ...messages.flatMap((message) => [message.train === false ? 'context' : message.role, ...textsOf(message)]),
+      ...toolTexts(tools),
+    ]);
     const equal = this.whole.get(whole);
     if (equal !== undefined) {
       return { kind: 'duplicate', reason: `it repeats the record of line ${count(equal)} and is left out` };
     }
     this.whole.set(whole, line);
     const asked = messages.filter(({ role }) => role !== 'assistant');
-    const question = textKey(asked.flatMap(({ role, content }) => [role, content]));
+    const question = textKey([...asked.flatMap(({ role, content }) => [role, content]), ...toolTexts(tools)]);
     const before = this.questions.get(question);
     if (before !== undefined) {
       return {

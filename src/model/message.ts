@@ -8,6 +8,15 @@ export interface ToolCall {
   arguments: Record<string, unknown>;
 }
 
+/** The only key of an object that stands for a number in arguments whose form JavaScript would change (1.50, one of many digits): its text. */
+export const NUMBER_KEY = '\u0001number';
+
+/** The text of the number that an object stands for; undefined for any other value. */
+export function writtenNumber(value: unknown): string | undefined {
+  if (typeof value !== 'object' || value === null || !(NUMBER_KEY in value)) return undefined;
+  return String(value[NUMBER_KEY]);
+}
+
 /** A tool that answers may call: the `function` object of OpenAI's `tools`. */
 export interface Tool {
   name: string;

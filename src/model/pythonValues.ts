@@ -1,4 +1,5 @@
 import { Environment } from '@huggingface/jinja';
+import { NUMBER_KEY } from './message.js';
 
 /** Values of the Jinja interpreter as Python writes them: str(), repr(), json.dumps(). */
 
@@ -186,9 +187,6 @@ const iterable = kindIs('ArrayValue', 'TupleValue', 'StringValue', 'ObjectValue'
 for (const name of ['iterable', 'sequence']) tests.set(name, iterable);
 tests.set('number', kindIs('IntegerValue', 'FloatValue', 'BooleanValue'));
 tests.set('float', kindIs('FloatValue'));
-
-/** The key of an object that stands for a number in the form in which it was written. */
-export const NUMBER_KEY = '\u0001number';
 
 /** Puts numbers in the place of the objects that stand for them. */
 export function withNumbers(value: Value): Value {

@@ -6,6 +6,9 @@ import type { Finding } from '../examples/personal/finding.js';
 import { findPersonal, summarise } from '../examples/personal/findPersonal.js';
 import { redact } from '../examples/personal/redact.js';
 import { json } from '../examples/readers/json.js';
+import type { Tool } from '../model/message.js';
+
+import { pythonJson } from '../model/pythonJson.js';
 import type { Json, DatasetInfo as StoredDataset } from '../store/types.js';
 import type { Vault } from '../store/Vault.js';
 import type { DatasetEdit, ExampleInput } from './contract/datasets.js';
@@ -54,11 +57,11 @@ export class ParsedDatasets {
 
 type Fields =
   | { instruction: string; input: string; output: string }
-  | { messages: Conversation['messages'] }
+  | { messages: Conversation['messages']; tools?: Tool[] }
   | { text: string; continues?: string };
 
 /** A text or a question with one answer as its fields; anything longer as it is. */
-export function toFields(example: Pick<Example, 'messages'>): Fields {
+export function toFields(example: Pick<Example, 'messages' | 'tools'>): Fields {
   const text = textOf(example);
   if (text !== undefined) {
     const { content, continues } = text;
@@ -66,15 +69,35 @@ export function toFields(example: Pick<Example, 'messages'>): Fields {
   }
   const messages = example.messages as Conversation['messages'];
   const [first, second] = messages;
-  if (messages.length === 2 && first!.role === 'user' && second!.role === 'assistant' && second!.train !== false) {
+  const isPair = messages.length === 2 && first!.role === 'user' && second!.role === 'assistant';
+  const isPlain = !example.tools && !second?.calls && second?.reasoning === undefined && second?.train !== false;
+  if (isPair && isPlain) {
     return { instruction: first!.content, input: '', output: second!.content };
   }
-  return { messages: [...messages] };
+  return { messages: [...messages], ...(example.tools && { tools: example.tools }) };
 }
 
 /** A data set as Loam writes it: a JSON list of what `toFields` gives. */
 export function encodeDataset(records: readonly (Fields | ExampleInput)[]): Uint8Array {
-  return Buffer.from(json.write(records));
+  return Buffer.from(json.write(records.map((record) => ('messages' in record ? openaiRecord(record) : record))));
+}
+
+/** A conversation in OpenAI's form, which other programs read too. Arguments are JSON in a text there, so numbers keep their form. */
+function openaiRecord({ messages, tools }: Extract<Fields | ExampleInput, { messages: unknown }>): unknown {
+  const told = messages.map(({ reasoning, calls, callId, ...message }) => ({
+    ...message,
+    ...(reasoning !== undefined && { reasoning_content: reasoning }),
+    ...(callId !== undefined && { tool_call_id: callId }),
+    ...(calls && {
+      tool_calls: calls.map(({ id, name, arguments: given }) => ({
+        ...(id !== undefined && { id }),
+        type: 'function',
+        function: { name, arguments: pythonJson(given) },
+      })),
+    }),
+  }));
+  const functions = tools?.map((tool) => ({ type: 'function', function: tool }));
+  return { messages: told, ...(functions && { tools: functions }) };
 }
 
 /** Searches a data set for private details and keeps their numbers beside it. */

@@ -124,8 +124,8 @@ export function listExamples(
 
 /** A finding as the page shows it: in a field of the example if that is shown as fields. */
 function viewFinding(finding: Finding, asFields: boolean): FindingView {
-  const { id, kind, label, certainty, message, role, start, end, number, preview } = finding;
+  const { id, kind, label, certainty, message, part, role, start, end, number, preview } = finding;
   const fields = { system: 'system', user: 'instruction', assistant: 'output', tool: 'tool', text: 'text' };
   const field = asFields ? fields[role] : `messages.${message}`;
-  return { id, kind, label, certainty, field, message, start, end, number, preview };
+  return { id, kind, label, certainty, field, message, ...(part && { part }), start, end, number, preview };
 }

@@ -1,4 +1,5 @@
 import { type Example, isTrained } from '../example.js';
+import { partsOf } from '../parts.js';
 import { Pace } from '../source.js';
 import { findAddresses } from './find/address.js';
 import { findEmails, findIps, findPhones, findUrls } from './find/contact.js';
@@ -80,17 +81,32 @@ export function withoutOverlaps(found: readonly Span[]): Span[] {
 const PERSONA_SHARE = 0.25;
 const PERSONA_LEAST = 5;
 
+/** The words of an argument's name: phone_number and phoneNumber. */
+const wordsOf = (name: string) => name.replace(/[_./-]+/g, ' ').replace(/(\p{Ll})(\p{Lu})/gu, '$1 $2');
+
 /** Finds within one example; numbers are given by `findPersonal`. */
 function findInExample(example: Example, index: number): { finding: Omit<Finding, 'number'>; value: string }[] {
   const { line, index: record } = example.source;
   return example.messages.flatMap((message, m) => {
     const question = message.role === 'assistant' ? example.messages[m - 1]?.content : undefined;
-    return findInText(message.content, question).map((span) => {
-      const value = message.content.slice(span.start, span.end);
-      const id = `${record}.${m}.${span.start}-${span.end}.${span.kind}`;
-      const place = { id, example: index, message: m, role: message.role, trained: isTrained(message), line, record };
-      return { finding: { ...span, ...place, preview: maskValue(span.kind, value) }, value };
-    });
+    return [...partsOf(message)].flatMap(({ part, text, label }) =>
+      findInText(text, label === undefined ? question : wordsOf(label)).map((span) => {
+        const value = text.slice(span.start, span.end);
+        const id = `${record}.${m}${part === undefined ? '' : `.${part}`}.${span.start}-${span.end}.${span.kind}`;
+        const trained = isTrained(message);
+        const place = {
+          id,
+          example: index,
+          message: m,
+          ...(part && { part }),
+          role: message.role,
+          trained,
+          line,
+          record,
+        };
+        return { finding: { ...span, ...place, preview: maskValue(span.kind, value) }, value };
+      }),
+    );
   });
 }
 

@@ -1,4 +1,5 @@
 import type { Example, Role } from '../example.js';
+import { partsOf } from '../parts.js';
 
 /** What the search for personal data finds. Plain JSON; no value that was found stands in any of it. */
 
@@ -41,8 +42,10 @@ export interface Finding extends Span {
   id: string;
   /** Index in the list that was searched. */
   example: number;
-  /** Index in `example.messages`; `start` and `end` count in its content. */
+  /** Index in `example.messages`; `start` and `end` count in its content, or in `part` of it. */
   message: number;
+  /** As `MessagePart`. */
+  part?: string;
   role: Role;
   /** Whether the message is learnt. */
   trained: boolean;
@@ -112,8 +115,8 @@ const WRITTEN = new RegExp(String.raw`\[(${findingKinds.join('|')}) (\d{1,9})\]`
 export function placeholderNumbers(examples: readonly Example[]): Map<FindingKind, number> {
   const highest = new Map<FindingKind, number>();
   for (const { messages } of examples) {
-    for (const { content } of messages) {
-      for (const match of content.matchAll(WRITTEN)) {
+    for (const { text } of messages.flatMap((message) => [...partsOf(message)])) {
+      for (const match of text.matchAll(WRITTEN)) {
         const kind = match[1] as FindingKind;
         highest.set(kind, Math.max(highest.get(kind) ?? 0, Number(match[2])));
       }

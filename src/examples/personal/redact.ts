@@ -1,10 +1,15 @@
 import { resolve } from 'node:path';
 import { LoamError, UsageError } from '../../base/errors.js';
 import { requireWritable, writeFileAtomic } from '../../base/io.js';
+
+import { pythonJson } from '../../model/pythonJson.js';
 import { type Dataset, type Example, type NamedBytes, textOf } from '../example.js';
 import { numberOf, WrittenNumber } from '../fields.js';
 import { loadDataset, openRecords } from '../loadDataset.js';
+import { partOf, withParts } from '../parts.js';
+import { parseText } from '../readers/jsonText.js';
 import { Pace, readSource } from '../source.js';
+import { plainJson } from '../tools.js';
 import { type Finding, type FindingKind, findingKinds, placeholder, type Span, valueKey } from './finding.js';
 import { findInText, findPersonal, withoutOverlaps } from './findPersonal.js';
 
@@ -19,14 +24,21 @@ export function redact(example: Example, findings: Finding | readonly Finding[])
   const list = (Array.isArray(findings) ? [...findings] : [findings]) as Finding[];
   const messages = example.messages.map((message, m) => {
     const here = list.filter((finding) => finding.message === m).sort((a, b) => a.start - b.start);
-    let content = '';
-    let at = 0;
-    for (const { kind, number, start, end } of here) {
-      if (start < at || end > message.content.length || start >= end) throw stale(example);
-      content += message.content.slice(at, start) + placeholder(kind, number);
-      at = end;
+    if (here.length === 0) return message;
+    const texts = new Map<string | undefined, string>();
+    for (const part of new Set(here.map((finding) => finding.part))) {
+      const text = partOf(message, part);
+      if (text === undefined) throw stale(example);
+      let redacted = '';
+      let at = 0;
+      for (const { kind, number, start, end } of here.filter((finding) => finding.part === part)) {
+        if (start < at || end > text.length || start >= end) throw stale(example);
+        redacted += text.slice(at, start) + placeholder(kind, number);
+        at = end;
+      }
+      texts.set(part, redacted + text.slice(at));
     }
-    return here.length === 0 ? message : { ...message, content: content + message.content.slice(at) };
+    return withParts(message, texts);
   });
   if (list.some(({ message, record }) => message >= messages.length || record !== example.source.index))
     throw stale(example);
@@ -106,10 +118,8 @@ export async function redactDataset(
   const values = new Map<Finding, string>();
   const ownOf = new Map<number, { span: Span; value: string }[]>();
   for (const finding of findings) {
-    const value = dataset.examples[finding.example]!.messages[finding.message]!.content.slice(
-      finding.start,
-      finding.end,
-    );
+    const { messages } = dataset.examples[finding.example]!;
+    const value = partOf(messages[finding.message]!, finding.part)!.slice(finding.start, finding.end);
     values.set(finding, value);
     const { kind, label, certainty, start, end } = finding;
     const span = { kind, label, certainty, start, end };
@@ -201,9 +211,23 @@ class Replacer {
     return number;
   }
 
+  /** Of a text that is a JSON object or list, as the arguments of a call are, the texts within; undefined for any other. */
+  private json(text: string, own: readonly { span: Span; value: string }[]): string | undefined {
+    if (!/^\s*[[{]/.test(text)) return undefined;
+    let value: unknown;
+    try {
+      value = parseText(text);
+    } catch {
+      return undefined;
+    }
+    const before = this.replaced;
+    const copy = this.record(value, own);
+    return this.replaced === before ? text : pythonJson(plainJson(copy));
+  }
+
   /** The same for every text of a record; names of fields stay. A number that is itself a find becomes a text. */
   record(value: unknown, own: readonly { span: Span; value: string }[]): unknown {
-    if (typeof value === 'string') return this.text(value, own);
+    if (typeof value === 'string') return this.json(value, own) ?? this.text(value, own);
     if (numberOf(value) !== undefined) {
       const number = value instanceof WrittenNumber ? value.text : String(value);
       const written = this.text(number, own);

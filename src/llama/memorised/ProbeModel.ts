@@ -69,11 +69,12 @@ export class ProbeModel implements Disposable {
    */
   async tokens(example: Example, message: number, content: string): Promise<Int32Array> {
     if (!isConversation(example)) return this.tokenizer.encodeText(content, false).tokens;
-    const before = example.messages.slice(0, message).map(({ role, content: text }) => ({ role, content: text }));
+    const { tools } = example;
+    const before = example.messages.slice(0, message).map(({ train: _, ...turn }) => turn);
     const { role } = example.messages[message]!;
-    if (role !== 'assistant') return this.tokenizer.prompt([...before, { role, content }]);
-    if (content === '') return this.tokenizer.prompt(before);
-    const last = (await this.tokenizer.encode([...before, { role, content }])).at(-1)!;
+    if (role !== 'assistant') return this.tokenizer.prompt([...before, { role, content }], { tools });
+    if (content === '') return this.tokenizer.prompt(before, { tools });
+    const last = (await this.tokenizer.encode([...before, { role, content }], { tools })).at(-1)!;
     return last.tokens.slice(0, last.trained.lastIndexOf(1));
   }
 

@@ -53,6 +53,8 @@ export function valuesOf(examples: readonly Example[], findings: readonly Findin
     const ranked = [...group].sort((a, b) => Number(b.trained) - Number(a.trained));
     const places: Place[] = [];
     for (const finding of ranked.slice(0, 50)) {
+      // What stands in a thought or in the arguments of a call has no place in the text that it could be asked for.
+      if (finding.part !== undefined) continue;
       const place = placeOf(examples, finding);
       if (places.length < MAX_PLACES && !place.isRepeated) places.push(place);
     }

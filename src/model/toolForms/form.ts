@@ -1,6 +1,6 @@
 import type { MemberStyle } from '../grammar/objects.js';
 import { type Dialect, literal, type Rules } from '../grammar/rules.js';
-import type { ToolCall } from '../message.js';
+import { type ToolCall, writtenNumber } from '../message.js';
 
 /** How a family of models writes calls of tools in its answers. */
 export interface ToolForm {
@@ -47,15 +47,6 @@ export function repeated(rules: Rules, one: string, between: string, several: bo
 export interface ParsedAnswer {
   content: string;
   calls: ToolCall[];
-}
-
-/** JSON as Python's json.dumps writes it with ensure_ascii=False, which is how templates write it. */
-export function pythonJson(value: unknown): string {
-  if (Array.isArray(value)) return `[${value.map(pythonJson).join(', ')}]`;
-  if (typeof value !== 'object' || value === null) return JSON.stringify(value) ?? 'null';
-  return `{${Object.entries(value)
-    .map(([key, entry]) => `${JSON.stringify(key)}: ${pythonJson(entry)}`)
-    .join(', ')}}`;
 }
 
 export function isRecord(value: unknown): value is Record<string, unknown> {
@@ -151,6 +142,8 @@ export function sameCalls(a: readonly ToolCall[], b: readonly ToolCall[]): boole
 
 function sortedJson(value: unknown): string {
   if (Array.isArray(value)) return `[${value.map(sortedJson).join(',')}]`;
+  const number = writtenNumber(value);
+  if (number !== undefined) return JSON.stringify(Number(number));
   if (!isRecord(value)) return JSON.stringify(value) ?? 'null';
   const keys = Object.keys(value).sort();
   return `{${keys.map((key) => `${JSON.stringify(key)}:${sortedJson(value[key])}`).join(',')}}`;

@@ -1,5 +1,5 @@
 import { ANY, type Dialect, exclude, json, literal, oneOf, type Range } from '../grammar/rules.js';
-import type { ToolCall } from '../message.js';
+import { type ToolCall, writtenNumber } from '../message.js';
 import { isRecord, parseBlocks, repeated, type ToolForm } from './form.js';
 
 const [BEGIN, END, QUOTE] = ['<start_function_call>', '<end_function_call>', '<escape>'];
@@ -75,6 +75,8 @@ export const functionGemma: ToolForm = {
 function written(value: unknown): string {
   if (typeof value === 'string') return QUOTE + value + QUOTE;
   if (Array.isArray(value)) return `[${value.map(written).join(',')}]`;
+  const number = writtenNumber(value);
+  if (number !== undefined) return number;
   if (!isRecord(value)) return value === null || value === undefined ? 'None' : String(value);
   // As the filter dictsort has it: by lower case.
   const keys = Object.keys(value).sort((a, b) => (a.toLowerCase() < b.toLowerCase() ? -1 : 1));

@@ -1,5 +1,6 @@
 import { json, literal } from '../grammar/rules.js';
-import { callsOf, jsonAt, parseBlocks, pythonJson, repeated, skipWhite, type ToolForm } from './form.js';
+import { pythonJson } from '../pythonJson.js';
+import { callsOf, jsonAt, parseBlocks, repeated, skipWhite, type ToolForm } from './form.js';
 
 const [BEGIN, END] = ['<tool_call>', '</tool_call>'];
 

@@ -1,6 +1,6 @@
 import { UnsupportedError } from '../../base/errors.js';
 import { type Dialect, json, literal } from '../grammar/rules.js';
-import type { ToolCall } from '../message.js';
+import { type ToolCall, writtenNumber } from '../message.js';
 import { callsOf, isRecord, jsonAt, parseBlocks, repeated, skipWhite, type ToolForm } from './form.js';
 
 const [BEGIN, END] = ['<|tool_call_start|>', '<|tool_call_end|>'];
@@ -64,6 +64,8 @@ function written(value: unknown): string {
   if (value === false) return 'False';
   if (value === null || value === undefined) return 'None';
   if (Array.isArray(value)) return `[${value.map(written).join(', ')}]`;
+  const number = writtenNumber(value);
+  if (number !== undefined) return number;
   if (!isRecord(value)) return JSON.stringify(value);
   return `{${Object.entries(value)
     .map(([key, entry]) => `${JSON.stringify(key)}: ${written(entry)}`)

@@ -1,6 +1,7 @@
 import { ANY, exclude, json, literal, oneOf } from '../grammar/rules.js';
 import type { ToolCall } from '../message.js';
-import { callOf, jsonAt, pythonJson, repeated, skipWhite, type ToolForm } from './form.js';
+import { pythonJson } from '../pythonJson.js';
+import { callOf, jsonAt, repeated, skipWhite, type ToolForm } from './form.js';
 
 const TAG = '<|python_tag|>';
 

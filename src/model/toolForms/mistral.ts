@@ -1,6 +1,7 @@
 import { json, literal } from '../grammar/rules.js';
 import type { ToolCall } from '../message.js';
-import { callsOf, isRecord, jsonAt, parseBlocks, pythonJson, repeated, skipWhite, type ToolForm } from './form.js';
+import { pythonJson } from '../pythonJson.js';
+import { callsOf, isRecord, jsonAt, parseBlocks, repeated, skipWhite, type ToolForm } from './form.js';
 
 const BEGIN = '[TOOL_CALLS]';
 

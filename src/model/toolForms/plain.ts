@@ -1,5 +1,6 @@
 import type { Tool } from '../message.js';
-import { pythonJson, type ToolForm } from './form.js';
+import { pythonJson } from '../pythonJson.js';
+import type { ToolForm } from './form.js';
 import { hermes } from './hermes.js';
 
 /** For templates that know no tools, or call them in a form that none of the others is: the tools stand in the system message, and calls are those of Hermes. */

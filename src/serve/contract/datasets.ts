@@ -97,6 +97,11 @@ export const Finding = Type.Object({
   certainty: Type.Enum(['certain', 'likely', 'possible']),
   field: Type.String({ description: 'Where the example is shown as fields: instruction, input and output, or text.' }),
   message: Type.Integer({ description: 'Where it is shown as messages: which of them.' }),
+  part: Type.Optional(
+    Type.String({
+      description: 'Not in its content: reasoning, or the way to an argument of a call, as calls/0/city.',
+    }),
+  ),
   start: Count,
   end: Count,
   number: Type.Integer({ description: 'Equal for equal values of a kind: redacted, it is [kind number].' }),

@@ -1,5 +1,7 @@
 import { useCallback, useEffect, useRef, useState } from 'preact/hooks';
 import { count } from '../../../base/format.js';
+
+import { pythonJson } from '../../../model/pythonJson.js';
 import type {
   DatasetPreview,
   ExampleFilter,
@@ -7,6 +9,7 @@ import type {
   ExamplePage,
   ExampleRow,
   Finding,
+  Message,
 } from '../../../serve/contract/datasets.js';
 import { visibleRange } from '../../logic/geometry.js';
 import { capital, plural } from '../../logic/words.js';
@@ -22,6 +25,8 @@ interface ExampleText {
   role: 'question' | 'answer' | 'other';
   text: string;
   findings: Finding[];
+  /** Shown and not edited here. */
+  fixed?: true;
 }
 
 const roles = {
@@ -33,13 +38,7 @@ const roles = {
 
 /** The texts of an example, whichever form it has. */
 export function textsOf(row: ExampleRow): ExampleText[] {
-  if (row.messages) {
-    return row.messages.map(({ role, content }, message) => ({
-      ...roles[role],
-      text: content,
-      findings: row.findings.filter((finding) => finding.message === message),
-    }));
-  }
+  if (row.messages) return [...toolsOf(row), ...row.messages.flatMap((message, i) => messageTexts(row, message, i))];
   if (row.text !== undefined) return [{ label: 'The text', role: 'answer', text: row.text, findings: row.findings }];
   const field = (name: 'instruction' | 'input' | 'output', label: string, role: ExampleText['role']): ExampleText => ({
     label,
@@ -54,9 +53,54 @@ export function textsOf(row: ExampleRow): ExampleText[] {
   ];
 }
 
+/** What the answers may call. */
+function toolsOf({ tools }: ExampleRow): ExampleText[] {
+  if (!tools) return [];
+  const text = tools.map(({ name, description }) => (description ? `${name}: ${description}` : name)).join('\n');
+  return [{ label: 'Tools that may be called', role: 'other', text, findings: [], fixed: true }];
+}
+
+/** A message as its texts: of an answer the thought, the text and the calls. */
+function messageTexts(
+  { findings }: ExampleRow,
+  { role, content, reasoning, calls }: Message,
+  i: number,
+): ExampleText[] {
+  const own = findings.filter(({ message }) => message === i);
+  const texts: ExampleText[] = [];
+  if (reasoning !== undefined) {
+    const found = own.filter(({ part }) => part === 'reasoning');
+    texts.push({ label: 'The thought before it', role: 'other', text: reasoning, findings: found });
+  }
+  if (content !== '' || !calls) {
+    texts.push({ ...roles[role], text: content, findings: own.filter(({ part }) => part === undefined) });
+  }
+  for (const { name, arguments: given } of calls ?? []) {
+    texts.push({
+      label: 'It calls a tool',
+      role: 'answer',
+      text: `${name} ${pythonJson(given)}`,
+      findings: [],
+      fixed: true,
+    });
+  }
+  return texts;
+}
+
 /** The example with other texts, in the order of `textsOf`, as the server takes it. */
 export function withTexts(row: ExampleRow, texts: readonly string[]): ExampleInput {
-  if (row.messages) return { messages: row.messages.map((message, i) => ({ ...message, content: texts[i]! })) };
+  if (row.messages) {
+    let next = toolsOf(row).length;
+    const messages = row.messages.map((message) => {
+      const { content, reasoning, calls } = message;
+      const edited = { ...message };
+      if (reasoning !== undefined) edited.reasoning = texts[next++]!;
+      if (content !== '' || !calls) edited.content = texts[next++]!;
+      next += calls?.length ?? 0;
+      return edited;
+    });
+    return { messages, ...(row.tools && { tools: row.tools }) };
+  }
   if (row.text !== undefined) return { text: texts[0]! };
   const [instruction = '', input = '', output = ''] = texts;
   return { instruction, input, output };

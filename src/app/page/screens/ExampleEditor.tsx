@@ -74,8 +74,8 @@ export function ExampleEditor({ row, busy, error, onClose, onPatch }: ExampleEdi
         </p>
       ))}
       <Fault error={error} />
-      {texts.map(({ label, role, text, findings }, i) =>
-        drafts ? (
+      {texts.map(({ label, role, text, findings, fixed }, i) =>
+        drafts && !fixed ? (
           <TextField
             key={label + i}
             label={capital(label)}
