@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { constants } from 'node:fs';
+import { constants, type StatsFs } from 'node:fs';
 import { type FileHandle, mkdir, open, rename, rm, stat, statfs } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import { type Fault, LoamError, systemCode, throwIfStopped, UsageError } from './errors.js';
@@ -316,13 +316,13 @@ export async function requireWritable(path: string): Promise<void> {
 
 /** Free bytes that a user may write in a folder, or in the nearest one above it that exists; null if the file system does not say. */
 export async function freeBytes(folder: string): Promise<number | null> {
-  try {
-    const { bavail, bsize } = await statfs(folder);
-    return bavail * bsize;
-  } catch (error) {
-    const parent = dirname(folder);
-    return systemCode(error) === 'ENOENT' && parent !== folder ? await freeBytes(parent) : null;
-  }
+  const found = await fileSystemOf(folder);
+  return found ? found.bavail * found.bsize : null;
+}
+
+/** The file system of a folder, or of the nearest one above it that exists; undefined where the system does not say. */
+export async function fileSystemOf(folder: string): Promise<StatsFs | undefined> {
+  return await statfs(await nearestFolder(join(folder, 'any'))).catch(() => undefined);
 }
 
 /** Left free beside what is written, so that a full disk does not stop the rest of the device. */

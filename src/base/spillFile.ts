@@ -1,9 +1,9 @@
 import { createCipheriv, randomBytes } from 'node:crypto';
-import { type FileHandle, open, rm, statfs } from 'node:fs/promises';
+import { type FileHandle, open, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, isAbsolute, relative } from 'node:path';
-import { LoamError, systemCode } from './errors.js';
-import { explainWriteError, readFully, writeAll } from './io.js';
+import { LoamError } from './errors.js';
+import { explainWriteError, fileSystemOf, readFully, writeAll } from './io.js';
 import { loamHome } from './process.js';
 import { sweepOnce, temporaryPath } from './unfinished.js';
 
@@ -12,12 +12,8 @@ const MEMORY = new Set([0x01021994, 0x858458f6]);
 
 /** Whether what is written in a folder takes memory. False where the system does not say. */
 export async function liesInMemory(folder: string): Promise<boolean> {
-  try {
-    return MEMORY.has((await statfs(folder)).type >>> 0);
-  } catch (error) {
-    const parent = dirname(folder);
-    return systemCode(error) === 'ENOENT' && parent !== folder ? await liesInMemory(parent) : false;
-  }
+  const found = await fileSystemOf(folder);
+  return found !== undefined && MEMORY.has(found.type >>> 0);
 }
 
 /** What a person can do about a folder that has no room: it is where the system, LOAM_HOME or --out says. */
