@@ -137,7 +137,11 @@ describe("Anthropic's client", () => {
     const streamed = await anthropic.messages.stream(request).finalMessage();
     assert.equal(streamed.stop_reason, 'tool_use');
     assert.deepEqual(streamed.content.find((block) => block.type === 'tool_use')!.input, use.input);
-    const result = { type: 'tool_result' as const, tool_use_id: use.id, content: [{ type: 'text' as const, text: 'old' }] };
+    const result = {
+      type: 'tool_result' as const,
+      tool_use_id: use.id,
+      content: [{ type: 'text' as const, text: 'old' }],
+    };
     const next = await anthropic.messages.create({
       ...request,
       messages: [user, { role: 'assistant', content: whole.content }, { role: 'user', content: [result] }],
@@ -168,7 +172,7 @@ describe("LangChain's client of OpenAI", () => {
 
     it(`calls tools over ${way}, whole and streamed`, async () => {
       const look = { type: 'function' as const, function: { name: 'look', description, parameters: schema } };
-      const chat = new ChatOpenAI(options).bindTools([look], { tool_choice: 'required' });
+      const chat = new ChatOpenAI(options).bindTools([look], { tool_choice: 'look' });
       const { tool_calls: calls } = await chat.invoke(content);
       assert.equal(calls![0]!.name, 'look');
       assertFits(calls![0]!.args);
@@ -180,7 +184,10 @@ describe("LangChain's client of OpenAI", () => {
     });
 
     it(`gets answers that keep to a schema over ${way}`, async () => {
-      const chat = new ChatOpenAI(options).withStructuredOutput({ title: 'wanted', ...schema }, { method: 'jsonSchema' });
+      const chat = new ChatOpenAI(options).withStructuredOutput(
+        { title: 'wanted', ...schema },
+        { method: 'jsonSchema' },
+      );
       assertFits(await chat.invoke(content));
     });
   }

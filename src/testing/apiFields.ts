@@ -1,56 +1,10 @@
-import { isDeepStrictEqual } from 'node:util';
+import { type Endpoint, type Field, isRefused, isSame, isStream, none, refused, works } from './apiTable.js';
 import type { Reply } from './server.js';
 
 /**
  * Every field of the endpoints for other programs: what it does, and how that is seen. `docs/api.md` shows the same as tables; a test sends
  * each field and holds both against what the server does.
  */
-
-export interface Field {
-  name: string;
-  /** `none`: taken, and the answer is the same. */
-  how: 'works' | 'none' | 'refused';
-  /** For the table. */
-  note: string;
-  /** What is sent; other fields beside it in `beside`. */
-  value: unknown;
-  beside?: object;
-  /** Whether an answer shows that it worked; default: it is another than the plain one. */
-  shows?: (reply: Reply, plain: Reply, said: (reply: Reply) => unknown) => boolean;
-}
-
-export interface Endpoint {
-  path: string;
-  /** A whole request. */
-  plain: Record<string, unknown>;
-  /** What is compared of two answers. */
-  said(reply: Reply): unknown;
-  fields: readonly Field[];
-}
-
-type Shows = Field['shows'];
-/** @param beside other fields that it needs */
-const works = (name: string, value: unknown, note: string, shows?: Shows, beside?: object): Field => ({
-  name,
-  how: 'works',
-  value,
-  note,
-  shows,
-  beside,
-});
-const none = (name: string, value: unknown, note: string): Field => ({ name, how: 'none', value, note });
-const refused = (value: unknown, note: string, ...names: string[]): Field[] =>
-  names.map((name) => ({ name, how: 'refused', value, note }));
-
-const isRefused: Shows = ({ status }) => status === 400 || status === 404;
-const isSame: Shows = (reply, plain, said) => reply.status === 200 && isDeepStrictEqual(said(reply), said(plain));
-const isStream: Shows = ({ headers, text }) =>
-  String(headers['content-type']).startsWith('text/event-stream') && text.includes('data: ');
-
-/** What differs between two answers that say the same. */
-export function withoutHead(text: string): string {
-  return text.replace(/"(id|item_id)":"[^"]*"/g, '').replace(/"created(_at)?":\d+/g, '');
-}
 
 /** Of all endpoints. */
 const who = [
@@ -73,6 +27,153 @@ const gate = works(
   'true: adapters that learnt to answer questions of another kind are left out; `model` of the answer names who is left',
   isRefused,
 );
+
+const tool = { name: 'look', description: 'Looks.', parameters: { type: 'object', properties: {} } };
+const hot = { temperature: 1, seed: 3 };
+const anInteger = {
+  type: 'json_schema',
+  json_schema: { name: 'a', schema: { type: 'integer', minimum: 1, maximum: 3 } },
+};
+const first = ({ json }: Reply) => json.choices[0];
+
+/** Of the two ways to ask of OpenAI's older API. */
+const drawn: readonly Field[] = [
+  works('max_tokens', 2, 'below 0: no limit'),
+  works('temperature', 2, '0 to 5, default 1; 0 takes the likeliest token'),
+  works('top_p', 0, 'default 1', isSame, { temperature: 1 }),
+  works('top_k', 1, '', isSame, { temperature: 1 }),
+  works('min_p', 1, 'default 0', isSame, { temperature: 1 }),
+  works('frequency_penalty', 2, '-2 to 2; of the last 64 tokens', undefined, { max_tokens: 60 }),
+  works('presence_penalty', 2, '-2 to 2; of the last 64 tokens', undefined, { max_tokens: 60 }),
+  works('repeat_penalty', 2, '1 to 2; of the last 64 tokens', undefined, { max_tokens: 60 }),
+  works('repetition_penalty', 2, 'the same by its other name', undefined, { max_tokens: 60 }),
+  works('seed', 3, 'makes an answer repeatable; below 0: any', undefined, { temperature: 1 }),
+  works('logit_bias', { 2: -100, 70: 100 }, 'by the ids of tokens'),
+  works('stop', ['never said'], 'a text, or up to 16', isSame),
+  works('n', 3, 'up to 16, each drawn by itself', ({ json }) => json.choices.length === 3, hot),
+  works('stream', true, '', isStream),
+  works('stream_options', { include_usage: true }, '`include_usage`', ({ text }) => text.includes('"usage":{'), {
+    stream: true,
+  }),
+  none('user', 'u', ''),
+  none('service_tier', 'auto', 'or `default`; others are refused'),
+  none('mirostat', 0, 'others are refused, as for the next ones'),
+  none('typical_p', 1, ''),
+  none('tfs_z', 1, ''),
+  none('dynatemp_range', 0, ''),
+  none('xtc_probability', 0, ''),
+  none('dry_multiplier', 0, ''),
+  none('repeat_last_n', 64, ''),
+  none('min_tokens', 0, ''),
+  none('ignore_eos', false, ''),
+  none('length_penalty', 1, ''),
+  none('use_beam_search', false, ''),
+  none('n_probs', 0, ''),
+  none('grammar', '', ''),
+  none('json_schema', {}, 'in `response_format` it works'),
+  ...refused(['a'], '', 'stop_token_ids', 'bad_words', 'samplers', 'prompt_logprobs'),
+  ...refused({ a: 1 }, '', 'guided_json', 'guided_regex', 'guided_choice', 'guided_grammar', 'structured_outputs'),
+];
+
+const chat: Endpoint = {
+  path: '/v1/chat/completions',
+  plain: { model: 'tiny', messages: [{ role: 'user', content: 'the inn' }], max_tokens: 6, temperature: 0 },
+  said: ({ json }) => json.choices.map(({ message }: { message: unknown }) => message),
+  isOpen: true,
+  fields: [
+    ...who,
+    gate,
+    works(
+      'messages',
+      [
+        { role: 'developer', content: 's' },
+        { role: 'user', content: [{ type: 'text', text: 'a tin' }] },
+        {
+          role: 'assistant',
+          content: null,
+          tool_calls: [{ id: '1', type: 'function', function: { name: 'look', arguments: '{}' } }],
+        },
+        { role: 'tool', tool_call_id: '1', content: 'b' },
+      ],
+      'roles `system`, `developer`, `user`, `assistant`, `tool`; texts or parts of type `text`, no `content`, `reasoning_content`, `tool_calls`; a last message of the assistant is gone on with',
+    ),
+    works('max_completion_tokens', 2, 'goes before `max_tokens`'),
+    works('logprobs', true, '', (reply) => first(reply).logprobs.content.length > 0),
+    works('top_logprobs', 2, 'up to 20', (reply) => first(reply).logprobs.content[0].top_logprobs.length === 2, {
+      logprobs: true,
+    }),
+    works('response_format', anInteger, '`text`, `json_object`, `json_schema`: held to it by a grammar', (reply) =>
+      /^[123]$/.test(first(reply).message.content),
+    ),
+    works(
+      'tools',
+      [{ type: 'function', function: tool }],
+      'functions; calls are held to their schemas',
+      (reply) => first(reply).finish_reason === 'tool_calls',
+      {
+        tool_choice: 'required',
+        max_tokens: 400,
+      },
+    ),
+    works(
+      'tool_choice',
+      { type: 'function', function: { name: 'look' } },
+      '`auto`, `none`, `required`, or a function by its name',
+      (reply) => first(reply).finish_reason === 'tool_calls',
+      { tools: [{ type: 'function', function: tool }], max_tokens: 400 },
+    ),
+    none('parallel_tool_calls', false, 'false: one call at most; it says nothing without `tools`'),
+    works(
+      'enable_thinking',
+      'yes',
+      'whether a thought comes before the answer, where the template knows thoughts',
+      isRefused,
+    ),
+    works('chat_template_kwargs', { enable_thinking: 'yes' }, '`enable_thinking`', isRefused),
+    works(
+      'reasoning_effort',
+      'much',
+      '`none` and `minimal`: without a thought; others: with one of any length',
+      isRefused,
+    ),
+    ...drawn,
+    none('modalities', ['text'], 'others are refused'),
+    none('verbosity', 'medium', 'others are refused'),
+    none('function_call', 'auto', 'others are refused'),
+    none('echo', false, 'of completions'),
+    none('best_of', 1, 'of completions'),
+    none('suffix', '', 'of completions'),
+    none('metadata', { a: 'b' }, ''),
+    none('store', false, 'nothing is kept'),
+    ...refused([{ name: 'f' }], 'use `tools`', 'functions'),
+    ...refused({ a: 1 }, '', 'audio', 'prediction', 'web_search_options', 'chat_template', 'documents'),
+  ],
+};
+
+const completions: Endpoint = {
+  path: '/v1/completions',
+  plain: { model: 'tiny', prompt: 'the inn', max_tokens: 6, temperature: 0 },
+  said: ({ json }) => json.choices.map(({ text }: { text: string }) => text),
+  isOpen: true,
+  fields: [
+    ...who,
+    gate,
+    works(
+      'prompt',
+      ['the inn', 'a tin'],
+      'a text, a list of texts, tokens, or lists of tokens; names of control tokens are those tokens',
+    ),
+    works('echo', true, '', (reply) => first(reply).text.startsWith('the inn')),
+    works('logprobs', 2, 'up to 20', (reply) => first(reply).logprobs.tokens.length > 0),
+    works('best_of', 2, 'the likeliest `n` of so many', ({ status }) => status === 200, hot),
+    works('suffix', ' end', 'for models with tokens for it; others refuse it', isRefused),
+    ...drawn,
+    none('tool_choice', 'auto', 'of chat completions'),
+    none('tools', [], 'of chat completions'),
+    none('top_logprobs', 0, 'of chat completions'),
+    none('response_format', { type: 'text' }, 'of chat completions'),
+  ],
+};
 
 const embeddings: Endpoint = {
   path: '/v1/embeddings',
@@ -108,7 +209,6 @@ const detokenize: Endpoint = {
   fields: [who[0]!, works('tokens', [72], 'their ids')],
 };
 
-const tool = { name: 'look', description: 'Looks.', parameters: { type: 'object', properties: {} } };
 const responses: Endpoint = {
   path: '/v1/responses',
   plain: { model: 'tiny', input: 'the inn', max_output_tokens: 6, temperature: 0 },
@@ -188,7 +288,7 @@ const prompts: readonly Field[] = [
       { role: 'assistant', content: [{ type: 'text', text: 'b' }] },
       { role: 'user', content: 'c' },
     ],
-    'texts, or blocks: `text`, `tool_use`, `tool_result`, `thinking`; other blocks are refused by their type. The last message is the user’s',
+    'texts, or blocks: `text`, `tool_use`, `tool_result`, `thinking`; other blocks are refused by their type; a last message of the assistant is gone on with',
   ),
   works('system', [{ type: 'text', text: 'be brief' }], 'a text or blocks of texts'),
   works(
@@ -243,16 +343,13 @@ const countTokens: Endpoint = {
   fields: [...prompts, gate],
 };
 
-export const endpoints: readonly Endpoint[] = [embeddings, tokenize, detokenize, responses, messages, countTokens];
-
-const words = { works: 'works', none: 'no effect', refused: 'refused' };
-
-/** The table of an endpoint, in Markdown. */
-export function tableOf({ fields }: Endpoint): string {
-  const rows = fields.map(({ name, how, note }) => [`\`${name}\``, words[how], note]);
-  const all = [['field', '', ''], ...rows];
-  const widths = [0, 1, 2].map((column) => Math.max(...all.map((row) => row[column]!.length)));
-  const line = (row: readonly string[]) => `| ${row.map((cell, i) => cell.padEnd(widths[i]!)).join(' | ')} |`;
-  const rule = `| ${widths.map((width) => '-'.repeat(width)).join(' | ')} |`;
-  return [line(all[0]!), rule, ...rows.map(line)].join('\n');
-}
+export const endpoints: readonly Endpoint[] = [
+  chat,
+  completions,
+  embeddings,
+  tokenize,
+  detokenize,
+  responses,
+  messages,
+  countTokens,
+];

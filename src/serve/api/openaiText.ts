@@ -34,6 +34,9 @@ export const completionsRoute = route({
     if (body.best_of && body.best_of < count) {
       throw new UsageError({ found: '"best_of" below "n"', fix: 'raise it, or leave it out' });
     }
+    if (body.gate && prompts.length > 1) {
+      throw new UsageError({ found: '"gate" of several prompts is not served', fix: 'send each by itself' });
+    }
     const likeliest = body.logprobs ?? undefined;
     const common: Omit<AnswerRequest, 'prompt'> = {
       sampling: samplingOf(body, body.max_tokens ?? 16),
