@@ -3,6 +3,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { before, describe, it } from 'node:test';
 import { writeAdapter } from '../adapters/loraGguf.js';
 import { Random } from '../base/random.js';
+import { u32 } from '../formats/gguf/values.js';
 import type { AnswersResult } from '../llama/answers/evaluateAnswers.js';
 import type { Measure } from '../llama/answers/summary.js';
 import { tinyAdapter } from '../testing/adapter.js';
@@ -131,6 +132,34 @@ describe('loam eval with answers', () => {
       texts.map((text) => text[0]),
       ['{', '{', '{'],
     );
+  });
+
+  it('counts calls of tools, offered or known by heart', async () => {
+    const parameters = { type: 'object', properties: { on: { type: 'boolean' } }, required: ['on'] };
+    const tools = [{ type: 'function', function: { name: 'light', parameters } }];
+    const call = { type: 'function', function: { name: 'light', arguments: '{"on": true}' } };
+    const messages = [
+      { role: 'user', content: 'Light on' },
+      { role: 'assistant', content: '', tool_calls: [call] },
+    ];
+    // What describes the tools takes some 300 of its tokens.
+    const wide = await desk.model('wide.gguf', { tied: false, metadata: { 'llama.context_length': u32(2048) } });
+    const flags = ['--model', wide, '--threads', '1', '--json'];
+    for (const more of [{ tools }, {}]) {
+      const file = desk.file('calls.json', [{ messages, ...more }]);
+      const run = await desk.run(['eval', file, ...flags, '--answers']);
+      assert.deepEqual(
+        found(run).measures.map(({ name, questions, base }) => [name, questions, base.mean]),
+        [
+          ['call', 1, 0],
+          ['callName', 1, 0],
+        ],
+      );
+    }
+    // Held to a call of the one tool there is, any model names it.
+    const file = desk.file('calls.json', [{ messages, tools }]);
+    const held = await desk.run(['eval', file, ...flags, '--answers', '--hold', 'call', '--answer-tokens', '200']);
+    assert.equal(measure(held, 'callName').base.mean, 1);
   });
 
   it('writes over no other file', async () => {

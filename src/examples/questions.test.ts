@@ -109,6 +109,31 @@ describe('records as questions', () => {
     assert.deepEqual(task({ messages: chat, choices: ['a', 'b'] }), { accepted: ['a'], choices: ['a', 'b'] });
   });
 
+  it('have calls, which are no texts', () => {
+    const tools = [{ type: 'function', function: { name: 'light', parameters: { type: 'object', properties: {} } } }];
+    const call = { type: 'function', function: { name: 'light', arguments: '{"on": true}' } };
+    const chat = {
+      tools,
+      messages: [
+        { role: 'user', content: 'q' },
+        { role: 'assistant', content: null, tool_calls: [call] },
+      ],
+    };
+    const xlam = {
+      query: 'q',
+      tools: JSON.stringify([tools[0]!.function]),
+      answers: '[{"name": "light", "arguments": {"on": true}}]',
+    };
+    for (const record of [chat, xlam]) {
+      const { messages, task } = read(record);
+      assert.deepEqual(task, { accepted: [] });
+      assert.deepEqual(
+        messages.at(-1)!.calls?.map(({ name, arguments: given }) => [name, given]),
+        [['light', { on: true }]],
+      );
+    }
+  });
+
   it('count positions, so that those counted from 1 are seen', () => {
     const reader = new QuestionReader();
     const record = (answer: number) => ({ question: 'q', choices: ['x', 'y', 'z'], answer });

@@ -2,6 +2,7 @@ import { BadRecord, type Message, type Remark, type Task } from './example.js';
 import { ANSWER, chatFields, isObject, kindOf, numberOf, readFilledText, WrittenNumber } from './fields.js';
 import { type ReadRecord, readRecord } from './shapes.js';
 import { normaliseText } from './split.js';
+import { TOOLS } from './tools.js';
 
 /**
  * Records as questions that are asked and scored, in the forms of test sets: beside what is learnt from, several accepted answers, and a
@@ -69,7 +70,9 @@ export class QuestionReader {
     const isChat = chatFields(record, Object.keys(record)) !== undefined;
     const keys = isChat && !choices ? [] : present(record, KEY);
     const own = present(record, ANSWER).find((name) => !isMessages(record[name])) ?? keys[0];
-    const more = present(record, ACCEPTED);
+    // Beside tools they are calls.
+    const isCalled = !isChat && present(record, TOOLS).length > 0;
+    const more = present(record, ACCEPTED).filter((name) => !(isCalled && name === 'answers'));
     const names = own === undefined ? more : [own, ...more];
     const isPlain =
       !choices && more.length === 0 && own !== undefined && ANSWER.includes(own) && !isSeveral(record[own]);
@@ -203,5 +206,5 @@ function withAnswer(record: Record<string, unknown>, answer: string): Record<str
 function taskOf({ messages }: { messages: readonly Message[] }, accepted: readonly string[]): Task | undefined {
   const last = messages.findLast(({ role }) => role === 'assistant');
   if (last === undefined) return undefined;
-  return { accepted: [...new Set([last.content, ...accepted])] };
+  return { accepted: [...new Set([last.content, ...accepted])].filter((text) => /\S/.test(text)) };
 }
