@@ -12,6 +12,13 @@
 
 import type { Run } from './base/events.js';
 import { defaults } from './base/options.js';
+import {
+  type AnswersEvent,
+  type AnswersRequest,
+  type AnswersResult,
+  answersOptions,
+  evaluateAnswers as evaluateWith,
+} from './llama/answers/evaluateAnswers.js';
 import type { TuneEvent, TuneResult } from './train/events.js';
 import { type TuneOptions, tuneOptions } from './train/options.js';
 import { tune as tuneWith } from './train/tune.js';
@@ -40,13 +47,7 @@ export { NpyFile, openNpy, readNpy, writeNpy } from './formats/npy.js';
 export { NpzFile, openNpz, writeNpz } from './formats/npz.js';
 export { openSafetensors, SafetensorsFile, type TensorSource, writeSafetensors } from './formats/safetensors.js';
 export { openSafetensorsFolder, writeSafetensorsFolder } from './formats/safetensorsFolder.js';
-export {
-  type AnswersEvent,
-  type AnswersRequest,
-  type AnswersResult,
-  answersOptions,
-  evaluateAnswers,
-} from './llama/answers/evaluateAnswers.js';
+export type { AnswersEvent, AnswersRequest, AnswersResult } from './llama/answers/evaluateAnswers.js';
 export type { Measure } from './llama/answers/summary.js';
 export { ChatSession } from './llama/ChatSession.js';
 export { evaluate } from './llama/evaluate.js';
@@ -86,4 +87,18 @@ export function tune(
   signal?: AbortSignal,
 ): Run<TuneEvent, TuneResult> {
   return tuneWith(data, { ...defaults(tuneOptions), ...options }, signal);
+}
+
+/**
+ * Asks a model the questions of a file, without and with an adapter, and scores the answers; see docs/evaluation.md. Options that are left out
+ * have the defaults of `loam eval --answers`.
+ * @param data path of examples in any format that `loam eval` reads
+ */
+export function evaluateAnswers(
+  data: string,
+  options: Partial<AnswersRequest> = {},
+  signal?: AbortSignal,
+): Run<AnswersEvent, AnswersResult> {
+  const { model, maxTokens } = defaults(tuneOptions);
+  return evaluateWith(data, { ...defaults(answersOptions), model, maxTokens, answers: true, ...options }, signal);
 }
