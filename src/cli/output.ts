@@ -34,6 +34,12 @@ export class Output {
     if (this.json) this.stdout.write(`${JSON.stringify(object)}\n`);
   }
 
+  /** A piece of what people may read beside the product: stderr, dim on a terminal. */
+  aside(text: string): void {
+    this.endProgress();
+    this.stderr.write(this.tty ? `\x1b[2m${text}\x1b[22m` : text);
+  }
+
   /** The command's product itself, such as an answer: stdout. */
   text(text: string): void {
     this.endProgress();

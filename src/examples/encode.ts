@@ -24,6 +24,8 @@ export interface EncodedExamples {
   tooLong: { example: number; tokens: number }[];
   /** Examples that the chat template or the tokeniser refuses, and why; they are left out, and the rest is used. */
   refused: Problem[];
+  /** What the chat template has no way of its own for, and how it is learnt; clauses without full stop. */
+  remarks: string[];
 }
 
 /** Codes of failures that are about one example: another one may do. */
@@ -69,7 +71,26 @@ export async function encodeExamples(
   }
   // None of them: it is the model's.
   if (failure && refused.length === examples.length) throw failure;
-  return { sequences, tooLong, refused };
+  return { sequences, tooLong, refused, remarks: await remarksOn(tokenizer, examples) };
+}
+
+async function remarksOn({ template }: Tokenizer, examples: readonly Example[]): Promise<string[]> {
+  const remarks: string[] = [];
+  const messages = examples.flatMap((example) => example.messages);
+  if (examples.some(({ tools }) => tools) || messages.some(({ role, calls }) => role === 'tool' || calls)) {
+    const { writes, form } = await template.toolUse();
+    if (writes === 'nothing') {
+      remarks.push(
+        `the model's chat template knows no tools that Loam can read: the system message describes them, and calls are JSON after ${form.begin}`,
+      );
+    } else if (writes === 'tools') {
+      remarks.push(`the model's chat template lists tools and writes no calls: they are written behind ${form.begin}`);
+    }
+  }
+  if (!template.knowsThoughts && messages.some(({ reasoning }) => reasoning !== undefined)) {
+    remarks.push("the model's chat template knows no thoughts: they are learnt as text between <think> and </think>");
+  }
+  return remarks;
 }
 
 async function encodeExample(tokenizer: Tokenizer, example: Example): Promise<EncodedConversation[]> {

@@ -26,6 +26,8 @@ export interface ExamplePreview {
   tooLong: { index: number; line: number; tokens: number }[];
   /** Those that the chat template refuses, and why. */
   refused: Problem[];
+  /** As `EncodedExamples`. */
+  remarks: string[];
   /** Texts that are longer than the limit and learnt in parts. */
   divided: { index: number; line: number }[];
   usable: number;
@@ -45,7 +47,7 @@ export async function previewExamples(request: PreviewRequest, signal?: AbortSig
   const maxTokens = Math.min(request.maxTokens, contextLength);
   using tokenizer = await Tokenizer.open(gguf);
   const { examples, divided } = await packTexts(tokenizer, request.examples, { maxTokens, signal });
-  const { sequences, tooLong, refused } = await encodeExamples(tokenizer, examples, { maxTokens, signal });
+  const { sequences, tooLong, refused, remarks } = await encodeExamples(tokenizer, examples, { maxTokens, signal });
   const place = ({ source: { index, line } }: Example) => ({ index, line });
   return {
     examples: sequences.slice(0, request.show).map((sequence) => ({
@@ -57,6 +59,7 @@ export async function previewExamples(request: PreviewRequest, signal?: AbortSig
     tooLong: tooLong.map(({ example, tokens }) => ({ ...place(examples[example]!), tokens })),
     divided: divided.map(place),
     refused,
+    remarks,
     usable: request.examples.length - tooLong.length - refused.length,
     sequences: sequences.length,
     trainedTokens: sequences.reduce((sum, { targets }) => sum + targets.length, 0),

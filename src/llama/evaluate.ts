@@ -68,10 +68,11 @@ export function evaluate(
     const maxTokens = Math.min(options.maxTokens, contextLength);
     const packed = await packTexts(tokenizer, examples, { maxTokens, signal: inner });
     if (packed.remark) emit({ type: 'warning', message: packed.remark });
-    const { sequences, tooLong, refused } = await encodeExamples(tokenizer, packed.examples, {
+    const { sequences, tooLong, refused, remarks } = await encodeExamples(tokenizer, packed.examples, {
       maxTokens,
       signal: inner,
     });
+    for (const message of remarks) emit({ type: 'warning', message });
     for (const problem of refused) emit({ type: 'problem', file, problem });
     if (tooLong.length > 0) {
       emit({

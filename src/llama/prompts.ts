@@ -75,7 +75,9 @@ export async function planAnswer(
   let thinking = options.thinking ?? usual;
   // A thought is no JSON, and one that is begun already has its text.
   if (thinking === undefined && template.knowsThoughts && (format || isForced || begun)) thinking = false;
-  const thought = template.knowsThoughts && thinking !== false && (show.thoughts || tools) ? 'may' : 'no';
+  // A template that knows none may have learnt them as texts, and cannot be told to leave them out.
+  const isAsked = thinking !== false || !template.knowsThoughts;
+  const thought = isAsked && (show.thoughts || tools) ? 'may' : 'no';
   const afterThought = thinking === true && template.knowsThoughts;
   const form = tools && (await template.toolUse()).form;
   if (!form) return { stop, thought, thinking, tools, begun, grammar: formatGrammar(format, afterThought, begun) };

@@ -96,6 +96,7 @@ export async function prepareData(
   }
 
   const advice = `shorten the examples or ${limitAdvice(maxTokens, contextLength)}`;
+  const told = new Set<string>();
   const encode = async (examples: readonly Example[], what: string): Promise<Sequence[]> => {
     const encoded: EncodedExamples = await encodeExamples(tokenizer, examples, { maxTokens, signal });
     if (encoded.tooLong.length > 0) {
@@ -103,6 +104,10 @@ export async function prepareData(
       warn(
         `${count(encoded.tooLong.length)} of ${count(examples.length)} ${what} examples are longer than ${count(maxTokens)} tokens and are left out (${records}); ${advice}`,
       );
+    }
+    for (const remark of encoded.remarks.filter((one) => !told.has(one))) {
+      told.add(remark);
+      warn(remark);
     }
     for (const problem of encoded.refused) emit({ type: 'problem', file: examples[0]!.source.file, problem });
     return encoded.sequences;

@@ -1,7 +1,7 @@
 import { createInterface } from 'node:readline/promises';
 import { addAbortSignal } from 'node:stream';
 import { StoppedError, throwIfStopped, UsageError } from '../../base/errors.js';
-import { flag, integer, number, parseValue, text, texts } from '../../base/options.js';
+import { choice, flag, integer, number, parseValue, text, texts } from '../../base/options.js';
 import { ChatSession, type Sampling, samplingOptions } from '../../llama/ChatSession.js';
 import { MOST_STRENGTH } from '../../llama/Wardrobe.js';
 import type { ChatMessage } from '../../model/chatTemplate.js';
@@ -21,6 +21,10 @@ export const chatCommand = command({
     strength: texts('X', 'By what the correction of an adapter is multiplied, for each in turn; default 1.'),
     gate: flag('Leave adapters out of answers to questions of another kind than they learnt.'),
     system: text('TEXT', 'System message.'),
+    thinking: choice(
+      ['auto', 'on', 'off'],
+      'Whether a model with thoughts thinks before it answers; auto: as it or the adapter has learnt.',
+    ),
     context: integer(
       [64, 1 << 20],
       'Tokens of the conversation that the model sees (default 4096, or what it was trained for if that is less).',
@@ -34,6 +38,7 @@ export const chatCommand = command({
   more: [
     'With PROMPT it answers once, on stdout. Without, it holds a conversation: /base and /adapted switch the adapter off and on,',
     '/new starts over, /quit or Ctrl-D ends it. Ctrl-C stops an answer; at the prompt it ends the program.',
+    'The thought before an answer goes to stderr, with --json as events of type thought.',
   ].join('\n'),
   async run({ options, positionals, output, signal }) {
     const { path } = await provenModel(options.model, { signal });
@@ -95,14 +100,17 @@ async function readAll(stream: NodeJS.ReadStream, signal: AbortSignal): Promise<
   return text.trim();
 }
 
-/** Streams one answer; returns its text. */
+/** How answers are drawn and thought about. */
+type Asked = Sampling & { gate: boolean; thinking: 'auto' | 'on' | 'off' };
+
+/** Streams one answer; returns it. */
 async function say(
   session: ChatSession,
   messages: readonly ChatMessage[],
-  sampling: Sampling & { gate: boolean },
+  sampling: Asked,
   output: Output,
   signal: AbortSignal,
-): Promise<string> {
+): Promise<ChatMessage> {
   if (sampling.gate) {
     const worn = await session.suited(messages.at(-1)!.content, undefined, signal);
     session.wear(worn);
@@ -111,23 +119,29 @@ async function say(
       output.event({ type: 'gate', adapters: worn.map(({ title }) => title) });
     }
   }
-  let text = '';
-  for await (const event of session.answer(messages, sampling, signal)) {
-    output.event(event.type === 'end' ? { ...event, type: 'result', text } : event);
+  let [text, thought] = ['', ''];
+  const thinking = sampling.thinking === 'auto' ? undefined : sampling.thinking === 'on';
+  for await (const event of session.answer(messages, sampling, signal, { thinking, show: { thoughts: true } })) {
+    output.event(event.type === 'end' ? { ...event, type: 'result', text, ...(thought && { thought }) } : event);
+    if (event.type === 'thought') {
+      thought += event.text;
+      if (!output.json) output.aside(event.text);
+    }
     if (event.type === 'forgot') output.line(`(the ${event.messages} oldest messages no longer fit and are left out)`);
     if (event.type === 'text') {
+      if (text === '' && thought !== '' && !output.json) output.aside('\n\n');
       text += event.text;
       if (!output.json) output.text(event.text);
     }
   }
   if (!output.json) output.text('\n');
-  return text;
+  return { role: 'assistant', content: text, ...(thought && { reasoning: thought }) };
 }
 
 async function converse(
   session: ChatSession,
   system: readonly ChatMessage[],
-  sampling: Sampling & { gate: boolean },
+  sampling: Asked,
   output: Output,
   signal: AbortSignal,
 ): Promise<void> {
@@ -172,7 +186,7 @@ async function converse(
           output,
           answering.signal,
         );
-        messages.push(question, { role: 'assistant', content: answer });
+        messages.push(question, answer);
       } catch (error) {
         if (!(error instanceof StoppedError)) throw error;
         output.line('\n(stopped)');

@@ -151,6 +151,7 @@ export const dataCommand = command({
     for (const problem of problems) {
       output.line(`  ${placeOf(problem)}: ${problem.severity === 'error' ? 'left out: ' : ''}${problem.reason}`);
     }
+    for (const remark of preview.remarks) output.line(`\nnote: ${remark}`);
     const { tooLong, divided, usable, sequences, trainedTokens } = preview;
     if (tooLong.length > 0) {
       output.line(
@@ -177,6 +178,7 @@ export const dataCommand = command({
       problems,
       tooLong,
       divided,
+      remarks: preview.remarks,
       sequences,
       trainedTokens,
       format,

@@ -30,9 +30,9 @@ export const chatRoutes = [
       const id = known?.id ?? randomBytes(16).toString('hex');
       const system: ChatMessage[] = !known && body.system ? [{ role: 'system', content: body.system }] : [];
       const messages: ChatMessage[] = [...(known?.messages ?? system), { role: 'user', content: body.message }];
-      const request = { prompt: messages, sampling: samplingOf(body.options) };
+      const request = { prompt: messages, sampling: samplingOf(body.options), options: { show: { thoughts: true } } };
       async function* stream(): AsyncGenerator<ServerEvent<ChatEvent>> {
-        let text = '';
+        let [text, thought] = ['', ''];
         let end: Extract<AnswerEvent, { type: 'end' }> | undefined;
         try {
           for await (const event of answerWith(services, speaker, request, signal)) {
@@ -41,6 +41,9 @@ export const chatRoutes = [
               const named = text === '' && body.keep !== false && { conversation: id };
               text += event.text;
               yield { data: { type: 'text', text: event.text, ...named } };
+            } else if (event.type === 'thought') {
+              thought += event.text;
+              yield { data: { type: 'thought', text: event.text } };
             } else if (event.type === 'forgot') yield { data: event };
             else if (event.type === 'end') end = event;
           }
@@ -49,7 +52,7 @@ export const chatRoutes = [
           if (body.keep !== false && text !== '') {
             const said: ChatMessage[] = [
               ...messages.slice(known?.messages.length ?? 0),
-              { role: 'assistant', content: text },
+              { role: 'assistant', content: text, ...(thought && { reasoning: thought }) },
             ];
             await conversations.add({ id, ...who, messages: said }, { isNew: known === undefined });
             services.changed('conversations');

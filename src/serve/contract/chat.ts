@@ -43,6 +43,8 @@ const Answered = { tokens: Count, seconds: Type.Number() };
 export const ChatEvent = Type.Union([
   /** The first piece tells where the conversation is kept: whoever stops the answer must know. */
   Type.Object({ type: Type.Literal('text'), text: Type.String(), conversation: Type.Optional(Id) }),
+  /** Of the thought before an answer. */
+  Type.Object({ type: Type.Literal('thought'), text: Type.String() }),
   /** Old turns were left out because the conversation outgrew the context. */
   Type.Object({ type: Type.Literal('forgot'), messages: Count }),
   Type.Object({
@@ -88,7 +90,7 @@ export type Conversation = Static<typeof Conversation>;
 
 export const WholeConversation = Type.Object({
   ...Conversation.properties,
-  messages: Type.Array(Type.Pick(Message, ['role', 'content'])),
+  messages: Type.Array(Type.Pick(Message, ['role', 'content', 'reasoning'])),
 });
 export type WholeConversation = Static<typeof WholeConversation>;
 

@@ -179,6 +179,9 @@ export const ExamplePreview = Type.Object({
   ),
   tooLong: Type.Array(Type.Object(Place)),
   refused: Type.Array(RecordProblem),
+  remarks: Type.Array(
+    Type.String({ description: 'What the chat template has no way of its own for, and how it is learnt.' }),
+  ),
   divided: Type.Array(Type.Pick(Type.Object(Place), ['index', 'line'])),
   usable: Count,
   sequences: Count,

@@ -251,6 +251,11 @@ export function LearningPreview({ id, onClose }: { id: string; onClose: () => vo
             {data.divided.length > 0 &&
               ` ${plural(data.divided.length, 'text is', 'texts are')} too long and learnt in parts.`}
           </p>
+          {data.remarks.map((remark) => (
+            <p key={remark} class="note">
+              {capital(remark)}.
+            </p>
+          ))}
           <h3>Lengths</h3>
           <table class="histogram">
             <caption class="unseen">Examples by number of tokens</caption>

@@ -15,7 +15,7 @@ export function ChatScreen({ conversation, version }: { conversation?: string; v
   const { pending, ready, adapters, models, speaker, pick, chosen } = useSpeakers(version);
   const [messages, setMessages] = useState<Message[]>([]);
   const [draft, setDraft] = useState('');
-  const [streaming, setStreaming] = useState<string>();
+  const [streaming, setStreaming] = useState<{ text: string; thought: string }>();
   const [error, setError] = useState<Error>();
   const [listing, setListing] = useState(false);
   const [loading, setLoading] = useState(false);
@@ -70,16 +70,15 @@ export function ChatScreen({ conversation, version }: { conversation?: string; v
     const before = messages;
     const asked: Message[] = [...before, { role: 'user', content: message }];
     setMessages(asked);
-    setStreaming('');
-    let text = '';
+    setStreaming({ text: '', thought: '' });
+    let [text, thought] = ['', ''];
     try {
       const body = { ...(current.current && { conversation: current.current }), ...speaker, message, options: {} };
       for await (const piece of ask<ChatEvent>('/api/chat', body, abort.signal)) {
-        if (piece.type === 'text') {
-          text += piece.text;
-          setStreaming(text);
-        }
-        if (piece.type !== 'forgot' && piece.conversation && piece.conversation !== current.current) {
+        if (piece.type === 'text') text += piece.text;
+        if (piece.type === 'thought') thought += piece.text;
+        setStreaming({ text, thought });
+        if ('conversation' in piece && piece.conversation && piece.conversation !== current.current) {
           current.current = piece.conversation;
           history.replaceState(null, '', href('chat', piece.conversation));
         }
@@ -96,7 +95,8 @@ export function ChatScreen({ conversation, version }: { conversation?: string; v
       }
     }
     if (running.current !== abort) return;
-    if (text !== '') setMessages([...asked, { role: 'assistant', content: text }]);
+    if (text !== '')
+      setMessages([...asked, { role: 'assistant', content: text, ...(thought && { reasoning: thought }) }]);
     setStreaming(undefined);
     tellChanged('conversations');
     box.current?.focus();
@@ -166,6 +166,7 @@ export function ChatScreen({ conversation, version }: { conversation?: string; v
             {messages.map((message, i) => (
               <li key={i} class={`message ${message.role}`}>
                 <span class="unseen">{message.role === 'user' ? 'You' : who}: </span>
+                <Thought text={message.reasoning} />
                 <p class="prose">{message.content}</p>
                 {message.role === 'assistant' && i > 0 && (
                   <Feedback prompt={messages[i - 1]!.content} answer={message.content} dataset={sourceOf(chosen)} />
@@ -174,7 +175,8 @@ export function ChatScreen({ conversation, version }: { conversation?: string; v
             ))}
             {streaming !== undefined && (
               <li class="message assistant">
-                <p class={streaming === '' ? 'prose thinking' : 'prose'}>{streaming || '…'}</p>
+                <Thought text={streaming.thought} open={streaming.text === ''} />
+                <p class={streaming.text === '' ? 'prose thinking' : 'prose'}>{streaming.text || '…'}</p>
               </li>
             )}
           </ol>
@@ -268,5 +270,16 @@ function ConversationList({ here, onLeave }: { here?: string; onLeave?: () => vo
         </Confirm>
       )}
     </>
+  );
+}
+
+/** What a model thought before an answer. */
+function Thought({ text, open }: { text: string | undefined; open?: boolean }) {
+  if (!text) return null;
+  return (
+    <details class="fold inner" open={open}>
+      <summary>The thought before it</summary>
+      <p class="prose quiet">{text}</p>
+    </details>
   );
 }
