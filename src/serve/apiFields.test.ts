@@ -27,16 +27,19 @@ for (const endpoint of endpoints) {
       assert.deepEqual(endpoint.said(await send({})), endpoint.said(plain));
     });
 
-    for (const { name, how, value, beside, shows } of endpoint.fields) {
+    for (const { name, how, value, other, beside, shows } of endpoint.fields) {
       it(`${name}: ${how}`, async () => {
         const reply = await send({ ...beside, [name]: value });
         const detail = `${reply.status} ${reply.text.slice(0, 300)}`;
         if (how === 'refused') {
           assert.equal(reply.status, 400, detail);
           assert.ok(reply.json.error.message.includes(name), detail);
-        } else if (how === 'none') {
+        } else if (how === 'none' || how === 'only') {
           assert.equal(reply.status, 200, detail);
           assert.equal(withoutHead(reply.text), withoutHead(plain.text));
+          if (how === 'none') return;
+          const { status, json } = await send({ [name]: other });
+          assert.deepEqual([status, json.error?.message.includes(name)], [400, true], JSON.stringify(json));
         } else if (shows) assert.ok(shows(reply, plain, endpoint.said), detail);
         else {
           assert.equal(reply.status, 200, detail);

@@ -5,12 +5,13 @@ import type { Reply } from './server.js';
 
 export interface Field {
   name: string;
-  /** `none`: taken, and the answer is the same. */
-  how: 'works' | 'none' | 'refused';
+  /** `none`: taken, and the answer is the same; `only`: refused but for one value, which changes nothing. */
+  how: 'works' | 'none' | 'only' | 'refused';
   /** For the table. */
   note: string;
   /** What is sent; other fields beside it in `beside`. */
   value: unknown;
+  other?: unknown;
   beside?: object;
   /** Whether an answer shows that it worked; default: it is another than without the field. */
   shows?: (reply: Reply, plain: Reply, said: (reply: Reply) => unknown) => boolean;
@@ -38,6 +39,14 @@ export const works = (name: string, value: unknown, note: string, shows?: Shows,
   beside,
 });
 export const none = (name: string, value: unknown, note: string): Field => ({ name, how: 'none', value, note });
+/** @param other a value that is refused; `value` is not */
+export const only = (name: string, value: unknown, other: unknown, note?: string): Field => ({
+  name,
+  how: 'only',
+  value,
+  other,
+  note: note ?? `but \`${JSON.stringify(value)}\``,
+});
 export const refused = (value: unknown, note: string, ...names: string[]): Field[] =>
   names.map((name) => ({ name, how: 'refused', value, note }));
 
@@ -52,7 +61,7 @@ export function withoutHead(text: string): string {
   return text.replace(/"(id|item_id)":"[^"]*"/g, '').replace(/"created(_at)?":\d+/g, '');
 }
 
-const words = { works: 'works', none: 'no effect', refused: 'refused' };
+const words = { works: 'works', none: 'no effect', only: 'refused', refused: 'refused' };
 
 /** The table of an endpoint, in Markdown. */
 export function tableOf({ fields }: Endpoint): string {
