@@ -2,13 +2,14 @@ import assert from 'node:assert/strict';
 import { existsSync, linkSync, mkdirSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
+import Anthropic from '@anthropic-ai/sdk';
 import OpenAI from 'openai';
 import { DEFAULT_MODEL, findModel } from '../models/catalogue.js';
 import { fetchModel } from '../models/fetchModel.js';
 import { modelPath } from '../models/register.js';
 import { newHome, serve } from '../testing/server.js';
 
-/** The official client of OpenAI's API on the real default model. */
+/** The official clients of OpenAI's and Anthropic's APIs on the real default model. */
 
 const fetched = await (async () => {
   await fetchModel(findModel(DEFAULT_MODEL)).result;
@@ -145,5 +146,67 @@ describe("OpenAI's client", () => {
     };
     const answer = await openai.chat.completions.create({ ...request, ...more, max_tokens: 1 });
     assert.equal(answer.object, 'chat.completion');
+  });
+});
+
+/** Which its latest version no longer declares. */
+const greedy = { temperature: 0 };
+const city = { type: 'string' as const, enum: ['Paris', 'Rome', 'Oslo'] };
+const schema = { type: 'object' as const, properties: { city }, required: ['city'], additionalProperties: false };
+
+describe('other ways to ask', () => {
+  const anthropic = new Anthropic({ ...options, baseURL: `http://127.0.0.1:${server.port}`, apiKey: openai.apiKey });
+
+  it("Anthropic's client talks, calls a tool and counts", async () => {
+    const { max_tokens, model } = request;
+    const plain = await anthropic.messages.create({ model, max_tokens, messages, ...greedy });
+    const whole = await openai.chat.completions.create(request);
+    assert.deepEqual(
+      [plain.content[0]!.type === 'text' && plain.content[0]!.text, plain.usage.input_tokens],
+      [whole.choices[0]!.message.content, whole.usage!.prompt_tokens],
+    );
+    const use = await anthropic.messages
+      .stream({
+        model,
+        max_tokens: 100,
+        messages: [{ role: 'user', content: 'What is the weather in Oslo?' }],
+        tools: [{ name: 'weather', description: 'Tells the weather of a city.', input_schema: schema }],
+        tool_choice: { type: 'tool', name: 'weather' },
+        ...greedy,
+      })
+      .finalMessage();
+    assert.equal(use.stop_reason, 'tool_use');
+    const call = use.content.find((block) => block.type === 'tool_use')!;
+    assert.deepEqual([call.name, call.input], ['weather', { city: 'Oslo' }]);
+    const { input_tokens } = await anthropic.messages.countTokens({ model, messages });
+    assert.equal(input_tokens, plain.usage.input_tokens);
+  });
+
+  it('a response keeps to a schema', async () => {
+    const { output_text } = await openai.responses.create({
+      model: DEFAULT_MODEL,
+      input: 'What is the capital of France?',
+      temperature: 0,
+      text: { format: { type: 'json_schema', name: 'capital', schema, strict: true } },
+    });
+    assert.deepEqual(JSON.parse(output_text), { city: 'Paris' });
+  });
+
+  it('embeddings are nearer where texts are alike', async () => {
+    const input = [
+      'How do I mend a flat tyre on my bicycle?',
+      'My bike has a puncture, what can I do?',
+      'What is the capital of Portugal?',
+      'Which city is the capital of Spain?',
+    ];
+    const { data } = await openai.embeddings.create({ model: DEFAULT_MODEL, input });
+    const near = (i: number, j: number) =>
+      data[i]!.embedding.reduce((sum, x, k) => sum + x * data[j]!.embedding[k]!, 0);
+    for (const [i, j] of [
+      [0, 1],
+      [2, 3],
+    ] as const) {
+      for (const k of [0, 1, 2, 3]) if (k !== i && k !== j) assert.ok(near(i, j) > near(i, k), `${i} ${j} ${k}`);
+    }
   });
 });
