@@ -62,6 +62,8 @@ export async function findToolUse(source: string, render: Render): Promise<ToolU
       const full = await attempt({ messages: [user, answer], tools }, false);
       const read = full === undefined ? [] : form.parse(answerIn(full, prompt, ending)).calls;
       if (sameCalls(read, probeCalls)) return { form, writes: i === 0 ? 'calls' : 'tools', hasSystem: true };
+      // It does write calls, in a form that is none of ours; its own words on tools would ask for that one.
+      if (full?.includes('c d')) break;
     }
   }
   const system = await attempt({ messages: [{ role: 'system', content: 'probe_text' }, user], tools: null }, true);
