@@ -199,7 +199,7 @@ function readAnswer(
   if (!Object.hasOwn(value, textKey) && calls.length === 0) {
     throw new BadRecord('missing-field', `${name} has no field "${textKey}"`);
   }
-  const text = isCall ? '' : joinParts(value[textKey], place);
+  const text = written?.content ?? joinParts(value[textKey], place);
   const content = calls.length > 0 ? readText(text ?? '', place, remarks) : readFilledText(text, place, remarks);
   const reasoning = readThought(value, name, remarks) ?? written?.reasoning;
   if (reasoning !== undefined && content.includes('</think>')) {

@@ -126,11 +126,11 @@ function readPair(record: Record<string, unknown>, names: readonly string[], rem
 /** A question whose answer is calls (xLAM's "query", "tools" and "answers"). */
 function readCalled(record: Record<string, unknown>, names: readonly string[], remarks: Remark[]): ReadFields {
   const { question, ...more } = chooseFields([...names, 'answer']);
-  const { calls } = readCallText(record.answers, '"answers"', remarks);
+  const { calls, content } = readCallText(record.answers, '"answers"', remarks);
   const system = more.system === undefined ? '' : readText(record[more.system] ?? '', `"${more.system}"`, remarks);
   const messages: Message[] = system === '' ? [] : [{ role: 'system', content: system }];
   messages.push({ role: 'user', content: readFilledText(record[question], `"${question}"`, remarks) });
-  messages.push({ role: 'assistant', content: '', calls });
+  messages.push({ role: 'assistant', content, ...(calls.length > 0 && { calls }) });
   return { shape: 'pairs', messages, used: [question, 'answers', more.system] };
 }
 

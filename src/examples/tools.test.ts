@@ -100,6 +100,28 @@ describe('calls in data', () => {
     });
   });
 
+  it('a call that is written as Python has it, and one that is none', async () => {
+    const one = async (value: string) => {
+      const messages = [
+        { from: 'human', value: 'q' },
+        { from: 'function_call', value },
+        { from: 'observation', value: '42' },
+        { from: 'gpt', value: 'a' },
+      ];
+      const data = await load([{ conversations: messages }]);
+      return { answer: data.examples[0]!.messages[1], told: told(data) };
+    };
+    const python = await one('f(city="Köln", n=2)');
+    assert.deepEqual(python, {
+      answer: { role: 'assistant', content: '', calls: [{ name: 'f', arguments: { city: 'Köln', n: 2 } }] },
+      told: [],
+    });
+    assert.deepEqual((await one('[f(), g()]')).answer!.calls!.length, 2);
+    const text = await one('look it up');
+    assert.deepEqual(text.answer, { role: 'assistant', content: 'look it up' });
+    assert.match(text.told.join(), /is learnt as a text/);
+  });
+
   it('tools in all their forms, beside lists of prompt and completion and beside one question', async () => {
     for (const tools of [
       [tool],

@@ -1,8 +1,9 @@
 import { NUMBER_KEY, type Tool, type ToolCall } from '../model/message.js';
 
 import { pythonJson } from '../model/pythonJson.js';
+import { lfm2 } from '../model/toolForms/lfm2.js';
 import { BadRecord, type Remark } from './example.js';
-import { isObject, kindOf, readText, WrittenNumber } from './fields.js';
+import { isObject, kindOf, readFilledText, readText, WrittenNumber } from './fields.js';
 import { parseText } from './readers/jsonText.js';
 
 /** Tools beside a conversation, the calls of an answer, and its thought, in the forms in which data sets have them. */
@@ -115,20 +116,43 @@ export function readCalls(message: Record<string, unknown>, name: string, remark
   return calls;
 }
 
-/** The calls that the text of a message is, as in LLaMA-Factory's role function_call; a thought may stand before them. */
+/**
+ * The calls that the text of a message is, as in LLaMA-Factory's role function_call: JSON of a call or of a list, or calls as Python writes
+ * them; a thought may stand before them. A text that is neither stays one.
+ */
 export function readCallText(
   value: unknown,
   name: string,
   remarks: Remark[],
-): { calls: ToolCall[]; reasoning?: string } {
+): { calls: ToolCall[]; content: string; reasoning?: string } {
   const text = typeof value === 'string' ? value : '';
   const thought = /^\s*<think>(.*?)<\/think>/su.exec(text);
-  const found =
-    parsed(thought ? text.slice(thought[0].length) : value, name, 'a call of a tool or a list of calls') ?? [];
+  const given = typeof value === 'string' ? text.slice(thought?.[0].length ?? 0).trim() : value;
+  const found = typeof given === 'string' ? (jsonOrUndefined(given) ?? pythonCalls(given)) : given;
+  if (found === undefined) {
+    const content = readFilledText(value, name, remarks);
+    remarks.push({ kind: 'converted', reason: `${name} is no call that can be read and is learnt as a text` });
+    return { calls: [], content };
+  }
   const list: unknown[] = Array.isArray(found) ? found : [found];
   if (list.length === 0) throw new BadRecord('empty', `${name} holds no call`);
   const calls = list.map((call, i) => readCall(call, list.length === 1 ? name : `${name}[${i}]`, remarks));
-  return thought ? { calls, reasoning: thought[1]!.trim() } : { calls };
+  return { calls, content: '', ...(thought && { reasoning: thought[1]!.trim() }) };
+}
+
+function jsonOrUndefined(text: string): unknown {
+  try {
+    const value = parseText(text);
+    return typeof value === 'object' ? value : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/** `f(a=1)`, or a list of such calls. */
+function pythonCalls(text: string): ToolCall[] | undefined {
+  const { calls } = lfm2.parse(`${lfm2.begin}${text.startsWith('[') ? text : `[${text}]`}`);
+  return calls.length > 0 ? calls : undefined;
 }
 
 /** Fields of an answer that hold its thought. */
