@@ -125,6 +125,8 @@ const cases: Record<string, object> = {
   uuid: { type: 'string', format: 'uuid' },
   'a time': { type: 'string', format: 'time' },
   'a moment': { type: 'string', format: 'date-time' },
+  'an email address': { type: 'string', format: 'email' },
+  'an address of IP': { type: 'string', format: 'ipv4' },
   'a day': { type: 'string', format: 'date' },
 };
 for (const [at, pattern] of [
@@ -224,6 +226,7 @@ describe('a schema that is not served', () => {
     [/"minLength" beside constants/, { enum: ['a'], minLength: 2 }],
     [/two of/, { oneOf: [{ type: 'number' }, { type: 'integer' }] }],
     [/two different values of "pattern"/, { allOf: [{ pattern: 'a' }, { pattern: 'b' }] }],
+    [/"prefixItems" that hold together/, { allOf: [{ items: { type: 'null' } }, { prefixItems: [{}] }] }],
     [/leads back to itself/, { $ref: '#' }],
     [/leads back to itself/, { anyOf: [{ type: 'null' }, { $ref: '#' }] }],
     [/leads back to itself/, { allOf: [{ $ref: '#' }] }],

@@ -73,6 +73,13 @@ export class Merger {
 
   merge(a: Schema, b: Schema, where: string): Schema {
     const merged: Schema = { ...a };
+    // The items of one side stand at other places than those of the other.
+    const isTuple = (one: Schema) => one.prefixItems !== undefined || Array.isArray(one.items);
+    const rows = [a, b].map(({ items, prefixItems, additionalItems }) => [items, prefixItems, additionalItems]);
+    const speak = rows.every((row) => row.some((one) => one !== undefined));
+    if (speak && (isTuple(a) || isTuple(b)) && JSON.stringify(rows[0]) !== JSON.stringify(rows[1])) {
+      throw new UnsupportedError({ found: 'two different values of "prefixItems" that hold together', where });
+    }
     try {
       for (const [key, value] of Object.entries(b)) {
         if (!(key in a) || isAnnotation(key)) merged[key] = value;
