@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { before, describe, it } from 'node:test';
 import { writeAdapter } from '../adapters/loraGguf.js';
@@ -73,6 +74,28 @@ describe('loam chat', () => {
     ]) {
       const { code, stderr } = await chat(...args);
       assert.deepEqual([code, /--strength/.test(stderr)], [2, true], stderr);
+    }
+  });
+
+  it('answers in JSON under a schema, and says what is wrong with one', async () => {
+    const schema = { type: 'object', properties: { place: { enum: ['the inn', 'the tin'] } }, required: ['place'] };
+    writeFileSync(at('schema.json'), JSON.stringify(schema));
+    writeFileSync(at('not.json'), JSON.stringify({ not: schema }));
+    writeFileSync(at('broken.json'), '{');
+    const ask = (file: string) =>
+      runLoam(['chat', 'the inn', '--model', 'base.gguf', '--temperature', '0', '--json', '--json-schema', file], {
+        home: at('home'),
+        cwd: folder,
+      });
+    const { place } = JSON.parse(resultOf(await ask('schema.json')).text as string);
+    assert.ok(schema.properties.place.enum.includes(place));
+    for (const [file, found] of [
+      ['not.json', /not\.json: "not" is not served/],
+      ['broken.json', /broken\.json: what is no JSON, expected a JSON schema/],
+      ['none.json', /none\.json/],
+    ] as const) {
+      const { code, stderr } = await ask(file);
+      assert.deepEqual([code === 0, found.test(stderr)], [false, true], stderr);
     }
   });
 });

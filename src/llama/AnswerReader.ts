@@ -17,7 +17,7 @@ export type AnswerPart =
 export interface Expected {
   /** Texts that end it. */
   stop: readonly string[];
-  /** A thought may come, the prompt has begun one already, or none is looked for. */
+  /** A thought may come, one has to (the prompt may have begun it), or none is looked for. */
   thought: 'may' | 'begun' | 'no';
   /** How tools are called, if they may be. */
   form?: ToolForm;
@@ -45,7 +45,7 @@ export class AnswerReader {
     private readonly emit: (part: AnswerPart) => void,
   ) {
     this.stopping = new StopText(expected.stop);
-    this.state = expected.thought === 'may' ? 'start' : expected.thought === 'begun' ? 'thought' : 'text';
+    this.state = expected.thought === 'no' ? 'text' : 'start';
   }
 
   /** The stop text that has come up. */
@@ -70,7 +70,8 @@ export class AnswerReader {
       this.show(this.stopping.push(this.decoder.decode()) + this.stopping.end());
       this.ready.push(...this.waiting.splice(0).map(({ likelihood }) => likelihood));
     }
-    if (this.state === 'thought') this.think(this.held);
+    if (this.state === 'thought' || (this.state === 'start' && this.expected.thought === 'begun'))
+      this.think(this.held);
     else if (this.state === 'calls') this.readCalls();
     else this.say(this.held);
     if (this.ready.length > 0) this.emit({ type: 'text', text: '', likelihoods: this.ready.splice(0) });
@@ -92,7 +93,7 @@ export class AnswerReader {
     if (begun.startsWith(OPEN)) {
       this.held = begun.slice(OPEN.length);
       this.state = 'thought';
-    } else if (!OPEN.startsWith(begun)) this.state = 'text';
+    } else if (!OPEN.startsWith(begun)) this.state = this.expected.thought === 'begun' ? 'thought' : 'text';
   }
 
   private readThought(): void {

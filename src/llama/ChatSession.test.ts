@@ -5,6 +5,7 @@ import { StoppedError } from '../base/errors.js';
 import { defaults, parseFlags } from '../base/options.js';
 import { Random } from '../base/random.js';
 import { LlamaModel } from '../engine/llama.js';
+import { u32 } from '../formats/gguf/values.js';
 import type { ChatMessage } from '../model/chatTemplate.js';
 import { scratchFolder } from '../testing/scratch.js';
 import { writeTinyModel } from '../testing/tinyModel.js';
@@ -196,5 +197,63 @@ describe('StopText', () => {
   it('without stop texts nothing is held back', () => {
     const stopping = new StopText(['']);
     assert.equal(stopping.push('now'), 'now');
+  });
+});
+
+describe('an answer of a form', () => {
+  const schema = {
+    type: 'object',
+    properties: { a: { enum: ['x', 'y'] } },
+    required: ['a'],
+    additionalProperties: false,
+  };
+  const thinking =
+    "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>\n' }}{% endfor %}" +
+    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% if enable_thinking is defined and not enable_thinking %}" +
+    "{{ '<think>\n\n</think>\n\n' }}{% endif %}{% endif %}";
+
+  it('comes after a thought where one is asked for, and without one where none is', async () => {
+    const thinker = await writeTinyModel(join(folder, 'thinker.gguf'), { tied: false, template: thinking });
+    using chat = await ChatSession.open({ modelPath: thinker, threads: 1 });
+    // What ends a thought is rare in a random model.
+    const logitBias = [
+      ...new Set('</think>'.split('').flatMap((one) => [...chat.tokenizer.vocabulary.tokenize(one)])),
+    ].map((token) => [token, 6] as const);
+    let thoughts = 0;
+    for (const seed of [1, 2, 3, 4, 5, 6]) {
+      for (const asked of [true, false, undefined]) {
+        const found = { text: '', thought: '', reason: '' };
+        const how = sampling({ seed, temperature: 1, maxTokens: 300, logitBias });
+        const options = { format: { schema }, thinking: asked, show: { thoughts: true } };
+        for await (const event of chat.answer([user('Hello')], how, undefined, options)) {
+          if (event.type === 'text') found.text += event.text;
+          if (event.type === 'thought') found.thought += event.text;
+          if (event.type === 'end') found.reason = event.reason;
+        }
+        if (asked !== true) assert.equal(found.thought, '');
+        if (found.thought !== '') thoughts++;
+        if (found.reason === 'turn') assert.match(found.text, /^\{\s*"a":\s*"[xy]"\s*\}$/);
+        else assert.equal(asked, true);
+      }
+    }
+    assert.ok(thoughts > 0);
+  });
+
+  it('fills in the middle between the marks of a model that has them', async () => {
+    const metadata = Object.fromEntries(
+      ['pre', 'suf', 'mid'].map((name, i) => [`tokenizer.ggml.fim_${name}_token_id`, u32(5 + i)]),
+    );
+    const filler = await writeTinyModel(join(folder, 'filler.gguf'), { tied: false, metadata });
+    using chat = await ChatSession.open({ modelPath: filler, threads: 1 });
+    const { vocabulary } = chat.tokenizer;
+    const greedy = sampling({ temperature: 0, maxTokens: 8 });
+    const tokens = [5, ...vocabulary.tokenize('the '), 6, ...vocabulary.tokenize(' inn'), 7];
+    const bos = vocabulary.addsBos ? [vocabulary.bos] : [];
+    const marked = await chat.complete({ before: 'the ', after: ' inn' }, greedy).result;
+    assert.equal(marked, await chat.complete({ tokens: [...bos, ...tokens] }, greedy).result);
+    await assert.rejects(
+      session.complete({ before: 'a', after: 'b' }, greedy).result,
+      /"suffix" is not served by this model/,
+    );
   });
 });

@@ -57,8 +57,8 @@ export interface AnswerOptions {
   tools?: readonly Tool[];
   /** Which of them; default: as the model likes. */
   calls?: ToolChoice;
-  /** JSON, any object or the values of a JSON schema, and nothing else. */
-  format?: 'json' | { schema: unknown };
+  /** JSON, any object or the values of a JSON schema (its place is named in errors), and nothing else. */
+  format?: 'json' | { schema: unknown; where?: string };
   /** Whether old turns are left out if the conversation outgrows the context (default), or a LoamError (too-long) is thrown. */
   forget?: boolean;
   show?: Shown;

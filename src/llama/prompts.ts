@@ -77,8 +77,9 @@ export async function planAnswer(
   if (thinking === undefined && template.knowsThoughts && (format || isForced || begun)) thinking = false;
   // A template that knows none may have learnt them as texts, and cannot be told to leave them out.
   const isAsked = thinking !== false || !template.knowsThoughts;
-  const thought = isAsked && (show.thoughts || tools) ? 'may' : 'no';
   const afterThought = thinking === true && template.knowsThoughts;
+  const first = afterThought && (format || isForced) ? 'begun' : 'may';
+  const thought = isAsked && (show.thoughts || tools) ? first : 'no';
   const form = tools && (await template.toolUse()).form;
   if (!form) return { stop, thought, thinking, tools, begun, grammar: formatGrammar(format, afterThought, begun) };
   if (format && isForced)
@@ -110,9 +111,10 @@ export function formatGrammar(
   begun?: Int32Array,
 ): Grammar | undefined {
   if (format === undefined) return undefined;
-  const where = 'response_format.json_schema.schema';
   const source =
-    format === 'json' ? objectGrammar(afterThought) : schemaGrammar(format.schema, { where, afterThought });
+    format === 'json'
+      ? objectGrammar(afterThought)
+      : schemaGrammar(format.schema, { where: format.where, afterThought });
   return { source, controls: afterThought, begun };
 }
 

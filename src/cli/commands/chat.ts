@@ -1,8 +1,9 @@
+import { readFile } from 'node:fs/promises';
 import { createInterface } from 'node:readline/promises';
 import { addAbortSignal } from 'node:stream';
-import { StoppedError, throwIfStopped, UsageError } from '../../base/errors.js';
+import { LoamError, StoppedError, stated, throwIfStopped, UsageError } from '../../base/errors.js';
 import { choice, flag, integer, number, parseValue, text, texts } from '../../base/options.js';
-import { ChatSession, type Sampling, samplingOptions } from '../../llama/ChatSession.js';
+import { type AnswerOptions, ChatSession, type Sampling, samplingOptions } from '../../llama/ChatSession.js';
 import { MOST_STRENGTH } from '../../llama/Wardrobe.js';
 import type { ChatMessage } from '../../model/chatTemplate.js';
 import { provenModel } from '../../models/listModels.js';
@@ -30,6 +31,7 @@ export const chatCommand = command({
       'Tokens of the conversation that the model sees (default 4096, or what it was trained for if that is less).',
     ),
     ...samplingOptions,
+    jsonSchema: text('FILE', 'Answers are JSON that is valid under the JSON schema in this file.'),
     threads: runOptions.threads,
     ...vaultOptions,
     ...jsonOption,
@@ -57,13 +59,14 @@ export const chatCommand = command({
       contextLength: options.context,
       threads: options.threads,
     });
+    const asked = { ...options, format: await formatOf(options.jsonSchema) };
     const system: ChatMessage[] = options.system ? [{ role: 'system', content: options.system }] : [];
     if (prompt !== undefined) {
-      await say(session, [...system, { role: 'user', content: prompt }], options, output, signal);
+      await say(session, [...system, { role: 'user', content: prompt }], asked, output, signal);
       return;
     }
     await vault.close();
-    await converse(session, system, options, output, signal);
+    await converse(session, system, asked, output, signal);
   },
 });
 
@@ -100,8 +103,18 @@ async function readAll(stream: NodeJS.ReadStream, signal: AbortSignal): Promise<
   return text.trim();
 }
 
-/** How answers are drawn and thought about. */
-type Asked = Sampling & { gate: boolean; thinking: 'auto' | 'on' | 'off' };
+/** How answers are drawn and thought about, and what they may consist of. */
+type Asked = Sampling & Pick<AnswerOptions, 'format'> & { gate: boolean; thinking: 'auto' | 'on' | 'off' };
+
+async function formatOf(path: string | undefined): Promise<AnswerOptions['format']> {
+  if (path === undefined) return undefined;
+  try {
+    return { schema: JSON.parse(await readFile(path, 'utf8')) as unknown, where: path };
+  } catch (error) {
+    if (!(error instanceof SyntaxError)) throw stated(error);
+    throw new LoamError({ code: 'wrong-format', found: 'what is no JSON', expected: 'a JSON schema', where: path });
+  }
+}
 
 /** Streams one answer; returns it. */
 async function say(
@@ -121,7 +134,11 @@ async function say(
   }
   let [text, thought] = ['', ''];
   const thinking = sampling.thinking === 'auto' ? undefined : sampling.thinking === 'on';
-  for await (const event of session.answer(messages, sampling, signal, { thinking, show: { thoughts: true } })) {
+  for await (const event of session.answer(messages, sampling, signal, {
+    thinking,
+    format: sampling.format,
+    show: { thoughts: true },
+  })) {
     output.event(event.type === 'end' ? { ...event, type: 'result', text, ...(thought && { thought }) } : event);
     if (event.type === 'thought') {
       thought += event.text;

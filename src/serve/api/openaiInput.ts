@@ -145,8 +145,9 @@ function formatOf({ response_format: format }: ChatInput): AnswerOptions['format
   if (typeof schema !== 'object' || schema === null) {
     throw new UsageError({ found: 'no "json_schema.schema"', where, fix: 'add it' });
   }
-  requireShallow(schema, `${where}.json_schema.schema`);
-  return { schema };
+  const place = `${where}.json_schema.schema`;
+  requireShallow(schema, place);
+  return { schema, where: place };
 }
 
 /** Nothing but what is asked for: the default of each is the one of OpenAI's API, which changes no likelihoods. */
