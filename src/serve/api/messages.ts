@@ -14,10 +14,9 @@ import { Answer, routesOf } from '../http/route.js';
 import type { Services } from '../Services.js';
 import { findSuited } from '../speakers.js';
 import { begun } from './chat.js';
-import { chatInputOf } from './messagesInput.js';
-import { chatRequestOf } from './openaiInput.js';
+import { translate } from './messagesInput.js';
 import { BODY_LIMIT } from './openaiOutput.js';
-import { unserved } from './otherInput.js';
+import { requestOf, unserved } from './otherInput.js';
 
 const route = routesOf<Services>();
 
@@ -34,7 +33,7 @@ export const messageRoutes = [
     errors: 'anthropic',
     async handler({ body, headers, key, signal }, services) {
       requireVersion(headers['anthropic-version']);
-      const request = chatRequestOf(chatInputOf(body));
+      const request = requestOf(translate(body));
       const speaker = await findSuited(services, body, key, request, signal);
       const head = {
         id: `msg_${randomBytes(12).toString('hex')}`,
@@ -70,7 +69,7 @@ export const messageRoutes = [
     errors: 'anthropic',
     async handler({ body, headers, key, signal }, services) {
       requireVersion(headers['anthropic-version']);
-      const request = chatRequestOf(chatInputOf(body));
+      const request = requestOf(translate(body));
       const speaker = await findSuited(services, body, key, request, signal);
       return { input_tokens: await countPrompt(services, speaker, request, signal) };
     },

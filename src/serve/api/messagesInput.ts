@@ -2,7 +2,7 @@ import type { Static } from 'typebox';
 import { UsageError } from '../../base/errors.js';
 import type { CountTokensInput, MessagesInput } from '../contract/anthropic.js';
 import type { ChatInput } from './openaiInput.js';
-import { anything, type Neutral, refuseOthers, unserved, wrongPart } from './otherInput.js';
+import { anything, type Neutral, refuseOthers, type Translated, unserved, wrongPart } from './otherInput.js';
 
 /** Requests of Anthropic's API as those of OpenAI's chat. */
 
@@ -48,16 +48,19 @@ const TOOL_NEUTRAL: Neutral = {
 };
 
 /** @throws UsageError that names what is not served */
-export function chatInputOf(body: Input): ChatInput {
+export function translate(body: Input): Translated {
   refuseOthers(body, { known: FIELDS, neutral: NEUTRAL });
   const { model, adapters, tool_choice: choice, thinking, output_config: output } = body;
   if (output) refuseOthers(output, { known: ['format'], where: 'output_config' });
-  const system = body.system ? [{ role: 'system' as const, content: textOf(body.system, 'system') }] : [];
-  const messages = body.messages.flatMap(({ role, content }, i) => turnsOf[role](content, `messages[${i}]`));
-  return {
+  const system = body.system ? textOf(body.system, 'system') : '';
+  const turns = body.messages.flatMap(({ role, content }, i) =>
+    turnsOf[role](content, `messages[${i}]`).map((turn) => ({ turn, place: `messages[${i}]` })),
+  );
+  if (system !== '') turns.unshift({ turn: { role: 'system', content: system }, place: 'system' });
+  const input: ChatInput = {
     model,
     adapters,
-    messages: [...system, ...messages],
+    messages: turns.map(({ turn }) => turn),
     max_tokens: body.max_tokens,
     temperature: body.temperature,
     top_p: body.top_p,
@@ -69,7 +72,15 @@ export function chatInputOf(body: Input): ChatInput {
     ...(thinking && { enable_thinking: thinking.type !== 'disabled' }),
     ...(output?.format && { response_format: formatOf(output.format) }),
   };
+  return { input, places: turns.map(({ place }) => place), names: NAMES };
 }
+
+const NAMES: Translated['names'] = [
+  [/^response_format\.json_schema/, 'output_config.format'],
+  [/^response_format/, 'output_config.format'],
+  [/\.function\.parameters/, '.input_schema'],
+  [/\.tool_calls\[\d+\]\.function\.arguments/, ' (tool_use).input'],
+];
 
 function formatOf({ type, schema, ...rest }: Record<string, unknown>) {
   refuseOthers(rest, { known: [], where: 'output_config.format' });

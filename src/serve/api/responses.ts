@@ -6,9 +6,9 @@ import { Answer, routesOf } from '../http/route.js';
 import type { Services } from '../Services.js';
 import { findSuited } from '../speakers.js';
 import { begun } from './chat.js';
-import { chatRequestOf } from './openaiInput.js';
 import { BODY_LIMIT } from './openaiOutput.js';
-import { chatInputOf } from './responsesInput.js';
+import { requestOf } from './otherInput.js';
+import { translate } from './responsesInput.js';
 
 const route = routesOf<Services>();
 
@@ -24,7 +24,7 @@ export const responseRoutes = [
     response: { json: Response, events: ResponseEvent },
     errors: 'openai',
     async handler({ body, key, signal }, services) {
-      const request = chatRequestOf(chatInputOf(body));
+      const request = requestOf(translate(body));
       request.options = { ...request.options, forget: body.truncation === 'auto' };
       const speaker = await findSuited(services, body, key, request, signal);
       const response = begin(body, speaker.id);

@@ -1,7 +1,16 @@
 import { UsageError } from '../../base/errors.js';
 import type { ResponseInput } from '../contract/responses.js';
 import type { ChatInput } from './openaiInput.js';
-import { anything, isEmpty, type Neutral, nothing, refuseOthers, unserved, wrongPart } from './otherInput.js';
+import {
+  anything,
+  isEmpty,
+  type Neutral,
+  nothing,
+  refuseOthers,
+  type Translated,
+  unserved,
+  wrongPart,
+} from './otherInput.js';
 
 /** Requests of OpenAI's API of responses as those of its chat. */
 
@@ -42,18 +51,21 @@ const NEUTRAL: Neutral = {
 };
 
 /** @throws UsageError that names what is not served */
-export function chatInputOf(body: ResponseInput): ChatInput {
+export function translate(body: ResponseInput): Translated {
   refuseOthers(body, { known: FIELDS, neutral: NEUTRAL });
   const { text, reasoning, tools, tool_choice: choice, input } = body;
   if (text)
     refuseOthers(text, { known: ['format'], neutral: { verbosity: (value) => value === 'medium' }, where: 'text' });
   if (reasoning) refuseOthers(reasoning, { known: ['effort'], where: 'reasoning' });
-  const instructions: Message[] = body.instructions ? [{ role: 'system', content: body.instructions }] : [];
-  const messages = typeof input === 'string' ? [{ role: 'user' as const, content: input }] : turnsOf(input as Item[]);
-  return {
+  const turns =
+    typeof input === 'string'
+      ? [{ turn: { role: 'user', content: input } as Message, place: 'input' }]
+      : turnsOf(input as Item[]);
+  if (body.instructions) turns.unshift({ turn: { role: 'system', content: body.instructions }, place: 'instructions' });
+  const chat: ChatInput = {
     model: body.model,
     adapters: body.adapters,
-    messages: [...instructions, ...messages],
+    messages: turns.map(({ turn }) => turn),
     max_completion_tokens: body.max_output_tokens,
     temperature: body.temperature,
     top_p: body.top_p,
@@ -63,6 +75,19 @@ export function chatInputOf(body: ResponseInput): ChatInput {
     ...(reasoning?.effort && { enable_thinking: reasoning.effort !== 'none' }),
     ...(text?.format && { response_format: formatOf(text.format) }),
   };
+  return { input: chat, places: turns.map(({ place }) => place), names: NAMES };
+}
+
+const NAMES: Translated['names'] = [
+  [/^response_format\.json_schema/, 'text.format'],
+  [/^response_format/, 'text.format'],
+  [/\.function\.parameters/, '.parameters'],
+  [/\.tool_calls\[\d+\]\.function\.arguments/, ' (function_call).arguments'],
+];
+
+interface Placed {
+  turn: Message;
+  place: string;
 }
 
 function toolOf(tool: NonNullable<ResponseInput['tools']>[number], i: number) {
@@ -102,16 +127,16 @@ function formatOf(format: NonNullable<NonNullable<ResponseInput['text']>['format
 }
 
 /** Thoughts, texts and calls of an answer are items of their own; here they are one turn. */
-function turnsOf(items: readonly Item[]): Message[] {
-  const turns: Message[] = [];
+function turnsOf(items: readonly Item[]): Placed[] {
+  const turns: Placed[] = [];
   let thought = '';
   /** The answer that is being put together. */
-  const answer = () => {
+  const answer = (place: string) => {
     const last = turns.at(-1);
-    if (last?.role === 'assistant' && thought === '') return last;
+    if (last?.turn.role === 'assistant' && thought === '') return last.turn;
     const begun = { role: 'assistant', content: '', ...(thought !== '' && { reasoning_content: thought }) } as Message;
     thought = '';
-    turns.push(begun);
+    turns.push({ turn: begun, place });
     return begun;
   };
   for (const [i, item] of items.entries()) {
@@ -121,9 +146,9 @@ function turnsOf(items: readonly Item[]): Message[] {
     if (type === 'message') {
       known('role', 'content', 'phase');
       const text = textOf(item.content, where);
-      if (item.role === 'assistant') answer().content += text;
+      if (item.role === 'assistant') answer(where).content += text;
       else if (item.role === 'user' || item.role === 'system' || item.role === 'developer') {
-        turns.push({ role: item.role, content: text });
+        turns.push({ turn: { role: item.role, content: text }, place: where });
       } else throw new UsageError({ found: 'a message without a role', where, fix: 'add it' });
     } else if (type === 'reasoning') {
       known('summary', 'content', 'encrypted_content');
@@ -131,11 +156,12 @@ function turnsOf(items: readonly Item[]): Message[] {
     } else if (type === 'function_call' && typeof item.name === 'string' && typeof item.call_id === 'string') {
       known('call_id', 'name', 'arguments');
       const call = { name: item.name, arguments: typeof item.arguments === 'string' ? item.arguments : '{}' };
-      const turn = answer();
+      const turn = answer(where);
       turn.tool_calls = [...(turn.tool_calls ?? []), { id: item.call_id, type: 'function', function: call }];
     } else if (type === 'function_call_output' && typeof item.call_id === 'string') {
       known('call_id', 'output');
-      turns.push({ role: 'tool', tool_call_id: item.call_id, content: textOf(item.output, where) } as Message);
+      const turn = { role: 'tool', tool_call_id: item.call_id, content: textOf(item.output, where) } as Message;
+      turns.push({ turn, place: where });
     } else
       throw unserved(
         `an item of type "${String(type).slice(0, 40)}" that is not served, or not whole`,
