@@ -110,6 +110,15 @@ describe('a conversation with calls', () => {
     );
   });
 
+  it('tells of tools before the first question, where the template takes no system message', async () => {
+    using tokenizer = await open(
+      `{% if messages[0].role == 'system' %}{{ raise_exception('no system') }}{% endif %}${chatml}`,
+    );
+    const text = await tokenizer.template.render([user], true, { tools });
+    assert.match(text, /^<\|im_start\|>user\nYou can call functions[^]*"find"[^]*\n\nq<\|im_end\|>/);
+    assert.equal((await learnt(tokenizer, [user, calls({ a: 1 }), result, end])).length, 2);
+  });
+
   it('of a template that rewrites earlier turns is learnt turn by turn', async () => {
     const source =
       "{%- for m in messages -%}{%- if m.role == 'assistant' -%}{{- '<|im_start|>assistant\\n' + m.content.split('</think>')[-1] + '<|im_end|>\\n' -}}{%- else -%}{{- '<|im_start|>' + m.role + '\\n' + m.content + '<|im_end|>\\n' -}}{%- endif -%}{%- endfor -%}{%- if add_generation_prompt -%}{{- '<|im_start|>assistant\\n<think>\\n' -}}{%- endif -%}";
@@ -138,6 +147,18 @@ describe('a thought beside an answer', () => {
       const asked = await tokenizer.prompt([user]);
       assert.deepEqual(encoded!.tokens.slice(0, asked.length), asked);
     }
+  });
+
+  it('goes with calls, where the template has a field for it and knows no tools', async () => {
+    const source = chatml.replace(
+      'm.content',
+      "('<think>' + m.reasoning_content + '</think>' if m.reasoning_content else '') + m.content",
+    );
+    using tokenizer = await open(source);
+    assert.equal(await tokenizer.template.thoughtField(), 'reasoning_content');
+    assert.deepEqual(await learnt(tokenizer, [user, { ...calls({ a: 1 }), reasoning: 'why' }]), [
+      '<think>why</think><tool_call>\n{"name": "find", "arguments": {"a": 1}}\n</tool_call><|im_end|>',
+    ]);
   });
 
   it('that the template drops is refused', async () => {

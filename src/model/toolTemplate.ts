@@ -172,24 +172,28 @@ export function forTemplate(
 
 /** Tools and results as texts of the roles that every template knows. */
 function described(messages: readonly ChatMessage[], tools: readonly Tool[], hasSystem: boolean) {
-  const list: { role: string; content: string }[] = [];
+  const list: (Record<string, unknown> & { role: string; content: string })[] = [];
   let wasResult = false;
-  for (const { role, content } of messages) {
+  for (const message of messages) {
+    const { role, content } = message;
     const isResult = role === 'tool';
     const text = isResult ? describeResult(content) : content;
     const last = list.at(-1);
     // Many templates refuse two turns of one role in a row.
     if (last && last.role === 'user' && (isResult || role === 'user') && (isResult || wasResult))
       last.content += `\n${text}`;
-    else list.push({ role: isResult ? 'user' : role, content: text });
+    else list.push(isResult ? { role: 'user', content: text } : { ...message, content: text });
     wasResult = isResult;
   }
   if (tools.length === 0) return list;
   const text = describeTools(tools);
-  const into = list[0]?.role === 'system' || !hasSystem ? list[0] : undefined;
-  if (!into) return [{ role: 'system', content: text }, ...list];
-  into.content =
-    into.role === 'system' ? [into.content, text].filter(Boolean).join('\n\n') : `${text}\n\n${into.content}`;
+  const system = list[0]?.role === 'system' ? list[0] : undefined;
+  if (system) system.content = [system.content, text].filter(Boolean).join('\n\n');
+  else if (hasSystem) list.unshift({ role: 'system', content: text });
+  else {
+    const first = list.find(({ role }) => role === 'user');
+    if (first) first.content = `${text}\n\n${first.content}`;
+  }
   return list;
 }
 

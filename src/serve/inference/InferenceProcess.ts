@@ -8,7 +8,8 @@ import type { AnswerOptions, ChatEvent, Sampling } from '../../llama/ChatSession
 import type { TextPrompt } from '../../llama/prompts.js';
 import type { Embedded, EmbeddingInput, TokenRequest } from '../../llama/reading.js';
 import type { Wish } from '../../llama/Wardrobe.js';
-import type { ChatMessage } from '../../model/chatTemplate.js';
+import type { ChatMessage, Tool } from '../../model/chatTemplate.js';
+import { charactersOf as charactersIn } from '../../model/toolTemplate.js';
 import { WorkerProcess } from '../worker.js';
 
 const program = fileURLToPath(new URL('./inferenceWorker.js', import.meta.url));
@@ -198,12 +199,12 @@ function charactersOf(input: InferenceRequest | SuitRequest | CountRequest | Emb
   if ('request' in input || 'question' in input) return 0;
   if ('inputs' in input) return Math.max(...input.inputs.map(({ length }) => length));
   const { prompt } = input;
-  return lengthOf(prompt);
+  return lengthOf(prompt, 'options' in input ? input.options?.tools : undefined);
 }
 
-function lengthOf(prompt: InferenceRequest['prompt']): number {
+function lengthOf(prompt: InferenceRequest['prompt'], tools?: readonly Tool[]): number {
   if (typeof prompt === 'string') return prompt.length;
   if ('tokens' in prompt) return prompt.tokens.length;
   if ('before' in prompt) return prompt.before.length + prompt.after.length;
-  return prompt.reduce((sum, { content }) => sum + content.length, 0);
+  return charactersIn(prompt, tools);
 }
