@@ -115,7 +115,7 @@ describe('a conversation with calls', () => {
       `{% if messages[0].role == 'system' %}{{ raise_exception('no system') }}{% endif %}${chatml}`,
     );
     const text = await tokenizer.template.render([user], true, { tools });
-    assert.match(text, /^<\|im_start\|>user\nYou can call functions[^]*"find"[^]*\n\nq<\|im_end\|>/);
+    assert.match(text, /^<\|im_start\|>user\nYou can call functions[\s\S]*"find"[\s\S]*\n\nq<\|im_end\|>/);
     assert.equal((await learnt(tokenizer, [user, calls({ a: 1 }), result, end])).length, 2);
   });
 
