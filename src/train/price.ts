@@ -22,7 +22,7 @@ export interface TrainingPrice {
   told: QuotedChoice;
 }
 
-type Problem = Pick<QloraProblem, 'train' | 'validation'>;
+type Problem = Pick<QloraProblem, 'train' | 'validation' | 'replay'>;
 
 /** Prices of one run: costs that were measured on this device, and the memory that is there. */
 export class PriceList {

@@ -10,6 +10,7 @@ import { modelHash, type OpenedRun, openRun } from './lab.js';
 import type { TuneOptions } from './options.js';
 import { chosenBy, planTraining, type TrainingPlan } from './plan.js';
 import { PriceList, priceKey, type TrainingPrice } from './price.js';
+import { replaySet } from './replaySet.js';
 import { planExamples } from './ridge/examples.js';
 import { type Room, ridgeRoom } from './room.js';
 import { autoPreset, qloraSettings, ridgePreset } from './settings.js';
@@ -103,7 +104,8 @@ export async function priceRun(
   const { layers, feedForward } = model.hyper;
   const start = options.start === undefined ? undefined : { rank: 0 };
   const settings = qloraSettings(options, { hyper: model.hyper, examples: run.data.examples.train, start });
-  const prices = await PriceList.measure(run, run.data, settings, priceKey(options, await modelHash(run)));
+  const problem = { ...run.data, replay: await replaySet(run, options) };
+  const prices = await PriceList.measure(run, problem, settings, priceKey(options, await modelHash(run)));
   const tokens = [...run.data.train, ...run.data.validation].reduce((sum, sequence) => sum + sequence.tokens.length, 0);
   const ridge = ridgeSeconds(prices.costs.forward * layers * tokens, options);
   const budget = options.budget ?? Number.POSITIVE_INFINITY;

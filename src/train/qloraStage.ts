@@ -53,7 +53,7 @@ export async function qloraStage(
   const { model, data, emit, signal } = run;
   const { options, start } = inputs;
   const { layers } = model.hyper;
-  const replay = options.replay > 0 ? await replaySet(run) : undefined;
+  const replay = await replaySet(run, options);
   const problem = { train: data.train, validation: data.validation, start, alternative: ridge?.modules, replay };
   const startRank = start && { rank: Math.max(0, ...start.map(({ factors }) => factors.rank)) };
   const wanted = qloraSettings(options, { hyper: model.hyper, examples: data.examples.train, start: startRank });

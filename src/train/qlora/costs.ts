@@ -6,7 +6,8 @@ import type { Model } from '../../model/model.js';
 import type { RunContext } from '../lab.js';
 import { enteringRoom } from './activations.js';
 import { LoraParameters } from './parameters.js';
-import { effort } from './schedule.js';
+import { replayBytes } from './replay.js';
+import { allSequences, effort, replayRate } from './schedule.js';
 import type { QloraProblem, QloraSettings } from './state.js';
 import { adaptedModules, loadTrainable } from './trainable.js';
 import { largestBatch } from './training.js';
@@ -93,11 +94,12 @@ export interface QloraPrice {
 export function priceQlora(
   model: Model,
   costs: LayerCosts,
-  problem: Pick<QloraProblem, 'train' | 'validation'>,
+  problem: Pick<QloraProblem, 'train' | 'validation' | 'replay'>,
   settings: QloraSettings,
 ): QloraPrice {
   const { layers, embedding, vocabulary } = model.hyper;
-  const all = [...problem.train, ...problem.validation];
+  const { replay = [] } = problem;
+  const all = allSequences(problem);
   const opening = sharedOpening(all);
   const tokens = (list: readonly TrainSequence[]) => ownLengths(list, opening).reduce((sum, n) => sum + n, 0);
   const targets = (list: readonly TrainSequence[]) => list.reduce((sum, s) => sum + s.targets.length, 0);
@@ -105,9 +107,16 @@ export function priceQlora(
   const trained = layers - below;
   const evaluations = 1 + settings.epochs * settings.evaluations;
   const epochs = (settings.runs > 1 ? effort : 1) * settings.epochs;
+  // General examples read once before, and their share of every epoch; they lie in batches of their own, behind the opening.
+  const read =
+    replay.length === 0 ? 0 : (replayRate(problem, settings) * problem.train.length) / settings.batch / replay.length;
+  const reminded = tokens(replay) + opening * replay.length;
   const seconds =
     below * costs.forward * tokens(all) +
+    (trained - 1) * costs.forward * tokens(replay) +
+    (costs.head / 3) * targets(replay) +
     epochs * ((trained - 1) * costs.both * tokens(problem.train) + costs.head * targets(problem.train)) +
+    epochs * read * ((trained - 1) * costs.both * reminded + costs.head * targets(replay)) +
     // The head forward alone is about a third of it with its gradient.
     evaluations *
       ((trained - 1) * costs.forward * tokens(problem.validation) + (costs.head / 3) * targets(problem.validation));
@@ -132,7 +141,7 @@ export function priceQlora(
   const walking = stored + walk.memory;
   return {
     seconds,
-    memoryBytes: cache.memory + Math.max(training, walking),
+    memoryBytes: cache.memory + replayBytes(problem, embedding) + Math.max(training, walking),
     diskBytes: cache.disk + Math.max(walk.disk, checkpoints),
   };
 }

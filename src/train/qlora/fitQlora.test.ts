@@ -47,6 +47,12 @@ const train = draw(7);
 const seen: QloraProblem = { train, validation: train.slice(0, 3) };
 /** Nothing of what is learnt: its loss rises sooner or later. */
 const unseen: QloraProblem = { train, validation: draw(4) };
+/** Other sequences that begin alike, on which the model is to predict as before. */
+const replay = [0, 2, 3].map((i): TrainSequence => {
+  const { tokens, targets } = train[i]!;
+  return { tokens: tokens.map((t, at) => (at < opening.length ? t : 3 + ((7 * t) % 262))), targets };
+});
+const reminded: QloraProblem = { ...seen, replay };
 
 const settings: QloraSettings = {
   firstLayer: 1,
@@ -266,6 +272,23 @@ describe('training', () => {
     assert.ok(after < 0.7 * before, `training loss from ${before} to ${after}`);
   });
 
+  it('predicts general examples as before where it is reminded of them, and learns all the same', async () => {
+    const changed = { epochs: 12 };
+    const [free, held] = [await fit(seen, changed), await fit(reminded, { ...changed, replay: 4 })];
+    const before = await measure(replay);
+    const moved = async ({ result }: Run) => Math.abs((await measure(replay, result.modules)) - before);
+    assert.ok((await moved(held)) < 0.3 * (await moved(free)), `${await moved(held)} ${await moved(free)}`);
+    const base = await measure(train);
+    const gain = async ({ result }: Run) => base - (await measure(train, result.modules));
+    assert.ok((await gain(held)) > 0.6 * (await gain(free)), `${await gain(held)} ${await gain(free)}`);
+  });
+
+  it('counts only its own examples as learnt: more of the general ones are no more steps', async () => {
+    const steps = async (problem: QloraProblem) =>
+      stepsOf((await fit(problem)).events).map(({ step, epoch }) => [step, epoch]);
+    assert.deepEqual(await steps(reminded), await steps(seen));
+  });
+
   it('begins with the factors it is given', async () => {
     const first = await fit(seen);
     const start = first.result.modules;
@@ -322,6 +345,11 @@ describe('training is repeatable', () => {
     const short = { epochs: 0.25, microTokens: 512 };
     const [third, fourth] = [await fit(seen, short, {}, { on: two }), await fit(seen, short, {}, { on: two })];
     assertContinues(fourth, third, -1);
+  });
+
+  it('and one that is reminded of nothing is the one that was never to be', async () => {
+    const [plain, weightless] = [await fit(seen), await fit({ ...seen, replay: [] })];
+    assertContinues(weightless, plain, -1);
   });
 
   it('and another seed is another run', async () => {
@@ -504,6 +532,15 @@ describe('training goes on from a saved state as if it had never stopped', () =>
     'several runs, of which the later ones learn what validated': {
       problem: unseen,
       changed: { ...several, learnValidation: true, dropout: 0.1 },
+    },
+    'general examples between': { problem: reminded, changed: { epochs: 4 } },
+    'general examples between, several runs that learn what validated': {
+      problem: { ...unseen, replay },
+      changed: { ...several, epochs: 3, learnValidation: true },
+    },
+    'general examples between, from factors that know something': {
+      problem: async () => ({ ...(await learnt()), replay }),
+      changed: { epochs: 2, firstLayer: 0 },
     },
   };
   for (const [name, { problem: given, changed }] of Object.entries(cases)) {

@@ -1,7 +1,6 @@
 import { Random } from '../../base/random.js';
-import { type Batch, groupSequences, sharedOpening } from '../../model/batch.js';
+import { type Batch, groupSequences } from '../../model/batch.js';
 import { LoraParameters } from './parameters.js';
-import { allSequences } from './schedule.js';
 import type { QloraProblem, QloraSettings } from './state.js';
 import { expectedRows, ownLengths, type StepData, type TrainContext, type TrainSequence } from './trainStep.js';
 
@@ -11,22 +10,8 @@ import { expectedRows, ownLengths, type StepData, type TrainContext, type TrainS
  * has to be generated for it: the whole distribution is held, at every token of answers that lie ready.
  */
 
-/** Tokens of general examples for each token that is learnt: what training may take longer. */
-const share = 0.2;
-/** General examples a step, at most: few long examples would be followed by dozens. */
-const most = 8;
 /** Stream of random numbers: the order of general examples. */
 const stream = 0x9e97;
-
-/** General examples a step, on average. */
-export function replayRate(problem: QloraProblem, { batch }: Pick<QloraSettings, 'batch'>): number {
-  const { train, replay = [] } = problem;
-  if (replay.length === 0) return 0;
-  const opening = sharedOpening(allSequences(problem));
-  const mean = (list: readonly TrainSequence[]) =>
-    ownLengths(list, opening).reduce((sum, n) => sum + n, 0) / list.length;
-  return Math.min(most, (share * batch * mean(train)) / mean(replay));
-}
 
 /** Which general examples go with which step: a pure function of the seed and the step. */
 export class ReplayOrder {
@@ -94,6 +79,7 @@ export async function heldSequences(
   problem: QloraProblem,
   { microTokens }: QloraSettings,
   read: (batch: Batch) => Promise<StepData>,
+  advance: (tokens: number) => void,
 ): Promise<TrainSequence[]> {
   const { replay = [] } = problem;
   if (replay.length === 0) return [];
@@ -108,6 +94,7 @@ export async function heldSequences(
     group.members.forEach((member, i) => {
       held[member] = { ...replay[member]!, expected: rows[i]! };
     });
+    advance(group.lengths.reduce((sum, n) => sum + n, 0));
   }
   return held;
 }

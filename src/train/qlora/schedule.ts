@@ -8,6 +8,10 @@ import { ownLengths, type TrainSequence } from './trainStep.js';
 
 /** Training examples that stand in for validation if there is none. */
 const standIns = 16;
+/** Tokens of general examples for each token that is learnt: what training may take longer. */
+const replayShare = 0.2;
+/** General examples a step, at most: few long examples would be followed by dozens. */
+const mostReplayed = 8;
 /** All runs together take at most this multiple of the epochs of the first one's schedule. */
 export const effort = 1.5;
 
@@ -28,6 +32,16 @@ export function evaluationEvery({ train }: QloraProblem, { batch, evaluations }:
 /** All that training reads: what it learns, what it is judged by, what it is to hold. */
 export function allSequences({ train, validation, replay = [] }: QloraProblem): TrainSequence[] {
   return [...train, ...validation, ...replay];
+}
+
+/** General examples a step, on average. */
+export function replayRate(problem: QloraProblem, { batch }: Pick<QloraSettings, 'batch'>): number {
+  const { train, replay = [] } = problem;
+  if (replay.length === 0) return 0;
+  const opening = sharedOpening(allSequences(problem));
+  const mean = (list: readonly TrainSequence[]) =>
+    ownLengths(list, opening).reduce((sum, n) => sum + n, 0) / list.length;
+  return Math.min(mostReplayed, (replayShare * batch * mean(train)) / mean(replay));
 }
 
 /** Which of all sequences, training before validation, decide what is kept: from, to. */
@@ -51,7 +65,7 @@ export class TrainingProgress {
     private readonly problem: QloraProblem,
     private readonly settings: QloraSettings,
   ) {
-    const { train } = problem;
+    const { train, replay = [] } = problem;
     const all = allSequences(problem);
     const opening = sharedOpening(all);
     const tokens = (list: readonly TrainSequence[]) => ownLengths(list, opening).reduce((sum, n) => sum + n, 0);
@@ -59,9 +73,11 @@ export class TrainingProgress {
     this.trained = context.model.hyper.layers - settings.firstLayer;
     this.below = settings.firstLayer * tokens(all);
     this.judging = this.trained * tokens(all.slice(...judges(problem)));
+    const reminded = replay.length === 0 ? 0 : (replayRate(problem, settings) * tokens(replay)) / replay.length;
     this.total =
       this.below +
-      (3 * this.trained * steps * tokens(train)) / stepsPerEpoch(train.length, settings.batch) +
+      this.trained * tokens(replay) +
+      3 * this.trained * steps * (tokens(train) / stepsPerEpoch(train.length, settings.batch) + reminded) +
       (1 + Math.floor(steps / evaluationEvery(problem, settings))) * this.judging;
   }
 

@@ -4,8 +4,8 @@ import { figure, type Lab, type RunContext } from '../lab.js';
 import { type ActivationCache, enteringActivations } from './activations.js';
 import { adamwStep, dropoutMasks, planEpoch, rateAt, type StepPlan } from './optimiser.js';
 import { type FlatFactors, LoraParameters, type ParameterState } from './parameters.js';
-import { heldSequences, holdFactor, ReplayOrder, replayRate, withMembers } from './replay.js';
-import { allSequences, stepsPerEpoch, TrainingProgress } from './schedule.js';
+import { heldSequences, holdFactor, ReplayOrder, withMembers } from './replay.js';
+import { allSequences, replayRate, stepsPerEpoch, TrainingProgress } from './schedule.js';
 import type { QloraEvent, QloraProblem, QloraSettings, QloraState } from './state.js';
 import { adaptedModules, loadTrainable } from './trainable.js';
 import {
@@ -297,7 +297,13 @@ export async function prepareTraining(
     const context: TrainContext = { ...lab, layers: trained, parameters, labels, recompute, opening };
     const learnable = problem.train.length + problem.validation.length;
     const plain = { cache, context, sequences };
-    const held = await heldSequences(context, problem, settings, (batch) => readBatch(plain, batch));
+    const held = await heldSequences(
+      context,
+      problem,
+      settings,
+      (batch) => readBatch(plain, batch),
+      (tokens) => progress.advance(tokens * trained.length),
+    );
     sequences.splice(learnable, held.length, ...held);
     const replay = new ReplayOrder(held.length, replayRate(problem, settings));
     return { lab, progress, context, sequences, learnable, replay, cache, [Symbol.asyncDispose]: dispose };
