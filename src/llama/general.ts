@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
-import { throwIfStopped } from '../base/errors.js';
+import { LoamError, throwIfStopped } from '../base/errors.js';
 import { sharedLength } from '../base/format.js';
 import { makeFolder, readText, writeFileAtomic } from '../base/io.js';
 import type { General } from '../base/lost.js';
@@ -44,7 +44,10 @@ export async function generalQuestions(
       source: { file: file.pathname, line: 1 + index, index },
     })),
   );
-  const { sequences } = await encodeExamples(tokenizer, examples, { maxTokens, signal });
+  const { sequences } = await encodeExamples(tokenizer, examples, { maxTokens, signal }).catch((error: unknown) => {
+    if (error instanceof LoamError && error.code === 'template') return { sequences: [] };
+    throw error;
+  });
   const all = questions.map((): ScoredSequence[] => []);
   for (const sequence of sequences) all[owner[sequence.example]!]!.push(sequence);
   return all.filter((list, question) => list.length === answers[question]!.length);

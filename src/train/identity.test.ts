@@ -110,6 +110,13 @@ describe('a difference', () => {
     assert.equal(compare({ ...identity, options: { ...identity.options, dropout: 0.5 } }, earlier).asks.length, 1);
   });
 
+  it('that holds on to what the model knew is one against a version that knew of none', () => {
+    const { replay: _, ...options } = identity.options;
+    const now = (replay: number) => ({ ...identity, options: { ...options, replay } as typeof identity.options });
+    assert.deepEqual(compare(now(0), { ...identity, options }).asks, []);
+    assert.deepEqual(compare(now(1), { ...identity, options }).asks, ['options.replay: found 1, expected 0']);
+  });
+
   it('in threads and day is none: a run that goes on has those that it had', () => {
     const begun = { identity: { ...identity, day: '2026-05-17' }, startedAt: '2026-05-18T00:30:00Z' };
     assert.deepEqual(keptOf(begun, { threads: undefined }), { threads: 4, day: '2026-05-17' });

@@ -169,6 +169,9 @@ function mustChoose(
   });
 }
 
+/** What options amounted to before there were any, where it was not what is now the default. */
+const before = { replay: 0 } as const;
+
 /** What differs from when a run began: what must be asked, and what decides the last bits only. A clause for each. */
 export function compare(now: Identity, began: Record<string, unknown>): { asks: string[]; changes: string[] } {
   const part = (identity: object, wanted: boolean) =>
@@ -177,8 +180,8 @@ export function compare(now: Identity, began: Record<string, unknown>): { asks: 
         ([key]) => key !== 'changes' && (lastBits as readonly string[]).includes(key) === wanted,
       ),
     );
-  // An option that the earlier version did not have was what it is by default now.
-  const options = { ...defaults(recipeOptions), ...(began.options as object | undefined) };
+  // An option that the earlier version did not have was what it is by default now, unless the default changed what is computed.
+  const options = { ...defaults(recipeOptions), ...before, ...(began.options as object | undefined) };
   return {
     asks: compareIdentity(part(now, false), { ...part(began, false), options }),
     changes: compareIdentity(part(now, true), part(began, true)),

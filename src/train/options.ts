@@ -129,6 +129,8 @@ export const skillOptions = {
   },
   lr: { ...qloraOptions.lr, default: 5e-4, sentence: 'Peak learning rate.' },
   batch: { ...qloraOptions.batch, default: 8 },
+  // What it learns is how to answer in general.
+  replay: { ...qloraOptions.replay, default: 0 },
 } as const satisfies Schema;
 
 /** The run that they mean. */

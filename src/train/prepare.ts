@@ -1,7 +1,7 @@
 import { LoamError } from '../base/errors.js';
 import { count } from '../base/format.js';
 import { type EncodedExamples, encodeExamples, limitAdvice, type Sequence } from '../examples/encode.js';
-import { type Dataset, type Example, isConversation, type NamedBytes } from '../examples/example.js';
+import { type Dataset, type Example, isConversation, type Message, type NamedBytes } from '../examples/example.js';
 import { loadDataset } from '../examples/loadDataset.js';
 import { packTexts, recordList } from '../examples/pack.js';
 import { removeOverlap, splitExamples } from '../examples/split.js';
@@ -31,12 +31,18 @@ export interface PreparedData {
   examples: { train: number; validation: number; heldout: number };
   /** Whether any example is rendered by the chat template; else all are plain texts. */
   hasConversations: boolean;
-  /** System message that all conversations begin with, if it is one. */
-  system?: string;
+  /** What the training examples have before the first question, each once, if all of them have something there. */
+  beginnings: Beginning[];
   /** A few examples that are not learnt from, for answers before and after. */
   samples: Example[];
   /** What some of the training examples ask, spread over all of them; none of plain texts. */
   questions: string[];
+}
+
+/** A system message, and tools. */
+interface Beginning {
+  system?: Message;
+  tools?: Example['tools'];
 }
 
 /** Examples kept as samples. */
@@ -166,7 +172,7 @@ export async function prepareData(
     hashes: { data: data.sha256, heldout: heldout?.sha256 },
     examples,
     hasConversations,
-    system: commonSystem(split.train),
+    beginnings: beginningsOf(split.train),
     samples: unlearnt.slice(0, sampleCount),
     questions: questionsOf(split.train),
   };
@@ -181,9 +187,10 @@ function questionsOf(examples: readonly Example[]): string[] {
   return Array.from({ length: Math.min(all.length, questionCount) }, (_, i) => all[Math.floor(i * step)]!);
 }
 
-function commonSystem(examples: readonly Example[]): string | undefined {
-  const [first] = examples[0]?.messages ?? [];
-  if (first?.role !== 'system') return undefined;
-  const same = ({ messages: [one] }: Example) => one?.role === 'system' && one.content === first.content;
-  return examples.every(same) ? first.content : undefined;
+function beginningsOf(examples: readonly Example[]): Beginning[] {
+  const all = examples.map(({ messages: [first], tools }): Beginning => {
+    return { system: first?.role === 'system' ? first : undefined, tools };
+  });
+  if (!all.every(({ system, tools }) => system ?? tools)) return [];
+  return [...new Map(all.map((one) => [JSON.stringify([one.system?.content, one.tools]), one])).values()];
 }

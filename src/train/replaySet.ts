@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises';
+import { LoamError } from '../base/errors.js';
 import { encodeExamples, type Sequence } from '../examples/encode.js';
-import type { Message } from '../examples/example.js';
+import type { Example, Message } from '../examples/example.js';
 import type { OpenedRun } from './lab.js';
 import type { TuneOptions } from './options.js';
 
@@ -8,26 +9,40 @@ import type { TuneOptions } from './options.js';
 const file = new URL('../../assets/general/replay.json', import.meta.url);
 
 /**
- * The general examples that training by gradients is reminded of, as this model reads them. Where all of the user's conversations begin
- * with the same system message they do too: that is how they will be asked, and what all sequences begin with is computed once.
- * @returns undefined if training is not reminded of any
+ * The general examples that training is reminded of, as this model reads them. Where all of the user's conversations have a system
+ * message or tools they have these in turn: that is how they will be asked, and what all sequences begin with is computed once. No more
+ * tokens than the user's examples have, since what the model makes of them has to be computed first.
+ * @returns undefined if training is not to be reminded of any
  */
 export async function replaySet(
-  { model, tokenizer, data, signal }: OpenedRun,
+  { model, tokenizer, data, emit, signal }: OpenedRun,
   { replay }: Pick<TuneOptions, 'replay'>,
 ): Promise<Sequence[] | undefined> {
   if (replay === 0) return undefined;
   const records = JSON.parse(await readFile(file, 'utf8')) as { question: string; answer: string }[];
-  const system: Message[] = data.system === undefined ? [] : [{ role: 'system', content: data.system }];
-  const examples = records.map(({ question, answer }, index) => ({
-    messages: [
-      ...system,
-      { role: 'user' as const, content: question },
-      { role: 'assistant' as const, content: answer },
-    ],
-    source: { file: file.pathname, line: 1 + index, index },
-  }));
-  const { contextLength } = model.hyper;
-  const { sequences } = await encodeExamples(tokenizer, examples, { maxTokens: contextLength, signal });
-  return sequences;
+  const { beginnings } = data;
+  const examples = records.map(({ question, answer }, index): Example => {
+    const { system, tools } = beginnings[index % beginnings.length] ?? {};
+    const turns: Message[] = [
+      { role: 'user', content: question },
+      { role: 'assistant', content: answer },
+    ];
+    const source = { file: file.pathname, line: 1 + index, index };
+    return { messages: system ? [system, ...turns] : turns, ...(tools && { tools }), source };
+  });
+  try {
+    const maxTokens = model.hyper.contextLength;
+    const { sequences } = await encodeExamples(tokenizer, examples, { maxTokens, signal });
+    const tokens = (list: readonly Sequence[]) => list.reduce((sum, sequence) => sum + sequence.tokens.length, 0);
+    let room = tokens(data.train);
+    return sequences.filter(({ tokens: { length } }, i) => {
+      room -= length;
+      return i === 0 || room >= 0;
+    });
+  } catch (error) {
+    if (!(error instanceof LoamError)) throw error;
+    const message = `this model takes no general questions, so training is not reminded of any: ${error.clause}`;
+    emit({ type: 'warning', message });
+    return undefined;
+  }
 }
