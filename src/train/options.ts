@@ -71,8 +71,8 @@ export const recipeOptions = {
   ),
   replay: number(
     [0, 100],
-    'How firmly qlora keeps to what the model answered before to general questions, which it is reminded of between your examples (0: not at all, and 20 % faster).',
-    { default: 0 },
+    'How firmly qlora and auto keep to what the model predicted of general questions before, which they are reminded of between your examples; 0 is faster and lets the adapter unlearn the rest.',
+    { default: 1 },
   ),
   maxTokens: integer([16, 1 << 20], 'Leave out examples longer than this many tokens (they are counted).', {
     default: 2048,

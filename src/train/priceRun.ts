@@ -75,7 +75,7 @@ function ridgeSeconds(pass: number, { method, start, sweeps }: TuneOptions): num
 async function roomOfRidge(run: OpenedRun, options: TuneOptions): Promise<Room> {
   if (options.method === 'auto' && options.start !== undefined) return { memory: 0, disk: 0 };
   const preset = options.method === 'ridge' ? ridgePreset : autoPreset;
-  const { examples } = await planExamples(run, options, preset, await replaySet(run, options));
+  const { examples } = await planExamples(run, options, preset);
   const { memory, disk } = ridgeRoom(run.model.hyper, examples, { sweeps: options.sweeps ?? preset.sweeps });
   return (await liesInMemory(run.model.engine.scratch)) ? { memory: memory + disk, disk: 0 } : { memory, disk };
 }
