@@ -50,11 +50,11 @@ describe('general examples that training is reminded of', () => {
   });
 
   it('are all of them if there is as much to learn, and at least one', async () => {
-    const long = await reminded(many(60, (i) => turn(i, ` ${'a'.repeat(400)}`)));
+    const long = await reminded(many(140, (i) => turn(i, ` ${'a'.repeat(350)}`)));
     assert.equal(long.set!.length, 104);
     const short = await reminded(many(12, turn));
     const tokens = (list: readonly { tokens: Int32Array }[]) => list.reduce((sum, one) => sum + one.tokens.length, 0);
-    assert.ok(short.set!.length >= 1 && tokens(short.set!) <= tokens(short.train), `${short.set!.length}`);
+    assert.ok(short.set!.length >= 1 && tokens(short.set!) <= tokens(short.train) / 2, `${short.set!.length}`);
     assert.ok((await reminded([turn(0)])).set!.length === 1);
   });
 

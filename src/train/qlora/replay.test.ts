@@ -1,8 +1,22 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
+import { defaults } from '../../base/options.js';
+import { llama } from '../../families/llama.js';
+import type { Hyperparameters } from '../../model/hyperparameters.js';
 import { distance, draw, rms, step, together, withRig } from '../../testing/trainRig.js';
+import { tuneOptions } from '../options.js';
+import { qloraSettings } from '../settings.js';
+import { priceQlora } from './costs.js';
 import { holdFactor, ReplayOrder, withMembers } from './replay.js';
+import type { QloraSettings } from './state.js';
 import { expectedRows, type TrainSequence, trainStep } from './trainStep.js';
+
+const priced: QloraSettings = {
+  ...qloraSettings(
+    { ...defaults(tuneOptions), epochs: 3, runs: 1 },
+    { hyper: { layers: 2, family: llama } as Hyperparameters, examples: 8 },
+  ),
+};
 
 type Rig = Parameters<Parameters<typeof withRig>[1]>[0];
 
@@ -91,6 +105,25 @@ describe('what is held', () => {
         plain.nll.map((x) => x.toFixed(4)),
       );
       assert.ok(distance(mixed.a, all.a) < 1e-3);
+    }));
+});
+
+describe('the price of what is held', () => {
+  it('is in time and memory: more of both, by its tokens and by what is kept of them', () =>
+    withRig({}, async ({ model }) => {
+      const costs = { forward: 1, both: 3, head: 2, layerBytes: 100, restBytes: 100 };
+      const [train, validation, replay] = [draw(Array(8).fill(20)), draw([20]), draw([10, 10])];
+      const settings = { ...priced, firstLayer: 0 };
+      const plain = priceQlora(model, costs, { train, validation }, settings);
+      const held = priceQlora(model, costs, { train, validation, replay }, settings);
+      const targets = replay.reduce((sum, one) => sum + one.targets.length, 0);
+      assert.equal(held.memoryBytes - plain.memoryBytes, 4 * model.hyper.embedding * targets);
+      // Four examples of 20 tokens a step, and 0.15 of that of the others: 1.2 of 10 tokens. Two steps an epoch, three epochs.
+      const layers = model.hyper.layers - 1;
+      const once = layers * 20 * costs.forward + (costs.head / 3) * targets;
+      const between = (3 * 2 * 1.2 * (layers * 20 * costs.both + targets * costs.head)) / 2;
+      assert.ok(Math.abs(held.seconds - plain.seconds - once - between) < 1e-6);
+      assert.deepEqual(priceQlora(model, costs, { train, validation, replay: [] }, settings), plain);
     }));
 });
 
