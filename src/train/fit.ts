@@ -6,6 +6,7 @@ import type { Identity } from './identity.js';
 import { asStage, finite, type OpenedRun } from './lab.js';
 import type { TuneOptions } from './options.js';
 import { type QloraRecipe, qloraStage } from './qloraStage.js';
+import { replaySet } from './replaySet.js';
 import { planExamples } from './ridge/examples.js';
 import { fitRidge } from './ridge/fitRidge.js';
 import { requireRoom, ridgeRoom } from './room.js';
@@ -85,7 +86,7 @@ async function ridgeStage(
   const { model, emit, signal } = run;
   const { layers } = model.hyper;
   emit({ type: 'stage', stage: 'ridge', message: 'fitting the corrections, layer by layer' });
-  const { examples, prefixes, shots } = await planExamples(run, options, preset);
+  const { examples, prefixes, shots } = await planExamples(run, options, preset, await replaySet(run, options));
   const settings = ridgeSettings(layers, options, preset);
   await requireRoom(model.engine.scratch, ridgeRoom(model.hyper, examples, settings).disk, 'the ridge stage');
   const context = { model, emit: asStage('ridge', emit), signal };

@@ -75,7 +75,7 @@ function ridgeSeconds(pass: number, { method, start, sweeps }: TuneOptions): num
 async function roomOfRidge(run: OpenedRun, options: TuneOptions): Promise<Room> {
   if (options.method === 'auto' && options.start !== undefined) return { memory: 0, disk: 0 };
   const preset = options.method === 'ridge' ? ridgePreset : autoPreset;
-  const { examples } = await planExamples(run, options, preset);
+  const { examples } = await planExamples(run, options, preset, await replaySet(run, options));
   const { memory, disk } = ridgeRoom(run.model.hyper, examples, { sweeps: options.sweeps ?? preset.sweeps });
   return (await liesInMemory(run.model.engine.scratch)) ? { memory: memory + disk, disk: 0 } : { memory, disk };
 }
@@ -106,7 +106,8 @@ export async function priceRun(
   const settings = qloraSettings(options, { hyper: model.hyper, examples: run.data.examples.train, start });
   const problem = { ...run.data, replay: await replaySet(run, options) };
   const prices = await PriceList.measure(run, problem, settings, priceKey(options, await modelHash(run)));
-  const tokens = [...run.data.train, ...run.data.validation].reduce((sum, sequence) => sum + sequence.tokens.length, 0);
+  const walked = [...run.data.train, ...run.data.validation, ...(problem.replay ?? [])];
+  const tokens = walked.reduce((sum, sequence) => sum + sequence.tokens.length, 0);
   const ridge = ridgeSeconds(prices.costs.forward * layers * tokens, options);
   const budget = options.budget ?? Number.POSITIVE_INFINITY;
   const common = {

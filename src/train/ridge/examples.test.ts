@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { Random } from '../../base/random.js';
 import type { Sequence } from '../../examples/encode.js';
-import { buildExamples, type Parts, planShots, type ShotPlan } from './examples.js';
+import { buildExamples, groupExamples, type Parts, planShots, type ShotPlan } from './examples.js';
 
 const opening = Int32Array.of(901, 902, 903);
 
@@ -118,6 +118,23 @@ describe('examples for teacher and student', () => {
     for (const [i, { part, prefix }] of examples.entries()) {
       assert.equal(prefix, part === 'train' ? plan.prefixOf[i] : 0);
     }
+  });
+
+  it('general examples have no prefix, whatever the others have, and their batches lie among the learnt ones', () => {
+    const parts = randomParts(new Random(2));
+    const general = [sequence(new Random(7), 0), sequence(new Random(8), 1)];
+    const plan = planShots(parts.train, { shots: 3, maxTokens: 1000, seed: 1 });
+    const { examples } = buildExamples({ ...parts, general }, plan, opening);
+    const found = examples.filter(({ part }) => part === 'general');
+    assert.deepEqual(
+      found.map(({ prefix, teacher, student }) => [prefix, teacher.tokens.length - student.tokens.length]),
+      [
+        [-1, 0],
+        [-1, 0],
+      ],
+    );
+    const walked = groupExamples(examples).student.flatMap(({ members }) => members.map((i) => examples[i]!.part));
+    assert.equal(walked.filter((part) => part === 'general').length, 2);
   });
 
   it('without shots the teacher reads what the student reads', () => {

@@ -7,12 +7,14 @@ import type { WalkedSequence } from '../../model/walker.js';
 import type { TuneOptions } from '../options.js';
 import type { PreparedData } from '../prepare.js';
 
-/** What a sequence is used for: fitted, used to choose by, or only measured. */
+/** What a sequence of the user's is used for: fitted, used to choose by, or only measured. */
 export type Part = 'train' | 'validation' | 'heldout';
+/** The same of all sequences: a general one is fitted to what the bare model makes of it. */
+export type AnyPart = Part | 'general';
 
 /** One example as the student and as the teacher read it. */
 export interface RidgeExample {
-  part: Part;
+  part: AnyPart;
   /** The whole rendered example. */
   student: WalkedSequence;
   /** What follows the prefix: the example without what the template puts before its first turn. Same positions, shifted. */
@@ -23,7 +25,7 @@ export interface RidgeExample {
   targets: Int32Array;
 }
 
-/** Parts that the student walks through the layers; what is held out is only read by the teacher, as a yardstick. */
+/** Parts of the user's that the student walks through the layers; what is held out is only read by the teacher, as a yardstick. */
 export type LearntPart = Exclude<Part, 'heldout'>;
 
 /** What is computed together. */
@@ -68,6 +70,7 @@ export interface Parts {
   train: readonly Sequence[];
   validation: readonly Sequence[];
   heldout: readonly Sequence[];
+  general?: readonly Sequence[];
 }
 
 /**
@@ -86,7 +89,7 @@ export function buildExamples(
     Int32Array.from([...opening, ...shots.flatMap((shot) => [...withoutOpening(parts.train[shot]!.tokens)])]),
   );
   const examples: RidgeExample[] = [];
-  const add = (sequence: Sequence, part: Part, prefix: number) => {
+  const add = (sequence: Sequence, part: AnyPart, prefix: number) => {
     const { tokens } = sequence;
     const own = prefix >= 0 ? withoutOpening(tokens) : tokens;
     const cut = tokens.length - own.length;
@@ -107,6 +110,8 @@ export function buildExamples(
   });
   for (const sequence of parts.validation) add(sequence, 'validation', any);
   for (const sequence of parts.heldout) add(sequence, 'heldout', any);
+  // Without shots the teacher is the bare model, to which the student is held there.
+  for (const sequence of parts.general ?? []) add(sequence, 'general', -1);
   return { examples, prefixes };
 }
 
@@ -160,11 +165,15 @@ const defaultShotTokens = 4096;
 /** Share of the context that shots may fill. */
 const contextShare = 0.75;
 
-/** What teacher and student read of a run's data: by default as many shots as the data and the context allow. */
+/**
+ * What teacher and student read of a run's data: by default as many shots as the data and the context allow.
+ * @param general examples on which the student is to stay what it is
+ */
 export async function planExamples(
   { model, tokenizer, data }: { model: Pick<Model, 'hyper'>; tokenizer: Tokenizer; data: PreparedData },
   options: Pick<TuneOptions, 'shots' | 'seed'>,
   preset: { shots: number },
+  general: readonly Sequence[] = [],
 ): Promise<{ examples: RidgeExample[]; prefixes: Int32Array[]; shots: number[][] }> {
   const { contextLength } = model.hyper;
   const { train, validation, heldout } = data;
@@ -176,5 +185,5 @@ export async function planExamples(
     seed: options.seed,
   });
   const opening = data.hasConversations ? await tokenizer.opening() : tokenizer.textOpening();
-  return { ...buildExamples(data, plan, opening), shots: plan.prefixes };
+  return { ...buildExamples({ ...data, general }, plan, opening), shots: plan.prefixes };
 }

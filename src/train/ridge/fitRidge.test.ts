@@ -8,9 +8,10 @@ import type { ModuleFactors } from '../../model/factors.js';
 import { LabelGradient } from '../../model/labelGradient.js';
 import { eachLayer, Model } from '../../model/model.js';
 import { tinyAdapter } from '../../testing/adapter.js';
+import { plainNll } from '../../testing/plainNll.js';
 import { scratchFolder } from '../../testing/scratch.js';
 import { type TinyModelOptions, writeTinyModel } from '../../testing/tinyModel.js';
-import { groupExamples, type Part, type RidgeExample } from './examples.js';
+import { type AnyPart, groupExamples, type RidgeExample } from './examples.js';
 import { fitRidge } from './fitRidge.js';
 import type { RidgeSettings } from './solver.js';
 import { Student } from './student.js';
@@ -34,7 +35,7 @@ const tokens = (n: number) => Int32Array.from({ length: n }, () => 3 + Math.floo
 /** Random sequences whose second half is to be predicted, behind an opening that all have. */
 function examples(
   count: number,
-  part: Part,
+  part: AnyPart,
   length = 12,
   prefix = -1,
   opening: Int32Array = new Int32Array(0),
@@ -52,6 +53,26 @@ const settings: RidgeSettings = { rank: 64, lambdas: [1e-4], firstLayer: 1, swee
 const context = (model: Model) => ({ model, emit: () => {} });
 
 describe('ridge', () => {
+  for (const sweeps of [0, 2])
+    it(`leaves general examples as they are, which it would change without them, with ${sweeps} sweeps`, async () => {
+      await using model = await Model.open(engine, await tiny({ layers: 3 }));
+      const learnt = examples(24, 'train', 12, 0);
+      const general = examples(24, 'general');
+      const asked = general.map(({ student }) => ({
+        tokens: student.tokens,
+        targets: student.positions.map((at) => at + 1),
+      }));
+      const before = await plainNll(model, asked);
+      const moved = async (all: RidgeExample[]) => {
+        const how = { ...settings, lambdas: [0.1], sweeps };
+        const { modules } = await fitRidge(context(model), { examples: all, prefixes: [tokens(20)] }, how);
+        const after = await plainNll(model, asked, modules);
+        return Math.sqrt(after.reduce((sum, x, i) => sum + (x - before[i]!) ** 2, 0) / after.length);
+      };
+      const [free, held] = [await moved(learnt), await moved([...learnt, ...general])];
+      assert.ok(held < 0.6 * free, `${held} ${free}`);
+    });
+
   const scored = (set: readonly RidgeExample[]) =>
     set.map(({ student }) => ({ tokens: student.tokens, targets: student.positions.map((p) => p + 1) }));
   for (const shared of [0, 10])

@@ -200,9 +200,13 @@ export class LabelSweeps {
     const sums: Record<LearntPart, [number, number]> = { train: [0, 0], validation: [0, 0] };
     const d = model.hyper.embedding;
     let norms = 0;
-    for (const { index, batch } of this.student.walker.batches) {
+    for (const { index, batch, rows: indices } of this.student.walker.batches) {
+      const { part } = examples[batch.members[0]!]!;
+      if (part === 'general' || part === 'heldout') {
+        await gradient?.write(index, new Float32Array(indices.length * d));
+        continue;
+      }
       const { rows, targets } = await predictingRows(this.lab, this.student.walker, index, examples);
-      const part = examples[batch.members[0]!]!.part as LearntPart;
       let losses: Float32Array;
       if (part === 'train' && labels) {
         const at = await labels.at(rows, targets, signal);

@@ -6,7 +6,7 @@ import type { Factors } from '../../model/factors.js';
 import { type Hyperparameters, linearShape } from '../../model/hyperparameters.js';
 import type { Model } from '../../model/model.js';
 import type { HiddenStates } from '../../model/walker.js';
-import type { LearntPart, Part } from './examples.js';
+import type { AnyPart, LearntPart, Part } from './examples.js';
 import type { Gram } from './gram.js';
 import type { LinearToSolve } from './solver.js';
 import type { CorrectedLinear } from './walk.js';
@@ -25,7 +25,7 @@ export interface Residuals {
 /** What a linear's correction is fitted to, and which rows count for what. */
 export interface Fit {
   /** Where the rows of a part go; none for parts that are only measured. */
-  sinkOf(part: Part): RowSink | undefined;
+  sinkOf(part: AnyPart): RowSink | undefined;
   /**
    * Wanted outputs of the correction for the rows of a batch, [embedding, rows].
    * @param own computes the residual stream that the student has there without the correction
@@ -54,7 +54,7 @@ function teacherFit(
   norm?: BehindNorm,
 ): Fit {
   return {
-    sinkOf: (part) => (part === 'heldout' ? undefined : sinks[part]),
+    sinkOf: (part) => (part === 'heldout' ? undefined : sinks[part === 'general' ? 'train' : part]),
     wanted: async (g, batch, rows, own) => {
       const lacking = g.sub(g.input('f32', [embedding, rows], await residual.read(batch)), own());
       return metric ? g.mul(lacking, g.input('f32', [embedding], metric)) : lacking;
@@ -87,8 +87,8 @@ export function followTeacher(
 }
 
 /**
- * Follow the labels.
- * @param gradient of their log-likelihood at the last residual stream
+ * Follow the labels; of general examples nothing is wanted.
+ * @param gradient of their log-likelihood at the last residual stream, zero for general examples
  * @param carryBack takes it from there, [embedding, rows], to where the linear writes
  */
 export function labelFit(
@@ -99,7 +99,7 @@ export function labelFit(
   norm?: BehindNorm,
 ): Fit {
   return {
-    sinkOf: (part) => (part === 'train' ? gram : undefined),
+    sinkOf: (part) => (part === 'train' || part === 'general' ? gram : undefined),
     wanted: async (g, batch, rows) => carryBack(g, g.input('f32', [embedding, rows], await gradient.read(batch))),
     norm,
   };

@@ -1,7 +1,7 @@
 import { LoamError, UnsupportedError } from '../../base/errors.js';
 import { Fields } from '../../base/jsonAccess.js';
 import { type NamedArrayToWrite, ndArray } from '../../formats/arrays.js';
-import { groupExamples, type Part, type RidgeExample } from '../ridge/examples.js';
+import { type AnyPart, groupExamples, type Part, type RidgeExample } from '../ridge/examples.js';
 import { type CorrectedLinear, correctedLinears } from '../ridge/walk.js';
 import { readModelReference } from './base.js';
 
@@ -136,7 +136,7 @@ export function activationBytes({ linears, embedding, dtype, teacherOnly, rows }
 }
 
 /** The student's batches: how many rows each has, where they begin, and of which part they are. */
-export function batchesOf(examples: readonly RidgeExample[]): { rows: number; from: number; part: Part }[] {
+export function batchesOf(examples: readonly RidgeExample[]): { rows: number; from: number; part: AnyPart }[] {
   let from = 0;
   return groupExamples(examples).student.map(({ members }) => {
     const rows = members.reduce((sum, member) => sum + examples[member]!.targets.length, 0);

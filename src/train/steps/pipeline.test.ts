@@ -26,6 +26,7 @@ const tuned = async (out: string, options: Partial<Parameters<typeof tune>[1]> =
   const settings = {
     ...defaults(tuneOptions),
     method: 'ridge' as const,
+    replay: 0,
     threads,
     model,
     out: bench.path(out),
@@ -101,7 +102,7 @@ for (const [name, options] of [
     const other = new Bench();
     const model = await other.model(2, options);
     const examples = other.data(16);
-    const settings = { ...defaults(tuneOptions), method: 'ridge' as const, threads, model };
+    const settings = { ...defaults(tuneOptions), method: 'ridge' as const, replay: 0, threads, model };
     const shared = { shots: 2, layers: { top: 2 } };
     await other.end(tune(examples, { ...settings, ...shared, sweeps: 2, out: other.path('tuned.gguf') }));
     await other.embed(examples, 'e.npz', shared);

@@ -231,7 +231,7 @@ async function readRows(
   const { embedding } = file.header;
   for (const [batch, { rows, part }] of file.batches.entries()) {
     throwIfStopped(signal);
-    if (rows === 0 || part === 'heldout') continue;
+    if (rows === 0 || part === 'heldout' || part === 'general') continue;
     const sink = sinks[part];
     const g = workspace.begin();
     const read = async (kind: 'inputs' | 'teacher' | 'student' | 'target') => {
