@@ -16,6 +16,7 @@ import { openRun } from './lab.js';
 import { tuneOptions } from './options.js';
 import { priceRun } from './priceRun.js';
 import { ActivationCache, enteringRoom } from './qlora/activations.js';
+import { replaySet } from './replaySet.js';
 import { planExamples } from './ridge/examples.js';
 import { requireRoom, ridgeRoom } from './room.js';
 import { ridgePreset } from './settings.js';
@@ -65,7 +66,7 @@ async function quotedRidge(sweeps: number): Promise<number> {
   const options = { ...defaults(tuneOptions), model, threads: 1, scratch: root };
   const { signal } = new AbortController();
   await using run = await openRun(await resolveModel(model), { data }, options, () => {}, signal);
-  const { examples } = await planExamples(run, options, ridgePreset);
+  const { examples } = await planExamples(run, options, ridgePreset, await replaySet(run, options));
   return ridgeRoom(run.model.hyper, examples, { sweeps }).memory;
 }
 
