@@ -1,6 +1,6 @@
 // Banking77 (Casanueva et al. 2020): which of 77 intents a customer's message to a bank has. The answer is the intent's name; the model is
-// told none of the names. Base and adapter choose by likelihood among the 77 and generate. A QLoRA of Llama-3.2-1B on all 10,003 messages is
-// published with 90.2 %.
+// told none of the names. Base and adapter choose by likelihood among the 77 and generate. A QLoRA of Llama-3.2-1B is published with
+// 90.2 %.
 //
 //   npm run build && node bench/banking77.mjs TRAIN.csv TEST.csv [--model M] [--rows 3080] [--seed 1] [--limit N] [-- further flags of loam tune]
 //
