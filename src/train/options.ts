@@ -72,7 +72,7 @@ export const recipeOptions = {
   replay: number(
     [0, 100],
     'How firmly the model keeps to what it predicted of general questions before, which training is reminded of between your examples; 0 is faster and lets the adapter unlearn the rest (ridge: 0, or all the same).',
-    { default: 1 },
+    { default: 0.5 },
   ),
   maxTokens: integer([16, 1 << 20], 'Leave out examples longer than this many tokens (they are counted).', {
     default: 2048,
