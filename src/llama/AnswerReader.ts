@@ -23,6 +23,9 @@ export interface Expected {
   form?: ToolForm;
 }
 
+/** White space that is waited through for a thought to begin; more of it is what the model says. */
+const MOST_BEFORE = 32;
+
 const [OPEN, CLOSE] = ['<think>', '</think>'];
 
 export class AnswerReader {
@@ -93,7 +96,9 @@ export class AnswerReader {
     if (begun.startsWith(OPEN)) {
       this.held = begun.slice(OPEN.length);
       this.state = 'thought';
-    } else if (!OPEN.startsWith(begun)) this.state = this.expected.thought === 'begun' ? 'thought' : 'text';
+    } else if (!OPEN.startsWith(begun) || this.held.length > MOST_BEFORE) {
+      this.state = this.expected.thought === 'begun' ? 'thought' : 'text';
+    }
   }
 
   private readThought(): void {

@@ -43,7 +43,7 @@ export async function replaySet(
       return i === 0 || room >= 0;
     });
   } catch (error) {
-    if (!(error instanceof LoamError)) throw error;
+    if (!(error instanceof LoamError) || signal.aborted) throw error;
     const message = `this model takes no general questions, so training is not reminded of any: ${error.clause}`;
     emit({ type: 'warning', message });
     return undefined;

@@ -215,18 +215,18 @@ async function whatWasLost(
   deadline: number,
   how: Parameters<typeof askGeneral>[2],
 ): Promise<General | undefined> {
-  const late = AbortSignal.timeout(Math.max(0, Math.min(deadline - performance.now(), 2 ** 31 - 1)));
+  const late = AbortSignal.timeout(Math.ceil(Math.max(0, Math.min(deadline - performance.now(), 2 ** 31 - 1))));
   const asked = { source, tokenizer, contextLength: model.hyper.contextLength };
   try {
     const general = await askGeneral(asked, adapterPath, { ...how, signal: AbortSignal.any([signal, late]) });
     if (!general) emit({ type: 'warning', message: 'what was lost is not known: the model takes no general question' });
     return general;
   } catch (error) {
-    if (error instanceof StoppedError && late.aborted && !signal.aborted) {
+    if (!(error instanceof LoamError) || signal.aborted) throw error;
+    if (error instanceof StoppedError && late.aborted) {
       emit({ type: 'warning', message: 'what was lost is not known: the time budget ended before it was measured' });
       return undefined;
     }
-    if (!(error instanceof LoamError)) throw error;
     emit({ type: 'warning', message: `what was lost is not known: ${error.clause}` });
     return undefined;
   }

@@ -227,7 +227,8 @@ async function* goodRows(
 ): AsyncGenerator<Row[], string | undefined> {
   for (let at = from; at < bytes.length; ) {
     const stop = lineBreakAfter(bytes, at + CHUNK_BYTES);
-    let { rows, code } = stop - at > MAX_RECORD_BYTES ? tooLong : chunkRows(bytes, at, stop, delimiter);
+    const isTooLong = stop - at > MAX_RECORD_BYTES || isTooWide(bytes.subarray(at, stop), delimiter);
+    let { rows, code } = isTooLong ? tooLong : chunkRows(bytes, at, stop, delimiter);
     if (code === 'CSV_QUOTE_NOT_CLOSED' && stop < bytes.length) {
       // The chunk ends within a cell; the rows before it are whole.
       yield rows;
@@ -247,6 +248,16 @@ interface Rows {
   rows: Row[];
   /** csv-parse's, of the row behind them. */
   code?: string;
+}
+
+/** Cells of a row, or of the short ones before it: each takes memory, be it empty. A long text in quotes has fewer marks. */
+const MAX_CELLS = 300_000;
+
+function isTooWide(rows: Buffer, delimiter: string): boolean {
+  if (rows.length < MAX_CELLS) return false;
+  let cells = 0;
+  for (let at = rows.indexOf(delimiter); at >= 0 && cells <= MAX_CELLS; at = rows.indexOf(delimiter, at + 1)) cells++;
+  return cells > MAX_CELLS;
 }
 
 const tooLong: Rows = { rows: [], code: 'CSV_MAX_RECORD_SIZE' };

@@ -32,6 +32,8 @@ const training = [
   '99',
   '--runs',
   '1',
+  '--replay',
+  '0',
 ];
 
 /** Tunes until the examples are known by heart, and checks that they are well predicted. */
