@@ -191,7 +191,8 @@ describe('a run that was interrupted', { skip }, () => {
     const out = join(desk.newFolder('other device'), 'same.gguf');
     const home = join(desk.folder, 'fifth home');
     const threads = flags.filter((flag, i) => flag !== '--threads' && flags[i - 1] !== '--threads');
-    const args = ['tune', data, ...threads, '--out', out, '--epochs', '3'];
+    // Several threads beside other tests take turns at every operation; what was lost is asked in very many short ones.
+    const args = ['tune', data, ...threads, '--out', out, '--epochs', '3', '--skip-general'];
     const on = (cores: number) => ({ home, env: { ...env, LOAM_THREADS: String(cores) } });
     await desk.run(args, { ...on(1), stopWhen: { signal: 'SIGKILL', when: at(4) } });
     const same = await desk.run(args, on(2));
