@@ -15,7 +15,19 @@ const data = desk.file('data.json', sayings(32));
 const heldout = desk.file('heldout.json', sayings(9, 100));
 // A rate for A and B alike that a tiny model learns quickly with.
 const rates = ['--lr', '1e-2', '--lora-plus', '1'];
-const flags = ['--model', model, '--threads', '1', '--method', 'qlora', ...rates, '--patience', '99', '--json'];
+const flags = [
+  '--model',
+  model,
+  '--threads',
+  '1',
+  '--method',
+  'qlora',
+  ...rates,
+  '--patience',
+  '99',
+  '--skip-general',
+  '--json',
+];
 /** A checkpoint after every step. */
 const env = { LOAM_CHECKPOINT_SECONDS: '0' };
 const skip = process.platform === 'win32' ? 'Windows has no signals between processes' : false;
@@ -201,11 +213,9 @@ describe('a run that was interrupted', { skip }, () => {
     );
     assert.ok(readFileSync(out).equals(expected), 'with the number of threads it had: the same file');
 
-    // Two threads beside other tests take turns at every operation, and what was lost is asked in very many short ones.
-    const short = [...args, '--skip-general'];
-    await desk.run(short, { ...on(1), stopWhen: { signal: 'SIGKILL', when: at(4) } });
-    await desk.run([...short, '--threads', '2'], { ...on(1), stopWhen: { signal: 'SIGKILL', when: at(8) } });
-    const other = await desk.run([...short, '--threads', '2'], on(1));
+    await desk.run(args, { ...on(1), stopWhen: { signal: 'SIGKILL', when: at(4) } });
+    await desk.run([...args, '--threads', '2'], { ...on(1), stopWhen: { signal: 'SIGKILL', when: at(8) } });
+    const other = await desk.run([...args, '--threads', '2'], on(1));
     resultOf(other);
     assert.ok(!warnings(other).some((message) => /bit-identical/.test(message)), 'told when it changed, and not again');
     const adapter = await openAdapter(out, await openBase(model));

@@ -28,6 +28,7 @@ const tune = (more: string[], options: Parameters<Desk['run']>[1] = {}) =>
       'tune',
       'vault:my data',
       ...flags,
+      '--skip-general',
       '--method',
       'qlora',
       '--lr',

@@ -36,6 +36,7 @@ const options: TuneOptions = {
   runs: 1,
   patience: 99,
   threads: 1,
+  skipGeneral: true,
 };
 const sha = (path: string) => createHash('sha256').update(readFileSync(path)).digest('hex');
 const newHome = () => mkdtempSync(desk.path('home-'));

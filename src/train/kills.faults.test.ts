@@ -16,7 +16,7 @@ const desk = new Desk();
 const model = await desk.model('m.gguf', { layers: 2 });
 const data = desk.file('d.json', sayings(16));
 const settings = ['--model', model, '--method', 'qlora', '--threads', '1', '--epochs', '2', '--runs', '1'];
-const flags = [...settings, '--lr', '1e-2', '--lora-plus', '1', '--patience', '99', '--json'];
+const flags = [...settings, '--lr', '1e-2', '--lora-plus', '1', '--patience', '99', '--skip-general', '--json'];
 const sha = (bytes: Uint8Array) => createHash('sha256').update(bytes).digest('hex');
 
 /** Where one run lives. The adapter's name stands in its file, so it is the same in all. */

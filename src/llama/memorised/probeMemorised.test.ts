@@ -34,6 +34,7 @@ const training = [
   '1',
   '--replay',
   '0',
+  '--skip-general',
 ];
 
 /** Tunes until the examples are known by heart, and checks that they are well predicted. */
