@@ -38,6 +38,8 @@ const HEADERS_MS = 20_000;
 const REQUEST_MS = 15 * 60_000;
 /** Milliseconds that a connection is kept for the next request. */
 const KEEP_ALIVE_MS = 5_000;
+/** Connections that the system keeps while we are busy: beyond, a client's first word is lost and said again after a second. */
+const BACKLOG = 4096;
 /** Milliseconds between two looks at who is late. */
 const LOOK_MS = 5_000;
 
@@ -78,7 +80,7 @@ export class HttpServer<Context> implements AsyncDisposable {
   async listen(port: number, address = '127.0.0.1'): Promise<AddressInfo> {
     await new Promise<void>((resolve, reject) => {
       this.server.once('error', reject);
-      this.server.listen({ port, host: address, exclusive: true }, () => {
+      this.server.listen({ port, host: address, exclusive: true, backlog: BACKLOG }, () => {
         this.server.off('error', reject);
         resolve();
       });
