@@ -12,6 +12,11 @@ export type JsonValue = null | boolean | number | string | readonly JsonValue[] 
 /** Deeper than any file of the formats Loam reads; who walks the value recursively relies on a limit. */
 const MAX_DEPTH = 128;
 
+/** Whether a value of JSON.parse is an object. */
+export function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
 export interface ParseJsonOptions {
   /**
    * What becomes of a whole number beyond 2^53, which a number cannot hold: refused, or the nearest one that it can. tokenizer_config.json

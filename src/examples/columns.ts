@@ -1,7 +1,7 @@
 import { UsageError } from '../base/errors.js';
 import { text } from '../base/options.js';
 import { BadRecord, quoteName, type RawRecord } from './example.js';
-import { hasMeaning } from './fields.js';
+import { hasMeaning, isObject } from './fields.js';
 
 /** Which fields (JSON) or columns (CSV) are meant, where a file names them otherwise: "question=text,answer=category". */
 
@@ -75,8 +75,7 @@ export class Columns {
 
   /** A record with the names that the rest of Loam knows. */
   apply(raw: RawRecord): RawRecord {
-    if (!('value' in raw) || typeof raw.value !== 'object' || raw.value === null || Array.isArray(raw.value))
-      return raw;
+    if (!('value' in raw) || !isObject(raw.value)) return raw;
     const fields = Object.entries(raw.value);
     try {
       const names = this.rename(fields.map(([name]) => name));

@@ -1,4 +1,5 @@
 import { bytes as inUnits } from '../base/format.js';
+import { isRecord } from '../base/json.js';
 import { BadRecord, MAX_FIELD_BYTES, quoteName, type Remark } from './example.js';
 
 /** The fields of a record: which name means what, what a misspelt one was meant to be, and the text that a field holds. */
@@ -195,7 +196,7 @@ export function numberOf(value: unknown): number | undefined {
 }
 
 export function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value) && !(value instanceof WrittenNumber);
+  return isRecord(value) && !(value instanceof WrittenNumber);
 }
 
 /** The kind of a JSON value, as a person says it. */

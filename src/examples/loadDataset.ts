@@ -55,8 +55,7 @@ export async function loadDataset(
   { signal, columns, read = readRecord }: LoadOptions = {},
 ): Promise<Dataset> {
   const pace = new Pace(signal);
-  const content = await readSource(data, pace);
-  const source = columns === undefined ? content : { ...content, columns };
+  const source = await readSource(data, pace, columns);
   const { name, excluded = [] } = source;
   const collected = new Collector(name, new Set(excluded), read);
   const file = await openRecords(source, pace);

@@ -18,10 +18,11 @@ export interface Source extends NamedBytes {
 /**
  * Reads an example file whole, or takes its bytes as they are. Only regular files: a pipe or a device has no size to hold against the
  * limit.
+ * @param columns goes before those that come with the bytes
  * @throws UnsupportedError when the content is known to be something else than text with examples
  * @throws LoamError when it is missing, unreadable, not a file, empty, larger than MAX_FILE_BYTES, or changes while it is read
  */
-export async function readSource(data: string | NamedBytes, pace: Pace): Promise<Source> {
+export async function readSource(data: string | NamedBytes, pace: Pace, columns?: string): Promise<Source> {
   const named = typeof data === 'string' ? { name: data, bytes: await readWhole(data) } : data;
   checkSize(named.bytes.length, named.name);
   const bytes = Buffer.from(named.bytes.buffer, named.bytes.byteOffset, named.bytes.byteLength);
@@ -31,7 +32,7 @@ export async function readSource(data: string | NamedBytes, pace: Pace): Promise
     if (pace.due) await pace.rest();
   }
   refuseBinary(bytes, named.name);
-  return { ...named, bytes, sha256: hash.digest('hex') };
+  return { ...named, bytes, sha256: hash.digest('hex'), ...(columns !== undefined && { columns }) };
 }
 
 const CHUNK_BYTES = 1 << 20;

@@ -1,4 +1,5 @@
 import type { Vocabulary } from '../engine/vocabulary.js';
+import { logSumExp } from './measureNll.js';
 import type { Session } from './Session.js';
 
 /** How likely a model holds a token at its place, before anything that drawing does to likelihoods. */
@@ -28,11 +29,7 @@ export function likelihoodOf(
     return { text: Buffer.from(bytes).toString('utf8'), bytes: [...bytes], logprob };
   };
   if (!logits) return { ...show(token, null), likeliest: [] };
-  let best = Number.NEGATIVE_INFINITY;
-  for (const x of logits) if (x > best) best = x;
-  let sum = 0;
-  for (const x of logits) sum += Math.exp(x - best);
-  const total = best + Math.log(sum);
+  const total = logSumExp(logits);
   const top: number[] = [];
   for (let one = 0; likeliest > 0 && one < logits.length; one++) {
     if (top.length === likeliest && logits[one]! <= logits[top.at(-1)!]!) continue;

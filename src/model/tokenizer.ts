@@ -77,10 +77,7 @@ export class Tokenizer implements Disposable {
   }
 
   private findControlTexts(): RegExp | undefined {
-    const texts: string[] = [];
-    for (let token = 0; token < this.vocabulary.size; token++) {
-      if (this.vocabulary.isControl(token)) texts.push(this.vocabulary.text([token], true));
-    }
+    const texts = this.vocabulary.controls.map((token) => this.vocabulary.text([token], true));
     const escaped = texts.filter((text) => text.length > 0).map((text) => text.replace(/[.*+?^${}()|[\]\\]/g, '\\$&'));
     return escaped.length > 0 ? new RegExp(escaped.join('|')) : undefined;
   }

@@ -1,5 +1,6 @@
 import { LoamError } from '../base/errors.js';
 import { listFirst } from '../base/format.js';
+import { isRecord } from '../base/json.js';
 import { defaults } from '../base/options.js';
 import { version } from '../base/process.js';
 import { defaultThreads } from '../engine/engine.js';
@@ -209,7 +210,7 @@ export function compareIdentity(found: object, expected: object): string[] {
 function flatten(identity: object): Map<string, string> {
   const leaves = new Map<string, string>();
   const visit = (value: unknown, path: string) => {
-    if (typeof value === 'object' && value !== null && !Array.isArray(value)) {
+    if (isRecord(value)) {
       for (const [key, inner] of Object.entries(value)) visit(inner, path === '' ? key : `${path}.${key}`);
     } else {
       leaves.set(path, JSON.stringify(value));

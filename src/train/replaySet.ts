@@ -8,6 +8,10 @@ import type { TuneOptions } from './options.js';
 /** Bundled questions with plain answers, of which none is in the set that what was lost is measured on. */
 const file = new URL('../../assets/general/replay.json', import.meta.url);
 
+export async function readReplay(): Promise<{ question: string; answer: string }[]> {
+  return JSON.parse(await readFile(file, 'utf8')) as { question: string; answer: string }[];
+}
+
 /** Their tokens as a share of those of the training examples, at most: their predictions then cost some 4 % of four epochs. */
 const most = 0.5;
 
@@ -22,7 +26,7 @@ export async function replaySet(
   { replay }: Pick<TuneOptions, 'replay'>,
 ): Promise<Sequence[] | undefined> {
   if (replay === 0) return undefined;
-  const records = JSON.parse(await readFile(file, 'utf8')) as { question: string; answer: string }[];
+  const records = await readReplay();
   const { beginnings } = data;
   const examples = records.map(({ question, answer }, index): Example => {
     const { system, tools } = beginnings[index % beginnings.length] ?? {};

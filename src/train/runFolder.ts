@@ -5,6 +5,7 @@ import { basename, extname, join, resolve } from 'node:path';
 import { seal, unseal } from '../base/crypto.js';
 import { LoamError, systemCode } from '../base/errors.js';
 import { explainWriteError, makeFolder, readText, writeFileAtomic } from '../base/io.js';
+import { isRecord } from '../base/json.js';
 import { Mutex, type Taken, takeLock } from '../base/lock.js';
 import { openOwn } from '../base/ownFiles.js';
 import { loamHome } from '../base/process.js';
@@ -128,8 +129,8 @@ export class RunFolder implements AsyncDisposable {
     } catch (error) {
       return `run.json: ${error instanceof LoamError ? error.fault.found : 'it is damaged, expected JSON'}`;
     }
-    const began = !isObject(run) ? undefined : this.key ? this.unseal(run.sealed) : run.identity;
-    if (!isObject(run) || !isObject(began)) return 'run.json: it lacks the identity of the run';
+    const began = !isRecord(run) ? undefined : this.key ? this.unseal(run.sealed) : run.identity;
+    if (!isRecord(run) || !isRecord(began)) return 'run.json: it lacks the identity of the run';
     if (run.version !== VERSION) return `run.json: found version ${JSON.stringify(run.version)}, expected ${VERSION}`;
     return { identity: began, startedAt: typeof run.startedAt === 'string' ? run.startedAt : undefined };
   }
@@ -197,7 +198,7 @@ export class RunFolder implements AsyncDisposable {
       return [...lines(bytes)].flatMap((line) => {
         try {
           const event: unknown = this.key ? this.unseal(line) : JSON.parse(line);
-          return isObject(event) ? [event] : [];
+          return isRecord(event) ? [event] : [];
         } catch {
           return [];
         }
@@ -263,8 +264,4 @@ function* lines(bytes: Buffer): Generator<string> {
     yield bytes.toString('utf8', at, end);
     at = end + 1;
   }
-}
-
-function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }

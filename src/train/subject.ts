@@ -1,12 +1,9 @@
-import { readFile } from 'node:fs/promises';
 import { fitSubject, writeSubject } from '../adapters/subject.js';
 import { LoamError, StoppedError } from '../base/errors.js';
 import { embedQuestions } from '../llama/reading.js';
 import { Session } from '../llama/Session.js';
 import type { OpenedRun } from './lab.js';
-
-/** Short questions of all kinds; none of those that are asked to measure what was lost. */
-const general = new URL('../../assets/general/replay.json', import.meta.url);
+import { readReplay } from './replaySet.js';
 
 /**
  * What the questions of these examples are about, as a note for the adapter; undefined for plain texts, which answer nothing, after the
@@ -18,9 +15,7 @@ export async function subjectOf(
 ): Promise<string | undefined> {
   const own = data.questions;
   if (own.length === 0 || performance.now() > deadline) return undefined;
-  const others = (JSON.parse(await readFile(general, 'utf8')) as { question: string }[]).map(
-    ({ question }) => question,
-  );
+  const others = (await readReplay()).map(({ question }) => question);
   try {
     using session = await Session.open(source.path, { contextLength: 128, threads, inPlace: true });
     const vectors = await embedQuestions(session, [...own, ...others], signal);

@@ -111,8 +111,7 @@ export async function redactDataset(
 ): Promise<RedactedDataset> {
   const { takes = () => true, signal, columns } = options;
   const pace = new Pace(signal);
-  const read = await readSource(data, pace);
-  const source = columns === undefined ? read : { ...read, columns };
+  const source = await readSource(data, pace, columns);
   const dataset = await loadDataset(source, { signal });
   const findings = (await findPersonal(dataset.examples, { signal })).filter(takes);
   const values = new Map<Finding, string>();

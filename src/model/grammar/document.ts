@@ -1,6 +1,7 @@
 import { UnsupportedError, UsageError } from '../../base/errors.js';
+import { isRecord } from '../../base/json.js';
 import { constantsOf, listOf, OPENING, typeOf, typesOf } from './keywords.js';
-import { isSchema, Merger, type Schema } from './merge.js';
+import { Merger, type Schema } from './merge.js';
 
 /** Schemas within a schema: what they refer to, and what holds for a value together. */
 
@@ -33,7 +34,7 @@ export class SchemaDocument {
     if ($ref !== undefined) others.push(this.resolve($ref, where));
     for (const other of others) {
       if (other === true) continue;
-      if (!isSchema(other)) throw new UnsupportedError({ found: 'a schema of no value at all', where });
+      if (!isRecord(other)) throw new UnsupportedError({ found: 'a schema of no value at all', where });
       all = this.merger.merge(all, this.flat(other, where, [...through, schema]), where);
     }
     return all;
@@ -64,7 +65,7 @@ export class SchemaDocument {
 
   /** `oneOf` is `anyOf` where no value is of two alternatives. */
   requireApart(schemas: readonly unknown[], where: string): void {
-    const all = schemas.map((one) => (isSchema(one) ? this.flat(one, where) : {}));
+    const all = schemas.map((one) => (isRecord(one) ? this.flat(one, where) : {}));
     for (const [i, one] of all.entries()) {
       if (all.slice(i + 1).every((other) => this.areApart(one, other, where))) continue;
       const found = 'alternatives that one value may have two of';
@@ -86,14 +87,14 @@ export class SchemaDocument {
     if (shared.some((kind) => kind !== OPENING.object)) return false;
     const needs = ({ required }: Schema): unknown[] => (Array.isArray(required) ? required : []);
     this.spend((needs(a).length + needs(b).length) ** 2, where);
-    const has = ({ properties }: Schema, name: string) => isSchema(properties) && Object.hasOwn(properties, name);
+    const has = ({ properties }: Schema, name: string) => isRecord(properties) && Object.hasOwn(properties, name);
     const lacks = (schema: Schema, name: string) => schema.additionalProperties === false && !has(schema, name);
     const names = [...new Set([...needs(a), ...needs(b)])].filter((one) => typeof one === 'string');
     return names.some((name) => {
       if ((needs(a).includes(name) && lacks(b, name)) || (needs(b).includes(name) && lacks(a, name))) return true;
       if (!needs(a).includes(name) || !needs(b).includes(name) || !has(a, name) || !has(b, name)) return false;
       const [one, other] = [a, b].map(({ properties }) => (properties as Schema)[name]);
-      if (!isSchema(one) || !isSchema(other)) return false;
+      if (!isRecord(one) || !isRecord(other)) return false;
       const [these, those] = [one, other].map((inner) => constantsOf(this.flat(inner, where)));
       return these !== undefined && those !== undefined && !these.some((value) => those.includes(value));
     });

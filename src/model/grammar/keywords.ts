@@ -1,5 +1,6 @@
 import { UsageError } from '../../base/errors.js';
-import { isSchema, type Schema } from './merge.js';
+import { isRecord } from '../../base/json.js';
+import type { Schema } from './merge.js';
 import type { Bound } from './numbers.js';
 
 /** What keywords of schemas say, read with care: they come from a stranger. */
@@ -8,7 +9,7 @@ import type { Bound } from './numbers.js';
 const MAX_LIST = 2000;
 
 export function isEmpty(value: unknown): boolean {
-  return isSchema(value) && Object.keys(value).length === 0;
+  return isRecord(value) && Object.keys(value).length === 0;
 }
 
 export const TYPES = ['object', 'array', 'string', 'number', 'integer', 'boolean', 'null'] as const;

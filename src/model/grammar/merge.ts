@@ -1,12 +1,9 @@
 import { LoamError, UnsupportedError, UsageError } from '../../base/errors.js';
+import { isRecord } from '../../base/json.js';
 
 /** Schemas that hold for one value together (`allOf`, a `$ref` with others beside it), as one schema. */
 
 export type Schema = Record<string, unknown>;
-
-export function isSchema(value: unknown): value is Schema {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
-}
 
 /** Alternatives that come of alternatives in both. */
 const MAX_PRODUCT = 200;
@@ -105,8 +102,8 @@ export class Merger {
 
   /** What one side says of others holds for those that only the other side lists. */
   private properties(a: Schema, b: Schema): Schema | undefined {
-    if (!isSchema(a.properties) && !isSchema(b.properties)) return undefined;
-    const [ours, theirs] = [a, b].map(({ properties }) => (isSchema(properties) ? properties : {})) as [Schema, Schema];
+    if (!isRecord(a.properties) && !isRecord(b.properties)) return undefined;
+    const [ours, theirs] = [a, b].map(({ properties }) => (isRecord(properties) ? properties : {})) as [Schema, Schema];
     const merged: [string, unknown][] = [];
     for (const name of new Set([...Object.keys(ours), ...Object.keys(theirs)])) {
       const one = Object.hasOwn(ours, name) ? ours[name] : a.additionalProperties;

@@ -1,6 +1,7 @@
 import { UnsupportedError, UsageError } from '../../base/errors.js';
+import { isRecord } from '../../base/json.js';
 import { countOf } from './keywords.js';
-import { isSchema, type Schema } from './merge.js';
+import type { Schema } from './merge.js';
 import type { Shape } from './readings.js';
 import { exclude, literal, oneOf, type Rules } from './rules.js';
 import type { SchemaReader } from './schema.js';
@@ -35,7 +36,7 @@ export function objectBody(
   const { open, close, key } = style ?? { open: '{', close: '}', key: (name) => `${rules.dialect.key(name)}:` };
   const whole = (members: string) => `${literal(open)} ws ${members} ${literal(close)}`;
   const { properties = {}, additionalProperties: more } = schema;
-  if (!isSchema(properties)) throw new UsageError({ found: 'what is no object', where: `${where}.properties` });
+  if (!isRecord(properties)) throw new UsageError({ found: 'what is no object', where: `${where}.properties` });
   const required = requiredOf(schema, where);
   const unlisted = required.filter((name) => !Object.hasOwn(properties, name));
   if (unlisted.length > 0 && more === false) {
@@ -68,7 +69,7 @@ export function objectBody(
     shape.openings = (constants ? value.openings : ['']).map((one) => `o${key(name)}${one}`);
   }
   // Nothing is said of others: an object that lists none is any object.
-  const isOpen = more === true || isSchema(more) || (more === undefined && listed.length === 0);
+  const isOpen = more === true || isRecord(more) || (more === undefined && listed.length === 0);
   const least = countOf(schema, 'minProperties', where) ?? 0;
   const most = countOf(schema, 'maxProperties', where);
   const number = { needed: required.length, listed: listed.length, least, most };

@@ -1,4 +1,5 @@
 import { UnsupportedError, UsageError } from '../../base/errors.js';
+import { isRecord } from '../../base/json.js';
 import { MAX_ALTERNATIVES, MAX_DEPTH, SchemaDocument, tooLarge } from './document.js';
 import { formats } from './formats.js';
 import {
@@ -14,7 +15,7 @@ import {
   typeOf,
   typesOf,
 } from './keywords.js';
-import { isSchema, type Schema } from './merge.js';
+import type { Schema } from './merge.js';
 import { integerRule, numberRule } from './numbers.js';
 import { type MemberStyle, objectBody } from './objects.js';
 import { patternRule } from './pattern.js';
@@ -76,7 +77,7 @@ export function argumentsRule(
   { where, style }: { where: string; style?: MemberStyle },
 ): string {
   const document = new SchemaDocument(schema);
-  const given = isSchema(schema) ? document.flat(schema, where) : {};
+  const given = isRecord(schema) ? document.flat(schema, where) : {};
   const isBare = isEmpty(given.properties ?? {}) && given.additionalProperties === undefined;
   const object = { type: 'object', ...given, ...(isBare && { additionalProperties: false }) };
   if (object.type !== 'object' || (style && (given.anyOf !== undefined || given.oneOf !== undefined))) {
@@ -114,7 +115,7 @@ export class SchemaReader {
   shape(schema: unknown, where: string): Shape {
     if (schema === true || schema === undefined || isEmpty(schema)) return leaf('value', Object.values(OPENING));
     if (schema === false) throw new UnsupportedError({ found: 'a schema of no value at all', where });
-    if (!isSchema(schema)) throw new UsageError({ found: 'what is no schema', where });
+    if (!isRecord(schema)) throw new UsageError({ found: 'what is no schema', where });
     const known = this.shapes.get(schema);
     if (known) return known;
     if (this.shapes.size >= MAX_SCHEMAS) throw tooLarge(`more than ${MAX_SCHEMAS} schemas within one`, where);

@@ -1,3 +1,4 @@
+import { isRecord } from '../../base/json.js';
 import type { MemberStyle } from '../grammar/objects.js';
 import { type Dialect, literal, type Rules } from '../grammar/rules.js';
 import { type ToolCall, writtenNumber } from '../message.js';
@@ -47,10 +48,6 @@ export function repeated(rules: Rules, one: string, between: string, several: bo
 export interface ParsedAnswer {
   content: string;
   calls: ToolCall[];
-}
-
-export function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
 /** The place behind white space. */

@@ -1,6 +1,8 @@
+import { isRecord } from '../../base/json.js';
 import { ANY, type Dialect, exclude, json, literal, oneOf, type Range } from '../grammar/rules.js';
 import { type ToolCall, writtenNumber } from '../message.js';
-import { isRecord, parseBlocks, repeated, type ToolForm } from './form.js';
+import { parseBlocks, repeated, type ToolForm } from './form.js';
+import { ValueReader } from './ValueReader.js';
 
 const [BEGIN, END, QUOTE] = ['<start_function_call>', '<end_function_call>', '<escape>'];
 /** Deeper ones are no call. */
@@ -52,10 +54,11 @@ export const functionGemma: ToolForm = {
     parseBlocks(text, BEGIN, (at) => {
       const head = /^\s*call:([^\s{}]+?)\s*(?=\{)/.exec(text.slice(at, at + 1000));
       if (!head) return undefined;
-      const given = new Reader(text, at + head[0].length).value(0);
-      if (!given || !isRecord(given.value) || !text.startsWith(END, given.end)) return undefined;
-      const calls: ToolCall[] = [{ name: head[1]!, arguments: given.value }];
-      let end = given.end + END.length;
+      const reader = new Reader(text, at + head[0].length);
+      const given = reader.value(0);
+      if (!isRecord(given) || !text.startsWith(END, reader.at)) return undefined;
+      const calls: ToolCall[] = [{ name: head[1]!, arguments: given }];
+      let end = reader.at + END.length;
       // The results of the calls would follow.
       if (text.startsWith(functionGemma.stop!, end)) end += functionGemma.stop!.length;
       return { calls, end };
@@ -84,25 +87,15 @@ function written(value: unknown): string {
 }
 
 /** Reads one value. */
-class Reader {
-  constructor(
-    private readonly text: string,
-    private at: number,
-  ) {}
-
-  value(depth: number): { value: unknown; end: number } | undefined {
-    const value = this.read(depth);
-    return value === undefined ? undefined : { value, end: this.at };
-  }
-
-  private takes(token: string): boolean {
+class Reader extends ValueReader {
+  protected takes(token: string): boolean {
     if (!this.text.startsWith(token, this.at)) return false;
     this.at += token.length;
     return true;
   }
 
   /** Undefined for what is no value. */
-  private read(depth: number): unknown {
+  value(depth: number): unknown {
     if (depth > MAX_DEPTH) return undefined;
     if (this.takes(QUOTE)) return this.until(QUOTE);
     if (this.takes('{')) return this.object(depth);
@@ -124,30 +117,14 @@ class Reader {
   }
 
   private object(depth: number): Record<string, unknown> | undefined {
-    const entries: [string, unknown][] = [];
-    if (this.takes('}')) return {};
-    do {
+    return this.entries('}', depth + 1, () => {
       const key = this.takes(QUOTE) ? this.quotedKey() : this.until(':');
-      const value = key === undefined || key === '' ? undefined : this.read(depth + 1);
-      if (value === undefined) return undefined;
-      entries.push([key!.trim(), value]);
-    } while (this.takes(','));
-    return this.takes('}') ? Object.fromEntries(entries) : undefined;
+      return key === '' ? undefined : key?.trim();
+    });
   }
 
   private quotedKey(): string | undefined {
     const key = this.until(QUOTE);
     return this.takes(':') ? key : undefined;
-  }
-
-  private list(depth: number): unknown[] | undefined {
-    const list: unknown[] = [];
-    if (this.takes(']')) return list;
-    do {
-      const value = this.read(depth + 1);
-      if (value === undefined) return undefined;
-      list.push(value);
-    } while (this.takes(','));
-    return this.takes(']') ? list : undefined;
   }
 }

@@ -1,7 +1,9 @@
 import { UnsupportedError } from '../../base/errors.js';
+import { isRecord } from '../../base/json.js';
 import { type Dialect, json, literal } from '../grammar/rules.js';
 import { type ToolCall, writtenNumber } from '../message.js';
-import { callsOf, isRecord, jsonAt, parseBlocks, repeated, skipWhite, type ToolForm } from './form.js';
+import { callsOf, jsonAt, parseBlocks, repeated, skipWhite, type ToolForm } from './form.js';
+import { ValueReader } from './ValueReader.js';
 
 const [BEGIN, END] = ['<|tool_call_start|>', '<|tool_call_end|>'];
 const MAX_DEPTH = 64;
@@ -88,15 +90,17 @@ const ESCAPES: Record<string, string> = { n: '\n', t: '\t', r: '\r', b: '\b', f:
 const AFTER_TEXT = /^\s*(?:,\s*[\p{L}_][\p{L}\p{N}_.-]*\s*=|\)\s*(?:\]|,\s*[\p{L}_][\p{L}\p{N}_.-]*\()|[\]}])/u;
 
 /** Calls in Python's syntax, and its literals. */
-class Reader {
+class Reader extends ValueReader {
   constructor(
-    private readonly text: string,
-    public at: number,
+    text: string,
+    at: number,
     /** Texts were put between quotes as they are, as the templates of LFM2.5 do: a quote that ends none is part of the text. */
     private readonly rawTexts: boolean,
-  ) {}
+  ) {
+    super(text, at);
+  }
 
-  private takes(token: string): boolean {
+  protected takes(token: string): boolean {
     const at = skipWhite(this.text, this.at);
     if (!this.text.startsWith(token, at)) return false;
     this.at = at + token.length;
@@ -126,19 +130,11 @@ class Reader {
   }
 
   private given(): Record<string, unknown> | undefined {
-    const entries: [string, unknown][] = [];
-    if (this.takes(')')) return {};
-    do {
-      const key = this.name('=');
-      const value = key === undefined ? undefined : this.value(0);
-      if (value === undefined) return undefined;
-      entries.push([key!, value]);
-    } while (this.takes(','));
-    return this.takes(')') ? Object.fromEntries(entries) : undefined;
+    return this.entries(')', 0, () => this.name('='));
   }
 
   /** Undefined for what is no literal. */
-  private value(depth: number): unknown {
+  protected value(depth: number): unknown {
     if (depth > MAX_DEPTH) return undefined;
     this.at = skipWhite(this.text, this.at);
     const char = this.text[this.at];
@@ -178,26 +174,10 @@ class Reader {
     return undefined;
   }
 
-  private list(depth: number): unknown[] | undefined {
-    const list: unknown[] = [];
-    if (this.takes(']')) return list;
-    do {
-      const value = this.value(depth + 1);
-      if (value === undefined) return undefined;
-      list.push(value);
-    } while (this.takes(','));
-    return this.takes(']') ? list : undefined;
-  }
-
   private object(depth: number): Record<string, unknown> | undefined {
-    const entries: [string, unknown][] = [];
-    if (this.takes('}')) return {};
-    do {
+    return this.entries('}', depth + 1, () => {
       const key = this.value(depth + 1);
-      const value = typeof key === 'string' && this.takes(':') ? this.value(depth + 1) : undefined;
-      if (value === undefined) return undefined;
-      entries.push([key as string, value]);
-    } while (this.takes(','));
-    return this.takes('}') ? Object.fromEntries(entries) : undefined;
+      return typeof key === 'string' && this.takes(':') ? key : undefined;
+    });
   }
 }

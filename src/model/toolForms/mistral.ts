@@ -1,7 +1,8 @@
+import { isRecord } from '../../base/json.js';
 import { json, literal } from '../grammar/rules.js';
 import type { ToolCall } from '../message.js';
 import { pythonJson } from '../pythonJson.js';
-import { callsOf, isRecord, jsonAt, parseBlocks, repeated, skipWhite, type ToolForm } from './form.js';
+import { callsOf, jsonAt, parseBlocks, repeated, skipWhite, type ToolForm } from './form.js';
 
 const BEGIN = '[TOOL_CALLS]';
 

@@ -1,6 +1,6 @@
 import { isUtf8 } from 'node:buffer';
 import { UsageError } from '../../base/errors.js';
-import type { EmbeddingInput } from '../../llama/reading.js';
+import type { EmbeddingInput, TokenRequest } from '../../llama/reading.js';
 import {
   Detokenized,
   DetokenizeInput,
@@ -11,7 +11,7 @@ import {
 } from '../contract/embeddings.js';
 import { routesOf } from '../http/route.js';
 import type { Services } from '../Services.js';
-import { asSpeaker, findSpeaker } from '../speakers.js';
+import { asSpeaker, findSpeaker, type Speaker } from '../speakers.js';
 import { BODY_LIMIT } from './openaiOutput.js';
 
 const route = routesOf<Services>();
@@ -66,9 +66,7 @@ export const embeddingRoutes = [
     async handler({ body, key, signal }, services) {
       const speaker = await findSpeaker(services, { model: body.model }, key);
       const request = { text: body.content, special: body.parse_special ?? true, bos: body.add_special ?? false };
-      const pieces = await asSpeaker(services, speaker, ({ model }) =>
-        services.inference.tokens({ model, request }, signal),
-      );
+      const pieces = await tokensOf(services, speaker, request, signal);
       if (!body.with_pieces) return { tokens: pieces.map(({ id }) => id) };
       return {
         tokens: pieces.map(({ id, bytes }) => ({
@@ -89,14 +87,15 @@ export const embeddingRoutes = [
     errors: 'openai',
     async handler({ body, key, signal }, services) {
       const speaker = await findSpeaker(services, { model: body.model }, key);
-      const request = { tokens: body.tokens };
-      const pieces = await asSpeaker(services, speaker, ({ model }) =>
-        services.inference.tokens({ model, request }, signal),
-      );
+      const pieces = await tokensOf(services, speaker, { tokens: body.tokens }, signal);
       return { content: Buffer.concat(pieces.map(({ bytes }) => bytes)).toString('utf8') };
     },
   }),
 ];
+
+function tokensOf(services: Services, speaker: Speaker, request: TokenRequest, signal: AbortSignal) {
+  return asSpeaker(services, speaker, ({ model }) => services.inference.tokens({ model, request }, signal));
+}
 
 function inputsOf(input: string | string[] | number[] | number[][]): EmbeddingInput {
   if (typeof input === 'string') return [input];

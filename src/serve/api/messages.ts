@@ -14,9 +14,10 @@ import { Answer, routesOf } from '../http/route.js';
 import type { Services } from '../Services.js';
 import { findSuited } from '../speakers.js';
 import { begun } from './chat.js';
+import { unserved } from './fields.js';
 import { translate } from './messagesInput.js';
 import { BODY_LIMIT } from './openaiOutput.js';
-import { requestOf, unserved } from './otherInput.js';
+import { requestOf } from './otherInput.js';
 
 const route = routesOf<Services>();
 

@@ -1,8 +1,9 @@
 import type { Static } from 'typebox';
 import { UsageError } from '../../base/errors.js';
 import type { CountTokensInput, MessagesInput } from '../contract/anthropic.js';
+import { anything, type Neutral, refuseOthers, unserved } from './fields.js';
 import type { ChatInput } from './openaiInput.js';
-import { anything, type Neutral, refuseOthers, type Translated, unserved, wrongPart } from './otherInput.js';
+import { type Translated, wrongPart } from './otherInput.js';
 
 /** Requests of Anthropic's API as those of OpenAI's chat. */
 
@@ -10,21 +11,9 @@ type Input = Static<typeof CountTokensInput> & Partial<Static<typeof MessagesInp
 type Message = ChatInput['messages'][number];
 type Block = { type: string } & Record<string, unknown>;
 
-const FIELDS = [
-  ...[
-    'model',
-    'adapters',
-    'gate',
-    'messages',
-    'system',
-    'tools',
-    'tool_choice',
-    'thinking',
-    'output_config',
-    'max_tokens',
-  ],
-  ...['stop_sequences', 'stream', 'temperature', 'top_p', 'top_k'],
-];
+const FIELDS =
+  `model adapters gate messages system tools tool_choice thinking output_config max_tokens stop_sequences stream
+  temperature top_p top_k`.split(/\s+/);
 const NEUTRAL: Neutral = {
   metadata: anything,
   user_profile_id: anything,

@@ -5,6 +5,7 @@ import type { Tool } from '../../model/message.js';
 import type { ToolChoice } from '../../model/toolForms/grammar.js';
 import type { AnswerRequest } from '../answering.js';
 import type { ChatCompletionInput, CompletionInput } from '../contract/openai.js';
+import { isEmpty, type Neutral, nothing, requireNeutral } from './fields.js';
 import { conversationOf, requireShallow } from './openaiMessages.js';
 
 /** What a request in OpenAI's form asks for: each of its fields is honoured, changes nothing, or is refused by its name. */
@@ -13,13 +14,13 @@ export type ChatInput = Static<typeof ChatCompletionInput>;
 type TextInput = Static<typeof CompletionInput>;
 
 /** Fields that are not served, and the values of them that change nothing. */
-const NEUTRAL: Record<string, (value: unknown) => boolean> = {
+const NEUTRAL: Neutral = {
   functions: isEmpty,
   function_call: (value) => value === 'none' || value === 'auto',
   modalities: (value) => Array.isArray(value) && value.length === 1 && value[0] === 'text',
-  audio: () => false,
-  prediction: () => false,
-  web_search_options: () => false,
+  audio: nothing,
+  prediction: nothing,
+  web_search_options: nothing,
   grammar: (value) => value === '',
   json_schema: isEmpty,
   mirostat: (value) => value === 0,
@@ -34,32 +35,28 @@ const NEUTRAL: Record<string, (value: unknown) => boolean> = {
   use_beam_search: (value) => value === false,
   verbosity: (value) => value === 'medium',
   service_tier: (value) => value === 'auto' || value === 'default',
-  guided_json: () => false,
-  guided_regex: () => false,
-  guided_choice: () => false,
-  guided_grammar: () => false,
-  structured_outputs: () => false,
+  guided_json: nothing,
+  guided_regex: nothing,
+  guided_choice: nothing,
+  guided_grammar: nothing,
+  structured_outputs: nothing,
   stop_token_ids: isEmpty,
   bad_words: isEmpty,
-  prompt_logprobs: () => false,
-  chat_template: () => false,
+  prompt_logprobs: nothing,
+  chat_template: nothing,
   documents: isEmpty,
   repeat_last_n: (value) => value === 64,
-  samplers: () => false,
+  samplers: nothing,
   n_probs: (value) => value === 0,
 };
 
-function isEmpty(value: unknown): boolean {
-  return typeof value === 'object' && value !== null && Object.keys(value).length === 0;
-}
-
 /** Fields of one of the two ways to ask, which the other does not have. */
-const ONLY_CHAT: typeof NEUTRAL = {
+const ONLY_CHAT: Neutral = {
   best_of: (value) => value === 1,
   suffix: (value) => value === '',
   echo: (value) => value === false,
 };
-const ONLY_TEXT: typeof NEUTRAL = {
+const ONLY_TEXT: Neutral = {
   tools: isEmpty,
   tool_choice: (value) => value === 'none' || value === 'auto',
   response_format: (value) => (value as { type?: unknown }).type === 'text',
@@ -69,11 +66,7 @@ const ONLY_TEXT: typeof NEUTRAL = {
 /** @throws UsageError that names a field without which the answer would be another */
 export function refuseUnserved(body: Record<string, unknown>, way: 'chat' | 'text'): void {
   const fields = { ...NEUTRAL, ...(way === 'chat' ? ONLY_CHAT : ONLY_TEXT) };
-  for (const [name, isNeutral] of Object.entries(fields)) {
-    const value = body[name];
-    if (value === undefined || value === null || isNeutral(value)) continue;
-    throw new UsageError({ found: `"${name}" is not served`, fix: 'leave it out' });
-  }
+  for (const [name, isNeutral] of Object.entries(fields)) requireNeutral(name, body[name], { isNeutral });
 }
 
 /**

@@ -1,4 +1,5 @@
 import { UsageError } from '../../base/errors.js';
+import { isRecord } from '../../base/json.js';
 import type { ChatMessage, ToolCall } from '../../model/message.js';
 import type { ChatInput } from './openaiInput.js';
 
@@ -92,11 +93,9 @@ function argumentsOf(text: string, where: string): Record<string, unknown> {
   try {
     value = JSON.parse(text);
   } catch {}
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
-    throw new UsageError({ found: 'what is no JSON object', where });
-  }
+  if (!isRecord(value)) throw new UsageError({ found: 'what is no JSON object', where });
   requireShallow(value, where);
-  return value as Record<string, unknown>;
+  return value;
 }
 
 function textOf({ content }: Message, where: string): string {

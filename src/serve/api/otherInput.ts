@@ -1,37 +1,9 @@
 import { UsageError } from '../../base/errors.js';
 import type { AnswerRequest } from '../answering.js';
+import { unserved } from './fields.js';
 import { type ChatInput, chatRequestOf } from './openaiInput.js';
 
-/** What the APIs beside OpenAI's chat share in refusing: every field of a request and of its parts works, changes nothing, or is named. */
-
-/** Values of a field that change nothing. */
-export type Neutral = Record<string, (value: unknown) => boolean>;
-
-export const anything = () => true;
-/** Only null. */
-export const nothing = () => false;
-export const isEmpty = (value: unknown) =>
-  typeof value === 'object' && value !== null && Object.keys(value).length === 0;
-
-/**
- * @param known names of fields that work
- * @param where what the fields are of, for the error; undefined: the request
- * @throws UsageError that names a field without which the answer would be another
- */
-export function refuseOthers(
-  fields: object,
-  { known, neutral, where }: { known: readonly string[]; neutral?: Neutral; where?: string },
-): void {
-  for (const [name, value] of Object.entries(fields)) {
-    if (known.includes(name) || value === undefined || value === null) continue;
-    if (neutral && Object.hasOwn(neutral, name) && neutral[name]!(value)) continue;
-    throw new UsageError({ found: `"${name.slice(0, 60)}" is not served`, where, fix: 'leave it out' });
-  }
-}
-
-export function unserved(found: string, where: string, fix: string): UsageError {
-  return new UsageError({ found, where, fix });
-}
+/** What the APIs beside OpenAI's chat share: they become requests of that. */
 
 /** A part of a type that is not served, or without what its type says. */
 export function wrongPart(type: string, where: string): UsageError {

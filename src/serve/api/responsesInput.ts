@@ -1,37 +1,17 @@
 import { UsageError } from '../../base/errors.js';
 import type { ResponseInput } from '../contract/responses.js';
+import { anything, isEmpty, type Neutral, nothing, refuseOthers, unserved } from './fields.js';
 import type { ChatInput } from './openaiInput.js';
-import {
-  anything,
-  isEmpty,
-  type Neutral,
-  nothing,
-  refuseOthers,
-  type Translated,
-  unserved,
-  wrongPart,
-} from './otherInput.js';
+import { type Translated, wrongPart } from './otherInput.js';
 
 /** Requests of OpenAI's API of responses as those of its chat. */
 
 type Message = ChatInput['messages'][number] & { tool_calls?: object[] };
 type Item = Record<string, unknown>;
 
-const FIELDS = [
-  ...[
-    'model',
-    'adapters',
-    'gate',
-    'input',
-    'instructions',
-    'max_output_tokens',
-    'temperature',
-    'top_p',
-    'tools',
-    'tool_choice',
-  ],
-  ...['parallel_tool_calls', 'text', 'reasoning', 'truncation', 'stream', 'metadata'],
-];
+const FIELDS =
+  `model adapters gate input instructions max_output_tokens temperature top_p tools tool_choice parallel_tool_calls text
+  reasoning truncation stream metadata`.split(/\s+/);
 const NEUTRAL: Neutral = {
   store: (value) => value === false,
   background: (value) => value === false,

@@ -2,6 +2,7 @@ import type { Static, TSchema } from 'typebox';
 import { Compile } from 'typebox/compile';
 import Value from 'typebox/value';
 import { UsageError } from '../../base/errors.js';
+import { isRecord } from '../../base/json.js';
 
 /** Holds values from outside against their schemas, and says what is wrong with them: the first mistakes, however many there are. */
 
@@ -55,10 +56,6 @@ interface Parts {
 }
 
 export const partsOf = (schema: TSchema): Parts => schema as Parts;
-
-function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
-}
 
 /** Finds one after the other, so that whoever has enough goes no further: the library's own list of them all may take a minute. */
 export function* mistakesIn(schema: TSchema, value: unknown, place: string): Generator<string> {
