@@ -1,4 +1,5 @@
 import { LoamError, UsageError } from '../base/errors.js';
+import type { HeldAnswer } from './HeldAnswer.js';
 import type { LlamaContext } from './llama.js';
 import type { SamplerHandle } from './llamaBindings.js';
 import { native } from './native.js';
@@ -23,22 +24,11 @@ export interface SamplerSettings {
   seed?: number;
 }
 
-/** What an answer may consist of. */
-export interface Grammar {
-  /**
-   * Rules in llama.cpp's GBNF, the first named `root`. The parser of libllama writes what it refuses to stderr, and rules that are
-   * recursive on the left, or whose readings of one text double with its length, would end or fill the process: such must not come here.
-   */
-  source: string;
-  /** Whether the text of control tokens is part of the text that the grammar describes; otherwise none is drawn but those that end it. */
-  controls: boolean;
-  /** What stands of the text already. */
-  begun?: Int32Array;
-}
-
 const penaltyWindow = 64;
 const defaultMinP = 0.05;
 const byteSize = 12;
+/** Tokens that are drawn and would go on for too long; then the shortest way to the end is taken. */
+const MOST_TOO_LONG = 8;
 
 /** Candidates as libllama's samplers take them: entries of token, logit and probability. */
 class Candidates {
@@ -91,18 +81,23 @@ class Constraint implements Disposable {
   private bytes = new Utf8();
 
   constructor(
-    private readonly grammar: Grammar,
+    readonly answer: HeldAnswer,
     private readonly vocabulary: Vocabulary,
   ) {
+    const { grammar } = answer;
     const sampler = native().llama.samplerGrammar(vocabulary.handle, grammar.source, 'root');
     if (!sampler) throw new Error('llama.cpp refused a grammar');
     this.sampler = sampler;
+    for (const token of grammar.begun ?? []) {
+      if (!this.allows(token)) throw new Error('two readings of one grammar differ');
+      this.take(token);
+    }
   }
 
   /** Whether the text may go on with this token. */
   allows(token: number): boolean {
     if (!this.vocabulary.endsGeneration(token)) {
-      if (!this.grammar.controls && this.vocabulary.isControl(token)) return false;
+      if (!this.answer.grammar.controls && this.vocabulary.isControl(token)) return false;
       // libllama takes some sequences for characters that are none, and reads no further than a zero.
       const piece = this.vocabulary.piece(token, true);
       if (piece.length === 0 || piece.includes(0) || !this.bytes.after(piece)) return false;
@@ -114,7 +109,7 @@ class Constraint implements Disposable {
 
   /** Leaves only what may follow. */
   mask(candidates: Candidates): void {
-    if (!this.grammar.controls) {
+    if (!this.answer.grammar.controls) {
       for (const token of this.vocabulary.controls) {
         if (!this.vocabulary.endsGeneration(token)) candidates.ban(token);
       }
@@ -125,6 +120,11 @@ class Constraint implements Disposable {
   /** @param token one that is allowed: libllama would end the process for another */
   accept(token: number): void {
     if (this.vocabulary.endsGeneration(token)) return;
+    this.take(token);
+    this.answer.push(token);
+  }
+
+  private take(token: number): void {
     this.bytes = this.bytes.after(this.vocabulary.piece(token, true))!;
     native().llama.samplerAccept(this.sampler, token);
   }
@@ -167,7 +167,11 @@ export class Sampler implements Disposable {
   private readonly constraint: Constraint | undefined;
   private readonly candidates: Candidates | undefined;
 
-  constructor(settings: SamplerSettings, vocabulary: Vocabulary, grammar?: Grammar) {
+  constructor(
+    settings: SamplerSettings,
+    private readonly vocabulary: Vocabulary,
+    answer?: HeldAnswer,
+  ) {
     const { llama } = native();
     const { repeatPenalty, frequencyPenalty = 0, presencePenalty = 0, topK = 0, minP = defaultMinP } = settings;
     const bias = settings.logitBias ?? [];
@@ -195,47 +199,62 @@ export class Sampler implements Disposable {
       add(llama.samplerDist(settings.seed ?? Math.floor(Math.random() * 0x1_0000_0000)));
     }
     this.chain = chain;
-    if (!grammar) return;
+    if (!answer) return;
     this.candidates = new Candidates(vocabulary.size);
     try {
-      this.constraint = new Constraint(grammar, vocabulary);
-      for (const token of grammar.begun ?? []) {
-        if (!this.constraint.allows(token)) {
-          const found = 'an answer whose given beginning is not of the form that is asked for';
-          throw new UsageError({ found, fix: 'leave the beginning out, or the form' });
-        }
-        this.constraint.accept(token);
-      }
+      this.constraint = new Constraint(answer, vocabulary);
     } catch (error) {
       this[Symbol.dispose]();
       throw error;
     }
   }
 
-  /** Draws from the logits of the last token that the context decoded. @throws LoamError if no token satisfies the grammar */
-  draw(context: LlamaContext): number {
+  /**
+   * Draws from the logits of the last token that the context decoded.
+   * @param left tokens that may be drawn yet, this one included
+   * @throws LoamError if no token satisfies the grammar
+   */
+  draw(context: LlamaContext, left: number): number {
     const { llama } = native();
     const { constraint, candidates } = this;
     if (!constraint || !candidates) return llama.sample(this.chain, context.handle, -1);
-    const logits = context.lastLogits;
+    const token = this.drawHeld(context.lastLogits, left, { constraint, candidates });
+    constraint.accept(token);
+    llama.samplerAccept(this.chain, token);
+    return token;
+  }
+
+  private drawHeld(
+    logits: Float32Array,
+    left: number,
+    { constraint, candidates }: { constraint: Constraint; candidates: Candidates },
+  ): number {
+    const { answer } = constraint;
+    const banned = new Set<number>();
+    const tooLong: number[] = [];
     candidates.fill(logits);
     let token = candidates.apply(this.chain);
-    // Most drawn tokens satisfy the grammar, and one is held against it far sooner than the whole vocabulary.
-    for (const banned = new Set<number>(); !constraint.allows(token); ) {
+    for (;;) {
+      // Most drawn tokens satisfy the grammar, and one is held against it far sooner than the whole vocabulary.
+      if (constraint.allows(token)) {
+        if (this.vocabulary.endsGeneration(token) || answer.leadsToEnd(token, left - 1)) return token;
+        answer.isShortened = true;
+        if (tooLong.push(token) === MOST_TOO_LONG) break;
+      }
       if (banned.has(token)) throw new Error('a sampler drew a token that was ruled out');
       banned.add(token);
       candidates.fill(logits);
       for (const one of banned) candidates.ban(one);
       constraint.mask(candidates);
-      if (!candidates.hasAny) {
-        const found = "no token of the model's vocabulary goes on with the text as its form demands";
-        throw new LoamError({ code: 'unsupported', found, fix: 'ask for another form, or another model' });
-      }
+      if (!candidates.hasAny) break;
       token = candidates.apply(this.chain);
     }
-    constraint.accept(token);
-    llama.samplerAccept(this.chain, token);
-    return token;
+    const { next } = answer;
+    if (next !== undefined && constraint.allows(next)) return next;
+    // Where no way to the end can be written, the answer is cut off.
+    if (tooLong.length > 0) return tooLong[0]!;
+    const found = "no token of the model's vocabulary goes on with the text as its form demands";
+    throw new LoamError({ code: 'unsupported', found, fix: 'ask for another form, or another model' });
   }
 
   [Symbol.dispose](): void {

@@ -3,7 +3,8 @@ import { type Adapter, openAdapter, provenAdapter } from '../adapters/openAdapte
 import { LoamError } from '../base/errors.js';
 import { Run } from '../base/events.js';
 import { integer, number, type Schema, type Values } from '../base/options.js';
-import type { Grammar, SamplerSettings } from '../engine/sampler.js';
+import { type Grammar, HeldAnswer } from '../engine/HeldAnswer.js';
+import type { SamplerSettings } from '../engine/sampler.js';
 import type { ChatMessage, Tool } from '../model/chatTemplate.js';
 import { Tokenizer } from '../model/tokenizer.js';
 import type { ToolChoice } from '../model/toolForms/grammar.js';
@@ -38,11 +39,15 @@ export type ChatEvent =
   | AnswerPart
   /** Old turns were left out because the conversation outgrew the context. */
   | { type: 'forgot'; messages: number }
-  /** `turn`: the model ended its turn; `length`: no tokens are left; `stop`: a stop text came up, `stopText`. */
+  /**
+   * `turn`: the model ended its turn; `length`: no tokens are left; `stop`: a stop text came up, `stopText`. `isShortened`: what it is held
+   * to was brought to its end since the tokens ran out.
+   */
   | {
       type: 'end';
       reason: 'turn' | 'length' | 'stop';
       stopText?: string;
+      isShortened?: boolean;
       tokens: number;
       promptTokens: number;
       seconds: number;
@@ -221,10 +226,12 @@ export class ChatSession implements Disposable {
     const { vocabulary } = this.tokenizer;
     const room = Math.min(sampling.maxTokens, this.contextLength - prompt.length);
     const reader = new AnswerReader(vocabulary, expected, emit);
+    const held = grammar && room > 0 ? new HeldAnswer(grammar, vocabulary) : undefined;
+    held?.requireRoom(room);
     let tokens = 0;
     if (room > 0) await this.session.read(prompt, [prompt.length - 1], { signal });
     const settings = { ...sampling, repeatPenalty: penaltyOf(sampling) };
-    for await (const token of this.session.write(settings, room, { signal, grammar })) {
+    for await (const token of this.session.write(settings, room, { signal, held })) {
       tokens++;
       const likelihood =
         likeliest === undefined ? undefined : likelihoodOf(token, this.session.logits, { vocabulary, likeliest });
@@ -233,10 +240,12 @@ export class ChatSession implements Disposable {
     }
     reader.end();
     const stopText = reader.stopped;
-    const reason = stopText !== undefined ? 'stop' : tokens >= room ? 'length' : 'turn';
+    const isCut = tokens >= room && !held?.isOver;
+    const reason = stopText !== undefined ? 'stop' : isCut || held?.isShortened ? 'length' : 'turn';
     const seconds = (performance.now() - started) / 1000;
     const count = { tokens, promptTokens: prompt.length, seconds };
-    emit({ type: 'end', reason, ...(stopText !== undefined && { stopText }), ...count });
+    const isShortened = held?.isShortened && { isShortened: true };
+    emit({ type: 'end', reason, ...(stopText !== undefined && { stopText }), ...isShortened, ...count });
     return reader.text;
   }
 

@@ -1,8 +1,9 @@
 import { LoamError, throwIfStopped } from '../base/errors.js';
 import { sharedLength } from '../base/format.js';
+import type { HeldAnswer } from '../engine/HeldAnswer.js';
 import { areUsable, type LlamaContext, LlamaModel } from '../engine/llama.js';
 import type { AdapterHandle } from '../engine/llamaBindings.js';
-import { type Grammar, Sampler, type SamplerSettings } from '../engine/sampler.js';
+import { Sampler, type SamplerSettings } from '../engine/sampler.js';
 import type { Vocabulary } from '../engine/vocabulary.js';
 
 interface SessionOptions {
@@ -145,19 +146,19 @@ export class Session implements Disposable {
 
   /**
    * Draws tokens that follow the sequence, whose last token's logits must have been wanted, until the model ends its turn, `most` are
-   * drawn, or the context is full. With a grammar it goes on until that allows for no more, too.
+   * drawn, or the context is full. An answer that is held to a grammar is whole by then, and ends where that allows for no more.
    */
   async *write(
     sampling: SamplerSettings,
     most: number,
-    { signal, grammar }: { signal?: AbortSignal; grammar?: Grammar } = {},
+    { signal, held }: { signal?: AbortSignal; held?: HeldAnswer } = {},
   ): AsyncGenerator<number, void, undefined> {
-    using sampler = new Sampler(sampling, this.vocabulary, grammar);
+    using sampler = new Sampler(sampling, this.vocabulary, held);
     const room = Math.min(most, this.contextLength - this.held.length);
     for (let drawn = 1; drawn <= room; drawn++) {
       throwIfStopped(signal);
       this.requireNumbers();
-      const token = sampler.draw(this.context);
+      const token = sampler.draw(this.context, room - drawn + 1);
       if (this.vocabulary.endsGeneration(token)) return;
       yield token;
       if (drawn === room) return;

@@ -4,7 +4,9 @@ import { after, describe, it } from 'node:test';
 import { Compile } from 'typebox/schema';
 import { LoamError } from '../base/errors.js';
 import { Random } from '../base/random.js';
+import { HeldAnswer } from '../engine/HeldAnswer.js';
 import { schemaGrammar } from '../model/grammar/index.js';
+import { randomSchema } from '../testing/randomSchema.js';
 import { scratchFolder } from '../testing/scratch.js';
 import { writeTinyModel } from '../testing/tinyModel.js';
 import { Session } from './Session.js';
@@ -29,7 +31,10 @@ async function write(source: string, seed: number, strength = 5): Promise<string
   const tokens: number[] = [];
   const sampling = { temperature: 1.5, topP: 1, minP: 0, repeatPenalty: 1, seed, logitBias: bias(strength) };
   const most = 600;
-  for await (const token of session.write(sampling, most, { grammar: { source, controls: false } })) tokens.push(token);
+  for await (const token of session.write(sampling, most, {
+    held: new HeldAnswer({ source, controls: false }, vocabulary),
+  }))
+    tokens.push(token);
   // Bytes that are no UTF-8 would be seen.
   const bytes = Buffer.concat(tokens.map((token) => vocabulary.piece(token)));
   return tokens.length === most ? undefined : new TextDecoder('utf-8', { fatal: true }).decode(bytes);
@@ -174,43 +179,6 @@ describe('what a random model writes under a schema is valid', () => {
     assert.ok(finished > 250, `${finished} finished`);
   });
 });
-
-function randomSchema(random: Random, depth: number): object {
-  const below = (n: number) => random.below(n);
-  const inner = () => randomSchema(random, depth - 1);
-  const name = () => ['a', 'bc', 'näme', 'x y', '"q"', 'a\\b', '😀'][below(7)]!;
-  const bounds = (key: string, most: number) => {
-    const [a, b] = [below(most), below(most)];
-    return {
-      ...(below(2) === 0 && { [`min${key}`]: Math.min(a, b) }),
-      ...(below(2) === 0 && { [`max${key}`]: Math.max(a, b) }),
-    };
-  };
-  switch (below(depth > 0 ? 10 : 6)) {
-    case 0:
-      return { type: 'string', ...bounds('Length', 9) };
-    case 1:
-      return { type: 'integer', ...bounds('imum', 3000) };
-    case 2:
-      return { enum: [name(), below(99), below(2) === 0, null, { [name()]: below(9) }].slice(below(4)) };
-    case 3:
-      return { type: ['boolean', 'null'] };
-    case 4:
-      return { type: 'number', ...bounds('imum', 40) };
-    case 5:
-      return { const: [below(5), name()] };
-    case 6:
-      return { type: 'array', items: inner(), ...bounds('Items', 4) };
-    case 7:
-      return { anyOf: [inner(), { type: 'string', maxLength: 4 }, { type: 'boolean' }] };
-    default: {
-      const properties = Object.fromEntries(Array.from({ length: below(4) }, () => [name(), inner()]));
-      const required = Object.keys(properties).filter(() => below(2) === 0);
-      const more = [undefined, false, true, { type: 'null' }][below(4)];
-      return { type: 'object', properties, required, ...(more !== undefined && { additionalProperties: more }) };
-    }
-  }
-}
 
 describe('a schema that is not served', () => {
   const refused: [RegExp, unknown][] = [

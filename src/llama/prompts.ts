@@ -1,5 +1,5 @@
 import { UnsupportedError, UsageError } from '../base/errors.js';
-import type { Grammar } from '../engine/sampler.js';
+import type { Grammar } from '../engine/HeldAnswer.js';
 import type { Vocabulary } from '../engine/vocabulary.js';
 import { objectGrammar, schemaGrammar } from '../model/grammar/index.js';
 import type { ChatMessage, Tool } from '../model/message.js';

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { after, describe, it } from 'node:test';
 import { Compile } from 'typebox/schema';
 import { LoamError } from '../base/errors.js';
+import { HeldAnswer } from '../engine/HeldAnswer.js';
 import type { Tool } from '../model/message.js';
 import { type ToolChoice, toolGrammar } from '../model/toolForms/grammar.js';
 import { type ToolForm, toolForms } from '../model/toolForms/index.js';
@@ -62,7 +63,10 @@ async function write(source: string, seed: number): Promise<number[] | undefined
   const tokens: number[] = [];
   const logitBias = [...ends, vocabulary.eos].map((token) => [token, 5] as const);
   const sampling = { temperature: 1.5, topP: 1, minP: 0, repeatPenalty: 1, seed, logitBias };
-  for await (const token of session.write(sampling, 850, { grammar: { source, controls: true } })) tokens.push(token);
+  for await (const token of session.write(sampling, 850, {
+    held: new HeldAnswer({ source, controls: true }, vocabulary),
+  }))
+    tokens.push(token);
   return tokens.length === 850 ? undefined : tokens;
 }
 

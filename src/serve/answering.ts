@@ -57,10 +57,15 @@ export async function* answering(
 
 const newCallId = () => `call_${randomBytes(12).toString('hex')}`;
 
-function endOf({ reason, stopText, promptTokens, tokens }: Extract<ChatEvent, { type: 'end' }>, hasCalls: boolean) {
+function endOf(event: Extract<ChatEvent, { type: 'end' }>, hasCalls: boolean) {
+  const { reason, stopText, isShortened, promptTokens, tokens } = event;
   const usage = { prompt: promptTokens, answer: tokens };
-  // Calls that are whole are to be made, whatever would have followed.
-  return { reason: hasCalls ? 'calls' : reason === 'length' ? 'length' : 'stop', stopText, usage } as const;
+  // Calls that are whole are to be made, whatever would have followed; what the tokens did not suffice for may be wrong.
+  return {
+    reason: hasCalls && !isShortened ? 'calls' : reason === 'length' ? 'length' : 'stop',
+    stopText,
+    usage,
+  } as const;
 }
 
 /** One answer, whole. */
