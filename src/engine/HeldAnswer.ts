@@ -96,8 +96,8 @@ export class HeldAnswer {
 
 /** Pieces longer than this shorten few ends, and each length is looked for at each place. */
 const MOST_BYTES = 32;
-/** Bytes of text in UTF-8 that no answer needs. */
-const isRare = (byte: number) => (byte < 0x20 && byte !== 9 && byte !== 10) || byte === 0x7f || byte >= 0xf5;
+/** Bytes that hardly any text has in UTF-8: control characters, and beginnings of planes without characters. Some vocabularies lack them. */
+const isRare = (byte: number) => (byte < 0x20 && byte !== 9 && byte !== 10) || byte === 0x7f || byte >= 0xf1;
 
 /** The tokens that texts can be written with, as bytes. */
 class Spelling {
