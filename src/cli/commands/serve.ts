@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
+import { setFlagsFromString } from 'node:v8';
 import { appFiles, contentSecurityPolicy } from '../../app/appFiles.js';
 import { environmentOf } from '../../base/child.js';
 import { LoamError } from '../../base/errors.js';
@@ -50,6 +51,8 @@ export const serveCommand = command({
     const list = (names: string | undefined) => names?.split(',').map((name) => name.trim());
     const allowed = { hosts: list(options.allowHost), origins: list(options.allowOrigin) };
     const home = loamHome();
+    // Collected early: left to itself the engine lets what a flood of connections leaves behind grow to a hundred megabytes.
+    setFlagsFromString('--optimize-for-size');
     const tellBug = (error: unknown) =>
       output.line(
         `an unexpected ${error instanceof Error ? error.name : 'error'}, which is a bug in Loam; please report it:\n${framesOf(error)}`,

@@ -163,6 +163,16 @@ describe('a large body', () => {
     await assert.rejects(read(JSON.stringify({ name: 'a', options: [long] }), Job), { code: 'usage' });
   });
 
+  it('holds so many values and no more; what stands in texts is none', async () => {
+    const list = (one: string) => `{"examples":[${`${one},`.repeat(800_000)}${one}]}`;
+    for (const one of ['{"text":"ab"}', '[[1]]', '{"text":"\\"","a":{}}']) {
+      await assert.rejects(read(list(one), Examples), { code: 'too-large', message: /more than 1,500,000 values/ });
+    }
+    const text = ',[{\\\\\\"'.repeat(600_000);
+    const value = (await read(`{"model":"${text}","messages":[]}`, Chat)) as { model: string };
+    assert.equal(value.model.length, 3_000_000);
+  });
+
   it('may be far apart', async () => {
     const gap = ' '.repeat(20_000);
     const numbers = Type.Object(

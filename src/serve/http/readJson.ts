@@ -18,6 +18,10 @@ const TURN_MS = 10;
 const BYTE_ORDER_MARK = Buffer.from([0xef, 0xbb, 0xbf]);
 /** Names that an object may have which its schema does not know. */
 const MAX_UNKNOWN = 100;
+/** What a body may hold, counted by its brackets and commas: as objects each takes some fifty bytes. */
+const MAX_VALUES = 1_500_000;
+/** Bytes that are counted between two looks at the time. */
+const COUNTED = 256 << 10;
 
 /** @throws HttpError: json; UsageError for what is not as the schema says; LoamError: too-large */
 export async function readJson(bytes: Buffer, schema: TSchema | undefined): Promise<unknown> {
@@ -62,11 +66,34 @@ class Reader {
   constructor(private readonly bytes: Buffer) {}
 
   async whole(schema: TSchema): Promise<unknown> {
+    await this.count();
     const value = await this.value([schema], 'body');
     this.space();
     if (this.at < this.bytes.length) throw notJson();
     this.mistakes.end();
     return value;
+  }
+
+  /** Looks at what there is before anything is made of it. @throws LoamError: too-large */
+  private async count(): Promise<void> {
+    const { bytes } = this;
+    // Each takes a byte.
+    if (bytes.length <= MAX_VALUES) return;
+    let values = 0;
+    let inText = false;
+    for (let from = 0, next = COUNTED; from < bytes.length; next += COUNTED) {
+      for (const stop = Math.min(next, bytes.length); from < stop; from++) {
+        const c = bytes[from];
+        if (c === QUOTE) inText = !inText;
+        else if (inText) from += c === BACKSLASH ? 1 : 0;
+        else if (c === COMMA || c === OPEN_LIST || c === OPEN_OBJECT) values++;
+      }
+      if (values > MAX_VALUES) {
+        const found = `the body holds more than ${MAX_VALUES.toLocaleString('en')} values`;
+        throw new LoamError({ code: 'too-large', found, fix: 'send it in parts, or a data set as a file' });
+      }
+      await this.yield();
+    }
   }
 
   /** @param schemas one of which it has to satisfy */
