@@ -17,9 +17,16 @@ import { InferenceProcess } from './inference/InferenceProcess.js';
 import { isFinal } from './jobs/Job.js';
 import { JobQueue } from './jobs/JobQueue.js';
 import { withoutPaths } from './paths.js';
+import { cannotBeWritten } from './readOnly.js';
 
 /** Milliseconds between two looks at what others have written; each asks the file system for the times of two files. */
 const WATCH_MS = 1000;
+
+interface ServicesOptions {
+  /** Told of errors that are bugs. */
+  onBug?: (error: unknown) => void;
+  readOnly?: LoamError;
+}
 
 /** What the handlers work with: the vault once it is open, the engine, downloads, and the events that tell of it all. */
 export class Services implements AsyncDisposable {
@@ -37,31 +44,36 @@ export class Services implements AsyncDisposable {
   private watching: NodeJS.Timeout | undefined;
   private seenElsewhere = 0;
 
-  private constructor(
+  private readonly onBug: (error: unknown) => void;
+  /** What changes are refused with, if the folder cannot be written: then nothing is done by itself either. */
+  readonly readOnly: LoamError | undefined;
+
+  constructor(
     readonly home: string,
     readonly access: Access,
-    private readonly onBug: (error: unknown) => void,
+    { onBug = () => {}, readOnly }: ServicesOptions = {},
   ) {
+    this.onBug = onBug;
+    this.readOnly = readOnly;
     this.downloads = new Downloads(home, (event) => this.events.emit(event));
   }
 
   /** Opens the vault, or makes one, unless it wants a passphrase that is not given: then it waits for `unlock`. */
-  static async open(
-    home: string,
-    access: Access,
-    vault?: Vault,
-    onBug: (error: unknown) => void = () => {},
-  ): Promise<Services> {
-    const services = new Services(home, access, onBug);
-    if (vault) await services.use(vault);
-    else if (Vault.state(home) !== 'passphrase') await services.use(await Vault.open(home));
-    return services;
+  async open(openVault?: () => Promise<Vault>): Promise<void> {
+    try {
+      if (openVault) await this.use(await openVault());
+      else if (Vault.state(this.home) !== 'passphrase') await this.use(await Vault.open(this.home));
+    } catch (error) {
+      // There is none, and none can be made.
+      if (!this.readOnly || !cannotBeWritten(error)) throw error;
+      this.lost = { error: this.readOnly, keys: '' };
+    }
   }
 
   /** Begins what runs by itself: jobs that wait. */
   start(): void {
     this.started = true;
-    this.jobQueue?.start();
+    if (!this.readOnly) this.jobQueue?.start();
     this.watching = setInterval(() => void this.look().catch(this.unlessStated), WATCH_MS).unref();
   }
 
@@ -126,6 +138,7 @@ export class Services implements AsyncDisposable {
     this.opened = vault;
     this.lost = undefined;
     this.seenElsewhere = vault.writtenElsewhere;
+    if (this.readOnly) return;
     await this.jobQueue.endOrphans().catch(this.unlessStated);
     if (this.started) this.jobQueue.start();
   }
@@ -145,7 +158,7 @@ export class Services implements AsyncDisposable {
       }
       if (now === this.seenElsewhere) return;
       this.datasets.clear();
-      await this.jobs.endOrphans();
+      if (!this.readOnly) await this.jobs.endOrphans();
       this.seenElsewhere = now;
       for (const what of ['datasets', 'adapters', 'conversations', 'settings'] as const) this.changed(what);
     });
@@ -237,7 +250,7 @@ export class Services implements AsyncDisposable {
     await this.vault.runKeys.removeStray(this.home);
   }
 
-  /** Destroys the vault, opened or not, and makes an empty one; API keys end with it. @throws LoamError: wrong-passphrase */
+  /** Destroys the vault, opened or not, and makes an empty one; API keys end with it. @throws LoamError: wrong-passphrase, unwritable */
   async destroyEverything(passphrase: string | undefined): Promise<void> {
     await this.opening.run(async () => {
       await this.confirmed(passphrase);
@@ -247,8 +260,16 @@ export class Services implements AsyncDisposable {
       this.jobQueue = undefined;
       this.datasets.clear();
       await jobQueue?.[Symbol.asyncDispose]().catch(this.unlessStated);
-      if (opened) await opened.destroyEverything();
-      else await Vault.destroy(this.home);
+      try {
+        if (opened) await opened.destroyEverything();
+        else await Vault.destroy(this.home);
+      } catch (error) {
+        // What is still there stays in use.
+        this.lost = { error, keys: '' };
+        await opened?.[Symbol.asyncDispose]();
+        await this.use(await Vault.open(this.home, { passphrase })).catch(this.unlessStated);
+        throw error;
+      }
       await this.inference[Symbol.asyncDispose]();
       await this.use(await Vault.open(this.home));
     });

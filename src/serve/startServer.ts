@@ -1,8 +1,6 @@
-import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { LoamError, quote, UsageError } from '../base/errors.js';
-import { explainWriteError, writeFileAtomic } from '../base/io.js';
-import { takeLock } from '../base/lock.js';
+import { writeFileAtomic } from '../base/io.js';
 import { leaveNoCore } from '../engine/core.js';
 import { Vault } from '../store/Vault.js';
 import { adapterRoutes } from './api/adapters.js';
@@ -22,6 +20,7 @@ import { HttpServer, type Page, staticRoute } from './http/HttpServer.js';
 import { named, networkNames, requireOrigin } from './http/hosts.js';
 import type { AnyRoute } from './http/route.js';
 import { openapiRoute } from './openapi.js';
+import { holdHome, refusingChanges } from './readOnly.js';
 import { Services } from './Services.js';
 
 /** Every route but those of the page's files. */
@@ -79,6 +78,8 @@ export interface RunningServer extends AsyncDisposable {
   services: Services;
   /** Fires if another process serves the folder now: this one was out of its reach, and seemed dead. */
   lost: AbortSignal;
+  /** What it refuses every change with, because its folder cannot be written. */
+  readOnly: LoamError | undefined;
 }
 
 const loopback = ['127.0.0.1', 'localhost', '[::1]'];
@@ -91,7 +92,7 @@ function isLoopback(host: string): boolean {
 /**
  * Starts the server; one process at a time serves a LOAM_HOME.
  * @throws UsageError for an address that others can reach, unless `expose` is set; LoamError if another process serves this folder,
- * or the port is taken
+ * or the port is taken. A folder that cannot be written is served as it is, see readOnly.ts
  */
 export async function startServer(options: ServerOptions): Promise<RunningServer> {
   const { home, onBug } = options;
@@ -107,22 +108,20 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   for (const name of allowed.hosts ?? []) requireHostName(name);
   for (const origin of allowed.origins ?? []) requireOrigin(origin);
   leaveNoCore();
-  await mkdir(serverFolder(home), { recursive: true, mode: 0o700 }).catch((error: unknown) => {
-    throw explainWriteError(error, serverFolder(home));
-  });
-  const lockPath = join(serverFolder(home), 'server.lock');
-  // On a full disk, too, one can see what to delete.
-  const lock = await Vault.withRoom(home, () => takeLock(lockPath, 'is already serving this folder'));
+  const hold = await holdHome(home);
+  const { readOnly } = hold;
   const infoPath = join(serverFolder(home), 'server.json');
   const stack = new AsyncDisposableStackLike();
   try {
-    stack.defer(() => lock.release());
-    const access = await Vault.withRoom(home, () => Access.open(home, newToken));
-    const services = await Services.open(home, access, await options.openVault?.(), onBug);
+    stack.defer(() => hold.release());
+    const access = await Vault.withRoom(home, () => Access.open(home, { renew: newToken, keeps: !readOnly }));
+    const services = new Services(home, access, { onBug, readOnly });
     stack.defer(() => services[Symbol.asyncDispose]());
+    await services.open(options.openVault);
     const exposed = !isLoopback(host);
+    const routes = readOnly ? refusingChanges(apiRoutes, readOnly) : apiRoutes;
     const http = new HttpServer({
-      routes: [...apiRoutes, staticRoute<Services>(options.page)],
+      routes: [...routes, staticRoute<Services>(options.page)],
       context: services,
       access,
       hosts: {
@@ -140,7 +139,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     // For `loam jobs`, which asks the server if there is one.
     const reached = named(isAny(address) ? (address === '::' ? '::1' : '127.0.0.1') : address);
     const info = `${JSON.stringify({ pid: process.pid, port, host: reached })}\n`;
-    await Vault.withRoom(home, () => writeFileAtomic(infoPath, info));
+    if (!readOnly) await Vault.withRoom(home, () => writeFileAtomic(infoPath, info));
     services.start();
     const names = isAny(host) ? networkNames() : [reached];
     const origins = names.map((name) => `http://${name}:${port}`);
@@ -151,7 +150,8 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       origins,
       link: `${origins[0] ?? `http://${reached}:${port}`}/#token=${access.pairing}`,
       services,
-      lost: lock.lost,
+      lost: hold.lost,
+      readOnly,
       [Symbol.asyncDispose]: () => stack.dispose(),
     };
   } catch (error) {

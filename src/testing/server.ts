@@ -87,8 +87,15 @@ export class ServerProcess {
     readonly link: string,
   ) {}
 
-  static async start(home: string, env: NodeJS.ProcessEnv = {}, args: readonly string[] = []): Promise<ServerProcess> {
-    const child = spawn(process.execPath, [program, 'serve', '--port', '0', '--json', ...args], {
+  /** @param within a program that gets the command to run as its last arguments */
+  static async start(
+    home: string,
+    env: NodeJS.ProcessEnv = {},
+    args: readonly string[] = [],
+    within: readonly string[] = [],
+  ): Promise<ServerProcess> {
+    const [first, ...rest] = [...within, process.execPath, program, 'serve', '--port', '0', '--json', ...args];
+    const child = spawn(first!, rest, {
       env: { ...process.env, ...env, LOAM_HOME: home, HF_ENDPOINT: 'http://127.0.0.1:9' },
       stdio: ['ignore', 'pipe', 'pipe'],
     });

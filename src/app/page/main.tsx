@@ -36,7 +36,7 @@ function App() {
       <div class={inside ? 'shell' : 'shell bare'}>
         {inside && <Navigation place={place} job={server.job} />}
         <div class="stage">
-          <Banner reached={server.reached} updated={updated} />
+          <Banner reached={server.reached} updated={updated} readOnly={server.status?.readOnly === true} />
           {server.refused ? (
             <ConnectScreen />
           ) : locked ? (
@@ -143,8 +143,8 @@ function Navigation({ place, job }: { place: Place; job: Server['job'] }) {
   );
 }
 
-/** The server is gone, or the page is of an older version. */
-function Banner({ reached, updated }: { reached: boolean; updated: boolean }) {
+/** The server is gone or cannot write, or the page is of an older version. */
+function Banner({ reached, updated, readOnly }: { reached: boolean; updated: boolean; readOnly: boolean }) {
   if (!reached) {
     return (
       <div class="banner bad" role="alert">
@@ -155,6 +155,16 @@ function Banner({ reached, updated }: { reached: boolean; updated: boolean }) {
         <button type="button" class="button small" onClick={() => dispatchEvent(new Event('loam-retry'))}>
           Try now
         </button>
+      </div>
+    );
+  }
+  if (readOnly && !updated) {
+    return (
+      <div class="banner" role="status">
+        <p>
+          <strong>Loam cannot write to its folder.</strong> It answers and shows what is there; changes are refused and
+          conversations are not kept. Make the folder writable and start <code>loam serve</code> again.
+        </p>
       </div>
     );
   }

@@ -70,6 +70,10 @@ export const serveCommand = command({
     using _goesOn = goOn(tellBug);
     if (server.exposed)
       output.line('WARNING: other devices can reach this; the link and everything it shows travel unencrypted.');
+    if (server.readOnly)
+      output.line(
+        `NOTE: ${home} cannot be written: it answers and shows what is there, and refuses changes; conversations are not kept, jobs do not run.`,
+      );
     output.line(`Loam is here: ${server.link}`);
     for (const origin of server.origins.slice(1)) output.line(`    also at ${origin}`);
     if (server.origins.length === 0) {

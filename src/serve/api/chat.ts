@@ -31,6 +31,8 @@ export const chatRoutes = [
       const system: ChatMessage[] = !known && body.system ? [{ role: 'system', content: body.system }] : [];
       const messages: ChatMessage[] = [...(known?.messages ?? system), { role: 'user', content: body.message }];
       const request = { prompt: messages, sampling: samplingOf(body.options), options: { show: { thoughts: true } } };
+      // In a folder that cannot be written it is answered, and not kept.
+      const keeps = body.keep !== false && !services.readOnly;
       async function* stream(): AsyncGenerator<ServerEvent<ChatEvent>> {
         let [text, thought] = ['', ''];
         let end: Extract<AnswerEvent, { type: 'end' }> | undefined;
@@ -38,7 +40,7 @@ export const chatRoutes = [
           for await (const event of answerWith(services, speaker, request, signal)) {
             if (event.type === 'text') {
               // With the first piece, so that whoever stops the answer knows where it is kept.
-              const named = text === '' && body.keep !== false && { conversation: id };
+              const named = text === '' && keeps && { conversation: id };
               text += event.text;
               yield { data: { type: 'text', text: event.text, ...named } };
             } else if (event.type === 'thought') {
@@ -49,7 +51,7 @@ export const chatRoutes = [
           }
         } finally {
           // What was said so far stays said, also when it was stopped.
-          if (body.keep !== false && text !== '') {
+          if (keeps && text !== '') {
             const said: ChatMessage[] = [
               ...messages.slice(known?.messages.length ?? 0),
               { role: 'assistant', content: text, ...(thought && { reasoning: thought }) },
@@ -59,7 +61,7 @@ export const chatRoutes = [
           }
         }
         const { reason, tokens, seconds } = end!;
-        const conversation = body.keep === false ? null : id;
+        const conversation = keeps ? id : null;
         yield { data: { type: 'done', done: true, conversation, reason, tokens, seconds } };
       }
       return Answer.events(await begun(stream()));

@@ -100,6 +100,7 @@ export const statusRoutes = [
         version,
         vault: vaultState,
         protection: vaultState === 'locked' || (vaultState === 'open' && services.vault.locked) ? 'passphrase' : 'key',
+        readOnly: services.readOnly !== undefined,
         model: { name: model.name, present: model.installed, downloading: services.downloads.of(model.name) },
         job: services.currentJob(),
         device: {

@@ -9,6 +9,7 @@ export const Status = Type.Object({
   version: Type.String(),
   vault: Type.Enum(['absent', 'open', 'locked']),
   protection: Type.Enum(['key', 'passphrase']),
+  readOnly: Type.Boolean({ description: 'Its folder cannot be written: changes are refused, answers are not kept.' }),
   model: Type.Object({ name: Type.String(), present: Type.Boolean(), downloading: Type.Optional(Download) }),
   job: Type.Union([Type.Object({ id: Id, state: JobState }), Type.Null()], {
     description: 'The one that runs, or the next one.',

@@ -45,7 +45,7 @@ describe('a session', () => {
   it('is not to be had with a pairing secret that was replaced', async () => {
     const home = scratchFolder();
     const old = await Access.open(home);
-    const access = await Access.open(home, true);
+    const access = await Access.open(home, { renew: true });
     assert.notEqual(access.pairing, old.pairing);
     const said = access.hello('h', 'nonce');
     assert.notEqual(said.proof, mac(old.pairing, proofText('h', 'nonce', said)));

@@ -32,14 +32,17 @@ export class Access {
     readonly keys: ApiKeys,
   ) {}
 
-  /** @param renew makes a new pairing secret: every browser has to be paired again */
-  static async open(home: string, renew = false): Promise<Access> {
+  /**
+   * @param renew makes a new pairing secret: every browser has to be paired again
+   * @param keeps otherwise nothing is written, and a secret that is not there yet ends with this server
+   */
+  static async open(home: string, { renew = false, keeps = true } = {}): Promise<Access> {
     const path = join(serverFolder(home), 'pairing');
     const known = renew ? undefined : await readPairing(home);
     const pairing = known ?? randomBytes(SECRET_BYTES).toString('base64url');
-    if (known === undefined) await writeFileAtomic(path, `${pairing}\n`);
+    if (known === undefined && (keeps || renew)) await writeFileAtomic(path, `${pairing}\n`);
     // The token of an earlier version, which sent it with every request; what `serve --open` has left in a crash.
-    for (const name of ['token', 'open.html']) await rm(join(serverFolder(home), name), { force: true });
+    for (const name of keeps ? ['token', 'open.html'] : []) await rm(join(serverFolder(home), name), { force: true });
     return new Access(pairing, await ApiKeys.open(home));
   }
 
