@@ -58,7 +58,8 @@ describe('a conversation with calls', () => {
       const [first, second, ...more] = await learnt(tokenizer, [user, calls({ a: 'x', n: 1 }), result, end]);
       assert.deepEqual(more, []);
       assert.ok(first!.includes('find') && first!.includes('x'), first);
-      assert.ok(second!.trimStart().startsWith('done'), second);
+      // The channel is the model's own to say.
+      assert.ok(second!.replace('<|channel|>final<|message|>', '').trimStart().startsWith('done'), second);
       assert.ok(!(first! + second!).includes('GIVEN') && !first!.includes('Finds'));
       const unlearnt = await learnt(tokenizer, [user, { ...calls({ a: 'x' }), train: false }, result, end]);
       assert.deepEqual(unlearnt, [second]);

@@ -37,7 +37,10 @@ export class Rendering {
   /** The conversation so far, ready for an answer. */
   async prompt(messages: readonly ChatMessage[], options: RenderOptions): Promise<string> {
     const text = await this.template.render(messages, true, options);
-    return options.thinking === false ? text + (await this.emptyThought()) : text;
+    if (options.thinking !== false) return text;
+    const closing = await this.emptyThought();
+    // Behind results some templates open no thought.
+    return closing.includes('<think>') || /<think>\s*$/.test(text) ? text + closing : text;
   }
 
   private closing: Promise<string> | undefined;

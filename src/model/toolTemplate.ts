@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import type { ChatMessage, Tool, ToolCall } from './message.js';
+import { pythonJson } from './pythonJson.js';
 import { sameCalls, type ToolForm } from './toolForms/form.js';
 import { toolFormOf } from './toolForms/index.js';
 import { describeResult, describeTools, plain } from './toolForms/plain.js';
@@ -13,11 +14,28 @@ import { describeResult, describeTools, plain } from './toolForms/plain.js';
 export interface ToolUse {
   /** How calls are written. */
   form: ToolForm;
-  /** What the template writes by itself: tools and calls; the tools alone, and calls stand in contents; nothing. */
+  /** What the template writes by itself: calls; tools, and calls stand in contents; nothing. */
   writes: 'calls' | 'tools' | 'nothing';
-  /** Whether it takes a system message. Asked where it writes nothing: the tools are described there, or before the first question. */
+  /** Where it looks for tools: in the list of them, or in the system message; or nowhere, and texts of ours describe them. */
+  tools: 'list' | 'message' | 'text';
+  /** How it wants calls. */
+  calls: CallStyle;
+  /** Whether it takes a system message. Asked where it lists no tools: they are described there, or before the first question. */
   hasSystem: boolean;
 }
+
+/** A call is told as objects; some templates want its arguments as the text that they are sent as, or no content beside calls. */
+interface CallStyle {
+  asText: boolean;
+  noContent: boolean;
+}
+const usual: CallStyle = { asText: false, noContent: false };
+const callStyles: readonly CallStyle[] = [
+  usual,
+  { asText: true, noContent: false },
+  { asText: false, noContent: true },
+  { asText: true, noContent: true },
+];
 
 /** Fields under which templates look for a thought. */
 const THOUGHT_FIELDS = ['reasoning_content', 'thinking', 'reasoning'] as const;
@@ -51,23 +69,37 @@ const probeCalls: readonly ToolCall[] = [{ id: 'probe0001', name: 'probe_tool', 
 
 /** Finds how a template is to be told of tools. */
 export async function findToolUse(source: string, render: Render): Promise<ToolUse> {
-  const form = toolFormOf(source);
   const attempt = (input: TemplateInput, prompt: boolean) => render(input, prompt).catch(() => undefined);
-  const tools = [toolForTemplate(probeTool)];
-  const prompt = await attempt({ messages: [user], tools }, true);
-  if (form !== plain && prompt?.includes(probeTool.name)) {
-    const told = [callMessage('', probeCalls), { role: 'assistant', content: form.write(probeCalls) }];
-    const ending = await findEnding(render);
-    for (const [i, answer] of told.entries()) {
-      const full = await attempt({ messages: [user, answer], tools }, false);
-      const read = full === undefined ? [] : form.parse(answerIn(full, prompt, ending)).calls;
-      if (sameCalls(read, probeCalls)) return { form, writes: i === 0 ? 'calls' : 'tools', hasSystem: true };
-      // It does write calls, in a form that is none of ours; its own words on tools would ask for that one.
-      if (full?.includes('c d')) break;
+  const told = await attempt({ messages: [{ role: 'system', content: 'probe_text' }, user], tools: null }, true);
+  const hasSystem = told?.includes('probe_text') ?? false;
+  const nothing: ToolUse = { form: plain, writes: 'nothing', tools: 'text', calls: usual, hasSystem };
+  const form = toolFormOf(source);
+  if (form === plain) return nothing;
+  const ending = await findEnding(render);
+  for (const tools of ['list', 'message', 'text'] as const) {
+    const use: ToolUse = { ...nothing, form, tools };
+    const render = (answers: readonly Record<string, unknown>[], prompt: boolean) =>
+      attempt(withTools([user, ...answers], [probeTool], use), prompt);
+    const prompt = await render([], true);
+    if (!prompt?.includes(probeTool.name)) continue;
+    const read = (full: string | undefined) =>
+      full === undefined ? undefined : form.parse(answerIn(full, prompt, ending));
+    let isOther = false;
+    let best: { calls: CallStyle; length: number } | undefined;
+    for (const calls of callStyles) {
+      const full = await render([callMessage('', probeCalls, calls)], false);
+      isOther ||= full?.includes('c d') ?? false;
+      if (full === undefined || !sameCalls(read(full)?.calls ?? [], probeCalls)) continue;
+      // An empty content may be written as a message of its own.
+      if (!best || full.length < best.length) best = { calls, length: full.length };
     }
+    if (best) return { ...use, writes: 'calls', calls: best.calls };
+    // It does write calls, in a form that is none of ours; its own words on tools would ask for that one.
+    if (isOther || tools === 'text') return nothing;
+    const answer = read(await render([{ role: 'assistant', content: form.write(probeCalls) }], false));
+    if (sameCalls(answer?.calls ?? [], probeCalls)) return { ...use, writes: 'tools' };
   }
-  const system = await attempt({ messages: [{ role: 'system', content: 'probe_text' }, user], tools: null }, true);
-  return { form: plain, writes: 'nothing', hasSystem: system?.includes('probe_text') ?? false };
+  return nothing;
 }
 
 /** What a template writes behind an answer. */
@@ -107,13 +139,17 @@ function toolForTemplate({ name, description, parameters }: Tool): Record<string
   return { type: 'function', function: given };
 }
 
-function callMessage(content: string, calls: readonly ToolCall[]): Record<string, unknown> {
+function callMessage(
+  content: string,
+  calls: readonly ToolCall[],
+  { asText, noContent }: CallStyle,
+): Record<string, unknown> {
   const list = calls.map(({ id, name, arguments: given }) => ({
     ...(id !== undefined && { id }),
     type: 'function',
-    function: { name, arguments: given },
+    function: { name, arguments: asText ? pythonJson(given) : given },
   }));
-  return { role: 'assistant', content, tool_calls: list };
+  return { role: 'assistant', content: noContent && content === '' ? null : content, tool_calls: list };
 }
 
 /** Mistral's templates refuse every id that has not nine characters. */
@@ -163,15 +199,40 @@ export function forTemplate(
   if (!use) return { messages: thoughtful, tools: null };
   const told = paired(thoughtful, source).map(({ calls, callId, ...message }) => {
     if (!calls || calls.length === 0) return callId === undefined ? message : { ...message, tool_call_id: callId };
-    if (use.writes === 'calls') return { ...message, ...callMessage(message.content, calls) };
+    if (use.writes === 'calls') return { ...message, ...callMessage(message.content, calls, use.calls) };
     return { ...message, content: [message.content, use.form.write(calls)].filter(Boolean).join('\n') };
   });
-  if (use.writes !== 'nothing') return { messages: told, tools: tools.length > 0 ? tools.map(toolForTemplate) : null };
-  return { messages: described(told as ChatMessage[], tools, use.hasSystem), tools: null };
+  return withTools(use.writes === 'nothing' ? withoutResults(told as ChatMessage[]) : told, tools, use);
 }
 
-/** Tools and results as texts of the roles that every template knows. */
-function described(messages: readonly ChatMessage[], tools: readonly Tool[], hasSystem: boolean) {
+/** Messages with the tools where the template looks for them. */
+function withTools(
+  messages: readonly Record<string, unknown>[],
+  tools: readonly Tool[],
+  { form, tools: place, hasSystem }: Pick<ToolUse, 'form' | 'tools' | 'hasSystem'>,
+): TemplateInput {
+  if (tools.length === 0) return { messages, tools: null };
+  if (place === 'list') return { messages, tools: tools.map(toolForTemplate) };
+  const [first, ...others] = messages;
+  if (place === 'message') {
+    const told = { tools: pythonJson(tools.map((tool) => toolForTemplate(tool).function)) };
+    if (first?.role === 'system') return { messages: [{ ...first, ...told }, ...others], tools: null };
+    return { messages: [{ role: 'system', content: '', ...told }, ...messages], tools: null };
+  }
+  const text = describeTools(tools, form);
+  const behind = ({ content }: Record<string, unknown>) => [content, text].filter(Boolean).join('\n\n');
+  if (first?.role === 'system') return { messages: [{ ...first, content: behind(first) }, ...others], tools: null };
+  if (hasSystem) return { messages: [{ role: 'system', content: text }, ...messages], tools: null };
+  const asked = messages.findIndex(({ role }) => role === 'user');
+  const before = (message: Record<string, unknown>) => ({
+    ...message,
+    content: `${text}\n\n${String(message.content)}`,
+  });
+  return { messages: messages.map((message, i) => (i === asked ? before(message) : message)), tools: null };
+}
+
+/** Results as texts of the roles that every template knows. */
+function withoutResults(messages: readonly ChatMessage[]): Record<string, unknown>[] {
   const list: (Record<string, unknown> & { role: string; content: string })[] = [];
   let wasResult = false;
   for (const message of messages) {
@@ -184,15 +245,6 @@ function described(messages: readonly ChatMessage[], tools: readonly Tool[], has
       last.content += `\n${text}`;
     else list.push(isResult ? { role: 'user', content: text } : { ...message, content: text });
     wasResult = isResult;
-  }
-  if (tools.length === 0) return list;
-  const text = describeTools(tools);
-  const system = list[0]?.role === 'system' ? list[0] : undefined;
-  if (system) system.content = [system.content, text].filter(Boolean).join('\n\n');
-  else if (hasSystem) list.unshift({ role: 'system', content: text });
-  else {
-    const first = list.find(({ role }) => role === 'user');
-    if (first) first.content = `${text}\n\n${first.content}`;
   }
   return list;
 }

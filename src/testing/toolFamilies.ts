@@ -324,6 +324,113 @@ const lfm25 = `{{- bos_token -}}
 {%- endfor -%}
 {%- if add_generation_prompt -%}{{- "<|im_start|>assistant\\n" -}}{%- endif -%}`;
 
+const phi4 = `{%- for m in messages -%}
+{%- if m['role'] == 'system' and 'tools' in m and m['tools'] is not none -%}
+{{- '<|' + m['role'] + '|>' + m['content'] + '<|tool|>' + m['tools'] + '<|/tool|>' + '<|end|>' -}}
+{%- else -%}{{- '<|' + m['role'] + '|>' + m['content'] + '<|end|>' -}}{%- endif -%}
+{%- endfor -%}
+{%- if add_generation_prompt -%}{{- '<|assistant|>' -}}{%- else -%}{{- eos_token -}}{%- endif -%}`;
+
+const phi4Calls = `{%- if messages[0]['role'] == 'system' -%}{%- set system = messages[0]['content'] -%}{%- elif tools -%}{%- set system = '' -%}{%- endif -%}
+{%- if system is defined -%}
+{{- '<|system|>' + system -}}
+{%- for tool in tools or [] -%}{{- '<|tool|>' + (tool['function'] | tojson) + '<|/tool|>' -}}{%- endfor -%}
+{{- '<|end|>' -}}
+{%- endif -%}
+{%- for m in messages -%}
+{%- if m['role'] == 'tool' -%}{{- '<|tool_response|>' + (m['content'] | tojson) + '<|end|>' -}}
+{%- elif m['role'] != 'system' -%}
+{{- '<|' + m['role'] + '|>' + (m['content'] or '') -}}
+{%- for call in m.tool_calls or [] -%}{{- '<|tool_call|>' + (call['function'] | tojson) + '<|/tool_call|>' -}}{%- endfor -%}
+{{- '<|end|>' -}}
+{%- endif -%}
+{%- endfor -%}
+{%- if add_generation_prompt -%}{{- '<|assistant|>' -}}{%- else -%}{{- eos_token -}}{%- endif -%}`;
+
+const granite3 = `{%- if messages[0]['role'] == 'system' %}{%- set system = messages[0]['content'] %}{%- set rest = messages[1:] %}
+{%- else %}
+{%- set rest = messages %}{%- set system = "You are a helpful assistant." %}
+{%- if tools %}{%- set system = system + " When a tool is required, respond only with <|tool_call|> followed by a JSON list of tools used." %}{%- endif %}
+{%- endif %}
+{{- '<|start_of_role|>system<|end_of_role|>' + system + '<|end_of_text|>\\n' }}
+{%- if tools %}{{- '<|start_of_role|>available_tools<|end_of_role|>' + (tools | tojson(indent=4)) + '<|end_of_text|>\\n' }}{%- endif %}
+{%- for m in rest %}
+{{- '<|start_of_role|>' + m['role'] + '<|end_of_role|>' + m['content'] + '<|end_of_text|>\\n' }}
+{%- if loop.last and add_generation_prompt %}{{- '<|start_of_role|>assistant<|end_of_role|>' }}{%- endif %}
+{%- endfor %}`;
+
+/** Calls with their arguments as text, and no content beside them; no tools. */
+const deepSeekR1 = `{%- set ns = namespace(first=true, tool=false, output=true, system='') -%}
+{%- for m in messages -%}{%- if m['role'] == 'system' -%}{%- set ns.system = m['content'] -%}{%- endif -%}{%- endfor -%}
+{{- bos_token + ns.system -}}
+{%- for m in messages -%}
+{%- if m['role'] == 'user' -%}{%- set ns.tool = false -%}{{- '<｜User｜>' + m['content'] -}}{%- endif -%}
+{%- if m['role'] == 'assistant' and m['tool_calls'] -%}
+{%- set ns.tool = false -%}
+{%- for call in m['tool_calls'] -%}
+{{- '<｜Assistant｜><｜tool▁calls▁begin｜>' if loop.first else '\\n' -}}
+{{- '<｜tool▁call▁begin｜>' + call['type'] + '<｜tool▁sep｜>' + call['function']['name'] + '\\n\`\`\`json\\n' + call['function']['arguments'] + '\\n\`\`\`<｜tool▁call▁end｜>' -}}
+{%- endfor -%}
+{{- '<｜tool▁calls▁end｜><｜end▁of▁sentence｜>' -}}
+{%- endif -%}
+{%- if m['role'] == 'assistant' and m['content'] is not none -%}
+{%- if ns.tool -%}{{- '<｜tool▁outputs▁end｜>' + m['content'] + '<｜end▁of▁sentence｜>' -}}{%- set ns.tool = false -%}
+{%- else -%}{{- '<｜Assistant｜>' + m['content'].split('</think>')[-1] + '<｜end▁of▁sentence｜>' -}}{%- endif -%}
+{%- endif -%}
+{%- if m['role'] == 'tool' -%}
+{%- set ns.tool = true -%}
+{{- ('<｜tool▁outputs▁begin｜>' if ns.output else '\\n') + '<｜tool▁output▁begin｜>' + m['content'] + '<｜tool▁output▁end｜>' -}}
+{%- set ns.output = false -%}
+{%- endif -%}
+{%- endfor -%}
+{%- if ns.tool -%}{{- '<｜tool▁outputs▁end｜>' -}}{%- endif -%}
+{%- if add_generation_prompt and not ns.tool -%}{{- '<｜Assistant｜><think>\\n' -}}{%- endif -%}`;
+
+const deepSeekV31 = `{%- set ns = namespace(asked=false, system='') -%}
+{%- for m in messages -%}{%- if m['role'] == 'system' -%}{%- set ns.system = m['content'] -%}{%- endif -%}{%- endfor -%}
+{{- bos_token + ns.system -}}
+{%- for m in messages -%}
+{%- if m['role'] == 'user' -%}{%- set ns.asked = true -%}{{- '<｜User｜>' + m['content'] -}}{%- endif -%}
+{%- if m['role'] == 'assistant' -%}
+{{- '<｜Assistant｜></think>' if ns.asked else '' -}}
+{%- set ns.asked = false -%}
+{{- (m['content'] or '') -}}
+{%- for call in m['tool_calls'] or [] -%}
+{{- '<｜tool▁calls▁begin｜>' if loop.first else '' -}}
+{{- '<｜tool▁call▁begin｜>' + call['function']['name'] + '<｜tool▁sep｜>' + call['function']['arguments'] + '<｜tool▁call▁end｜>' -}}
+{{- '<｜tool▁calls▁end｜>' if loop.last else '' -}}
+{%- endfor -%}
+{{- '<｜end▁of▁sentence｜>' -}}
+{%- endif -%}
+{%- if m['role'] == 'tool' -%}{%- set ns.asked = false -%}{{- '<｜tool▁output▁begin｜>' + m['content'] + '<｜tool▁output▁end｜>' -}}{%- endif -%}
+{%- endfor -%}
+{%- if add_generation_prompt and ns.asked -%}{{- '<｜Assistant｜></think>' -}}{%- endif -%}`;
+
+const harmony = `{{- '<|start|>system<|message|>You are ChatGPT.\\n# Valid channels: analysis, commentary, final.<|end|>' -}}
+{%- if tools or messages[0]['role'] == 'system' -%}
+{{- '<|start|>developer<|message|># Instructions\\n\\n' -}}
+{%- if messages[0]['role'] == 'system' -%}{{- messages[0]['content'] + '\\n\\n' -}}{%- endif -%}
+{%- if tools -%}{{- '# Tools\\n\\nnamespace functions {\\n\\n' -}}
+{%- for tool in tools -%}{{- '// ' + tool.function.description + '\\ntype ' + tool.function.name + ' = (_: ' + (tool.function.parameters | tojson) + ') => any;\\n\\n' -}}{%- endfor -%}
+{{- '} // namespace functions' -}}{%- endif -%}
+{{- '<|end|>' -}}
+{%- endif -%}
+{%- set ns = namespace(name='') -%}
+{%- for m in messages -%}
+{%- if m['role'] == 'user' -%}{{- '<|start|>user<|message|>' + m['content'] + '<|end|>' -}}
+{%- elif m['role'] == 'assistant' and 'tool_calls' in m -%}
+{%- set call = m.tool_calls[0].function -%}
+{%- if m.content -%}{{- '<|start|>assistant<|channel|>analysis<|message|>' + m.content + '<|end|>' -}}{%- endif -%}
+{{- '<|start|>assistant to=functions.' + call.name + '<|channel|>commentary json<|message|>' + (call.arguments | tojson) + '<|call|>' -}}
+{%- set ns.name = call.name -%}
+{%- elif m['role'] == 'assistant' -%}
+{{- '<|start|>assistant<|channel|>final<|message|>' + m['content'] + ('<|return|>' if loop.last else '<|end|>') -}}
+{%- elif m['role'] == 'tool' -%}
+{{- '<|start|>functions.' + ns.name + ' to=assistant<|channel|>commentary<|message|>' + (m.content | tojson) + '<|end|>' -}}
+{%- endif -%}
+{%- endfor -%}
+{%- if add_generation_prompt -%}{{- '<|start|>assistant' -}}{%- endif -%}`;
+
 export const toolFamilies: Record<string, ToolFamily> = {
   'Hermes 2': { form: 'hermes', writes: 'calls', source: hermes2 },
   'Qwen 2.5': { form: 'hermes', writes: 'calls', source: qwen25 },
@@ -333,6 +440,12 @@ export const toolFamilies: Record<string, ToolFamily> = {
   'Mistral v7': { form: 'mistral', writes: 'calls', source: mistralLists('') },
   'Mistral v11': { form: 'mistral', writes: 'calls', source: mistral11 },
   FunctionGemma: { form: 'functionGemma', writes: 'calls', source: functionGemma },
+  'Phi-4-mini': { form: 'phi4', writes: 'tools', source: phi4 },
+  'Phi-4-mini with calls': { form: 'phi4', writes: 'calls', source: phi4Calls },
+  'Granite 3': { form: 'granite', writes: 'tools', source: granite3 },
+  'DeepSeek R1 distills': { form: 'deepSeek', writes: 'calls', source: deepSeekR1 },
+  'DeepSeek V3.1': { form: 'deepSeek31', writes: 'calls', source: deepSeekV31 },
+  'gpt-oss': { form: 'harmony', writes: 'calls', source: harmony },
   LFM2: { form: 'lfm2', writes: 'tools', source: lfm2 },
   'LFM2.5': { form: 'lfm2', writes: 'calls', source: lfm25 },
 };

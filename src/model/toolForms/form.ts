@@ -2,6 +2,7 @@ import { isRecord } from '../../base/json.js';
 import type { MemberStyle } from '../grammar/objects.js';
 import { type Dialect, literal, type Rules } from '../grammar/rules.js';
 import { type ToolCall, writtenNumber } from '../message.js';
+import { pythonJson } from '../pythonJson.js';
 
 /** How a family of models writes calls of tools in its answers. */
 export interface ToolForm {
@@ -48,6 +49,8 @@ export function repeated(rules: Rules, one: string, between: string, several: bo
 export interface ParsedAnswer {
   content: string;
   calls: ToolCall[];
+  /** Where a form has its own marks for thoughts. */
+  thought?: string;
 }
 
 /** The place behind white space. */
@@ -130,6 +133,30 @@ export function parseBlocks(
   }
   return calls.length === 0 ? { content: text, calls } : { content: (content + text.slice(done)).trim(), calls };
 }
+
+/** An answer with calls as JSON, one or a list of them, behind a mark and before another, which may be missing at the end of the turn. */
+export function parseMarked(text: string, begin: string, end: string): ParsedAnswer {
+  return parseBlocks(text, begin, (at) => {
+    const json = jsonAt(text, skipWhite(text, at));
+    const calls = json && callsOf(json.value);
+    if (!calls) return undefined;
+    const after = skipWhite(text, json.end);
+    if (end !== '' && text.startsWith(end, after)) return { calls, end: after + end.length };
+    // The turn ended without the closing mark.
+    return after === text.length ? { calls, end: after } : undefined;
+  });
+}
+
+/** Rules of calls as JSON objects with name and arguments. */
+export function jsonCalls(tools: readonly CallableTool[]): string {
+  return tools
+    .map(({ name, given }) => `${literal(`{"name": ${JSON.stringify(name)}, "arguments": `)} ${given} "}"`)
+    .join(' | ');
+}
+
+/** Calls as JSON objects with name and arguments. */
+export const writeJsonCalls = (calls: readonly ToolCall[]) =>
+  calls.map(({ name, arguments: given }) => pythonJson({ name, arguments: given }));
 
 /** Whether both call the same tools with the same arguments, in this order; ids, and the order of arguments, aside. */
 export function sameCalls(a: readonly ToolCall[], b: readonly ToolCall[]): boolean {

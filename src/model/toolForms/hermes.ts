@@ -1,6 +1,5 @@
 import { json, literal } from '../grammar/rules.js';
-import { pythonJson } from '../pythonJson.js';
-import { callsOf, jsonAt, parseBlocks, repeated, skipWhite, type ToolForm } from './form.js';
+import { jsonCalls, parseMarked, repeated, type ToolForm, writeJsonCalls } from './form.js';
 
 const [BEGIN, END] = ['<tool_call>', '</tool_call>'];
 
@@ -14,25 +13,15 @@ export const hermes: ToolForm = {
   detects: (template) =>
     template.includes(BEGIN) && !template.includes('<function=') && !template.includes('<arg_key>'),
   begin: BEGIN,
-  parse: (text) =>
-    parseBlocks(text, BEGIN, (at) => {
-      const json = jsonAt(text, skipWhite(text, at));
-      const calls = json && callsOf(json.value);
-      if (!calls) return undefined;
-      const end = skipWhite(text, json.end);
-      if (text.startsWith(END, end)) return { calls, end: end + END.length };
-      // The turn ended without the closing mark.
-      return end === text.length ? { calls, end } : undefined;
-    }),
+  parse: (text) => parseMarked(text, BEGIN, END),
   write: (calls) =>
-    calls.map(({ name, arguments: given }) => `${BEGIN}\n${pythonJson({ name, arguments: given })}\n${END}`).join('\n'),
+    writeJsonCalls(calls)
+      .map((call) => `${BEGIN}\n${call}\n${END}`)
+      .join('\n'),
   grammar: {
     dialect: json,
     calls(rules, tools, several) {
-      const each = tools.map(
-        ({ name, given }) => `${literal(`{"name": ${JSON.stringify(name)}, "arguments": `)} ${given}`,
-      );
-      const one = `${literal(`${BEGIN}\n`)} ${rules.add(each.join(' | '))} ${literal(`}\n${END}`)}`;
+      const one = `${literal(`${BEGIN}\n`)} ${rules.add(jsonCalls(tools))} ${literal(`\n${END}`)}`;
       return repeated(rules, one, '\n', several);
     },
   },

@@ -6,14 +6,19 @@ import { hermes } from './hermes.js';
 /** For templates that know no tools, or call them in a form that none of the others is: the tools stand in the system message, and calls are those of Hermes. */
 export const plain: ToolForm = { ...hermes, name: 'plain', detects: () => true };
 
-/** What the system message says of the tools. */
-export function describeTools(tools: readonly Tool[]): string {
+/** What the system message says of the tools. @param form how they are called */
+export function describeTools(tools: readonly Tool[], form: ToolForm): string {
+  const example = form.write([{ name: 'NAME', arguments: { ARGUMENT: 'VALUE' } }]);
+  const how =
+    form === plain
+      ? 'To call one, write a JSON object with its name and its arguments between these marks, one object for each call:'
+      : 'To call one, write:';
   const listed = tools.map((tool) => pythonJson({ type: 'function', function: tool })).join('\n');
   return [
     'You can call functions. These are the functions that you may call:',
     `<tools>\n${listed}\n</tools>`,
-    'To call one, write a JSON object with its name and its arguments between these marks, one object for each call:',
-    '<tool_call>\n{"name": "NAME", "arguments": {"ARGUMENT": "VALUE"}}\n</tool_call>',
+    how,
+    example,
   ].join('\n');
 }
 
