@@ -1,6 +1,7 @@
 import type { Vocabulary } from '../engine/vocabulary.js';
 import type { ToolCall } from '../model/message.js';
 import type { ToolForm } from '../model/toolForms/index.js';
+import { type CallPart, CallStream } from './CallStream.js';
 import type { TokenLikelihood } from './likelihood.js';
 import { overlap, StopText } from './StopText.js';
 
@@ -10,8 +11,10 @@ export type AnswerPart =
   | { type: 'text'; text: string; likelihoods?: TokenLikelihood[] }
   /** Before what is said. */
   | { type: 'thought'; text: string }
-  /** After what is said, whole. */
-  | { type: 'call'; call: ToolCall };
+  /** After what is said, each call as it is written. */
+  | CallPart
+  /** All of them once more at the end, whole. `text`: the arguments as JSON. */
+  | { type: 'call'; call: ToolCall; text: string };
 
 /** What may be found in an answer. */
 export interface Expected {
@@ -89,6 +92,7 @@ export class AnswerReader {
     if (this.state === 'start') this.begin();
     if (this.state === 'thought') this.readThought();
     if (this.state === 'text') this.readText();
+    if (this.state === 'calls') this.stream!.read(this.held);
   }
 
   private begin(): void {
@@ -144,15 +148,36 @@ export class AnswerReader {
     const said = this.held.slice(0, sure).trimEnd();
     this.say(said);
     this.held = this.held.slice(said.length);
-    if (end !== undefined) this.state = 'calls';
+    if (end === undefined) return;
+    this.state = 'calls';
+    this.stream = new CallStream(form, (part) => {
+      if (part.type === 'callBegin') this.texts.push('');
+      else this.texts[this.texts.length - 1] += part.text;
+      this.emit(part);
+    });
   }
 
+  private stream: CallStream | undefined;
+  /** Arguments of the calls that have been begun. */
+  private readonly texts: string[] = [];
+
   private readCalls(): void {
-    const { content, calls } = this.expected.form!.parse(this.text + this.held);
+    const { content, calls, thought = '' } = this.expected.form!.parse(this.text + this.held);
     const before = this.text.trim();
-    if (calls.length === 0) this.say(this.held);
-    else if (content.length > before.length) this.say(content.slice(before.length));
-    for (const call of calls) this.emit({ type: 'call', call });
+    if (thought !== '') this.emit({ type: 'thought', text: thought });
+    if (calls.length > 0 || thought !== '') {
+      if (content.length > before.length) this.say(content.slice(before.length));
+    } else if (this.texts.length === 0) this.say(content === this.text + this.held ? this.held : content);
+    for (const [i, call] of calls.entries()) {
+      let text = this.texts[i];
+      if (text === undefined) {
+        text = JSON.stringify(call.arguments);
+        const { id, name } = call;
+        this.emit({ type: 'callBegin', name, ...(id !== undefined && { id }) });
+        this.emit({ type: 'callText', text });
+      }
+      this.emit({ type: 'call', call, text });
+    }
   }
 
   private say(text: string): void {

@@ -4,7 +4,7 @@ import { after, describe, it } from 'node:test';
 import { Compile } from 'typebox/schema';
 import { LoamError } from '../base/errors.js';
 import { HeldAnswer } from '../engine/HeldAnswer.js';
-import type { Tool } from '../model/message.js';
+import type { Tool, ToolCall } from '../model/message.js';
 import { type ToolChoice, toolGrammar } from '../model/toolForms/grammar.js';
 import { type ToolForm, toolForms } from '../model/toolForms/index.js';
 import { scratchFolder } from '../testing/scratch.js';
@@ -83,19 +83,30 @@ function read(form: ToolForm, tokens: readonly number[], expected: Partial<Expec
 }
 
 const callsIn = (parts: readonly AnswerPart[]) => parts.flatMap((part) => (part.type === 'call' ? [part.call] : []));
+/** The calls that the pieces together are. */
+function streamedIn(parts: readonly AnswerPart[]): ToolCall[] {
+  const calls: { name: string; id?: string; text: string }[] = [];
+  for (const part of parts) {
+    if (part.type === 'callBegin') calls.push({ name: part.name, ...(part.id && { id: part.id }), text: '' });
+    if (part.type === 'callText') calls.at(-1)!.text += part.text;
+  }
+  return calls.map(({ text, ...call }) => ({ ...call, arguments: JSON.parse(text) as ToolCall['arguments'] }));
+}
 const textIn = (parts: readonly AnswerPart[]) => parts.map((part) => (part.type === 'text' ? part.text : '')).join('');
 
 for (const form of toolForms) {
   describe(`the form ${form.name}`, () => {
     const check = async (choice: ToolChoice, seeds: number) => {
       const source = toolGrammar(form, tools, choice);
-      const found = { calls: 0, finished: 0, several: 0 };
+      const found = { calls: 0, finished: 0, several: 0, pieces: 0 };
       for (let seed = 0; seed < seeds; seed++) {
         const tokens = await write(source, seed);
         if (!tokens) continue;
         found.finished++;
         const parts = read(form, tokens);
         const calls = callsIn(parts);
+        assert.deepEqual(streamedIn(parts), calls, 'what comes piece by piece is what comes whole');
+        found.pieces += parts.filter(({ type }) => type === 'callText').length;
         for (const call of calls) {
           const tool = tools.find(({ name }) => name === call.name);
           assert.ok(tool && (typeof choice.choice !== 'object' || choice.choice.name === tool.name), call.name);
@@ -114,7 +125,8 @@ for (const form of toolForms) {
     };
 
     it('writes calls of one tool or more where it must', async () => {
-      const { finished, several } = await check({ choice: 'required', several: true }, 24);
+      const { finished, several, calls, pieces } = await check({ choice: 'required', several: true }, 24);
+      assert.ok(pieces > calls, `${calls} calls, arguments in ${pieces} pieces`);
       assert.ok(finished > 3 && several > 0, `${finished} finished, ${several} with several calls`);
     });
     it('writes one call of the one that is named', async () => {

@@ -24,10 +24,20 @@ export type Piece =
   | { type: 'text'; answer: number; text: string; likelihoods?: TokenLikelihood[] }
   /** Before its text. */
   | { type: 'thought'; answer: number; text: string }
-  /** A call of a tool, whole, with an `id`; after its text. */
-  | { type: 'call'; answer: number; call: ToolCall }
+  /** A call of a tool, after its text: `number` counts those of an answer from 0. */
+  | { type: 'callBegin'; answer: number; number: number; name: string; id: string }
+  /** Its arguments, JSON of which this is the next piece. */
+  | { type: 'callText'; answer: number; number: number; text: string }
+  /** All calls at the end, whole. */
+  | ({ type: 'call'; answer: number } & WholeCall)
   /** `stopText`: the one that came up. */
   | { type: 'end'; answer: number; reason: EndReason; stopText?: string; usage: TokenCount };
+
+/** `text`: its arguments, as the model wrote them if it writes JSON. */
+export interface WholeCall {
+  call: ToolCall & { id: string };
+  text: string;
+}
 
 export interface TokenCount {
   prompt: number;
@@ -42,14 +52,17 @@ export async function* answering(
   signal: AbortSignal,
 ): AsyncGenerator<Piece, void, void> {
   for (let answer = 0; answer < count; answer++) {
+    const ids: string[] = [];
     let calls = 0;
     const seed = sampling.seed === undefined ? undefined : (sampling.seed + answer) % 2 ** 32;
     for await (const event of answerWith(services, speaker, { ...request, sampling: { ...sampling, seed } }, signal)) {
       if (event.type === 'text' || event.type === 'thought') yield { ...event, answer };
-      if (event.type === 'call') {
-        calls++;
-        yield { type: 'call', answer, call: { ...event.call, id: event.call.id ?? newCallId() } };
+      if (event.type === 'callBegin') {
+        const id = event.id ?? newCallId();
+        yield { ...event, answer, number: ids.push(id) - 1, id };
       }
+      if (event.type === 'callText') yield { ...event, answer, number: ids.length - 1 };
+      if (event.type === 'call') yield { ...event, answer, call: { ...event.call, id: ids[calls++]! } };
       if (event.type === 'end') yield { type: 'end', answer, ...endOf(event, calls > 0) };
     }
   }
@@ -72,7 +85,7 @@ function endOf(event: Extract<ChatEvent, { type: 'end' }>, hasCalls: boolean) {
 export interface WholeAnswer {
   text: string;
   thought: string;
-  calls: ToolCall[];
+  calls: WholeCall[];
   likelihoods: TokenLikelihood[];
   reason: EndReason;
   stopText?: string;
@@ -90,7 +103,7 @@ export async function gather(pieces: AsyncIterable<Piece>): Promise<{ answers: W
       answer.likelihoods.push(...(piece.likelihoods ?? []));
     }
     if (piece.type === 'thought') answer.thought += piece.text;
-    if (piece.type === 'call') answer.calls.push(piece.call);
+    if (piece.type === 'call') answer.calls.push({ call: piece.call, text: piece.text });
     if (piece.type !== 'end') continue;
     answer.reason = piece.reason;
     answer.stopText = piece.stopText;

@@ -57,6 +57,14 @@ describe("OpenAI's client", () => {
     const streamed = await openai.chat.completions.stream(request).finalChatCompletion();
     const [again] = streamed.choices[0]!.message.tool_calls!;
     assert.deepEqual(again!.type === 'function' && again!.function.arguments, call!.function.arguments);
+    const deltas: (OpenAI.Chat.Completions.ChatCompletionChunk.Choice.Delta.ToolCall | undefined)[] = [];
+    for await (const { choices } of await openai.chat.completions.create({ ...request, stream: true })) {
+      deltas.push(...(choices[0]?.delta.tool_calls ?? []));
+    }
+    const [{ id, ...first } = {}, ...others] = deltas;
+    assert.ok(id?.startsWith('call_') && others.length > 2);
+    assert.deepEqual(first, { index: 0, type: 'function', function: { name: 'look', arguments: '' } });
+    for (const other of others) assert.deepEqual(Object.keys(other!.function!), ['arguments']);
     const result = { role: 'tool' as const, tool_call_id: call!.id, content: 'it is old' };
     const next = await openai.chat.completions.create({
       model,
@@ -83,6 +91,7 @@ describe("OpenAI's client", () => {
     const stream = openai.responses.stream(request);
     const types: string[] = [];
     for await (const { type } of stream) types.push(type);
+    assert.ok(types.filter((type) => type === 'response.function_call_arguments.delta').length > 2);
     assert.ok(types.includes('response.function_call_arguments.done'));
     const again = (await stream.finalResponse()).output.find((item) => item.type === 'function_call')!;
     assert.deepEqual([again.name, again.arguments], [call.name, call.arguments]);
@@ -134,7 +143,11 @@ describe("Anthropic's client", () => {
     const use = whole.content.find((block) => block.type === 'tool_use')!;
     assert.equal(use.name, 'look');
     assertFits(use.input);
-    const streamed = await anthropic.messages.stream(request).finalMessage();
+    const pieces: string[] = [];
+    const stream = anthropic.messages.stream(request).on('inputJson', (piece) => pieces.push(piece));
+    const streamed = await stream.finalMessage();
+    assert.ok(pieces.length > 2);
+    assertFitsText(pieces.join(''));
     assert.equal(streamed.stop_reason, 'tool_use');
     assert.deepEqual(streamed.content.find((block) => block.type === 'tool_use')!.input, use.input);
     const result = {
@@ -176,11 +189,12 @@ describe("LangChain's client of OpenAI", () => {
       const { tool_calls: calls } = await chat.invoke(content);
       assert.equal(calls![0]!.name, 'look');
       assertFits(calls![0]!.args);
-      let text = '';
+      const pieces: string[] = [];
       for await (const chunk of await chat.stream(content)) {
-        for (const piece of chunk.tool_call_chunks ?? []) text += piece.args ?? '';
+        for (const piece of chunk.tool_call_chunks ?? []) pieces.push(piece.args ?? '');
       }
-      assertFitsText(text);
+      assert.ok(pieces.length > 2);
+      assertFitsText(pieces.join(''));
     });
 
     it(`gets answers that keep to a schema over ${way}`, async () => {
@@ -212,6 +226,9 @@ describe("the AI SDK's clients", () => {
       assert.equal(whole.toolCalls[0]!.toolName, 'look');
       assertFits(whole.toolCalls[0]!.input);
       const stream = streamText({ model, ...settings, tools, toolChoice: 'required' });
+      let pieces = 0;
+      for await (const { type } of stream.fullStream) if (type === 'tool-input-delta') pieces++;
+      assert.ok(pieces > 2);
       assert.deepEqual((await stream.toolCalls)[0]!.input, whole.toolCalls[0]!.input);
     });
 

@@ -330,12 +330,15 @@ describe('tools', () => {
       const [{ id, type, function: call }] = message.tool_calls;
       assert.ok(/^call_\w+$/.test(id) && type === 'function' && ['set_alarm', 'lights_off'].includes(call.name));
       if (call.name === 'set_alarm') assert.ok(JSON.parse(call.arguments).hour < 24);
-      else assert.equal(call.arguments, '{}');
+      else assert.deepEqual(JSON.parse(call.arguments), {});
       const chunks = await stream('/v1/chat/completions', chatBody(asked));
       const deltas = chunks.flatMap(({ choices: [choice] }) => choice?.delta.tool_calls ?? []);
-      assert.deepEqual(
-        deltas.map(({ index, function: one }) => [index, one]),
-        [[0, call]],
+      const [first, ...others] = deltas;
+      assert.deepEqual([first.index, first.function], [0, { name: call.name, arguments: '' }]);
+      assert.ok(first.id.startsWith('call_') && others.every((one: object) => !('id' in one)));
+      assert.equal(
+        others.map((one: { function: { arguments: string } }) => one.function.arguments).join(''),
+        call.arguments,
       );
       assert.equal(chunks.at(-2).choices[0].finish_reason, 'tool_calls');
     }

@@ -1,3 +1,5 @@
+import type { StreamedArgument } from './form.js';
+
 /** Lists and objects of a form's own syntax: undefined is what is broken. */
 export abstract class ValueReader {
   constructor(
@@ -26,12 +28,27 @@ export abstract class ValueReader {
   protected entries(end: string, depth: number, key: () => string | undefined): Record<string, unknown> | undefined {
     const entries: [string, unknown][] = [];
     if (this.takes(end)) return {};
-    do {
-      const name = key();
-      const value = name === undefined ? undefined : this.value(depth);
-      if (value === undefined) return undefined;
-      entries.push([name!, value]);
-    } while (this.takes(','));
-    return this.takes(end) ? Object.fromEntries(entries) : undefined;
+    for (;;) {
+      const entry = this.entry(depth, key);
+      if (!entry) return undefined;
+      entries.push(entry);
+      if (this.takes(',')) continue;
+      return this.takes(end) ? Object.fromEntries(entries) : undefined;
+    }
+  }
+
+  private entry(depth: number, key: () => string | undefined): [name: string, value: unknown] | undefined {
+    const name = key();
+    const value = name === undefined ? undefined : this.value(depth);
+    return value === undefined ? undefined : [name!, value];
+  }
+
+  /** The next of some entries, as they arrive. @param end, depth, key as above */
+  protected next(end: string, depth: number, key: () => string | undefined): StreamedArgument | undefined {
+    if (this.takes(end)) return { isLast: true, end: this.at };
+    const entry = this.entry(depth, key);
+    if (!entry) return undefined;
+    if (this.takes(',')) return { entry, isLast: false, end: this.at };
+    return this.takes(end) ? { entry, isLast: true, end: this.at } : undefined;
   }
 }

@@ -12,7 +12,7 @@ const [FENCE, FENCE_END] = ['\n```json\n', '\n```'];
  * DeepSeek: within marks around them all, each call between marks of its own. In V3 and R1 with their distills it is its type, a mark, its
  * name and the arguments as a block of JSON; from V3.1 on its name, the mark and the arguments (DeepSeek, model cards and templates).
  */
-const deepSeekForm = (isFenced: boolean): Pick<ToolForm, 'begin' | 'parse' | 'write' | 'grammar'> => {
+const deepSeekForm = (isFenced: boolean): Pick<ToolForm, 'begin' | 'parse' | 'write' | 'grammar' | 'stream'> => {
   const open = (name: string) => (isFenced ? `function${BETWEEN}${name}${FENCE}` : `${name}${BETWEEN}`);
   const close = isFenced ? FENCE_END : '';
   const between = isFenced ? '\n' : '';
@@ -36,6 +36,11 @@ const deepSeekForm = (isFenced: boolean): Pick<ToolForm, 'begin' | 'parse' | 'wr
       `${ALL}${calls
         .map(({ name, arguments: given }) => `${ONE}${open(name)}${pythonJson(given)}${close}${ONE_END}`)
         .join(between)}${ALL_END}`,
+    stream: {
+      heads: [
+        isFenced ? /<｜tool▁sep｜>([\w.-]+)\n```json\n(?=\{)/ : /<｜tool▁call▁begin｜>([\w.-]+)<｜tool▁sep｜>(?=\{)/,
+      ],
+    },
     grammar: {
       dialect: json,
       calls(rules, tools, several) {

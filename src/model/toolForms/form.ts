@@ -21,7 +21,29 @@ export interface ToolForm {
   write(calls: readonly ToolCall[]): string;
   /** What a call may be, to the letter. */
   grammar: CallGrammar;
+  /** How calls that keep to the grammar are read before they are whole. */
+  stream: StreamedCalls;
 }
+
+export interface StreamedCalls {
+  /** What stands before the arguments of a call; groups: its name, its id. */
+  heads: readonly RegExp[];
+  /**
+   * Where arguments are no JSON: reads the next one and what stands behind it, or what stands behind the last one.
+   * @returns undefined if it is not whole yet
+   */
+  argument?(text: string, at: number): StreamedArgument | undefined;
+}
+
+export interface StreamedArgument {
+  entry?: readonly [name: string, value: unknown];
+  isLast: boolean;
+  /** The place behind it. */
+  end: number;
+}
+
+/** Calls as JSON objects. */
+export const jsonStream: StreamedCalls = { heads: [/\{"name": "([\w.-]+)", "arguments": (?=\{)/] };
 
 /** A tool, with the rule of its arguments. */
 export interface CallableTool {

@@ -64,6 +64,10 @@ export const functionGemma: ToolForm = {
       return { calls, end };
     }),
   write: (calls) => calls.map(({ name, arguments: given }) => `${BEGIN}call:${name}${written(given)}${END}`).join(''),
+  stream: {
+    heads: [/<start_function_call>call:([\w.-]+)\{/],
+    argument: (text, at) => new Reader(text, at).argument(),
+  },
   grammar: {
     dialect: gemma,
     calls(rules, tools, several) {
@@ -117,10 +121,16 @@ class Reader extends ValueReader {
   }
 
   private object(depth: number): Record<string, unknown> | undefined {
-    return this.entries('}', depth + 1, () => {
-      const key = this.takes(QUOTE) ? this.quotedKey() : this.until(':');
-      return key === '' ? undefined : key?.trim();
-    });
+    return this.entries('}', depth + 1, () => this.key());
+  }
+
+  private key(): string | undefined {
+    const key = this.takes(QUOTE) ? this.quotedKey() : this.until(':');
+    return key === '' ? undefined : key?.trim();
+  }
+
+  argument() {
+    return this.next('}', 1, () => this.key());
   }
 
   private quotedKey(): string | undefined {

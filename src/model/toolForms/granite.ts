@@ -1,5 +1,5 @@
 import { json, literal } from '../grammar/rules.js';
-import { jsonCalls, parseMarked, repeated, type ToolForm, writeJsonCalls } from './form.js';
+import { jsonCalls, jsonStream, parseMarked, repeated, type ToolForm, writeJsonCalls } from './form.js';
 
 const BEGIN = '<|tool_call|>';
 
@@ -10,6 +10,7 @@ export const granite: ToolForm = {
   begin: BEGIN,
   parse: (text) => parseMarked(text, BEGIN, ''),
   write: (calls) => `${BEGIN}[${writeJsonCalls(calls).join(', ')}]`,
+  stream: jsonStream,
   grammar: {
     dialect: json,
     calls: (rules, tools, several) =>

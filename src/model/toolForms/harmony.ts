@@ -55,6 +55,7 @@ export const harmony: ToolForm = {
           `${CHANNEL}commentary ${TO}${name} <|constrain|>json${MESSAGE}${pythonJson(given)}`,
       )
       .join(CALL + START),
+  stream: { heads: [/to=functions\.([\w.-]+)(?: <\|constrain\|>json)?<\|message\|>(?=\{)/] },
   grammar: {
     dialect: json,
     calls(rules, tools, several) {

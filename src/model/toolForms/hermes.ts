@@ -1,5 +1,5 @@
 import { json, literal } from '../grammar/rules.js';
-import { jsonCalls, parseMarked, repeated, type ToolForm, writeJsonCalls } from './form.js';
+import { jsonCalls, jsonStream, parseMarked, repeated, type ToolForm, writeJsonCalls } from './form.js';
 
 const [BEGIN, END] = ['<tool_call>', '</tool_call>'];
 
@@ -18,6 +18,7 @@ export const hermes: ToolForm = {
     writeJsonCalls(calls)
       .map((call) => `${BEGIN}\n${call}\n${END}`)
       .join('\n'),
+  stream: jsonStream,
   grammar: {
     dialect: json,
     calls(rules, tools, several) {

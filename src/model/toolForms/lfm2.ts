@@ -48,6 +48,10 @@ export const lfm2: ToolForm = {
             .join(', ')})`,
       )
       .join(', ')}]${END}`,
+  stream: {
+    heads: [/(?:<\|tool_call_start\|>\[|, )([\w.-]+)\(/],
+    argument: (text, at) => new Reader(text, at, false).argument(),
+  },
   grammar: {
     dialect: python,
     style: { open: '(', close: ')', key: argumentName },
@@ -131,6 +135,10 @@ class Reader extends ValueReader {
 
   private given(): Record<string, unknown> | undefined {
     return this.entries(')', 0, () => this.name('='));
+  }
+
+  argument() {
+    return this.next(')', 0, () => this.name('='));
   }
 
   /** Undefined for what is no literal. */

@@ -33,6 +33,7 @@ export const llama3: ToolForm = {
     calls
       .map(({ name, arguments: given }) => `{"name": ${JSON.stringify(name)}, "parameters": ${pythonJson(given)}}`)
       .join('; '),
+  stream: { heads: [/\{"name": "([\w.-]+)", "parameters": (?=\{)/] },
   grammar: {
     dialect: json,
     calls(rules, tools, several) {

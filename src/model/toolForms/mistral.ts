@@ -2,7 +2,7 @@ import { isRecord } from '../../base/json.js';
 import { json, literal } from '../grammar/rules.js';
 import type { ToolCall } from '../message.js';
 import { pythonJson } from '../pythonJson.js';
-import { callsOf, jsonAt, parseBlocks, repeated, skipWhite, type ToolForm } from './form.js';
+import { callsOf, jsonAt, jsonStream, parseBlocks, repeated, skipWhite, type ToolForm } from './form.js';
 
 const BEGIN = '[TOOL_CALLS]';
 
@@ -26,6 +26,9 @@ export const mistral: ToolForm = {
     }),
   write: (calls) =>
     `${BEGIN} ${pythonJson(calls.map(({ id, name, arguments: given }) => ({ name, arguments: given, ...(id !== undefined && { id }) })))}`,
+  stream: {
+    heads: [...jsonStream.heads, /\[TOOL_CALLS\]([\w.-]+)(?:\[CALL_ID\]([A-Za-z0-9]{9}))?(?:\[ARGS\])?(?=\{)/],
+  },
   grammar: {
     dialect: json,
     calls(rules, tools, several) {

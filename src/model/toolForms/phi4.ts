@@ -3,6 +3,7 @@ import {
   callsOf,
   jsonAt,
   jsonCalls,
+  jsonStream,
   parseBlocks,
   parseMarked,
   repeated,
@@ -33,6 +34,7 @@ export const phi4: ToolForm = {
     });
   },
   write: (calls) => `${BEGIN}[${writeJsonCalls(calls).join(', ')}]${END}`,
+  stream: jsonStream,
   grammar: {
     dialect: json,
     calls: (rules, tools, several) =>

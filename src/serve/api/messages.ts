@@ -54,7 +54,7 @@ export const messageRoutes = [
       const content: AnswerBlock[] = [
         ...(thought === '' ? [] : [thinking(thought)]),
         ...(text === '' && calls.length > 0 ? [] : [textBlock(text)]),
-        ...calls.map(({ id, name, arguments: input }) => ({ type: 'tool_use' as const, id: id!, name, input })),
+        ...calls.map(({ call: { id, name, arguments: input } }) => ({ type: 'tool_use' as const, id, name, input })),
       ];
       return { ...head, content, ...stopOf(end), usage: usageOf(usage) };
     },
@@ -135,10 +135,10 @@ async function* streamed(pieces: AsyncIterable<Piece>, message: Message): AsyncG
     } else if (piece.type === 'text') {
       yield* begin(textBlock(''));
       yield delta({ type: 'text_delta', text: piece.text });
-    } else if (piece.type === 'call') {
-      const { id, name, arguments: input } = piece.call;
-      yield* begin({ type: 'tool_use', id: id!, name, input: {} });
-      yield delta({ type: 'input_json_delta', partial_json: JSON.stringify(input) });
+    } else if (piece.type === 'callBegin') {
+      yield* begin({ type: 'tool_use', id: piece.id, name: piece.name, input: {} });
+    } else if (piece.type === 'callText') {
+      yield delta({ type: 'input_json_delta', partial_json: piece.text });
     } else if (piece.type === 'end') {
       if (index < 0) yield* begin(textBlock(''));
       yield* end();

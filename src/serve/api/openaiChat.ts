@@ -1,7 +1,14 @@
 import type { Static } from 'typebox';
 import type { TokenLikelihood } from '../../llama/likelihood.js';
-import type { ToolCall } from '../../model/message.js';
-import { addUsage, answering, gather, type Piece, type TokenCount, type WholeAnswer } from '../answering.js';
+import {
+  addUsage,
+  answering,
+  gather,
+  type Piece,
+  type TokenCount,
+  type WholeAnswer,
+  type WholeCall,
+} from '../answering.js';
 import { ChatCompletion, ChatCompletionChunk, ChatCompletionInput } from '../contract/openai.js';
 import type { ServerEvent } from '../http/events.js';
 import { Answer, routesOf } from '../http/route.js';
@@ -53,8 +60,8 @@ function messageOf({ text, thought, calls }: WholeAnswer) {
   };
 }
 
-function callOf({ id, name, arguments: given }: ToolCall) {
-  return { id: id!, type: 'function' as const, function: { name, arguments: JSON.stringify(given) } };
+function callOf({ call: { id, name }, text }: WholeCall) {
+  return { id, type: 'function' as const, function: { name, arguments: text } };
 }
 
 type Chunk = Static<typeof ChatCompletionChunk>;
@@ -77,19 +84,20 @@ async function* streamed(
       choices: [{ index, delta, logprobs: likelihoods ? chatLogprobs(likelihoods) : null, finish_reason: finish }],
     },
   });
-  /** Calls of each answer so far. */
-  const begun = new Map<number, number>();
+  const begun = new Set<number>();
   let usage: TokenCount = { prompt: 0, answer: 0 };
   for await (const piece of pieces) {
     const { answer } = piece;
     if (!begun.has(answer)) yield chunk(answer, { role: 'assistant', content: '', refusal: null });
-    const calls = begun.get(answer) ?? 0;
-    begun.set(answer, calls);
+    begun.add(answer);
     if (piece.type === 'text') yield chunk(answer, { content: piece.text }, { likelihoods: piece.likelihoods });
     if (piece.type === 'thought') yield chunk(answer, { reasoning_content: piece.text });
-    if (piece.type === 'call') {
-      yield chunk(answer, { tool_calls: [{ index: calls, ...callOf(piece.call) }] });
-      begun.set(answer, calls + 1);
+    if (piece.type === 'callBegin') {
+      const { id, name, number } = piece;
+      yield chunk(answer, { tool_calls: [{ index: number, id, type: 'function', function: { name, arguments: '' } }] });
+    }
+    if (piece.type === 'callText') {
+      yield chunk(answer, { tool_calls: [{ index: piece.number, function: { arguments: piece.text } }] });
     }
     if (piece.type !== 'end') continue;
     yield chunk(answer, {}, { finish: finishOf(piece.reason) });

@@ -35,7 +35,7 @@ export const responseRoutes = [
       const output = [
         ...(thought === '' ? [] : [thoughtItem(thought)]),
         ...(text === '' && calls.length > 0 ? [] : [messageItem(text)]),
-        ...calls.map(({ id, name, arguments: given }) => callItem(id!, name, JSON.stringify(given))),
+        ...calls.map(({ call: { id, name }, text: given }) => callItem(id, name, given)),
       ];
       return ended(response, output, { reason, usage });
     },
@@ -142,28 +142,40 @@ async function* streamed(pieces: AsyncIterable<Piece>, response: Response): Asyn
     data: { ...event, sequence_number: number++ } as ResponseEvent,
   });
   const output: OutputItem[] = [];
-  /** The text or thought that is being said. */
-  let open: { kind: 'text' | 'thought'; id: string; said: string } | undefined;
-  const place = () => ({ item_id: open!.id, output_index: output.length, content_index: 0 });
+  /** What is being said. */
+  let open:
+    | { kind: 'text' | 'thought' | 'call'; id: string; said: string; call: { id: string; name: string } }
+    | undefined;
+  const item = () => ({ item_id: open!.id, output_index: output.length });
+  const place = () => ({ ...item(), content_index: 0 });
   const partOf = (text: string) => (open!.kind === 'text' ? outputText(text) : reasoningText(text));
-  const itemOf = (text: string) => (open!.kind === 'text' ? messageItem : thoughtItem)(text, open!.id);
-  function* start(kind: 'text' | 'thought') {
-    if (open?.kind === kind) return;
+  const itemOf = (text: string): OutputItem => {
+    const { kind, id, call } = open!;
+    if (kind === 'call') return callItem(call.id, call.name, text, id);
+    return (kind === 'text' ? messageItem : thoughtItem)(text, id);
+  };
+  const ids = { text: 'msg', thought: 'rs', call: 'fc' };
+  function* start(kind: 'text' | 'thought' | 'call', call = { id: '', name: '' }) {
+    if (open?.kind === kind && kind !== 'call') return;
     yield* finish();
-    open = { kind, id: newId(kind === 'text' ? 'msg' : 'rs'), said: '' };
-    const item = { ...itemOf(''), status: 'in_progress' as const, content: [] };
-    yield say({ type: 'response.output_item.added', output_index: output.length, item });
-    yield say({ type: 'response.content_part.added', ...place(), part: partOf('') });
+    open = { kind, id: newId(ids[kind]), said: '', call };
+    const begun = { ...itemOf(''), status: 'in_progress', ...(kind !== 'call' && { content: [] }) } as OutputItem;
+    yield say({ type: 'response.output_item.added', output_index: output.length, item: begun });
+    if (kind !== 'call') yield say({ type: 'response.content_part.added', ...place(), part: partOf('') });
   }
   function* finish() {
     if (!open) return;
-    const { kind, said: text } = open;
+    const { kind, said: text, call } = open;
     if (kind === 'text') yield say({ type: 'response.output_text.done', ...place(), text, logprobs: [] });
-    else yield say({ type: 'response.reasoning_text.done', ...place(), text });
-    yield say({ type: 'response.content_part.done', ...place(), part: partOf(text) });
-    const item = itemOf(text);
-    yield say({ type: 'response.output_item.done', output_index: output.length, item });
-    output.push(item);
+    else if (kind === 'thought') yield say({ type: 'response.reasoning_text.done', ...place(), text });
+    else {
+      const { name } = call;
+      yield say({ type: 'response.function_call_arguments.done', ...item(), name, arguments: text });
+    }
+    if (kind !== 'call') yield say({ type: 'response.content_part.done', ...place(), part: partOf(text) });
+    const done = itemOf(text);
+    yield say({ type: 'response.output_item.done', output_index: output.length, item: done });
+    output.push(done);
     open = undefined;
   }
   let isFirst = true;
@@ -178,19 +190,11 @@ async function* streamed(pieces: AsyncIterable<Piece>, response: Response): Asyn
       open!.said += piece.text;
       if (piece.type === 'thought') yield say({ type: 'response.reasoning_text.delta', ...place(), delta: piece.text });
       else yield say({ type: 'response.output_text.delta', ...place(), delta: piece.text, logprobs: [] });
-    } else if (piece.type === 'call') {
-      yield* finish();
-      const { id, name } = piece.call;
-      const given = JSON.stringify(piece.call.arguments);
-      const item = callItem(id!, name, given);
-      const index = { output_index: output.length };
-      const added = { ...item, status: 'in_progress' as const, arguments: '' };
-      yield say({ type: 'response.output_item.added', ...index, item: added });
-      yield say({ type: 'response.function_call_arguments.delta', item_id: item.id, ...index, delta: given });
-      const done = { item_id: item.id, ...index, name, arguments: given };
-      yield say({ type: 'response.function_call_arguments.done', ...done });
-      yield say({ type: 'response.output_item.done', ...index, item });
-      output.push(item);
+    } else if (piece.type === 'callBegin') {
+      yield* start('call', piece);
+    } else if (piece.type === 'callText') {
+      open!.said += piece.text;
+      yield say({ type: 'response.function_call_arguments.delta', ...item(), delta: piece.text });
     } else if (piece.type === 'end') {
       if (output.length === 0 && !open) yield* start('text');
       yield* finish();

@@ -206,6 +206,13 @@ export const ChatCompletion = Type.Object({
   usage: Usage,
 });
 
+/** The first of a call says whose it is, the others go on with its arguments. */
+const callPiece = {
+  id: Type.Optional(call.id),
+  type: Type.Optional(call.type),
+  function: Type.Object({ name: Type.Optional(Type.String()), arguments: Type.String() }),
+};
+
 /** The one with the usage has no choice. */
 export const ChatCompletionChunk = Type.Object({
   ...head,
@@ -218,7 +225,7 @@ export const ChatCompletionChunk = Type.Object({
         content: Type.Optional(Type.String()),
         refusal: Type.Optional(Type.Null()),
         reasoning_content: Type.Optional(Type.String()),
-        tool_calls: Type.Optional(Type.Array(Type.Object({ index: Type.Integer(), ...call }))),
+        tool_calls: Type.Optional(Type.Array(Type.Object({ index: Type.Integer(), ...callPiece }))),
       }),
       finish_reason: Finish,
     }),
