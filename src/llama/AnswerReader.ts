@@ -24,6 +24,8 @@ export interface Expected {
   thought: 'may' | 'begun' | 'no';
   /** How tools are called, if they may be. */
   form?: ToolForm;
+  /** Whether the whole answer is calls, or none of it is. */
+  isEither?: boolean;
 }
 
 /** White space that is waited through for a thought to begin; more of it is what the model says. */
@@ -135,12 +137,18 @@ export class AnswerReader {
     if (this.afterThought) this.held = this.held.trimStart();
     if (this.held === '') return;
     const { form } = this.expected;
-    if (!form) {
+    if (!form || this.isNoCall) {
       this.say(this.held);
       this.held = '';
       return;
     }
     const begins = [form.begin, ...(form.alsoBegins ?? [])];
+    if (this.expected.isEither && !begins.some((begin) => this.held.trimStart().startsWith(begin))) {
+      const begun = this.held.trimStart();
+      this.isNoCall = !begins.some((begin) => begin.startsWith(begun));
+      if (this.isNoCall) this.readText();
+      return;
+    }
     const found = begins.map((begin) => this.held.indexOf(begin)).filter((at) => at >= 0);
     const end = found.length > 0 ? Math.min(...found) : undefined;
     // White space before a call is not said.
@@ -157,6 +165,8 @@ export class AnswerReader {
     });
   }
 
+  /** An answer that is either calls or none was found to be none. */
+  private isNoCall = false;
   private stream: CallStream | undefined;
   /** Arguments of the calls that have been begun. */
   private readonly texts: string[] = [];

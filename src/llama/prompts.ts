@@ -1,7 +1,7 @@
 import { UnsupportedError, UsageError } from '../base/errors.js';
 import type { Grammar } from '../engine/HeldAnswer.js';
 import type { Vocabulary } from '../engine/vocabulary.js';
-import { objectGrammar, schemaGrammar } from '../model/grammar/index.js';
+import { anyOf, objectGrammar, schemaGrammar } from '../model/grammar/index.js';
 import type { ChatMessage, Tool } from '../model/message.js';
 import type { Tokenizer } from '../model/tokenizer.js';
 import { type ToolChoice, toolGrammar } from '../model/toolForms/grammar.js';
@@ -82,15 +82,17 @@ export async function planAnswer(
   const thought = isAsked && (show.thoughts || tools) ? first : 'no';
   const form = tools && (await template.toolUse()).form;
   if (!form) return { stop, thought, thinking, tools, begun, grammar: formatGrammar(format, afterThought, begun) };
-  if (format && isForced)
-    throw new UsageError({ found: 'a call is demanded, and JSON as the answer', where: 'tool_choice' });
-  if (format) {
-    const found = 'JSON as the answer beside tools is not served';
-    throw new UnsupportedError({ found, where: 'response_format', fix: 'ask for one of the two' });
-  }
-  const source = toolGrammar(form, tools!, calls, isForced && afterThought);
+  // An answer that calls has no other content that could be of a form.
+  const source =
+    format && !isForced
+      ? anyOf([
+          formatSource(format, afterThought),
+          toolGrammar(form, tools!, { ...calls, choice: 'required' }, afterThought),
+        ])
+      : toolGrammar(form, tools!, calls, isForced && afterThought);
   const all = form.stop === undefined ? stop : [...stop, form.stop];
-  return { stop: all, thought, form, thinking, tools, begun, grammar: { source, controls: true, begun } };
+  const isEither = format !== undefined && !isForced;
+  return { stop: all, thought, form, isEither, thinking, tools, begun, grammar: { source, controls: true, begun } };
 }
 
 /** The text of the last message, if it is the assistant's. */
@@ -111,11 +113,12 @@ export function formatGrammar(
   begun?: Int32Array,
 ): Grammar | undefined {
   if (format === undefined) return undefined;
-  const source =
-    format === 'json'
-      ? objectGrammar(afterThought)
-      : schemaGrammar(format.schema, { where: format.where, afterThought });
-  return { source, controls: afterThought, begun };
+  return { source: formatSource(format, afterThought), controls: afterThought, begun };
+}
+
+function formatSource(format: NonNullable<AnswerOptions['format']>, afterThought: boolean): string {
+  if (format === 'json') return objectGrammar(afterThought);
+  return schemaGrammar(format.schema, { where: format.where, afterThought });
 }
 
 /** Whether a prompt ends with the mark that begins a thought. */

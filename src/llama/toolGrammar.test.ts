@@ -4,6 +4,7 @@ import { after, describe, it } from 'node:test';
 import { Compile } from 'typebox/schema';
 import { LoamError } from '../base/errors.js';
 import { HeldAnswer } from '../engine/HeldAnswer.js';
+import { anyOf, schemaGrammar } from '../model/grammar/index.js';
 import type { Tool, ToolCall } from '../model/message.js';
 import { type ToolChoice, toolGrammar } from '../model/toolForms/grammar.js';
 import { type ToolForm, toolForms } from '../model/toolForms/index.js';
@@ -135,6 +136,21 @@ for (const form of toolForms) {
     });
     it('may say something else where it need not', async () => {
       await check({ choice: 'auto', several: true }, 6);
+    });
+    it('writes calls or JSON of a schema', async () => {
+      const schema = { type: 'object', properties: { say: { type: 'string', maxLength: 9 } }, required: ['say'] };
+      const calls = toolGrammar(form, tools, { choice: 'required', several: true });
+      const source = anyOf([schemaGrammar(schema), calls]);
+      for (let seed = 0; seed < 10; seed++) {
+        const tokens = await write(source, seed);
+        if (!tokens) continue;
+        const parts = read(form, tokens, { isEither: true });
+        if (callsIn(parts).length > 0) assert.equal(textIn(parts), '');
+        else assert.ok(Compile(schema).Check(JSON.parse(textIn(parts))));
+      }
+      const text = JSON.stringify({ say: form.write([{ name: 'lights.off', arguments: {} }]) });
+      const parts = read(form, [...vocabulary.tokenize(text)], { isEither: true });
+      assert.deepEqual([callsIn(parts), textIn(parts)], [[], text]);
     });
     it('is read from what it writes, with what is said before', () => {
       const call = { name: 'set_alarm', arguments: { hour: 7, label: 'a' } };

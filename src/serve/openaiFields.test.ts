@@ -344,6 +344,26 @@ describe('tools', () => {
     }
   });
 
+  it('are called, or the answer keeps to a schema', async () => {
+    const wanted = { properties: { say: { enum: ['yes', 'no'] } }, required: ['say'], additionalProperties: false };
+    const response_format = { type: 'json_schema', json_schema: { name: 'a', schema: { type: 'object', ...wanted } } };
+    const found = { calls: 0, answers: 0 };
+    for (let seed = 0; seed < 12; seed++) {
+      const [{ message }] = (await chat({ ...usual, response_format, temperature: 3, seed })).choices;
+      if (message.tool_calls) {
+        assert.equal(message.content, null);
+        for (const { function: call } of message.tool_calls) assert.equal(typeof JSON.parse(call.arguments), 'object');
+        found.calls++;
+      } else {
+        assert.ok(['yes', 'no'].includes(JSON.parse(message.content).say));
+        found.answers++;
+      }
+    }
+    assert.ok(found.calls > 0 && found.answers > 0, JSON.stringify(found));
+    const forced = await chat({ ...usual, response_format, tool_choice: 'required' });
+    assert.ok(forced.choices[0].message.tool_calls.length > 0);
+  });
+
   it('are called by name, or not at all', async () => {
     const named = await chat({ ...usual, tool_choice: { type: 'function', function: { name: 'lights_off' } } });
     assert.deepEqual(
@@ -377,7 +397,6 @@ describe('tools', () => {
         { tools: [{ ...off, function: { name: 'a', parameters: { properties: { b: { contains: {} } } } } }] },
         /"contains" is not served/,
       ],
-      [{ tools, response_format: { type: 'json_object' } }, /JSON as the answer beside tools/],
       [{ functions: [{ name: 'f' }] }, /"functions" is not served/],
     ] as const) {
       assert.match(await refusal('/v1/chat/completions', chatBody(fields)), found);

@@ -3,6 +3,8 @@ import { schemaRule } from './schema.js';
 
 /** Grammars of answers. */
 
+export { anyOf } from './rules.js';
+
 /** Any JSON object. @param afterThought whether it comes after a thought that has to be ended first */
 export function objectGrammar(afterThought = false): string {
   const rules = new Rules(json);

@@ -16,6 +16,18 @@ const BLOCK = 500;
 const NEVER_REACHED = { characters: 1_000_000, items: 100_000 };
 const MOST_CHARACTERS = 100_000;
 
+/** A grammar whose texts are those of several. */
+export function anyOf(grammars: readonly string[]): string {
+  const roots = grammars.map((_, i) => `g${i}-root`);
+  return [`root ::= ${roots.join(' | ')}\n`, ...grammars.map((one, i) => renamed(one, `g${i}-`))].join('');
+}
+
+/** A grammar whose rules all have another name. */
+function renamed(grammar: string, prefix: string): string {
+  const parts = /("(?:\\.|[^"\\])*"|\[(?:\\.|[^\]\\])*\])|([A-Za-z][\w-]*)/g;
+  return grammar.replace(parts, (_, text: string | undefined, name: string) => text ?? prefix + name);
+}
+
 /** A range of code points, both ends included. */
 export type Range = readonly [from: number, to: number];
 
