@@ -78,13 +78,15 @@ async function remarksOn({ template }: Tokenizer, examples: readonly Example[]):
   const remarks: string[] = [];
   const messages = examples.flatMap((example) => example.messages);
   if (examples.some(({ tools }) => tools) || messages.some(({ role, calls }) => role === 'tool' || calls)) {
-    const { writes, form } = await template.toolUse();
+    const { writes, form, tools } = await template.toolUse();
     if (writes === 'nothing') {
       remarks.push(
         `the model's chat template knows no tools that Loam can read: the system message describes them, and calls are JSON after ${form.begin}`,
       );
     } else if (writes === 'tools') {
       remarks.push(`the model's chat template lists tools and writes no calls: they are written behind ${form.begin}`);
+    } else if (tools === 'text') {
+      remarks.push("the model's chat template writes calls and lists no tools: the system message describes them");
     }
   }
   if (!template.knowsThoughts && messages.some(({ reasoning }) => reasoning !== undefined)) {

@@ -1,5 +1,5 @@
 import type { Vocabulary } from '../engine/vocabulary.js';
-import type { ToolCall } from '../model/message.js';
+import type { Tool, ToolCall } from '../model/message.js';
 import type { ToolForm } from '../model/toolForms/index.js';
 import { type CallPart, CallStream } from './CallStream.js';
 import type { TokenLikelihood } from './likelihood.js';
@@ -24,6 +24,7 @@ export interface Expected {
   thought: 'may' | 'begun' | 'no';
   /** How tools are called, if they may be. */
   form?: ToolForm;
+  tools?: readonly Tool[];
   /** Whether the whole answer is calls, or none of it is. */
   isEither?: boolean;
 }
@@ -158,7 +159,7 @@ export class AnswerReader {
     this.held = this.held.slice(said.length);
     if (end === undefined) return;
     this.state = 'calls';
-    this.stream = new CallStream(form, (part) => {
+    this.stream = new CallStream(form, this.expected.tools ?? [], (part) => {
       if (part.type === 'callBegin') this.texts.push('');
       else this.texts[this.texts.length - 1] += part.text;
       this.emit(part);
@@ -172,7 +173,7 @@ export class AnswerReader {
   private readonly texts: string[] = [];
 
   private readCalls(): void {
-    const { content, calls, thought = '' } = this.expected.form!.parse(this.text + this.held);
+    const { content, calls, thought = '' } = this.expected.form!.parse(this.text + this.held, this.expected.tools);
     const before = this.text.trim();
     if (thought !== '') this.emit({ type: 'thought', text: thought });
     if (calls.length > 0 || thought !== '') {

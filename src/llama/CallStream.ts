@@ -1,3 +1,4 @@
+import type { Tool } from '../model/message.js';
 import type { ToolForm } from '../model/toolForms/index.js';
 
 /** A call while it is written: who is called, then the arguments as JSON, piece by piece. */
@@ -14,11 +15,14 @@ export class CallStream {
   private depth = 0;
   private inString = false;
   private isEscaped = false;
+  /** Of the arguments of this call. */
+  private schema: Tool['parameters'];
   /** Arguments of this call so far. */
   private number = 0;
 
   constructor(
     private readonly form: ToolForm,
+    private readonly tools: readonly Tool[],
     private readonly emit: (part: CallPart) => void,
   ) {}
 
@@ -41,6 +45,7 @@ export class CallStream {
     if (!found) return;
     const [all, name = '', id] = found;
     this.at += found.index + all.length;
+    this.schema = this.tools.find((tool) => tool.name === name)?.parameters;
     this.emit({ type: 'callBegin', name, ...(id !== undefined && { id }) });
     this.state = this.form.stream.argument ? 'arguments' : 'json';
     [this.depth, this.number] = [0, 0];
@@ -70,7 +75,7 @@ export class CallStream {
   /** Whole arguments, one after the other. */
   private readArguments(text: string): void {
     while (this.state === 'arguments') {
-      const found = this.form.stream.argument!(text, this.at);
+      const found = this.form.stream.argument!(text, this.at, this.schema);
       if (!found) return;
       this.at = found.end;
       let written = this.number === 0 ? '{' : '';

@@ -43,6 +43,15 @@ const tools: Tool[] = [
   { name: 'lights.off', parameters: { type: 'object', properties: {} } },
   { name: 'no_parameters' },
   {
+    name: 'loose',
+    parameters: {
+      type: 'object',
+      properties: { a: { type: 'boolean' }, t: {} },
+      additionalProperties: true,
+      required: ['a'],
+    },
+  },
+  {
     name: 'referred',
     parameters: { $ref: '#/$defs/a', $defs: { a: { properties: { x: { type: 'null' } }, required: ['x'] } } },
   },
@@ -75,7 +84,7 @@ function read(form: ToolForm, tokens: readonly number[], expected: Partial<Expec
   const parts: AnswerPart[] = [];
   const reader = new AnswerReader(
     vocabulary,
-    { stop: form.stop ? [form.stop] : [], thought: 'no', form, ...expected },
+    { stop: form.stop ? [form.stop] : [], thought: 'no', form, tools, ...expected },
     (part) => parts.push(part),
   );
   for (const token of tokens) reader.push(token);

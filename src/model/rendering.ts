@@ -144,7 +144,7 @@ export class Rendering {
         ? placed.missing.has(turn)
         : ![...textsOf(message)].every((text) => rest.includes(text.trim()));
       if (lacks) throw fault(`${placed ? 'leaves out a part of' : 'changes'} the answer, which is not learnt then`);
-      await this.requireCalls(message, rest);
+      await this.requireCalls(message, rest, tools);
     }
     const spans = isNamed ? placed!.spans : [];
     if (hasThought(message)) return { ...part, spans };
@@ -161,10 +161,14 @@ export class Rendering {
   }
 
   /** @throws LoamError (template) if the calls that the model's own form has in the answer are others than those that were given */
-  private async requireCalls({ calls = [] }: ChatMessage, answer: string): Promise<void> {
+  private async requireCalls(
+    { calls = [] }: ChatMessage,
+    answer: string,
+    tools: readonly Tool[] | undefined,
+  ): Promise<void> {
     if (calls.length === 0) return;
     const { form } = await this.template.toolUse();
-    const read = form.parse(withoutEnding(answer, await this.template.ending()));
+    const read = form.parse(withoutEnding(answer, await this.template.ending()), tools);
     if (!sameCalls(read.calls, calls)) throw fault('leaves out or changes a call of a tool, which is not learnt then');
   }
 
@@ -188,7 +192,7 @@ export class Rendering {
         fix: 'use a model with a regular chat template',
       });
     }
-    await this.requireCalls(message, full.slice(start));
+    await this.requireCalls(message, full.slice(start), tools);
     const thought = more.length > 0 ? before.split('<think>').at(-1)!.trim() : undefined;
     const head = thought === undefined ? '' : `${thought}\n</think>\n\n`;
     const thinking = thought === undefined ? false : undefined;

@@ -157,7 +157,7 @@ describe('templates of tools', { skip: typeof python === 'string' && python }, (
         if (name === 'LFM2.5' && JSON.stringify(call).includes('units')) continue;
         const full = await chat.render([...asked, { role: 'assistant', content: '', calls: [call] }], false, { tools });
         const answer = full.slice(prompt.length).replace(await chat.ending(), '');
-        assert.ok(sameCalls(own.parse(answer).calls, [call]), answer);
+        assert.ok(sameCalls(own.parse(answer, tools).calls, [call]), answer);
       }
     });
   }

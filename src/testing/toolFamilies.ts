@@ -431,6 +431,42 @@ const harmony = `{{- '<|start|>system<|message|>You are ChatGPT.\\n# Valid chann
 {%- endfor -%}
 {%- if add_generation_prompt -%}{{- '<|start|>assistant' -}}{%- endif -%}`;
 
+const glm45 = `[gMASK]<sop>
+{%- if tools -%}
+<|system|>
+# Tools
+
+<tools>
+{% for tool in tools %}
+{{ tool | tojson }}
+{% endfor %}
+</tools>
+
+For each function call, output:
+<tool_call>{function-name}
+<arg_key>{arg-key-1}</arg_key>
+<arg_value>{arg-value-1}</arg_value>
+</tool_call>{%- endif -%}
+{%- for m in messages -%}
+{%- if m.role == 'user' -%}{{- '<|user|>\\n' + m.content -}}{{- '/nothink' if (enable_thinking is defined and not enable_thinking) else '' -}}
+{%- elif m.role == 'system' -%}{{- '<|system|>\\n' + m.content -}}
+{%- elif m.role == 'assistant' -%}
+{{- '<|assistant|>\\n<think></think>' -}}
+{%- if m.content.strip() -%}{{- '\\n' + m.content.strip() -}}{%- endif -%}
+{%- for call in m.tool_calls or [] -%}
+{{- '\\n<tool_call>' + call.function.name + '\\n' -}}
+{%- for k, v in call.function.arguments.items() -%}
+{{- '<arg_key>' + k + '</arg_key>\\n<arg_value>' -}}{{- v if v is string else (v | tojson) -}}{{- '</arg_value>\\n' -}}
+{%- endfor -%}
+{{- '</tool_call>' -}}
+{%- endfor -%}
+{%- elif m.role == 'tool' -%}
+{{- '<|observation|>' if loop.first or messages[loop.index0 - 1].role != 'tool' else '' -}}
+{{- '\\n<tool_response>\\n' + m.content + '\\n</tool_response>' -}}
+{%- endif -%}
+{%- endfor -%}
+{%- if add_generation_prompt -%}{{- '<|assistant|>' -}}{{- '\\n<think></think>' if (enable_thinking is defined and not enable_thinking) else '' -}}{%- endif -%}`;
+
 export const toolFamilies: Record<string, ToolFamily> = {
   'Hermes 2': { form: 'hermes', writes: 'calls', source: hermes2 },
   'Qwen 2.5': { form: 'hermes', writes: 'calls', source: qwen25 },
@@ -445,6 +481,7 @@ export const toolFamilies: Record<string, ToolFamily> = {
   'Granite 3': { form: 'granite', writes: 'tools', source: granite3 },
   'DeepSeek R1 distills': { form: 'deepSeek', writes: 'calls', source: deepSeekR1 },
   'DeepSeek V3.1': { form: 'deepSeek31', writes: 'calls', source: deepSeekV31 },
+  'GLM-4.5': { form: 'glm45', writes: 'calls', source: glm45 },
   'gpt-oss': { form: 'harmony', writes: 'calls', source: harmony },
   LFM2: { form: 'lfm2', writes: 'tools', source: lfm2 },
   'LFM2.5': { form: 'lfm2', writes: 'calls', source: lfm25 },

@@ -3,7 +3,7 @@ import { isRecord } from '../../base/json.js';
 import { countOf } from './keywords.js';
 import type { Schema } from './merge.js';
 import type { Shape } from './readings.js';
-import { exclude, literal, oneOf, type Rules } from './rules.js';
+import { type Dialect, exclude, literal, oneOf, type Rules } from './rules.js';
 import type { SchemaReader } from './schema.js';
 
 /** Objects of a schema: listed members in their order, then others where the schema says that there may be some. */
@@ -23,6 +23,8 @@ export interface MemberStyle {
   open: string;
   close: string;
   key(name: string): string;
+  /** What stands behind a value and between two members, and how what is within values is written; by default a comma, and as they are. */
+  values?: { end: string; between: string; nested: Dialect };
 }
 
 /** @throws UsageError, UnsupportedError as `schemaRule` */
@@ -33,8 +35,13 @@ export function objectBody(
   where: string,
 ): string {
   const { rules } = reader;
-  const { open, close, key } = style ?? { open: '{', close: '}', key: (name) => `${rules.dialect.key(name)}:` };
-  const whole = (members: string) => `${literal(open)} ws ${members} ${literal(close)}`;
+  const { open, close, key, values }: MemberStyle = style ?? {
+    open: '{',
+    close: '}',
+    key: (name) => `${rules.dialect.key(name)}:`,
+  };
+  const ws = values ? '""' : 'ws';
+  const whole = (members: string) => `${literal(open)} ${ws} ${members} ${literal(close)}`;
   const { properties = {}, additionalProperties: more } = schema;
   if (!isRecord(properties)) throw new UsageError({ found: 'what is no object', where: `${where}.properties` });
   const required = requiredOf(schema, where);
@@ -54,13 +61,14 @@ export function objectBody(
     throw new UsageError({ code: 'too-large', found: 'a name of a property that is too long', where });
   }
   const part = (value: unknown, name: string) => {
-    const found = reader.shape(value, `${where}.${name}`);
+    const found = (style ? reader : reader.inner).shape(value, `${where}.${name}`);
     shape.parts.push(found);
     return found;
   };
   const members = listed.map(([name, value]): Member => {
     const { rule } = part(value, `properties.${/^[\w-]{1,40}$/.test(name) ? name : '*'}`);
-    return { rule: rules.add(`${literal(key(name))} ws ${rule}`), required: required.includes(name) };
+    const end = values ? literal(values.end) : '';
+    return { rule: rules.add(`${literal(key(name))} ${ws} ${rule} ${end}`.trim()), required: required.includes(name) };
   });
   if (members[0]?.required) {
     const [[name]] = listed as [[string, unknown]];
@@ -69,13 +77,15 @@ export function objectBody(
     shape.openings = (constants ? value.openings : ['']).map((one) => `o${key(name)}${one}`);
   }
   // Nothing is said of others: an object that lists none is any object.
-  const isOpen = more === true || isRecord(more) || (more === undefined && listed.length === 0);
+  // In a style of its own none is added.
+  const isOpen = !style && (more === true || isRecord(more) || (more === undefined && listed.length === 0));
   const least = countOf(schema, 'minProperties', where) ?? 0;
   const most = countOf(schema, 'maxProperties', where);
   const number = { needed: required.length, listed: listed.length, least, most };
   if (!isOpen) {
     checkNumber(number, where);
-    return whole(chain(rules, members, { more: '', nonEmpty: least > required.length }));
+    const between = values && { between: values.between, ws };
+    return whole(chain(rules, members, { more: '', nonEmpty: least > required.length, ...between }));
   }
   const other = rules.add(
     `${otherName(
@@ -117,18 +127,19 @@ function checkNumber(
 function chain(
   rules: Rules,
   members: readonly Member[],
-  { more, nonEmpty }: { more: string; nonEmpty: boolean },
+  { more, nonEmpty, between = ',', ws = 'ws' }: { more: string; nonEmpty: boolean; between?: string; ws?: string },
 ): string {
+  const comma = `${literal(between)} ${ws}`;
   /** What may follow the last one, behind others and as the first. */
-  const others = more === '' ? '""' : rules.add(`("," ws ${more})*`);
-  let behind = `${others} ws`;
-  let first: string | undefined = more === '' ? '""' : `(${more} ${others} ws)?`;
-  if (nonEmpty) first = more === '' ? undefined : `${more} ${others} ws`;
+  const others = more === '' ? '""' : rules.add(`(${comma} ${more})*`);
+  let behind = `${others} ${ws}`;
+  let first: string | undefined = more === '' ? '""' : `(${more} ${others} ${ws})?`;
+  if (nonEmpty) first = more === '' ? undefined : `${more} ${others} ${ws}`;
   for (const { rule, required } of [...members].reverse()) {
     const here = `${rule} ${rules.add(behind)}`;
     const skipped = first === undefined ? '' : ` | ${rules.add(first)}`;
     first = required ? here : `${here}${skipped}`;
-    behind = required ? `"," ws ${here}` : `"," ws ${here} | ${rules.add(behind)}`;
+    behind = required ? `${comma} ${here}` : `${comma} ${here} | ${rules.add(behind)}`;
   }
   return rules.add(first!);
 }

@@ -65,7 +65,10 @@ export function patternRule(rules: Rules, source: string, lengths: Lengths, wher
     const set = setRule(rules, one.part.ranges, where);
     return rules.characters(set, least, most === Infinity ? undefined : most, where);
   }
-  const all = branches.map(({ node, starts, ends }) => `${starts ? '' : 'char* '}${emit(node)}${ends ? '' : ' char*'}`);
+  const { char } = rules.any;
+  const all = branches.map(
+    ({ node, starts, ends }) => `${starts ? '' : `${char}* `}${emit(node)}${ends ? '' : ` ${char}*`}`,
+  );
   return rules.add(all.join(' | '));
 }
 

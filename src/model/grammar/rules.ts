@@ -83,6 +83,14 @@ export const PLAIN: readonly Range[] = [
   [0x10000, 0x10ffff],
 ];
 
+/** Characters of texts that stand as they are between marks which begin with "<". */
+export const UNMARKED: readonly Range[] = [
+  [0x09, 0x0a],
+  ...exclude(ANY, ['<'.charCodeAt(0)])
+    .filter(([, to]) => to >= 0x20)
+    .map(([from, to]): Range => [Math.max(from, 0x20), to]),
+];
+
 /** How values are written. Its rules have the names of those of JSON. */
 export interface Dialect {
   rules: Record<string, string>;
@@ -92,6 +100,8 @@ export interface Dialect {
   key(name: string): string;
   /** What stands around texts, the characters that are written as they are in them, and whether others are escaped as in JSON. */
   texts: { mark: string; plain: readonly Range[]; escapes: boolean };
+  /** Names of the rules of any value, of any text and of a character in one, if they are not those of JSON. */
+  own?: { value: string; string: string; char: string };
   /** The same for names of members that no schema lists. */
   names: { mark: string; plain: readonly Range[] };
 }
@@ -123,41 +133,50 @@ export const json: Dialect = {
 
 /** The rules of one grammar. */
 export class Rules {
-  private readonly bodies = new Map<string, string>();
-  /** Rules by what they say: what is said twice is one rule. */
-  private readonly names = new Map<string, string>();
-  private length = 0;
+  constructor(
+    readonly dialect: Dialect = json,
+    /** Rules by their names, and names by what the rules say: what is said twice is one rule. */
+    private readonly made = { bodies: new Map<string, string>(), names: new Map<string, string>(), length: 0 },
+  ) {}
 
-  constructor(readonly dialect: Dialect = json) {}
+  /** The same rules, to which others are added in another dialect; those that it has itself must be among this one's. */
+  in(dialect: Dialect): Rules {
+    return new Rules(dialect, this.made);
+  }
+
+  /** Names of rules of the dialect. */
+  get any(): { value: string; string: string; char: string } {
+    return this.dialect.own ?? { value: 'value', string: 'string', char: 'char' };
+  }
 
   /** The name of a rule that says this. */
   add(body: string): string {
-    const known = this.names.get(body);
+    const known = this.made.names.get(body);
     if (known !== undefined) return known;
     const name = this.reserve();
-    this.names.set(body, name);
+    this.made.names.set(body, name);
     this.define(name, body);
     return name;
   }
 
   /** A name whose rule is told later, so that it can lead back to itself. */
   reserve(): string {
-    const name = `r${this.bodies.size}`;
-    this.bodies.set(name, '');
+    const name = `r${this.made.bodies.size}`;
+    this.made.bodies.set(name, '');
     return name;
   }
 
   define(name: string, body: string): void {
-    this.length += body.length;
-    if (this.length > MAX_LENGTH) {
+    this.made.length += body.length;
+    if (this.made.length > MAX_LENGTH) {
       throw new UsageError({ code: 'too-large', found: 'a schema that makes too many rules', fix: 'make it smaller' });
     }
-    this.bodies.set(name, body);
+    this.made.bodies.set(name, body);
   }
 
   /** The grammar whose texts are those of `root`. */
   text(root: string): string {
-    const all = [['root', root], ...this.bodies, ...Object.entries(this.dialect.rules)];
+    const all = [['root', root], ...this.made.bodies, ...Object.entries(this.dialect.rules)];
     return all.map(([name, body]) => `${name} ::= ${body}\n`).join('');
   }
 

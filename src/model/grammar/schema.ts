@@ -20,7 +20,7 @@ import { integerRule, numberRule } from './numbers.js';
 import { type MemberStyle, objectBody } from './objects.js';
 import { patternRule } from './pattern.js';
 import { checkReadings, type Shape } from './readings.js';
-import type { Rules } from './rules.js';
+import { literal, type Rules } from './rules.js';
 
 /**
  * JSON schemas (drafts 4 to 2020-12, and OpenAPI's `nullable`) as grammars. Every text of the grammar is valid under the schema; some valid
@@ -107,13 +107,20 @@ export class SchemaReader {
     private readonly document: SchemaDocument,
     /** Of the first schema's members. */
     private readonly style?: MemberStyle,
-  ) {}
+  ) {
+    const nested = style?.values?.nested;
+    this.inner = nested ? new SchemaReader(rules.in(nested), document) : this;
+  }
+
+  /** Reads what stands within values. */
+  readonly inner: SchemaReader;
 
   private first: Shape | undefined;
 
   /** The values of a schema. */
   shape(schema: unknown, where: string): Shape {
-    if (schema === true || schema === undefined || isEmpty(schema)) return leaf('value', Object.values(OPENING));
+    if (schema === true || schema === undefined || isEmpty(schema))
+      return leaf(this.rules.any.value, Object.values(OPENING));
     if (schema === false) throw new UnsupportedError({ found: 'a schema of no value at all', where });
     if (!isRecord(schema)) throw new UsageError({ found: 'what is no schema', where });
     const known = this.shapes.get(schema);
@@ -154,7 +161,7 @@ export class SchemaReader {
     if (schema.enum !== undefined || 'const' in schema) return this.fixed(schema, shape, where);
     if (schema.type === undefined && spokenOf(schema).length === 0) {
       shape.openings = Object.values(OPENING);
-      return 'value';
+      return this.rules.any.value;
     }
     const types = typesOf(schema, where);
     if (types.length === 0) throw new UnsupportedError({ found: 'a schema of no value at all', where });
@@ -244,7 +251,7 @@ export class SchemaReader {
     if (most !== undefined && least > most) throw new UnsupportedError({ found: 'a list of no length', where });
     if (limit !== undefined && needed > limit) throw new UnsupportedError({ found: 'a list of no length', where });
     const part = (schema: unknown, place: string) => {
-      const found = this.shape(schema, `${where}.${place}`);
+      const found = this.inner.shape(schema, `${where}.${place}`);
       shape.parts.push(found);
       return found.rule;
     };
@@ -267,7 +274,8 @@ export class SchemaReader {
     const least = countOf(schema, 'minLength', where) ?? 0;
     const most = countOf(schema, 'maxLength', where);
     if (most !== undefined && least > most) throw new UnsupportedError({ found: 'a text of no length', where });
-    const within = (body: string) => (mark === '"' ? `"\\"" ${body} "\\""` : `"${mark}" ${body} "${mark}"`);
+    const around = literal(mark);
+    const within = (body: string) => `${around} ${body} ${around}`;
     const { pattern } = schema;
     const format = typeof schema.format === 'string' ? formats.get(schema.format) : undefined;
     if (pattern !== undefined) {
@@ -282,8 +290,8 @@ export class SchemaReader {
       }
       return within(format.rule(rules));
     }
-    if (least === 0 && most === undefined) return 'string';
-    return within(rules.characters('char', least, most, where));
+    if (least === 0 && most === undefined) return rules.any.string;
+    return within(rules.characters(rules.any.char, least, most, where));
   }
 }
 

@@ -1,7 +1,7 @@
 import { isRecord } from '../../base/json.js';
 import type { MemberStyle } from '../grammar/objects.js';
 import { type Dialect, literal, type Rules } from '../grammar/rules.js';
-import { type ToolCall, writtenNumber } from '../message.js';
+import { type Tool, type ToolCall, writtenNumber } from '../message.js';
 import { pythonJson } from '../pythonJson.js';
 
 /** How a family of models writes calls of tools in its answers. */
@@ -15,8 +15,11 @@ export interface ToolForm {
   alsoBegins?: readonly string[];
   /** A text that ends an answer after its calls and that is no token which ends every answer. */
   stop?: string;
-  /** Reads a whole answer, its special tokens as text. What is no call, broken ones too, is content. */
-  parse(text: string): ParsedAnswer;
+  /**
+   * Reads a whole answer, its special tokens as text. What is no call, broken ones too, is content.
+   * @param tools those that may be called: some forms write texts so that only a schema tells them from other values
+   */
+  parse(text: string, tools?: readonly Tool[]): ParsedAnswer;
   /** Calls as the family's models write them. */
   write(calls: readonly ToolCall[]): string;
   /** What a call may be, to the letter. */
@@ -30,9 +33,10 @@ export interface StreamedCalls {
   heads: readonly RegExp[];
   /**
    * Where arguments are no JSON: reads the next one and what stands behind it, or what stands behind the last one.
+   * @param schema of the arguments, if it is known
    * @returns undefined if it is not whole yet
    */
-  argument?(text: string, at: number): StreamedArgument | undefined;
+  argument?(text: string, at: number, schema: Tool['parameters']): StreamedArgument | undefined;
 }
 
 export interface StreamedArgument {

@@ -1,5 +1,5 @@
 import { isRecord } from '../../base/json.js';
-import { ANY, type Dialect, exclude, json, literal, oneOf, type Range } from '../grammar/rules.js';
+import { type Dialect, json, literal, oneOf, UNMARKED } from '../grammar/rules.js';
 import { type ToolCall, writtenNumber } from '../message.js';
 import { parseBlocks, repeated, type ToolForm } from './form.js';
 import { ValueReader } from './ValueReader.js';
@@ -8,18 +8,10 @@ const [BEGIN, END, QUOTE] = ['<start_function_call>', '<end_function_call>', '<e
 /** Deeper ones are no call. */
 const MAX_DEPTH = 64;
 
-/** Marks begin with this one. */
-const plain: Range[] = [
-  [0x09, 0x0a],
-  ...exclude(ANY, ['<'.charCodeAt(0)])
-    .filter(([, to]) => to >= 0x20)
-    .map(([from, to]): Range => [Math.max(from, 0x20), to]),
-];
-
 const gemma: Dialect = {
   rules: {
     ws: '""',
-    char: oneOf(plain),
+    char: oneOf(UNMARKED),
     string: `${literal(QUOTE)} char* ${literal(QUOTE)}`,
     integer: json.rules.integer!,
     number: json.rules.number!,
@@ -32,7 +24,7 @@ const gemma: Dialect = {
   },
   write: (value) => written(value),
   key: (name) => (/^[\w.-]+$/.test(name) ? name : QUOTE + name + QUOTE),
-  texts: { mark: QUOTE, plain, escapes: false },
+  texts: { mark: QUOTE, plain: UNMARKED, escapes: false },
   names: {
     mark: '',
     plain: [

@@ -1,6 +1,7 @@
 import { deepSeek, deepSeek31 } from './deepSeek.js';
 import type { ToolForm } from './form.js';
 import { functionGemma } from './functionGemma.js';
+import { glm45 } from './glm45.js';
 import { granite } from './granite.js';
 import { harmony } from './harmony.js';
 import { hermes } from './hermes.js';
@@ -23,6 +24,7 @@ export const toolForms: readonly ToolForm[] = [
   harmony,
   granite,
   phi4,
+  glm45,
   hermes,
   plain,
 ];

@@ -166,8 +166,54 @@ describe('calls as published models write them', () => {
       [...one('f', { a: "it's \\new" }), ...one('g', {})],
     ],
     ['lfm2', '<|tool_call_start|>[{"name": "f", "arguments": {"a": null}}]<|tool_call_end|>', one('f', { a: null })],
+    ['granite', '<|tool_call|>[{"arguments": {"a": 1}, "name": "f"}]', one('f', { a: 1 })],
+    ['granite', '<|tool_call|> [{"name": "f", "arguments": {}}, {"name": "g"}]', [...one('f', {}), ...one('g', {})]],
+    ['phi4', '<|tool_call|>[{"name": "f", "arguments": {"a": "b"}}]<|/tool_call|>', one('f', { a: 'b' })],
+    ['phi4', '<|tool_call|>{"name": "f", "arguments": {}}<|/tool_call|>', one('f', {})],
+    ['phi4', 'functools[{"name": "f", "arguments": {"a": 1}}]', one('f', { a: 1 })],
+    [
+      'deepSeek',
+      'Well.<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>function<｜tool▁sep｜>f\n```json\n{"a": 1}\n```<｜tool▁call▁end｜>\n<｜tool▁call▁begin｜>function<｜tool▁sep｜>g\n```json\n{}\n```<｜tool▁call▁end｜><｜tool▁calls▁end｜>',
+      [...one('f', { a: 1 }), ...one('g', {})],
+      'Well.',
+    ],
+    [
+      'deepSeek31',
+      '<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>f<｜tool▁sep｜>{"a": 1}<｜tool▁call▁end｜><｜tool▁calls▁end｜>',
+      one('f', { a: 1 }),
+    ],
+    [
+      'glm45',
+      '\n<tool_call>f\n<arg_key>a</arg_key>\n<arg_value>x y</arg_value>\n<arg_key>n</arg_key>\n<arg_value>[1]</arg_value>\n</tool_call>',
+      one('f', { a: 'x y', n: [1] }),
+    ],
+    [
+      'harmony',
+      ' to=functions.f<|channel|>commentary <|constrain|>json<|message|>{"a": 1}<|call|>',
+      one('f', { a: 1 }),
+    ],
   ];
   for (const [form, text, calls, content = ''] of cases) {
     it(`${form}: ${text}`, () => assert.deepEqual(read(form, text), { content, calls }));
   }
+
+  it('harmony: thoughts and what is said in other channels', () => {
+    const thought = '<|channel|>analysis<|message|>They ask.<|end|><|start|>assistant';
+    const call = '<|channel|>commentary to=functions.f <|constrain|>json<|message|>{}<|call|>';
+    assert.deepEqual(read('harmony', thought + call), { content: '', calls: one('f', {}), thought: 'They ask.' });
+    const said = `${thought}<|channel|>final<|message|>Hi.<|return|>`;
+    assert.deepEqual(read('harmony', said), { content: 'Hi.', calls: [], thought: 'They ask.' });
+  });
+
+  it('glm45: texts that look like other values are texts where the tool says so', () => {
+    const form = toolForms.find(({ name }) => name === 'glm45')!;
+    const properties = { s: { type: 'string' }, n: { type: 'integer' }, e: { enum: ['5', true] } };
+    const text = form.write([{ name: 'f', arguments: { n: 5 } }]);
+    const call = (key: string) =>
+      form.parse(text.replace('>n<', `>${key}<`), [{ name: 'f', parameters: { properties } }]);
+    assert.deepEqual(
+      ['s', 'n', 'e', 'x'].map((key) => call(key).calls[0]!.arguments[key]),
+      ['5', 5, '5', 5],
+    );
+  });
 });
