@@ -174,7 +174,11 @@ export async function showTune<R>(run: Run<PipelineEvent, R>, output: Output): P
         showQuote(value, output);
         break;
       case 'resumed':
-        output.line(`resuming from step ${count(value.step)} of the stopped run`);
+        output.line(
+          value.layer === undefined
+            ? `resuming from step ${count(value.step)} of the stopped run`
+            : `resuming the stopped run at layer ${value.layer} of ridge`,
+        );
         break;
       case 'validation':
         output.line(

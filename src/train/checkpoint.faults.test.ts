@@ -6,7 +6,7 @@ import { it } from 'node:test';
 import { Random } from '../base/random.js';
 import { rounds } from '../testing/faults.js';
 import { scratchFolder } from '../testing/scratch.js';
-import { readCheckpoint, writeCheckpoint } from './checkpoint.js';
+import { readCheckpoint, readStream, STREAM, type Stream, writeCheckpoint } from './checkpoint.js';
 import { PREFIX_BYTES, SEAL_BYTES, slotPath } from './checkpointFile.js';
 
 /** Damaged checkpoints: each is found, and the one before it is used. */
@@ -18,12 +18,36 @@ const arrays = new Map([
   ['b', Float32Array.of(1, Number.NaN, -0)],
 ]);
 
+const blocks = [Float32Array.of(1, 2, 3), new Float32Array(0), Float32Array.of(Number.NaN, 4)];
+const stream = {
+  length: 5,
+  async *blocks() {
+    yield* blocks;
+  },
+};
+const written = new Map<string, Float32Array | Stream>([...arrays, [`${STREAM}s`, stream]]);
+const all = async <T>(items: AsyncIterable<T>) => {
+  const list: T[] = [];
+  for await (const item of items) list.push(item);
+  return list;
+};
+
 for (const key of [undefined, randomBytes(32)]) {
   it(`a checkpoint${key ? ', sealed,' : ''} with any bit changed, or cut off anywhere, is passed over`, async (t) => {
     const folder = mkdtempSync(join(root, 'run-'));
-    for (const step of [11, 12, 13]) await writeCheckpoint(folder, 'auto', { step }, arrays, key);
+    for (const step of [11, 12, 13]) await writeCheckpoint(folder, 'auto', { step }, written, key);
     const { checkpoint } = await readCheckpoint(folder, key);
     assert.equal(checkpoint!.header.step, 13);
+    assert.deepEqual(checkpoint!.arrays, arrays);
+    assert.deepEqual([...checkpoint!.streams], [`${STREAM}s`]);
+    const from = { folder, slot: checkpoint!.slot, key };
+    assert.deepEqual(await all(readStream(from, `${STREAM}s`, [3, 0, 2])), blocks);
+    for (const [name, sizes] of [
+      ['s', [3]],
+      ['t', [5]],
+    ] as const) {
+      await assert.rejects(all(readStream(from, STREAM + name, sizes)), { code: 'damaged' });
+    }
     const path = slotPath(folder, checkpoint!.slot);
     const good = readFileSync(path);
     const seal = key ? SEAL_BYTES : 0;

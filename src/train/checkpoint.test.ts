@@ -174,7 +174,13 @@ describe('writeCheckpoint', () => {
       assert.equal(written.path, slotPath(folder, written.slot));
       assert.equal(written.bytes, statSync(written.path).size);
       const { checkpoint, damaged } = await readCheckpoint(folder);
-      assert.deepEqual(checkpoint, { header: { step }, arrays: arrays(step), sequence: step, slot: written.slot });
+      assert.deepEqual(checkpoint, {
+        header: { step },
+        arrays: arrays(step),
+        streams: new Set(),
+        sequence: step,
+        slot: written.slot,
+      });
       assert.deepEqual(damaged, []);
     }
     assert.deepEqual(readdirSync(folder).sort(), ['checkpoint-0.loam', 'checkpoint-1.loam']);

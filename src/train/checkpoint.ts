@@ -19,10 +19,20 @@ import {
   slotPath,
 } from './checkpointFile.js';
 
+/** Values that are not in memory at once: activations of all examples. Its name in a checkpoint begins with `STREAM`. */
+export interface Stream {
+  /** f32 values of all its blocks. */
+  readonly length: number;
+  blocks(): AsyncIterable<Float32Array>;
+}
+export const STREAM = 'stream ';
+
 interface Checkpoint {
   header: CheckpointHeader;
-  /** In the order in which they were written. */
+  /** In the order in which they were written; without streams, see `readStream`. */
   arrays: Map<string, Float32Array>;
+  /** Names of its streams. */
+  streams: ReadonlySet<string>;
   sequence: number;
   /** Where it was found: the next checkpoint belongs in the other slot. */
   slot: Slot;
@@ -96,11 +106,60 @@ async function verify(file: Positioned, size: number): Promise<undefined> {
 
 async function readWhole(file: Positioned, size: number): Promise<Omit<Checkpoint, 'slot'>> {
   const arrays = new Map<string, Float32Array>();
+  const streams = new Set<string>();
+  const room = new Uint8Array(CHUNK_BYTES);
   const { header, sequence } = await readThrough(file, size, (name, length, at, all) => {
+    if (name.startsWith(STREAM)) {
+      streams.add(name);
+      return room.subarray(0, length);
+    }
     if (!arrays.has(name)) arrays.set(name, new Float32Array(all / 4));
     return new Uint8Array(arrays.get(name)!.buffer, at, length);
   });
-  return { header, arrays, sequence };
+  return { header, arrays, streams, sequence };
+}
+
+/**
+ * A stream of a checkpoint that `readCheckpoint` has found whole, in blocks of these sizes.
+ * @throws LoamError: damaged, if it is not there any more, or is another's
+ */
+export async function* readStream(
+  { folder, slot, key }: { folder: string; slot: Slot; key: Uint8Array | undefined },
+  name: string,
+  sizes: readonly number[],
+): AsyncGenerator<Float32Array, void, void> {
+  const path = slotPath(folder, slot);
+  const { file, size, close } = await openCheckpoint(path, key);
+  try {
+    const { preamble, bytes } = await readPreamble(file, size);
+    let at = bytes.length;
+    for (const array of preamble.arrays) {
+      if (array.name === name && array.length === sizes.reduce((sum, n) => sum + n, 0)) {
+        for (const length of sizes) {
+          const block = new Float32Array(length);
+          await readExactly(file, new Uint8Array(block.buffer), at);
+          at += 4 * length;
+          yield block;
+        }
+        return;
+      }
+      at += 4 * array.length;
+    }
+    throw new DamagedCheckpoint('it does not fit this run');
+  } catch (error) {
+    if (!(error instanceof DamagedCheckpoint)) throw error;
+    throw new LoamError(
+      {
+        code: 'damaged',
+        found: `the checkpoint cannot be used: ${error.message}`,
+        where: path,
+        fix: 'start over with --restart',
+      },
+      { cause: error },
+    );
+  } finally {
+    await close();
+  }
 }
 
 /** Reads all of a file. @param place where `length` bytes of an array go that begin at its byte `at` of `all` */
@@ -161,7 +220,7 @@ export async function writeCheckpoint(
   folder: string,
   slot: Slot | 'auto',
   header: CheckpointHeader,
-  arrays: ReadonlyMap<string, Float32Array>,
+  arrays: ReadonlyMap<string, Float32Array | Stream>,
   key?: Uint8Array,
 ): Promise<WrittenCheckpoint> {
   // Whatever is wrong with a slot: it may be written, and an error of the disk will show then.
@@ -190,7 +249,9 @@ export async function writeCheckpoint(
     if (iv) await writeAll(file, Buffer.concat([SEAL, iv]));
     await append(preamble);
     for (const array of arrays.values()) {
-      await append(new Uint8Array(array.buffer, array.byteOffset, array.byteLength));
+      for await (const block of array instanceof Float32Array ? [array] : array.blocks()) {
+        await append(new Uint8Array(block.buffer, block.byteOffset, block.byteLength));
+      }
     }
     await append(hash.copy().digest());
     bytes = position + (iv ? SEAL_BYTES : 0);

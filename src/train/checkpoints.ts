@@ -1,13 +1,24 @@
 import { basename } from 'node:path';
 import Type, { type Static } from 'typebox';
 import Value from 'typebox/value';
-import { readCheckpoint, writeCheckpoint } from './checkpoint.js';
-import { slotPath } from './checkpointFile.js';
+import { isDiskFull } from '../base/errors.js';
+import { readCheckpoint, readStream, STREAM, type Stream, writeCheckpoint } from './checkpoint.js';
+import { type Slot, slotPath } from './checkpointFile.js';
+import type { TuneEvent } from './events.js';
 import { packState, type QloraState, unpackState } from './qlora/state.js';
+import {
+  packRidge,
+  type RidgeKeeper,
+  type RidgeState,
+  type SavedRidge,
+  type Store,
+  type Stores,
+  unpackRidge,
+} from './ridge/state.js';
 import type { RunFolder } from './runFolder.js';
 import type { RidgeRecipe } from './settings.js';
 
-/** When checkpoints of the gradient stage are written, and what a run finds of an earlier one that it can go on from. */
+/** When a run's checkpoints are written, and what it finds of an earlier one that it can go on from. */
 
 /** Seconds between checkpoints, at least; a step that takes longer is followed by one. Tests that kill runs want more of them. */
 const shortestPause = Number(process.env.LOAM_CHECKPOINT_SECONDS ?? 15);
@@ -34,12 +45,25 @@ export type StageRecord = Static<typeof StageRecord>;
 /** What the ridge stage leaves beside its corrections. */
 export type RidgeRecord = NonNullable<StageRecord['ridge']>;
 
-/** A checkpoint that a run can go on from. */
-export interface Resumable {
+/** A checkpoint that a run can go on from, of the stage that it was in. */
+export type Resumable = ResumableTraining | ResumableRidge;
+
+interface Found {
+  slot: Slot;
+  damaged: readonly { file: string; reason: string }[];
+  /** How far it is, for sentences: "step 12". */
+  at: string;
+}
+
+export interface ResumableTraining extends Found {
+  stage: 'qlora';
   state: QloraState;
   record: StageRecord;
-  slot: 0 | 1;
-  damaged: readonly { file: string; reason: string }[];
+}
+
+export interface ResumableRidge extends Found {
+  stage: 'ridge';
+  saved: SavedRidge;
 }
 
 /** The newest whole checkpoint of a run; undefined if there is none, or none of this version. `reasons` are clauses that say why. */
@@ -47,43 +71,131 @@ export async function findCheckpoint(folder: RunFolder): Promise<{ resumable?: R
   const { checkpoint, damaged } = await readCheckpoint(folder.path, folder.key);
   const reasons = damaged.map(({ file, reason }) => `${basename(file)}: ${reason}`);
   if (!checkpoint) return { reasons };
-  const { header, arrays, slot } = checkpoint;
+  const { header, arrays, slot, streams } = checkpoint;
+  const ridge = unpackRidge(header, arrays);
+  if (ridge) {
+    const saved: SavedRidge = {
+      state: ridge,
+      has: (stream) => streams.has(STREAM + stream),
+      read: (stream, sizes) => readStream({ folder: folder.path, slot, key: folder.key }, STREAM + stream, sizes),
+    };
+    return { resumable: { stage: 'ridge', saved, slot, damaged, at: placeOf(ridge) }, reasons };
+  }
   const { record } = header;
   const state = unpackState(header, arrays);
-  if (state && Value.Check(StageRecord, record)) return { resumable: { state, record, slot, damaged }, reasons };
+  if (state && Value.Check(StageRecord, record)) {
+    return { resumable: { stage: 'qlora', state, record, slot, damaged, at: `step ${state.step}` }, reasons };
+  }
   return { reasons: [...reasons, `${basename(slotPath(folder.path, slot))}: another version of Loam wrote it`] };
 }
 
-/** Writes the checkpoints of one run. */
-export class Checkpoints {
+/** Says which newer checkpoints were passed over. */
+export function tellDamaged(emit: (event: TuneEvent) => void, { damaged }: Resumable): void {
+  for (const { file, reason } of damaged) {
+    emit({ type: 'warning', message: `${file} is damaged (${reason}); resuming from the checkpoint before it` });
+  }
+}
+
+function placeOf({ layer, swept, ended }: RidgeState): string {
+  if (ended) return 'the end of ridge';
+  return swept ? `pass ${swept.best.sweeps + 1}, layer ${layer}` : `layer ${layer}`;
+}
+
+/** When it is time for the next one. */
+class Pace {
   private last = performance.now();
   /** Seconds that the last one took. */
   private took = 0;
-  private slot: 0 | 1 | 'auto' = 'auto';
+
+  get due(): boolean {
+    const since = (performance.now() - this.last) / 1000;
+    const pause = shortestPause > 0 ? Math.max(shortestPause, this.took / timeShare) : 0;
+    return since >= Math.min(longestPause, pause);
+  }
+
+  async time(save: () => Promise<unknown>): Promise<void> {
+    const begun = performance.now();
+    await save();
+    this.last = performance.now();
+    this.took = (this.last - begun) / 1000;
+  }
+}
+
+/** Writes the checkpoints of one run's training. */
+export class Checkpoints {
+  private readonly pace = new Pace();
+  private slot: Slot | 'auto' = 'auto';
 
   constructor(
     private readonly folder: RunFolder,
     private readonly record: StageRecord,
-    resumed: Resumable | undefined,
+    resumed: ResumableTraining | undefined,
   ) {
     // After a resume the first write must not replace the checkpoint that was whole.
-    if (resumed) this.slot = resumed.slot === 0 ? 1 : 0;
+    if (resumed) this.slot = otherSlot(resumed.slot);
   }
 
   async save(state: QloraState): Promise<void> {
-    const begun = performance.now();
     const { header, arrays } = packState(state);
     const whole = { ...header, record: this.record };
-    await writeCheckpoint(this.folder.path, this.slot, whole, arrays, this.folder.key);
+    await this.pace.time(() => writeCheckpoint(this.folder.path, this.slot, whole, arrays, this.folder.key));
     this.slot = 'auto';
-    this.last = performance.now();
-    this.took = (this.last - begun) / 1000;
   }
 
   /** Saves the state after a step if it is time. */
   async afterStep(step: number, state: () => QloraState): Promise<void> {
-    const since = (performance.now() - this.last) / 1000;
-    const pause = shortestPause > 0 ? Math.max(shortestPause, this.took / timeShare) : 0;
-    if (step === 0 || since >= Math.min(longestPause, pause)) await this.save(state());
+    if (step === 0 || this.pace.due) await this.save(state());
   }
+}
+
+/** Writes the checkpoints of one run's ridge stage, and has the one to go on from. */
+export class RidgeCheckpoints implements RidgeKeeper {
+  readonly resumed: SavedRidge | undefined;
+  private readonly pace = new Pace();
+  private slot: Slot | 'auto' = 'auto';
+  private lacksRoom = false;
+
+  /** @param tell told once if there is no room for them */
+  constructor(
+    private readonly folder: RunFolder,
+    resumed: ResumableRidge | undefined,
+    private readonly tell: (message: string) => void,
+  ) {
+    this.resumed = resumed?.saved;
+    if (resumed) this.slot = otherSlot(resumed.slot);
+  }
+
+  /** Saves the state if it is time, and in any case the last one. */
+  async afterLayer(state: () => RidgeState, stores: Stores): Promise<void> {
+    const isLast = stores.size === 0;
+    if (!isLast && !this.pace.due) return;
+    const { header, arrays } = packRidge(state());
+    const all = new Map<string, Float32Array | Stream>(arrays);
+    for (const [name, store] of stores) all.set(STREAM + name, streamOf(store));
+    await this.pace.time(async () => {
+      try {
+        await writeCheckpoint(this.folder.path, this.slot, header, all, this.folder.key);
+        this.slot = 'auto';
+      } catch (error) {
+        // The run is worth more than its checkpoints, which may be larger than what it computes.
+        if (!isDiskFull(error)) throw error;
+        if (!this.lacksRoom)
+          this.tell(
+            'the disk has no room for a checkpoint of ridge: a run that is stopped now goes on from an earlier one, or starts over',
+          );
+        this.lacksRoom = true;
+      }
+    });
+  }
+}
+
+const otherSlot = (slot: Slot): Slot => (slot === 0 ? 1 : 0);
+
+function streamOf(store: Store): Stream {
+  return {
+    length: store.sizes.reduce((sum, n) => sum + n, 0),
+    async *blocks() {
+      for (let block = 0; block < store.sizes.length; block++) yield await store.read(block);
+    },
+  };
 }

@@ -132,8 +132,8 @@ export const TuneEvent = Type.Union([
     nll: Type.Object({ train: Figure, validation: Figure }),
   }),
   QuoteEvent,
-  /** Goes on from a checkpoint of a stopped run. */
-  Type.Object({ type: Type.Literal('resumed'), step: Count }),
+  /** Goes on from a checkpoint of a stopped run; `layer`: in the ridge stage, before that layer. */
+  Type.Object({ type: Type.Literal('resumed'), step: Count, layer: Type.Optional(Count) }),
   StepEvent,
   /** NLL of the validation examples by our own graph. */
   Type.Object({

@@ -1,6 +1,6 @@
 import { releaseMemory } from '../engine/memory.js';
 import type { ModuleFactors } from '../model/factors.js';
-import type { Resumable, RidgeRecord } from './checkpoints.js';
+import { type Resumable, type ResumableRidge, RidgeCheckpoints, type RidgeRecord, tellDamaged } from './checkpoints.js';
 import type { TuneResult } from './events.js';
 import type { Identity } from './identity.js';
 import { asStage, finite, type OpenedRun } from './lab.js';
@@ -55,21 +55,22 @@ export async function fitModel(
 ): Promise<Fitted> {
   const { options, start, identity } = inputs;
   if (!resumed) await place.folder.start(identity);
+  const [ridged, trained] = resumed?.stage === 'ridge' ? [resumed] : [undefined, resumed];
   if (options.method === 'ridge') {
-    const { modules, record } = await ridgeStage(run, inputs, ridgePreset);
+    const { modules, record } = await ridgeStage(run, inputs, ridgePreset, place, ridged);
     return { modules, teacherNll: record.teacherNll, used: record.recipe };
   }
   let ridge: RidgeStage | undefined;
-  if (options.method === 'auto' && !resumed) {
+  if (options.method === 'auto' && !trained) {
     if (start) {
       run.emit({ type: 'warning', message: 'training starts from the adapter of --start, so ridge is left out' });
     } else {
-      ridge = await ridgeStage(run, inputs, autoPreset);
+      ridge = await ridgeStage(run, inputs, autoPreset, place, ridged);
       // Gram matrices and their factors: training needs that room.
       releaseMemory();
     }
   }
-  return await qloraStage(run, inputs, { ridge, resumed }, place, keep);
+  return await qloraStage(run, inputs, { ridge, resumed: trained }, place, keep);
 }
 
 /** What ridge came to. */
@@ -82,6 +83,8 @@ async function ridgeStage(
   run: OpenedRun,
   { options, skill }: Pick<RunInputs, 'options' | 'skill'>,
   preset: RidgePreset,
+  { folder }: RunPlace,
+  resumed: ResumableRidge | undefined,
 ): Promise<RidgeStage> {
   const { model, emit, signal } = run;
   const { layers } = model.hyper;
@@ -89,8 +92,13 @@ async function ridgeStage(
   const { examples, prefixes, shots } = await planExamples(run, options, preset, await replaySet(run, options));
   const settings = ridgeSettings(layers, options, preset);
   await requireRoom(model.engine.scratch, ridgeRoom(model.hyper, examples, settings).disk, 'the ridge stage');
+  if (resumed) {
+    tellDamaged(emit, resumed);
+    emit({ type: 'resumed', step: 0, layer: resumed.saved.state.layer });
+  }
+  const keeper = new RidgeCheckpoints(folder, resumed, (message) => emit({ type: 'warning', message }));
   const context = { model, emit: asStage('ridge', emit), signal };
-  const fit = await fitRidge(context, { examples, prefixes, skill }, settings);
+  const fit = await fitRidge(context, { examples, prefixes, skill }, settings, keeper);
   const recipe = ridgeRecipe(layers, settings, fit.sweeps, shots);
   return { modules: fit.modules, record: { recipe, teacherNll: finite(fit.nll.teacher) } };
 }

@@ -77,6 +77,8 @@ function followCurve({ curve, latest }: RunFigures, event: TuneEvent): RunCurve 
       };
     }
     case 'resumed': {
+      // The passes of ridge before it are what they were.
+      if (event.layer !== undefined) return curve;
       const kept = (points: Point[]) => points.filter(([step]) => isKept(step, event));
       return { ...curve, train: kept(train), validation: kept(validation) };
     }

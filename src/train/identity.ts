@@ -108,17 +108,17 @@ export async function findUnfinished(
   const { asks, changes } = typeof begun === 'object' ? compare(now, begun.identity) : { asks: [begun], changes: [] };
   if (!resumable || asks.length > 0) {
     // Of a checkpoint that is damaged, its identity does not matter.
-    throw mustChoose(resumable ? asks : reasons, options, folder, resumable?.state.step);
+    throw mustChoose(resumable ? asks : reasons, options, folder, resumable?.at);
   }
   const available = defaultThreads();
   const others = options.threads === undefined && now.threads !== available;
   if (options.resume && (changes.length > 0 || others)) {
     const threads = others ? compareIdentity({ threads: available }, { threads: now.threads }) : [];
-    throw notAsItWas([...threads, ...changes], folder, resumable.state.step);
+    throw notAsItWas([...threads, ...changes], folder, resumable.at);
   }
   const { identity: before } = begun as Begun;
   const remembered = Array.isArray(before.changes) ? before.changes.map(String) : [];
-  const told = changes.map((change) => `not bit-identical since step ${resumable.state.step}: ${change}`);
+  const told = changes.map((change) => `not bit-identical since ${resumable.at}: ${change}`);
   if (changes.length > 0) {
     const message = `the stopped run goes on where not everything is as it was, so its adapter will not be bit-identical to that of an undisturbed one: ${listFirst(changes)}`;
     emit({ type: 'warning', message });
@@ -143,10 +143,10 @@ function nothingToResume(folder: RunFolder): LoamError {
 }
 
 /** Of a run that could go on, if the user had not asked to be told. */
-function notAsItWas(differences: readonly string[], folder: RunFolder, step: number): LoamError {
+function notAsItWas(differences: readonly string[], folder: RunFolder, at: string): LoamError {
   return new LoamError({
     code: 'conflict',
-    found: `not everything is as it was when this run was stopped (step ${step}): ${listFirst(differences)}`,
+    found: `not everything is as it was when this run was stopped (${at}): ${listFirst(differences)}`,
     where: folder.path,
     fix: 'leave out --resume to go on all the same',
   });
@@ -156,17 +156,17 @@ function mustChoose(
   differences: readonly string[],
   { resume }: Pick<TuneOptions, 'resume'>,
   folder: RunFolder,
-  step: number | undefined,
+  at: string | undefined,
 ): LoamError {
   const stated = listFirst(differences);
   return new LoamError({
     code: resume ? 'conflict' : 'confirm',
     found:
-      step === undefined
+      at === undefined
         ? `a stopped run of this output cannot be read: ${stated}`
-        : `the stopped run of this output (step ${step}) had other inputs or settings: ${stated}`,
+        : `the stopped run of this output (${at}) had other inputs or settings: ${stated}`,
     where: folder.path,
-    fix: `${step === undefined ? '' : 'use what it had to go on with it, '}give it up and start over with --restart, or choose another --out`,
+    fix: `${at === undefined ? '' : 'use what it had to go on with it, '}give it up and start over with --restart, or choose another --out`,
   });
 }
 

@@ -3,7 +3,7 @@ import { isDiskFull, StoppedError } from '../base/errors.js';
 import { duration } from '../base/format.js';
 import { readMemory } from '../base/memory.js';
 import { sharedOpening } from '../model/batch.js';
-import { Checkpoints, type Resumable } from './checkpoints.js';
+import { Checkpoints, type ResumableTraining, tellDamaged } from './checkpoints.js';
 import type { TuneEvent } from './events.js';
 import type { Fitted, RidgeStage, RunInputs, RunPlace } from './fit.js';
 import { isKept } from './followRun.js';
@@ -46,7 +46,7 @@ function recipeOf(layers: number, settings: QloraSettings, fit: QloraFit) {
 export async function qloraStage(
   run: OpenedRun,
   inputs: RunInputs,
-  { ridge, resumed }: { ridge?: RidgeStage; resumed?: Resumable },
+  { ridge, resumed }: { ridge?: RidgeStage; resumed?: ResumableTraining },
   { folder, started }: RunPlace,
   keep: (best: Fitted) => Promise<void>,
 ): Promise<Fitted> {
@@ -156,10 +156,9 @@ async function choose(
   return { prices, price: plan.price };
 }
 
-async function tellResumed({ emit }: OpenedRun, { state, damaged }: Resumable, folder: RunFolder): Promise<void> {
-  for (const { file, reason } of damaged) {
-    emit({ type: 'warning', message: `${file} is damaged (${reason}); resuming from the checkpoint before it` });
-  }
+async function tellResumed({ emit }: OpenedRun, resumed: ResumableTraining, folder: RunFolder): Promise<void> {
+  const { state } = resumed;
+  tellDamaged(emit, resumed);
   emit({ type: 'resumed', step: state.step });
   await folder.rewindMetrics(({ step }) => typeof step !== 'number' || isKept(step, state));
 }

@@ -122,7 +122,7 @@ function logLine(event: JobEvent): string | undefined {
     case 'quote':
       return `training ${event.layers} layers takes at most ${duration(event.seconds)} and ${bytes(event.memoryBytes)} of memory`;
     case 'resumed':
-      return `resumes from step ${count(event.step)}`;
+      return event.layer === undefined ? `resumes from step ${count(event.step)}` : `resumes at layer ${event.layer}`;
     case 'validation':
       return `step ${count(event.step)}: held-out loss ${shown(event.nll)}${event.best ? ', the best so far' : ''}`;
     case 'sweep':

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { after, describe, it } from 'node:test';
 import { writeAdapter } from '../../adapters/loraGguf.js';
+import { StoppedError } from '../../base/errors.js';
 import { Random } from '../../base/random.js';
 import { Engine } from '../../engine/engine.js';
 import { measureNll } from '../../llama/measureNll.js';
@@ -14,6 +15,7 @@ import { type TinyModelOptions, writeTinyModel } from '../../testing/tinyModel.j
 import { type AnyPart, groupExamples, type RidgeExample } from './examples.js';
 import { fitRidge } from './fitRidge.js';
 import type { RidgeSettings } from './solver.js';
+import { packRidge, type RidgeState, type SavedRidge, type Stores, unpackRidge } from './state.js';
 import { Student } from './student.js';
 import { rowsNll, walkedNll } from './validation.js';
 import { openRidgeLab, type RidgeEvent } from './walk.js';
@@ -237,6 +239,79 @@ describe('ridge', () => {
     const run = () => fitRidge(context(model), problem, { ...settings, rank: 8, sweeps: 1 });
     const [first, second] = [await run(), await run()];
     assert.deepEqual(first, second);
+  });
+
+  it('goes on from what it kept after any layer, of the walk and of a sweep, and ends bit for bit the same', async () => {
+    await using model = await Model.open(engine, await tiny({ layers: 4 }));
+    const set = [
+      ...examples(20, 'train', 12, 0, tokens(4)),
+      ...examples(5, 'validation', 12, 1),
+      ...examples(4, 'general'),
+    ];
+    const problem = { examples: set, prefixes: [tokens(25), tokens(9)] };
+    const wanted = { ...settings, rank: 8, sweeps: 2, firstLayer: 1, firstSweepLayer: 2 };
+    const copied = new Map<string, Float32Array[]>();
+    /** A keeper that keeps in memory what it is asked to, and stops the fit after some layers. */
+    const keeper = (layers: number, resumed?: SavedRidge) => {
+      let kept: SavedRidge | undefined;
+      let asked = 0;
+      return {
+        resumed,
+        kept: () => kept!,
+        async afterLayer(state: () => RidgeState, stores: Stores) {
+          if (++asked < layers) return;
+          copied.clear();
+          for (const [name, store] of stores) {
+            const blocks = await Promise.all(store.sizes.map(async (_, i) => (await store.read(i)).slice()));
+            copied.set(name, blocks);
+          }
+          const { header, arrays } = packRidge(state());
+          const bytes = new Map([...arrays].map(([name, values]) => [name, values.slice()]));
+          const streams = new Map(copied);
+          kept = {
+            state: unpackRidge(JSON.parse(JSON.stringify(header)), bytes)!,
+            has: (name) => streams.has(name),
+            async *read(name) {
+              yield* streams.get(name)!;
+            },
+          };
+          throw new StoppedError();
+        },
+      };
+    };
+    const progress: number[] = [];
+    const emit = (event: RidgeEvent) => {
+      if (event.type === 'progress') progress.push(event.done);
+    };
+    const whole = await fitRidge({ model, emit }, problem, wanted);
+    const work = progress.at(-1);
+    assert.ok(whole.sweeps > 0, 'with a sweep');
+    let states = 0;
+    for (let at = 1; ; at++) {
+      const first = keeper(at);
+      const stopped = await fitRidge(context(model), problem, wanted, first).then(
+        () => false,
+        () => true,
+      );
+      if (!stopped) break;
+      states++;
+      const last = keeper(Number.POSITIVE_INFINITY, first.kept());
+      assert.deepEqual(await fitRidge({ model, emit }, problem, wanted, last), whole, `stopped after ${at}`);
+      if (!first.kept().state.ended) assert.equal(progress.at(-1), work, `work told after ${at}`);
+    }
+    // Four layers, the walk's end measured, two layers of each sweep and their ends, and the end.
+    assert.ok(states >= 4 + 1 + 2 + 1, `${states}`);
+    // Stopped again and again: after each single layer.
+    let saved: SavedRidge | undefined;
+    for (;;) {
+      const once = keeper(1, saved);
+      const fit = await fitRidge(context(model), problem, wanted, once).catch(() => undefined);
+      if (fit) {
+        assert.deepEqual(fit, whole);
+        break;
+      }
+      saved = once.kept();
+    }
   });
 
   it('stops when asked', async () => {

@@ -1,8 +1,10 @@
+import type { Layer } from '../../model/block.js';
 import type { ModuleFactors } from '../../model/factors.js';
 import type { RunContext } from '../lab.js';
 import type { LearntPart, Part, RidgeExample } from './examples.js';
 import { LabelSweeps } from './labelSweeps.js';
 import { LinearSolver, type RidgeSettings } from './solver.js';
+import { type RidgeKeeper, refill, type Snapshot, type Stores } from './state.js';
 import { Student } from './student.js';
 import { type Followed, followTeacher, noFit, streamMetric } from './target.js';
 import { type RidgeProblem, Teacher } from './teacher.js';
@@ -27,29 +29,65 @@ export async function fitRidge(
   context: RunContext<RidgeEvent>,
   problem: RidgeProblem,
   settings: RidgeSettings,
+  keeper?: RidgeKeeper,
 ): Promise<RidgeFit> {
   using lab = openRidgeLab(context);
-  await using teacher = await Teacher.create(lab, problem);
-  return await fitStudent(lab, problem.examples, teacher, settings);
+  const { resumed } = keeper ?? {};
+  const swept = resumed?.state.swept;
+  if (swept && resumed.state.ended) return fitOf(swept.teacher, swept.best);
+  // After the walk nobody is followed any more.
+  await using teacher = swept ? undefined : await Teacher.create(lab, problem);
+  if (teacher && resumed) await refill(teacher.held, resumed);
+  return await fitStudent(lab, problem.examples, teacher, settings, { keeper });
+}
+
+interface FitOptions {
+  /** Corrections that are applied as they are instead of being fitted. */
+  given?: readonly ModuleFactors[];
+  keeper?: RidgeKeeper;
 }
 
 /**
  * Makes a student follow `teacher` layer by layer, then lets `LabelSweeps` follow the labels. The student goes through every layer
  * with the corrections found below it, so the order is kept by walking, whoever the teacher is.
- * @param given corrections that are applied as they are instead of being fitted
+ * @param teacher undefined for a fit that goes on with its sweeps
  */
 export async function fitStudent(
   lab: RidgeLab,
   examples: readonly RidgeExample[],
-  teacher: Followed,
+  teacher: (Followed & { held?: Stores }) | undefined,
   settings: RidgeSettings,
-  given: readonly ModuleFactors[] = [],
+  { given = [], keeper }: FitOptions = {},
 ): Promise<RidgeFit> {
   const { model, progress } = lab;
   await using student = await Student.create(lab, examples);
-  const sweeps = new LabelSweeps(lab, student, settings);
-  const walk = { teacher, student, firstLayer: settings.firstLayer };
-  progress.total = walkWork(model.hyper.layers, walk) + sweeps.work;
+  const sweeps = new LabelSweeps(lab, student, settings, keeper);
+  const resumed = keeper?.resumed;
+  if (resumed) {
+    await student.goOn(resumed);
+    ({ done: progress.done, total: progress.total } = resumed.state);
+  }
+  const end = async (modules: readonly ModuleFactors[], teacherNll: Record<Part, number>) => {
+    const best = await sweeps.run(modules, teacherNll);
+    const swept = { teacher: teacherNll, size: 0, best };
+    const { done, total } = progress;
+    await keeper?.afterLayer(() => ({ layer: 0, found: [], done, total, swept, ended: true }), new Map());
+    return fitOf(teacherNll, best);
+  };
+  if (!teacher) {
+    const { best, teacher: nll } = resumed!.state.swept!;
+    return await end(best.modules, nll);
+  }
+
+  const modules = [...(resumed?.state.found ?? [])];
+  const keep = async (layer: Layer) =>
+    await keeper?.afterLayer(
+      () => ({ layer: layer.index + 1, found: modules, done: progress.done, total: progress.total }),
+      new Map([...(teacher.held ?? []), ...student.held]),
+    );
+  const { firstLayer } = settings;
+  const walk = { teacher, student, firstLayer, begin: resumed?.state.layer, walked: keep };
+  if (!resumed) progress.total = walkWork(model.hyper.layers, walk) + sweeps.work;
 
   const metric = await streamMetric(model);
   const solver = new LinearSolver(lab, settings);
@@ -63,12 +101,17 @@ export async function fitStudent(
     const { linear, fit } = followTeacher(model, layer, module, teacher, metric);
     return await solver.solve(linear, (sinks) => collect(fit(sinks)));
   });
-  const modules: ModuleFactors[] = [];
-  for await (const { corrections } of layers) modules.push(...corrections);
+  for await (const { layer, corrections } of layers) {
+    modules.push(...corrections);
+    await keep(layer);
+  }
 
   const teacherNll = await teacher.nll();
   // Its memory is needed now; disposing twice is harmless.
   await teacher[Symbol.asyncDispose]();
-  const swept = await sweeps.run(modules);
-  return { modules: swept.modules, nll: { teacher: teacherNll, student: swept.nll }, sweeps: swept.sweeps };
+  return await end(modules, teacherNll);
+}
+
+function fitOf(teacher: Record<Part, number>, { modules, nll, sweeps }: Snapshot): RidgeFit {
+  return { modules: [...modules], nll: { teacher, student: nll }, sweeps };
 }

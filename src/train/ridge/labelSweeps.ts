@@ -7,11 +7,12 @@ import { LabelGradient } from '../../model/labelGradient.js';
 import { eachLayer } from '../../model/model.js';
 import { HiddenStates } from '../../model/walker.js';
 import { figure } from '../lab.js';
-import type { LearntPart } from './examples.js';
+import type { LearntPart, Part } from './examples.js';
 import { Gram, meanDiagonal } from './gram.js';
 import { multiplyWith, reducedRankRidge, topEigenvectors } from './reducedRank.js';
 import { Sensitivity } from './sensitivity.js';
 import type { RidgeSettings } from './solver.js';
+import { type RidgeKeeper, refill, type Snapshot, type Swept } from './state.js';
 import type { Student } from './student.js';
 import { labelFit, outputWeights, streamMetric, unweighted, weighted } from './target.js';
 import { predictingRows, rowsNll } from './validation.js';
@@ -75,13 +76,6 @@ const lambda = 10;
 /** Rows of activations to measure the sensitivity with: a number per dimension of the residual stream, and a limit. */
 const sensitivityRows = { each: 2, most: 2048 };
 
-/** One state of the fit: corrections, and how well they predict. */
-interface Snapshot {
-  modules: ModuleFactors[];
-  nll: Record<LearntPart, number>;
-  sweeps: number;
-}
-
 /**
  * Passes that follow the labels. The gradient g of a label's log-likelihood at the last residual stream needs the norm and the head
  * only. Each sweep walks the upper layers once more; at each it adds a small ridge-regressed step from the layer's inputs to Jᵀg, J
@@ -98,6 +92,7 @@ export class LabelSweeps {
     private readonly lab: RidgeLab,
     private readonly student: Student,
     private readonly settings: RidgeSettings,
+    private readonly keeper?: RidgeKeeper,
   ) {
     const { each, most } = sensitivityRows;
     this.sample = sampleBatches(student, Math.min(each * lab.model.hyper.embedding, most));
@@ -109,14 +104,15 @@ export class LabelSweeps {
 
   /** Tokens times layers that `run` will walk, at most. */
   get work(): number {
-    if (this.settings.sweeps === 0) return 0;
-    const { layers } = this.lab.model.hyper;
+    const { sweeps } = this.settings;
+    if (sweeps === 0) return 0;
+    return this.sensitivityWork + 3 * sweeps * this.upperLayers * this.student.walker.paddedTokens;
+  }
+
+  private get sensitivityWork(): number {
     const { batches } = this.student.walker;
     const tokens = this.sample.reduce((sum, i) => sum + batches[i]!.tokens, 0);
-    return (
-      Sensitivity.walks(layers, this.settings.firstSweepLayer) * tokens +
-      3 * this.settings.sweeps * this.upperLayers * this.student.walker.paddedTokens
-    );
+    return Sensitivity.walks(this.lab.model.hyper.layers, this.settings.firstSweepLayer) * tokens;
   }
 
   /** To be called before the student enters a layer on its way through the model: from the first swept one on it will go again. */
@@ -128,38 +124,59 @@ export class LabelSweeps {
     this.lab.emit({ type: 'sweep', sweep, nll: { train: figure(train), validation: figure(validation) } });
   }
 
-  /** Sweeps from the given corrections on; the student has walked through all layers with them. */
-  async run(modules: ModuleFactors[]): Promise<Snapshot> {
-    const { settings } = this;
-    const { model } = this.lab;
-    const sizes = this.student.walker.batches.map(({ rows }) => rows.length * model.hyper.embedding);
+  /**
+   * Sweeps from the given corrections on; the student has walked through all layers with them, or stands where it was stopped.
+   * @param teacher the teacher's figures, which are kept with the state
+   */
+  async run(modules: readonly ModuleFactors[], teacher: Record<Part, number>): Promise<Snapshot> {
+    const { settings, student, keeper } = this;
+    const { model, progress } = this.lab;
+    const sizes = student.walker.batches.map(({ rows }) => rows.length * model.hyper.embedding);
     await using gradient = await HiddenStates.create(sizes, model.engine.scratch);
     this.metric = await streamMetric(model);
-    const first = await this.measure(settings.sweeps > 0 ? gradient : undefined);
-    let { nll } = first;
-    let current: Snapshot = { modules, nll, sweeps: 0 };
-    let best = current;
-    this.tell(0, nll);
-    if (settings.sweeps === 0) return best;
+    const stores = () => new Map([...student.held, ['gradient', gradient] as const]);
+    const keep = async (swept: Swept, layer: number, found: readonly ModuleFactors[]) =>
+      await keeper?.afterLayer(() => ({ layer, found, done: progress.done, total: progress.total, swept }), stores());
 
-    const sample = await this.student.savedSample(this.sample);
+    const resumed = keeper?.resumed?.state.swept && keeper.resumed;
+    let swept: Swept;
+    let [layer, found]: [number, readonly ModuleFactors[]] = [settings.firstSweepLayer, []];
+    if (resumed) {
+      swept = resumed.state.swept!;
+      ({ layer, found } = resumed.state);
+      await refill(new Map([['gradient', gradient]]), resumed);
+    } else {
+      const { nll, size } = await this.measure(settings.sweeps > 0 ? gradient : undefined);
+      swept = { teacher, size, best: { modules, nll, sweeps: 0 } };
+      this.tell(0, nll);
+      if (settings.sweeps === 0) return swept.best;
+      await keep(swept, layer, found);
+    }
+
+    // Measured once more, and counted once.
+    if (resumed && (swept.best.sweeps > 0 || layer > settings.firstSweepLayer)) progress.done -= this.sensitivityWork;
+    const sample = await student.savedSample(this.sample);
     using sensitivity = await Sensitivity.measure(this.lab, sample, settings.firstSweepLayer, this.metric);
-    const step = (kappa * first.size ** 2) / (2 * this.upperLayers);
-    for (let sweep = 1; sweep <= settings.sweeps; sweep++) {
-      await this.student.restore();
-      const next = current.modules.filter(({ layer }) => layer < settings.firstSweepLayer);
-      await eachLayer(model, settings.firstSweepLayer, async (layer) => {
-        const before = current.modules.filter((module) => module.layer === layer.index);
+    const step = (kappa * swept.size ** 2) / (2 * this.upperLayers);
+    for (let sweep = swept.best.sweeps + 1; sweep <= settings.sweeps; sweep++) {
+      const { best } = swept;
+      const begins = layer === settings.firstSweepLayer;
+      if (begins) await student.restore();
+      const next = begins ? best.modules.filter((module) => module.layer < layer) : [...found];
+      await eachLayer(model, layer, async (layer) => {
+        const before = best.modules.filter((module) => module.layer === layer.index);
         next.push(...(await this.sweepLayer(layer, before, gradient, sensitivity, step)));
+        await keep(swept, layer.index + 1, next);
       });
-      ({ nll } = await this.measure(sweep < settings.sweeps ? gradient : undefined));
-      current = { modules: next, nll, sweeps: sweep };
+      const { nll } = await this.measure(sweep < settings.sweeps ? gradient : undefined);
       this.tell(sweep, nll);
       const judged = Number.isFinite(nll.validation) ? ('validation' as const) : ('train' as const);
       if (!(nll[judged] < best.nll[judged])) break;
-      best = current;
+      swept = { ...swept, best: { modules: next, nll, sweeps: sweep } };
+      [layer, found] = [settings.firstSweepLayer, []];
+      await keep(swept, layer, found);
     }
-    return best;
+    return swept.best;
   }
 
   private async sweepLayer(

@@ -6,6 +6,7 @@ import { type Batch, type StreamInputs, sharedAttention, sharedBlock, streamInpu
 import { type Layer, LayerGraph, type LayerLora } from '../../model/block.js';
 import { HiddenStates, type WalkedSequence, Walker } from '../../model/walker.js';
 import { groupExamples, type RidgeExample } from './examples.js';
+import { refill, type SavedRidge, type Store, type Stores } from './state.js';
 import { type Fit, type RowSink, throughNorm } from './target.js';
 import type { CorrectedLinear, RidgeLab } from './walk.js';
 
@@ -52,6 +53,22 @@ export class Student implements AsyncDisposable {
       model.engine.scratch,
     );
     return new Student(lab, examples, walker, context);
+  }
+
+  /** What it needs to stand where it stands, and to go back. */
+  get held(): Stores {
+    return new Map<string, Store>([
+      ['student', this.walker.hidden],
+      ...(this.saved ? [['saved', this.saved] as const] : []),
+    ]);
+  }
+
+  /** Puts it where it stood. */
+  async goOn(from: SavedRidge): Promise<void> {
+    if (from.has('saved')) {
+      this.saved = await HiddenStates.create(this.walker.hidden.sizes, this.lab.model.engine.scratch);
+    }
+    await refill(this.held, from);
   }
 
   /** Remembers where the walk is, for `restore`. */

@@ -5,6 +5,7 @@ import { byLayer, type ModuleFactors, PlacedLora } from '../../model/factors.js'
 import { HiddenStates, Walker } from '../../model/walker.js';
 import type { Lab } from '../lab.js';
 import { groupExamples, type Part, type RidgeExample } from './examples.js';
+import type { Store, Stores } from './state.js';
 import type { Followed } from './target.js';
 import { walkedNll } from './validation.js';
 import type { RidgeLab } from './walk.js';
@@ -48,6 +49,14 @@ export class Teacher implements Followed {
       out: await HiddenStates.create(sizes, model.engine.scratch),
     };
     return new Teacher(lab, problem, walker, prefixes, streams);
+  }
+
+  /** What it needs to stand where it stands: its streams, and those of its prefixes. */
+  get held(): Stores {
+    return new Map<string, Store>([
+      ['teacher', this.walker.hidden],
+      ...this.prefixes.map((prefix, i): [string, Store] => [`prefix ${i}`, prefix.held]),
+    ]);
   }
 
   get middle(): HiddenStates {
@@ -140,6 +149,15 @@ export class Prefix implements Disposable {
   /** Keys and values of the layer that was walked last, f32 [headDim, tokens, kvHeads]. */
   get keysValues(): { keys: Tensor; values: Tensor } {
     return { keys: this.keys, values: this.values };
+  }
+
+  get held(): Store {
+    const { hidden } = this;
+    return {
+      sizes: [hidden.length],
+      read: async () => hidden,
+      write: async (_, values) => hidden.set(values),
+    };
   }
 
   /** Walks through one layer. */

@@ -24,7 +24,7 @@ export type RidgeEvent = Progress | FittedEvent | Extract<TuneEvent, { type: 'sw
 
 /** Tells how much of the walking is done, in tokens through a layer. */
 export class WalkProgress {
-  private done = 0;
+  done = 0;
   total = 0;
   constructor(private readonly emit: (event: Progress) => void) {}
 
@@ -56,6 +56,10 @@ interface Walk {
   firstLayer: number;
   /** Layers from here on are not walked; default: all are. */
   end?: number;
+  /** Both stand before this layer; default: the first. */
+  begin?: number;
+  /** Called after each layer that is only walked. */
+  walked?: (layer: Layer) => Promise<void>;
 }
 
 /** Tokens times layers of a walk through all layers: a layer that is corrected is walked in three steps. */
@@ -80,11 +84,13 @@ export async function* correctLayers(
   walk: Walk,
   correct: Correct,
 ): AsyncGenerator<{ layer: Layer; corrections: ModuleFactors[] }, void, void> {
-  const { teacher, student, firstLayer, end } = walk;
-  for await (const layer of layersInOrder(lab.model, 0, end)) {
+  const { teacher, student, firstLayer, begin = 0, end } = walk;
+  for await (const layer of layersInOrder(lab.model, begin, end)) {
     await teacher?.advance(layer);
-    if (layer.index < firstLayer) await student?.advance(layer);
-    else yield { layer, corrections: student ? await correctLayer(student, layer, correct) : [] };
+    if (layer.index < firstLayer) {
+      await student?.advance(layer);
+      await walk.walked?.(layer);
+    } else yield { layer, corrections: student ? await correctLayer(student, layer, correct) : [] };
   }
 }
 

@@ -183,7 +183,9 @@ async function alongModel(
   await requireRoom(model.engine.scratch, room.disk, 'solving');
   emit({ type: 'stage', stage: 'ridge', message: 'fitting the corrections, layer by layer' });
   using lab = openRidgeLab({ model, emit: asStage('ridge', emit), signal });
-  const { modules, sweeps, nll } = await fitStudent(lab, file.examples, recordedTeacher(file), settings, before);
+  const { modules, sweeps, nll } = await fitStudent(lab, file.examples, recordedTeacher(file), settings, {
+    given: before,
+  });
   return { modules, sweeps, nll: nll.student };
 }
 

@@ -1,0 +1,161 @@
+import Type, { type Static } from 'typebox';
+import Value from 'typebox/value';
+import type { LayerLinear } from '../../families/family.js';
+import type { ModuleFactors } from '../../model/factors.js';
+import type { LearntPart, Part } from './examples.js';
+
+/**
+ * Where ridge stands between two layers, and what it needs to go on from there as if it had never stopped: corrections and figures, and
+ * beside them the residual streams of all examples, which may be larger than memory.
+ */
+
+/** One state of the fit: corrections, and how well they predict. */
+export interface Snapshot {
+  modules: readonly ModuleFactors[];
+  nll: Record<LearntPart, number>;
+  /** Label sweeps that have led to it. */
+  sweeps: number;
+}
+
+export interface RidgeState {
+  /** Layer that comes next. */
+  layer: number;
+  /** Corrections of the pass in hand: the walk behind the teacher, or a sweep. */
+  found: readonly ModuleFactors[];
+  /** Of the work, as it is told. */
+  done: number;
+  total: number;
+  /** Once the walk has ended. */
+  swept?: Swept;
+  /** Nothing is left to do: `swept.best` is what it came to. */
+  ended?: boolean;
+}
+
+/** What the sweeps have come to. */
+export interface Swept {
+  teacher: Record<Part, number>;
+  /** Mean norm of the training rows' residual streams before the first sweep. */
+  size: number;
+  /** The last one: a sweep that is no better is the last, and is not kept. */
+  best: Snapshot;
+}
+
+/** Streams of a state, by name: activations in blocks. */
+export interface Store {
+  /** f32 values of each block. */
+  readonly sizes: readonly number[];
+  read(block: number): Promise<Float32Array>;
+  write(block: number, values: Float32Array): Promise<void>;
+}
+export type Stores = ReadonlyMap<string, Store>;
+
+/** A state to go on from. */
+export interface SavedRidge {
+  readonly state: RidgeState;
+  has(stream: string): boolean;
+  /** @throws LoamError: damaged, for streams of other sizes */
+  read(stream: string, sizes: readonly number[]): AsyncIterable<Float32Array>;
+}
+
+/** Where a fit keeps its state. */
+export interface RidgeKeeper {
+  readonly resumed?: SavedRidge;
+  /** After each layer; the state is asked for if it is time to keep it. */
+  afterLayer(state: () => RidgeState, stores: Stores): Promise<void>;
+}
+
+/** Puts stores back to where they were. */
+export async function refill(stores: Stores, saved: SavedRidge): Promise<void> {
+  for (const [name, store] of stores) {
+    let block = 0;
+    for await (const values of saved.read(name, store.sizes)) await store.write(block++, values);
+  }
+}
+
+/** What a checkpoint of this version holds. Another one cannot be gone on from. */
+const layout = 'ridge 1: between two layers';
+
+/** Numbers as text, because JSON has no NaN. */
+const Numbers = Type.Record(Type.String(), Type.String({ maxLength: 40 }));
+const Size = Type.Integer({ minimum: 0, maximum: 1 << 30 });
+const Shape = Type.Object({ layer: Size, module: Type.String(), inputs: Size, outputs: Size, rank: Size });
+const lists = ['found', 'best'] as const;
+const Header = Type.Object({
+  layout: Type.Literal(layout),
+  layer: Size,
+  done: Type.Number(),
+  total: Type.Number(),
+  ended: Type.Boolean(),
+  swept: Type.Optional(Numbers),
+  lists: Type.Object({
+    found: Type.Array(Shape),
+    best: Type.Optional(Type.Array(Shape)),
+  }),
+});
+
+/** A state as a checkpoint's header and arrays, without its streams. */
+export function packRidge({ layer, found, done, total, swept, ended = false }: RidgeState): {
+  header: Record<string, unknown>;
+  arrays: Map<string, Float32Array>;
+} {
+  const arrays = new Map<string, Float32Array>();
+  const listOf = (list: string, modules: readonly ModuleFactors[]) =>
+    modules.map(({ layer, module, factors: { inputs, outputs, rank, a, b } }, i) => {
+      arrays.set(`${list} ${i} a`, a).set(`${list} ${i} b`, b);
+      return { layer, module, inputs, outputs, rank };
+    });
+  const header: Static<typeof Header> = {
+    layout,
+    layer,
+    done,
+    total,
+    ended,
+    lists: {
+      found: listOf('found', found),
+      ...(swept && { best: listOf('best', swept.best.modules) }),
+    },
+    ...(swept && { swept: textOf(swept) }),
+  };
+  return { header, arrays };
+}
+
+function textOf({ teacher, size, best: { nll, sweeps } }: Swept): Record<string, string> {
+  const numbers: Record<string, number> = {
+    ...teacher,
+    size,
+    sweeps,
+    'best.train': nll.train,
+    'best.validation': nll.validation,
+  };
+  return Object.fromEntries(Object.entries(numbers).map(([name, value]) => [name, String(value)]));
+}
+
+/** The state of a whole checkpoint, bit for bit; undefined for one of another stage or version. */
+export function unpackRidge(
+  header: Readonly<Record<string, unknown>>,
+  arrays: ReadonlyMap<string, Float32Array>,
+): RidgeState | undefined {
+  if (!Value.Check(Header, header)) return undefined;
+  const { layer, done, total, ended, swept } = header;
+  const modules = new Map<string, ModuleFactors[]>();
+  for (const list of lists) {
+    const shapes = header.lists[list] ?? [];
+    const read = shapes.flatMap(({ layer, module, inputs, outputs, rank }, i) => {
+      const [a, b] = [arrays.get(`${list} ${i} a`), arrays.get(`${list} ${i} b`)];
+      if (a?.length !== rank * inputs || b?.length !== rank * outputs) return [];
+      return [{ layer, module: module as LayerLinear, factors: { inputs, outputs, rank, a, b } }];
+    });
+    if (read.length < shapes.length) return undefined;
+    modules.set(list, read);
+  }
+  const state = { layer, done, total, ended, found: modules.get('found')! };
+  if (!swept) return state;
+  const figure = (name: string) => Number(swept[name]);
+  const best = {
+    modules: modules.get('best')!,
+    nll: { train: figure('best.train'), validation: figure('best.validation') },
+    sweeps: figure('sweeps'),
+  };
+  const teacher = { train: figure('train'), validation: figure('validation'), heldout: figure('heldout') };
+  return { ...state, swept: { teacher, size: figure('size'), best } };
+}
