@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { bytes, count, duration, listFirst } from './format.js';
+import { bytes, count, duration, escapeRegExp, listFirst } from './format.js';
 
 describe('numbers for people', () => {
   it('count groups digits by three, of numbers and bigints', () => {
@@ -48,6 +48,11 @@ describe('numbers for people', () => {
       '2 h 03 min',
     ]);
   });
+});
+
+it('makes of a text an expression that matches it', () => {
+  const all = Array.from({ length: 94 }, (_, i) => String.fromCharCode(33 + i)).join('');
+  for (const flags of ['', 'u', 'iu']) assert.ok(new RegExp(`^${escapeRegExp(all)}$`, flags).test(all));
 });
 
 it('lists the first of several things, and how many more there are', () => {

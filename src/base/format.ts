@@ -38,3 +38,8 @@ export function sharedLength(a: ArrayLike<number>, b: ArrayLike<number>): number
   while (shared < a.length && shared < b.length && a[shared] === b[shared]) shared++;
   return shared;
 }
+
+/** A text as part of a regular expression that matches it, with the flag u or without. */
+export function escapeRegExp(text: string): string {
+  return text.replace(/[.*+?^${}()|[\]\\]/g, '\\$&');
+}

@@ -28,12 +28,17 @@ function* leavesOf(value: unknown, part: string, label: string): Generator<Messa
   }
 }
 
-/** The message with other texts, by their parts; a number that is replaced becomes a text. */
-export function withParts(message: Message, texts: ReadonlyMap<string | undefined, string>): Message {
+/** The message with other texts, by their parts; a number that is replaced becomes a text, or stays one (`numbers`: by its digits). */
+export function withParts(
+  message: Message,
+  texts: ReadonlyMap<string | undefined, string>,
+  numbers: 'texts' | 'numbers' = 'texts',
+): Message {
   const { content, reasoning, calls } = message;
   const leaf = (value: unknown, part: string): unknown => {
     const changed = texts.get(part);
-    if (changed !== undefined) return changed;
+    const isNumber = typeof value === 'number' || writtenNumber(value) !== undefined;
+    if (changed !== undefined) return isNumber && numbers === 'numbers' ? { [NUMBER_KEY]: changed } : changed;
     if (Array.isArray(value)) return value.map((entry, i) => leaf(entry, pathOf(part, String(i))));
     if (typeof value !== 'object' || value === null || NUMBER_KEY in value) return value;
     return Object.fromEntries(Object.entries(value).map(([key, entry]) => [key, leaf(entry, pathOf(part, key))]));
@@ -49,6 +54,15 @@ export function withParts(message: Message, texts: ReadonlyMap<string | undefine
       })),
     }),
   };
+}
+
+/** Whether a part is a number among the arguments of a call. */
+export function isNumberPart({ calls = [] }: Message, part: string | undefined): boolean {
+  const [kind, call, ...path] = (part ?? '').split('/').map((key) => key.replaceAll('~1', '/').replaceAll('~0', '~'));
+  if (kind !== 'calls') return false;
+  let at: unknown = calls[Number(call)]?.arguments;
+  for (const key of path) at = (at as Record<string, unknown> | undefined)?.[key];
+  return typeof at === 'number' || writtenNumber(at) !== undefined;
 }
 
 /** The text of a part. */

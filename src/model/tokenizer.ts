@@ -1,4 +1,5 @@
 import { LoamError } from '../base/errors.js';
+import { escapeRegExp } from '../base/format.js';
 import { LlamaModel } from '../engine/llama.js';
 import type { Vocabulary } from '../engine/vocabulary.js';
 import { families } from '../families/index.js';
@@ -78,7 +79,7 @@ export class Tokenizer implements Disposable {
 
   private findControlTexts(): RegExp | undefined {
     const texts = this.vocabulary.controls.map((token) => this.vocabulary.text([token], true));
-    const escaped = texts.filter((text) => text.length > 0).map((text) => text.replace(/[.*+?^${}()|[\]\\]/g, '\\$&'));
+    const escaped = texts.filter((text) => text.length > 0).map(escapeRegExp);
     return escaped.length > 0 ? new RegExp(escaped.join('|')) : undefined;
   }
 
@@ -141,6 +142,24 @@ export class Tokenizer implements Disposable {
       ({ text, promptLength }, i) => i === 0 || text.slice(0, promptLength).startsWith(parts[i - 1]!.text),
     );
     return continuous ? [this.join(parts)] : parts.map((part) => this.join([part]));
+  }
+
+  /**
+   * Tokens of a conversation up to a text that stands in its last turn, an answer, and nowhere before: as `encode` has them.
+   * @throws LoamError (template) if the answer cannot be learnt, or does not hold the text
+   */
+  async encodeUpTo(
+    messages: readonly ChatMessage[],
+    end: string,
+    { tools }: Pick<RenderOptions, 'tools'> = {},
+  ): Promise<Int32Array> {
+    const part = await this.rendering.part(messages, tools);
+    const at = part?.text.indexOf(end, part.promptLength) ?? -1;
+    if (!part || at < 0) throw new LoamError({ code: 'template', found: 'a chat template that leaves out a text' });
+    const { promptLength, spans } = part;
+    const prompt = this.tokenizeRendered(part.text.slice(0, promptLength), spansWithin(spans, 0, promptLength), true);
+    const cut = { text: part.text.slice(0, at), spans: spansWithin(spans, 0, at), before: 0, promptLength };
+    return Int32Array.from([...prompt, ...this.tokenizeAnswer(prompt, { ...cut, endsItself: true }).tokens]);
   }
 
   /**

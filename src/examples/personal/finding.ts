@@ -1,3 +1,4 @@
+import { escapeRegExp } from '../../base/format.js';
 import type { Example, Role } from '../example.js';
 import { partsOf } from '../parts.js';
 
@@ -180,9 +181,8 @@ const EXACT: ReadonlySet<FindingKind> = new Set(['key', 'password', 'url']);
  */
 export function valuePattern(kind: FindingKind, value: string): RegExp {
   const flat = flatten(value).trim();
-  const quote = (text: string) => text.replace(/[.*+?^${}()|[\]\\/]/g, '\\$&');
   const body = NUMBERS.has(kind)
-    ? [...flat.replace(/[^\p{L}\p{N}]/gu, '')].map(quote).join(String.raw`[\s.\-\/()]{0,3}`)
-    : flat.split(/\s+/).map(quote).join(String.raw`\s+`);
+    ? [...flat.replace(/[^\p{L}\p{N}]/gu, '')].map(escapeRegExp).join(String.raw`[\s.\-\/()]{0,3}`)
+    : flat.split(/\s+/).map(escapeRegExp).join(String.raw`\s+`);
   return new RegExp(String.raw`(?<![\p{L}\p{N}])${body}(?![\p{L}\p{N}])`, EXACT.has(kind) ? 'u' : 'iu');
 }

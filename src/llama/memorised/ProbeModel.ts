@@ -4,6 +4,8 @@ import { LoamError } from '../../base/errors.js';
 import type { AdapterHandle } from '../../engine/llamaBindings.js';
 import type { SamplerSettings } from '../../engine/sampler.js';
 import { type Example, isConversation } from '../../examples/example.js';
+import { isNumberPart, withParts } from '../../examples/parts.js';
+import type { ChatMessage } from '../../model/message.js';
 import { MEASURED_DAY } from '../../model/strftime.js';
 import { Tokenizer } from '../../model/tokenizer.js';
 import { negativeLogLikelihood } from '../measureNll.js';
@@ -13,6 +15,17 @@ import { Session } from '../Session.js';
 const maxProbeTokens = 4096;
 
 type Side = 'base' | 'adapted';
+
+const withoutMarks = (messages: readonly ChatMessage[]): ChatMessage[] => messages.map(({ train: _, ...turn }) => turn);
+
+/** A text that stands nowhere in an example. */
+function endMark(example: Example, isNumber: boolean): string {
+  const [start, more] = isNumber ? ['907', '31'] : ['Qzx', 'jq'];
+  const all = JSON.stringify([example.messages, example.tools]);
+  let mark = start + more;
+  while (all.includes(mark)) mark += more;
+  return mark;
+}
 
 /** Without an adapter both sides are the base model. */
 interface ProbedFiles {
@@ -66,16 +79,32 @@ export class ProbeModel implements Disposable {
   /**
    * Tokens of a conversation up to the end of `content`, which the message `message` holds in place of its own: as in training, but
    * for the token that ends the turn. Of a user's message what the template puts behind it is there too. The same of a text.
+   * @param part the content of a thought or an argument of a call, in place of its own
+   * @throws LoamError (template) if the template refuses it
    */
-  async tokens(example: Example, message: number, content: string): Promise<Int32Array> {
+  async tokens(example: Example, message: number, content: string, part?: string): Promise<Int32Array> {
     if (!isConversation(example)) return this.tokenizer.encodeText(content, false).tokens;
     const { tools } = example;
-    const before = example.messages.slice(0, message).map(({ train: _, ...turn }) => turn);
-    const { role } = example.messages[message]!;
+    const before = withoutMarks(example.messages.slice(0, message));
+    const asked = example.messages[message]!;
+    const { role, reasoning } = asked;
+    if (part !== undefined) {
+      const end = endMark(example, isNumberPart(asked, part));
+      const answer = withParts(asked, new Map([[part, content + end]]), 'numbers') as ChatMessage;
+      return this.tokenizer.encodeUpTo([...before, ...withoutMarks([answer])], end, { tools });
+    }
     if (role !== 'assistant') return this.tokenizer.prompt([...before, { role, content }], { tools });
     if (content === '') return this.tokenizer.prompt(before, { tools });
-    const last = (await this.tokenizer.encode([...before, { role, content }], { tools })).at(-1)!;
+    const answer = { role, content, ...(reasoning !== undefined && { reasoning }) };
+    const last = (await this.tokenizer.encode([...before, answer], { tools })).at(-1)!;
     return last.tokens.slice(0, last.trained.lastIndexOf(1));
+  }
+
+  /** Tokens before an answer. */
+  async question(example: Example, message: number): Promise<Int32Array> {
+    if (!isConversation(example)) return this.tokenizer.encodeText('', false).tokens;
+    const { messages, tools } = example;
+    return await this.tokenizer.prompt(withoutMarks(messages.slice(0, message)), { tools });
   }
 
   /** What the model writes after `tokens`. */

@@ -1,5 +1,6 @@
 import type { Random } from '../../base/random.js';
 import { type Example, isTrained } from '../../examples/example.js';
+import { partsOf } from '../../examples/parts.js';
 import { givenNames } from '../../examples/personal/find/name.js';
 import { isDay } from '../../examples/personal/find/numbers.js';
 import { type Finding, type FindingKind, maskValue } from '../../examples/personal/finding.js';
@@ -177,7 +178,7 @@ const keyOf = (words: readonly string[]) => words.join(' ').toLowerCase();
 
 /**
  * Long passages of the trained answers that stand nowhere else: runs of words whose every three-word sequence occurs in one example
- * only. The longest first, at most one an answer. For asking whether an adapter recites them.
+ * only. The longest first, at most one of each content and thought. For asking whether an adapter recites them.
  */
 export async function rarePhrases(
   examples: readonly Example[],
@@ -188,8 +189,8 @@ export async function rarePhrases(
   // The example of each three-word sequence; -1 once it stands in several.
   const owners = new Map<string, number>();
   for (const [index, { messages }] of examples.entries()) {
-    for (const { content } of messages) {
-      const words = wordsOf(content).map((match) => match[0]);
+    for (const { text } of messages.flatMap((message) => [...partsOf(message)])) {
+      const words = wordsOf(text).map((match) => match[0]);
       for (let i = 0; i + GRAM <= words.length; i++) {
         const key = keyOf(words.slice(i, i + GRAM));
         const owner = owners.get(key);
@@ -203,22 +204,32 @@ export async function rarePhrases(
     const { line, index: record } = example.source;
     for (const [m, message] of example.messages.entries()) {
       if (!isTrained(message)) continue;
-      const words = wordsOf(message.content);
-      let best = { from: 0, to: 0 };
-      for (let i = 0, from = 0; i + GRAM <= words.length; i++) {
-        if (owners.get(keyOf(words.slice(i, i + GRAM).map((match) => match[0]))) !== index) from = i + 1;
-        else if (i + GRAM - from > best.to - best.from) best = { from, to: i + GRAM };
+      for (const { part, text } of partsOf(message)) {
+        const words = wordsOf(text);
+        let best = { from: 0, to: 0 };
+        for (let i = 0, from = 0; i + GRAM <= words.length; i++) {
+          if (owners.get(keyOf(words.slice(i, i + GRAM).map((match) => match[0]))) !== index) from = i + 1;
+          else if (i + GRAM - from > best.to - best.from) best = { from, to: i + GRAM };
+        }
+        const length = Math.min(MOST_WORDS, best.to - best.from);
+        if (length < LEAST_WORDS) continue;
+        const start = words[best.from]!.index;
+        const last = words[best.from + length - 1]!;
+        const end = last.index + last[0].length;
+        const id = `${record}.${m}${part === undefined ? '' : `.${part}`}.${start}-${end}.phrase`;
+        const preview = maskValue('phrase', text.slice(start, end));
+        const span = { kind: 'phrase', label: 'passage', certainty: 'likely', start, end } as const;
+        const where = {
+          message: m,
+          ...(part !== undefined && { part }),
+          role: message.role,
+          trained: true,
+          line,
+          record,
+        };
+        const place = { id, example: index, ...where, preview };
+        found.push({ words: best.to - best.from, finding: { ...span, ...place } });
       }
-      const length = Math.min(MOST_WORDS, best.to - best.from);
-      if (length < LEAST_WORDS) continue;
-      const start = words[best.from]!.index;
-      const last = words[best.from + length - 1]!;
-      const end = last.index + last[0].length;
-      const id = `${record}.${m}.${start}-${end}.phrase`;
-      const preview = maskValue('phrase', message.content.slice(start, end));
-      const span = { kind: 'phrase', label: 'passage', certainty: 'likely', start, end } as const;
-      const place = { id, example: index, message: m, role: message.role, trained: true, line, record, preview };
-      found.push({ words: best.to - best.from, finding: { ...span, ...place } });
     }
     if (pace.due) await pace.rest();
   }

@@ -1,24 +1,31 @@
 import { type Example, isConversation, textOf } from '../../examples/example.js';
 import { goesOnWith } from '../../examples/pack.js';
+import { isNumberPart, partOf, partsOf } from '../../examples/parts.js';
 import { type Finding, flatten, valuePattern } from '../../examples/personal/finding.js';
 
 /** Where the values stand that a model is asked for. */
 
+/** A thought, what is said, calls. */
+const orderOf = (part: string | undefined) => (part === 'reasoning' ? 0 : part === undefined ? 1 : 2);
+
 /** One value in its example: the place it is asked for. */
 export class Place {
   readonly value: string;
-  /** Of its message, what stands before the value. */
+  /** Of its message, or of the thought or argument that it stands in, what stands before the value. */
   readonly before: string;
+  /** Whether nothing but a number can stand there. */
+  readonly isNumber: boolean;
   private readonly pattern: RegExp;
 
   constructor(
     readonly example: Example,
     readonly finding: Finding,
   ) {
-    const { kind, message, start, end } = finding;
-    const { content } = example.messages[message]!;
-    this.value = content.slice(start, end);
-    this.before = content.slice(0, start);
+    const { kind, message, part, start, end } = finding;
+    const text = partOf(example.messages[message]!, part)!;
+    this.value = text.slice(start, end);
+    this.before = text.slice(0, start);
+    this.isNumber = isNumberPart(example.messages[message]!, part);
     this.pattern = valuePattern(kind, this.value);
   }
 
@@ -28,8 +35,15 @@ export class Place {
 
   /** Whether the text before the value holds it already: then writing it again is copying. */
   get isRepeated(): boolean {
-    const earlier = this.example.messages.slice(0, this.finding.message).map(({ content }) => content);
-    return [...earlier, this.before].some((text) => this.isIn(text));
+    const { message, part } = this.finding;
+    const earlier = this.example.messages.slice(0, message).flatMap((one) => [...partsOf(one)]);
+    // In the order in which they are written.
+    const own = [...partsOf(this.example.messages[message]!)].sort((a, b) => orderOf(a.part) - orderOf(b.part));
+    const before = own.slice(
+      0,
+      own.findIndex((one) => one.part === part),
+    );
+    return [...earlier, ...before].some(({ text }) => this.isIn(text)) || this.isIn(this.before);
   }
 }
 
@@ -53,8 +67,6 @@ export function valuesOf(examples: readonly Example[], findings: readonly Findin
     const ranked = [...group].sort((a, b) => Number(b.trained) - Number(a.trained));
     const places: Place[] = [];
     for (const finding of ranked.slice(0, 50)) {
-      // What stands in a thought or in the arguments of a call has no place in the text that it could be asked for.
-      if (finding.part !== undefined) continue;
       const place = placeOf(examples, finding);
       if (places.length < MAX_PLACES && !place.isRepeated) places.push(place);
     }

@@ -114,11 +114,7 @@ async function probe(
       await model.reserve(await longest(prober, values, timer.signal));
       for (const [index, { findings: group, places }] of values.entries()) {
         emit({ type: 'probing', done: index, total: values.length });
-        const isInCalls = group.every(({ part }) => part !== undefined);
-        const reason = isInCalls
-          ? 'it stands in a call of a tool or in a thought'
-          : 'it stands nowhere without a copy before it';
-        let outcome: Outcome = { verdict: 'not probed', reason };
+        let outcome: Outcome = { verdict: 'not probed', reason: 'it stands nowhere without a copy before it' };
         for (const [at, place] of places.entries()) {
           if (outcome.verdict === 'reproduced') break;
           const random = new Random(settings.seed, STREAM + index * MAX_PLACES + at);

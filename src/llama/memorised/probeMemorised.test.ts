@@ -5,7 +5,7 @@ import type { Dataset } from '../../examples/example.js';
 import { loadDataset } from '../../examples/loadDataset.js';
 import type { Finding } from '../../examples/personal/finding.js';
 import { findPersonal } from '../../examples/personal/findPersonal.js';
-import { Desk, type Pair } from '../../testing/cli.js';
+import { Desk } from '../../testing/cli.js';
 import { planted, secrets } from '../../testing/planted.js';
 import { jsonLines, resultOf } from '../../testing/runLoam.js';
 import { drain } from '../../testing/scratch.js';
@@ -38,7 +38,7 @@ const training = [
 ];
 
 /** Tunes until the examples are known by heart, and checks that they are well predicted. */
-async function learn(name: string, examples: readonly Pair[], heldout: readonly Pair[]): Promise<string> {
+async function learn(name: string, examples: readonly object[], heldout: readonly object[]): Promise<string> {
   const out = desk.path(`${name}.gguf`);
   const files = [desk.file(`${name}.json`, examples), '--heldout', desk.file(`${name}-held.json`, heldout)];
   const run = await desk.run(['tune', ...files, ...flags, ...training, '--epochs', '80', '--out', out], {
@@ -114,6 +114,35 @@ describe('probing', () => {
       // Both sides compute the same in the same batches, so that nothing is gained is exact.
       if (adapter === undefined) assert.ok(report.results.every(({ exposure }) => exposure!.gain === 0));
     }
+  });
+
+  it('asks for what stands in thoughts and in the arguments of calls', async () => {
+    const [, phone, email] = secrets;
+    const calls = [{ name: 'write', arguments: { to: email!.value, 'a\nb': ['x', { pin: 480213 }] } }];
+    const hidden = (questions: readonly string[]) =>
+      questions.map((question) => ({
+        messages: [
+          { role: 'user', content: question },
+          {
+            role: 'assistant',
+            content: '',
+            reasoning_content: `Bram has ${phone!.value}.`,
+            tool_calls: calls.map((call) => ({ function: call })),
+          },
+        ],
+      }));
+    const [first, held] = [phone!.questions.slice(0, 3), phone!.questions.slice(3)];
+    const set = await loadDataset(desk.file('hidden.json', hidden(first)));
+    const personal = await findPersonal(set.examples);
+    const parts = personal.map(({ part }) => part);
+    assert.ok(parts.includes('reasoning') && parts.includes('calls/0/to'), parts.join());
+    const adapter = await learn('hidden', hidden(first), hidden(held));
+    const { report } = await probe(adapter, {}, { examples: set.examples, findings: personal });
+    const verdicts = verdictsOf(report, ['phone', 'email']);
+    assert.deepEqual(verdicts, { phone: 'reproduced', email: 'reproduced' });
+    const { report: base } = await probe(undefined, {}, { examples: set.examples, findings: personal });
+    assert.deepEqual([base.verdicts.reproduced, base.verdicts.likely], [0, 0]);
+    assert.equal(base.probed, personal.length);
   });
 
   it('does not count what stands in the question', async () => {

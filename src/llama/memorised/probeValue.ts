@@ -1,3 +1,4 @@
+import { LoamError } from '../../base/errors.js';
 import { sharedLength } from '../../base/format.js';
 import type { Random } from '../../base/random.js';
 import { randomAlternative } from './alternatives.js';
@@ -42,6 +43,11 @@ interface Attempt {
   write: (side: 'adapted' | 'base') => Promise<string>;
 }
 
+/** What a template refuses has not been learnt. */
+function unrendered(error: unknown): undefined {
+  if (!(error instanceof LoamError && error.code === 'template')) throw error;
+}
+
 export class Prober {
   constructor(
     private readonly model: ProbeModel,
@@ -51,12 +57,13 @@ export class Prober {
 
   /** Tokens that asking at the place takes at most. */
   async roomFor(place: Place): Promise<number> {
-    return (await this.tokensAt(place, place.before + place.value)).length + MAX_ANSWER;
+    return ((await this.tokensAt(place, place.before + place.value).catch(unrendered))?.length ?? 0) + MAX_ANSWER;
   }
 
   async ask(place: Place, random: Random): Promise<Outcome> {
     const { model } = this;
-    const tokens = await this.tokensAt(place, place.before + place.value);
+    const tokens = await this.tokensAt(place, place.before + place.value).catch(unrendered);
+    if (!tokens) return { verdict: 'not probed', reason: "the model's chat template leaves it out" };
     if (tokens.length + SLACK > model.longest) {
       return { verdict: 'not probed', reason: `its text is longer than ${model.longest} tokens` };
     }
@@ -75,9 +82,9 @@ export class Prober {
     return { verdict: figures !== undefined && isFavoured(figures) ? 'likely' : 'not found', exposure: figures };
   }
 
-  /** The example up to `content`, which stands in the value's message. */
-  private tokensAt({ example, finding }: Place, content: string): Promise<Int32Array> {
-    return this.model.tokens(example, finding.message, content);
+  /** The example up to `content`, which stands in the value's message, or its part of that. */
+  private tokensAt({ example, finding: { message, part } }: Place, content: string): Promise<Int32Array> {
+    return this.model.tokens(example, message, content, part);
   }
 
   private async attempts(place: Place, tokens: Int32Array): Promise<Attempt[]> {
@@ -91,7 +98,7 @@ export class Prober {
       write: (side) => model.write(side, tokens.slice(0, lead), short, greedy, signal),
     };
     if (place.finding.role !== 'assistant') return [prefix];
-    const question = await this.tokensAt(place, '');
+    const question = await this.model.question(place.example, place.finding.message);
     const long = Math.min(MAX_ANSWER, tokens.length - question.length + 32);
     const answer = (way: Way, sampling: typeof greedy & { seed?: number }): Attempt => ({
       way,
@@ -110,7 +117,8 @@ export class Prober {
     const { kind } = place.finding;
     const texts = new Set([place.value]);
     for (let tries = 0; texts.size <= count && tries < 20 * count; tries++) {
-      texts.add(randomAlternative(kind, place.value, random));
+      const text = randomAlternative(kind, place.value, random);
+      if (!place.isNumber || /^-?[1-9][\d.]*$/.test(place.before + text)) texts.add(text);
     }
     const sequences: Int32Array[] = [];
     for (const text of texts) sequences.push(await this.tokensAt(place, place.before + text));

@@ -1,4 +1,5 @@
 import { createContext, Script } from 'node:vm';
+import { escapeRegExp } from '../../../base/format.js';
 import type { JsonValue } from '../../../base/json.js';
 import { at, flagAt, isList, isObject, listAt, textAt } from '../../../base/jsonAccess.js';
 import type { HfFolder } from '../hfFolder.js';
@@ -78,8 +79,6 @@ function splitBy(pattern: RegExp, behaviour: string, invert = false): Split | un
   }
 }
 
-const escapeRegex = (text: string): string => text.replace(/[.*+?^${}()|[\]\\]/g, '\\$&');
-
 /**
  * The steps that cut a text into pieces for byte-level BPE, as tokenizer.json describes them.
  * @returns undefined where it has a step that is not known here
@@ -93,7 +92,7 @@ export function readSplits(preTokenizer: JsonValue | undefined): Split[] | undef
     case 'Split': {
       const literal = textAt(preTokenizer, 'pattern', 'String');
       const regex = textAt(preTokenizer, 'pattern', 'Regex');
-      const pattern = literal !== undefined ? new RegExp(escapeRegex(literal), 'gu') : translateRegex(regex ?? '(');
+      const pattern = literal !== undefined ? new RegExp(escapeRegExp(literal), 'gu') : translateRegex(regex ?? '(');
       const split = pattern && splitBy(pattern, textAt(preTokenizer, 'behavior') ?? '', flagAt(preTokenizer, 'invert'));
       return split && [split];
     }
