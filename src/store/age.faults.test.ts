@@ -196,15 +196,20 @@ describe('older files put back', () => {
       }
       const after = JSON.stringify(comparable(picture));
       const controls = readdirSync(folder).filter((name) => /^(key|index)/.test(name));
-      const blobs = readdirSync(join(folder, 'blobs'));
+      let blobs = readdirSync(join(folder, 'blobs'));
       // One copy, both copies, or everything but the number of the last index; and contents that were there then.
       const chosen = [
         [controls[random.below(controls.length)]!],
         ['index.sqlite', 'index.sqlite.copy'],
         controls.filter(() => random.uniform() < 0.5),
         ['index.sqlite', 'index.sqlite.copy', 'index.key', 'index.key.copy'],
-      ][round % 4]!;
-      for (const name of chosen) cpSync(join(older, name), join(folder, name));
+        ['everything'],
+      ][round % 5]!;
+      if (chosen[0] === 'everything') {
+        rmSync(folder, { recursive: true });
+        cpSync(older, folder, { recursive: true });
+        blobs = [];
+      } else for (const name of chosen) cpSync(join(older, name), join(folder, name));
       for (const name of readdirSync(join(older, 'blobs'))) {
         if (random.uniform() < 0.3) cpSync(join(older, 'blobs', name), join(folder, 'blobs', name));
       }

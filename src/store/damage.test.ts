@@ -107,6 +107,62 @@ describe('damage', () => {
     assert.deepEqual(await opened.check(), []);
   });
 
+  it('by an older state of all of it together is told, whatever has changed since, until something is changed', async () => {
+    const changes: [string, (vault: Vault) => Promise<unknown>][] = [
+      ['an addition', (v) => v.documents.put('note', 'new', Buffer.from('new'))],
+      ['a deletion', (v) => v.documents.delete('note', '3')],
+      ['a new version', async (v) => v.adapters.addVersion('me', Buffer.from('two'), { base, datasets: [] })],
+      ['a passphrase', (v) => v.changePassphrase('the new one')],
+    ];
+    for (const [what, change] of changes) {
+      const { home: to, folder } = copy();
+      const older = `${folder} older`;
+      cpSync(folder, older, { recursive: true });
+      {
+        await using opened = await Vault.open(to);
+        await change(opened);
+      }
+      rmSync(folder, { recursive: true });
+      cpSync(older, folder, { recursive: true });
+      for (let times = 0; times < 2; times++) {
+        await using opened = await Vault.open(to);
+        assert.match(
+          opened.problems.join(),
+          /an older state of the whole vault was put back: the last .*not in it/,
+          what,
+        );
+        assert.deepEqual(await pictureOf(opened), whole);
+      }
+      {
+        await using opened = await Vault.open(to);
+        await opened.documents.put('note', '3', Buffer.from('other'));
+      }
+      await using opened = await Vault.open(to);
+      assert.deepEqual(opened.problems, [], what);
+    }
+  });
+
+  it('is not what another vault in the place is, a moved one, or a new one', async () => {
+    const { home: to, folder } = copy();
+    const other = mkdtempSync(join(root, 'other-'));
+    await (await Vault.open(other))[Symbol.asyncDispose]();
+    rmSync(folder, { recursive: true });
+    cpSync(join(other, 'vault'), folder, { recursive: true });
+    await using moved = await Vault.open(to);
+    assert.deepEqual(moved.problems, []);
+    await moved.destroyEverything();
+    assert.ok(!readdirSync(to).includes('vault.latest'));
+    await using made = await Vault.open(to);
+    await made.documents.put('note', 'a', Buffer.from('a'));
+    assert.deepEqual(made.problems, []);
+    // As an earlier version leaves it.
+    const { home: before } = copy();
+    rmSync(join(before, 'vault.latest'));
+    await using opened = await Vault.open(before);
+    assert.deepEqual(opened.problems, []);
+    assert.ok(readdirSync(before).includes('vault.latest'));
+  });
+
   it('by an older index beside an open vault: what is in memory counts', async () => {
     const { home: to, folder } = copy();
     await using opened = await Vault.open(to);

@@ -34,9 +34,12 @@ export class VaultFiles {
   readonly blobs: BlobFiles;
   private readonly reserve: string;
   private readonly latest: string;
+  /** Beside the folder: it stays when another folder is put in its place. */
+  private readonly outside: string;
 
   constructor(readonly folder: string) {
     this.latest = join(folder, 'latest');
+    this.outside = `${folder}.latest`;
     this.lock = join(folder, 'lock');
     this.blobs = new BlobFiles(join(folder, 'blobs'));
     this.reserve = join(folder, 'reserve');
@@ -172,17 +175,18 @@ export class VaultFiles {
       const path = join(this.folder, name);
       if (path !== this.lock) await rm(path, { recursive: true, force: true });
     }
+    await rm(this.outside, { recursive: true, force: true });
   }
 
-  /** What tells which index was the last one that was written; undefined if there is none. */
-  readLatest(): Buffer | undefined {
-    return readOwn(this.latest, MAX_KEYS);
+  /** What tells which index was the last one that was written, within the folder or outside; undefined if there is none. */
+  readLatest(where: 'latest' | 'outside'): Buffer | undefined {
+    return readOwn(this[where], MAX_KEYS);
   }
 
   /** It is not synced to the disk and may fail: without it an index is only not known to be an older one. */
-  async writeLatest(content: Uint8Array): Promise<void> {
+  async writeLatest(where: 'latest' | 'outside', content: Uint8Array): Promise<void> {
     try {
-      await using file = await openOr(this.latest);
+      await using file = await openOr(this[where]);
       await writeAll(file, content, 0);
       await file.truncate(content.length);
     } catch {

@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { createHash, randomBytes } from 'node:crypto';
 import { seal, unseal } from '../base/crypto.js';
 import { UnsupportedError } from '../base/errors.js';
 import { IndexImage, type IndexRow } from './indexImage.js';
@@ -35,6 +35,8 @@ export interface IndexContent {
   /** What it is sealed with. */
   key: IndexKey;
   entries: ReadonlyMap<string, Entry>;
+  /** Of the vault, random: the same as long as it is there; undefined in one that an earlier version wrote last. */
+  vault: string | undefined;
   generation: number;
   /** Blobs that the last changes have left without an entry, and that are to be removed. */
   gone: readonly string[];
@@ -43,6 +45,8 @@ export interface IndexContent {
 /** Sealed with the index: tells whether it is complete. */
 interface Manifest {
   generation: number;
+  /** Absent in vaults of earlier versions. */
+  vault?: string;
   /** Absent in vaults of earlier versions. */
   gone?: string[];
   ids: string;
@@ -58,7 +62,7 @@ export interface IndexCopy extends IndexContent {
 }
 
 export function emptyIndex(key: IndexKey): IndexContent {
-  return { image: IndexImage.empty(), key, entries: new Map(), generation: 0, gone: [] };
+  return { image: IndexImage.empty(), key, entries: new Map(), vault: undefined, generation: 0, gone: [] };
 }
 
 /** The index after a change. The image is the same one, changed. @param key another one seals all entries anew */
@@ -79,7 +83,8 @@ export function changedIndex(
     const plain = Buffer.from(JSON.stringify({ value, secret: blob?.secret }));
     return { id, type, blob: blob?.name ?? null, sealed: seal(key.key, purposeOf(entry), plain) };
   };
-  const manifest: Manifest = { generation, gone, ids: digest(entries), counts: countTypes(entries) };
+  const { vault = randomBytes(8).toString('hex') } = from;
+  const manifest: Manifest = { generation, vault, gone, ids: digest(entries), counts: countTypes(entries) };
   const all = key !== from.key;
   image.apply({
     remove: all ? [...from.entries.keys(), ...remove] : remove,
@@ -90,7 +95,7 @@ export function changedIndex(
       ['manifest', seal(key.key, `manifest ${VERSION}`, Buffer.from(JSON.stringify(manifest)))],
     ]),
   });
-  return { image, key, entries, generation, gone };
+  return { image, key, entries, vault, generation, gone };
 }
 
 /** Names of the blobs that are in use. */
@@ -119,7 +124,8 @@ export function readIndex(bytes: Buffer, keys: readonly IndexKey[], path: string
       fix: 'update Loam',
     });
   }
-  const { generation = 0, gone = [], ids, counts } = JSON.parse(manifest?.toString() ?? '{}') as Partial<Manifest>;
+  const said = JSON.parse(manifest?.toString() ?? '{}') as Partial<Manifest>;
+  const { vault, generation = 0, gone = [], ids, counts } = said;
   const { rows, damaged } = image.rows();
   const entries = new Map<string, Entry>();
   for (const row of rows) {
@@ -127,7 +133,7 @@ export function readIndex(bytes: Buffer, keys: readonly IndexKey[], path: string
     if (entry) entries.set(entry.id, entry);
   }
   const whole = !damaged && entries.size === rows.length && ids === digest(entries);
-  return { image, key, entries, generation, gone, whole, counts };
+  return { image, key, entries, vault, generation, gone, whole, counts };
 }
 
 function openRow({ id, type, blob, sealed }: IndexRow, { key }: IndexKey): Entry | undefined {

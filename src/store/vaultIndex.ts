@@ -80,22 +80,37 @@ export class VaultIndex implements AsyncDisposable {
     return index;
   }
 
-  /** An index that is older than the last one was put back, in both places. The next one is to be newer than all. */
+  /**
+   * An index that is older than the last one was put back, in both places; or the whole folder with it, keys included, which only what
+   * lies outside can tell. The next one is to be newer than all.
+   */
   private compareLatest(): void {
-    const sealed = this.files.readLatest();
-    const latest = Number(sealed && unseal(deriveKey(this.root, LATEST), LATEST, sealed));
+    const sealed = this.files.readLatest('latest');
+    const within = Number(sealed && unseal(deriveKey(this.root, LATEST), LATEST, sealed));
     const state = this.state!;
-    if (!(latest > state.generation)) return;
+    const outside = this.latestOutside();
+    const latest = Math.max(within || 0, outside);
+    if (latest <= state.generation) return;
     const lost = latest - state.generation;
+    const what = within > state.generation ? 'an older index' : 'an older state of the whole vault';
     this.problems.push(
-      `an older index was put back: the last ${lost === 1 ? 'change is' : `${lost} changes are`} not in it; contents stay where they are`,
+      `${what} was put back: the last ${lost === 1 ? 'change is' : `${lost} changes are`} not in it; contents stay where they are`,
     );
     state.generation = latest;
   }
 
+  /** Number of the last index of this vault that was written, by what lies beside its folder; 0 if that knows nothing of it. */
+  private latestOutside(): number {
+    const [, vault, generation] =
+      /^([0-9a-f]{16}) (\d{1,15})$/.exec(String(this.files.readLatest('outside') ?? '')) ?? [];
+    return vault !== undefined && vault === this.state!.vault ? Number(generation) : 0;
+  }
+
   private async noteLatest(): Promise<void> {
-    const { generation } = this.state!;
-    await this.files.writeLatest(seal(deriveKey(this.root, LATEST), LATEST, Buffer.from(String(generation))));
+    const { vault, generation } = this.state!;
+    const sealed = seal(deriveKey(this.root, LATEST), LATEST, Buffer.from(String(generation)));
+    await this.files.writeLatest('latest', sealed);
+    if (vault !== undefined) await this.files.writeLatest('outside', Buffer.from(`${vault} ${generation}`));
   }
 
   /** Every entry of a type, as of now. */
@@ -175,6 +190,7 @@ export class VaultIndex implements AsyncDisposable {
     const { key, image } = this.current();
     const keyring = readKeyring(this.files, this.root);
     if (!keyring?.tidy || !this.files.isWhole('index.key')) await writeKeyring(this.files, [this.root], [key]);
+    if (this.latestOutside() === 0) await this.noteLatest();
     if (this.problems.length > 0 || this.files.isWhole('index.sqlite')) return;
     await this.files.write('index.sqlite', image.export(false));
     this.refresh();
@@ -244,7 +260,7 @@ export class VaultIndex implements AsyncDisposable {
     }
     for (const other of others) other.image[Symbol.dispose]();
     this.older = others.some(({ generation }) => generation < best.generation);
-    const { image, key, generation, gone, whole } = best;
+    const { image, key, vault, generation, gone, whole } = best;
     const known = this.state;
     if (known && known.key.id === key.id && known.generation > generation) {
       // The next write puts the newer one back.
@@ -267,7 +283,7 @@ export class VaultIndex implements AsyncDisposable {
     const lost = whole ? '' : missing(best.counts ?? others.find(({ counts }) => counts)?.counts, entries);
     if (lost !== '') this.problems.push(`the index is damaged: ${lost} cannot be read any more; all else can`);
     known?.image[Symbol.dispose]();
-    this.state = { image, key, generation, entries, gone, signature };
+    this.state = { image, key, vault, generation, entries, gone, signature };
     this.opened = true;
     this.rereads++;
   }
