@@ -24,21 +24,60 @@ export function otherFolder(folder: string): string {
 }
 
 /**
- * Blocks of bytes that do not fit into memory, in a temporary file that has no name (deleted while open) and is encrypted with a key
- * that only this object has, so that nothing of the user's can be read from the disk. Windows can't delete an open file: there it has
- * a name until it is closed, and a crash leaves it behind.
+ * A temporary file that has no name: deleted while it is open, so that nothing of it is left whatever happens. Windows can't delete an
+ * open file: there it has a name until it is closed, and a crash leaves it behind for the next process to remove.
+ */
+export class Unnamed implements AsyncDisposable {
+  constructor(
+    readonly handle: FileHandle,
+    /** Where it is, or was until its name was taken away. */
+    readonly path: string,
+    private readonly named: boolean,
+  ) {}
+
+  /** @throws LoamError when the disk is full */
+  async write(work: (file: FileHandle) => Promise<void>): Promise<void> {
+    try {
+      await work(this.handle);
+    } catch (error) {
+      throw explain(error, dirname(this.path));
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.handle.close();
+    if (this.named) await rm(this.path, { force: true });
+  }
+}
+
+/** @throws LoamError if the folder takes none */
+export async function openUnnamed(folder: string): Promise<Unnamed> {
+  const path = temporaryPath(folder);
+  await sweepOnce(folder);
+  try {
+    const file = await open(path, 'wx+', 0o600);
+    const named = await rm(path).then(
+      () => false,
+      () => true,
+    );
+    return new Unnamed(file, path, named);
+  } catch (error) {
+    throw explain(error, folder);
+  }
+}
+
+/**
+ * Blocks of bytes that do not fit into memory, in a temporary file that is encrypted with a key that only this object has, so that
+ * nothing of the user's can be read from the disk.
  */
 export class SpillFile implements AsyncDisposable {
   private readonly key = randomBytes(32);
   /** How often each block was written. */
   private readonly written = new Map<number, number>();
   private readonly offsets: number[] = [];
-  private named = false;
 
   private constructor(
-    private readonly file: FileHandle,
-    /** Where it is, or was until its name was taken away. */
-    private readonly path: string,
+    private readonly file: Unnamed,
     private readonly sizes: readonly number[],
   ) {
     let at = 0;
@@ -50,17 +89,7 @@ export class SpillFile implements AsyncDisposable {
 
   /** A file for blocks of these sizes in bytes. Throws LoamError if the folder takes none. */
   static async create(sizes: readonly number[], folder: string): Promise<SpillFile> {
-    const path = temporaryPath(folder);
-    await sweepOnce(folder);
-    try {
-      const spill = new SpillFile(await open(path, 'wx+', 0o600), path, sizes);
-      await rm(path).catch(() => {
-        spill.named = true;
-      });
-      return spill;
-    } catch (error) {
-      throw explain(error, folder);
-    }
+    return new SpillFile(await openUnnamed(folder), sizes);
   }
 
   /** Writes a whole block, any number of times. Throws LoamError when the disk is full. */
@@ -68,18 +97,14 @@ export class SpillFile implements AsyncDisposable {
     const bytes = this.sized(block, values);
     const times = (this.written.get(block) ?? 0) + 1;
     this.written.set(block, times);
-    try {
-      await writeAll(this.file, this.encrypted(block, times, bytes), this.offsets[block]!);
-    } catch (error) {
-      throw explain(error, dirname(this.path));
-    }
+    await this.file.write((file) => writeAll(file, this.encrypted(block, times, bytes), this.offsets[block]!));
   }
 
   /** Fills `values` with the block as it was last written. */
   async read(block: number, values: ArrayBufferView): Promise<void> {
     const bytes = this.sized(block, values);
     const times = this.written.get(block);
-    const read = times === undefined ? 0 : await readFully(this.file, bytes, this.offsets[block]!);
+    const read = times === undefined ? 0 : await readFully(this.file.handle, bytes, this.offsets[block]!);
     if (times === undefined || read < bytes.length) throw new Error(`block ${block} was read before it was written`);
     bytes.set(this.encrypted(block, times, bytes));
   }
@@ -102,8 +127,7 @@ export class SpillFile implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.file.close();
-    if (this.named) await rm(this.path, { force: true });
+    await this.file[Symbol.asyncDispose]();
   }
 }
 
@@ -112,6 +136,6 @@ function explain(error: unknown, folder: string): unknown {
   const known = explainWriteError(error, folder);
   if (!(known instanceof LoamError)) return known;
   const found =
-    known.code === 'disk-full' ? 'the disk is full, and activations must lie there for now' : known.fault.found;
+    known.code === 'disk-full' ? 'the disk is full, and what a run works with must lie there for now' : known.fault.found;
   return new LoamError({ ...known.fault, found, fix: otherFolder(folder) }, { cause: error });
 }

@@ -136,6 +136,10 @@ const baseFunctions = {
   // buffers
   bufferTypeAlignment: fn('ggml_backend_buft_get_alignment', size, [bufferType]),
   bufferTypeName: fn('ggml_backend_buft_name', string, [bufferType]),
+  bufferTypeOf: fn('ggml_backend_buffer_get_type', bufferType, [buffer]),
+  /** Bytes that a tensor takes in a buffer like this one, the buffer's own arrangement included. */
+  bufferAllocSize: fn('ggml_backend_buffer_get_alloc_size', size, [buffer, tensor]),
+  tensorData: fn('ggml_get_data', pointer, [tensor]),
   bufferTypeAlloc: fn('ggml_backend_buft_alloc_buffer', orNull(buffer), [bufferType, size]),
   bufferFree: fn('ggml_backend_buffer_free', none, [buffer]),
   bufferSize: fn('ggml_backend_buffer_get_size', size, [buffer]),

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { close, fstatSync } from 'node:fs';
-import { open, rm } from 'node:fs/promises';
+import { type FileHandle, open, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
@@ -32,10 +32,10 @@ export interface MappedFile extends Disposable {
 
 /** Values of sys/mman.h, the same on Linux, Android and macOS. */
 const PROT_READ = 1;
-const MAP_PRIVATE = 2;
+const MAP_SHARED = 1;
 const MADV_DONTNEED = 4;
-/** Smallest page that madvise ranges are rounded to; larger pages only make the rounded range smaller than it could be. */
-const pageSize = 65536;
+/** Ranges are rounded to this multiple of every system's pages; larger pages only make the rounded range smaller than it could be. */
+export const mapUnit = 65536;
 
 const posix = once(() =>
   new Library(null).functions({
@@ -45,16 +45,23 @@ const posix = once(() =>
   }),
 );
 
+/** Whether files can be mapped: where the platform has no POSIX mmap (Windows) they are read instead. */
+export const canMap = process.platform !== 'win32';
+
 /**
- * Maps a file. Where the platform has no POSIX mmap (Windows) `undefined` is returned and the caller reads the file instead.
- * The file must not be truncated while it is mapped: the system would end the process.
+ * Maps a file; undefined where that can't be done (`canMap`). The file must not be truncated while it is mapped: the system would end
+ * the process.
  */
 export async function mapFile(path: string): Promise<MappedFile | undefined> {
-  if (process.platform === 'win32') return undefined;
-  const { mmap, munmap, madvise } = posix();
+  if (!canMap) return undefined;
   await using file = await open(path, 'r');
-  const { size } = await file.stat();
-  const address = await callAsync(mmap, null, size, PROT_READ, MAP_PRIVATE, file.fd, 0);
+  return await mapPart(file, path, 0, (await file.stat()).size);
+}
+
+/** Maps `size` bytes of an open file from `offset` on, a multiple of `mapUnit`. */
+export async function mapPart({ fd }: FileHandle, path: string, offset: number, size: number): Promise<MappedFile> {
+  const { mmap, munmap, madvise } = posix();
+  const address = await callAsync(mmap, null, size, PROT_READ, MAP_SHARED, fd, offset);
   if (address === null || BigInt.asIntN(64, address) === -1n) {
     throw new LoamError({ code: 'out-of-memory', found: 'the file cannot be mapped into memory', where: path });
   }
@@ -63,8 +70,9 @@ export async function mapFile(path: string): Promise<MappedFile | undefined> {
     address,
     size,
     release(offset, length) {
-      const from = Math.ceil(offset / pageSize) * pageSize;
-      const to = Math.floor((offset + length) / pageSize) * pageSize;
+      const from = Math.ceil(offset / mapUnit) * mapUnit;
+      // What lies behind the end is nobody's.
+      const to = offset + length === size ? size : Math.floor((offset + length) / mapUnit) * mapUnit;
       if (mapped && to > from) madvise(address + BigInt(from), to - from, MADV_DONTNEED);
     },
     [Symbol.dispose]() {

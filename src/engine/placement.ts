@@ -67,13 +67,28 @@ export interface Linear extends Disposable {
   readonly placement: string;
   /** x [inputs, n] -> [outputs, n]. */
   apply(ops: Operations, x: Tensor): Tensor;
+  /** The same with its weights where `move` puts them; this one is used up. Weights that lie in a mapped file stay there. */
+  moved(move: (tensor: Tensor) => Promise<Placed>): Promise<Linear>;
+  /** Lets the system drop the pages of weights that lie in a file from memory; they come back when they are used. */
+  release(): void;
 }
 
-class PlacedLinear implements Linear {
+/** Puts a placed weight where it is to lie, and uses up the one given. */
+export type Keep = (linear: Linear) => Promise<Linear>;
+export const inPlace: Keep = async (linear) => linear;
+
+/** A tensor and what owns its memory. */
+export interface Placed {
+  tensor: Tensor;
+  buffer: Disposable & { release?(): void };
+}
+
+/** A weight as it lies. */
+export class PlacedLinear implements Linear {
   constructor(
     readonly weight: Tensor,
     readonly placement: string,
-    private readonly buffer: Disposable,
+    private readonly buffer: Placed['buffer'],
   ) {}
   get inputs(): number {
     return this.weight.ne[0];
@@ -83,6 +98,15 @@ class PlacedLinear implements Linear {
   }
   apply(ops: Operations, x: Tensor): Tensor {
     return ops.mulMat(this.weight, x);
+  }
+  async moved(move: (tensor: Tensor) => Promise<Placed>): Promise<Linear> {
+    if (this.buffer instanceof MappedTensor) return this;
+    const { tensor, buffer } = await move(this.weight);
+    this[Symbol.dispose]();
+    return new PlacedLinear(tensor, this.placement, buffer);
+  }
+  release(): void {
+    this.buffer.release?.();
   }
   [Symbol.dispose](): void {
     this.buffer[Symbol.dispose]();
@@ -103,32 +127,36 @@ const codeBytes = 16;
  * four times the speed of the plain q4_1 kernel.
  */
 class SplitLinear implements Linear {
-  readonly placement: string;
   constructor(
-    private readonly codes: Tensor,
-    private readonly offsets: Tensor,
-    placement: string,
-    private readonly buffers: Disposable[],
-  ) {
-    this.placement = `${placement} + block offsets`;
+    private readonly codes: Linear,
+    private readonly offsets: Linear,
+  ) {}
+  get placement(): string {
+    return `${this.codes.placement} + block offsets`;
   }
   get inputs(): number {
-    return this.codes.ne[0];
+    return this.codes.inputs;
   }
   get outputs(): number {
-    return this.codes.ne[1];
+    return this.codes.outputs;
   }
   apply(ops: Operations, x: Tensor): Tensor {
     const blocks = this.inputs / q4_1.blockSize;
-    const padding = this.offsets.ne[0] - blocks;
+    const padding = this.offsets.inputs - blocks;
     const sums = ops.once(x, 'blockSums', () => {
       const dense = ops.reshape(ops.sumRows(ops.reshape(x, q4_1.blockSize, blocks * x.rows)), blocks, x.rows);
       return padding > 0 ? ops.padColumns(dense, padding) : dense;
     });
-    return ops.add(ops.mulMat(this.codes, x), ops.mulMat(this.offsets, sums));
+    return ops.add(this.codes.apply(ops, x), this.offsets.apply(ops, sums));
+  }
+  async moved(move: (tensor: Tensor) => Promise<Placed>): Promise<Linear> {
+    return new SplitLinear(await this.codes.moved(move), await this.offsets.moved(move));
+  }
+  release(): void {
+    for (const part of [this.codes, this.offsets]) part.release();
   }
   [Symbol.dispose](): void {
-    for (const buffer of this.buffers) buffer[Symbol.dispose]();
+    for (const part of [this.codes, this.offsets]) part[Symbol.dispose]();
   }
 }
 
@@ -211,7 +239,10 @@ export async function placeLinear(engine: Engine, source: WeightSource): Promise
     const { codes, offsets } = splitQ41(await source.read(), blocks, stride);
     const first = await place(q4_0, source.shape, codes, repacked);
     const second = await place(tensorTypes.f32, [stride, outputs], offsets, main.plain);
-    return new SplitLinear(first.tensor, second.tensor, repacked.name, [first.buffer, second.buffer]);
+    return new SplitLinear(
+      new PlacedLinear(first.tensor, repacked.name, first.buffer),
+      new PlacedLinear(second.tensor, main.plain.name, second.buffer),
+    );
   }
   const { tensor, buffer } = await placePlain(engine, source);
   return new PlacedLinear(tensor, direct.name, buffer);

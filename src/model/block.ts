@@ -241,7 +241,8 @@ export class Layer implements Disposable {
     readonly norms: LayerNorms,
     readonly biases: Readonly<Partial<Record<LayerLinear, Tensor>>>,
     private readonly owned: Disposable[],
-    private readonly onDispose: () => void,
+    /** Lets the pages of its weights in the model's file leave memory until they are used again. */
+    readonly release: () => void,
   ) {}
 
   static async load(
@@ -278,6 +279,6 @@ export class Layer implements Disposable {
 
   [Symbol.dispose](): void {
     for (const item of this.owned.splice(0)) item[Symbol.dispose]();
-    this.onDispose();
+    this.release();
   }
 }

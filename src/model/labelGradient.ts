@@ -1,7 +1,7 @@
 import type { Engine } from '../engine/engine.js';
 import type { Workspace } from '../engine/graph.js';
 import type { Operations } from '../engine/operations.js';
-import { fastestBufferType, type Linear, placeLinear } from '../engine/placement.js';
+import { fastestBufferType, inPlace, type Keep, type Linear, PlacedLinear, placeLinear } from '../engine/placement.js';
 import type { Tensor } from '../engine/tensor.js';
 import { rowBytes, tensorTypes } from '../engine/tensorTypes.js';
 import type { Hyperparameters } from './hyperparameters.js';
@@ -47,18 +47,17 @@ export class LabelGradient implements Disposable {
     private readonly workspace: Workspace,
     readonly head: Head,
     /** x [vocabulary, n] -> [embedding, n] */
-    private readonly transposed: Pick<Linear, 'apply'>,
+    private readonly transposed: Linear,
     private readonly scale: number,
-    private readonly owned: Disposable,
   ) {}
 
   static async create(
     model: Model,
     workspace: Workspace,
     head: Head,
-    signal?: AbortSignal,
-    type = transposedHead(model.hyper, model.engine).type,
+    options: { signal?: AbortSignal; type?: TransposedHeadType; keep?: Keep } = {},
   ): Promise<LabelGradient> {
+    const { signal, type = transposedHead(model.hyper, model.engine).type, keep = inPlace } = options;
     const { vocabulary, embedding } = model.hyper;
     const shape = [vocabulary, embedding] as const;
     // Rows of the head come in slices, each of which is a slice of every row of the transposed one: put together in plain memory.
@@ -93,13 +92,13 @@ export class LabelGradient implements Disposable {
       const scale = type === 'q8_0' ? probabilityScale : 1;
       const { main } = model.engine;
       if (fastestBufferType(main, transposed.type, ...shape) === main.plain) {
-        const linear = { apply: (ops: Operations, x: Tensor) => ops.mulMat(transposed, x) };
-        return new LabelGradient(model, workspace, head, linear, scale, buffer);
+        const plain = new PlacedLinear(transposed, main.plain.name, buffer);
+        return new LabelGradient(model, workspace, head, await keep(plain), scale);
       }
       const bytes = transposed.read(new Uint8Array(transposed.bytes));
       buffer[Symbol.dispose]();
       const placed = await placeLinear(model.engine, { type: transposed.type, shape, read: async () => bytes });
-      return new LabelGradient(model, workspace, head, placed, scale, placed);
+      return new LabelGradient(model, workspace, head, await keep(placed), scale);
     } catch (error) {
       buffer[Symbol.dispose]();
       throw error;
@@ -172,7 +171,13 @@ export class LabelGradient implements Disposable {
     return ops.rmsNormBack(atNorm, x, normEpsilon);
   }
 
+  /** Lets the pages of the head leave memory until it is used again. */
+  release(): void {
+    this.transposed.release();
+    this.head.release();
+  }
+
   [Symbol.dispose](): void {
-    this.owned[Symbol.dispose]();
+    this.transposed[Symbol.dispose]();
   }
 }

@@ -2,7 +2,7 @@ import type { Engine } from '../engine/engine.js';
 import type { Workspace } from '../engine/graph.js';
 import { type MappedFile, mapFile } from '../engine/memory.js';
 import type { Operations } from '../engine/operations.js';
-import { type Linear, placeComputed, placeLinear, placePlain, type WeightSource } from '../engine/placement.js';
+import { inPlace, type Keep, type Linear, placeComputed, placeLinear, placePlain, type WeightSource } from '../engine/placement.js';
 import type { Tensor } from '../engine/tensor.js';
 import { tensorTypes } from '../engine/tensorTypes.js';
 import { type LayerLinear, linearsOf } from '../families/family.js';
@@ -172,9 +172,13 @@ export class Model implements AsyncDisposable {
    * Loads the weights of layer `index` for computing with often: q4_1, which no repacked kernel takes, as q8_0, whose kernels are the
    * fastest where both are plain. For twice the memory a tenth less time.
    */
-  layerToTrain(index: number, workspace: Workspace, signal?: AbortSignal): Promise<Layer> {
-    return Layer.load(this.weights, this.hyper.family, index, (name) =>
-      this.slowToTrain(name) ? this.weights.converted(name, 'q8_0', workspace, signal) : this.weights.linear(name),
+  layerToTrain(index: number, workspace: Workspace, keep: Keep, signal?: AbortSignal): Promise<Layer> {
+    return Layer.load(this.weights, this.hyper.family, index, async (name) =>
+      keep(
+        this.slowToTrain(name)
+          ? await this.weights.converted(name, 'q8_0', workspace, signal)
+          : await this.weights.linear(name),
+      ),
     );
   }
 
@@ -183,6 +187,15 @@ export class Model implements AsyncDisposable {
     const name = `blk.${index}.${part}.weight`;
     const [inputs, outputs] = linearShape(this.hyper, part);
     return this.slowToTrain(name) ? (inputs * outputs * 34) / 32 : this.gguf.tensor(name).bytes;
+  }
+
+  /** Bytes of the output matrix. */
+  get bytesOfHead(): number {
+    return this.gguf.tensor(this.headName).bytes;
+  }
+
+  private get headName(): string {
+    return this.weights.has('output.weight') ? 'output.weight' : 'token_embd.weight';
   }
 
   private slowToTrain(name: string): boolean {
@@ -194,13 +207,14 @@ export class Model implements AsyncDisposable {
     index: number,
     type: TransposedType,
     workspace: Workspace,
+    keep: Keep,
     signal?: AbortSignal,
   ): Promise<Linears> {
     const linears = linearsOf(this.hyper.family);
     const made: Partial<Record<LayerLinear, Linear>> = {};
     try {
       for (const part of linears) {
-        made[part] = await this.weights.transposed(`blk.${index}.${part}.weight`, type, workspace, signal);
+        made[part] = await keep(await this.weights.transposed(`blk.${index}.${part}.weight`, type, workspace, signal));
       }
       return made;
     } catch (error) {
@@ -219,15 +233,20 @@ export class Model implements AsyncDisposable {
   }
 
   /** Loads final norm and output head (the embedding table where the model ties them). The caller disposes it. */
-  async head(): Promise<Head> {
+  async head(keep: Keep = inPlace): Promise<Head> {
     const norm = await this.weights.plain('output_norm.weight');
-    const name = this.weights.has('output.weight') ? 'output.weight' : 'token_embd.weight';
-    const output = await this.weights.linear(name);
+    const name = this.headName;
+    const output = await keep(await this.weights.linear(name));
     const table = await this.weights.plain(name);
-    return new Head(this.hyper, norm.tensor, output, table.tensor, () => {
+    const free = () => {
       for (const item of [norm.buffer, output, table.buffer]) item[Symbol.dispose]();
       this.weights.release([name]);
-    });
+    };
+    const release = () => {
+      output.release();
+      this.weights.release([name]);
+    };
+    return new Head(this.hyper, norm.tensor, output, table.tensor, { free, release });
   }
 
   /** The values of an f32 tensor of the file: a norm. */
@@ -269,7 +288,7 @@ export class Head implements Disposable {
     private readonly output: Linear,
     /** The same matrix in its plain layout, whose rows can be looked up. */
     private readonly table: Tensor,
-    private readonly free: () => void,
+    private readonly memory: { free: () => void; release: () => void },
   ) {}
 
   /** x [embedding, n], the residual stream after the last layer -> logits [vocabulary, n]. */
@@ -294,8 +313,13 @@ export class Head implements Disposable {
     return ops.sub(gap, ops.log(ops.pick(probabilities, best)));
   }
 
+  /** Lets its pages leave memory until it is used again. */
+  release(): void {
+    this.memory.release();
+  }
+
   [Symbol.dispose](): void {
-    this.free();
+    this.memory.free();
   }
 }
 

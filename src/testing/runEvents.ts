@@ -45,7 +45,6 @@ export const eventfulRun: readonly TuneEvent[] = [
     memoryBytes: 1e9,
     diskBytes: 0,
     layers: 8,
-    recompute: false,
     availableBytes: 2e9,
     cheaper: [],
   },

@@ -8,6 +8,7 @@ import type { Batch } from '../model/batch.js';
 import type { ModuleFactors } from '../model/factors.js';
 import { Model, type TransposedType } from '../model/model.js';
 import { LoraParameters } from '../train/qlora/parameters.js';
+import { Streams } from '../train/qlora/pass.js';
 import { adaptedModules, loadTrainable } from '../train/qlora/trainable.js';
 import {
   type Entering,
@@ -25,7 +26,7 @@ import { type TinyModelOptions, writeTinyModel } from './tinyModel.js';
 
 // Fast kernels: those of libllama round keys and values to f16, which has no gradient. On an f32 model all the same but for order.
 const engine = new Engine({ threads: 1 });
-export const workspace = engine.workspace(trainNodes(4, 512, 265));
+export const workspace = engine.workspace(trainNodes(512, 265));
 after(() => {
   workspace[Symbol.dispose]();
   engine[Symbol.dispose]();
@@ -50,7 +51,7 @@ export interface Setup {
   transposed?: TransposedType;
 }
 
-export type Rig = Omit<TrainContext, 'opening' | 'recompute'> & { factors: ModuleFactors[] };
+export type Rig = Omit<TrainContext, 'opening'> & { factors: ModuleFactors[] };
 
 /** A tiny model with factors that are all noise (so that no gradient is zero), and what a step needs. */
 export async function withRig(setup: Setup, use: (rig: Rig) => Promise<void>): Promise<void> {
@@ -59,7 +60,7 @@ export async function withRig(setup: Setup, use: (rig: Rig) => Promise<void>): P
   const lab = { model, workspace, emit() {} };
   {
     const { first = 0, modules = linearsOf(model.hyper.family), transposed = 'f16' } = setup;
-    using trained = await loadTrainable(lab, first, transposed);
+    await using trained = await loadTrainable(lab, first, transposed);
     const { layers, labels } = trained;
     const adapted = setup.adapted ?? layers.map(({ index }) => index);
     const slots = adapted.flatMap((index) => adaptedModules(model, [{ index }], { modules, rank }));
@@ -76,7 +77,8 @@ export async function withRig(setup: Setup, use: (rig: Rig) => Promise<void>): P
       },
     }));
     parameters.initialise(1, setup.start === 'B is zero' ? [] : noise);
-    await use({ ...lab, layers, parameters, labels, factors: parameters.factors() });
+    using streams = new Streams(model, layers.length);
+    await use({ ...lab, layers, parameters, labels, streams, factors: parameters.factors() });
   }
 }
 
@@ -99,7 +101,6 @@ export function together(sequences: readonly TrainSequence[], opening = 0): Batc
 
 export interface How {
   opening?: number;
-  recompute?: boolean;
   batches?: readonly Batch[];
   entering?: (batch: Batch) => Promise<Entering>;
   masks?: Masks;
@@ -107,8 +108,8 @@ export interface How {
 
 /** NLL of every target, sequence by sequence in the caller's order, and with `train` the gradients of -Σ of them. */
 export async function step(rig: Rig, sequences: readonly TrainSequence[], how: How = {}, train = true) {
-  const { opening = 0, recompute = false, masks } = how;
-  const context: TrainContext = { ...rig, opening, recompute };
+  const { opening = 0, masks } = how;
+  const context: TrainContext = { ...rig, opening };
   const { groupA, groupB } = rig.parameters;
   rig.parameters.zeroGradients();
   const nll: number[][] = sequences.map(() => []);

@@ -31,7 +31,7 @@ const longestPause = 60;
 const StageRecord = Type.Object({
   firstLayer: Type.Integer(),
   epochs: Type.Number(),
-  recompute: Type.Boolean(),
+  microTokens: Type.Integer(),
   ridge: Type.Optional(
     Type.Object({
       recipe: Type.Unsafe<RidgeRecipe>(Type.Object({})),

@@ -37,7 +37,7 @@ export const Quote = Type.Object({
 export type Quote = Static<typeof Quote>;
 
 /** Other settings of a run, and what they would take. */
-const QuotedChoice = Type.Object({ ...Quote.properties, layers: Count, recompute: Type.Boolean() });
+const QuotedChoice = Type.Object({ ...Quote.properties, layers: Count });
 export type QuotedChoice = Static<typeof QuotedChoice>;
 
 /** A run's price before it begins. */
@@ -45,7 +45,6 @@ export const RunQuote = Type.Object({
   type: Type.Literal('quote'),
   ...Quote.properties,
   layers: Type.Optional(Type.Integer({ description: 'Absent for ridge alone.' })),
-  recompute: Type.Optional(Type.Boolean()),
   cheaper: Type.Array(QuotedChoice),
   roughSeconds: Type.Number({ description: "Seconds that are an estimate by rule of thumb: ridge's." }),
   examples: Count,

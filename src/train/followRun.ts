@@ -13,7 +13,7 @@ export interface RunFigures {
   progress?: { done: number; total: number };
   /** Time that the rest of the run takes. */
   etaSeconds?: number;
-  quote?: Quote & { layers: number; recompute: boolean };
+  quote?: Quote & { layers: number };
   /** Of the newest step. */
   latest?: { step: number; steps: number; tokensPerSecond: number; rssBytes: number };
   curve: RunCurve;
@@ -44,8 +44,8 @@ export function followRun<F extends RunFigures>(figures: F, event: TuneEvent): F
     case 'progress':
       return { ...figures, stage: event.stage, progress: { done: event.done, total: event.total } };
     case 'quote': {
-      const { seconds, memoryBytes, diskBytes, energyJoules, layers, recompute } = event;
-      const quote = { seconds, memoryBytes, diskBytes, energyJoules, layers, recompute };
+      const { seconds, memoryBytes, diskBytes, energyJoules, layers } = event;
+      const quote = { seconds, memoryBytes, diskBytes, energyJoules, layers };
       return { ...figures, quote, etaSeconds: seconds };
     }
     case 'step': {

@@ -133,7 +133,7 @@ describe('a difference', () => {
 });
 
 describe('a stopped run', () => {
-  const record = { firstLayer: 0, epochs: 1, recompute: false };
+  const record = { firstLayer: 0, epochs: 1, microTokens: 512 };
   const none = { a: new Float32Array(0), b: new Float32Array(0) };
   const best = { ...none, step: 0, validation: 1 };
   const state = packState({ step: 7, parameters: {}, best, finished: [] } as unknown as QloraState);

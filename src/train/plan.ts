@@ -1,5 +1,6 @@
 import type { TuneOptions } from './options.js';
 import type { PriceList, TrainingPrice } from './price.js';
+import type { QloraSettings } from './qlora/state.js';
 
 /** What is trained, of what is wanted, with the time and the memory there is. How that is told stands in `priceRun.ts`. */
 
@@ -58,6 +59,9 @@ export function fitBudget(price: (extent: Extent) => number, wanted: Extent, fix
   return most(layers, Math.min(least, shortest));
 }
 
+/** Tokens computed at once, at least: below it products are slow, and the rest of what a run holds is the larger part. */
+const leastTokens = 64;
+
 /** The outcome of planning, with what it gave up. */
 export interface TrainingPlan {
   /** Of what will be trained; it may still not fit into memory. */
@@ -65,7 +69,7 @@ export interface TrainingPlan {
   wanted: Extent;
   /** What of that fits into the time. */
   inTime: Extent;
-  /** Of that, with activations computed twice, if it does not fit into memory. */
+  /** Of that, with the fewest tokens at once, if it does not fit into memory. */
   refused?: TrainingPrice;
   /** Of the most layers that would fit then. */
   most?: TrainingPrice;
@@ -77,21 +81,26 @@ export interface TrainingPlan {
 export function planTraining(prices: PriceList, fixed: Fixed, seconds = Number.POSITIVE_INFINITY): TrainingPlan {
   const { layers } = prices;
   const { firstLayer, epochs, runs } = prices.wanted;
-  const price = (extent: Extent, recompute: boolean, changes = { runs }) =>
-    prices.of({ firstLayer: layers - extent.layers, epochs: extent.epochs, recompute, ...changes });
+  const price = (extent: Extent, changes: Partial<QloraSettings> = { runs }) =>
+    prices.of({ firstLayer: layers - extent.layers, epochs: extent.epochs, ...changes });
   const wanted = { layers: layers - firstLayer, epochs };
   // Further runs are for the time that is left over.
-  const inTime = fitBudget((extent) => price(extent, false, { runs: 1 }).told.seconds, wanted, fixed, seconds);
-  const withLayers = (count: number, recompute: boolean) => price({ ...inTime, layers: count }, recompute);
+  const inTime = fitBudget((extent) => price(extent, { runs: 1 }).told.seconds, wanted, fixed, seconds);
+  /** With as many tokens at once as fit: fewer take less memory and hardly more time. */
+  const withLayers = (count: number): TrainingPrice => {
+    let found = price({ ...inTime, layers: count });
+    for (let { microTokens } = prices.wanted; microTokens > leastTokens && !prices.fits(found); microTokens /= 2) {
+      found = price({ ...inTime, layers: count }, { runs, microTokens: microTokens / 2 });
+    }
+    return found;
+  };
 
-  let chosen = withLayers(inTime.layers, false);
-  if (!prices.fits(chosen)) chosen = withLayers(inTime.layers, true);
+  let chosen = withLayers(inTime.layers);
   const refused = prices.fits(chosen) ? undefined : chosen;
-  const most = refused && mostThatFits(prices, inTime.layers - 1, (count) => withLayers(count, true));
+  const most = refused && mostThatFits(prices, inTime.layers - 1, withLayers);
   if (most && !fixed.layers) chosen = most;
-  const { recompute } = chosen.settings;
   const counts = [...new Set([Math.ceil(layers / 2), Math.ceil(layers / 4)])].filter((n) => n < chosen.told.layers);
-  const cheaper = counts.map((n) => withLayers(n, recompute && !prices.fits(withLayers(n, false))));
+  const cheaper = counts.map(withLayers);
   return { price: chosen, wanted, inTime, refused, most, cheaper };
 }
 

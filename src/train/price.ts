@@ -65,15 +65,12 @@ export class PriceList {
   of(changes: Partial<QloraSettings>): TrainingPrice {
     const settings = { ...this.wanted, ...changes };
     const { costs, learnt, memory } = this;
-    const { firstLayer, recompute } = settings;
+    const { firstLayer } = settings;
     const plain = priceQlora(this.model, costs, this.problem, settings);
-    // The forward pass runs a second time: measured costs are those without.
-    const seconds = recompute ? plain.seconds * (1 + costs.forward / costs.both) : plain.seconds;
-    const estimated = { ...plain, seconds, memoryBytes: memory.rss + plain.memoryBytes };
+    const estimated = { ...plain, memoryBytes: memory.rss + plain.memoryBytes };
     const told = {
       layers: this.layers - firstLayer,
-      recompute,
-      seconds: seconds * learnt.corrections.correctionFor(`time.${learnt.key}`),
+      seconds: plain.seconds * learnt.corrections.correctionFor(`time.${learnt.key}`),
       memoryBytes:
         learnt.corrections.correctionFor(`memory.${learnt.key}`) * estimated.memoryBytes +
         (this.diskIsMemory ? plain.diskBytes : 0),

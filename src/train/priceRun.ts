@@ -43,7 +43,6 @@ export function tellPlan(prices: PriceList, plan: TrainingPlan, emit: (event: Tu
   if (prices.diskIsMemory)
     warn(`the folder for activations and checkpoints is in memory (tmpfs), and counts as memory`);
   requireFits(prices, plan);
-  if (price.settings.recompute) warn('activations are computed twice, because memory is short');
 }
 
 function requireFits(prices: PriceList, { price, most }: TrainingPlan): void {

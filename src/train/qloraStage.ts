@@ -61,8 +61,8 @@ export async function qloraStage(
   const record = resumed?.record.ridge ?? ridge?.record;
   const priced = resumed ? undefined : await choose(run, inputs, problem, wanted, deadline);
   if (resumed) await tellResumed(run, resumed, folder);
-  const { firstLayer, epochs, recompute } = resumed?.record ?? priced!.price.settings;
-  const settings = { ...wanted, firstLayer, epochs, recompute };
+  const { firstLayer, epochs, microTokens } = resumed?.record ?? priced!.price.settings;
+  const settings = { ...wanted, firstLayer, epochs, microTokens };
   if (resumed) {
     const sequences = allSequences(problem);
     const below = { firstLayer, opening: sharedOpening(sequences) };
@@ -75,7 +75,7 @@ export async function qloraStage(
     used: { ...record?.recipe, ...recipeOf(layers, settings, fit) },
   });
 
-  const checkpoints = new Checkpoints(folder, { firstLayer, epochs, recompute, ridge: record }, resumed);
+  const checkpoints = new Checkpoints(folder, { firstLayer, epochs, microTokens, ridge: record }, resumed);
   const meter = new EnergyMeter();
   const recording: Promise<void>[] = [];
   const tell = asStage('qlora', (event) => {

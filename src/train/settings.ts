@@ -107,7 +107,6 @@ export function qloraSettings(
     // The mean of several runs has more directions than each; cut to the rank of one it would lose a part of what it gained.
     keptRank: options.rank ?? meanRank * rank,
     learnValidation: options.heldout !== undefined,
-    recompute: false,
     transposedType: 'q8_0',
   };
 }

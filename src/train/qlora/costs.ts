@@ -1,3 +1,4 @@
+import { weightsInFile } from '../../engine/weightFile.js';
 import { linearsOf } from '../../families/family.js';
 import { sharedOpening } from '../../model/batch.js';
 import { linearShape } from '../../model/hyperparameters.js';
@@ -6,6 +7,7 @@ import type { Model } from '../../model/model.js';
 import type { RunContext } from '../lab.js';
 import { enteringRoom } from './activations.js';
 import { LoraParameters } from './parameters.js';
+import { Streams } from './pass.js';
 import { replayBytes } from './replay.js';
 import { allSequences, effort, replayRate } from './schedule.js';
 import type { QloraProblem, QloraSettings } from './state.js';
@@ -23,17 +25,21 @@ export interface LayerCosts {
   both: number;
   /** Head (with the last layer's share of it), per target, forward and backward. */
   head: number;
-  /** Intermediate results of the largest batch: of each further layer, and of the rest. */
-  layerBytes: number;
-  restBytes: number;
+  /** Bytes of intermediate results by the tokens of a batch, two points of a line. */
+  work: readonly (readonly [tokens: number, bytes: number])[];
 }
 
+/** Tokens of the small batch that is measured. */
+const fewTokens = 128;
 /** Repetitions of each measurement; the fastest counts, since everything that disturbs makes slower. */
 const repetitions = 2;
 /** Bytes per weight of the transposed copies, by type. */
 const transposedBytes = { q8_0: 34 / 32, bf16: 2, f16: 2 } as const;
-/** Values kept for each trained one: itself, its gradient, two moments, its mean; a copy of the best state, and a checkpoint's copies of all but the gradient. Each further run adds one. */
-const copies = 10;
+/**
+ * Values kept for each trained one: itself, its gradient, two moments, its mean, a copy of the best state; and what an optimiser step
+ * works with. Each further run adds one.
+ */
+const copies = 8;
 
 /** Measures a layer and the head on the largest batch that training will compute: a few seconds. */
 export async function measureCosts(
@@ -44,21 +50,20 @@ export async function measureCosts(
   const { engine } = model;
   const { layers, vocabulary } = model.hyper;
   const opening = sharedOpening(train);
-  const batch = largestBatch(ownLengths(train, opening), settings.microTokens);
-  const targets = batch.members.reduce((sum, member) => sum + train[member]!.targets.length, 0);
+  const lengths = ownLengths(train, opening);
   const longest = train.reduce((most, { tokens }) => Math.max(most, tokens.length), 0);
-  const nodes = trainNodes(2, Math.max(longest, settings.microTokens), vocabulary);
+  const nodes = trainNodes(Math.max(longest, settings.microTokens), vocabulary);
   using setup = engine.workspace(nodes);
   const lab = { model, workspace: setup, emit, signal };
-  using loaded = await loadTrainable(lab, Math.max(0, layers - 2), settings.transposedType);
-  const run = async (count: number) => {
+  await using loaded = await loadTrainable(lab, Math.max(0, layers - 2), settings.transposedType);
+  const run = async (count: number, microTokens: number) => {
     using workspace = engine.workspace(nodes);
     const used = loaded.layers.slice(-count);
     using parameters = LoraParameters.create(engine, adaptedModules(model, used, settings));
     parameters.initialise(0);
-    const { recompute } = settings;
-    const { labels } = loaded;
-    const context: TrainContext = { ...lab, workspace, layers: used, parameters, labels, recompute, opening };
+    using streams = new Streams(model, count);
+    const context: TrainContext = { ...lab, workspace, layers: used, parameters, labels: loaded.labels, streams, opening };
+    const batch = largestBatch(lengths, microTokens);
     const time = async (train_: boolean) => {
       let best = Number.POSITIVE_INFINITY;
       for (let i = 0; i < repetitions; i++) {
@@ -68,20 +73,28 @@ export async function measureCosts(
       }
       return best;
     };
-    return { both: await time(true), forward: await time(false), bytes: workspace.bytes };
+    const tokens = batch.length * batch.members.length + opening;
+    const targets = batch.members.reduce((sum, member) => sum + train[member]!.targets.length, 0);
+    return { both: await time(true), forward: await time(false), bytes: workspace.bytes, tokens, targets };
   };
-  const one = await run(1);
-  const two = loaded.layers.length > 1 ? await run(2) : one;
-  const tokens = batch.length * batch.members.length + opening;
+  const few = await run(loaded.layers.length, fewTokens);
+  const one = await run(1, settings.microTokens);
+  const two = loaded.layers.length > 1 ? await run(2, settings.microTokens) : one;
   // A model of one layer tells no difference: its whole step then counts as the layer.
   const difference = (a: number, b: number) => (loaded.layers.length > 1 ? Math.max(0.1 * b, a - b) : b);
   return {
-    forward: difference(two.forward, one.forward) / tokens,
-    both: difference(two.both, one.both) / tokens,
-    head: one.both / targets,
-    layerBytes: difference(two.bytes, one.bytes),
-    restBytes: one.bytes,
+    forward: difference(two.forward, one.forward) / two.tokens,
+    both: difference(two.both, one.both) / two.tokens,
+    head: one.both / one.targets,
+    work: [few, two].map(({ tokens, bytes }) => [tokens, bytes] as const),
   };
+}
+
+/** Bytes of intermediate results of a batch of so many tokens. */
+function workBytes({ work: [few, many] }: LayerCosts, tokens: number): number {
+  const [[fewTokens, fewBytes], [manyTokens, manyBytes]] = [few!, many!];
+  const slope = manyTokens > fewTokens ? (manyBytes - fewBytes) / (manyTokens - fewTokens) : manyBytes / manyTokens;
+  return manyBytes + slope * (tokens - manyTokens);
 }
 
 /** Seconds of the whole gradient stage, bytes of memory beyond what the process holds, and bytes of disk. */
@@ -97,7 +110,7 @@ export function priceQlora(
   problem: Pick<QloraProblem, 'train' | 'validation' | 'replay'>,
   settings: QloraSettings,
 ): QloraPrice {
-  const { layers, embedding, vocabulary } = model.hyper;
+  const { layers, embedding } = model.hyper;
   const { replay = [] } = problem;
   const all = allSequences(problem);
   const opening = sharedOpening(all);
@@ -128,20 +141,24 @@ export function priceQlora(
     const [inputs, outputs] = linearShape(model.hyper, module);
     return sum + (inputs + outputs) * Math.ceil(settings.rank / 16) * 16;
   }, 0);
-  // Recomputing keeps the residual stream of every layer, and the rest of one layer at a time.
-  const kept = settings.recompute ? 4 * embedding * settings.microTokens : costs.layerBytes;
+  const batch = largestBatch(ownLengths(all, opening), settings.microTokens);
+  const batchTokens = batch.length * batch.members.length + opening;
   const { walk, cache } = enteringRoom(all, { firstLayer: below, opening }, embedding);
-  const perLayer =
-    stored + transposedBytes[settings.transposedType] * weights + 4 * (copies + settings.runs - 1) * values + kept;
-  const head = 2 * vocabulary * embedding + transposedHead(model.hyper, model.engine).bytes;
+  const layer = stored + transposedBytes[settings.transposedType] * weights;
+  const head = model.bytesOfHead + transposedHead(model.hyper, model.engine).bytes;
+  const placed = trained * layer + head;
+  // Weights in a file are in memory one layer at a time, or the head.
+  const inFile = weightsInFile(model.engine);
+  const perLayer = 4 * (copies + settings.runs - 1) * values + 4 * embedding * batchTokens;
   // A third is written before the older of two goes.
   const checkpoints = 3 * 8 * 4 * values * trained;
-  const training = trained * perLayer + head + costs.restBytes;
+  const resident = inFile ? Math.max(2 * layer, head) : placed;
+  const training = trained * perLayer + resident + workBytes(costs, batchTokens);
   // The walk is over before anything is trained.
   const walking = stored + walk.memory;
   return {
     seconds,
     memoryBytes: cache.memory + replayBytes(problem, embedding) + Math.max(training, walking),
-    diskBytes: cache.disk + Math.max(walk.disk, checkpoints),
+    diskBytes: cache.disk + Math.max(walk.disk, checkpoints + (inFile ? placed : 0)),
   };
 }

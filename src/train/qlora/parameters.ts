@@ -158,23 +158,23 @@ export class LoraParameters implements Disposable {
     this.gradients.clear();
   }
 
-  /** The factors as parts of a graph, by layer (index into the model's layers). Fresh tensors for each graph. */
+  /** The factors of a layer (index into the model's layers) as parts of a graph. Fresh tensors for each graph. */
   views(
     ops: Operations,
+    layer: number,
     which: 'values' | 'average' = 'values',
-  ): { byLayer: Map<number, LayerLora>; slotOf: Map<Tensor, { slot: Slot; factor: 'a' | 'b' }> } {
-    const byLayer = new Map<number, LayerLora>();
+  ): { lora: LayerLora; slotOf: Map<Tensor, { slot: Slot; factor: 'a' | 'b' }> } {
+    const lora: LayerLora = {};
     const slotOf = new Map<Tensor, { slot: Slot; factor: 'a' | 'b' }>();
     for (const slot of this.slots) {
+      if (slot.layer !== layer) continue;
       const a = this.view(ops, this.groupA[which], slot, 'a');
       const b = this.view(ops, this.groupB[which], slot, 'b');
       slotOf.set(a, { slot, factor: 'a' });
       slotOf.set(b, { slot, factor: 'b' });
-      const lora = byLayer.get(slot.layer) ?? {};
       lora[slot.module] = { a, b, scale: 1 };
-      byLayer.set(slot.layer, lora);
     }
-    return { byLayer, slotOf };
+    return { lora, slotOf };
   }
 
   /** gradient += part, as an operation of the graph. */

@@ -61,8 +61,6 @@ export interface QloraSettings extends Pick<Recipe, (typeof qloraOptionNames)[nu
   keptRank: number;
   /** Runs after the first learn the validation examples too, which have decided by then how long to train. */
   learnValidation: boolean;
-  /** Computes activations twice instead of keeping them: a third more time, a fraction of the memory. */
-  recompute: boolean;
   transposedType: TransposedType;
 }
 

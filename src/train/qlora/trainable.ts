@@ -1,7 +1,8 @@
 import { throwIfStopped } from '../../base/errors.js';
 import type { Operations } from '../../engine/operations.js';
-import type { Linear } from '../../engine/placement.js';
+import { inPlace, type Keep, type Linear, type Placed } from '../../engine/placement.js';
 import type { Tensor } from '../../engine/tensor.js';
+import { WeightFile } from '../../engine/weightFile.js';
 import type { BlockWeights, Layer, Linears } from '../../model/block.js';
 import { linearShape } from '../../model/hyperparameters.js';
 import { LabelGradient } from '../../model/labelGradient.js';
@@ -34,6 +35,13 @@ class TwoWayLinear implements Linear {
   apply(ops: Operations, x: Tensor): Tensor {
     return ops instanceof Tape ? ops.frozen(this.forward, this.transposed, x) : this.forward.apply(ops, x);
   }
+  async moved(move: (tensor: Tensor) => Promise<Placed>): Promise<Linear> {
+    return new TwoWayLinear(await this.forward.moved(move), await this.transposed.moved(move));
+  }
+  release(): void {
+    for (const part of [this.forward, this.transposed]) part.release();
+  }
+  /** The layer owns the other. */
   [Symbol.dispose](): void {
     this.transposed[Symbol.dispose]();
   }
@@ -56,10 +64,16 @@ export class TrainableLayer implements BlockWeights, Disposable {
     return this.layer.biases;
   }
 
-  static async load({ model, workspace, signal }: Lab, index: number, type: TransposedType): Promise<TrainableLayer> {
-    const layer = await model.layerToTrain(index, workspace, signal);
+  /** @param keep where weights are to lie */
+  static async load(
+    { model, workspace, signal }: Lab,
+    index: number,
+    type: TransposedType,
+    keep: Keep = inPlace,
+  ): Promise<TrainableLayer> {
+    const layer = await model.layerToTrain(index, workspace, keep, signal);
     try {
-      const transposed = await model.transposedLinears(index, type, workspace, signal);
+      const transposed = await model.transposedLinears(index, type, workspace, keep, signal);
       const linears: Linears = Object.fromEntries(
         Object.entries(layer.linears).map(([part, forward]) => [
           part,
@@ -73,6 +87,12 @@ export class TrainableLayer implements BlockWeights, Disposable {
     }
   }
 
+  /** Lets its pages leave memory until it is used again. */
+  release(): void {
+    for (const linear of Object.values(this.linears)) linear.release();
+    this.layer.release();
+  }
+
   [Symbol.dispose](): void {
     for (const linear of Object.values(this.linears)) linear[Symbol.dispose]();
     this.layer[Symbol.dispose]();
@@ -80,32 +100,45 @@ export class TrainableLayer implements BlockWeights, Disposable {
 }
 
 /** What a gradient passes on its way down to the first trained layer. */
-export interface TrainablePart extends Disposable {
+export interface TrainablePart extends AsyncDisposable {
   /** In order; the last one is the model's last. */
   readonly layers: readonly TrainableLayer[];
   readonly labels: LabelGradient;
 }
 
+/**
+ * Loads layers and head into a file that the system can drop from memory: each is used for a moment of a step, and in two layouts
+ * they would take more memory than all else.
+ */
 export async function loadTrainable(lab: Lab, firstLayer: number, type: TransposedType): Promise<TrainablePart> {
-  const owned: Disposable[] = [];
-  const own = <T extends Disposable>(item: T) => {
+  const owned: (Disposable | AsyncDisposable)[] = [];
+  const own = <T extends Disposable | AsyncDisposable>(item: T) => {
     owned.push(item);
     return item;
   };
-  const dispose = () => {
-    for (const item of owned.splice(0).reverse()) item[Symbol.dispose]();
+  const dispose = async () => {
+    for (const item of owned.splice(0).reverse()) {
+      if (Symbol.asyncDispose in item) await item[Symbol.asyncDispose]();
+      else item[Symbol.dispose]();
+    }
   };
   try {
+    const file = await WeightFile.create(lab.model.engine);
+    if (file) own(file);
+    const keep: Keep = file ? (linear) => file.keep(linear) : inPlace;
     const layers: TrainableLayer[] = [];
     for (let l = firstLayer; l < lab.model.hyper.layers; l++) {
       throwIfStopped(lab.signal);
-      layers.push(own(await TrainableLayer.load(lab, l, type)));
+      const layer = own(await TrainableLayer.load(lab, l, type, keep));
+      layer.release();
+      layers.push(layer);
     }
-    const head = own(await lab.model.head());
-    const labels = own(await LabelGradient.create(lab.model, lab.workspace, head, lab.signal));
-    return { layers, labels, [Symbol.dispose]: dispose };
+    const head = own(await lab.model.head(keep));
+    const labels = own(await LabelGradient.create(lab.model, lab.workspace, head, { signal: lab.signal, keep }));
+    labels.release();
+    return { layers, labels, [Symbol.asyncDispose]: dispose };
   } catch (error) {
-    dispose();
+    await dispose();
     throw error;
   }
 }

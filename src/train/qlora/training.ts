@@ -4,6 +4,7 @@ import { figure, type Lab, type RunContext } from '../lab.js';
 import { type ActivationCache, enteringActivations } from './activations.js';
 import { adamwStep, dropoutMasks, planEpoch, rateAt, type StepPlan } from './optimiser.js';
 import { type FlatFactors, LoraParameters, type ParameterState } from './parameters.js';
+import { Streams } from './pass.js';
 import { heldSequences, holdFactor, ReplayOrder, withMembers } from './replay.js';
 import { allSequences, replayRate, stepsPerEpoch, TrainingProgress } from './schedule.js';
 import type { QloraEvent, QloraProblem, QloraSettings, QloraState } from './state.js';
@@ -269,8 +270,8 @@ export async function prepareTraining(
   problem: QloraProblem,
   settings: QloraSettings,
 ): Promise<Preparation> {
-  const { layers, vocabulary } = model.hyper;
-  const { firstLayer, recompute } = settings;
+  const { vocabulary } = model.hyper;
+  const { firstLayer } = settings;
   const sequences = allSequences(problem);
   const opening = sharedOpening(sequences);
   const longest = sequences.reduce((most, { tokens }) => Math.max(most, tokens.length), 0);
@@ -286,7 +287,7 @@ export async function prepareTraining(
     }
   };
   try {
-    const nodes = trainNodes(layers - firstLayer, Math.max(longest, settings.microTokens), vocabulary);
+    const nodes = trainNodes(Math.max(longest, settings.microTokens), vocabulary);
     const lab = { model, workspace: own(model.engine.workspace(nodes)), emit, signal };
     const progress = new TrainingProgress(lab, problem, settings);
     const below = { firstLayer, opening };
@@ -294,7 +295,8 @@ export async function prepareTraining(
     const cache = firstLayer > 0 ? own(await enteringActivations(lab, sequences, below, advance)) : undefined;
     const { layers: trained, labels } = own(await loadTrainable(lab, firstLayer, settings.transposedType));
     const parameters = own(LoraParameters.create(model.engine, adaptedModules(model, trained, settings)));
-    const context: TrainContext = { ...lab, layers: trained, parameters, labels, recompute, opening };
+    const streams = own(new Streams(model, trained.length));
+    const context: TrainContext = { ...lab, layers: trained, parameters, labels, streams, opening };
     const learnable = problem.train.length + problem.validation.length;
     const plain = { cache, context, sequences };
     const held = await heldSequences(

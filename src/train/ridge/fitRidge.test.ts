@@ -103,7 +103,7 @@ describe('ridge', () => {
       const path = await tiny({ embedding, ...(type === 'q8_0' && { tokens: 288 }) });
       await using model = await Model.open(engine, path);
       using head = await model.head();
-      using labels = await LabelGradient.create(model, workspace, head, undefined, type === 'q8_0' ? type : undefined);
+      using labels = await LabelGradient.create(model, workspace, head, type === 'q8_0' ? { type } : {});
       const d = model.hyper.embedding;
       const n = 4;
       const rows = new Float32Array(n * d).map(() => 2 * random.normal());

@@ -213,7 +213,7 @@ export class LabelSweeps {
     const { model, workspace, signal } = this.lab;
     const { examples } = this.student;
     using head = await model.head();
-    using labels = gradient && (await LabelGradient.create(model, workspace, head, signal));
+    using labels = gradient && (await LabelGradient.create(model, workspace, head, { signal }));
     const sums: Record<LearntPart, [number, number]> = { train: [0, 0], validation: [0, 0] };
     const d = model.hyper.embedding;
     let norms = 0;

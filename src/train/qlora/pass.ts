@@ -1,0 +1,285 @@
+import type { Graph } from '../../engine/graph.js';
+import type { Operations } from '../../engine/operations.js';
+import type { Tensor, TensorBuffer } from '../../engine/tensor.js';
+import { sharedBlock, streamInputs, tokenIndex } from '../../model/batch.js';
+import { LayerGraph, type LayerLora } from '../../model/block.js';
+import { headChunk, type Model } from '../../model/model.js';
+import type { LoraParameters } from './parameters.js';
+import { Tape } from './tape.js';
+import type { TrainableLayer } from './trainable.js';
+import type { Masks, StepData, StepOptions, TrainContext } from './trainStep.js';
+
+/** The way of a batch through the trained layers, one graph a layer, and of its gradient back. */
+
+/**
+ * Residual streams between the layers of a batch, and the gradient on its way back: f32 [embedding, tokens], as many tokens as the
+ * largest batch so far has had.
+ */
+export class Streams implements Disposable {
+  private buffer: TensorBuffer | undefined;
+  private tensors: Tensor[] = [];
+
+  constructor(
+    private readonly model: Model,
+    /** Layers that a gradient passes. */
+    private readonly layers: number,
+  ) {}
+
+  /** Makes room for batches of so many tokens. What was kept is lost. */
+  reserve(tokens: number): void {
+    if (this.layers === 1 || tokens <= (this.tensors[0]?.ne[1] ?? 0)) return;
+    this[Symbol.dispose]();
+    const buffer = this.model.engine.buffer(this.layers);
+    const { embedding } = this.model.hyper;
+    this.tensors = Array.from({ length: this.layers }, () => buffer.tensor('f32', [embedding, tokens]));
+    this.buffer = buffer.allocate();
+  }
+
+  /** What enters the trained layer `place`, not the first; 0: the gradient of what the next layer to be passed puts out. */
+  at(ops: Operations, place: number, tokens: number): Tensor {
+    return ops.rowsOf(this.tensors[place]!, 0, tokens);
+  }
+
+  [Symbol.dispose](): void {
+    this.buffer?.[Symbol.dispose]();
+    this.buffer = undefined;
+    this.tensors = [];
+  }
+}
+
+/** A batch on its way through the layers and back. */
+export class Pass {
+  private readonly tokens: number;
+  /** Places in the padded batch of what predicts a target: first what is learnt, then what is held. */
+  private readonly rows: Int32Array;
+  private readonly targets: Int32Array;
+  private readonly held: readonly Float32Array[];
+
+  constructor(
+    private readonly context: TrainContext,
+    private readonly data: StepData,
+    private readonly how: Pick<StepOptions, 'averaged' | 'masks'>,
+  ) {
+    const { opening, streams } = context;
+    const { batch, sequences } = data;
+    this.tokens = batch.length * batch.members.length + opening;
+    const rows: number[] = [];
+    const targets: number[] = [];
+    const expected: Float32Array[] = [];
+    const add = (held: boolean) =>
+      batch.members.forEach((member, row) => {
+        const sequence = sequences[member]!;
+        if ((sequence.expected !== undefined) !== held) return;
+        for (const position of sequence.targets) {
+          rows.push(tokenIndex(batch, row, position - 1 - opening));
+          if (!held) targets.push(sequence.tokens[position]!);
+        }
+        if (held) expected.push(sequence.expected!);
+      });
+    add(false);
+    add(true);
+    this.rows = Int32Array.from(rows);
+    this.targets = Int32Array.from(targets);
+    this.held = expected;
+    streams.reserve(this.tokens);
+  }
+
+  private get last(): TrainableLayer {
+    return this.context.layers.at(-1)!;
+  }
+
+  /** Place among the trained layers. */
+  private placeOf(layer: TrainableLayer): number {
+    return layer.index - this.context.layers[0]!.index;
+  }
+
+  /** What enters a layer. */
+  private entering(g: Graph, layer: TrainableLayer): Tensor {
+    const place = this.placeOf(layer);
+    return place === 0 ? enter(g, this.context, this.data) : this.context.streams.at(g, place, this.tokens);
+  }
+
+  /** The layer in a graph: what it does to a stream, and its factors. */
+  private layer(g: Graph, layer: TrainableLayer) {
+    const { model, parameters, opening } = this.context;
+    const { averaged, masks } = this.how;
+    const inputs = streamInputs(g, this.data.batch, opening, model.ropeFactors);
+    const { lora, slotOf } = parameters.views(g, layer.index, averaged ? 'average' : 'values');
+    const masked = withMasks(g, lora, layer.index, this.tokens, masks);
+    const wanted = layer === this.last ? g.input('i32', [this.rows.length], this.rows) : undefined;
+    const run = (ops: Operations, x: Tensor) =>
+      sharedBlock(new LayerGraph(ops, model.hyper, layer, masked), x, inputs, wanted);
+    return { run, lora, slotOf };
+  }
+
+  /** Through a layer other than the last. */
+  async forward(layer: TrainableLayer): Promise<void> {
+    const g = this.context.workspace.begin();
+    const { run } = this.layer(g, layer);
+    const out = run(g, this.entering(g, layer));
+    g.run(g.copy(out, this.context.streams.at(g, this.placeOf(layer) + 1, this.tokens)));
+    await this.compute(g, layer);
+  }
+
+  /**
+   * Through the last layer, the head and, if gradients are taken, the last layer backward.
+   * @param hold factor of the gradient of what is to stay as it was; undefined: no gradients
+   * @returns -log p of each target
+   */
+  async turn(hold?: number): Promise<Float32Array> {
+    const { last } = this;
+    const g = this.context.workspace.begin();
+    const from = this.entering(g, last);
+    const at = this.layer(g, last);
+    const tape = hold === undefined ? undefined : this.tape(g, last, from, at.lora);
+    const x = at.run(tape ?? g, from);
+    const { nll, gradient } = head(g, this.context, x, { targets: this.targets, expected: this.held }, hold);
+    if (tape) this.down(g, tape, new Map([[x, gradient]]), { from, ...at });
+    await this.compute(g, last);
+    const out = new Float32Array(this.targets.length);
+    let done = 0;
+    for (const part of nll) {
+      part.read(out.subarray(done, done + part.elements));
+      done += part.elements;
+    }
+    return out;
+  }
+
+  /** Mean rows of the head at the targets, [embedding, targets]. */
+  async expected(): Promise<Float32Array> {
+    const { workspace, labels, model } = this.context;
+    const { embedding, vocabulary } = model.hyper;
+    const g = workspace.begin();
+    const x = this.layer(g, this.last).run(g, this.entering(g, this.last));
+    const chunk = headChunk(vocabulary);
+    const parts: Tensor[] = [];
+    for (let from = 0; from < this.rows.length; from += chunk) {
+      const n = Math.min(chunk, this.rows.length - from);
+      parts.push(g.output(labels.expectedRow(g, g.rowsOf(x, from, n))));
+    }
+    await this.compute(g, this.last);
+    const rows = new Float32Array(embedding * this.rows.length);
+    let at = 0;
+    for (const part of parts) {
+      part.read(rows.subarray(at, at + part.elements));
+      at += part.elements;
+    }
+    return rows;
+  }
+
+  /** Back through a layer other than the last. */
+  async backward(layer: TrainableLayer): Promise<void> {
+    const { workspace, streams } = this.context;
+    const g = workspace.begin();
+    const from = this.entering(g, layer);
+    const at = this.layer(g, layer);
+    const tape = this.tape(g, layer, from, at.lora);
+    const out = at.run(tape, from);
+    this.down(g, tape, new Map([[out, streams.at(g, 0, this.tokens)]]), { from, ...at });
+    await this.compute(g, layer);
+  }
+
+  private tape(g: Graph, layer: TrainableLayer, from: Tensor, lora: LayerLora): Tape {
+    const tape = new Tape(g);
+    for (const { a, b } of Object.values(lora)) {
+      tape.watch(a);
+      tape.watch(b);
+    }
+    if (this.placeOf(layer) > 0) tape.watch(from);
+    return tape;
+  }
+
+  /** Adds the factors' gradients to theirs, and leaves that of the stream for the layer below. */
+  private down(
+    g: Graph,
+    tape: Tape,
+    seeds: ReadonlyMap<Tensor, Tensor>,
+    { from, slotOf }: { from: Tensor } & Pick<ReturnType<LoraParameters['views']>, 'slotOf'>,
+  ): void {
+    const { parameters, streams } = this.context;
+    let passed: Tensor | undefined;
+    tape.backward(seeds, (tensor, gradient) => {
+      const known = slotOf.get(tensor);
+      if (known) g.run(parameters.accumulate(g, known.slot, known.factor, gradient));
+      else if (tensor === from) passed = gradient;
+    });
+    // Last of all: it takes the place of the gradient that all of this was computed from.
+    if (passed) g.run(g.copy(passed, streams.at(g, 0, this.tokens)));
+  }
+
+  private async compute(g: Graph, layer: TrainableLayer): Promise<void> {
+    await g.compute(this.context.signal);
+    layer.release();
+  }
+}
+
+/** The residual stream that enters the first of the layers: the sequences' tokens, and behind them those of the opening. */
+function enter(g: Graph, { model, opening }: TrainContext, { batch, sequences, entering }: StepData): Tensor {
+  const { embedding, embeddingScale } = model.hyper;
+  if (entering) {
+    const of = (values: Uint16Array) => {
+      const stream = g.cast(g.input('f16', [embedding, values.length / embedding], values), 'f32');
+      return embeddingScale === 1 ? stream : g.scale(stream, embeddingScale);
+    };
+    const own = of(entering.own);
+    return entering.opening ? g.concat(own, of(entering.opening), 1) : own;
+  }
+  // Padding is token 0, whose results nobody reads.
+  const own = batch.length * batch.members.length;
+  const tokens = new Int32Array(own + opening);
+  batch.members.forEach((member, row) => {
+    tokens.set(sequences[member]!.tokens.subarray(opening), row * batch.length);
+  });
+  tokens.set(sequences[batch.members[0]!]!.tokens.subarray(0, opening), own);
+  return model.embed(g, g.input('i32', [tokens.length], tokens));
+}
+
+/** A layer's factors with the masks of dropout if there are any. */
+function withMasks(g: Graph, lora: LayerLora, layer: number, tokens: number, masks: Masks | undefined): LayerLora {
+  if (!masks) return lora;
+  const made = masks(g, layer, tokens);
+  return Object.fromEntries(
+    Object.entries(lora).map(([part, low]) => [part, { ...low, mask: made[part as keyof LayerLora] }]),
+  );
+}
+
+/**
+ * Loss and its gradient at the last residual stream, in chunks, so that no [targets x vocabulary] buffer is ever needed.
+ * @param hold factor of the gradient of what is to stay as it was; undefined: no gradients
+ */
+function head(
+  g: Graph,
+  { model, labels }: TrainContext,
+  x: Tensor,
+  { targets, expected }: { targets: Int32Array; expected: readonly Float32Array[] },
+  hold?: number,
+): { nll: Tensor[]; gradient: Tensor } {
+  const nll: Tensor[] = [];
+  let gradient: Tensor | undefined;
+  const pass = (part: Tensor) => {
+    g.run(part);
+    gradient = gradient ? g.concat(gradient, part, 1) : part;
+  };
+  const { vocabulary, embedding } = model.hyper;
+  const chunk = headChunk(vocabulary);
+  for (let from = 0; from < targets.length; from += chunk) {
+    const n = Math.min(chunk, targets.length - from);
+    const part = labels.inGraph(
+      g,
+      g.rowsOf(x, from, n),
+      g.input('i32', [n], targets.slice(from, from + n)),
+    );
+    nll.push(g.output(part.nll));
+    if (hold !== undefined) pass(part.gradient);
+  }
+  let at = targets.length;
+  for (const all of hold === undefined ? [] : expected) {
+    for (let from = 0; from < all.length; from += chunk * embedding) {
+      const rows = all.subarray(from, from + chunk * embedding);
+      const n = rows.length / embedding;
+      pass(g.scale(labels.towards(g, g.rowsOf(x, at, n), g.input('f32', [embedding, n], rows)), hold!));
+      at += n;
+    }
+  }
+  return { nll, gradient: gradient! };
+}
