@@ -133,7 +133,6 @@ async function loam(tokens) {
     keptRank: 8,
     learnValidation: false,
     seed: 1,
-    recompute: false,
     transposedType: 'q8_0',
   };
   const emit = (event) => {

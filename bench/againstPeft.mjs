@@ -152,7 +152,6 @@ async function trace(name, job, peft, steps) {
       keptRank: job.rank,
       learnValidation: false,
       seed: job.seed,
-      recompute: false,
       transposedType: 'q8_0',
     },
   );

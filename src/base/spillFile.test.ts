@@ -13,7 +13,7 @@ const sizes = [100, 0, 37, 100];
 
 /** What is on the disk: through the descriptor, as the file has no name. */
 function stored(spill: SpillFile): Buffer {
-  const { fd } = (spill as unknown as { file: { fd: number } }).file;
+  const { fd } = (spill as unknown as { file: { handle: { fd: number } } }).file.handle;
   return readFileSync(`/proc/self/fd/${fd}`);
 }
 

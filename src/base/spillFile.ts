@@ -136,6 +136,8 @@ function explain(error: unknown, folder: string): unknown {
   const known = explainWriteError(error, folder);
   if (!(known instanceof LoamError)) return known;
   const found =
-    known.code === 'disk-full' ? 'the disk is full, and what a run works with must lie there for now' : known.fault.found;
+    known.code === 'disk-full'
+      ? 'the disk is full, and what a run works with must lie there for now'
+      : known.fault.found;
   return new LoamError({ ...known.fault, found, fix: otherFolder(folder) }, { cause: error });
 }

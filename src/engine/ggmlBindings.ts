@@ -139,6 +139,7 @@ const baseFunctions = {
   bufferTypeOf: fn('ggml_backend_buffer_get_type', bufferType, [buffer]),
   /** Bytes that a tensor takes in a buffer like this one, the buffer's own arrangement included. */
   bufferAllocSize: fn('ggml_backend_buffer_get_alloc_size', size, [buffer, tensor]),
+  bufferIsHost: fn('ggml_backend_buffer_is_host', bool, [buffer]),
   tensorData: fn('ggml_get_data', pointer, [tensor]),
   bufferTypeAlloc: fn('ggml_backend_buft_alloc_buffer', orNull(buffer), [bufferType, size]),
   bufferFree: fn('ggml_backend_buffer_free', none, [buffer]),

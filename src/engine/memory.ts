@@ -144,6 +144,18 @@ async function onDisk(bytes: Uint8Array): Promise<MemoryFile> {
   return { path, anonymous: false, [Symbol.asyncDispose]: dispose };
 }
 
+/** malloc.h of glibc. */
+const M_MMAP_THRESHOLD = -3;
+const largeBlock = 1 << 20;
+
+/**
+ * Has the C library map every large block by itself, so that it goes back to the system when it is freed. By itself glibc takes larger
+ * and larger blocks from its heap instead, which then has holes of tens of megabytes. Other libraries need no telling.
+ */
+export const returnLargeBlocks = once(() => {
+  systemFunction(fn('mallopt', int, [int, int]))?.(M_MMAP_THRESHOLD, largeBlock);
+});
+
 /** Of glibc; Android's library, musl, macOS and Windows have none. */
 const mallocTrim = once(() => systemFunction(fn('malloc_trim', int, [size])));
 

@@ -4,6 +4,7 @@ import { Library } from './ffi.js';
 import { bindGgml } from './ggmlBindings.js';
 import { bindLlama } from './llamaBindings.js';
 import { type LibraryFiles, locateLibraries } from './locate.js';
+import { returnLargeBlocks } from './memory.js';
 
 /**
  * The engine's libraries, loaded once per process: found (locate.ts), bound (ggmlBindings.ts, llamaBindings.ts), checked to lay out their
@@ -43,6 +44,7 @@ export function native(): Native {
       { cause: error },
     );
   }
+  returnLargeBlocks();
   checkLayout(loaded);
   if (!process.env.LOAM_NATIVE_LOG) {
     // `ggml_time_init` takes no argument and does nothing on a second call, which makes it a log callback that stays silent

@@ -1,6 +1,6 @@
 import { LoamError } from '../base/errors.js';
 import { bytes } from '../base/format.js';
-import { callAsync, readPointer } from './ffi.js';
+import { callAsync, readPointer, viewMemory } from './ffi.js';
 import type { BufferHandle, BufferTypeHandle, ContextHandle, TensorHandle } from './ggmlBindings.js';
 import { native } from './native.js';
 import { rowBytes, type TensorType, type TensorTypeName, tensorTypes } from './tensorTypes.js';
@@ -90,6 +90,17 @@ export class Tensor {
     }
     if (into.byteLength > 0) native().ggml.tensorGet(this.handle, into, offset, into.byteLength);
     return into;
+  }
+
+  /**
+   * The values of an f32 tensor where they lie, if that is the processor's memory, else in a new array. Valid as long as the tensor has
+   * its memory.
+   */
+  floats(): Float32Array {
+    const { ggml } = native();
+    const buffer = readPointer(this.handle + bufferOffset) as BufferHandle;
+    if (this.type.name !== 'f32' || !this.contiguous || !ggml.bufferIsHost(buffer)) return this.toFloat32();
+    return new Float32Array(viewMemory(ggml.tensorData(this.handle)!, this.bytes));
   }
 
   /** The values of an f32 tensor in a new array. */

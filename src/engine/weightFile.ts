@@ -3,7 +3,7 @@ import { openUnnamed, type Unnamed } from '../base/spillFile.js';
 import type { Engine } from './engine.js';
 import { readPointer, viewMemory, writePointer } from './ffi.js';
 import type { BufferHandle, BufferTypeHandle } from './ggmlBindings.js';
-import { canMap, mapPart, mapUnit, type MappedFile } from './memory.js';
+import { canMap, type MappedFile, mapPart, mapUnit } from './memory.js';
 import { foreignLayout, native } from './native.js';
 import type { Linear, Placed } from './placement.js';
 import { Arena, bufferOffset, MappedTensor, type Tensor } from './tensor.js';

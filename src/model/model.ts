@@ -2,7 +2,15 @@ import type { Engine } from '../engine/engine.js';
 import type { Workspace } from '../engine/graph.js';
 import { type MappedFile, mapFile } from '../engine/memory.js';
 import type { Operations } from '../engine/operations.js';
-import { inPlace, type Keep, type Linear, placeComputed, placeLinear, placePlain, type WeightSource } from '../engine/placement.js';
+import {
+  inPlace,
+  type Keep,
+  type Linear,
+  placeComputed,
+  placeLinear,
+  placePlain,
+  type WeightSource,
+} from '../engine/placement.js';
 import type { Tensor } from '../engine/tensor.js';
 import { tensorTypes } from '../engine/tensorTypes.js';
 import { type LayerLinear, linearsOf } from '../families/family.js';

@@ -77,7 +77,7 @@ export async function withRig(setup: Setup, use: (rig: Rig) => Promise<void>): P
       },
     }));
     parameters.initialise(1, setup.start === 'B is zero' ? [] : noise);
-    using streams = new Streams(model, layers.length);
+    using streams = new Streams(model);
     await use({ ...lab, layers, parameters, labels, streams, factors: parameters.factors() });
   }
 }

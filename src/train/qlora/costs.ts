@@ -61,8 +61,16 @@ export async function measureCosts(
     const used = loaded.layers.slice(-count);
     using parameters = LoraParameters.create(engine, adaptedModules(model, used, settings));
     parameters.initialise(0);
-    using streams = new Streams(model, count);
-    const context: TrainContext = { ...lab, workspace, layers: used, parameters, labels: loaded.labels, streams, opening };
+    using streams = new Streams(model);
+    const context: TrainContext = {
+      ...lab,
+      workspace,
+      layers: used,
+      parameters,
+      labels: loaded.labels,
+      streams,
+      opening,
+    };
     const batch = largestBatch(lengths, microTokens);
     const time = async (train_: boolean) => {
       let best = Number.POSITIVE_INFINITY;

@@ -1,4 +1,5 @@
 import { StoppedError, throwIfStopped } from '../../base/errors.js';
+import { releaseMemory } from '../../engine/memory.js';
 import { averageFactors, type ModuleFactors } from '../../model/factors.js';
 import { figure, type RunContext } from '../lab.js';
 import { factorsOf, LoraParameters } from './parameters.js';
@@ -30,11 +31,11 @@ export interface QloraFit {
 export interface QloraHooks {
   /** State of an earlier process to go on from. */
   resume?: QloraState;
-  /** Called after every step; `state` copies everything that must be saved. */
+  /** Called after every step; `state` gives everything that must be saved, which the next step changes. */
   afterStep?: (step: number, state: () => QloraState) => Promise<void>;
   /** Time (of `performance.now`) after which no step begins. */
   deadline?: number;
-  /** Told the state that training has ended in: whoever goes on from it trains no step. */
+  /** Told the state (see `afterStep`) that training has ended in: whoever goes on from it trains no step. */
   ended?: (state: QloraState) => Promise<void>;
   /** Told the state of the last whole step when the signal has fired, which stops training within an operation's time. */
   stopped?: (state: QloraState, best: QloraFit) => Promise<void>;
@@ -170,6 +171,8 @@ class Runs {
     const { signal } = this.prepared.lab;
     this.started = performance.now();
     this.startedAt = state.step;
+    // What measuring and loading took; training takes the same step after step.
+    releaseMemory();
     if (state.validated < 0) {
       await training.longestFirst();
       await this.validate();

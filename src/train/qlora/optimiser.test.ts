@@ -174,7 +174,7 @@ describe('AdamW', () => {
   it('moves every value by the rate at the first step, against the gradient', async () => {
     const { parameters, where, draw } = setUp();
     using _owned = parameters;
-    const before = parameters.state();
+    const before = structuredClone(parameters.state());
     const gradient = draw();
     await adamwStep(workspace, parameters, settings, { step: 1, scale: 1, rateA: 1e-2, rateB: 5e-2 });
     const now = parameters.state();
@@ -195,7 +195,7 @@ describe('AdamW', () => {
   it('only shrinks values when nothing but weight decay acts', async () => {
     const { parameters } = setUp();
     using _owned = parameters;
-    const before = parameters.state();
+    const before = structuredClone(parameters.state());
     const all = { ...settings, weightDecay: 0.3 };
     const norm = await adamwStep(workspace, parameters, all, { step: 1, scale: 1, rateA: 0.1, rateB: 0.2 });
     assert.equal(norm, 0);
@@ -239,7 +239,7 @@ describe('AdamW', () => {
       draw();
       const rates = { scale: -1, rateA: 1e-2, rateB: 1e-2 };
       await adamwStep(workspace, parameters, settings, { step: 1, ...rates });
-      const before = parameters.state();
+      const before = structuredClone(parameters.state());
       draw();
       parameters[group].gradient.write(Float32Array.of(poison), 4 * 100);
       const norm = await adamwStep(
@@ -260,7 +260,7 @@ describe('AdamW', () => {
     const { parameters, draw } = setUp();
     using _owned = parameters;
     draw();
-    const before = parameters.state();
+    const before = structuredClone(parameters.state());
     const step = { step: 1, scale: 1, rateA: 1e-2, rateB: 1e-2 };
     await assert.rejects(adamwStep(workspace, parameters, settings, step, AbortSignal.abort()), {
       name: 'StoppedError',

@@ -160,18 +160,15 @@ describe('LoRA factors under training', () => {
         tensor.write(new Float32Array(tensor.elements).map(() => random.normal()));
       }
     }
-    const state = parameters.state();
-    const copy = structuredClone(state);
+    const state = structuredClone(parameters.state());
     const factors = parameters.factors();
     using other = LoraParameters.create(engine, modules);
     other.initialise(9, [ofSlot(modules[0]!, 5)]);
     other.groupB.gradient.write(new Float32Array(groupB.gradient.elements).fill(1));
     other.restore(state);
-    assert.deepEqual(other.state(), copy);
+    assert.deepEqual(other.state(), state);
     assert.deepEqual(other.factors(), factors);
     assert.ok(other.groupB.gradient.toFloat32().every((x) => x === 0));
-    parameters.initialise(5);
-    assert.deepEqual(state, copy, 'a saved state is a copy');
   });
 
   it('are the same from flat values as from the tensors', () => {
@@ -187,17 +184,20 @@ describe('LoRA factors under training', () => {
     const start = modules.map((slot) => ofSlot(slot, slot.rank));
     parameters.initialise(3, start);
     const g = workspace.begin();
-    const { byLayer, slotOf } = parameters.views(g);
+    const layers = [...new Set(modules.map(({ layer }) => layer))];
+    const views = new Map(layers.map((layer) => [layer, parameters.views(g, layer)]));
     const checks = modules.map(({ layer, module: name, inputs }) => {
       const x = new Float32Array(inputs).map(() => random.normal());
-      const low = byLayer.get(layer)![name]!;
+      const low = views.get(layer)!.lora[name]!;
       assert.equal(low.scale, 1);
       const inner = g.mulMat(low.a, g.input('f32', [inputs], x));
       return { x, y: g.output(g.outProd(low.b, g.transpose(inner))) };
     });
     // Each view is added to its own gradient twice: the gradient is then twice the value.
     for (let time = 0; time < 2; time++) {
-      for (const [tensor, { slot, factor }] of slotOf) g.run(parameters.accumulate(g, slot, factor, tensor));
+      for (const [tensor, { slot, factor }] of [...views.values()].flatMap(({ slotOf }) => [...slotOf])) {
+        g.run(parameters.accumulate(g, slot, factor, tensor));
+      }
     }
     await g.compute();
     checks.forEach(({ x, y }, k) => {

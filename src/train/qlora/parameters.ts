@@ -203,8 +203,9 @@ export class LoraParameters implements Disposable {
     return this[group][part];
   }
 
+  /** Where it lies: valid until the next step. */
   state(): ParameterState {
-    const arrays = parameterNames.map((name) => [name, this.tensor(name).toFloat32()]);
+    const arrays = parameterNames.map((name) => [name, this.tensor(name).floats()]);
     return Object.fromEntries(arrays) as ParameterState;
   }
 

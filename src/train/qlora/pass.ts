@@ -19,25 +19,23 @@ export class Streams implements Disposable {
   private buffer: TensorBuffer | undefined;
   private tensors: Tensor[] = [];
 
-  constructor(
-    private readonly model: Model,
-    /** Layers that a gradient passes. */
-    private readonly layers: number,
-  ) {}
+  constructor(private readonly model: Model) {}
 
-  /** Makes room for batches of so many tokens. What was kept is lost. */
-  reserve(tokens: number): void {
-    if (this.layers === 1 || tokens <= (this.tensors[0]?.ne[1] ?? 0)) return;
+  /** Makes room for batches of so many tokens on their way through so many layers. What was kept is lost. */
+  reserve(layers: number, tokens: number): void {
+    if (layers === 1 || (layers <= this.tensors.length && tokens <= this.tensors[0]!.ne[1])) return;
     this[Symbol.dispose]();
-    const buffer = this.model.engine.buffer(this.layers);
+    const buffer = this.model.engine.buffer(layers);
     const { embedding } = this.model.hyper;
-    this.tensors = Array.from({ length: this.layers }, () => buffer.tensor('f32', [embedding, tokens]));
+    this.tensors = Array.from({ length: layers }, () => buffer.tensor('f32', [embedding, tokens]));
     this.buffer = buffer.allocate();
   }
 
   /** What enters the trained layer `place`, not the first; 0: the gradient of what the next layer to be passed puts out. */
   at(ops: Operations, place: number, tokens: number): Tensor {
-    return ops.rowsOf(this.tensors[place]!, 0, tokens);
+    const { embedding } = this.model.hyper;
+    const [row, all] = [4 * embedding, 4 * embedding * tokens];
+    return ops.view(this.tensors[place]!, [embedding, tokens], { strides: [row, all, all] });
   }
 
   [Symbol.dispose](): void {
@@ -60,7 +58,7 @@ export class Pass {
     private readonly data: StepData,
     private readonly how: Pick<StepOptions, 'averaged' | 'masks'>,
   ) {
-    const { opening, streams } = context;
+    const { opening, streams, layers } = context;
     const { batch, sequences } = data;
     this.tokens = batch.length * batch.members.length + opening;
     const rows: number[] = [];
@@ -81,7 +79,7 @@ export class Pass {
     this.rows = Int32Array.from(rows);
     this.targets = Int32Array.from(targets);
     this.held = expected;
-    streams.reserve(this.tokens);
+    streams.reserve(layers.length, this.tokens);
   }
 
   private get last(): TrainableLayer {
@@ -264,11 +262,7 @@ function head(
   const chunk = headChunk(vocabulary);
   for (let from = 0; from < targets.length; from += chunk) {
     const n = Math.min(chunk, targets.length - from);
-    const part = labels.inGraph(
-      g,
-      g.rowsOf(x, from, n),
-      g.input('i32', [n], targets.slice(from, from + n)),
-    );
+    const part = labels.inGraph(g, g.rowsOf(x, from, n), g.input('i32', [n], targets.slice(from, from + n)));
     nll.push(g.output(part.nll));
     if (hold !== undefined) pass(part.gradient);
   }

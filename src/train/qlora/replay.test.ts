@@ -111,7 +111,15 @@ describe('what is held', () => {
 describe('the price of what is held', () => {
   it('is in time and memory: more of both, by its tokens and by what is kept of them', () =>
     withRig({}, async ({ model }) => {
-      const costs = { forward: 1, both: 3, head: 2, layerBytes: 100, restBytes: 100 };
+      const costs = {
+        forward: 1,
+        both: 3,
+        head: 2,
+        work: [
+          [64, 100],
+          [512, 100],
+        ] as const,
+      };
       const [train, validation, replay] = [draw(Array(8).fill(20)), draw([20]), draw([10, 10])];
       const settings = { ...priced, firstLayer: 0 };
       const plain = priceQlora(model, costs, { train, validation }, settings);

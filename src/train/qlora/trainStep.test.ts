@@ -35,8 +35,7 @@ describe('the gradients of a step agree with finite differences', () => {
     'heads whose widths add up to another one than the embedding': { model: { headDim: 16, heads: 6, kvHeads: 2 } },
     'a shared opening': { model: { biases: true, tied: false }, shared: 8, opening: 8 },
     'a shared opening, one head of keys, three layers': { model: { kvHeads: 1, layers: 3 }, shared: 9, opening: 9 },
-    'a shared opening, computed again': { shared: 8, opening: 8, recompute: true, model: { layers: 3 } },
-    'computed again': { recompute: true, model: { layers: 3 } },
+    'three layers': { model: { layers: 3 } },
     'only keys and values, of the first of three layers': {
       model: { layers: 3 },
       modules: ['attn_k', 'attn_v'],
@@ -45,23 +44,22 @@ describe('the gradients of a step agree with finite differences', () => {
       opening: 8,
     },
     'only ffn_down, of the last of three layers': { model: { layers: 3 }, modules: ['ffn_down'], adapted: [2] },
-    'only some linears, computed again': {
+    'only some linears': {
       model: { layers: 3 },
       modules: ['attn_q', 'ffn_up'],
       adapted: [1],
-      recompute: true,
       shared: 8,
       opening: 8,
     },
   };
-  for (const [name, { shared = 0, opening = 0, recompute, ...setup }] of Object.entries(cases)) {
+  for (const [name, { shared = 0, opening = 0, ...setup }] of Object.entries(cases)) {
     it(name, () =>
       withRig(setup, async (rig) => {
         const sequences = draw(
           lengths.map((n) => n + shared),
           shared,
         );
-        await checkDifferences(rig, sequences, { opening, recompute });
+        await checkDifferences(rig, sequences, { opening });
       }),
     );
   }
@@ -79,11 +77,6 @@ describe('the gradients of a step agree with finite differences', () => {
           micro: 0,
         });
         await checkDifferences(rig, sequences, { opening, masks }, 2);
-        const [kept, again] = [
-          { opening, masks },
-          { opening, masks, recompute: true },
-        ];
-        assertSame(await step(rig, sequences, again), await step(rig, sequences, kept), { nll: 0, gradient: 1e-6 });
       }));
   }
 });
@@ -136,14 +129,10 @@ describe('a step', () => {
 
   for (const opening of [0, 8]) {
     const name = opening > 0 ? ' with a shared opening' : '';
-    it(`that computes activations again gives the same${name}`, () =>
+    it(`is the same bit for bit each time${name}`, () =>
       withRig({ model: { layers: 4, biases: true } }, async (rig) => {
         const sequences = draw([19, 17, 20], opening);
-        const kept = await step(rig, sequences, { opening });
-        const again = await step(rig, sequences, { opening, recompute: true });
-        assertSame(again, kept, { nll: 0, gradient: 1e-6 });
-        const once = await step(rig, sequences, { opening });
-        assert.deepEqual(once, kept, 'and the same step is the same bit for bit');
+        assert.deepEqual(await step(rig, sequences, { opening }), await step(rig, sequences, { opening }));
       }));
   }
 
@@ -154,7 +143,6 @@ describe('a step', () => {
       const wanted = await step(rig, sequences);
       for (const opening of [1, 8, 11, 12]) {
         assertSame(await step(rig, sequences, { opening }), wanted, rounding);
-        assertSame(await step(rig, sequences, { opening, recompute: true }), wanted, rounding);
       }
     }));
 
@@ -260,10 +248,6 @@ describe('a step', () => {
           assert.notDeepEqual(cached.nll, looked.nll);
           const batches = groupSequences(ownLengths(sequences, opening), 30);
           assertSame(await step(rig, sequences, { opening, entering, batches }), cached, rounding);
-          assertSame(await step(rig, sequences, { opening, entering, recompute: true }), cached, {
-            nll: 0,
-            gradient: 1e-6,
-          });
         } finally {
           for (const layer of below) layer[Symbol.dispose]();
         }
@@ -323,7 +307,7 @@ describe('a step', () => {
   it('stops when asked', () =>
     withRig({}, async (rig) => {
       const sequences = draw([11, 8, 12]);
-      const context = { ...rig, opening: 0, recompute: false, signal: AbortSignal.abort() };
+      const context = { ...rig, opening: 0, signal: AbortSignal.abort() };
       const data = { batch: together(sequences), sequences, entering: undefined };
       await assert.rejects(trainStep(context, data, { train: true }), { name: 'StoppedError' });
     }));

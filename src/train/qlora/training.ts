@@ -295,7 +295,7 @@ export async function prepareTraining(
     const cache = firstLayer > 0 ? own(await enteringActivations(lab, sequences, below, advance)) : undefined;
     const { layers: trained, labels } = own(await loadTrainable(lab, firstLayer, settings.transposedType));
     const parameters = own(LoraParameters.create(model.engine, adaptedModules(model, trained, settings)));
-    const streams = own(new Streams(model, trained.length));
+    const streams = own(new Streams(model));
     const context: TrainContext = { ...lab, layers: trained, parameters, labels, streams, opening };
     const learnable = problem.train.length + problem.validation.length;
     const plain = { cache, context, sequences };
