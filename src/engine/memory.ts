@@ -165,6 +165,6 @@ const mallocTrim = once(() => systemFunction(fn('malloc_trim', int, [size])));
  */
 export function releaseMemory(): void {
   setFlagsFromString('--expose-gc');
-  (runInNewContext('gc') as () => void)();
+  (runInNewContext('gc') as (how: object) => void)({ type: 'major', execution: 'sync', flavor: 'last-resort' });
   mallocTrim()?.(0);
 }
