@@ -1,4 +1,4 @@
-import { LoamError, UnsupportedError, UsageError } from '../base/errors.js';
+import { UnsupportedError, UsageError } from '../base/errors.js';
 import { GrammarState } from './gbnf.js';
 import type { Vocabulary } from './vocabulary.js';
 
@@ -43,7 +43,7 @@ export class HeldAnswer {
     this.state = state;
   }
 
-  /** Tokens that the shortest answer takes; undefined if the vocabulary cannot write it. */
+  /** Tokens that the shortest answer takes, or what is left of it; undefined if the vocabulary cannot write it. */
   get shortest(): number | undefined {
     return this.spelling.shortest(this.state.shortest(), Number.POSITIVE_INFINITY)?.length;
   }
@@ -80,17 +80,11 @@ export class HeldAnswer {
     this.state = next;
   }
 
-  /** @throws LoamError if not even the shortest answer has room */
-  requireRoom(most: number): void {
-    if (this.wayFrom(this.state, most) !== undefined) return;
+  /** Tokens of the shortest answer, if even that takes more than so many. */
+  lacks(most: number): number | undefined {
+    if (this.wayFrom(this.state, most) !== undefined) return undefined;
     const { shortest } = this;
-    if (shortest === undefined || shortest <= most) return;
-    throw new LoamError({
-      code: 'too-long',
-      found: `a limit of ${most} tokens, and the shortest answer of the form that is asked for takes ${shortest}`,
-      where: 'max_tokens',
-      fix: 'raise the limit',
-    });
+    return shortest === undefined || shortest <= most ? undefined : shortest;
   }
 }
 

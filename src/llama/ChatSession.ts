@@ -26,6 +26,22 @@ function promptTooLong(tokens: number, most: number): LoamError {
   });
 }
 
+/** @throws LoamError if not even the shortest answer of a form has room */
+function requireRoom(
+  held: HeldAnswer,
+  { room, maxTokens, limit, promptLength }: { room: number; maxTokens: number; limit?: string; promptLength: number },
+): void {
+  const shortest = held.lacks(room);
+  if (shortest === undefined) return;
+  if (room < maxTokens) throw promptTooLong(promptLength, promptLength + room - shortest);
+  throw new LoamError({
+    code: 'too-long',
+    found: `a limit of ${room} tokens, and the shortest answer of the form that is asked for takes ${shortest}`,
+    where: limit ?? 'max_tokens',
+    fix: 'raise the limit',
+  });
+}
+
 interface ChatSessionOptions {
   modelPath: string;
   /** Worn together, each with its correction multiplied by its strength (default 1). */
@@ -67,6 +83,8 @@ export interface AnswerOptions {
   /** Whether old turns are left out if the conversation outgrows the context (default), or a LoamError (too-long) is thrown. */
   forget?: boolean;
   show?: Shown;
+  /** What the limit of tokens is called in errors; default: max_tokens. */
+  limit?: string;
 }
 
 /** What is told of an answer beside its text. */
@@ -85,6 +103,7 @@ interface Drawing {
   expected: Expected;
   grammar: Grammar | undefined;
   likeliest: number | undefined;
+  limit: string | undefined;
 }
 
 const defaultContext = 4096;
@@ -182,7 +201,13 @@ export class ChatSession implements Disposable {
       const { prompt, forgotten } = await this.fit(messages, sampling.maxTokens, { ...options, ...plan });
       if (forgotten > 0) emit({ type: 'forgot', messages: forgotten });
       const thought = plan.thought === 'may' && opensThought(this.tokenizer, prompt) ? 'begun' : plan.thought;
-      const how = { sampling, expected: { ...plan, thought }, grammar, likeliest: options.show?.likeliest };
+      const how = {
+        sampling,
+        expected: { ...plan, thought },
+        grammar,
+        likeliest: options.show?.likeliest,
+        limit: options.limit,
+      };
       return await this.generate(prompt, how, emit, signal);
     }, signal);
   }
@@ -192,7 +217,7 @@ export class ChatSession implements Disposable {
     text: TextPrompt,
     sampling: Sampling,
     signal?: AbortSignal,
-    { stop = [], show = {}, format }: AnswerOptions = {},
+    { stop = [], show = {}, format, limit }: AnswerOptions = {},
   ): Run<ChatEvent, string> {
     return new Run(async (emit, signal) => {
       const { vocabulary } = this.tokenizer;
@@ -206,7 +231,13 @@ export class ChatSession implements Disposable {
         const own = typeof text === 'string' ? text : vocabulary.text(prompt.subarray(given), true);
         emit({ type: 'text', text: own, ...(likelihoods && { likelihoods: likelihoods.slice(given) }) });
       }
-      const how = { sampling, expected: { stop, thought: 'no' as const }, grammar: formatGrammar(format), likeliest };
+      const how = {
+        sampling,
+        expected: { stop, thought: 'no' as const },
+        grammar: formatGrammar(format),
+        likeliest,
+        limit,
+      };
       return await this.generate(prompt, how, emit, signal);
     }, signal);
   }
@@ -218,7 +249,7 @@ export class ChatSession implements Disposable {
 
   private async generate(
     prompt: Int32Array,
-    { sampling, expected, grammar, likeliest }: Drawing,
+    { sampling, expected, grammar, likeliest, limit }: Drawing,
     emit: (event: ChatEvent) => void,
     signal: AbortSignal,
   ): Promise<string> {
@@ -227,7 +258,7 @@ export class ChatSession implements Disposable {
     const room = Math.min(sampling.maxTokens, this.contextLength - prompt.length);
     const reader = new AnswerReader(vocabulary, expected, emit);
     const held = grammar && room > 0 ? new HeldAnswer(grammar, vocabulary) : undefined;
-    held?.requireRoom(room);
+    if (held) requireRoom(held, { room, maxTokens: sampling.maxTokens, limit, promptLength: prompt.length });
     let tokens = 0;
     if (room > 0) await this.session.read(prompt, [prompt.length - 1], { signal });
     const settings = { ...sampling, repeatPenalty: penaltyOf(sampling) };

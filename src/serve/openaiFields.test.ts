@@ -272,6 +272,29 @@ describe('a format of the answer', () => {
     );
   });
 
+  it('is whole within its limit, or refused by the name of the limit', async () => {
+    for (const max_tokens of [8, 20, 25]) {
+      const answer = await client.send('POST', '/v1/chat/completions', chatBody({ ...format(schema), max_tokens }));
+      if (answer.status === 200) JSON.parse(answer.json.choices[0].message.content);
+      else assert.match(answer.json.error.message, /max_tokens: a limit of \d+ tokens, and the shortest answer/);
+    }
+    for (const [path, fields, name] of [
+      ['/v1/chat/completions', { ...chatBody(format(schema)), max_completion_tokens: 2 }, 'max_completion_tokens'],
+      [
+        '/v1/responses',
+        {
+          model: 'tiny',
+          input: 'hi',
+          max_output_tokens: 2,
+          text: { format: { type: 'json_schema', name: 'a', schema } },
+        },
+        'max_output_tokens',
+      ],
+    ] as const) {
+      assert.ok((await refusal(path, fields)).includes(`${name}: a limit of 2 tokens`));
+    }
+  });
+
   it('goes on with a beginning that fits it, and refuses another', async () => {
     const begun = (content: string) => [...hi, { role: 'assistant', content }];
     const { choices } = await chat({ ...format(schema), messages: begun('{"city": "Ro') });
@@ -362,6 +385,24 @@ describe('tools', () => {
     assert.ok(found.calls > 0 && found.answers > 0, JSON.stringify(found));
     const forced = await chat({ ...usual, response_format, tool_choice: 'required' });
     assert.ok(forced.choices[0].message.tool_calls.length > 0);
+  });
+
+  it('are called whole though the tokens run out, which is said', async () => {
+    const label = { type: 'object', properties: { label: { type: 'string', minLength: 12 } }, required: ['label'] };
+    const asked = { ...usual, tools: [{ type: 'function', function: { name: 'say', parameters: label } }] };
+    const reasons = new Set<string>();
+    for (let max_tokens = 60; max_tokens < 110; max_tokens += 5) {
+      const { status, json } = await client.send(
+        'POST',
+        '/v1/chat/completions',
+        chatBody({ ...asked, max_tokens, tool_choice: 'required' }),
+      );
+      if (status !== 200) continue;
+      const [{ message, finish_reason: reason }] = json.choices;
+      reasons.add(reason);
+      for (const { function: call } of message.tool_calls) assert.ok(JSON.parse(call.arguments).label.length >= 12);
+    }
+    assert.ok(reasons.has('length'), [...reasons].join());
   });
 
   it('are called by name, or not at all', async () => {

@@ -90,6 +90,7 @@ export function chatRequestOf(body: ChatInput): AnswerRequest {
       ...(tools && { tools, calls: choiceOf(body) }),
       ...(!tools && choiceOf(body).choice !== 'auto' && { calls: choiceOf(body) }),
       format: formatOf(body),
+      ...(typeof body.max_completion_tokens === 'number' && { limit: 'max_completion_tokens' }),
       show: { thoughts: true, likeliest: body.logprobs ? (body.top_logprobs ?? 0) : undefined },
     },
     count: body.n ?? 1,

@@ -25,7 +25,7 @@ export const responseRoutes = [
     errors: 'openai',
     async handler({ body, key, signal }, services) {
       const request = requestOf(translate(body));
-      request.options = { ...request.options, forget: body.truncation === 'auto' };
+      request.options = { ...request.options, forget: body.truncation === 'auto', limit: 'max_output_tokens' };
       const speaker = await findSuited(services, body, key, request, signal);
       const response = begin(body, speaker.id);
       const pieces = answering(services, speaker, request, signal);
