@@ -90,10 +90,11 @@ export const chatRoutes = [
           for await (const event of answerWith(
             services,
             speaker,
-            { prompt, sampling: samplingOf(body.options) },
+            { prompt, sampling: samplingOf(body.options), options: { show: { thoughts: true } } },
             signal,
           )) {
-            if (event.type === 'text') yield { data: { type: 'text', side, text: event.text } };
+            if (event.type === 'text' || event.type === 'thought')
+              yield { data: { type: event.type, side, text: event.text } };
             if (event.type === 'end')
               yield { data: { type: 'side', side, tokens: event.tokens, seconds: event.seconds } };
           }

@@ -72,6 +72,8 @@ const Side = Type.Enum(['adapted', 'base']);
 
 export const CompareEvent = Type.Union([
   Type.Object({ type: Type.Literal('text'), side: Side, text: Type.String() }),
+  /** Of the thought before an answer. */
+  Type.Object({ type: Type.Literal('thought'), side: Side, text: Type.String() }),
   /** One of the two has answered. */
   Type.Object({ type: Type.Literal('side'), side: Side, ...Answered }),
   Type.Object({ type: Type.Literal('done'), done: Type.Literal(true), nll: Type.Optional(MeasuredNll) }),

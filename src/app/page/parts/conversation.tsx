@@ -115,6 +115,17 @@ export function ChatTabs({ here }: { here: 'chat' | 'compare' }) {
   );
 }
 
+/** What a model thought before an answer. */
+export function Thought({ text, open }: { text: string | undefined; open?: boolean }) {
+  if (!text) return null;
+  return (
+    <details class="fold inner" open={open}>
+      <summary>The thought before it</summary>
+      <p class="prose quiet">{text}</p>
+    </details>
+  );
+}
+
 interface FeedbackProps {
   prompt: string;
   answer: string;

@@ -5,7 +5,7 @@ import { when } from '../../logic/words.js';
 import { ask, call, isAbort } from '../api.js';
 import { announce, go, href } from '../browser.js';
 import { IconButton } from '../parts/controls.js';
-import { ChatTabs, Feedback, SpeakerPicker, sourceOf, useSpeakers } from '../parts/conversation.js';
+import { ChatTabs, Feedback, SpeakerPicker, sourceOf, Thought, useSpeakers } from '../parts/conversation.js';
 import { Confirm, Dialog } from '../parts/dialogs.js';
 import { Empty, Fault, Icon, Loading, Page, Pending } from '../parts/layout.js';
 import { tellChanged, useList } from '../server.js';
@@ -270,16 +270,5 @@ function ConversationList({ here, onLeave }: { here?: string; onLeave?: () => vo
         </Confirm>
       )}
     </>
-  );
-}
-
-/** What a model thought before an answer. */
-function Thought({ text, open }: { text: string | undefined; open?: boolean }) {
-  if (!text) return null;
-  return (
-    <details class="fold inner" open={open}>
-      <summary>The thought before it</summary>
-      <p class="prose quiet">{text}</p>
-    </details>
   );
 }

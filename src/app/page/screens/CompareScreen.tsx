@@ -10,6 +10,7 @@ import {
   SpeakerPicker,
   sourceOf,
   speakerOf,
+  Thought,
   useSpeakers,
   versionsOf,
 } from '../parts/conversation.js';
@@ -18,7 +19,10 @@ import { Empty, Fault, Icon, Page, Pending } from '../parts/layout.js';
 import { Lost, NllBars } from '../parts/run.js';
 import { useAction, useResource } from '../server.js';
 
-type Answers = Record<'base' | 'adapted', string>;
+type Side = 'base' | 'adapted';
+type Answers = Record<Side, { text: string; thought: string }>;
+
+const none = { text: '', thought: '' };
 
 /** The base model and a version of an adapter answer the same question, side by side. */
 export function CompareScreen({ version }: { version?: string }) {
@@ -52,17 +56,18 @@ export function CompareScreen({ version }: { version?: string }) {
     running.current = abort;
     setAsked(question);
     setAnswered(false);
-    let state: Answers = { base: '', adapted: '' };
+    let state: Answers = { base: none, adapted: none };
     setAnswers(state);
     void run(async () => {
       const body = { prompt: question, ...speakerOf(chosen, models), options: {} };
       for await (const event of ask<CompareEvent>('/api/compare', body, abort.signal)) {
-        if (event.type === 'text') {
-          state = { ...state, [event.side]: state[event.side] + event.text };
+        if (event.type === 'text' || event.type === 'thought') {
+          const { side, type, text } = event;
+          state = { ...state, [side]: { ...state[side], [type]: state[side][type] + text } };
           setAnswers(state);
         } else if (event.type === 'done' || event.side === 'adapted') setAnswered(true);
       }
-      announce(`Base model: ${state.base}. With your adapter: ${state.adapted}`);
+      announce(`Base model: ${state.base.text}. With your adapter: ${state.adapted.text}`);
     });
   };
 
@@ -139,14 +144,16 @@ export function CompareScreen({ version }: { version?: string }) {
         <div class="sides" aria-busy={busy}>
           <section class="side">
             <h2>Base model</h2>
-            <p class="prose answer">{answers.base || (busy ? '…' : '')}</p>
+            <Answer {...answers.base} busy={busy} />
           </section>
           <section class="side adapted">
             <h2>
               {chosen.adapter.name} <small>version {chosen.version.number}</small>
             </h2>
-            <p class="prose answer">{answers.adapted || (busy ? '…' : '')}</p>
-            {answered && <Feedback key={answers.adapted} prompt={asked} answer={answers.adapted} dataset={source} />}
+            <Answer {...answers.adapted} busy={busy} />
+            {answered && (
+              <Feedback key={answers.adapted.text} prompt={asked} answer={answers.adapted.text} dataset={source} />
+            )}
           </section>
         </div>
       )}
@@ -157,5 +164,14 @@ export function CompareScreen({ version }: { version?: string }) {
         </section>
       )}
     </Page>
+  );
+}
+
+function Answer({ text, thought, busy }: Answers[Side] & { busy: boolean }) {
+  return (
+    <>
+      <Thought text={thought} open={text === ''} />
+      <p class="prose answer">{text || (busy ? '…' : '')}</p>
+    </>
   );
 }
