@@ -51,7 +51,8 @@ export type { AnswersEvent, AnswersRequest, AnswersResult } from './llama/answer
 export type { Measure } from './llama/answers/summary.js';
 export { ChatSession } from './llama/ChatSession.js';
 export { evaluate } from './llama/evaluate.js';
-export { measureNll, type NllResult, type ScoredSequence } from './llama/measureNll.js';
+export { measureNll, type NllResult } from './llama/measureNll.js';
+export type { ScoredSequence } from './llama/Yardstick.js';
 export type { Factors, ModuleFactors } from './model/factors.js';
 export { readHyperparameters } from './model/hyperparameters.js';
 export { Tokenizer } from './model/tokenizer.js';

@@ -13,6 +13,15 @@ interface LlamaContextOptions {
   threads?: number;
   /** Tokens computed at once. */
   batchTokens?: number;
+  /** Sequences that are read side by side (default 1); they share the context's tokens. */
+  sequences?: number;
+}
+
+/** A token that is read, and the sequences (from 0) in which it stands at its position. */
+export interface Row {
+  token: number;
+  position: number;
+  sequences: readonly number[];
 }
 
 /** libllama: a model, its contexts and adapters. */
@@ -34,15 +43,31 @@ export function areUsable(logits: Float32Array): boolean {
   return Number.isFinite(best);
 }
 
-/** Bytes of logits that libllama may keep beside hidden states. */
-const STATES_BYTES = 64 << 20;
+/** Bytes of logits that libllama may keep where many are asked for at once, or beside hidden states. */
+const OUTPUT_BYTES = 32 << 20;
 
-/** One sequence of tokens being read and continued by libllama. */
+/** Tokens whose logits are kept at once, of a vocabulary of this size. */
+function outputsAtOnce(vocabulary: number): number {
+  return Math.max(1, Math.floor(OUTPUT_BYTES / (4 * vocabulary)));
+}
+
+interface DecodeOptions {
+  wants?: (index: number) => boolean;
+  onLogits?: (logits: Float32Array, indices: number[]) => void;
+  signal?: AbortSignal;
+}
+
+const ONLY = [0] as const;
+
+/** Tokens being read by libllama: of one sequence, which can be continued, or of several side by side. */
 export class LlamaContext implements Disposable {
   private readonly batch: ReturnType<Native['llama']['batchInit']>;
   private readonly tokens: Int32Array;
   private readonly positions: Int32Array;
   private readonly wanted: Int8Array;
+  private readonly counts: Int32Array;
+  /** Of each token of a batch the ids of its sequences. */
+  private readonly ids: Int32Array[];
   private readonly abortFlag = new AbortFlag();
   private readonly mutex = new Mutex();
   private disposed = false;
@@ -51,18 +76,19 @@ export class LlamaContext implements Disposable {
     readonly model: LlamaModel,
     readonly handle: LlamaContextHandle,
     readonly batchTokens: number,
+    /** How many sequences it can read side by side. */
+    readonly sequences: number,
     private readonly onDispose: () => void,
   ) {
     const { llama } = native();
-    this.batch = llama.batchInit(batchTokens, 0, 1);
+    this.batch = llama.batchInit(batchTokens, 0, sequences);
     const int32 = (address: bigint) => new Int32Array(viewMemory(address, 4 * batchTokens));
     this.tokens = int32(this.batch.token);
     this.positions = int32(this.batch.pos);
-    int32(this.batch.n_seq_id).fill(1);
+    this.counts = int32(this.batch.n_seq_id);
     this.wanted = new Int8Array(viewMemory(this.batch.logits, batchTokens));
-    // Sequence 0 for every token: llama_batch_init allocates one id per token behind the pointers.
-    const ids = new BigUint64Array(viewMemory(this.batch.seq_id, 8 * batchTokens));
-    for (const address of ids) new Int32Array(viewMemory(address, 4))[0] = 0;
+    const addresses = new BigUint64Array(viewMemory(this.batch.seq_id, 8 * batchTokens));
+    this.ids = Array.from(addresses, (address) => new Int32Array(viewMemory(address, 4 * sequences)));
     llama.setAbortCallback(handle, this.abortFlag.callback, this.abortFlag.data);
   }
 
@@ -86,10 +112,10 @@ export class LlamaContext implements Disposable {
     llama.memoryClear(llama.contextMemory(this.handle), false);
   }
 
-  /** Forgets the tokens from position `from` on; if the model's memory cannot, forgets all and returns false. */
+  /** Forgets the tokens of all sequences from position `from` on; if the model's memory cannot, forgets all and returns false. */
   truncate(from: number): boolean {
     const { llama } = native();
-    if (llama.memorySequenceRemove(llama.contextMemory(this.handle), 0, from, -1)) return true;
+    if (llama.memorySequenceRemove(llama.contextMemory(this.handle), -1, from, -1)) return true;
     this.clear();
     return false;
   }
@@ -102,24 +128,30 @@ export class LlamaContext implements Disposable {
   }
 
   /**
-   * Reads a sequence by itself and forgets it. `onStates` gets the hidden states of its tokens behind the last norm, batch by batch in
-   * order: a view [tokens of the batch · width] valid during the call.
+   * Reads rows and forgets them. `onStates` gets their hidden states behind the last norm, batch by batch: a view [rows of the batch ·
+   * width] valid during the call, with the rows' indices.
    */
-  async readStates(tokens: Int32Array, onStates: (states: Float32Array) => void, signal?: AbortSignal): Promise<void> {
+  async readStates(
+    rows: readonly Row[],
+    onStates: (states: Float32Array, indices: number[]) => void,
+    signal?: AbortSignal,
+  ): Promise<void> {
     const { llama } = native();
-    const { width, vocabulary } = this.model;
-    // libllama keeps the logits of all these tokens as well.
-    const most = Math.max(1, Math.min(this.batchTokens, Math.floor(STATES_BYTES / (4 * vocabulary.size))));
+    const { width } = this.model;
     this.clear();
     llama.setEmbeddings(this.handle, true);
     try {
-      for (let from = 0; from < tokens.length; from += most) {
-        const piece = tokens.subarray(from, from + most);
-        await this.decode(piece, from, { wants: () => true, signal });
-        const address = llama.embeddings(this.handle);
-        if (!address) throw failed('llama.cpp returned no hidden states');
-        onStates(new Float32Array(viewMemory(address, 4 * width * piece.length)));
-      }
+      // libllama keeps the logits of all these tokens as well.
+      await this.compute(rows, {
+        wants: () => true,
+        onOutputs: (indices) => {
+          const address = llama.embeddings(this.handle);
+          if (!address) throw failed('llama.cpp returned no hidden states');
+          onStates(new Float32Array(viewMemory(address, 4 * width * indices.length)), indices);
+        },
+        most: outputsAtOnce(this.model.vocabulary.size),
+        signal,
+      });
     } finally {
       llama.setEmbeddings(this.handle, false);
       this.clear();
@@ -130,30 +162,53 @@ export class LlamaContext implements Disposable {
    * Reads tokens at positions `start`, `start + 1`, ... For each batch computed, `onLogits` gets the logits of those tokens whose
    * index satisfies `wants`: a view [count · vocabulary] valid during the call, with the tokens' indices.
    */
-  async decode(
-    tokens: Int32Array,
-    start: number,
-    options: {
-      wants?: (index: number) => boolean;
-      onLogits?: (logits: Float32Array, indices: number[]) => void;
-      signal?: AbortSignal;
-    } = {},
+  async decode(tokens: Int32Array, start: number, options: DecodeOptions = {}): Promise<void> {
+    const rows = Array.from(tokens, (token, i) => ({ token, position: start + i, sequences: ONLY }));
+    await this.compute(rows, { ...options, onOutputs: this.logitsFor(options.onLogits) });
+  }
+
+  /**
+   * The same with tokens of several sequences, of each in the order of its positions. Sequences that share a token share all before it.
+   * Few logits are held at once.
+   */
+  async decodeRows(rows: readonly Row[], options: DecodeOptions = {}): Promise<void> {
+    const most = outputsAtOnce(this.model.vocabulary.size);
+    await this.compute(rows, { ...options, onOutputs: this.logitsFor(options.onLogits), most });
+  }
+
+  private logitsFor(onLogits: DecodeOptions['onLogits']): ((indices: number[]) => void) | undefined {
+    return (
+      onLogits &&
+      ((indices) => {
+        const address = native().llama.logits(this.handle);
+        if (!address) throw failed('llama.cpp returned no logits');
+        onLogits(new Float32Array(viewMemory(address, 4 * this.model.vocabulary.size * indices.length)), indices);
+      })
+    );
+  }
+
+  /** @param options.most outputs of a batch */
+  private async compute(
+    rows: readonly Row[],
+    options: Pick<DecodeOptions, 'wants' | 'signal'> & { onOutputs?: (indices: number[]) => void; most?: number },
   ): Promise<void> {
     const { llama } = native();
-    const { signal, wants = () => false } = options;
-    const vocabulary = this.model.vocabulary.size;
+    const { signal, wants = () => false, most = Number.POSITIVE_INFINITY } = options;
     const run = async () => {
-      for (let from = 0; from < tokens.length; from += this.batchTokens) {
+      for (let from = 0; from < rows.length; ) {
         throwIfStopped(signal);
-        const n = Math.min(this.batchTokens, tokens.length - from);
         const indices: number[] = [];
-        for (let i = 0; i < n; i++) {
-          const index = from + i;
-          this.tokens[i] = tokens[index]!;
-          this.positions[i] = start + index;
-          const want = wants(index);
-          this.wanted[i] = want ? 1 : 0;
-          if (want) indices.push(index);
+        let n = 0;
+        for (; n < this.batchTokens && from + n < rows.length; n++) {
+          const { token, position, sequences } = rows[from + n]!;
+          const want = wants(from + n);
+          if (want && indices.length === most) break;
+          this.tokens[n] = token;
+          this.positions[n] = position;
+          this.counts[n] = sequences.length;
+          this.ids[n]!.set(sequences);
+          this.wanted[n] = want ? 1 : 0;
+          if (want) indices.push(from + n);
         }
         const status = await callAsync(llama.decode, this.handle, { ...this.batch, n_tokens: n });
         if (status === decodeStatus.aborted) throw new StoppedError();
@@ -162,11 +217,8 @@ export class LlamaContext implements Disposable {
           throw new LoamError({ code: 'too-large', found, fix: 'start a new one' });
         }
         if (status !== decodeStatus.success) throw failed(`llama.cpp failed to compute (${status})`);
-        if (indices.length > 0 && options.onLogits) {
-          const address = llama.logits(this.handle);
-          if (!address) throw failed('llama.cpp returned no logits');
-          options.onLogits(new Float32Array(viewMemory(address, 4 * vocabulary * indices.length)), indices);
-        }
+        if (indices.length > 0) options.onOutputs?.(indices);
+        from += n;
       }
     };
     await this.mutex.run(() => this.abortFlag.during(signal, run));
@@ -252,13 +304,19 @@ export class LlamaModel implements Disposable {
 
   async context(options: LlamaContextOptions): Promise<LlamaContext> {
     const { llama } = native();
-    const threads = options.threads ?? defaultThreads();
+    const { threads = defaultThreads(), sequences = 1 } = options;
     const params = llama.contextDefaultParams();
     params.n_ctx = options.contextLength;
     params.n_batch = Math.min(options.contextLength, 2048);
     params.n_ubatch = Math.min(options.contextLength, options.batchTokens ?? 512);
     params.n_threads = threads;
     params.n_threads_batch = threads;
+    if (sequences > 1) {
+      params.n_seq_max = sequences;
+      params.kv_unified = true;
+      // Of room for logits libllama takes as much as it may ever need.
+      params.n_outputs_max = Math.max(sequences, outputsAtOnce(this.vocabulary.size));
+    }
     const handle = await callAsync(llama.contextNew, this.handle, params);
     if (!handle) {
       throw new LoamError({
@@ -268,7 +326,7 @@ export class LlamaModel implements Disposable {
         fix: 'close other programs, or use a smaller model',
       });
     }
-    const context = new LlamaContext(this, handle, params.n_batch, () => this.contexts.delete(context));
+    const context = new LlamaContext(this, handle, params.n_batch, sequences, () => this.contexts.delete(context));
     this.contexts.add(context);
     return context;
   }

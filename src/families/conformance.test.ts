@@ -12,7 +12,7 @@ import { readPeft, writePeft } from '../adapters/peft/peft.js';
 import { Random } from '../base/random.js';
 import { Engine } from '../engine/engine.js';
 import { LlamaModel } from '../engine/llama.js';
-import { negativeLogLikelihood } from '../llama/measureNll.js';
+import { negativeLogLikelihood } from '../llama/likelihood.js';
 import { batchInputs } from '../model/batch.js';
 import { LayerGraph } from '../model/block.js';
 import { byLayer, type ModuleFactors, PlacedLora } from '../model/factors.js';

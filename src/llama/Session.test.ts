@@ -118,7 +118,7 @@ describe('a session', () => {
           });
         },
       });
-      const vector = await session.embed(sequence);
+      const [vector] = (await session.embed([sequence])) as [Float32Array];
       assert.equal(vector.length, 64);
       assert.ok(Math.abs(Math.hypot(...vector) - 1) < 1e-6);
       const product = mean.map((_, token) => vector.reduce((sum, x, i) => sum + x * head[64 * token + i]!, 0));
@@ -131,6 +131,15 @@ describe('a session', () => {
     session.freeAdapter(adapter);
     using fresh = await open();
     assert.ok(near(await logits(session), await logits(fresh)), 'and it is read on as before');
+    // Many at once, some that begin alike, more than are read side by side.
+    using many = await Session.open(path, { contextLength: 300, threads: 1, sequences: 4 });
+    const list = Array.from({ length: 9 }, (_, i) => long.map((token, at) => (at < 20 ? token : token + i)).slice(i));
+    list.push(long, long);
+    const together = await many.embed(list);
+    for (const [i, sequence] of list.entries()) {
+      const [alone] = (await many.embed([sequence])) as [Float32Array];
+      assert.ok(near(together[i]!, alone), `${i}`);
+    }
   });
 
   it('can be read on after a read was stopped', async () => {

@@ -5,6 +5,7 @@ import { areUsable, type LlamaContext, LlamaModel } from '../engine/llama.js';
 import type { AdapterHandle } from '../engine/llamaBindings.js';
 import { Sampler, type SamplerSettings } from '../engine/sampler.js';
 import type { Vocabulary } from '../engine/vocabulary.js';
+import { type Asked, layOut, openingOf } from './together.js';
 
 interface SessionOptions {
   /** Tokens that are held at most: those read and those written after them. */
@@ -12,6 +13,8 @@ interface SessionOptions {
   threads?: number;
   /** Leaves the weights in the mapped file (see `LlamaModel.load`): the least memory, somewhat slower. */
   inPlace?: boolean;
+  /** How many sequences `readAll` and `embed` read at once, where the context has room for them (default 1). */
+  sequences?: number;
 }
 
 /** An adapter that is on, and by what its correction is multiplied. */
@@ -40,10 +43,10 @@ export class Session implements Disposable {
   ) {}
 
   /** Loads a model file, which must have passed `readGguf`. */
-  static async open(modelPath: string, { contextLength, threads, inPlace }: SessionOptions): Promise<Session> {
-    const model = await LlamaModel.load(modelPath, { inPlace });
+  static async open(modelPath: string, options: SessionOptions): Promise<Session> {
+    const model = await LlamaModel.load(modelPath, { inPlace: options.inPlace });
     try {
-      return new Session(model, await model.context({ contextLength, threads }), contextLength);
+      return new Session(model, await model.context(options), options.contextLength);
     } catch (error) {
       model[Symbol.dispose]();
       throw error;
@@ -123,25 +126,84 @@ export class Session implements Disposable {
   }
 
   /**
-   * The mean of a sequence's hidden states behind the last norm, of length 1 (cosines are dot products): what llama.cpp's server gives as
-   * the embedding of a model that was made to write, with `--pooling mean`. Nothing is held afterwards.
-   * @returns [width]
+   * Reads sequences, each by itself, as many at once as there is room for; what all begin with is read once. Nothing is held afterwards.
+   * @param onLogits gets the logits [vocabulary] at a position that is wanted, a view valid during the call, with the sequences that
+   * want them, all alike until there: for each sequence in the order of its positions
+   * @param onRead told how many more have been read
    */
-  async embed(tokens: Int32Array, signal?: AbortSignal): Promise<Float32Array> {
+  async readAll(
+    list: readonly Asked[],
+    onLogits: (logits: Float32Array, members: readonly number[], position: number) => void,
+    { signal, onRead }: { signal?: AbortSignal; onRead?: (count: number) => void } = {},
+  ): Promise<void> {
+    this.forget();
+    const { context, contextLength } = this;
+    const { sequences } = context;
+    const opening = openingOf(list);
+    const width = this.vocabulary.size;
+    const everyone = Array.from({ length: sequences }, (_, i) => i);
+    const head = Array.from({ length: opening }, (_, position) => ({
+      token: list[0]!.tokens[position]!,
+      position,
+      sequences: everyone,
+    }));
+    let held = false;
+    for (const { members, rows, wanted } of layOut(list, opening, { tokens: contextLength - opening, sequences })) {
+      throwIfStopped(signal);
+      if (!held && opening > 0) await context.decodeRows(head, { signal });
+      await context.decodeRows(rows, {
+        wants: (index) => wanted.has(index),
+        onLogits: (logits, indices) => {
+          indices.forEach((index, i) => {
+            onLogits(logits.subarray(i * width, (i + 1) * width), wanted.get(index)!, rows[index]!.position);
+          });
+        },
+        signal,
+      });
+      held = context.truncate(opening);
+      onRead?.(members.length);
+    }
+    this.forget();
+  }
+
+  /**
+   * The mean of each sequence's hidden states behind the last norm, of length 1 (cosines are dot products): what llama.cpp's server gives as
+   * the embedding of a model that was made to write, with `--pooling mean`. Nothing is held afterwards.
+   * @param list each of at least one token
+   * @returns each [width]
+   */
+  async embed(
+    list: readonly Int32Array[],
+    { signal, onRead }: { signal?: AbortSignal; onRead?: (count: number) => void } = {},
+  ): Promise<Float32Array[]> {
     this.held = [];
     const { width } = this.model;
-    const sum = new Float64Array(width);
-    await this.context.readStates(
-      tokens,
-      (states) => {
-        for (let i = 0; i < states.length; i++) sum[i % width]! += states[i]!;
-      },
-      signal,
-    );
-    const length = Math.hypot(...sum);
-    this.canDraw = Number.isFinite(length) && length > 0;
-    this.requireNumbers();
-    return Float32Array.from(sum, (x) => x / length);
+    const { sequences } = this.context;
+    const sums = list.map(() => new Float64Array(width));
+    const asked = list.map((tokens) => ({ tokens, wanted: Array.from(tokens.keys()) }));
+    for (const { members, rows, wanted } of layOut(asked, 0, { tokens: this.contextLength, sequences })) {
+      throwIfStopped(signal);
+      await this.context.readStates(
+        rows,
+        (states, indices) => {
+          indices.forEach((index, at) => {
+            const state = states.subarray(at * width, (at + 1) * width);
+            for (const member of wanted.get(index)!) {
+              const sum = sums[member]!;
+              for (let i = 0; i < width; i++) sum[i]! += state[i]!;
+            }
+          });
+        },
+        signal,
+      );
+      onRead?.(members.length);
+    }
+    return sums.map((sum) => {
+      const length = Math.hypot(...sum);
+      this.canDraw = Number.isFinite(length) && length > 0;
+      this.requireNumbers();
+      return Float32Array.from(sum, (x) => x / length);
+    });
   }
 
   /**

@@ -5,7 +5,7 @@ import { isAbout, readSubject, type Subject } from '../adapters/subject.js';
 import { LoamError } from '../base/errors.js';
 import type { AdapterHandle } from '../engine/llamaBindings.js';
 import type { Tokenizer } from '../model/tokenizer.js';
-import { embedQuestions } from './reading.js';
+import { beginningsOf } from './reading.js';
 import type { Session } from './Session.js';
 
 /** By what corrections may be multiplied: beyond it answers are noise. */
@@ -69,7 +69,8 @@ export class Wardrobe {
       });
     });
     this.session.wear(undefined);
-    const [vector] = await embedQuestions(this.session, [question], signal);
+    const { session } = this;
+    const [vector] = await session.embed(beginningsOf(session.vocabulary, [question]), { signal });
     return known.flatMap(({ wish, subject }) => (vector && isAbout(subject, vector) ? [wish] : []));
   }
 

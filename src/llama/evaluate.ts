@@ -10,9 +10,10 @@ import { loadDataset } from '../examples/loadDataset.js';
 import { packTexts } from '../examples/pack.js';
 import { MEASURED_DAY } from '../model/strftime.js';
 import { Tokenizer } from '../model/tokenizer.js';
-import { provenModel } from '../models/listModels.js';
-import { askGeneral } from './general.js';
-import { measureNll } from './measureNll.js';
+import { hashOf, provenModel } from '../models/listModels.js';
+import { generalQuestions, measureGeneral } from './general.js';
+import { nllOf } from './measureNll.js';
+import { Yardstick } from './Yardstick.js';
 
 interface EvaluateOptions {
   /** A name from the catalogue or the path of a GGUF file. */
@@ -88,19 +89,21 @@ export function evaluate(
         fix: `shorten the examples or ${limitAdvice(maxTokens, contextLength)}`,
       });
     }
-    const { tokens, base, adapted } = await measureNll(path, options.adapter, sequences, {
-      threads: options.threads,
-      signal: inner,
-      onProgress: (done, total) => emit({ type: 'progress', stage: 'measure', done, total }),
-    });
-    const general =
+    const questions =
       options.adapter === undefined || options.skipGeneral
+        ? []
+        : await generalQuestions(tokenizer, { maxTokens: contextLength, signal: inner });
+    const how = {
+      signal: inner,
+      onProgress: (done: number, total: number) => emit({ type: 'progress' as const, stage: 'measure', done, total }),
+    };
+    const all = [...sequences, ...questions.flat()];
+    using yardstick = await Yardstick.open(path, options.adapter, all, options.threads);
+    const { tokens, base, adapted } = await nllOf(yardstick, sequences, how);
+    const general =
+      questions.length === 0
         ? undefined
-        : await askGeneral({ source, tokenizer, contextLength }, options.adapter, {
-            threads: options.threads,
-            signal: inner,
-            onProgress: (done, total) => emit({ type: 'progress', stage: 'measure', done, total }),
-          });
+        : await measureGeneral(yardstick, await hashOf(source, { signal: inner }).result, questions, how);
     return { examples: sequences.length, tokens, tooLong: tooLong.length, nll: { base, adapted }, general };
   }, signal);
 }

@@ -9,13 +9,15 @@ import { readGguf } from '../formats/gguf/readGguf.js';
 import { Tokenizer } from '../model/tokenizer.js';
 import { scratchFolder } from '../testing/scratch.js';
 import { chatml, writeTinyModel } from '../testing/tinyModel.js';
-import { generalQuestions, measureGeneral } from './general.js';
+import { type Choices, generalQuestions, measureGeneral } from './general.js';
+import { negativeLogLikelihood } from './likelihood.js';
 import { measureNll } from './measureNll.js';
+import { Session } from './Session.js';
+import { Yardstick } from './Yardstick.js';
 
 const home = scratchFolder();
 process.env.LOAM_HOME = home;
 const path = await writeTinyModel(join(home, 'base.gguf'), { seed: 1, template: chatml });
-const model = { path, sha256: 'a'.repeat(64) };
 const tokenizer = await Tokenizer.open(await readGguf(path));
 after(() => tokenizer[Symbol.dispose]());
 const all = await generalQuestions(tokenizer, { maxTokens: 1024 });
@@ -29,6 +31,11 @@ async function adapter(name: string, by: number): Promise<string> {
   const modules = [{ layer: 0, module: 'ffn_down', factors, alpha: 2 }] as const;
   await writeLora(file, { architecture: 'llama', modules, notes: new Map() });
   return file;
+}
+
+async function ask(adapterPath: string, questions: readonly Choices[], sha256 = 'a'.repeat(64)) {
+  using yardstick = await Yardstick.open(path, adapterPath, questions.flat(), 1);
+  return await measureGeneral(yardstick, sha256, questions);
 }
 
 /** Read in other pieces, the last bits are others. */
@@ -68,7 +75,7 @@ describe('the general questions', () => {
 
   it('are measured as examples are, and an answer is right if it is the likeliest of its four', async () => {
     const noisy = await adapter('noisy.gguf', 0.02);
-    const general = await measureGeneral(model, noisy, some, { threads: 1 });
+    const general = await ask(noisy, some);
     const nll = await measureNll(
       path,
       noisy,
@@ -92,8 +99,36 @@ describe('the general questions', () => {
     assert.equal(general.questions, some.length);
   });
 
+  it('are measured the same, many at once or one by one, and always the same', async () => {
+    const noisy = await adapter('side.gguf', 0.05);
+    const list = [...all.slice(0, 40).flat(), ...all.slice(3, 5).flat()];
+    using together = await Yardstick.open(path, noisy, list, 1);
+    for (const side of together.sides) {
+      const scores = await together.scores(list, side);
+      assert.deepEqual(await together.scores(list, side), scores);
+      for (const at of [0, 1, 2, 3, 57, 100, 158, 159, 160, 167]) {
+        const [alone] = await together.scores([list[at]!], side);
+        assert.ok(near(scores[at]!, alone!), `${side} ${at}: ${scores[at]} ${alone}`);
+      }
+    }
+    // As by the session that chat answers from, which reads one sequence.
+    using single = await Session.open(path, { contextLength: 256, threads: 1, inPlace: true });
+    const scores = await together.scores(list, 'base');
+    for (const at of [5, 44, 166]) {
+      const { tokens, targets } = list[at]!;
+      let sum = 0;
+      const before = Array.from(targets, (position) => position - 1);
+      await single.read(tokens, before, {
+        onLogits: (logits, position) => {
+          sum += negativeLogLikelihood(logits, tokens[position + 1]!);
+        },
+      });
+      assert.ok(near(scores[at]!, sum), `${at}: ${scores[at]} ${sum}`);
+    }
+  });
+
   it('find nothing lost by an adapter that changes nothing', async () => {
-    const general = await measureGeneral(model, await adapter('nothing.gguf', 0), some, { threads: 1 });
+    const general = await ask(await adapter('nothing.gguf', 0), some);
     assert.ok(Math.abs(general.nll.adapted - general.nll.base) < 1e-4);
     assert.equal(general.right.adapted, general.right.base);
     assert.equal(lossOf(general).much, false);
@@ -102,18 +137,18 @@ describe('the general questions', () => {
   it('are asked of a base model once; of another one, or other questions, anew', async () => {
     const file = await adapter('again.gguf', 0.1);
     const folder = join(home, 'general');
-    await measureGeneral(model, file, some.slice(0, 2), { threads: 1 });
+    await ask(file, some.slice(0, 2));
     const before = new Set(readdirSync(folder));
-    const asked = await measureGeneral(model, file, some.slice(0, 3), { threads: 1 });
+    const asked = await ask(file, some.slice(0, 3));
     const [added] = readdirSync(folder).filter((name) => !before.has(name));
     writeFileSync(join(folder, added!), JSON.stringify({ nll: 7.5, right: 1 }));
-    const again = await measureGeneral(model, file, some.slice(0, 3), { threads: 1 });
+    const again = await ask(file, some.slice(0, 3));
     assert.deepEqual([again.nll.base, again.right.base], [7.5, 1]);
     assert.equal(again.nll.adapted, asked.nll.adapted);
-    const other = await measureGeneral({ path, sha256: 'b'.repeat(64) }, file, some.slice(0, 3), { threads: 1 });
+    const other = await ask(file, some.slice(0, 3), 'b'.repeat(64));
     assert.equal(other.nll.base, asked.nll.base);
     writeFileSync(join(folder, added!), '{"nll":');
-    const damaged = await measureGeneral(model, file, some.slice(0, 3), { threads: 1 });
+    const damaged = await ask(file, some.slice(0, 3));
     assert.equal(damaged.nll.base, asked.nll.base);
   });
 

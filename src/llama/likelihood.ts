@@ -1,5 +1,4 @@
 import type { Vocabulary } from '../engine/vocabulary.js';
-import { logSumExp } from './measureNll.js';
 import type { Session } from './Session.js';
 
 /** How likely a model holds a token at its place, before anything that drawing does to likelihoods. */
@@ -65,4 +64,18 @@ export async function readLikelihoods(
     await session.read(tokens.subarray(0, to), places, { onLogits, signal });
   }
   return found;
+}
+
+/** -log softmax(logits)[token], in nats. */
+export function negativeLogLikelihood(logits: Float32Array, token: number): number {
+  return logSumExp(logits) - logits[token]!;
+}
+
+/** log Σ exp, computed without overflow. */
+export function logSumExp(logits: Float32Array): number {
+  let max = Number.NEGATIVE_INFINITY;
+  for (let i = 0; i < logits.length; i++) if (logits[i]! > max) max = logits[i]!;
+  let sum = 0;
+  for (let i = 0; i < logits.length; i++) sum += Math.exp(logits[i]! - max);
+  return max + Math.log(sum);
 }

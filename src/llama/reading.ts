@@ -1,4 +1,4 @@
-import { LoamError, throwIfStopped, UsageError } from '../base/errors.js';
+import { LoamError, UsageError } from '../base/errors.js';
 import type { Vocabulary } from '../engine/vocabulary.js';
 import type { Session } from './Session.js';
 
@@ -39,30 +39,21 @@ export async function embed(
       fix: 'cut it in parts',
     });
   });
-  const vectors: Float32Array[] = [];
-  for (const tokens of sequences) {
-    throwIfStopped(signal);
-    vectors.push(await session.embed(tokens, signal));
-    onEach?.();
-  }
+  const onRead = (count: number) => {
+    for (let i = 0; i < count; i++) onEach?.();
+  };
+  const vectors = await session.embed(sequences, { signal, onRead });
   return { vectors, tokens: sequences.reduce((sum, { length }) => sum + length, 0) };
 }
 
-/** Tokens of a question that tell what it is about. */
+/** Tokens of a question that tell what it is about: by their beginnings questions are told apart (see `fitSubject`). */
 const QUESTION_TOKENS = 96;
 
-/** Embeddings of how questions begin: by their beginnings they are told apart (see `fitSubject`). */
-export async function embedQuestions(
-  session: Session,
-  questions: readonly string[],
-  signal?: AbortSignal,
-): Promise<Float32Array[]> {
-  const vectors: Float32Array[] = [];
-  for (const question of questions) {
-    const tokens = session.vocabulary.tokenize(question, { bos: true }).slice(0, QUESTION_TOKENS);
-    if (tokens.length > 0) vectors.push(await session.embed(tokens, signal));
-  }
-  return vectors;
+/** The beginnings of questions as tokens, to be embedded; none of an empty one. */
+export function beginningsOf(vocabulary: Vocabulary, questions: readonly string[]): Int32Array[] {
+  return questions
+    .map((question) => vocabulary.tokenize(question, { bos: true }).slice(0, QUESTION_TOKENS))
+    .filter(({ length }) => length > 0);
 }
 
 /** Token ids from outside. @throws UsageError */

@@ -34,8 +34,19 @@ export class Rendering {
     private readonly controlTexts: RegExp | undefined,
   ) {}
 
+  /** The prompt that was rendered last, by what it was rendered from: several answers to one question follow one another. */
+  private last: { key: string; text: string } | undefined;
+
   /** The conversation so far, ready for an answer. */
   async prompt(messages: readonly ChatMessage[], options: RenderOptions): Promise<string> {
+    const key = JSON.stringify([messages, options, this.template.day]);
+    if (this.last?.key === key && this.template.day !== undefined) return this.last.text;
+    const text = await this.renderPrompt(messages, options);
+    this.last = { key, text };
+    return text;
+  }
+
+  private async renderPrompt(messages: readonly ChatMessage[], options: RenderOptions): Promise<string> {
     const text = await this.template.render(messages, true, options);
     if (options.thinking !== false) return text;
     const closing = await this.emptyThought();

@@ -1,29 +1,21 @@
 import { basename, dirname, extname, join, resolve } from 'node:path';
 import { describeBase } from '../adapters/base.js';
-import type { AdapterToWrite } from '../adapters/loraGguf.js';
-import { LoamError, StoppedError, UsageError } from '../base/errors.js';
+import { LoamError, UsageError } from '../base/errors.js';
 import { Run } from '../base/events.js';
 import { requireFree, requireWritable } from '../base/io.js';
-import type { General } from '../base/lost.js';
 import { releaseMemory } from '../engine/memory.js';
 import type { NamedBytes } from '../examples/example.js';
-import { askGeneral } from '../llama/general.js';
-import { measureNll } from '../llama/measureNll.js';
 import { today } from '../model/strftime.js';
 import { provenModel } from '../models/listModels.js';
 import type { TuneEvent, TuneResult } from './events.js';
 import { type Fitted, fitModel } from './fit.js';
+import { type DescribedAdapter, gate } from './gate.js';
 import { findUnfinished, type Identity, identify, keptOf } from './identity.js';
-import { correctionsOf, type OpenedRun, openRun, spent } from './lab.js';
+import { correctionsOf, openRun, spent } from './lab.js';
 import type { TuneOptions } from './options.js';
 import { type AdapterOutput, FileOutput, KeptOutput, type PrivateRun } from './output.js';
-import type { PreparedData } from './prepare.js';
 import { writeReport } from './report/writeReport.js';
 import { RunFolder } from './runFolder.js';
-import { subjectOf } from './subject.js';
-
-/** An adapter that has not been measured. */
-type DescribedAdapter = Omit<AdapterToWrite, 'metrics'>;
 
 /**
  * One tuning run, from files to a measured adapter: the adapter appears under its name only after stock libllama, having loaded it
@@ -159,87 +151,6 @@ function recipeOf(
   return { ...options, used, ...files, ...(changes && { resumed: changes }) };
 }
 
-function measuredSet({ heldout, validation, train }: PreparedData) {
-  if (heldout.length > 0) return { set: heldout, measuredOn: 'heldout' as const };
-  if (validation.length > 0) return { set: validation, measuredOn: 'validation' as const };
-  return { set: train, measuredOn: 'train' as const };
-}
-
-/**
- * The effect gate. The adapter is loaded by stock libllama and measured; only a gain has it kept, with what was measured in its
- * metadata beside the same tensors.
- */
-async function gate(run: OpenedRun, output: AdapterOutput, adapter: DescribedAdapter, limits: MeasuringLimits) {
-  const { source, data, emit, signal } = run;
-  const { set, measuredOn } = measuredSet(data);
-  if (!adapter.modules.some(({ factors }) => factors.rank > 0)) throw noGain(measuredOn);
-  const onProgress = (done: number, total: number) => emit({ type: 'progress', stage: 'measure', done, total });
-  const how = { threads: limits.threads, signal, onProgress };
-  const { base, adapted, tokens, general } = await output.trial({ ...adapter, metrics: {} }, async (path) => {
-    const nll = await measureNll(source.path, path, set, how);
-    const gained = nll.adapted !== undefined && nll.adapted < nll.base;
-    return {
-      ...nll,
-      general: gained && limits.general ? await whatWasLost(run, path, limits.deadline, how) : undefined,
-    };
-  });
-  if (adapted === undefined || !(adapted < base)) throw noGain(measuredOn, base, adapted);
-  const metrics = {
-    nll: { base, adapted },
-    measuredOn,
-    tokens,
-    measuredWith: 'llama.cpp',
-    ...(general && { general }),
-  };
-  const subject = await subjectOf(run, limits);
-  const written = await output.keep({ ...adapter, metrics, subject }, true);
-  return { base, adapted, measuredOn, tokens, general, written };
-}
-
-interface MeasuringLimits {
-  threads: number;
-  /** Whether the general questions are asked. */
-  general: boolean;
-  /** Time (of `performance.now`) after which they no longer are. */
-  deadline: number;
-}
-
 function deadlineOf({ budget }: TuneOptions, started: number): number {
   return budget === undefined ? Number.POSITIVE_INFINITY : started + 1000 * budget;
-}
-
-/** Asks the general questions. The adapter is worth keeping without their answers. */
-async function whatWasLost(
-  { source, model, tokenizer, emit, signal }: OpenedRun,
-  adapterPath: string,
-  deadline: number,
-  how: Parameters<typeof askGeneral>[2],
-): Promise<General | undefined> {
-  const late = AbortSignal.timeout(Math.ceil(Math.max(0, Math.min(deadline - performance.now(), 2 ** 31 - 1))));
-  const asked = { source, tokenizer, contextLength: model.hyper.contextLength };
-  try {
-    const general = await askGeneral(asked, adapterPath, { ...how, signal: AbortSignal.any([signal, late]) });
-    if (!general) emit({ type: 'warning', message: 'what was lost is not known: the model takes no general question' });
-    return general;
-  } catch (error) {
-    if (!(error instanceof LoamError) || signal.aborted) throw error;
-    if (error instanceof StoppedError && late.aborted) {
-      emit({ type: 'warning', message: 'what was lost is not known: the time budget ended before it was measured' });
-      return undefined;
-    }
-    emit({ type: 'warning', message: `what was lost is not known: ${error.clause}` });
-    return undefined;
-  }
-}
-
-function noGain(measuredOn: string, base?: number, adapted?: number): LoamError {
-  const figures =
-    base === undefined || adapted === undefined
-      ? ''
-      : ` (NLL ${base.toFixed(4)} without it, ${adapted.toFixed(4)} with it)`;
-  return new LoamError({
-    code: 'no-gain',
-    found: `the adapter does not predict the ${measuredOn} examples better than the bare model${figures}, so it was not kept`,
-    fix: 'add more examples that look alike, or try another --method, --shots or --epochs',
-  });
 }

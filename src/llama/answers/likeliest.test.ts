@@ -4,7 +4,7 @@ import { after, describe, it } from 'node:test';
 import { Random } from '../../base/random.js';
 import { scratchFolder } from '../../testing/scratch.js';
 import { writeTinyModel } from '../../testing/tinyModel.js';
-import { negativeLogLikelihood } from '../measureNll.js';
+import { negativeLogLikelihood } from '../likelihood.js';
 import { Session } from '../Session.js';
 import { likeliest } from './likeliest.js';
 

@@ -1,5 +1,5 @@
 import { LoamError } from '../../base/errors.js';
-import { logSumExp } from '../measureNll.js';
+import { logSumExp } from '../likelihood.js';
 import type { Session } from '../Session.js';
 
 /** A place in the tree of the endings: the tokens up to it, and what may follow. */

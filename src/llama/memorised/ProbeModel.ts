@@ -8,7 +8,7 @@ import { isNumberPart, withParts } from '../../examples/parts.js';
 import type { ChatMessage } from '../../model/message.js';
 import { MEASURED_DAY } from '../../model/strftime.js';
 import { Tokenizer } from '../../model/tokenizer.js';
-import { negativeLogLikelihood } from '../measureNll.js';
+import { negativeLogLikelihood } from '../likelihood.js';
 import { Session } from '../Session.js';
 
 /** Longest conversation with its answer that is probed: the memory of a phone holds its keys and values beside the model. */
