@@ -127,28 +127,35 @@ class Spelling {
     );
   }
 
+  /** The last text; for its ends of each length the tokens that they take, and the first of them with the length of its piece. */
+  private last = { text: '', counts: [0], firsts: [0] };
+
   /** The fewest tokens that write a text; undefined if they are more than `most`, or there are none. */
   shortest(bytes: Uint8Array, most: number): number[] | undefined {
     const text = Buffer.from(bytes).toString('latin1');
-    if (text.length > most * this.longest) return undefined;
-    // From each place on: how many tokens, and the first of them.
-    const counts = new Float64Array(text.length + 1).fill(Number.POSITIVE_INFINITY);
-    const firsts = new Int32Array(text.length);
-    counts[text.length] = 0;
-    for (let at = text.length - 1; at >= 0; at--) {
-      for (let length = 1; length <= this.longest && at + length <= text.length; length++) {
-        if (counts[at + length]! + 1 >= counts[at]!) continue;
-        const token = this.tokens.get(text.slice(at, at + length));
+    const { length } = text;
+    if (length > most * this.longest) return undefined;
+    const { counts, firsts, text: before } = this.last;
+    // Texts that are asked for one after the other mostly end alike.
+    let done = 0;
+    while (done < length && done < before.length && text.at(-1 - done) === before.at(-1 - done)) done++;
+    this.last.text = text;
+    for (let left = done + 1; left <= length; left++) {
+      const at = length - left;
+      counts[left] = Number.POSITIVE_INFINITY;
+      for (let piece = 1; piece <= this.longest && piece <= left; piece++) {
+        const count = counts[left - piece]! + 1;
+        if (count >= counts[left]!) continue;
+        const token = this.tokens.get(text.slice(at, at + piece));
         if (token === undefined) continue;
-        counts[at] = counts[at + length]! + 1;
-        firsts[at] = token * MOST_BYTES + length - 1;
+        counts[left] = count;
+        firsts[left] = token * MOST_BYTES + piece - 1;
       }
     }
-    if (!(counts[0]! <= most) || counts[0] === Number.POSITIVE_INFINITY) return undefined;
+    if (counts[length]! > most || counts[length] === Number.POSITIVE_INFINITY) return undefined;
     const found: number[] = [];
-    for (let at = 0; at < text.length; ) {
-      found.push(Math.floor(firsts[at]! / MOST_BYTES));
-      at += (firsts[at]! % MOST_BYTES) + 1;
+    for (let left = length; left > 0; left -= (firsts[left]! % MOST_BYTES) + 1) {
+      found.push(Math.floor(firsts[left]! / MOST_BYTES));
     }
     return found;
   }

@@ -58,6 +58,18 @@ describe('an answer held to a form is whole within its limit, or refused before 
     assert.ok(shortened > 100, `${shortened} shortened`);
   });
 
+  it('of a long text, in time that does not grow with its square', async () => {
+    const held = heldTo(schemaGrammar({ type: 'string', minLength: 30_000 }));
+    const shortest = held.shortest!;
+    const start = vocabulary.tokenize('a');
+    // Each step asks for the rest of the way.
+    for (let i = 0; i < 400; i++) {
+      assert.ok(held.leadsToEnd(i === 0 ? vocabulary.tokenize('"')[0]! : start[0]!, shortest + 400 - i));
+      held.push(i === 0 ? vocabulary.tokenize('"')[0]! : start[0]!);
+    }
+    assert.ok(held.shortest! < shortest + 400);
+  });
+
   it('of any object', async () => {
     for (let most = 2; most < 60; most += 3) {
       const held = heldTo(objectGrammar());
