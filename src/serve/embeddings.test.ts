@@ -9,7 +9,7 @@ import { fitSubject, writeSubject } from '../adapters/subject.js';
 import { Random } from '../base/random.js';
 import { str } from '../formats/gguf/values.js';
 import { scratchFolder } from '../testing/scratch.js';
-import { addTinyModel, Client, newHome, serve } from '../testing/server.js';
+import { addTinyModel, Client, newHome, readEvents, serve } from '../testing/server.js';
 import { chatml } from '../testing/tinyModel.js';
 
 /** Embeddings, tokens, and several adapters at once, on a tiny model with adapters B·A of one linear, their B once and three times. */
@@ -39,7 +39,7 @@ async function addAdapter(name: string, by: number, notes: Record<string, string
 }
 const one = await addAdapter('one', 1);
 await addAdapter('one', -1);
-await addAdapter('three', 3);
+const triple = await addAdapter('three', 3);
 const template = { [keys.templateSha256]: createHash('sha256').update(chatml).digest('hex') };
 await addAdapter('monday', 1, { [keys.templateDay]: '2026-01-05' });
 await addAdapter('tuesday', 1, { [keys.templateDay]: '2026-01-06' });
@@ -154,6 +154,25 @@ describe('several adapters at once', () => {
       (await owner.ok('POST', '/v1/completions', { model, prompt: 'the inn', max_tokens: 12, temperature: 0 }))
         .choices[0].text;
     assert.equal(await complete('one@1:3'), await complete('three'));
+  });
+
+  it("answer in the page's chat, which keeps who answered", async () => {
+    const said = async (fields: object) => {
+      const body = { model: 'tiny', message: 'the inn', options: { temperature: 0, maxTokens: 12 }, ...fields };
+      const events = await readEvents(owner, '/api/chat', { method: 'POST', body });
+      const conversation = events.at(-1)!.data.conversation as string;
+      return { text: events.map(({ data }) => (data.type === 'text' ? data.text : '')).join(''), conversation };
+    };
+    const { text } = await said({ version: triple.id, keep: false });
+    assert.equal((await said({ version: one.id, strength: 3, keep: false })).text, text);
+    const also = [{ version: triple.id, strength: 0.66666 }];
+    const both = await said({ version: one.id, also });
+    assert.equal(both.text, text);
+    const kept = await owner.ok('GET', `/api/conversations/${both.conversation}`);
+    assert.deepEqual([kept.version, kept.also, kept.strength], [one.id, also, undefined]);
+    const twice = { model: 'tiny', message: 'a', version: triple.id, also };
+    const refused = await owner.send('POST', '/api/chat', twice);
+    assert.deepEqual([refused.status, /named twice/.test(refused.text)], [400, true]);
   });
 
   it('are refused by name where it cannot be', async () => {

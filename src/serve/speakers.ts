@@ -32,6 +32,26 @@ export function speakerOf(model: string, version: string | null): Speaker {
   return { model, adapters: version === null ? [] : [{ version, strength: 1 }] };
 }
 
+/** A base model with one version and others beside it. @throws UsageError for one that is named twice */
+export function wearing(
+  services: Services,
+  {
+    model,
+    version,
+    strength = 1,
+    also = [],
+  }: { model: string; version: string | null; strength?: number; also?: readonly Worn[] },
+): Speaker {
+  const all = version === null ? also : [{ version, strength }, ...also];
+  if (new Set(all.map((one) => one.version)).size < all.length) {
+    throw new UsageError({ found: 'a version that is named twice', where: 'also' });
+  }
+  if (all.length < 2) return { model, adapters: all };
+  const list = services.vault.adapters.list();
+  const nameOf = (id: string) => list.find(({ versions }) => versions.some((one) => one.id === id))?.name;
+  return { model, adapters: all.map((one) => ({ ...one, name: nameOf(one.version) })) };
+}
+
 /** Sampling options, with defaults for those that are not given. */
 export function samplingOf(given: Partial<Sampling> | undefined): Sampling {
   return { ...defaults(samplingOptions), ...given };

@@ -9,7 +9,7 @@ import { notFound } from '../http/errors.js';
 import type { ServerEvent } from '../http/events.js';
 import { Answer, routesOf } from '../http/route.js';
 import type { Services } from '../Services.js';
-import { answerWith, samplingOf, speakerOf } from '../speakers.js';
+import { answerWith, samplingOf, speakerOf, wearing } from '../speakers.js';
 import { viewVersion } from '../views.js';
 
 const route = routesOf<Services>();
@@ -23,8 +23,9 @@ export const chatRoutes = [
     response: { events: ChatEvent },
     async handler({ body, signal }, services) {
       const conversations = new Conversations(services.vault);
-      const who = { model: body.model ?? services.defaultModel, version: body.version ?? null };
-      const speaker = speakerOf(who.model, who.version);
+      const { model = services.defaultModel, version = null, strength, also } = body;
+      const who = { model, version, ...(strength !== undefined && { strength }), ...(also && { also }) };
+      const speaker = wearing(services, who);
       const known = body.conversation === undefined ? undefined : await conversations.get(body.conversation);
       if (body.conversation !== undefined && !known) throw notFound('such conversation');
       const id = known?.id ?? randomBytes(16).toString('hex');

@@ -25,11 +25,20 @@ export const SamplingInput = Type.Object(
   strict,
 );
 
+/** By what the correction of an adapter is multiplied; bounds as `MOST_STRENGTH`, whose file the page does not load. */
+const Strength = Type.Number({ minimum: -4, maximum: 4 });
+/** How a version is worn, and which others are worn with it. */
+const worn = {
+  strength: Type.Optional(Strength),
+  also: Type.Optional(Type.Array(Type.Object({ version: Id, strength: Strength }, strict), { maxItems: 7 })),
+};
+
 export const ChatInput = Type.Object(
   {
     conversation: Type.Optional(Id),
     model: Type.Optional(Name),
     version: Type.Optional(Version),
+    ...worn,
     message: Prompt,
     system: System,
     keep: Type.Optional(Type.Boolean()),
@@ -85,6 +94,7 @@ export const Conversation = Type.Object({
   title: Type.String(),
   model: Type.String(),
   version: Version,
+  ...worn,
   createdAt: Time,
   changedAt: Time,
 });

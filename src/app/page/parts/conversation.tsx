@@ -1,25 +1,24 @@
-import { useState } from 'preact/hooks';
-import type { Adapter, AdapterVersion } from '../../../serve/contract/adapters.js';
+import { useId, useState } from 'preact/hooks';
+import type { Adapter } from '../../../serve/contract/adapters.js';
 import type { ModelEntry } from '../../../serve/contract/models.js';
+import {
+  type ChosenVersion,
+  chooseSpeaker,
+  othersOf,
+  type Speaker,
+  STRENGTHS,
+  speakerOf,
+  versionsOf,
+  withStrength,
+} from '../../logic/speakers.js';
 import { call } from '../api.js';
 import { announce, href } from '../browser.js';
 import { tellChanged, useAction, useList } from '../server.js';
-import { IconButton, Select, TextField } from './controls.js';
+import { Check, IconButton, Select, TextField } from './controls.js';
 import { Dialog } from './dialogs.js';
 import { Fault } from './layout.js';
 
 /** What chat and comparison share: whom one talks to, and what becomes of an answer. */
-
-/** What one talks to: a model, and one version of an adapter of it, or none. */
-export interface Speaker {
-  model: string;
-  version: string | null;
-}
-
-interface ChosenVersion {
-  adapter: Adapter;
-  version: AdapterVersion;
-}
 
 /** Whom one can talk to; chosen is the one picked, else the wanted version, else the newest in use, else a base model. */
 export function useSpeakers(wanted?: string) {
@@ -31,32 +30,6 @@ export function useSpeakers(wanted?: string) {
   const speaker = picked ?? chooseSpeaker(adapters, models, wanted);
   const chosen = versionsOf(adapters).find(({ version }) => version.id === speaker?.version);
   return { pending: [...pending], ready, adapters, models, speaker, pick, chosen };
-}
-
-function chooseSpeaker(adapters: readonly Adapter[], models: readonly ModelEntry[], wanted?: string) {
-  const all = versionsOf(adapters);
-  const asked = all.find(({ version }) => version.id === wanted);
-  const used = all
-    .filter(({ adapter, version }) => adapter.active === version.id)
-    .sort((a, b) => b.version.createdAt.localeCompare(a.version.createdAt))[0];
-  const chosen = asked ?? used;
-  if (chosen) return speakerOf(chosen, models);
-  return models[0] && { model: models[0].name, version: null };
-}
-
-export function versionsOf(adapters: readonly Adapter[]): ChosenVersion[] {
-  return adapters.flatMap((adapter) => adapter.versions.map((version) => ({ adapter, version })));
-}
-
-/** Under the name by which the server knows the adapter's base model. */
-export function speakerOf({ adapter, version }: ChosenVersion, models: readonly ModelEntry[]): Speaker {
-  const model = models.find((one) => belongsTo(adapter, one))?.name ?? adapter.model.name;
-  return { model, version: version.id };
-}
-
-/** An adapter names its base as the model file calls itself; which file it must be, the hash tells. */
-export function belongsTo({ model }: Adapter, { name, sha256 }: ModelEntry): boolean {
-  return sha256 === null ? model.name === name : model.sha256 === sha256;
 }
 
 /** The data set that a version has learnt from, where it is one of the vault. */
@@ -98,6 +71,51 @@ export function SpeakerPicker({ label, speaker, adapters, models, withBase, onCh
         </optgroup>
       ))}
     </Select>
+  );
+}
+
+/** Other adapters that answer together with the chosen one, and how strongly each does. */
+export function AlsoWorn({ speaker, adapters, models, onChange }: Omit<SpeakerPickerProps, 'label' | 'withBase'>) {
+  const others = othersOf(speaker, adapters, models);
+  const own = versionsOf(adapters).find(({ version }) => version.id === speaker.version);
+  if (others.length === 0 || !own) return null;
+  const worn = others.filter(({ strength }) => strength !== undefined);
+  const set = (version: string, strength: number | undefined) => onChange(withStrength(speaker, version, strength));
+  return (
+    <details class="fold inner">
+      <summary>{worn.length === 0 ? 'Together with other adapters' : `Together with ${worn.length} more`}</summary>
+      <div class="stack">
+        <Strength name={own.adapter.name} value={speaker.strength ?? 1} onChange={(one) => set(own.version.id, one)} />
+        {others.map(({ adapter, version, strength }) => (
+          <div key={adapter.id}>
+            <Check checked={strength !== undefined} onChange={(on) => set(version.id, on ? 1 : undefined)}>
+              {adapter.name}, version {version.number}
+            </Check>
+            {strength !== undefined && (
+              <Strength name={adapter.name} value={strength} onChange={(one) => set(version.id, one)} />
+            )}
+          </div>
+        ))}
+      </div>
+    </details>
+  );
+}
+
+function Strength({ name, value, onChange }: { name: string; value: number; onChange: (value: number) => void }) {
+  const id = useId();
+  return (
+    <div class="field">
+      <label for={id}>
+        Strength of {name}: {value.toFixed(1)}
+      </label>
+      <input
+        id={id}
+        type="range"
+        {...STRENGTHS}
+        value={value}
+        onInput={(event) => onChange(Number(event.currentTarget.value))}
+      />
+    </div>
   );
 }
 

@@ -1,11 +1,12 @@
 import { useEffect, useRef, useState } from 'preact/hooks';
 import type { ChatEvent, Conversation, WholeConversation } from '../../../serve/contract/chat.js';
 import type { Message } from '../../../serve/contract/datasets.js';
+import { namesOf } from '../../logic/speakers.js';
 import { when } from '../../logic/words.js';
 import { ask, call, isAbort } from '../api.js';
 import { announce, go, href } from '../browser.js';
 import { IconButton } from '../parts/controls.js';
-import { ChatTabs, Feedback, SpeakerPicker, sourceOf, Thought, useSpeakers } from '../parts/conversation.js';
+import { AlsoWorn, ChatTabs, Feedback, SpeakerPicker, sourceOf, Thought, useSpeakers } from '../parts/conversation.js';
 import { Confirm, Dialog } from '../parts/dialogs.js';
 import { Empty, Fault, Icon, Loading, Page, Pending } from '../parts/layout.js';
 import { tellChanged, useList } from '../server.js';
@@ -43,7 +44,8 @@ export function ChatScreen({ conversation, version }: { conversation?: string; v
     call<WholeConversation>('GET', `/api/conversations/${conversation}`, { signal: abort.signal })
       .then((kept) => {
         setMessages(kept.messages);
-        pick({ model: kept.model, version: kept.version });
+        const { model, version, strength, also } = kept;
+        pick({ model, version, ...(strength !== undefined && { strength }), ...(also && { also }) });
         setLoading(false);
       })
       .catch((caught) => {
@@ -58,7 +60,9 @@ export function ChatScreen({ conversation, version }: { conversation?: string; v
     if (streaming === undefined || room < 160) end.current?.scrollIntoView({ block: 'end' });
   }, [messages, streaming]);
 
-  const who = chosen?.adapter.name ?? models.find(({ name }) => name === speaker?.model)?.title ?? 'the model';
+  const who =
+    (speaker && namesOf(speaker, adapters).join(' and ')) ||
+    (models.find(({ name }) => name === speaker?.model)?.title ?? 'the model');
 
   const send = async () => {
     const message = draft.trim();
@@ -155,6 +159,7 @@ export function ChatScreen({ conversation, version }: { conversation?: string; v
             withBase
             onChange={pick}
           />
+          <AlsoWorn speaker={speaker} models={models} adapters={adapters} onChange={pick} />
           <ol class="messages" aria-label="Conversation" aria-busy={streaming !== undefined}>
             {messages.length === 0 && !loading && streaming === undefined && (
               <li class="messages-empty">

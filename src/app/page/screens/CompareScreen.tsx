@@ -1,19 +1,11 @@
 import { useEffect, useRef, useState } from 'preact/hooks';
 import type { CompareEvent } from '../../../serve/contract/chat.js';
 import type { ExamplePage } from '../../../serve/contract/datasets.js';
+import { speakerOf, versionsOf } from '../../logic/speakers.js';
 import { ask, call } from '../api.js';
 import { announce, href } from '../browser.js';
 import { TextField } from '../parts/controls.js';
-import {
-  ChatTabs,
-  Feedback,
-  SpeakerPicker,
-  sourceOf,
-  speakerOf,
-  Thought,
-  useSpeakers,
-  versionsOf,
-} from '../parts/conversation.js';
+import { ChatTabs, Feedback, SpeakerPicker, sourceOf, Thought, useSpeakers } from '../parts/conversation.js';
 import { textsOf } from '../parts/examples.js';
 import { Empty, Fault, Icon, Page, Pending } from '../parts/layout.js';
 import { Lost, NllBars } from '../parts/run.js';
