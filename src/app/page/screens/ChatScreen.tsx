@@ -163,8 +163,8 @@ export function ChatScreen({ conversation, version }: { conversation?: string; v
           <ol class="messages" aria-label="Conversation" aria-busy={streaming !== undefined}>
             {messages.length === 0 && !loading && streaming === undefined && (
               <li class="messages-empty">
-                Ask {chosen ? <strong>{chosen.adapter.name}</strong> : 'the base model'} something. The conversation is
-                kept on this device, encrypted.
+                Ask {chosen ? <strong>{who}</strong> : 'the base model'} something. The conversation is kept on this
+                device, encrypted.
               </li>
             )}
             {loading && <Loading />}
