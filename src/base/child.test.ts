@@ -1,9 +1,11 @@
 import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { it } from 'node:test';
 import { fileURLToPath } from 'node:url';
-import { environmentOf } from './child.js';
+import { afterWork, environmentOf, HELD_UP } from './child.js';
 
 const kinds = ['trial', 'worker', 'python', 'desktop'] as const;
 
@@ -52,4 +54,27 @@ it('no process is started with the whole environment', () => {
     assert.match(call, /\benv\b/, path);
     assert.doesNotMatch(call, /env: \{? ?\.*process\.env/, path);
   }
+});
+
+it('a child that gets nothing of the processor has longer than its time', {
+  skip: process.platform !== 'linux' && 'reads /proc',
+}, async () => {
+  const ms = 100;
+  const time = async (stopped: boolean) => {
+    const child = spawn(process.execPath, ['-e', "process.stdout.write('.'); for (;;);"], {
+      stdio: ['ignore', 'pipe', 'ignore'],
+    });
+    try {
+      await once(child.stdout, 'data');
+      if (stopped) child.kill('SIGSTOP');
+      const began = performance.now();
+      await new Promise<void>((resolve) => void afterWork(child, ms, resolve));
+      return performance.now() - began;
+    } finally {
+      child.kill('SIGKILL');
+    }
+  };
+  // A tick may come early by a millisecond.
+  assert.ok((await time(true)) > 0.9 * HELD_UP * ms);
+  assert.ok((await time(false)) > 0.9 * ms);
 });

@@ -1,4 +1,5 @@
 import { type ChildProcess, spawn } from 'node:child_process';
+import { readKernelFile } from './kernelFiles.js';
 
 /**
  * Child processes. A token or a passphrase in our environment is for us alone, so no child gets all of it: each gets the variables that
@@ -82,4 +83,33 @@ export function afterAwake(ms: number, onPassed: () => void): () => void {
     onPassed();
   }, TICK_MS);
   return () => clearInterval(timer);
+}
+
+/** How much longer than its time a child is waited for that gets too little of the processor. */
+export const HELD_UP = 10;
+
+/**
+ * The same for what a child computes: where the system tells how much of the processor it has had, one that others hold up is given the
+ * time to have half of it.
+ */
+export function afterWork({ pid }: ChildProcess, ms: number, onPassed: () => void): () => void {
+  const before = pid === undefined ? undefined : processorMs(pid);
+  let waited = 0;
+  const timer = setInterval(() => {
+    waited += TICK_MS;
+    if (waited < ms) return;
+    const now = before === undefined ? undefined : processorMs(pid!);
+    if (now !== undefined && now - before! < ms / 2 && waited < HELD_UP * ms) return;
+    clearInterval(timer);
+    onPassed();
+  }, TICK_MS);
+  return () => clearInterval(timer);
+}
+
+/** Milliseconds of the processor that a process has had (Linux: proc(5), fields 14 and 15, hundredths of a second). */
+function processorMs(pid: number): number | undefined {
+  const text = readKernelFile('/proc', String(pid), 'stat');
+  const fields = text?.slice(text.lastIndexOf(')') + 2).split(' ') ?? [];
+  const ticks = Number(fields[11]) + Number(fields[12]);
+  return Number.isFinite(ticks) ? 10 * ticks : undefined;
 }

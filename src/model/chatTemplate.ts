@@ -1,7 +1,7 @@
 import type { ChildProcess } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { fileURLToPath } from 'node:url';
-import { afterAwake, startChild } from '../base/child.js';
+import { afterAwake, afterWork, startChild } from '../base/child.js';
 import { LoamError } from '../base/errors.js';
 import { count } from '../base/format.js';
 import { Mutex } from '../base/lock.js';
@@ -49,7 +49,7 @@ export type RenderResponse =
   | { id: number; text: string }
   | { id: number; error: string };
 
-/** A template takes well under a millisecond; one that needs this long loops. */
+/** A template takes well under a millisecond; one that works for this long loops. */
 const renderTimeoutMs = 2000;
 /** For the process to start, before the template is looked at. */
 const startTimeoutMs = 30_000;
@@ -211,7 +211,7 @@ export class ChatTemplate implements Disposable {
     child: ChildProcess,
     request: TemplateSetup | RenderRequest,
     late: string,
-    ms = this.timeoutMs,
+    startMs?: number,
   ): Promise<RenderResponse> {
     const listeners = new AbortController();
     const { signal } = listeners;
@@ -222,18 +222,20 @@ export class ChatTemplate implements Disposable {
           this.end();
           reject(this.error(reason));
         };
-        const limit = (most: number, reason: string) => {
-          endWait();
-          endWait = afterAwake(most, () => fail(reason));
-        };
         const hear = (response: RenderResponse) => {
           if (!('state' in response) || response.state === 'ready') return resolve(response);
-          limit(this.timeoutMs, `it took longer than ${this.timeoutMs / 1000} s to parse`);
+          endWait();
+          endWait = afterWork(child, this.timeoutMs, () =>
+            fail(`it took longer than ${this.timeoutMs / 1000} s to parse`),
+          );
         };
         const closed = () => fail(this.closed ? 'it was closed' : `it needed more than ${maxHeapMb} MB of memory`);
         child.on('message', hear).once('close', closed);
         signal.addEventListener('abort', () => child.off('message', hear).off('close', closed));
-        limit(ms, late);
+        endWait =
+          startMs === undefined
+            ? afterWork(child, this.timeoutMs, () => fail(late))
+            : afterAwake(startMs, () => fail(late));
         child.send(request, () => {});
       });
     } finally {

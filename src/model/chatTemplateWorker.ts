@@ -1,6 +1,7 @@
 import { Script } from 'node:vm';
 import './pythonJinja.js';
 import { Environment, Template } from '@huggingface/jinja';
+import { HELD_UP } from '../base/child.js';
 import type { RenderRequest, RenderResponse, TemplateSetup } from './chatTemplate.js';
 import { type Value, withNumbers } from './pythonValues.js';
 import { strftime } from './strftime.js';
@@ -39,7 +40,7 @@ function within<T>(ms: number, work: () => T): T {
 
 function render({ id, input, addGenerationPrompt, thinking, most }: RenderRequest): RenderResponse {
   try {
-    const text = within(setup.timeoutMs * 2, () =>
+    const text = within(setup.timeoutMs * 2 * HELD_UP, () =>
       template.render({
         messages: input.messages,
         add_generation_prompt: addGenerationPrompt,
@@ -66,7 +67,7 @@ process.on('message', (request: TemplateSetup | RenderRequest) => {
   setup = request;
   tell({ state: 'parsing' });
   try {
-    template = within(setup.timeoutMs * 2, () => new Template(setup.source));
+    template = within(setup.timeoutMs * HELD_UP * 2, () => new Template(setup.source));
     tell({ state: 'ready' });
   } catch (error) {
     tell({ failed: (error as Error).message });
