@@ -20,7 +20,7 @@ async function setup(t: TestContext) {
   const server = await HubServer.start(DATA);
   t.after(() => server.close());
   const home = scratch(t);
-  const options: FetchOptions = { home, endpoint: server.hub, timing: { ...FAST, stallMs: 300 }, token: '' };
+  const options: FetchOptions = { home, endpoint: server.hub, timing: FAST, token: '' };
   return { server, home, options, path: join(home, 'models', 'model.gguf') };
 }
 
@@ -96,7 +96,8 @@ describe('a download', () => {
     for (const [name, lie] of Object.entries(lies)) {
       const { server, options, path } = await setup(t);
       lie(server);
-      const error = await outcome(options);
+      // Some of them send next to nothing, for ever.
+      const error = await outcome({ ...options, timing: { ...FAST, stallMs: 300 } });
       assert.ok(error, name);
       assert.equal(existsSync(path), false, `${name}: no file has the name`);
       server.cdnReply = (_request, _response, next) => next();

@@ -149,7 +149,9 @@ it('needs room for the wheels and the model', async (t) => {
 for (const how of ['a stop', 'a caller that stops iterating']) {
   it(`${how} ends pip`, async (t) => {
     const { bin, options, folder } = setup(t, {});
-    const program = `if (process.argv[2] !== '--version') { require('node:fs').writeFileSync(${JSON.stringify(join(bin, 'pid'))}, String(process.pid)); setInterval(() => {}, 1000); }`;
+    // There with its content or not at all: this program may be ended at any moment.
+    const [unfinished, told] = ['pid.new', 'pid'].map((name) => JSON.stringify(join(bin, name)));
+    const program = `if (process.argv[2] !== '--version') { const fs = require('node:fs'); fs.writeFileSync(${unfinished}, String(process.pid)); fs.renameSync(${unfinished}, ${told}); setInterval(() => {}, 1000); }`;
     writeFileSync(join(bin, 'slow.cjs'), program);
     const stop = new AbortController();
     const run = async () => {

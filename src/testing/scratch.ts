@@ -15,7 +15,7 @@ export function scratch(t: TestContext): string {
 
 /** No test waits for what a person would. */
 export const FAST: FetchTiming = {
-  stallMs: 2000,
+  stallMs: 30_000,
   backoffMs: 1,
   maxWaitMs: 200,
   lockPollMs: 5,

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { request as httpRequest } from 'node:http';
+import { request as httpRequest, type IncomingMessage } from 'node:http';
 import { connect } from 'node:net';
 import { after, describe, it } from 'node:test';
 import Type from 'typebox';
@@ -281,11 +281,12 @@ describe('events', () => {
   });
 
   it('are made no faster than they are read, and end when the reader goes', async () => {
-    const controller = new AbortController();
-    const answer = await fetch(`${client.base}/api/endless`, { headers: bearer, signal: controller.signal });
-    assert.equal(answer.status, 200);
+    // Not by fetch: with Node 20 one that is given up now and then leaves its connection open.
+    const request = httpRequest(`${client.base}/api/endless`, { headers: bearer, agent: false }).end();
+    const [answer] = (await once(request, 'response')) as [IncomingMessage];
+    assert.equal(answer.statusCode, 200);
     await until(() => streams === 1);
-    controller.abort();
+    answer.destroy();
     await until(() => streams === 0);
   });
 });
