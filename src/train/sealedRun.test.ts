@@ -35,7 +35,13 @@ describe('a sealed checkpoint', () => {
       assert.equal(written.bytes, statSync(written.path).size);
       const { checkpoint, damaged } = await readCheckpoint(folder, key);
       assert.deepEqual(damaged, []);
-      assert.deepEqual(checkpoint, { header: { text, sequence }, arrays, sequence, slot: written.slot });
+      assert.deepEqual(checkpoint, {
+        header: { text, sequence },
+        arrays,
+        streams: new Set(),
+        sequence,
+        slot: written.slot,
+      });
     }
     assert.deepEqual(shown(folder), []);
     const [one, two] = ([0, 1] as const).map((slot) => readFileSync(slotPath(folder, slot)));
