@@ -9,6 +9,7 @@ import {
   placeComputed,
   placeLinear,
   placePlain,
+  splitsFaster,
   type WeightSource,
 } from '../engine/placement.js';
 import type { Tensor } from '../engine/tensor.js';
@@ -177,8 +178,8 @@ export class Model implements AsyncDisposable {
   }
 
   /**
-   * Loads the weights of layer `index` for computing with often: q4_1, which no repacked kernel takes, as q8_0, whose kernels are the
-   * fastest where both are plain. For twice the memory a tenth less time.
+   * Loads the weights of layer `index` for computing with often: q4_1, which no kernel of a layout of its own takes, as q8_0 where that
+   * has one (AMX, Arm), for twice the memory.
    */
   layerToTrain(index: number, workspace: Workspace, keep: Keep, signal?: AbortSignal): Promise<Layer> {
     return Layer.load(this.weights, this.hyper.family, index, async (name) =>
@@ -207,7 +208,8 @@ export class Model implements AsyncDisposable {
   }
 
   private slowToTrain(name: string): boolean {
-    return this.engine.kernels === 'fast' && this.gguf.tensor(name).type.name === 'q4_1';
+    const { type, shape } = this.gguf.tensor(name);
+    return this.engine.kernels === 'fast' && type.name === 'q4_1' && !splitsFaster(this.engine, shape);
   }
 
   /** The linears of layer `index` transposed, for gradients (see `Weights.transposed`); the caller disposes them. */
