@@ -1,0 +1,96 @@
+// `loam tune` under real limits of memory, in a control group of its own for each (Linux, as root): what was quoted, what it took at
+// most, the gain on held-out examples, and the time.
+//
+//   npm run build && sudo node bench/limits.mjs [DATA.json] [--held-out FILE] [--limits 1200,800,500,350] [-- further flags of loam tune]
+import { spawn } from 'node:child_process';
+import { existsSync, mkdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+
+const split = process.argv.indexOf('--');
+const further = split < 0 ? [] : process.argv.slice(split + 1);
+const { values, positionals } = parseArgs({
+  args: process.argv.slice(2, split < 0 ? undefined : split),
+  allowPositionals: true,
+  options: {
+    'held-out': { type: 'string', default: join(import.meta.dirname, '../assets/examples/mara-heldout.json') },
+    limits: { type: 'string', default: '1200,800,500,350' },
+    examples: { type: 'string', default: '40' },
+  },
+});
+const source = positionals[0] ?? join(import.meta.dirname, '../assets/examples/mara-train.json');
+
+/** The memory controller of either version of control groups: its folder, and the names of its files. */
+const controller = existsSync('/sys/fs/cgroup/memory')
+  ? {
+      folder: '/sys/fs/cgroup/memory',
+      limit: 'memory.limit_in_bytes',
+      oom: ['memory.oom_control', /oom_kill (\d+)/],
+      processes: 'cgroup.procs',
+    }
+  : {
+      folder: '/sys/fs/cgroup',
+      limit: 'memory.max',
+      oom: ['memory.events', /oom_kill (\d+)/],
+      processes: 'cgroup.procs',
+    };
+
+const folder = await mkdtemp(join(tmpdir(), 'loam-bench-'));
+try {
+  const data = join(folder, 'data.json');
+  await writeFile(data, JSON.stringify(JSON.parse(await readFile(source, 'utf8')).slice(0, Number(values.examples))));
+  console.log('limit MB | quoted MB | most resident MB | killed | layers | tokens/s | held-out loss | gain | seconds');
+  for (const megabytes of values.limits.split(',').map(Number)) {
+    const group = join(controller.folder, `loam-bench-${process.pid}-${megabytes}`);
+    mkdirSync(group);
+    try {
+      writeFileSync(join(group, controller.limit), String(megabytes * 1e6));
+      const started = performance.now();
+      const events = await tune(join(group, controller.processes), join(folder, `${megabytes}.gguf`));
+      const seconds = (performance.now() - started) / 1000;
+      const [file, pattern] = controller.oom;
+      const killed = Number(pattern.exec(readFileSync(join(group, file), 'utf8'))?.[1] ?? 0);
+      const quote = events.find(({ type }) => type === 'quote');
+      const { nll, peakRssBytes, message } = events.at(-1) ?? {};
+      const speeds = events.flatMap((e) => (e.type === 'step' ? [e.tokensPerSecond] : [])).sort((a, b) => a - b);
+      const figures = [
+        megabytes,
+        quote && (quote.memoryBytes / 1e6).toFixed(0),
+        peakRssBytes ? (peakRssBytes / 1e6).toFixed(0) : message,
+        killed,
+        quote?.layers,
+        speeds[speeds.length >> 1]?.toFixed(0),
+        nll?.adapted.toFixed(3),
+        nll && `${(100 * (1 - nll.adapted / nll.base)).toFixed(1)} %`,
+        seconds.toFixed(0),
+      ];
+      console.log(figures.map((figure) => String(figure ?? '-').padStart(8)).join(' | '));
+    } finally {
+      rmdirSync(group);
+    }
+  }
+} finally {
+  await rm(folder, { recursive: true, force: true });
+}
+
+/** The events of a run whose process joins a control group before it begins. */
+async function tune(processes, out) {
+  const loam = [process.execPath, join(import.meta.dirname, '../bin/loam.js'), 'tune', data(out), '--json'];
+  const args = ['--method', 'qlora', '--epochs', '1', '--runs', '1', '--heldout', values['held-out'], '--out', out];
+  const child = spawn('sh', ['-c', 'echo $$ > "$0" && exec "$@"', processes, ...loam, ...args, ...further], {
+    stdio: ['ignore', 'pipe', 'ignore'],
+  });
+  let text = '';
+  for await (const chunk of child.stdout) text += chunk;
+  if (child.exitCode === null && child.signalCode === null) await new Promise((done) => child.once('exit', done));
+  return text
+    .split('\n')
+    .filter((line) => line.startsWith('{'))
+    .map((line) => JSON.parse(line));
+}
+
+function data(out) {
+  return join(out, '../data.json');
+}
