@@ -199,6 +199,19 @@ describe('a run that was interrupted', { skip }, () => {
     );
   });
 
+  it('takes half of the cores where it is to be gentle', { skip }, async () => {
+    const out = join(desk.newFolder('gentle'), 'gentle.gguf');
+    const free = flags.filter((flag, i) => flag !== '--threads' && flags[i - 1] !== '--threads');
+    const args = ['tune', data, ...free, '--out', out, '--epochs', '3', '--gentle'];
+    const when = at(4);
+    const stopped = await desk.run(args, { env: { ...env, LOAM_THREADS: '4' }, stopWhen: { signal: 'SIGKILL', when } });
+    assert.ok(when(stopped.stdout), stopped.stderr);
+    const { identity } = JSON.parse(readFileSync(join(runFolder(out), 'run.json'), 'utf8'));
+    assert.equal(identity.threads, 2);
+    const slow = await desk.run(args, { env: { ...env, LOAM_THREADS: '4' } });
+    assert.equal(resultOf(slow).type, 'result');
+  });
+
   it('goes on with the threads that it had, and says so where the last bits differ', async () => {
     const out = join(desk.newFolder('other device'), 'same.gguf');
     const home = join(desk.folder, 'fifth home');

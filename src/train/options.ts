@@ -98,6 +98,7 @@ export const runOptions = {
   restart: flag('Start over: a stopped run of this output is given up, and its checkpoints are removed.'),
   report: text('FILE', 'Write an HTML page with the curves, the figures, and answers before and after.'),
   skipGeneral: flag('Do not measure what the adapter has lost on the bundled general questions.', { advanced: true }),
+  gentle: flag('Leave the device to other programs and keep it cool: lowest priority, half of the cores.'),
   threads: integer([1, 512], 'Compute threads (default: the fast cores of this machine).', { advanced: true }),
 } as const satisfies Schema;
 

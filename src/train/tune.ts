@@ -3,6 +3,8 @@ import { describeBase } from '../adapters/base.js';
 import { LoamError, UsageError } from '../base/errors.js';
 import { Run } from '../base/events.js';
 import { requireFree, requireWritable } from '../base/io.js';
+import { lowerPriority } from '../base/process.js';
+import { defaultThreads } from '../engine/engine.js';
 import { releaseMemory } from '../engine/memory.js';
 import type { NamedBytes } from '../examples/example.js';
 import { today } from '../model/strftime.js';
@@ -51,6 +53,9 @@ function outFile(data: string | NamedBytes, options: TuneOptions, secret: Privat
   });
 }
 
+/** Nothing else wants to run (`lowerPriority`). */
+const gentlest = 19;
+
 async function run(
   data: string | NamedBytes,
   options: TuneOptions,
@@ -71,7 +76,9 @@ async function run(
   await using folder = await RunFolder.open(output.label, secret?.key);
   const begun = options.restart || !(await folder.hasCheckpoints()) ? undefined : await folder.begun();
   const kept = keptOf(typeof begun === 'object' ? begun : undefined, options);
-  const settings = { ...options, threads: kept.threads, day: kept.day ?? today(), scratch: folder.path };
+  if (options.gentle) lowerPriority(gentlest);
+  const threads = kept.threads ?? (options.gentle ? Math.ceil(defaultThreads() / 2) : undefined);
+  const settings = { ...options, threads, day: kept.day ?? today(), scratch: folder.path };
   await using run = await openRun(source, { data, heldout }, settings, emit, signal);
   const [skill, start] = [await correctionsOf(run, options.teacher), await correctionsOf(run, options.start)];
   const now = await identify(run, options);

@@ -27,7 +27,7 @@ it('every option that the server lists is on the form once', () => {
   assert.deepEqual([...names, ...files].sort(), Object.keys(tuneOptions).sort());
   assert.deepEqual(
     main.map(({ name }) => name),
-    ['method', 'rank', 'alpha', 'batch', 'epochs', 'layers', 'budget'],
+    ['method', 'rank', 'alpha', 'batch', 'epochs', 'layers', 'budget', 'gentle'],
   );
 });
 

@@ -12,12 +12,13 @@ export interface FormField {
 }
 
 /** Those that the page shows first, in this order; the others follow as declared. */
-const first = ['method', 'rank', 'alpha', 'batch', 'epochs', 'layers', 'budget'];
+const first = ['method', 'rank', 'alpha', 'batch', 'epochs', 'layers', 'budget', 'gentle'];
 
 /** For names that make poor labels. */
 const labels: Readonly<Record<string, string>> = {
   batch: 'Batch size',
   budget: 'Time budget',
+  gentle: 'Go easy on this device',
   lambda: 'Ridge penalty',
   lr: 'Learning rate',
   targets: 'Adapted weights',
