@@ -14,7 +14,9 @@ export const recipeOptions = {
     'LoRA alpha (default: twice the rank for qlora and auto; the rank for ridge, where it has no effect).',
     { value: 'N', advanced: true },
   ),
-  layers: layers('Layers to adapt (default: the upper half for ridge, all for qlora and auto).'),
+  layers: layers(
+    'Layers to adapt (default: the upper half for ridge; the upper two thirds for qlora and auto, all of them without replay or from a start).',
+  ),
   shots: integer(
     [0, 512],
     'Examples that the teacher reads before each question (default: depends on the data and the context).',

@@ -61,6 +61,11 @@ const learningRate = { fresh: 1.4e-3, known: 7e-4 } as const;
 const defaultRank = 16;
 /** Rank of a mean of runs, as a multiple of each one's. */
 const meanRank = 2;
+/**
+ * Share of the layers, from the top, that are adapted where training is reminded of general examples: what the lower ones know of
+ * words stays, and what they compute is computed once.
+ */
+const remindedShare = 2 / 3;
 /** Tokens computed at once. */
 const microTokens = 512;
 /** The learning rate ends at this share of its peak. */
@@ -91,11 +96,14 @@ export function qloraSettings(
       fix: 'leave out --rank, or raise it',
     });
   }
+  // Factors that training begins with may lie in any layer.
+  const isReminded = options.replay > 0 && !start;
+  const adaptedByDefault = isReminded ? Math.ceil(remindedShare * hyper.layers) : hyper.layers;
   const byData = Math.round(epochBudget.examples / Math.max(1, examples));
   const asGiven = Object.fromEntries(qloraOptionNames.map((name) => [name, options[name]]));
   return {
     ...(asGiven as Pick<TuneOptions, (typeof qloraOptionNames)[number]>),
-    firstLayer: firstAdapted(options.layers, hyper.layers, hyper.layers),
+    firstLayer: firstAdapted(options.layers, hyper.layers, adaptedByDefault),
     modules: readTargets(options.targets, linearsOf(hyper.family)),
     rank,
     alpha: options.alpha ?? 2 * rank,

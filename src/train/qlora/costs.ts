@@ -128,10 +128,10 @@ export function priceQlora(
   const trained = layers - below;
   const evaluations = 1 + settings.epochs * settings.evaluations;
   const epochs = (settings.runs > 1 ? effort : 1) * settings.epochs;
-  // General examples read once before, and their share of every epoch; they lie in batches of their own, behind the opening.
-  const read =
-    replay.length === 0 ? 0 : (replayRate(problem, settings) * problem.train.length) / settings.batch / replay.length;
-  const reminded = tokens(replay) + opening * replay.length;
+  // General examples read once before, and their share of every epoch; those of a step lie in a batch of their own, behind the opening.
+  const rate = replayRate(problem, settings);
+  const read = replay.length === 0 ? 0 : (rate * problem.train.length) / settings.batch / replay.length;
+  const reminded = tokens(replay) + (opening * replay.length) / Math.max(1, rate);
   const seconds =
     below * costs.forward * tokens(all) +
     (trained - 1) * costs.forward * tokens(replay) +

@@ -126,10 +126,10 @@ describe('the price of what is held', () => {
       const held = priceQlora(model, costs, { train, validation, replay }, settings);
       const targets = replay.reduce((sum, one) => sum + one.targets.length, 0);
       assert.equal(held.memoryBytes - plain.memoryBytes, 4 * model.hyper.embedding * targets);
-      // Four examples of 20 tokens a step, and 0.15 of that of the others: 1.2 of 10 tokens. Two steps an epoch, three epochs.
+      // Four examples of 20 tokens a step, and 0.6 of that of the others: 4.8 of 10 tokens. Two steps an epoch, three epochs.
       const layers = model.hyper.layers - 1;
       const once = layers * 20 * costs.forward + (costs.head / 3) * targets;
-      const between = (3 * 2 * 1.2 * (layers * 20 * costs.both + targets * costs.head)) / 2;
+      const between = (3 * 2 * 4.8 * (layers * 20 * costs.both + targets * costs.head)) / 2;
       assert.ok(Math.abs(held.seconds - plain.seconds - once - between) < 1e-6);
       assert.deepEqual(priceQlora(model, costs, { train, validation, replay: [] }, settings), plain);
     }));
@@ -156,7 +156,8 @@ describe('the order of what is held', () => {
   it('joins the batches of a step', () => {
     const lengths = [10, 10, 40, 9, 38];
     const plan = [{ members: [0, 1], length: 10, lengths: [10, 10] }];
-    const joined = withMembers(plan, [3, 4], lengths, 60);
+    const how = { tokens: 60, opening: 0 };
+    const joined = withMembers(plan, [3, 4], lengths, how);
     assert.deepEqual(
       joined.map(({ members, length }) => [[...members].sort(), length]),
       [
@@ -164,7 +165,21 @@ describe('the order of what is held', () => {
         [[0, 1, 3], 10],
       ],
     );
-    assert.deepEqual(withMembers(plan, [], lengths, 60), plan);
+    assert.deepEqual(withMembers(plan, [], lengths, how), plan);
+    // What would be computed anew in each batch is worth some padding, within the room there is.
+    const wide = withMembers(plan, [3, 4, 2], lengths, { tokens: 500, opening: 200 });
+    assert.deepEqual(
+      wide.map(({ members, length, lengths: own }) => [members, length, own]),
+      [[[2, 4, 0, 1, 3], 40, [40, 38, 10, 10, 9]]],
+    );
+    const narrow = withMembers(plan, [3, 4, 2], lengths, { tokens: 80, opening: 200 });
+    assert.deepEqual(
+      narrow.map(({ members }) => members),
+      [
+        [2, 4],
+        [0, 1, 3],
+      ],
+    );
   });
 
   it('weighs a held token as much as one that is learnt, times the weight, however seldom it comes', () => {

@@ -39,19 +39,41 @@ export class ReplayOrder {
   }
 }
 
-/** A step's groups with further members. */
+/** What a graph of its own costs besides its tokens, in tokens. */
+const graphTokens = 16;
+
+/**
+ * A step's groups with further members: few graphs, since each computes the opening anew, and little padding.
+ * @param lengths of all sequences without the opening
+ * @param tokens of a group, at most, unless it has one member
+ */
 export function withMembers(
   plan: readonly Batch[],
   members: readonly number[],
   lengths: readonly number[],
-  tokens: number,
+  { tokens, opening }: { tokens: number; opening: number },
 ): Batch[] {
   if (members.length === 0) return [...plan];
   const all = [...plan.flatMap((group) => group.members), ...members];
-  return groupSequences(
-    all.map((i) => lengths[i]!),
-    tokens,
-  ).map((group) => ({ ...group, members: group.members.map((i) => all[i]!) }));
+  const sorted = all.sort((a, b) => lengths[b]! - lengths[a]! || a - b);
+  // Of every beginning of the list the cheapest grouping: its cost, and where its last group begins.
+  const best = [{ cost: 0, from: 0 }];
+  for (let to = 1; to <= sorted.length; to++) {
+    let found = { cost: Number.POSITIVE_INFINITY, from: to - 1 };
+    for (let from = to - 1; from >= 0; from--) {
+      const padded = lengths[sorted[from]!]! * (to - from);
+      if (padded > tokens && from < to - 1) continue;
+      const cost = best[from]!.cost + padded + opening + graphTokens;
+      if (cost < found.cost) found = { cost, from };
+    }
+    best.push(found);
+  }
+  const groups: Batch[] = [];
+  for (let to = sorted.length; to > 0; to = best[to]!.from) {
+    const chosen = sorted.slice(best[to]!.from, to);
+    groups.unshift({ members: chosen, length: lengths[chosen[0]!]!, lengths: chosen.map((i) => lengths[i]!) });
+  }
+  return groups;
 }
 
 /** Factor of the gradients of what a step holds, so that a token of it counts `weight` times one that is learnt. */

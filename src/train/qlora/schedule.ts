@@ -8,8 +8,8 @@ import { ownLengths, type TrainSequence } from './trainStep.js';
 
 /** Training examples that stand in for validation if there is none. */
 const standIns = 16;
-/** Tokens of general examples for each token that is learnt. Their batches are small, so training takes a quarter longer. */
-const replayShare = 0.15;
+/** Tokens of general examples for each token that is learnt. */
+const replayShare = 0.6;
 /** General examples a step, at most: few long examples would be followed by dozens. */
 const mostReplayed = 8;
 /** All runs together take at most this multiple of the epochs of the first one's schedule. */

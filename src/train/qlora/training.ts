@@ -92,7 +92,7 @@ export class Training {
       const { learnable, replay } = this.prepared;
       const steps = learning.map((plan, i) => {
         const held = replay.of(seed, epoch * this.stepsPerEpoch + i + 1).map((member) => learnable + member);
-        return withMembers(plan, held, this.lengths, microTokens);
+        return withMembers(plan, held, this.lengths, { tokens: microTokens, opening: this.prepared.context.opening });
       });
       this.planned = { run, epoch, steps };
     }
