@@ -65,6 +65,8 @@ export interface Linear extends Disposable {
   readonly outputs: number;
   /** Buffer type the blocks lie in, for `loam doctor` and tests. */
   readonly placement: string;
+  /** Of its weights. */
+  readonly bytes: number;
   /** x [inputs, n] -> [outputs, n]. */
   apply(ops: Operations, x: Tensor): Tensor;
   /** The same with its weights where `move` puts them; this one is used up. Weights that lie in a mapped file stay there. */
@@ -95,6 +97,9 @@ export class PlacedLinear implements Linear {
   }
   get outputs(): number {
     return this.weight.ne[1];
+  }
+  get bytes(): number {
+    return this.weight.bytes;
   }
   apply(ops: Operations, x: Tensor): Tensor {
     return ops.mulMat(this.weight, x);
@@ -139,6 +144,9 @@ class SplitLinear implements Linear {
   }
   get outputs(): number {
     return this.codes.outputs;
+  }
+  get bytes(): number {
+    return this.codes.bytes + this.offsets.bytes;
   }
   apply(ops: Operations, x: Tensor): Tensor {
     const blocks = this.inputs / q4_1.blockSize;

@@ -13,7 +13,14 @@ import { allSequences, effort, replayRate } from './schedule.js';
 import type { QloraProblem, QloraSettings } from './state.js';
 import { adaptedModules, loadTrainable } from './trainable.js';
 import { largestBatch } from './training.js';
-import { ownLengths, type TrainContext, type TrainSequence, trainNodes, trainStep } from './trainStep.js';
+import {
+  bytesTogether,
+  ownLengths,
+  type TrainContext,
+  type TrainSequence,
+  trainNodes,
+  trainStep,
+} from './trainStep.js';
 
 /** What training by gradients costs: measured once on the device, then computed for any choice of layers and settings. */
 
@@ -155,12 +162,12 @@ export function priceQlora(
   const layer = stored + transposedBytes[settings.transposedType] * weights;
   const head = model.bytesOfHead + transposedHead(model.hyper, model.engine).bytes;
   const placed = trained * layer + head;
-  // Weights in a file are in memory one layer at a time, or the head.
+  // Weights in a file are in memory a few layers at a time, or the head.
   const inFile = weightsInFile(model.engine);
   const perLayer = 4 * (copies + settings.runs - 1) * values + 4 * embedding * batchTokens;
   // A third is written before the older of two goes.
   const checkpoints = 3 * 8 * 4 * values * trained;
-  const resident = inFile ? Math.max(2 * layer, head) : placed;
+  const resident = inFile ? Math.max(layer, bytesTogether, head) : placed;
   const training = trained * perLayer + resident + workBytes(costs, batchTokens);
   // The walk is over before anything is trained.
   const walking = stored + walk.memory;

@@ -110,13 +110,16 @@ export class Pass {
     return { run, lora, slotOf };
   }
 
-  /** Through a layer other than the last. */
-  async forward(layer: TrainableLayer): Promise<void> {
+  /** Through layers that follow one another, the last of all not among them. */
+  async forward(group: readonly TrainableLayer[]): Promise<void> {
     const g = this.context.workspace.begin();
-    const { run } = this.layer(g, layer);
-    const out = run(g, this.entering(g, layer));
-    g.run(g.copy(out, this.context.streams.at(g, this.placeOf(layer) + 1, this.tokens)));
-    await this.compute(g, layer);
+    let x = this.entering(g, group[0]!);
+    for (const layer of group) {
+      x = this.layer(g, layer).run(g, x);
+      // Nodes are computed in the order in which they are added, so that what is not kept is freed layer by layer.
+      g.run(g.copy(x, this.context.streams.at(g, this.placeOf(layer) + 1, this.tokens)));
+    }
+    await this.compute(g, group);
   }
 
   /**
@@ -132,8 +135,8 @@ export class Pass {
     const tape = hold === undefined ? undefined : this.tape(g, last, from, at.lora);
     const x = at.run(tape ?? g, from);
     const { nll, gradient } = head(g, this.context, x, { targets: this.targets, expected: this.held }, hold);
-    if (tape) this.down(g, tape, new Map([[x, gradient]]), { from, ...at });
-    await this.compute(g, last);
+    if (tape) this.pass(g, this.down(g, tape, new Map([[x, gradient]]), { from, ...at }));
+    await this.compute(g, [last]);
     const out = new Float32Array(this.targets.length);
     let done = 0;
     for (const part of nll) {
@@ -155,7 +158,7 @@ export class Pass {
       const n = Math.min(chunk, this.rows.length - from);
       parts.push(g.output(labels.expectedRow(g, g.rowsOf(x, from, n))));
     }
-    await this.compute(g, this.last);
+    await this.compute(g, [this.last]);
     const rows = new Float32Array(embedding * this.rows.length);
     let at = 0;
     for (const part of parts) {
@@ -165,16 +168,21 @@ export class Pass {
     return rows;
   }
 
-  /** Back through a layer other than the last. */
-  async backward(layer: TrainableLayer): Promise<void> {
+  /** Back through layers that follow one another, given from the first to the last. */
+  async backward(group: readonly TrainableLayer[]): Promise<void> {
     const { workspace, streams } = this.context;
     const g = workspace.begin();
-    const from = this.entering(g, layer);
-    const at = this.layer(g, layer);
-    const tape = this.tape(g, layer, from, at.lora);
-    const out = at.run(tape, from);
-    this.down(g, tape, new Map([[out, streams.at(g, 0, this.tokens)]]), { from, ...at });
-    await this.compute(g, layer);
+    let gradient: Tensor | undefined = streams.at(g, 0, this.tokens);
+    for (const layer of [...group].reverse()) {
+      const from = this.entering(g, layer);
+      const at = this.layer(g, layer);
+      const tape = this.tape(g, layer, from, at.lora);
+      const out = at.run(tape, from);
+      gradient = this.down(g, tape, new Map([[out, gradient!]]), { from, ...at });
+      if (gradient) g.run(gradient);
+    }
+    this.pass(g, gradient);
+    await this.compute(g, group);
   }
 
   private tape(g: Graph, layer: TrainableLayer, from: Tensor, lora: LayerLora): Tape {
@@ -187,27 +195,31 @@ export class Pass {
     return tape;
   }
 
-  /** Adds the factors' gradients to theirs, and leaves that of the stream for the layer below. */
+  /** Adds the factors' gradients to theirs. @returns that of the stream that enters the layer; undefined below the first */
   private down(
     g: Graph,
     tape: Tape,
     seeds: ReadonlyMap<Tensor, Tensor>,
     { from, slotOf }: { from: Tensor } & Pick<ReturnType<LoraParameters['views']>, 'slotOf'>,
-  ): void {
-    const { parameters, streams } = this.context;
+  ): Tensor | undefined {
+    const { parameters } = this.context;
     let passed: Tensor | undefined;
     tape.backward(seeds, (tensor, gradient) => {
       const known = slotOf.get(tensor);
       if (known) g.run(parameters.accumulate(g, known.slot, known.factor, gradient));
       else if (tensor === from) passed = gradient;
     });
-    // Last of all: it takes the place of the gradient that all of this was computed from.
-    if (passed) g.run(g.copy(passed, streams.at(g, 0, this.tokens)));
+    return passed;
   }
 
-  private async compute(g: Graph, layer: TrainableLayer): Promise<void> {
+  /** Leaves a gradient for the layers below: last of all, since it takes the place of the one that all was computed from. */
+  private pass(g: Graph, gradient: Tensor | undefined): void {
+    if (gradient) g.run(g.copy(gradient, this.context.streams.at(g, 0, this.tokens)));
+  }
+
+  private async compute(g: Graph, layers: readonly TrainableLayer[]): Promise<void> {
     await g.compute(this.context.signal);
-    layer.release();
+    for (const layer of layers) layer.release();
   }
 }
 

@@ -51,13 +51,37 @@ export function ownLengths(sequences: readonly TrainSequence[], opening: number)
   return sequences.map(({ tokens }) => tokens.length - opening);
 }
 
+/** Layers of one graph, at most. */
+const mostTogether = 4;
+/** Bytes of their weights, at most, if they are more than one. */
+export const bytesTogether = 32 << 20;
+
 /**
- * Nodes of the largest graph: that of the last layer, which takes about 700 with its gradients, 100 more with norms of heads and
- * outputs; then the head, chunk by chunk.
+ * Layers in graphs of a few: each graph waits for the processor twice, which beside other programs takes longer than a small layer; the
+ * weights of all its layers are in memory at once.
+ */
+function together(layers: readonly TrainableLayer[]): TrainableLayer[][] {
+  const groups: TrainableLayer[][] = [];
+  let bytes = 0;
+  for (const layer of layers) {
+    const group = groups.at(-1);
+    bytes += layer.bytes;
+    if (group && group.length < mostTogether && bytes <= bytesTogether) group.push(layer);
+    else {
+      groups.push([layer]);
+      bytes = layer.bytes;
+    }
+  }
+  return groups;
+}
+
+/**
+ * Nodes of the largest graph: a layer takes about 700 with its gradients, 100 more with norms of heads and outputs; that of the last one
+ * has the head, chunk by chunk.
  * @param tokens of a batch, at most
  */
 export function trainNodes(tokens: number, vocabulary: number): number {
-  return 2048 + 48 * Math.ceil(tokens / headChunk(vocabulary));
+  return 1024 + 1024 * mostTogether + 48 * Math.ceil(tokens / headChunk(vocabulary));
 }
 
 /** Masks of dropout for each module, by layer: f32 [inputs, tokens]. */
@@ -76,18 +100,19 @@ export interface StepOptions {
  * `averaged` the mean of the values over the steps is used instead of the values.
  * Sequences with `expected` count by -KL instead, times `hold`.
  *
- * Each layer is a graph of its own, and on the way back it is computed a second time: what is kept of a batch is the residual stream
- * between layers, and only one layer's weights and activations are in use at a time (gradient checkpointing, Chen et al. 2016).
+ * A few layers are a graph of their own, and on the way back they are computed a second time: what is kept of a batch is the residual
+ * stream between layers, and only one layer's activations and a few layers' weights are in use at a time (gradient checkpointing, Chen et al. 2016).
  * @returns -log p of each target of the others in nats, member by member
  */
 export async function trainStep(context: TrainContext, data: StepData, options: StepOptions): Promise<Float32Array> {
   const { train, averaged, masks, hold } = options;
   const pass = new Pass(context, data, { averaged, masks: train ? masks : undefined });
   const { layers, labels } = context;
-  for (const layer of layers.slice(0, -1)) await pass.forward(layer);
+  const groups = together(layers.slice(0, -1));
+  for (const group of groups) await pass.forward(group);
   const nll = await pass.turn(train ? (hold ?? 1) : undefined);
   labels.release();
-  if (train) for (const layer of layers.slice(0, -1).reverse()) await pass.backward(layer);
+  if (train) for (const group of groups.reverse()) await pass.backward(group);
   return nll;
 }
 
@@ -97,7 +122,7 @@ export async function trainStep(context: TrainContext, data: StepData, options: 
  */
 export async function expectedRows(context: TrainContext, data: StepData): Promise<Float32Array[]> {
   const pass = new Pass(context, data, { averaged: true });
-  for (const layer of context.layers.slice(0, -1)) await pass.forward(layer);
+  for (const group of together(context.layers.slice(0, -1))) await pass.forward(group);
   const rows = await pass.expected();
   context.labels.release();
   const { embedding } = context.model.hyper;

@@ -32,6 +32,9 @@ class TwoWayLinear implements Linear {
   get placement(): string {
     return this.forward.placement;
   }
+  get bytes(): number {
+    return this.forward.bytes + this.transposed.bytes;
+  }
   apply(ops: Operations, x: Tensor): Tensor {
     return ops instanceof Tape ? ops.frozen(this.forward, this.transposed, x) : this.forward.apply(ops, x);
   }
@@ -85,6 +88,11 @@ export class TrainableLayer implements BlockWeights, Disposable {
       layer[Symbol.dispose]();
       throw error;
     }
+  }
+
+  /** Of its weights, in both layouts. */
+  get bytes(): number {
+    return Object.values(this.linears).reduce((sum, linear) => sum + linear.bytes, 0);
   }
 
   /** Lets its pages leave memory until it is used again. */
