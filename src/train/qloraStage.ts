@@ -12,6 +12,7 @@ import { chosenBy, planTraining } from './plan.js';
 import { PriceList, priceKey, type TrainingPrice } from './price.js';
 import { tellPlan } from './priceRun.js';
 import { enteringRoom } from './qlora/activations.js';
+import { weightFileBytes } from './qlora/costs.js';
 import { fitQlora, type QloraFit } from './qlora/fitQlora.js';
 import { allSequences } from './qlora/schedule.js';
 import type { QloraEvent, QloraProblem, QloraSettings } from './qlora/state.js';
@@ -67,7 +68,8 @@ export async function qloraStage(
     const sequences = allSequences(problem);
     const below = { firstLayer, opening: sharedOpening(sequences) };
     const { walk, cache } = enteringRoom(sequences, below, model.hyper.embedding);
-    await requireRoom(model.engine.scratch, walk.disk + cache.disk, 'training');
+    const room = walk.disk + cache.disk + weightFileBytes(model, settings);
+    await requireRoom(model.engine.scratch, room, 'training');
   }
   const fitted = (fit: QloraFit): Fitted => ({
     modules: fit.modules,

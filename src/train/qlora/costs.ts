@@ -3,7 +3,7 @@ import { linearsOf } from '../../families/family.js';
 import { sharedOpening } from '../../model/batch.js';
 import { linearShape } from '../../model/hyperparameters.js';
 import { transposedHead } from '../../model/labelGradient.js';
-import type { Model } from '../../model/model.js';
+import type { Model, TransposedType } from '../../model/model.js';
 import type { RunContext } from '../lab.js';
 import { enteringRoom } from './activations.js';
 import { LoraParameters } from './parameters.js';
@@ -119,6 +119,25 @@ export interface QloraPrice {
   diskBytes: number;
 }
 
+/** Bytes of weights as training holds them: of a layer as it is stored, of it with its transpose, and of the head. */
+function placedWeights(model: Model, type: TransposedType): { stored: number; layer: number; head: number } {
+  const linears = linearsOf(model.hyper.family);
+  const shapes = linears.map((linear) => linearShape(model.hyper, linear));
+  const weights = shapes.reduce((sum, [inputs, outputs]) => sum + inputs * outputs, 0);
+  const stored = linears.reduce((sum, part) => sum + model.bytesToTrain(0, part), 0);
+  const head = model.bytesOfHead + transposedHead(model.hyper, model.engine).bytes;
+  return { stored, layer: stored + transposedBytes[type] * weights, head };
+}
+
+/** Bytes of disk that weights take while they are trained (`WeightFile`). */
+export function weightFileBytes(
+  model: Model,
+  { firstLayer, transposedType }: Pick<QloraSettings, 'firstLayer' | 'transposedType'>,
+): number {
+  const { layer, head } = placedWeights(model, transposedType);
+  return weightsInFile(model.engine) ? (model.hyper.layers - firstLayer) * layer + head : 0;
+}
+
 export function priceQlora(
   model: Model,
   costs: LayerCosts,
@@ -148,10 +167,6 @@ export function priceQlora(
     // The head forward alone is about a third of it with its gradient.
     evaluations *
       ((trained - 1) * costs.forward * tokens(problem.validation) + (costs.head / 3) * targets(problem.validation));
-  const linears = linearsOf(model.hyper.family);
-  const shapes = linears.map((linear) => linearShape(model.hyper, linear));
-  const weights = shapes.reduce((sum, [inputs, outputs]) => sum + inputs * outputs, 0);
-  const stored = linears.reduce((sum, part) => sum + model.bytesToTrain(0, part), 0);
   const values = settings.modules.reduce((sum, module) => {
     const [inputs, outputs] = linearShape(model.hyper, module);
     return sum + (inputs + outputs) * Math.ceil(settings.rank / 16) * 16;
@@ -159,21 +174,18 @@ export function priceQlora(
   const batch = largestBatch(ownLengths(all, opening), settings.microTokens);
   const batchTokens = batch.length * batch.members.length + opening;
   const { walk, cache } = enteringRoom(all, { firstLayer: below, opening }, embedding);
-  const layer = stored + transposedBytes[settings.transposedType] * weights;
-  const head = model.bytesOfHead + transposedHead(model.hyper, model.engine).bytes;
-  const placed = trained * layer + head;
-  // Weights in a file are in memory a few layers at a time, or the head.
-  const inFile = weightsInFile(model.engine);
+  const { stored, layer, head } = placedWeights(model, settings.transposedType);
   const perLayer = 4 * (copies + settings.runs - 1) * values + 4 * embedding * batchTokens;
   // A third is written before the older of two goes.
   const checkpoints = 3 * 8 * 4 * values * trained;
-  const resident = inFile ? Math.max(layer, bytesTogether, head) : placed;
+  // Weights in a file are in memory a few layers at a time, or the head.
+  const resident = weightsInFile(model.engine) ? Math.max(layer, bytesTogether, head) : trained * layer + head;
   const training = trained * perLayer + resident + workBytes(costs, batchTokens);
   // The walk is over before anything is trained.
   const walking = stored + walk.memory;
   return {
     seconds,
     memoryBytes: cache.memory + replayBytes(problem, embedding) + Math.max(training, walking),
-    diskBytes: cache.disk + Math.max(walk.disk, checkpoints + (inFile ? placed : 0)),
+    diskBytes: cache.disk + Math.max(walk.disk, checkpoints + weightFileBytes(model, settings)),
   };
 }
