@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
-import { mkdtempSync, readdirSync, readFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { it } from 'node:test';
 import { scratchFolder } from '../testing/scratch.js';
@@ -71,7 +71,16 @@ it('refuses blocks that were not written yet, and blocks of another size', async
 });
 
 it('that cannot be made is explained', async () => {
-  await assert.rejects(SpillFile.create(sizes, join(folder, 'missing')), (error) => {
+  const file = join(newFolder(), 'file');
+  writeFileSync(file, '');
+  await assert.rejects(SpillFile.create(sizes, join(file, 'below')), (error) => {
     return error instanceof LoamError && error.code === 'unwritable';
   });
+});
+
+it('makes the folder that it is to lie in', async () => {
+  const parent = newFolder();
+  await using spill = await SpillFile.create(sizes, join(parent, 'runs'));
+  await spill.write(0, randomBytes(100));
+  assert.deepEqual(readdirSync(parent), ['runs']);
 });

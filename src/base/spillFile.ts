@@ -3,7 +3,7 @@ import { type FileHandle, open, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, isAbsolute, relative } from 'node:path';
 import { LoamError } from './errors.js';
-import { explainWriteError, fileSystemOf, readFully, writeAll } from './io.js';
+import { explainWriteError, fileSystemOf, makeFolder, readFully, writeAll } from './io.js';
 import { loamHome } from './process.js';
 import { sweepOnce, temporaryPath } from './unfinished.js';
 
@@ -50,11 +50,12 @@ export class Unnamed implements AsyncDisposable {
   }
 }
 
-/** @throws LoamError if the folder takes none */
+/** @param folder made if it is not there @throws LoamError if it takes none */
 export async function openUnnamed(folder: string): Promise<Unnamed> {
   const path = temporaryPath(folder);
-  await sweepOnce(folder);
   try {
+    await makeFolder(folder, 0o700);
+    await sweepOnce(folder);
     const file = await open(path, 'wx+', 0o600);
     const named = await rm(path).then(
       () => false,

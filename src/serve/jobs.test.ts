@@ -38,6 +38,12 @@ const { id: dataset } = await client.ok('POST', '/api/datasets?name=sayings', { 
 describe('a job', { skip }, () => {
   let undisturbed: string;
 
+  it('has its price told before anything has ever run', async () => {
+    const quote = await client.ok('POST', '/api/quote', { dataset, model: 'tiny', options });
+    assert.ok(quote.seconds > 0 && quote.memoryBytes > 0 && quote.diskBytes > 0, JSON.stringify(quote));
+    assert.equal(quote.layers, 2);
+  });
+
   it('runs to its end, tells of it in order, and its adapter is in use', async () => {
     const id = await newJob(client, dataset, 'whole');
     const events = await readEvents(client, `/api/jobs/${id}/events`);
