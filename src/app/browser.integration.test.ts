@@ -149,10 +149,12 @@ describe('the page in a browser', { skip: skipBrowser }, () => {
     assert.ok(await button('Tune').isDisabled());
     await page.getByLabel('Rank', { exact: true }).fill('8');
     await page.getByLabel('Method', { exact: true }).selectOption('qlora');
-    await page.getByLabel('Epochs', { exact: true }).fill('4');
+    await page.getByLabel('Epochs', { exact: true }).fill('2');
     await page.getByLabel('Layers', { exact: true }).fill('top:8');
     await page.locator('summary', { hasText: 'All other options' }).click();
     await page.getByLabel('Runs', { exact: true }).fill('1');
+    // What general examples do is tested elsewhere, in less time.
+    await page.getByLabel('Replay', { exact: true }).fill('0');
     await page.getByText(/^At most: tuning ends earlier/).waitFor();
     await page.evaluate('scrollTo(0, 0)');
     await show('tune');
