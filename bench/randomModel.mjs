@@ -3,7 +3,8 @@
 import { randomFillSync } from 'node:crypto';
 import { tensorTypes } from '../dist/engine/tensorTypes.js';
 import { readGguf } from '../dist/formats/gguf/readGguf.js';
-import { f32, i32s, str, strings, u32, writeGguf } from '../dist/formats/gguf/writeGguf.js';
+import { f32, i32s, str, strings, u32 } from '../dist/formats/gguf/values.js';
+import { writeGguf } from '../dist/formats/gguf/writeGguf.js';
 
 export const tinyLlama = { layers: 22, embedding: 2048, feedForward: 5632, heads: 32, kvHeads: 4, vocabulary: 32000 };
 
