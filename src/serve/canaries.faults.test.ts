@@ -115,7 +115,8 @@ describe('words of the user', { skip }, () => {
         name: words.adapter,
         dataset,
         model: 'tiny',
-        options: { ...options, epochs: 100 },
+        // Long enough not to end before it is killed for the last time.
+        options: { ...options, epochs: 1000 },
       })
     ).id as string;
     for (let round = 0; round < rounds(2, 20); round++) {
