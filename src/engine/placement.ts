@@ -1,11 +1,11 @@
 import { halfToFloat } from '../base/floats.js';
 import type { BufferType, Device, Engine } from './engine.js';
 import { allocateForever, fn, functionForever, pointer, size, viewMemory, writePointer } from './ffi.js';
-import type { BufferHandle, BufferTypeHandle } from './ggmlBindings.js';
+import type { BufferTypeHandle } from './ggmlBindings.js';
 import type { Graph } from './graph.js';
 import { native } from './native.js';
 import type { Operations } from './operations.js';
-import { Arena, bufferOffset, MappedTensor, type Tensor, TensorBuffer } from './tensor.js';
+import { Arena, bufferOffset, MappedTensor, standIn, type Tensor, TensorBuffer } from './tensor.js';
 import { type TensorType, tensorTypes } from './tensorTypes.js';
 
 /** Where tensors lie: weights in the layout that this machine multiplies fastest, intermediate results at the beginning of cache lines. */
@@ -49,13 +49,11 @@ function ask(device: Device, candidate: BufferType, type: TensorType, inputs: nu
   const weight = arena.tensor(type.name, [inputs, outputs]);
   const x = arena.tensor('f32', [inputs, sampleTokens]);
   const product = ggml.mulMat(arena.context, weight.handle, x.handle);
-  // A buffer that serves only by its type: the backend decides by the type of the weight's buffer.
-  const probe = ggml.bufferTypeAlloc(candidate.handle, 32) as BufferHandle | null;
+  const probe = standIn(candidate.handle);
   if (!probe) return false;
   writePointer(weight.handle + bufferOffset, probe);
   const answer = ggml.deviceSupportsOp(device.handle, product);
   writePointer(weight.handle + bufferOffset, 0n);
-  ggml.bufferFree(probe);
   return answer;
 }
 

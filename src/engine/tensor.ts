@@ -210,6 +210,23 @@ export class TensorBuffer implements Disposable {
   }
 }
 
+const standIns = new Map<BufferTypeHandle, BufferHandle | null>();
+
+/**
+ * A buffer that serves by its type only: backends decide by the type of a weight's buffer how it lies. Never freed; null where the type
+ * gives none.
+ */
+export function standIn(type: BufferTypeHandle): BufferHandle | null {
+  let buffer = standIns.get(type);
+  if (buffer === undefined) {
+    const { ggml } = native();
+    buffer = ggml.bufferTypeAlloc(type, 32);
+    if (buffer) ggml.bufferSetUsage(buffer, bufferUsage.weights);
+    standIns.set(type, buffer);
+  }
+  return buffer;
+}
+
 /** A tensor over memory that something else owns (a mapped file) and that must outlive it. The CPU backend reads it in place. */
 export class MappedTensor implements Disposable {
   readonly tensor: Tensor;

@@ -2,11 +2,11 @@ import { writeAll } from '../base/io.js';
 import { openUnnamed, type Unnamed } from '../base/spillFile.js';
 import type { Engine } from './engine.js';
 import { readPointer, viewMemory, writePointer } from './ffi.js';
-import type { BufferHandle, BufferTypeHandle } from './ggmlBindings.js';
+import type { BufferHandle } from './ggmlBindings.js';
 import { canMap, type MappedFile, mapPart, mapUnit } from './memory.js';
 import { foreignLayout, native } from './native.js';
 import type { Linear, Placed } from './placement.js';
-import { Arena, bufferOffset, MappedTensor, type Tensor } from './tensor.js';
+import { Arena, bufferOffset, MappedTensor, standIn, type Tensor } from './tensor.js';
 
 /** Offsets in `struct ggml_tensor` (ggml.h of the pinned release). */
 const dataOffset = 248n;
@@ -79,7 +79,8 @@ export class WeightFile implements AsyncDisposable {
     }
     const arena = new Arena(1);
     const moved = arena.tensor(tensor.type.name, tensor.ne);
-    writePointer(moved.handle + bufferOffset, standIn(type));
+    // There is one: a tensor lies in a buffer of this type.
+    writePointer(moved.handle + bufferOffset, standIn(type)!);
     writePointer(moved.handle + dataOffset, mapped.address);
     // What multiplies it: chosen by the buffer type when the tensor was placed.
     writePointer(moved.handle + extraOffset, readPointer(tensor.handle + extraOffset));
@@ -99,18 +100,4 @@ function owner(mapped: MappedFile, description: Disposable): Placed['buffer'] {
       mapped[Symbol.dispose]();
     },
   };
-}
-
-const standIns = new Map<BufferTypeHandle, BufferHandle>();
-
-/** A buffer that serves by its type only: backends decide by the type of a weight's buffer how it lies. Never freed. */
-function standIn(type: BufferTypeHandle): BufferHandle {
-  let buffer = standIns.get(type);
-  if (buffer === undefined) {
-    const { ggml } = native();
-    buffer = ggml.bufferTypeAlloc(type, 32) as BufferHandle;
-    ggml.bufferSetUsage(buffer, 1);
-    standIns.set(type, buffer);
-  }
-  return buffer;
 }

@@ -42,6 +42,11 @@ export function groupSequences(lengths: readonly number[], tokens = defaultBatch
   return batches;
 }
 
+/** Tokens that are computed of a batch, padding included, and of an opening behind it. */
+export function batchTokens({ length, members }: Pick<Batch, 'length' | 'members'>, opening = 0): number {
+  return length * members.length + opening;
+}
+
 /** Index of token `position` of the batch's member `row` in a padded tensor [.., N]. */
 export function tokenIndex(batch: Batch, row: number, position: number): number {
   return row * batch.length + position;
@@ -49,7 +54,7 @@ export function tokenIndex(batch: Batch, row: number, position: number): number 
 
 /** The members' tokens, padded with token 0, whose results nobody reads. */
 export function paddedTokens(batch: Batch, sequences: readonly ArrayLike<number>[]): Int32Array {
-  const out = new Int32Array(batch.members.length * batch.length);
+  const out = new Int32Array(batchTokens(batch));
   batch.members.forEach((member, row) => {
     out.set(Array.from(sequences[member]!).slice(0, batch.lengths[row]), row * batch.length);
   });
@@ -149,7 +154,7 @@ export interface StreamInputs extends Positions {
  */
 export function streamInputs(g: Graph, batch: Batch, opening: number, ropeFactors: Tensor | null): StreamInputs {
   const { length, members } = batch;
-  const own = length * members.length;
+  const own = batchTokens(batch);
   const positions = new Int32Array(own + opening).map((_, i) => (i < own ? opening + (i % length) : i - own));
   const of = (length: number, sequences: number, before: number): Attending => ({
     length,

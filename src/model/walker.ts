@@ -1,7 +1,7 @@
 import { SpillFile } from '../base/spillFile.js';
 import type { Graph, Workspace } from '../engine/graph.js';
 import type { Tensor } from '../engine/tensor.js';
-import { type Batch, groupSequences, paddedTokens, tokenIndex } from './batch.js';
+import { type Batch, batchTokens, groupSequences, paddedTokens, tokenIndex } from './batch.js';
 import type { Model } from './model.js';
 
 /** Bytes of activations kept in memory by all stores of this process together; a store that would exceed it uses a file. */
@@ -109,7 +109,7 @@ export class Walker implements AsyncDisposable {
     this.batches = groups.map((batch, index) => ({
       index,
       batch,
-      tokens: walkedTokens(batch, opening),
+      tokens: batchTokens(batch, opening),
       rows: rowsOf(batch, sequences),
     }));
   }
@@ -131,7 +131,7 @@ export class Walker implements AsyncDisposable {
         options.batchTokens,
       );
     const { opening = new Int32Array(0) } = options;
-    const sizes = groups.map((batch) => walkedTokens(batch, opening.length) * model.hyper.embedding);
+    const sizes = groups.map((batch) => batchTokens(batch, opening.length) * model.hyper.embedding);
     const walker = new Walker(
       model,
       sequences,
@@ -198,10 +198,6 @@ export class Walker implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.hidden[Symbol.asyncDispose]();
   }
-}
-
-function walkedTokens({ length, members }: Batch, opening: number): number {
-  return length * members.length + opening;
 }
 
 function rowsOf(batch: Batch, sequences: readonly WalkedSequence[]): Int32Array {

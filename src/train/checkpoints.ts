@@ -3,7 +3,7 @@ import Type, { type Static } from 'typebox';
 import Value from 'typebox/value';
 import { isDiskFull } from '../base/errors.js';
 import { readCheckpoint, readStream, STREAM, type Stream, writeCheckpoint } from './checkpoint.js';
-import { type Slot, slotPath } from './checkpointFile.js';
+import { type CheckpointHeader, type Slot, slotPath } from './checkpointFile.js';
 import type { TuneEvent } from './events.js';
 import { packState, type QloraState, unpackState } from './qlora/state.js';
 import {
@@ -101,11 +101,20 @@ function placeOf({ layer, swept, ended }: RidgeState): string {
   return swept ? `pass ${swept.best.sweeps + 1}, layer ${layer}` : `layer ${layer}`;
 }
 
-/** When it is time for the next one. */
-class Pace {
+/** Writes checkpoints of a run one after the other, and knows when it is time for the next one. */
+class Writer {
   private last = performance.now();
   /** Seconds that the last one took. */
   private took = 0;
+  private slot: Slot | 'auto' = 'auto';
+
+  constructor(
+    private readonly folder: RunFolder,
+    resumed: Found | undefined,
+  ) {
+    // After a resume the first write must not replace the checkpoint that was whole.
+    if (resumed) this.slot = resumed.slot === 0 ? 1 : 0;
+  }
 
   get due(): boolean {
     const since = (performance.now() - this.last) / 1000;
@@ -113,9 +122,15 @@ class Pace {
     return since >= Math.min(longestPause, pause);
   }
 
-  async time(save: () => Promise<unknown>): Promise<void> {
+  async write(header: CheckpointHeader, arrays: ReadonlyMap<string, Float32Array | Stream>): Promise<void> {
     const begun = performance.now();
-    await save();
+    await writeCheckpoint(this.folder.path, this.slot, header, arrays, this.folder.key);
+    this.slot = 'auto';
+    this.wait(begun);
+  }
+
+  /** The next one is due as if one had been written that began then. */
+  wait(begun: number): void {
     this.last = performance.now();
     this.took = (this.last - begun) / 1000;
   }
@@ -123,73 +138,65 @@ class Pace {
 
 /** Writes the checkpoints of one run's training. */
 export class Checkpoints {
-  private readonly pace = new Pace();
-  private slot: Slot | 'auto' = 'auto';
+  private readonly writer: Writer;
 
   constructor(
-    private readonly folder: RunFolder,
+    folder: RunFolder,
     private readonly record: StageRecord,
     resumed: ResumableTraining | undefined,
   ) {
-    // After a resume the first write must not replace the checkpoint that was whole.
-    if (resumed) this.slot = otherSlot(resumed.slot);
+    this.writer = new Writer(folder, resumed);
   }
 
   async save(state: QloraState): Promise<void> {
     const { header, arrays } = packState(state);
-    const whole = { ...header, record: this.record };
-    await this.pace.time(() => writeCheckpoint(this.folder.path, this.slot, whole, arrays, this.folder.key));
-    this.slot = 'auto';
+    await this.writer.write({ ...header, record: this.record }, arrays);
   }
 
   /** Saves the state after a step if it is time. */
   async afterStep(step: number, state: () => QloraState): Promise<void> {
-    if (step === 0 || this.pace.due) await this.save(state());
+    if (step === 0 || this.writer.due) await this.save(state());
   }
 }
 
 /** Writes the checkpoints of one run's ridge stage, and has the one to go on from. */
 export class RidgeCheckpoints implements RidgeKeeper {
   readonly resumed: SavedRidge | undefined;
-  private readonly pace = new Pace();
-  private slot: Slot | 'auto' = 'auto';
+  private readonly writer: Writer;
   private lacksRoom = false;
 
   /** @param tell told once if there is no room for them */
   constructor(
-    private readonly folder: RunFolder,
+    folder: RunFolder,
     resumed: ResumableRidge | undefined,
     private readonly tell: (message: string) => void,
   ) {
     this.resumed = resumed?.saved;
-    if (resumed) this.slot = otherSlot(resumed.slot);
+    this.writer = new Writer(folder, resumed);
   }
 
   /** Saves the state if it is time, and in any case the last one. */
   async afterLayer(state: () => RidgeState, stores: Stores): Promise<void> {
     const isLast = stores.size === 0;
-    if (!isLast && !this.pace.due) return;
+    if (!isLast && !this.writer.due) return;
     const { header, arrays } = packRidge(state());
     const all = new Map<string, Float32Array | Stream>(arrays);
     for (const [name, store] of stores) all.set(STREAM + name, streamOf(store));
-    await this.pace.time(async () => {
-      try {
-        await writeCheckpoint(this.folder.path, this.slot, header, all, this.folder.key);
-        this.slot = 'auto';
-      } catch (error) {
-        // The run is worth more than its checkpoints, which may be larger than what it computes.
-        if (!isDiskFull(error)) throw error;
-        if (!this.lacksRoom)
-          this.tell(
-            'the disk has no room for a checkpoint of ridge: a run that is stopped now goes on from an earlier one, or starts over',
-          );
-        this.lacksRoom = true;
-      }
-    });
+    const begun = performance.now();
+    try {
+      await this.writer.write(header, all);
+    } catch (error) {
+      // The run is worth more than its checkpoints, which may be larger than what it computes.
+      if (!isDiskFull(error)) throw error;
+      this.writer.wait(begun);
+      if (!this.lacksRoom)
+        this.tell(
+          'the disk has no room for a checkpoint of ridge: a run that is stopped now goes on from an earlier one, or starts over',
+        );
+      this.lacksRoom = true;
+    }
   }
 }
-
-const otherSlot = (slot: Slot): Slot => (slot === 0 ? 1 : 0);
 
 function streamOf(store: Store): Stream {
   return {

@@ -80,8 +80,8 @@ export interface TrainingPlan {
 /** @param seconds that training may take */
 export function planTraining(prices: PriceList, fixed: Fixed, seconds = Number.POSITIVE_INFINITY): TrainingPlan {
   const { layers } = prices;
-  const { firstLayer, epochs, runs } = prices.wanted;
-  const price = (extent: Extent, changes: Partial<QloraSettings> = { runs }) =>
+  const { firstLayer, epochs } = prices.wanted;
+  const price = (extent: Extent, changes: Partial<QloraSettings> = {}) =>
     prices.of({ firstLayer: layers - extent.layers, epochs: extent.epochs, ...changes });
   const wanted = { layers: layers - firstLayer, epochs };
   // Further runs are for the time that is left over.
@@ -90,7 +90,7 @@ export function planTraining(prices: PriceList, fixed: Fixed, seconds = Number.P
   const withLayers = (count: number): TrainingPrice => {
     let found = price({ ...inTime, layers: count });
     for (let { microTokens } = prices.wanted; microTokens > leastTokens && !prices.fits(found); microTokens /= 2) {
-      found = price({ ...inTime, layers: count }, { runs, microTokens: microTokens / 2 });
+      found = price({ ...inTime, layers: count }, { microTokens: microTokens / 2 });
     }
     return found;
   };

@@ -2,6 +2,7 @@ import { LoamError } from '../base/errors.js';
 import { bytes } from '../base/format.js';
 import { freeBytes } from '../base/io.js';
 import { otherFolder } from '../base/spillFile.js';
+import { batchTokens } from '../model/batch.js';
 import type { Hyperparameters } from '../model/hyperparameters.js';
 import { placeStores } from '../model/walker.js';
 import { groupExamples, type RidgeExample } from './ridge/examples.js';
@@ -29,7 +30,7 @@ export function ridgeRoom(
   const { embedding, heads, headDim } = hyper;
   const { opening, student, teacher } = groupExamples(examples);
   const tokens = (batches: typeof student, more: number) =>
-    batches.reduce((sum, { length, members }) => sum + length * members.length + more, 0);
+    batches.reduce((sum, batch) => sum + batchTokens(batch, more), 0);
   const rows = (batches: typeof student) =>
     batches.reduce((sum, { members }) => sum + members.reduce((n, i) => n + examples[i]!.targets.length, 0), 0);
   const streams = 4 * embedding * rows(teacher);

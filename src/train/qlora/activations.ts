@@ -1,6 +1,6 @@
 import { SpillFile } from '../../base/spillFile.js';
 import { toHalf } from '../../engine/rows.js';
-import { type Batch, groupSequences, sharedBlock, streamInputs, tokenIndex } from '../../model/batch.js';
+import { batchTokens, groupSequences, sharedBlock, streamInputs, tokenIndex } from '../../model/batch.js';
 import { LayerGraph } from '../../model/block.js';
 import { eachLayer } from '../../model/model.js';
 import { HiddenStates, placeStores } from '../../model/walker.js';
@@ -93,7 +93,7 @@ export function enteringRoom(
   width: number,
 ): { walk: { memory: number; disk: number }; cache: { memory: number; disk: number } } {
   const lengths = firstLayer > 0 ? ownLengths(sequences, opening) : [];
-  const tokens = groupSequences(lengths).reduce((sum, { length, members }) => sum + length * members.length, 0);
+  const tokens = groupSequences(lengths).reduce((sum, batch) => sum + batchTokens(batch), 0);
   const cache = ActivationCache.bytes(lengths, width);
   const onDisk = ActivationCache.usesDisk(cache);
   return {
@@ -117,9 +117,8 @@ export async function enteringActivations(
   const { embedding } = model.hyper;
   const lengths = ownLengths(sequences, opening);
   const groups = groupSequences(lengths);
-  const tokensOf = ({ length, members }: Batch) => length * members.length;
   await using hidden = await HiddenStates.create(
-    groups.map((batch) => embedding * tokensOf(batch)),
+    groups.map((batch) => embedding * batchTokens(batch)),
     model.engine.scratch,
   );
   let shared: Float32Array | undefined;
@@ -132,7 +131,7 @@ export async function enteringActivations(
   };
   if (opening > 0) shared = await embed(sequences[0]!.tokens.slice(0, opening));
   for (const [index, batch] of groups.entries()) {
-    const tokens = new Int32Array(tokensOf(batch));
+    const tokens = new Int32Array(batchTokens(batch));
     batch.members.forEach((member, row) => {
       tokens.set(sequences[member]!.tokens.subarray(opening), row * batch.length);
     });
@@ -143,7 +142,7 @@ export async function enteringActivations(
     let after: Float32Array | undefined;
     for (const [index, batch] of groups.entries()) {
       const g = workspace.begin();
-      const own = g.input('f32', [embedding, tokensOf(batch)], await hidden.read(index));
+      const own = g.input('f32', [embedding, batchTokens(batch)], await hidden.read(index));
       const x = shared ? g.concat(own, g.input('f32', [embedding, opening], shared), 1) : own;
       const inputs = streamInputs(g, batch, opening, model.ropeFactors);
       const out = g.output(sharedBlock(new LayerGraph(g, model.hyper, layer), x, inputs));
@@ -152,7 +151,7 @@ export async function enteringActivations(
       await hidden.write(index, values.subarray(0, own.elements));
       // The same in every batch.
       if (shared) after ??= values.slice(own.elements);
-      onBatch(tokensOf(batch));
+      onBatch(batchTokens(batch));
     }
     shared = after;
   };

@@ -1,6 +1,6 @@
 import { weightsInFile } from '../../engine/weightFile.js';
 import { linearsOf } from '../../families/family.js';
-import { sharedOpening } from '../../model/batch.js';
+import { batchTokens, sharedOpening } from '../../model/batch.js';
 import { linearShape } from '../../model/hyperparameters.js';
 import { transposedHead } from '../../model/labelGradient.js';
 import type { Model, TransposedType } from '../../model/model.js';
@@ -24,6 +24,12 @@ import {
 
 /** What training by gradients costs: measured once on the device, then computed for any choice of layers and settings. */
 
+/** Bytes of intermediate results of a batch of so many tokens. */
+interface Work {
+  tokens: number;
+  bytes: number;
+}
+
 /** What was measured of this model on this device: seconds, and bytes of intermediate results. */
 export interface LayerCosts {
   /** One layer forward, per token. */
@@ -33,7 +39,7 @@ export interface LayerCosts {
   /** Head (with the last layer's share of it), per target, forward and backward. */
   head: number;
   /** Bytes of intermediate results by the tokens of a batch, two points of a line. */
-  work: readonly (readonly [tokens: number, bytes: number])[];
+  work: { few: Work; many: Work };
 }
 
 /** Tokens of the small batch that is measured. */
@@ -88,7 +94,7 @@ export async function measureCosts(
       }
       return best;
     };
-    const tokens = batch.length * batch.members.length + opening;
+    const tokens = batchTokens(batch, opening);
     const targets = batch.members.reduce((sum, member) => sum + train[member]!.targets.length, 0);
     return { both: await time(true), forward: await time(false), bytes: workspace.bytes, tokens, targets };
   };
@@ -101,15 +107,15 @@ export async function measureCosts(
     forward: difference(two.forward, one.forward) / two.tokens,
     both: difference(two.both, one.both) / two.tokens,
     head: one.both / one.targets,
-    work: [few, two].map(({ tokens, bytes }) => [tokens, bytes] as const),
+    work: { few, many: two },
   };
 }
 
 /** Bytes of intermediate results of a batch of so many tokens. */
-function workBytes({ work: [few, many] }: LayerCosts, tokens: number): number {
-  const [[fewTokens, fewBytes], [manyTokens, manyBytes]] = [few!, many!];
-  const slope = manyTokens > fewTokens ? (manyBytes - fewBytes) / (manyTokens - fewTokens) : manyBytes / manyTokens;
-  return manyBytes + slope * (tokens - manyTokens);
+function workBytes({ work: { few, many } }: LayerCosts, tokens: number): number {
+  const more = many.tokens - few.tokens;
+  const slope = more > 0 ? (many.bytes - few.bytes) / more : many.bytes / many.tokens;
+  return many.bytes + slope * (tokens - many.tokens);
 }
 
 /** Seconds of the whole gradient stage, bytes of memory beyond what the process holds, and bytes of disk. */
@@ -172,15 +178,15 @@ export function priceQlora(
     return sum + (inputs + outputs) * Math.ceil(settings.rank / 16) * 16;
   }, 0);
   const batch = largestBatch(ownLengths(all, opening), settings.microTokens);
-  const batchTokens = batch.length * batch.members.length + opening;
+  const tokensAtOnce = batchTokens(batch, opening);
   const { walk, cache } = enteringRoom(all, { firstLayer: below, opening }, embedding);
   const { stored, layer, head } = placedWeights(model, settings.transposedType);
-  const perLayer = 4 * (copies + settings.runs - 1) * values + 4 * embedding * batchTokens;
+  const perLayer = 4 * (copies + settings.runs - 1) * values + 4 * embedding * tokensAtOnce;
   // A third is written before the older of two goes.
   const checkpoints = 3 * 8 * 4 * values * trained;
   // Weights in a file are in memory a few layers at a time, or the head.
   const resident = weightsInFile(model.engine) ? Math.max(layer, bytesTogether, head) : trained * layer + head;
-  const training = trained * perLayer + resident + workBytes(costs, batchTokens);
+  const training = trained * perLayer + resident + workBytes(costs, tokensAtOnce);
   // The walk is over before anything is trained.
   const walking = stored + walk.memory;
   return {

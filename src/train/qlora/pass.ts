@@ -1,7 +1,7 @@
 import type { Graph } from '../../engine/graph.js';
 import type { Operations } from '../../engine/operations.js';
 import type { Tensor, TensorBuffer } from '../../engine/tensor.js';
-import { sharedBlock, streamInputs, tokenIndex } from '../../model/batch.js';
+import { batchTokens, type StreamInputs, sharedBlock, streamInputs, tokenIndex } from '../../model/batch.js';
 import { LayerGraph, type LayerLora } from '../../model/block.js';
 import { headChunk, type Model } from '../../model/model.js';
 import type { LoraParameters } from './parameters.js';
@@ -60,7 +60,7 @@ export class Pass {
   ) {
     const { opening, streams, layers } = context;
     const { batch, sequences } = data;
-    this.tokens = batch.length * batch.members.length + opening;
+    this.tokens = batchTokens(batch, opening);
     const rows: number[] = [];
     const targets: number[] = [];
     const expected: Float32Array[] = [];
@@ -97,11 +97,16 @@ export class Pass {
     return place === 0 ? enter(g, this.context, this.data) : this.context.streams.at(g, place, this.tokens);
   }
 
+  /** What all layers of a graph need of the batch. */
+  private inputs(g: Graph): StreamInputs {
+    const { model, opening } = this.context;
+    return streamInputs(g, this.data.batch, opening, model.ropeFactors);
+  }
+
   /** The layer in a graph: what it does to a stream, and its factors. */
-  private layer(g: Graph, layer: TrainableLayer) {
-    const { model, parameters, opening } = this.context;
+  private layer(g: Graph, layer: TrainableLayer, inputs: StreamInputs) {
+    const { model, parameters } = this.context;
     const { averaged, masks } = this.how;
-    const inputs = streamInputs(g, this.data.batch, opening, model.ropeFactors);
     const { lora, slotOf } = parameters.views(g, layer.index, averaged ? 'average' : 'values');
     const masked = withMasks(g, lora, layer.index, this.tokens, masks);
     const wanted = layer === this.last ? g.input('i32', [this.rows.length], this.rows) : undefined;
@@ -113,9 +118,10 @@ export class Pass {
   /** Through layers that follow one another, the last of all not among them. */
   async forward(group: readonly TrainableLayer[]): Promise<void> {
     const g = this.context.workspace.begin();
+    const inputs = this.inputs(g);
     let x = this.entering(g, group[0]!);
     for (const layer of group) {
-      x = this.layer(g, layer).run(g, x);
+      x = this.layer(g, layer, inputs).run(g, x);
       // Nodes are computed in the order in which they are added, so that what is not kept is freed layer by layer.
       g.run(g.copy(x, this.context.streams.at(g, this.placeOf(layer) + 1, this.tokens)));
     }
@@ -131,27 +137,21 @@ export class Pass {
     const { last } = this;
     const g = this.context.workspace.begin();
     const from = this.entering(g, last);
-    const at = this.layer(g, last);
+    const at = this.layer(g, last, this.inputs(g));
     const tape = hold === undefined ? undefined : this.tape(g, last, from, at.lora);
     const x = at.run(tape ?? g, from);
     const { nll, gradient } = head(g, this.context, x, { targets: this.targets, expected: this.held }, hold);
     if (tape) this.pass(g, this.down(g, tape, new Map([[x, gradient]]), { from, ...at }));
     await this.compute(g, [last]);
-    const out = new Float32Array(this.targets.length);
-    let done = 0;
-    for (const part of nll) {
-      part.read(out.subarray(done, done + part.elements));
-      done += part.elements;
-    }
-    return out;
+    return valuesOf(nll);
   }
 
   /** Mean rows of the head at the targets, [embedding, targets]. */
   async expected(): Promise<Float32Array> {
     const { workspace, labels, model } = this.context;
-    const { embedding, vocabulary } = model.hyper;
+    const { vocabulary } = model.hyper;
     const g = workspace.begin();
-    const x = this.layer(g, this.last).run(g, this.entering(g, this.last));
+    const x = this.layer(g, this.last, this.inputs(g)).run(g, this.entering(g, this.last));
     const chunk = headChunk(vocabulary);
     const parts: Tensor[] = [];
     for (let from = 0; from < this.rows.length; from += chunk) {
@@ -159,23 +159,18 @@ export class Pass {
       parts.push(g.output(labels.expectedRow(g, g.rowsOf(x, from, n))));
     }
     await this.compute(g, [this.last]);
-    const rows = new Float32Array(embedding * this.rows.length);
-    let at = 0;
-    for (const part of parts) {
-      part.read(rows.subarray(at, at + part.elements));
-      at += part.elements;
-    }
-    return rows;
+    return valuesOf(parts);
   }
 
   /** Back through layers that follow one another, given from the first to the last. */
   async backward(group: readonly TrainableLayer[]): Promise<void> {
     const { workspace, streams } = this.context;
     const g = workspace.begin();
+    const inputs = this.inputs(g);
     let gradient: Tensor | undefined = streams.at(g, 0, this.tokens);
     for (const layer of [...group].reverse()) {
       const from = this.entering(g, layer);
-      const at = this.layer(g, layer);
+      const at = this.layer(g, layer, inputs);
       const tape = this.tape(g, layer, from, at.lora);
       const out = at.run(tape, from);
       gradient = this.down(g, tape, new Map([[out, gradient!]]), { from, ...at });
@@ -223,6 +218,17 @@ export class Pass {
   }
 }
 
+/** The values of outputs, one after the other. */
+function valuesOf(parts: readonly Tensor[]): Float32Array {
+  const values = new Float32Array(parts.reduce((sum, { elements }) => sum + elements, 0));
+  let at = 0;
+  for (const part of parts) {
+    part.read(values.subarray(at, at + part.elements));
+    at += part.elements;
+  }
+  return values;
+}
+
 /** The residual stream that enters the first of the layers: the sequences' tokens, and behind them those of the opening. */
 function enter(g: Graph, { model, opening }: TrainContext, { batch, sequences, entering }: StepData): Tensor {
   const { embedding, embeddingScale } = model.hyper;
@@ -235,7 +241,7 @@ function enter(g: Graph, { model, opening }: TrainContext, { batch, sequences, e
     return entering.opening ? g.concat(own, of(entering.opening), 1) : own;
   }
   // Padding is token 0, whose results nobody reads.
-  const own = batch.length * batch.members.length;
+  const own = batchTokens(batch);
   const tokens = new Int32Array(own + opening);
   batch.members.forEach((member, row) => {
     tokens.set(sequences[member]!.tokens.subarray(opening), row * batch.length);

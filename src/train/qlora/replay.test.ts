@@ -115,10 +115,7 @@ describe('the price of what is held', () => {
         forward: 1,
         both: 3,
         head: 2,
-        work: [
-          [64, 100],
-          [512, 100],
-        ] as const,
+        work: { few: { tokens: 64, bytes: 100 }, many: { tokens: 512, bytes: 100 } },
       };
       const [train, validation, replay] = [draw(Array(8).fill(20)), draw([20]), draw([10, 10])];
       const settings = { ...priced, firstLayer: 0 };

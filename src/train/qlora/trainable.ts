@@ -107,6 +107,23 @@ export class TrainableLayer implements BlockWeights, Disposable {
   }
 }
 
+/** What is disposed of together, the last first: each may lie in what came before it. */
+export class Owned implements AsyncDisposable {
+  private readonly items: (Disposable | AsyncDisposable)[] = [];
+
+  add<T extends Disposable | AsyncDisposable>(item: T): T {
+    this.items.push(item);
+    return item;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const item of this.items.splice(0).reverse()) {
+      if (Symbol.asyncDispose in item) await item[Symbol.asyncDispose]();
+      else item[Symbol.dispose]();
+    }
+  }
+}
+
 /** What a gradient passes on its way down to the first trained layer. */
 export interface TrainablePart extends AsyncDisposable {
   /** In order; the last one is the model's last. */
@@ -119,17 +136,9 @@ export interface TrainablePart extends AsyncDisposable {
  * they would take more memory than all else.
  */
 export async function loadTrainable(lab: Lab, firstLayer: number, type: TransposedType): Promise<TrainablePart> {
-  const owned: (Disposable | AsyncDisposable)[] = [];
-  const own = <T extends Disposable | AsyncDisposable>(item: T) => {
-    owned.push(item);
-    return item;
-  };
-  const dispose = async () => {
-    for (const item of owned.splice(0).reverse()) {
-      if (Symbol.asyncDispose in item) await item[Symbol.asyncDispose]();
-      else item[Symbol.dispose]();
-    }
-  };
+  const owned = new Owned();
+  const own: Owned['add'] = (item) => owned.add(item);
+  const dispose = () => owned[Symbol.asyncDispose]();
   try {
     const file = await WeightFile.create(lab.model.engine);
     if (file) own(file);

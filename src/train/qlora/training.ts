@@ -1,5 +1,5 @@
 import { throwIfStopped } from '../../base/errors.js';
-import { type Batch, groupSequences, sharedOpening } from '../../model/batch.js';
+import { type Batch, batchTokens, groupSequences, sharedOpening } from '../../model/batch.js';
 import { figure, type Lab, type RunContext } from '../lab.js';
 import { type ActivationCache, enteringActivations } from './activations.js';
 import { adamwStep, dropoutMasks, planEpoch, rateAt, type StepPlan } from './optimiser.js';
@@ -8,7 +8,7 @@ import { Streams } from './pass.js';
 import { heldSequences, holdFactor, ReplayOrder, withMembers } from './replay.js';
 import { allSequences, replayRate, stepsPerEpoch, TrainingProgress } from './schedule.js';
 import type { QloraEvent, QloraProblem, QloraSettings, QloraState } from './state.js';
-import { adaptedModules, loadTrainable } from './trainable.js';
+import { adaptedModules, loadTrainable, Owned } from './trainable.js';
 import {
   ownLengths,
   type StepData,
@@ -240,8 +240,9 @@ async function readBatch(
 
 /** The batch that takes the most memory, of sequences of these lengths. */
 export function largestBatch(lengths: readonly number[], microTokens: number): Batch {
-  const size = ({ length, members }: Batch) => length * members.length;
-  return groupSequences(lengths, microTokens).reduce((most, group) => (size(group) > size(most) ? group : most));
+  return groupSequences(lengths, microTokens).reduce((most, group) =>
+    batchTokens(group) > batchTokens(most) ? group : most,
+  );
 }
 
 /** Factors as a state of training that begins. */
@@ -275,17 +276,9 @@ export async function prepareTraining(
   const sequences = allSequences(problem);
   const opening = sharedOpening(sequences);
   const longest = sequences.reduce((most, { tokens }) => Math.max(most, tokens.length), 0);
-  const owned: (Disposable | AsyncDisposable)[] = [];
-  const own = <T extends Disposable | AsyncDisposable>(item: T) => {
-    owned.push(item);
-    return item;
-  };
-  const dispose = async () => {
-    for (const item of owned.splice(0).reverse()) {
-      if (Symbol.asyncDispose in item) await item[Symbol.asyncDispose]();
-      else item[Symbol.dispose]();
-    }
-  };
+  const owned = new Owned();
+  const own: Owned['add'] = (item) => owned.add(item);
+  const dispose = () => owned[Symbol.asyncDispose]();
   try {
     const nodes = trainNodes(Math.max(longest, settings.microTokens), vocabulary);
     const lab = { model, workspace: own(model.engine.workspace(nodes)), emit, signal };
