@@ -73,12 +73,18 @@ const TICK_MS = 50;
 /**
  * Calls `onPassed` when this process has been awake for so many milliseconds: one that was frozen, or a device that slept, finds on waking
  * that its child may have answered in time.
+ * @param waitsOn asked from then on, with the milliseconds so far, whether it is too early still
  * @returns a function that ends the wait
  */
-export function afterAwake(ms: number, onPassed: () => void): () => void {
-  let left = Math.ceil(ms / TICK_MS);
+export function afterAwake(
+  ms: number,
+  onPassed: () => void,
+  waitsOn: (waited: number) => boolean = () => false,
+): () => void {
+  let waited = 0;
   const timer = setInterval(() => {
-    if (--left > 0) return;
+    waited += TICK_MS;
+    if (waited < ms || waitsOn(waited)) return;
     clearInterval(timer);
     onPassed();
   }, TICK_MS);
@@ -94,16 +100,10 @@ export const HELD_UP = 10;
  */
 export function afterWork({ pid }: ChildProcess, ms: number, onPassed: () => void): () => void {
   const before = pid === undefined ? undefined : processorMs(pid);
-  let waited = 0;
-  const timer = setInterval(() => {
-    waited += TICK_MS;
-    if (waited < ms) return;
+  return afterAwake(ms, onPassed, (waited) => {
     const now = before === undefined ? undefined : processorMs(pid!);
-    if (now !== undefined && now - before! < ms / 2 && waited < HELD_UP * ms) return;
-    clearInterval(timer);
-    onPassed();
-  }, TICK_MS);
-  return () => clearInterval(timer);
+    return now !== undefined && now - before! < ms / 2 && waited < HELD_UP * ms;
+  });
 }
 
 /** Milliseconds of the processor that a process has had (Linux: proc(5), fields 14 and 15, hundredths of a second). */

@@ -19,8 +19,10 @@ export interface Grammar {
 export class HeldAnswer {
   private state: GrammarState;
   private readonly spelling: Spelling;
-  /** Tokens to the end, of which the last draw left room for; undefined until they are needed. */
+  /** A shortest way to the end, in tokens; undefined until it is needed, or if there is none. */
   private way: readonly number[] | undefined;
+  /** The token that was tried last, and where it leads: most are drawn then. */
+  private tried: { token: number; state: GrammarState | undefined } | undefined;
   /** Whether the end had to be brought about, since the tokens ran out. */
   isShortened = false;
 
@@ -45,7 +47,20 @@ export class HeldAnswer {
 
   /** Tokens that the shortest answer takes, or what is left of it; undefined if the vocabulary cannot write it. */
   get shortest(): number | undefined {
-    return this.spelling.shortest(this.state.shortest(), Number.POSITIVE_INFINITY)?.length;
+    return this.toEnd?.length;
+  }
+
+  private get toEnd(): readonly number[] | undefined {
+    this.way ??= this.spelling.shortest(this.state.shortest(), Number.POSITIVE_INFINITY);
+    return this.way;
+  }
+
+  /** Where a token leads; undefined for one that the grammar does not allow for. */
+  private after(token: number): GrammarState | undefined {
+    if (this.tried?.token !== token) {
+      this.tried = { token, state: this.state.after(this.vocabulary.piece(token, true)) };
+    }
+    return this.tried.state;
   }
 
   /** Whether it cannot go on. */
@@ -55,34 +70,34 @@ export class HeldAnswer {
 
   /** Whether there is a way to an end with this token next and no more than `left` after it. */
   leadsToEnd(token: number, left: number): boolean {
-    const next = this.state.after(this.vocabulary.piece(token, true));
+    const next = this.after(token);
     // What the grammar does not allow for at all is refused by libllama's.
-    return next !== undefined && this.wayFrom(next, left) !== undefined;
+    return next !== undefined && this.canEnd(next, left);
   }
 
-  private wayFrom(state: GrammarState, most: number): readonly number[] | 'within' | undefined {
-    if (state.least <= most && this.spelling.hasAllBytes) return 'within';
-    if (state.least > most * this.spelling.longest) return undefined;
-    return this.spelling.shortest(state.shortest(), most);
+  private canEnd(state: GrammarState, most: number): boolean {
+    if (state.least <= most && this.spelling.hasAllBytes) return true;
+    if (state.least > most * this.spelling.longest) return false;
+    return this.spelling.shortest(state.shortest(), most) !== undefined;
   }
 
   /** The next token on the shortest way to the end; undefined if it has come there, or there is none. */
   get next(): number | undefined {
-    this.way ??= this.spelling.shortest(this.state.shortest(), Number.POSITIVE_INFINITY);
-    return this.way?.[0];
+    return this.toEnd?.[0];
   }
 
   /** @param token one that libllama has found to be of the grammar */
   push(token: number): void {
-    const next = this.state.after(this.vocabulary.piece(token, true));
+    const next = this.after(token);
     if (!next) throw new Error('two readings of one grammar differ');
     this.way = token === this.way?.[0] ? this.way.slice(1) : undefined;
     this.state = next;
+    this.tried = undefined;
   }
 
   /** Tokens of the shortest answer, if even that takes more than so many. */
   lacks(most: number): number | undefined {
-    if (this.wayFrom(this.state, most) !== undefined) return undefined;
+    if (this.canEnd(this.state, most)) return undefined;
     const { shortest } = this;
     return shortest === undefined || shortest <= most ? undefined : shortest;
   }

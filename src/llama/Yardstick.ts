@@ -10,7 +10,8 @@ export interface ScoredSequence {
   targets: Int32Array;
 }
 
-interface Options {
+/** How measuring is followed, and stopped. */
+export interface MeasuringOptions {
   /** Told how many of all sequences have been read. */
   onProgress?: (done: number, total: number) => void;
   signal?: AbortSignal;
@@ -74,7 +75,11 @@ export class Yardstick implements Disposable {
    * Of each sequence the sum of -log p over its targets, in nats.
    * @throws LoamError when one is not a finite number
    */
-  async scores(sequences: readonly ScoredSequence[], side: Measured, options: Options = {}): Promise<number[]> {
+  async scores(
+    sequences: readonly ScoredSequence[],
+    side: Measured,
+    options: MeasuringOptions = {},
+  ): Promise<number[]> {
     const { session, paths } = this;
     this.session.wear(side === 'adapted' ? this.adapter : undefined);
     const sums = sequences.map(() => 0);

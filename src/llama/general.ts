@@ -4,7 +4,7 @@ import type { General } from '../base/lost.js';
 import { encodeExamples } from '../examples/encode.js';
 import type { Tokenizer } from '../model/tokenizer.js';
 import { Kept } from './Kept.js';
-import type { Measured, ScoredSequence, Yardstick } from './Yardstick.js';
+import type { Measured, MeasuringOptions, ScoredSequence, Yardstick } from './Yardstick.js';
 
 /**
  * The general questions, asked in stock libllama: how likely the right answers are, and of how many questions the right answer is the
@@ -54,11 +54,6 @@ interface Answered {
   right: number;
 }
 
-interface Options {
-  onProgress?: (done: number, total: number) => void;
-  signal?: AbortSignal;
-}
-
 /**
  * Asks the base model and the model with the adapter. What the base answers is kept in LOAM_HOME.
  * @param sha256 of the base model's file
@@ -69,7 +64,7 @@ export async function measureGeneral(
   yardstick: Yardstick,
   sha256: string,
   questions: readonly Choices[],
-  options: Options = {},
+  options: MeasuringOptions = {},
 ): Promise<General> {
   const { signal, onProgress } = options;
   const sequences = questions.flat();

@@ -1,4 +1,4 @@
-import { type ScoredSequence, Yardstick } from './Yardstick.js';
+import { type MeasuringOptions, type ScoredSequence, Yardstick } from './Yardstick.js';
 
 export interface NllResult {
   /** Scored tokens. */
@@ -7,11 +7,6 @@ export interface NllResult {
   base: number;
   /** The same with the adapter; undefined without one. */
   adapted?: number;
-}
-
-interface Options {
-  onProgress?: (done: number, total: number) => void;
-  signal?: AbortSignal;
 }
 
 /**
@@ -23,7 +18,7 @@ export async function measureNll(
   modelPath: string,
   adapterPath: string | undefined,
   sequences: readonly ScoredSequence[],
-  options: Options & { threads?: number } = {},
+  options: MeasuringOptions & { threads?: number } = {},
 ): Promise<NllResult> {
   using yardstick = await Yardstick.open(modelPath, adapterPath, sequences, options.threads);
   return await nllOf(yardstick, sequences, options);
@@ -33,7 +28,7 @@ export async function measureNll(
 export async function nllOf(
   yardstick: Yardstick,
   sequences: readonly ScoredSequence[],
-  { signal, onProgress }: Options = {},
+  { signal, onProgress }: MeasuringOptions = {},
 ): Promise<NllResult> {
   const tokens = sequences.reduce((sum, { targets }) => sum + targets.length, 0);
   const { sides } = yardstick;

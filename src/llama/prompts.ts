@@ -83,15 +83,15 @@ export async function planAnswer(
   const form = tools && (await template.toolUse()).form;
   if (!form) return { stop, thought, thinking, tools, begun, grammar: formatGrammar(format, afterThought, begun) };
   // An answer that calls has no other content that could be of a form.
-  const source =
-    format && !isForced
-      ? anyOf([
-          formatSource(format, afterThought),
-          toolGrammar(form, tools!, { ...calls, choice: 'required' }, afterThought),
-        ])
-      : toolGrammar(form, tools!, calls, isForced && afterThought);
+  const either = isForced ? undefined : format;
+  const source = either
+    ? anyOf([
+        formatSource(either, afterThought),
+        toolGrammar(form, tools!, { ...calls, choice: 'required' }, afterThought),
+      ])
+    : toolGrammar(form, tools!, calls, isForced && afterThought);
   const all = form.stop === undefined ? stop : [...stop, form.stop];
-  const isEither = format !== undefined && !isForced;
+  const isEither = either !== undefined;
   return { stop: all, thought, form, isEither, thinking, tools, begun, grammar: { source, controls: true, begun } };
 }
 

@@ -54,19 +54,10 @@ export async function holdHome(home: string): Promise<Hold> {
   }
 }
 
-/** What asks and changes nothing, though it is sent with POST. */
-const asking: ReadonlySet<string> = new Set([
-  '/api/pairing',
-  '/api/vault/unlock',
-  '/api/quote',
-  '/api/chat',
-  '/api/compare',
-]);
-
 /** The routes of which those that change something refuse it. */
 export function refusingChanges(routes: readonly AnyRoute<Services>[], fault: LoamError): AnyRoute<Services>[] {
   return routes.map((route) => {
-    const changes = route.method !== 'GET' && route.path.startsWith('/api/') && !asking.has(route.path);
+    const changes = route.method !== 'GET' && route.path.startsWith('/api/') && !route.asks;
     if (!changes) return route;
     return {
       ...route,

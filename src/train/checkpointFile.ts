@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import { applyStream, IV_BYTES } from '../base/crypto.js';
 import { openRegularFile, type Positioned, readFully } from '../base/io.js';
+import { isRecord } from '../base/json.js';
 
 /** The layout of a checkpoint file, and what stands before its data: written here, and read as from a stranger. */
 
@@ -97,7 +98,7 @@ function parse(body: Buffer): Preamble {
   if (!Number.isSafeInteger(sequence) || sequence! < 0 || sequence! >= Number.MAX_SAFE_INTEGER) {
     throw new DamagedCheckpoint('its header has no sequence number');
   }
-  if (typeof header !== 'object' || header === null || Array.isArray(header) || !Array.isArray(arrays)) {
+  if (!isRecord(header) || !Array.isArray(arrays)) {
     throw new DamagedCheckpoint('its header lacks a part');
   }
   const names = new Set<string>();

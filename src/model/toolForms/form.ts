@@ -173,10 +173,10 @@ export function parseMarked(text: string, begin: string, end: string): ParsedAns
   });
 }
 
-/** Rules of calls as JSON objects with name and arguments. */
-export function jsonCalls(tools: readonly CallableTool[]): string {
+/** Rules of calls as JSON objects with name and arguments. @param key that the arguments have */
+export function jsonCalls(tools: readonly CallableTool[], key: 'arguments' | 'parameters' = 'arguments'): string {
   return tools
-    .map(({ name, given }) => `${literal(`{"name": ${JSON.stringify(name)}, "arguments": `)} ${given} "}"`)
+    .map(({ name, given }) => `${literal(`{"name": ${JSON.stringify(name)}, "${key}": `)} ${given} "}"`)
     .join(' | ');
 }
 

@@ -1,7 +1,7 @@
-import { ANY, exclude, json, literal, oneOf } from '../grammar/rules.js';
+import { ANY, exclude, json, oneOf } from '../grammar/rules.js';
 import type { ToolCall } from '../message.js';
 import { pythonJson } from '../pythonJson.js';
-import { callOf, jsonAt, repeated, skipWhite, type ToolForm } from './form.js';
+import { callOf, jsonAt, jsonCalls, repeated, skipWhite, type ToolForm } from './form.js';
 
 const TAG = '<|python_tag|>';
 
@@ -37,10 +37,7 @@ export const llama3: ToolForm = {
   grammar: {
     dialect: json,
     calls(rules, tools, several) {
-      const each = tools.map(
-        ({ name, given }) => `${literal(`{"name": ${JSON.stringify(name)}, "parameters": `)} ${given} "}"`,
-      );
-      return repeated(rules, each.join(' | '), '; ', several);
+      return repeated(rules, jsonCalls(tools, 'parameters'), '; ', several);
     },
     // An object, or the tag, at its beginning would be a call.
     without(rules) {

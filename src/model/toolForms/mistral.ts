@@ -2,7 +2,7 @@ import { isRecord } from '../../base/json.js';
 import { json, literal } from '../grammar/rules.js';
 import type { ToolCall } from '../message.js';
 import { pythonJson } from '../pythonJson.js';
-import { callsOf, jsonAt, jsonStream, parseBlocks, repeated, skipWhite, type ToolForm } from './form.js';
+import { callsOf, jsonAt, jsonCalls, jsonStream, parseBlocks, repeated, skipWhite, type ToolForm } from './form.js';
 
 const BEGIN = '[TOOL_CALLS]';
 
@@ -32,10 +32,7 @@ export const mistral: ToolForm = {
   grammar: {
     dialect: json,
     calls(rules, tools, several) {
-      const listed = tools.map(
-        ({ name, given }) => `${literal(`{"name": ${JSON.stringify(name)}, "arguments": `)} ${given} "}"`,
-      );
-      const list = `"[" ${repeated(rules, listed.join(' | '), ', ', several)} "]"`;
+      const list = `"[" ${repeated(rules, jsonCalls(tools), ', ', several)} "]"`;
       // Which of the two it is the model knows.
       const named = tools.map(({ name, given }) => `${literal(name)} ("[CALL_ID]" [A-Za-z0-9]{9})? "[ARGS]"? ${given}`);
       return rules.add(`${literal(BEGIN)} (" "? ${list} | ${repeated(rules, named.join(' | '), BEGIN, several)})`);

@@ -18,6 +18,7 @@ export const chatRoutes = [
   route({
     method: 'POST',
     path: '/api/chat',
+    asks: true,
     summary: 'An answer in a conversation, streamed; the conversation is kept, encrypted, unless keep is false.',
     body: ChatInput,
     response: { events: ChatEvent },
@@ -71,6 +72,7 @@ export const chatRoutes = [
   route({
     method: 'POST',
     path: '/api/compare',
+    asks: true,
     keys: 'work',
     summary: 'The same question to the base model and to a version of an adapter, streamed one after the other.',
     body: CompareInput,

@@ -48,6 +48,7 @@ export const jobRoutes = [
   route({
     method: 'POST',
     path: '/api/quote',
+    asks: true,
     keys: 'work',
     summary: 'What a job would take in time, memory and disk; measures a layer on this device for a few seconds.',
     body: QuoteInput,

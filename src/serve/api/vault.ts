@@ -80,6 +80,7 @@ export const vaultRoutes = [
   route({
     method: 'POST',
     path: '/api/vault/unlock',
+    asks: true,
     summary: 'Opens the vault with its passphrase.',
     body: UnlockInput,
     response: Done,

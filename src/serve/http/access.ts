@@ -143,6 +143,7 @@ export function pairRoute<Context>(access: (context: Context) => Access): AnyRou
   return routesOf<Context>()({
     method: 'POST',
     path: pairPath,
+    asks: true,
     summary: 'Exchanges the code of a link that opens the page once for the pairing secret.',
     open: true,
     body: Type.Object({ code: Nonce }, { additionalProperties: false }),

@@ -80,6 +80,8 @@ interface Route<Context, P extends string, Q extends TObject, B extends TSchema,
   readonly summary: string;
   /** Needs no token: only what holds no data of the user. */
   readonly open?: boolean;
+  /** Asks and changes nothing, though it is not a GET. */
+  readonly asks?: boolean;
   /** API keys may use it that have this scope, or a wider one; without it only the owner's pages and commands. */
   readonly keys?: KeyScope;
   readonly query?: Q;
