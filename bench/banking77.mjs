@@ -7,23 +7,20 @@
 // The data (columns text, category) is not part of the repository. The rows to learn from are drawn by the seed; a tenth of them is held out
 // by `loam tune`, so that no setting is chosen on the test set.
 import { join } from 'node:path';
-import { parseArgs } from 'node:util';
+import { commandLine } from './program.mjs';
 import { inFolder, loam, printMeasures, printTraining, readPairs, shuffle, writeRecords } from './task.mjs';
 
-const split = process.argv.indexOf('--');
-const further =
-  split < 0 ? ['--method', 'qlora', '--batch', '8', '--epochs', '2', '--runs', '1'] : process.argv.slice(split + 1);
-const { values, positionals } = parseArgs({
-  args: process.argv.slice(2, split < 0 ? undefined : split),
-  allowPositionals: true,
-  options: {
-    model: { type: 'string', default: 'smollm2-135m' },
-    rows: { type: 'string', default: '3080' },
-    seed: { type: 'string', default: '1' },
-    threads: { type: 'string', default: '1' },
-    limit: { type: 'string' },
-    adapter: { type: 'string' },
-  },
+const {
+  values,
+  positionals,
+  further = ['--method', 'qlora', '--batch', '8', '--epochs', '2', '--runs', '1'],
+} = commandLine({
+  model: { type: 'string', default: 'smollm2-135m' },
+  rows: { type: 'string', default: '3080' },
+  seed: { type: 'string', default: '1' },
+  threads: { type: 'string', default: '1' },
+  limit: { type: 'string' },
+  adapter: { type: 'string' },
 });
 const [train, test] = positionals;
 if (!train || !test) throw new Error('usage: node bench/banking77.mjs TRAIN.csv TEST.csv');

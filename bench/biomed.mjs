@@ -3,19 +3,17 @@
 //
 //   npm run build && node bench/biomed.mjs TRAIN.json TEST.json [--model M] [--seeds 1,2,3] [-- further flags of loam tune]
 import { join } from 'node:path';
-import { parseArgs } from 'node:util';
+import { commandLine } from './program.mjs';
 import { inFolder, loam, printMeasures, printTraining } from './task.mjs';
 
-const split = process.argv.indexOf('--');
-const further = split < 0 ? [] : process.argv.slice(split + 1);
-const { values, positionals } = parseArgs({
-  args: process.argv.slice(2, split < 0 ? undefined : split),
-  allowPositionals: true,
-  options: {
-    model: { type: 'string', default: 'smollm2-135m' },
-    seeds: { type: 'string', default: '1' },
-    threads: { type: 'string', default: '1' },
-  },
+const {
+  values,
+  positionals,
+  further = [],
+} = commandLine({
+  model: { type: 'string', default: 'smollm2-135m' },
+  seeds: { type: 'string', default: '1' },
+  threads: { type: 'string', default: '1' },
 });
 const [train, test] = positionals;
 if (!train || !test) throw new Error('usage: node bench/biomed.mjs TRAIN.json TEST.json');

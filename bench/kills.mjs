@@ -7,16 +7,14 @@ import { createHash } from 'node:crypto';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { parseArgs } from 'node:util';
 import { resolveModel } from '../dist/models/listModels.js';
+import { commandLine, program } from './program.mjs';
 
-const split = process.argv.indexOf('--');
-const further = split < 0 ? ['--layers', 'top:4', '--epochs', '1', '--patience', '100'] : process.argv.slice(split + 1);
-const { values, positionals } = parseArgs({
-  args: process.argv.slice(2, split < 0 ? undefined : split),
-  allowPositionals: true,
-  options: { kills: { type: 'string', default: '20' }, seed: { type: 'string', default: '1' } },
-});
+const {
+  values,
+  positionals,
+  further = ['--layers', 'top:4', '--epochs', '1', '--patience', '100'],
+} = commandLine({ kills: { type: 'string', default: '20' }, seed: { type: 'string', default: '1' } });
 const data = positionals[0] ?? join(import.meta.dirname, '../assets/examples/mara-train.json');
 const model = (await resolveModel()).path;
 const folder = await mkdtemp(join(tmpdir(), 'loam-kills-'));
@@ -25,7 +23,7 @@ const out = join(folder, 'adapter.gguf');
 /** One process: its result, or the signal that ended it. */
 function tune(home, onEvent = () => {}) {
   const args = ['tune', data, '--method', 'qlora', '--model', model, '--out', out, '--json', ...further];
-  const child = spawn(process.execPath, [join(import.meta.dirname, '../bin/loam.js'), ...args], {
+  const child = spawn(process.execPath, [program, ...args], {
     stdio: ['ignore', 'pipe', 'ignore'],
     env: { ...process.env, LOAM_HOME: join(folder, home), LOAM_CHECKPOINT_SECONDS: '0.2' },
   });

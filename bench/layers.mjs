@@ -2,13 +2,13 @@
 // of TinyLlama-1.1B's exact shape at Q4_0 (random weights) or on a model of yours, each number of layers in a process of its own.
 //
 //   npm run build && node bench/layers.mjs [DATA.json] [--model MODEL] [--layers 1,2,4,8] [--examples 32] [--threads N]
-import { spawn } from 'node:child_process';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { defaultThreads } from '../dist/engine/engine.js';
 import { resolveModel } from '../dist/models/listModels.js';
+import { eventsOf } from './program.mjs';
 import { writeRandomModel } from './randomModel.mjs';
 
 const { values, positionals } = parseArgs({
@@ -54,17 +54,9 @@ try {
 async function tune(model, data, layers) {
   const out = join(folder, `top${layers}.gguf`);
   const args = ['tune', data, '--method', 'qlora', '--model', model, '--layers', `top:${layers}`, '--epochs', '1'];
-  const child = spawn(
-    process.execPath,
-    [join(import.meta.dirname, '../bin/loam.js'), ...args, '--threads', threads, '--out', out, '--json'],
-    { stdio: ['ignore', 'pipe', 'ignore'], env: { ...process.env, LOAM_HOME: folder } },
-  );
-  let text = '';
-  for await (const chunk of child.stdout) text += chunk;
-  const events = text
-    .trimEnd()
-    .split('\n')
-    .map((line) => JSON.parse(line));
+  const events = await eventsOf([...args, '--threads', threads, '--out', out], {
+    env: { ...process.env, LOAM_HOME: folder },
+  });
   const steps = events.filter(({ type }) => type === 'step');
   if (steps.length === 0) throw new Error(JSON.stringify(events.at(-1)));
   // On random weights the adapter may not be kept, which is not what is measured here.

@@ -2,23 +2,20 @@
 // most, the gain on held-out examples, and the time.
 //
 //   npm run build && sudo node bench/limits.mjs [DATA.json] [--held-out FILE] [--limits 1200,800,500,350] [-- further flags of loam tune]
-import { spawn } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { parseArgs } from 'node:util';
+import { commandLine, eventsOf, program } from './program.mjs';
 
-const split = process.argv.indexOf('--');
-const further = split < 0 ? [] : process.argv.slice(split + 1);
-const { values, positionals } = parseArgs({
-  args: process.argv.slice(2, split < 0 ? undefined : split),
-  allowPositionals: true,
-  options: {
-    'held-out': { type: 'string', default: join(import.meta.dirname, '../assets/examples/mara-heldout.json') },
-    limits: { type: 'string', default: '1200,800,500,350' },
-    examples: { type: 'string', default: '40' },
-  },
+const {
+  values,
+  positionals,
+  further = [],
+} = commandLine({
+  'held-out': { type: 'string', default: join(import.meta.dirname, '../assets/examples/mara-heldout.json') },
+  limits: { type: 'string', default: '1200,800,500,350' },
+  examples: { type: 'string', default: '40' },
 });
 const source = positionals[0] ?? join(import.meta.dirname, '../assets/examples/mara-train.json');
 
@@ -48,7 +45,7 @@ try {
     try {
       writeFileSync(join(group, controller.limit), String(megabytes * 1e6));
       const started = performance.now();
-      const events = await tune(join(group, controller.processes), join(folder, `${megabytes}.gguf`));
+      const events = await tune(join(group, controller.processes), data, join(folder, `${megabytes}.gguf`));
       const seconds = (performance.now() - started) / 1000;
       const [file, pattern] = controller.oom;
       const killed = Number(pattern.exec(readFileSync(join(group, file), 'utf8'))?.[1] ?? 0);
@@ -76,21 +73,8 @@ try {
 }
 
 /** The events of a run whose process joins a control group before it begins. */
-async function tune(processes, out) {
-  const loam = [process.execPath, join(import.meta.dirname, '../bin/loam.js'), 'tune', data(out), '--json'];
-  const args = ['--method', 'qlora', '--epochs', '1', '--runs', '1', '--heldout', values['held-out'], '--out', out];
-  const child = spawn('sh', ['-c', 'echo $$ > "$0" && exec "$@"', processes, ...loam, ...args, ...further], {
-    stdio: ['ignore', 'pipe', 'ignore'],
-  });
-  let text = '';
-  for await (const chunk of child.stdout) text += chunk;
-  if (child.exitCode === null && child.signalCode === null) await new Promise((done) => child.once('exit', done));
-  return text
-    .split('\n')
-    .filter((line) => line.startsWith('{'))
-    .map((line) => JSON.parse(line));
-}
-
-function data(out) {
-  return join(out, '../data.json');
+async function tune(processes, data, out) {
+  const args = ['tune', data, '--method', 'qlora', '--epochs', '1', '--runs', '1', '--heldout', values['held-out']];
+  const command = ['sh', '-c', 'echo $$ > "$0" && exec "$@"', processes, process.execPath, program];
+  return await eventsOf([...args, '--out', out, ...further], { command });
 }

@@ -9,11 +9,9 @@
 // again, which is the examples in the top fifth of the layers, sweep by sweep (that the sensitivity of the last layer is measured by
 // forward passes too is not counted). `-- --sweeps 0` leaves the sweeps out; on random weights nothing may be gained then, and the run
 // ends with a refusal: its time counts, but no adapter is written.
-import { spawn } from 'node:child_process';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { parseArgs } from 'node:util';
 import { defaultThreads } from '../dist/engine/engine.js';
 import { LlamaModel } from '../dist/engine/llama.js';
 import { readGguf } from '../dist/formats/gguf/readGguf.js';
@@ -23,15 +21,14 @@ import { resolveModel } from '../dist/models/listModels.js';
 import { prepareData } from '../dist/train/prepare.js';
 import { planExamples } from '../dist/train/ridge/examples.js';
 import { ridgePreset } from '../dist/train/settings.js';
+import { commandLine, eventsOf } from './program.mjs';
 import { writeRandomModel } from './randomModel.mjs';
 
-const split = process.argv.indexOf('--');
-const further = split < 0 ? [] : process.argv.slice(split + 1);
-const { values, positionals } = parseArgs({
-  args: process.argv.slice(2, split < 0 ? undefined : split),
-  allowPositionals: true,
-  options: { examples: { type: 'string', default: '120' }, threads: { type: 'string' } },
-});
+const {
+  values,
+  positionals,
+  further = [],
+} = commandLine({ examples: { type: 'string', default: '120' }, threads: { type: 'string' } });
 const threads = values.threads ? Number(values.threads) : defaultThreads();
 /** Stock libllama, as it is used by default: seconds that it takes to read. */
 class Reader {
@@ -93,7 +90,6 @@ try {
     out,
     '--threads',
     String(threads),
-    '--json',
     ...further,
   ]);
   const seconds = (performance.now() - started) / 1000;
@@ -142,15 +138,7 @@ function count(sequences) {
 }
 
 async function tune(args) {
-  const child = spawn(process.execPath, [join(import.meta.dirname, '../bin/loam.js'), ...args], {
-    stdio: ['ignore', 'pipe', 'inherit'],
-  });
-  let text = '';
-  for await (const chunk of child.stdout) text += chunk;
-  const events = text
-    .trimEnd()
-    .split('\n')
-    .map((line) => JSON.parse(line));
+  const events = await eventsOf(args, { stderr: 'inherit' });
   const { type, message, nll, peakRssBytes } = events.at(-1);
   const measured = events.some((event) => event.type === 'stage' && event.stage === 'measure');
   // On random weights nothing may be gained: the run then ends with a refusal after all its work.

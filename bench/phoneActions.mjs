@@ -9,17 +9,13 @@
 // the unseen requests are asked; nothing is learnt of them.
 import { mkdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { parseArgs } from 'node:util';
 import { actions } from './phoneActions/actions.mjs';
 import { makeExamples } from './phoneActions/examples.mjs';
+import { commandLine } from './program.mjs';
 import { inFolder, loam, printMeasures, printTraining, writeRecords } from './task.mjs';
 
-const split = process.argv.indexOf('--');
-const further =
-  split < 0 ? ['--method', 'qlora', '--batch', '8', '--epochs', '4', '--runs', '1'] : process.argv.slice(split + 1);
-const { values } = parseArgs({
-  args: process.argv.slice(2, split < 0 ? undefined : split),
-  options: {
+const { values, further = ['--method', 'qlora', '--batch', '8', '--epochs', '4', '--runs', '1'] } = commandLine(
+  {
     model: { type: 'string', default: 'smollm2-135m' },
     seed: { type: 'string', default: '1' },
     form: { type: 'string', default: 'heart' },
@@ -28,7 +24,8 @@ const { values } = parseArgs({
     threads: { type: 'string', default: '1' },
     adapter: { type: 'string' },
   },
-});
+  { allowPositionals: false },
+);
 const own = actions.map(({ tool }) => tool);
 const offered = values.more ? [...own, ...(await droidCall(values.more))] : own;
 const withoutTools = ({ messages }) => ({ messages });

@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Random } from '../dist/base/random.js';
 import { loadDataset } from '../dist/examples/loadDataset.js';
+import { program } from './program.mjs';
 
 /** A folder that is gone afterwards. */
 export async function inFolder(work) {
@@ -31,7 +32,6 @@ export async function writeRecords(path, records) {
 
 /** Runs loam; its last JSON line. What it says to people goes to stderr, as it comes. */
 export async function loam(args) {
-  const program = join(import.meta.dirname, '../bin/loam.js');
   const child = spawn(process.execPath, [program, ...args, '--json'], { stdio: ['ignore', 'pipe', 'inherit'] });
   let out = '';
   child.stdout.setEncoding('utf8').on('data', (text) => {

@@ -99,7 +99,7 @@ describe('scripts of bench/', () => {
   for (const name of readdirSync(folder).filter((one) => one.endsWith('.mjs'))) {
     it(`${name} imports what there is`, async () => {
       const text = readFileSync(join(folder, name), 'utf8');
-      for (const [, names, from] of text.matchAll(/^import \{([^}]*)\} from '(\.\.\/dist\/[^']+)';$/gm)) {
+      for (const [, names, from] of text.matchAll(/^import \{([^}]*)\} from '(\.[^']+)';$/gm)) {
         const module = await import(pathToFileURL(join(folder, from!)).href);
         for (const one of names!.split(',').map((part) => part.trim().split(' as ')[0]!)) {
           assert.ok(one === '' || one in module, `${one} of ${from}`);

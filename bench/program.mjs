@@ -1,0 +1,27 @@
+// What the benches that run loam as a program share: their command line, and the events of a run.
+import { spawn } from 'node:child_process';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+
+export const program = join(import.meta.dirname, '../bin/loam.js');
+
+/** The bench's own options and positionals, and the flags for `loam tune` that stand behind `--`; undefined if nothing does. */
+export function commandLine(options, { allowPositionals = true } = {}) {
+  const split = process.argv.indexOf('--');
+  const args = process.argv.slice(2, split < 0 ? undefined : split);
+  const further = split < 0 ? undefined : process.argv.slice(split + 1);
+  return { ...parseArgs({ args, allowPositionals, options }), further };
+}
+
+/** Runs loam with --json, or a command that does, to its end, whatever it comes to. @returns its events */
+export async function eventsOf(args, { command = [process.execPath, program], env, stderr = 'ignore' } = {}) {
+  const [file, ...before] = command;
+  const child = spawn(file, [...before, ...args, '--json'], { stdio: ['ignore', 'pipe', stderr], env });
+  let text = '';
+  for await (const chunk of child.stdout) text += chunk;
+  if (child.exitCode === null && child.signalCode === null) await new Promise((done) => child.once('exit', done));
+  return text
+    .split('\n')
+    .filter((line) => line.startsWith('{'))
+    .map((line) => JSON.parse(line));
+}
