@@ -3,8 +3,9 @@
 //
 //   npm run build && node bench/forward.mjs [--model NAME-or-PATH] [--threads N] [--tokens 512] [--rounds 7]
 import { parseArgs } from 'node:util';
-import { defaultThreads, Engine } from '../dist/engine/engine.js';
+import { Engine } from '../dist/engine/engine.js';
 import { LlamaModel } from '../dist/engine/llama.js';
+import { defaultThreads } from '../dist/engine/threads.js';
 import { Model } from '../dist/model/model.js';
 import { resolveModel } from '../dist/models/listModels.js';
 import { forward, forwardNodes, sequenceLogits } from '../dist/testing/forward.js';

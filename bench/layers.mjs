@@ -2,33 +2,27 @@
 // of TinyLlama-1.1B's exact shape at Q4_0 (random weights) or on a model of yours, each number of layers in a process of its own.
 //
 //   npm run build && node bench/layers.mjs [DATA.json] [--model MODEL] [--layers 1,2,4,8] [--examples 32] [--threads N]
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { parseArgs } from 'node:util';
-import { defaultThreads } from '../dist/engine/engine.js';
+import { defaultThreads } from '../dist/engine/threads.js';
 import { resolveModel } from '../dist/models/listModels.js';
-import { eventsOf } from './program.mjs';
+import { commandLine, eventsOf, writeFirst } from './program.mjs';
 import { writeRandomModel } from './randomModel.mjs';
 
-const { values, positionals } = parseArgs({
-  allowPositionals: true,
-  options: {
-    model: { type: 'string' },
-    layers: { type: 'string', default: '1,2,4,8' },
-    examples: { type: 'string', default: '32' },
-    threads: { type: 'string' },
-  },
+const { values, positionals } = commandLine({
+  model: { type: 'string' },
+  layers: { type: 'string', default: '1,2,4,8' },
+  examples: { type: 'string', default: '32' },
+  threads: { type: 'string' },
 });
-const source = positionals[0] ?? join(import.meta.dirname, '../assets/examples/mara-train.json');
 const threads = values.threads ?? String(defaultThreads());
 const folder = await mkdtemp(join(tmpdir(), 'loam-bench-'));
 try {
   const model = values.model ? (await resolveModel(values.model)).path : join(folder, 'model.gguf');
   if (!values.model) await writeRandomModel(model, (await resolveModel()).path);
   const data = join(folder, 'data.json');
-  const records = JSON.parse(await readFile(source, 'utf8')).slice(0, Number(values.examples));
-  await writeFile(data, JSON.stringify(records));
+  await writeFirst(data, values.examples, positionals[0]);
   const rows = [];
   for (const layers of values.layers.split(',')) {
     const { steps, quote, peak } = await tune(model, data, layers);

@@ -3,10 +3,10 @@
 //
 //   npm run build && sudo node bench/limits.mjs [DATA.json] [--held-out FILE] [--limits 1200,800,500,350] [-- further flags of loam tune]
 import { existsSync, mkdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { commandLine, eventsOf, program } from './program.mjs';
+import { commandLine, eventsOf, program, writeFirst } from './program.mjs';
 
 const {
   values,
@@ -17,7 +17,6 @@ const {
   limits: { type: 'string', default: '1200,800,500,350' },
   examples: { type: 'string', default: '40' },
 });
-const source = positionals[0] ?? join(import.meta.dirname, '../assets/examples/mara-train.json');
 
 /** The memory controller of either version of control groups: its folder, and the names of its files. */
 const controller = existsSync('/sys/fs/cgroup/memory')
@@ -37,7 +36,7 @@ const controller = existsSync('/sys/fs/cgroup/memory')
 const folder = await mkdtemp(join(tmpdir(), 'loam-bench-'));
 try {
   const data = join(folder, 'data.json');
-  await writeFile(data, JSON.stringify(JSON.parse(await readFile(source, 'utf8')).slice(0, Number(values.examples))));
+  await writeFirst(data, values.examples, positionals[0]);
   console.log('limit MB | quoted MB | most resident MB | killed | layers | tokens/s | held-out loss | gain | seconds');
   for (const megabytes of values.limits.split(',').map(Number)) {
     const group = join(controller.folder, `loam-bench-${process.pid}-${megabytes}`);

@@ -9,11 +9,11 @@
 // again, which is the examples in the top fifth of the layers, sweep by sweep (that the sensitivity of the last layer is measured by
 // forward passes too is not counted). `-- --sweeps 0` leaves the sweeps out; on random weights nothing may be gained then, and the run
 // ends with a refusal: its time counts, but no adapter is written.
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { defaultThreads } from '../dist/engine/engine.js';
 import { LlamaModel } from '../dist/engine/llama.js';
+import { defaultThreads } from '../dist/engine/threads.js';
 import { readGguf } from '../dist/formats/gguf/readGguf.js';
 import { readHyperparameters } from '../dist/model/hyperparameters.js';
 import { Tokenizer } from '../dist/model/tokenizer.js';
@@ -21,7 +21,7 @@ import { resolveModel } from '../dist/models/listModels.js';
 import { prepareData } from '../dist/train/prepare.js';
 import { planExamples } from '../dist/train/ridge/examples.js';
 import { ridgePreset } from '../dist/train/settings.js';
-import { commandLine, eventsOf } from './program.mjs';
+import { commandLine, eventsOf, writeFirst } from './program.mjs';
 import { writeRandomModel } from './randomModel.mjs';
 
 const {
@@ -68,15 +68,13 @@ class Reader {
   }
 }
 
-const source = positionals[0] ?? join(import.meta.dirname, '../assets/examples/mara-train.json');
 const folder = await mkdtemp(join(tmpdir(), 'loam-bench-'));
 try {
   const model = join(folder, 'model.gguf');
   const data = join(folder, 'data.json');
   const out = join(folder, 'adapter.gguf');
   await writeRandomModel(model, (await resolveModel()).path);
-  const records = JSON.parse(await readFile(source, 'utf8')).slice(0, Number(values.examples));
-  await writeFile(data, JSON.stringify(records));
+  await writeFirst(data, values.examples, positionals[0]);
 
   const started = performance.now();
   const { outcome, sweeps } = await tune([

@@ -2,10 +2,11 @@
 //
 //   npm run build && node bench/products.mjs [--threads N] [--tokens 512] [--shapes 576x1536,1536x576]
 import { parseArgs } from 'node:util';
-import { defaultThreads, Engine } from '../dist/engine/engine.js';
+import { Engine } from '../dist/engine/engine.js';
 import { placeLinear } from '../dist/engine/placement.js';
 import { quantizeRows } from '../dist/engine/rows.js';
 import { tensorTypes } from '../dist/engine/tensorTypes.js';
+import { defaultThreads } from '../dist/engine/threads.js';
 
 const { values } = parseArgs({
   options: {

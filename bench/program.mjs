@@ -1,5 +1,6 @@
-// What the benches that run loam as a program share: their command line, and the events of a run.
+// What the benches that run loam as a program share: their command line, their examples, and the events of a run.
 import { spawn } from 'node:child_process';
+import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 
@@ -11,6 +12,15 @@ export function commandLine(options, { allowPositionals = true } = {}) {
   const args = process.argv.slice(2, split < 0 ? undefined : split);
   const further = split < 0 ? undefined : process.argv.slice(split + 1);
   return { ...parseArgs({ args, allowPositionals, options }), further };
+}
+
+/** Writes the first examples of a file, of the bundled one if none is named, to a file of their own. */
+export async function writeFirst(
+  path,
+  count,
+  source = join(import.meta.dirname, '../assets/examples/mara-train.json'),
+) {
+  await writeFile(path, JSON.stringify(JSON.parse(await readFile(source, 'utf8')).slice(0, Number(count))));
 }
 
 /** Runs loam with --json, or a command that does, to its end, whatever it comes to. @returns its events */

@@ -3,10 +3,10 @@
 import { existsSync } from 'node:fs';
 
 const entry = new URL('../dist/cli/run.js', import.meta.url);
-const [major] = process.versions.node.split('.').map(Number);
-if (major < 20) {
+const [major, minor] = process.versions.node.split('.').map(Number);
+if (major < 20 || (major === 20 && minor < 4)) {
   process.stderr.write(
-    `loam: found Node ${process.versions.node}, expected Node 20 or newer; update Node and run again.\n`,
+    `loam: found Node ${process.versions.node}, expected Node 20.4 or newer; update Node and run again.\n`,
   );
   process.exit(1);
 } else if (!existsSync(entry)) {

@@ -80,10 +80,10 @@ export { solve } from './train/steps/solve.js';
 
 /**
  * Tunes on a file of examples; see `train/tune.ts`. Options that are left out have the defaults of `loam tune`.
- * @param data path of examples in any format that `loam data` reads
+ * @param data path of examples in any format that `loam data` reads, or several
  */
 export function tune(
-  data: string,
+  data: string | readonly string[],
   options: Partial<TuneOptions> = {},
   signal?: AbortSignal,
 ): Run<TuneEvent, TuneResult> {

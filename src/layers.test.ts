@@ -64,6 +64,24 @@ describe('rooms of src/', () => {
     );
   });
 
+  it('open no model in the process of a command that has no other', async () => {
+    const { withoutModels } = await import('./cli/commands.js');
+    /** All that a file imports when it is loaded, types aside. */
+    const reached = (file: string, seen = new Set<string>()): Set<string> => {
+      if (seen.has(file)) return seen;
+      seen.add(file);
+      const text = readFileSync(join(src, file), 'utf8');
+      for (const [, names, name] of text.matchAll(/^(?:import|export) (?!type)([^;]*?)from '(\.[^']+)';$/gm)) {
+        const isTypes = /^\{(\s*type \w+,?)*\s*\}\s*$/.test(names!);
+        if (!isTypes) reached(relative(src, join(src, dirname(file), name!)).replace(/\.js$/, '.ts'), seen);
+      }
+      return seen;
+    };
+    const opens = (name: string) => reached(`cli/commands/${name}.ts`).has('engine/llama.ts');
+    assert.ok(opens('chat') && opens('tune'), 'the looking finds what it looks for');
+    assert.deepEqual(withoutModels.filter(opens), []);
+  });
+
   it('and their files are where the documentation says', () => {
     const texts = [
       'README.md',

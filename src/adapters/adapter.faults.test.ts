@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { it } from 'node:test';
 import { LoamError } from '../base/errors.js';
 import { Random } from '../base/random.js';
+import { memoryFile } from '../engine/memory.js';
 import { type TensorTypeName, tensorTypes } from '../engine/tensorTypes.js';
 import type { GgufValue } from '../formats/gguf/values.js';
 import { ChatSession } from '../llama/ChatSession.js';
@@ -154,16 +155,19 @@ it('an adapter that is cut off anywhere is refused', async (t) => {
 
 it('without the checks native code dies of one, in a process of its own, and the file is named', async () => {
   const model = await base();
-  writeFileSync(path, await assemble(adapter({ alpha: u32(8) })));
-  const request = { model: model.path, adapter: path, vocabulary: model.hyper.vocabulary };
-  await assert.rejects(proveAdapter(request, { home: folder }), (error: unknown) => {
-    assert.ok(error instanceof LoamError && error.code === 'process-died', `${error}`);
-    assert.match(
-      error.message,
-      /adapter\.gguf: the process that tried this adapter was ended by the system \(SIGABRT\)/,
-    );
-    return true;
-  });
+  const bytes = await assemble(adapter({ alpha: u32(8) }));
+  writeFileSync(path, bytes);
+  // As it is sent to a server.
+  await using sent = await memoryFile(bytes);
+  for (const file of [path, sent.path]) {
+    const request = { model: model.path, adapter: file, vocabulary: model.hyper.vocabulary, isNew: true };
+    await assert.rejects(proveAdapter(request, { home: folder }), (error: unknown) => {
+      assert.ok(error instanceof LoamError && error.code === 'process-died', `${error}`);
+      assert.equal(error.fault.where, file);
+      assert.match(error.message, /: the process that tried this adapter was ended by the system \(SIGABRT\)/);
+      return true;
+    });
+  }
 });
 
 it('what the checks take of mutants, native code takes too', async (t) => {

@@ -21,7 +21,8 @@ import { u32s } from '../testing/ggufValues.js';
 import { meanKl } from '../testing/kl.js';
 import { scratchFolder } from '../testing/scratch.js';
 import { writeTinyModel } from '../testing/tinyModel.js';
-import { baseFingerprint, type GgufBase, ggufBase } from './base.js';
+import { type GgufBase, ggufBase } from './base.js';
+import { fingerprints } from './fingerprint.js';
 import { corrections } from './lora.js';
 import { writeAdapter } from './loraGguf.js';
 import { openAdapter } from './openAdapter.js';
@@ -129,7 +130,7 @@ describe('adapter files', () => {
   it('the fingerprint of a base survives quantisation and tells models apart', async () => {
     const quantised = await writeTinyModel(join(folder, 'q8.gguf'), { seed: 1, type: 'q8_0' });
     const [a, b, c] = await Promise.all(
-      [basePath, quantised, otherPath].map(async (p) => baseFingerprint(await readGguf(p))),
+      [basePath, quantised, otherPath].map(async (p) => (await fingerprints(await readGguf(p))).whole),
     );
     // The tiny model's matrices are drawn before its norms in the same order, so both files hold the same norms.
     assert.equal(a, b);

@@ -1,12 +1,11 @@
-import { createHash } from 'node:crypto';
 import { stat } from 'node:fs/promises';
 import { LoamError } from '../base/errors.js';
 import type { Family, Sizes } from '../families/family.js';
-import { type Gguf, openTensors } from '../formats/gguf/Gguf.js';
+import type { Gguf } from '../formats/gguf/Gguf.js';
 import { readGguf } from '../formats/gguf/readGguf.js';
 import { type Hyperparameters, readHyperparameters } from '../model/hyperparameters.js';
 import type { Tokenizer } from '../model/tokenizer.js';
-import { keys, type Notes, textNote } from './lora.js';
+import { fingerprints } from './fingerprint.js';
 import { hfBase } from './peft/names.js';
 
 /** The base model of an adapter: what must be known of it, without its weights, to read, check and convert an adapter of it. */
@@ -51,58 +50,36 @@ export interface BaseIdentity {
   name: string;
   /** sha256 of the model file, hex. */
   sha256: string;
-  /** `baseFingerprint`, hex. */
+  /** `fingerprints`, hex: of the whole. */
   fingerprint: string;
+  /** The others; absent in adapters of older versions. */
+  parts?: { weights: string; vocabulary: string };
   /** sha256 of the chat template the adapter learnt under, hex. */
   templateSha256: string;
+  /** `Tokenizer.sample` under it, hex; absent in adapters of older versions. */
+  sample?: string;
   /** The day that the template wrote into what was learnt, as YYYY-MM-DD; absent if it writes none. */
   templateDay?: string;
-  /** Whether its answers come without a thought, though the template knows thoughts. */
-  thoughtless?: boolean;
+  /** What the template is to be told: `false` where answers come without a thought, `true` where they have one that it leaves out otherwise. */
+  thinking?: boolean | undefined;
 }
 
 /**
- * Identity of a base model that survives quantisation: sha256 over its architecture, its tokens, and its norm weights, which every
- * quantiser leaves in f32. Two quantisations of one model agree, a fine-tune of it does not.
- * @returns hex
+ * Whether an adapter learnt under another chat template than this one: under it it answers rubbish. One that comes to the same tokens is
+ * none, nor is that of an adapter whose file does not say which it was, as those of other tools.
  */
-export async function baseFingerprint(gguf: Gguf): Promise<string> {
-  const hash = createHash('sha256');
-  hash.update(`${gguf.string('general.architecture')}\n`);
-  for (const token of gguf.strings('tokenizer.ggml.tokens', [])) hash.update(`${token}\n`);
-  await using file = await openTensors(gguf);
-  // By name, because writers order tensors differently.
-  for (const name of [...gguf.tensors.keys()].sort()) {
-    const tensor = gguf.tensors.get(name)!;
-    if (!name.endsWith('norm.weight') || tensor.shape.length !== 1 || tensor.type.name !== 'f32') continue;
-    hash.update(`${name}\n`);
-    hash.update(await file.read(name));
-  }
-  return hash.digest('hex');
+export async function differsInTemplate({ base }: { base: BaseIdentity }, tokenizer: Tokenizer): Promise<boolean> {
+  if (base.templateSha256 === '') return false;
+  if (base.sample !== undefined) return base.sample !== (await tokenizer.sample());
+  return base.templateSha256 !== tokenizer.template.hash;
 }
 
-/** @throws LoamError if an adapter's notes say that it was made for another model */
-export async function requireMadeFor(path: string, notes: Notes, { gguf }: Base): Promise<void> {
-  const fingerprint = textNote(notes, keys.baseFingerprint);
-  if (!fingerprint || !gguf || fingerprint === (await baseFingerprint(gguf))) return;
-  const name = textNote(notes, keys.baseName);
-  throw new LoamError({
-    code: 'mismatch',
-    found: `an adapter made for another base model${name ? ` (${name})` : ''}`,
-    expected: `one for ${gguf.path}`,
-    where: path,
-    fix: 'choose the base model it was made for with --model',
-  });
-}
-
-/**
- * An adapter answers rubbish under another chat template than the one it learnt under.
- * @param adapter one whose file may not say which that was, as those of other tools
- * @throws LoamError (mismatch)
- */
-export function requireTemplate(adapter: { path: string; base: BaseIdentity }, tokenizer: Tokenizer): void {
-  const { templateSha256 } = adapter.base;
-  if (templateSha256 === '' || templateSha256 === tokenizer.template.hash) return;
+/** @throws LoamError (mismatch) where `differsInTemplate` */
+export async function requireTemplate(
+  adapter: { path: string; base: BaseIdentity },
+  tokenizer: Tokenizer,
+): Promise<void> {
+  if (!(await differsInTemplate(adapter, tokenizer))) return;
   throw new LoamError({
     code: 'mismatch',
     found: 'an adapter that learnt under another chat template than this model file has',
@@ -121,14 +98,17 @@ export async function describeBase(
   sha256: string,
 ): Promise<BaseIdentity & { stopTokens: readonly number[] }> {
   const { vocabulary, template } = tokenizer;
+  const { whole, ...parts } = await fingerprints(gguf);
   return {
     architecture: gguf.string('general.architecture'),
     name: gguf.string('general.name', ''),
     sha256,
-    fingerprint: await baseFingerprint(gguf),
+    fingerprint: whole,
+    parts,
     templateSha256: template.hash,
+    sample: await tokenizer.sample(),
     templateDay: tokenizer.day,
-    thoughtless: tokenizer.isThoughtless,
+    thinking: tokenizer.isThoughtless ? false : tokenizer.asksForThoughts || undefined,
     stopTokens: Array.from({ length: vocabulary.size }, (_, token) => token).filter((t) =>
       vocabulary.endsGeneration(t),
     ),

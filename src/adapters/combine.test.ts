@@ -1,10 +1,15 @@
 import assert from 'node:assert/strict';
+import { join } from 'node:path';
 import { it } from 'node:test';
 import { Random } from '../base/random.js';
 import type { LayerLinear } from '../families/family.js';
 import { str } from '../formats/gguf/values.js';
+import { scratchFolder } from '../testing/scratch.js';
+import { writeTinyModel } from '../testing/tinyModel.js';
 import { combineLoras, scaleLora } from './combine.js';
+import { combineAdapters } from './files.js';
 import { foldAlpha, keys, type Lora } from './lora.js';
+import { writeLora } from './loraGguf.js';
 
 const [inputs, outputs] = [10, 12];
 
@@ -116,4 +121,36 @@ it('a multiple of one adapter keeps the bits of its factors', () => {
 it('a stopped combination throws', async () => {
   const signal = AbortSignal.abort();
   await assert.rejects(combineLoras([{ lora: one, weight: 1 }], { signal }), /stopped/);
+});
+
+it('adapters that learnt under different templates are told apart where they are added up', async () => {
+  const folder = scratchFolder();
+  const model = await writeTinyModel(join(folder, 'm.gguf'), { layers: 1 });
+  const factors = {
+    inputs: 64,
+    outputs: 64,
+    rank: 1,
+    a: new Float32Array(64).fill(0.1),
+    b: new Float32Array(64).fill(1),
+  };
+  const learnt = async (name: string, template: string, sample?: string) => {
+    const notes = new Map([
+      [keys.templateSha256, str(template)],
+      ...(sample === undefined ? [] : [[keys.templateSample, str(sample)] as const]),
+    ]);
+    const modules = [{ layer: 0, module: 'attn_output' as const, alpha: 1, factors }];
+    await writeLora(join(folder, name), { architecture: 'llama', modules, notes });
+    return join(folder, name);
+  };
+  const [here, there] = [await learnt('a.gguf', 'aa'), await learnt('b.gguf', 'bb')];
+  const [alike, other] = [await learnt('c.gguf', 'cc', '11'), await learnt('d.gguf', 'dd', '11')];
+  const told = async (...terms: string[]) => {
+    const result = await combineAdapters(terms, { model, out: join(folder, 'sum.gguf'), rank: undefined }, {});
+    return 'combined' in result && result.notes.some((note) => /different chat templates/.test(note));
+  };
+  assert.equal(await told(here, there), true);
+  assert.equal(await told(here, here), false);
+  // Other words for the same tokens.
+  assert.equal(await told(alike, other), false);
+  assert.equal(await told(alike, await learnt('n.gguf', '')), false);
 });

@@ -1,16 +1,19 @@
+import { createHash } from 'node:crypto';
 import { stat } from 'node:fs/promises';
 import { dirname, isAbsolute, join, relative, resolve } from 'node:path';
 import { LoamError, UsageError } from '../base/errors.js';
-import { count } from '../base/format.js';
+import { count, listFirst } from '../base/format.js';
 import { requireWritable } from '../base/io.js';
 import type { TensorTypeName } from '../engine/tensorTypes.js';
+import { readHfFolder } from '../models/convert/hfFolder.js';
+import { readSpecialTokens } from '../models/convert/tokenizer/specialTokens.js';
 import { resolveModel } from '../models/listModels.js';
-import { type Base, openAnyBase } from './base.js';
+import { type Base, type BaseIdentity, openAnyBase } from './base.js';
 import { type CombinedLora, combineLoras, scaleLora } from './combine.js';
 import { type Lora, maxRank } from './lora.js';
 import { writeLora } from './loraGguf.js';
 import { type Merged, type MergeOptions, mergeGguf, mergeHf } from './merge.js';
-import { openAdapter } from './openAdapter.js';
+import { type Adapter, openAdapter } from './openAdapter.js';
 import { writePeft } from './peft/peft.js';
 
 /**
@@ -27,7 +30,7 @@ interface Target {
 /** How an operation is watched and stopped. */
 type Watch = Pick<MergeOptions, 'onProgress' | 'signal'>;
 
-/** LoRA GGUF to a folder for PEFT, or back; factors keep their bits. `notes` are sentences on what had to be done to them. */
+/** LoRA GGUF to a folder for PEFT, or back, also from a folder of mlx-lm; factors keep their bits. `notes` are sentences on what had to be done to them. */
 export async function convertAdapter(
   input: string,
   target: Target,
@@ -35,15 +38,17 @@ export async function convertAdapter(
   const out = await checkOut(target.out, [input]);
   const base = await openBase(target.model);
   const lora = await openAdapter(input, base);
-  const peft = lora.format === 'peft';
-  if (peft !== isGgufPath(out)) {
+  const fromFolder = lora.format !== 'gguf';
+  if (fromFolder !== isGgufPath(out)) {
     throw new UsageError({
-      found: peft ? 'an --out that does not end in .gguf' : 'an --out that ends in .gguf',
-      expected: peft ? 'FILE.gguf, because the adapter is one of PEFT' : 'a folder, because the adapter is a GGUF file',
+      found: fromFolder ? 'an --out that does not end in .gguf' : 'an --out that ends in .gguf',
+      expected: fromFolder
+        ? 'FILE.gguf, because the adapter is a folder'
+        : 'a folder, because the adapter is a GGUF file',
       where: out,
     });
   }
-  return { format: peft ? 'gguf' : 'peft', modules: lora.modules.length, notes: await write(out, lora, base) };
+  return { format: fromFolder ? 'gguf' : 'peft', modules: lora.modules.length, notes: await write(out, lora, base) };
 }
 
 /**
@@ -60,7 +65,7 @@ export async function combineAdapters(
   const paths = parsed.map(({ path }) => path);
   const out = await checkOut(target.out, paths);
   const base = await openBase(target.model);
-  const read: { lora: Lora; weight: number }[] = [];
+  const read: { lora: Adapter; weight: number }[] = [];
   for (const { path, weight } of parsed) read.push({ lora: await openAdapter(path, base), weight });
   if (read.length === 1 && target.rank === undefined) {
     await write(out, scaleLora(read[0]!.lora, read[0]!.weight), base);
@@ -68,7 +73,19 @@ export async function combineAdapters(
   }
   const largest = Math.max(...read.flatMap(({ lora }) => lora.modules.map(({ factors }) => factors.rank)));
   const combined = await combineLoras(read, { to: { rank: Math.min(maxRank, target.rank ?? largest) }, ...watch });
-  return { combined, notes: await write(out, combined.lora, base) };
+  const notes = await write(out, combined.lora, base);
+  // Where both say what their template comes to, that counts.
+  const templates = read.map(({ lora }) => lora.base).filter(({ templateSha256 }) => templateSha256 !== '');
+  const [first] = templates;
+  const same = (one: BaseIdentity) =>
+    one.sample !== undefined && first!.sample !== undefined
+      ? one.sample === first!.sample
+      : one.templateSha256 === first!.templateSha256;
+  if (!templates.every(same))
+    notes.push(
+      'they learnt under different chat templates: the sum names that of the first, under which the others are not right',
+    );
+  return { combined, notes };
 }
 
 /** A lower rank by SVD. @param to the rank, or the share of the squared norm of each correction to keep */
@@ -117,9 +134,31 @@ export async function mergeAdapter(
   const merged = base.gguf
     ? await mergeGguf(base.gguf, lora, out, { type, ...watch })
     : await mergeHf(folder!, base, lora, out, watch);
-  const advise = merged.noise > coarse && type === undefined && base.gguf !== undefined;
-  return { ...merged, notes: advise ? ['--type q8_0 or f16 keeps more of the correction'] : [] };
+  const notes: string[] = [];
+  if (merged.noise > coarse && type === undefined && base.gguf)
+    notes.push('--type q8_0 or f16 keeps more of the correction');
+  const left = merged.left ?? [];
+  if (left.length > 0)
+    notes.push(`not carried on, as no part of what Loam reads of a model: ${listFirst(left, 5, ', ')}`);
+  const learnt = lora.base.templateSha256;
+  const template = await templateOf(base, folder);
+  if (learnt !== '' && template !== undefined && learnt !== sha256(template)) {
+    notes.push(
+      'the adapter learnt under another chat template than this model has: merged it is only right under that one',
+    );
+  }
+  return { ...merged, notes };
 }
+
+/** The chat template of a model; undefined where it has none of its own. */
+async function templateOf({ gguf }: Base, folder: string | undefined): Promise<string | undefined> {
+  if (gguf) return gguf.string('tokenizer.chat_template', undefined);
+  const { chatTemplate } = readSpecialTokens(await readHfFolder(folder!), false);
+  if (typeof chatTemplate === 'string') return chatTemplate;
+  return chatTemplate?.find(({ name }) => name === 'default')?.template;
+}
+
+const sha256 = (text: string) => createHash('sha256').update(text).digest('hex');
 
 async function openBase(model: string): Promise<Base> {
   const folder = await stat(model).catch(() => undefined);

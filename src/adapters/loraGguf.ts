@@ -2,7 +2,7 @@ import { LoamError, quote, UnsupportedError } from '../base/errors.js';
 import { version } from '../base/process.js';
 import { dequantize } from '../engine/rows.js';
 import { hasKernel, tensorTypes } from '../engine/tensorTypes.js';
-import { type LayerLinear, linearsOf } from '../families/family.js';
+import { type LayerLinear, linearsAt } from '../families/family.js';
 import { type Gguf, openTensors } from '../formats/gguf/Gguf.js';
 import { readGguf } from '../formats/gguf/readGguf.js';
 import { describeValue, f32, type GgufValue, i32s, str } from '../formats/gguf/values.js';
@@ -10,7 +10,8 @@ import { encodeGguf, type GgufToWrite, type TensorToWrite, writeGguf } from '../
 import { type Factors, factorsProblem, largest, type ModuleFactors } from '../model/factors.js';
 import { linearShape } from '../model/hyperparameters.js';
 import { type OneAlpha, oneAlpha } from './alpha.js';
-import { type Base, type BaseIdentity, type LoraBase, requireMadeFor } from './base.js';
+import type { Base, BaseIdentity } from './base.js';
+import { requireMadeFor } from './fingerprint.js';
 import { keys, type Lora, type LoraModule, maxRank, requireUsable, throwProblems } from './lora.js';
 
 /**
@@ -87,14 +88,22 @@ interface Pair {
   weight: string;
 }
 
-async function readModules(gguf: Gguf, base: LoraBase, alpha: number): Promise<LoraModule[]> {
+/** The linear that an adapter of the base may correct, by its name; of a family without a file each matrix of a layer. */
+function adaptedIn(base: Base, layer: number, name: string): LayerLinear | undefined {
+  const { family, gguf } = base;
+  if (!family.isForeign) return linearsAt(base, layer).find((linear) => linear === name);
+  const isMatrix = gguf?.tensors.get(`blk.${layer}.${name}.weight`)?.shape.length === 2;
+  return isMatrix ? (name as LayerLinear) : undefined;
+}
+
+async function readModules(gguf: Gguf, base: Base, alpha: number): Promise<LoraModule[]> {
   const problems: string[] = [];
   let isBeyond = false;
   const pairs: Pair[] = [];
   for (const name of gguf.tensors.keys()) {
     if (name.endsWith('_norm.weight')) continue;
-    const match = /^(blk\.(0|[1-9]\d*)\.([a-z_]+)\.weight)\.lora_([ab])$/.exec(name);
-    const module = linearsOf(base.family).find((linear) => linear === match?.[3]);
+    const match = /^(blk\.(0|[1-9]\d*)\.([a-z0-9_.]+)\.weight)\.lora_([ab])$/.exec(name);
+    const module = match ? adaptedIn(base, Number(match[2]), match[3]!) : undefined;
     if (/^(token_embd|output)\.weight\./.test(name)) {
       isBeyond = true;
       problems.push(`${name} corrects the embeddings or the output head, which Loam does not adapt`);
@@ -106,7 +115,7 @@ async function readModules(gguf: Gguf, base: LoraBase, alpha: number): Promise<L
       problems.push(`${name} has no lora_a beside it`);
     }
   }
-  for (const { module, weight } of pairs) checkPair(gguf, base, module, weight, problems);
+  for (const pair of pairs) checkPair(gguf, base, pair, problems);
   if (pairs.length === 0 && problems.length === 0) problems.push('it holds no lora_a and lora_b tensors');
   throwProblems(gguf.path, problems, isBeyond);
 
@@ -127,14 +136,14 @@ async function readModules(gguf: Gguf, base: LoraBase, alpha: number): Promise<L
   return modules;
 }
 
-function checkPair(gguf: Gguf, base: LoraBase, module: LayerLinear, weight: string, problems: string[]): void {
+function checkPair(gguf: Gguf, base: Base, { module, weight }: Pair, problems: string[]): void {
   const a = gguf.tensors.get(`${weight}.lora_a`)!;
   const b = gguf.tensors.get(`${weight}.lora_b`);
   if (!b) {
     problems.push(`${weight}.lora_a has no lora_b beside it`);
     return;
   }
-  const [inputs, outputs] = linearShape(base, module);
+  const [inputs, outputs] = base.family.isForeign ? base.gguf!.tensor(weight).shape : linearShape(base, module);
   const shape = (t: { shape: readonly number[] }) => `[${t.shape.join(', ')}]`;
   const two = (t: { shape: readonly number[] }) => [t.shape[0] ?? 1, t.shape[1] ?? 1, ...t.shape.slice(2)] as number[];
   const [sa, sb] = [two(a), two(b)];
@@ -188,19 +197,25 @@ function trained(path: string, { base, alpha, ...adapter }: AdapterToWrite): Ggu
     [keys.baseName, str(base.name)],
     [keys.baseSha256, str(base.sha256)],
     [keys.baseFingerprint, str(base.fingerprint)],
+    ...optional(keys.baseWeights, base.parts?.weights),
+    ...optional(keys.baseVocabulary, base.parts?.vocabulary),
     [keys.templateSha256, str(base.templateSha256)],
-    ...(base.templateDay === undefined ? [] : [[keys.templateDay, str(base.templateDay)] as [string, GgufValue]]),
-    ...(base.thoughtless ? [[keys.thinking, str('off')] as [string, GgufValue]] : []),
+    ...optional(keys.templateSample, base.sample),
+    ...optional(keys.templateDay, base.templateDay),
+    ...optional(keys.thinking, base.thinking === undefined ? undefined : base.thinking ? 'on' : 'off'),
     [keys.stopTokens, i32s(base.stopTokens)],
     [keys.recipe, str(JSON.stringify(adapter.recipe))],
     [keys.metrics, str(JSON.stringify(adapter.metrics))],
-    ...(adapter.subject === undefined ? [] : [[keys.subject, str(adapter.subject)] as [string, GgufValue]]),
+    ...optional(keys.subject, adapter.subject),
   ];
   const modules = adapter.modules
     .filter(({ factors }) => factors.rank > 0)
     .map((module) => ({ ...module, factors: balanced(module, alpha) }));
   return content(path, { architecture: base.architecture, alpha, notes }, modules);
 }
+
+const optional = (key: string, text: string | undefined): [string, GgufValue][] =>
+  text === undefined ? [] : [[key, str(text)]];
 
 /** With 1/scale in the factors, shared so that A and B have the same largest value: neither loses bits if converted to f16 later. */
 function balanced({ layer, module, factors }: ModuleFactors, alpha: number): Factors {

@@ -167,6 +167,10 @@ describe('an adapter merged into a Hugging Face folder', () => {
     mkdirSync(join(at, 'additional_chat_templates'));
     writeFileSync(join(at, 'additional_chat_templates', 'tool.jinja'), '{{ messages }}');
     writeFileSync(join(at, 'modeling_evil.py'), 'raise SystemExit');
+    writeFileSync(join(at, 'pytorch_model.bin.index.json'), '{}');
+    mkdirSync(join(folder, `${name}.blobs`));
+    writeFileSync(join(folder, `${name}.blobs`, 'README.md'), 'linked');
+    symlinkSync(join(folder, `${name}.blobs`), join(at, 'linked'));
     return at;
   }
 
@@ -174,8 +178,10 @@ describe('an adapter merged into a Hugging Face folder', () => {
     for (const dtype of ['f32', 'f16', 'bf16'] as const) {
       const from = await model(`hf-${dtype}`, dtype);
       const out = join(folder, `hf-${dtype}-merged`);
-      const { changed } = await mergeHf(from, base, lora, out);
+      const { changed, left } = await mergeHf(from, base, lora, out);
       assert.equal(changed, 2);
+      assert.deepEqual(left, ['modeling_evil.py', 'pytorch_model.bin.index.json']);
+      assert.equal(readFileSync(join(out, 'linked', 'README.md'), 'utf8'), 'linked');
       await using before = await openSafetensorsFolder(from);
       await using after = await openSafetensorsFolder(out);
       assert.deepEqual([...after.tensors.keys()].sort(), [...before.tensors.keys()].sort());
@@ -207,6 +213,25 @@ describe('an adapter merged into a Hugging Face folder', () => {
       assert.ok(existsSync(join(out, 'tokenizer.json')));
       assert.ok(!existsSync(join(out, 'modeling_evil.py')), 'code is not carried on');
     }
+  });
+
+  it('refuses a snapshot that was not fetched to its end, and a quantised folder, before anything is written', async () => {
+    const from = await model('hf-broken', 'f32');
+    symlinkSync(join(folder, 'gone'), join(from, 'tokenizer.model'));
+    const out = join(folder, 'no-snapshot');
+    await assert.rejects(mergeHf(from, base, lora, out), /tokenizer\.model: a link whose file is not there.*fetch/);
+    assert.ok(!existsSync(out));
+    const quantised = join(folder, 'hf-quantised');
+    mkdirSync(quantised);
+    const tensors = [...weights].map(([name]) => ({
+      name,
+      dtype: 'u8' as const,
+      shape: [4, 1],
+      data: new Uint8Array(4),
+    }));
+    await writeSafetensorsFolder(quantised, tensors);
+    await assert.rejects(mergeHf(quantised, base, lora, out), /is u8 \[4, 1\].*before it was quantised/);
+    assert.ok(!existsSync(out));
   });
 
   it('refuses a folder without the weight', async () => {

@@ -1,5 +1,5 @@
 import { copyFile, mkdir, readdir, stat } from 'node:fs/promises';
-import { join } from 'node:path';
+import { dirname, join, sep } from 'node:path';
 import { setImmediate } from 'node:timers/promises';
 import { LoamError, quote, throwIfStopped, UnsupportedError } from '../base/errors.js';
 import { callAsync } from '../engine/ffi.js';
@@ -47,6 +47,8 @@ export interface Merged {
    * the noise is larger than the correction (it points in no direction, though, as the correction does).
    */
   noise: number;
+  /** What a Hugging Face folder holds that is not carried on: programs, other forms of the weights. */
+  left?: readonly string[];
 }
 
 /** How a container stores rows of one of its matrices. */
@@ -213,6 +215,7 @@ export async function mergeHf(
   out: string,
   options: Omit<MergeOptions, 'type'> = {},
 ): Promise<Merged> {
+  const { files, left } = await listBeside(folder);
   await using source = await openSafetensorsFolder(folder);
   const factors = toHf(base, lora.modules).map(
     (module) => [weightName(source, fullName(module)), foldAlpha(module)] as const,
@@ -234,23 +237,48 @@ export async function mergeHf(
   });
   await mkdir(out, { recursive: true });
   await writeSafetensorsFolder(out, tensors);
-  await copyBeside(folder, out);
-  return merging.result;
+  for (const name of files) {
+    await mkdir(dirname(join(out, name)), { recursive: true });
+    await copyFile(join(folder, name), join(out, name));
+  }
+  return { ...merging.result, left };
 }
 
-/** Copies them, those of folders within it (further templates) too. In the hub's cache every file is a link, which is followed. */
-async function copyBeside(from: string, to: string): Promise<void> {
-  for (const entry of await readdir(from, { withFileTypes: true })) {
-    const { name } = entry;
-    const path = join(from, name);
-    const found = await stat(path);
-    if (entry.isDirectory() && !name.startsWith('.')) await copyBeside(path, join(to, name));
-    const isWeights = name.includes('.safetensors') || name.startsWith('adapter_');
-    if (!found.isFile() || !beside.test(name) || isWeights) continue;
-    await mkdir(to, { recursive: true });
-    await copyFile(path, join(to, name));
+/**
+ * What stands beside the weights, folders within it (further templates) too, by their paths. In the hub's cache every file is a link, which
+ * is followed.
+ * @throws LoamError for a link to nothing, as a download that was broken off leaves them
+ */
+async function listBeside(folder: string, within = ''): Promise<{ files: string[]; left: string[] }> {
+  const [files, left]: string[][] = [[], []];
+  for (const name of (await readdir(join(folder, within))).sort()) {
+    if (name.startsWith('.')) continue;
+    const path = join(within, name);
+    const found = await stat(join(folder, path)).catch(() => undefined);
+    if (!found) {
+      throw new LoamError({
+        code: 'not-found',
+        found: 'a link whose file is not there',
+        where: join(folder, path),
+        fix: 'fetch the model again',
+      });
+    }
+    const isKept = found.isFile() && beside.test(name) && !foreign.test(name);
+    if (found.isDirectory() && within.split(sep).length < maxDepth) {
+      const inside = await listBeside(folder, path);
+      files.push(...inside.files);
+      left.push(...inside.left);
+    } else if (within !== '' || !written.test(name)) (isKept ? files : left).push(path);
   }
+  return { files, left };
 }
+
+/** Folders within folders: models have one level, and a link may lead back. */
+const maxDepth = 3;
+
+const written = /^model(-\d+-of-\d+)?\.safetensors(\.index\.json)?$/;
+/** Of adapters, and of weights in other forms. */
+const foreign = /^adapter_|\.index\.json$/;
 
 /** The name a weight has in this folder: a model with images keeps its text model under a prefix. */
 function weightName(source: TensorSource, module: string): string {
@@ -267,5 +295,13 @@ function checkWeight(path: string, name: string, { dtype, shape }: ArrayInfo, { 
   const fits = shape.join() === `${outputs},${inputs}` && ['f32', 'f16', 'bf16', 'f64'].includes(dtype);
   if (fits) return;
   const found = `${quote(name)} is ${dtype} [${shape.join(', ')}]`;
-  throw new LoamError({ code: 'mismatch', found, expected: `floats [${outputs}, ${inputs}]`, where: path });
+  throw new LoamError({
+    code: 'mismatch',
+    found,
+    expected: `floats [${outputs}, ${inputs}]`,
+    where: path,
+    fix: ['f32', 'f16', 'bf16', 'f64'].includes(dtype)
+      ? 'choose the base model that the adapter was made for'
+      : 'merge into the folder of the model before it was quantised',
+  });
 }

@@ -52,6 +52,7 @@ async function open(base: string, hash: string, entries: Entries): Promise<PageA
       location.hash = '';
     },
   });
+  put('addEventListener', () => {});
   put('indexedDB', fakeDatabase(entries));
   put('localStorage', { removeItem: () => {} });
   // A connection each: one that is kept would be to a server that has ended.

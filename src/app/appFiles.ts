@@ -1,12 +1,12 @@
 import { createHash } from 'node:crypto';
 import { readdir, readFile } from 'node:fs/promises';
-import { dirname, join, relative, resolve, sep } from 'node:path';
+import { dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { gzip } from 'node:zlib';
 import { LoamError } from '../base/errors.js';
 
-/** The web app as files to serve. Plain modules, as the compiler wrote them: there is no bundler. */
+/** The web app as files to serve. Its script is one file, which scripts/build.mjs puts together. */
 
 export interface AppFile {
   body: Buffer;
@@ -19,13 +19,6 @@ export interface AppFile {
 
 const here = dirname(fileURLToPath(import.meta.url));
 const dist = dirname(here);
-
-/** Modules that a browser cannot find by their bare names; copied beside the page by scripts/build.mjs. */
-const libraries: Readonly<Record<string, string>> = {
-  preact: join(here, 'vendor', 'preact.js'),
-  'preact/hooks': join(here, 'vendor', 'hooks.js'),
-  'preact/jsx-runtime': join(here, 'vendor', 'jsx-runtime.js'),
-};
 
 /** In the order in which their rules apply. */
 const styles = [
@@ -42,14 +35,15 @@ const styles = [
 /** Every file of the page, by the path of its address. Throws LoamError if the build is incomplete. */
 export async function appFiles(): Promise<ReadonlyMap<string, AppFile>> {
   const texts = new Map<string, string>();
-  await addModule(join(here, 'page', 'main.js'), texts);
-  const modules = [...texts.keys()];
+  texts.set('/page.js', await readText(join(here, 'page.js')));
   const fixed = join(here, 'page', 'static');
   const css = await Promise.all(styles.map((name) => readText(join(fixed, name))));
   texts.set('/style.css', css.join('\n'));
+  for (const name of await readdir(join(fixed, 'languages'))) {
+    texts.set(`/languages/${name}`, await readText(join(fixed, 'languages', name)));
+  }
   texts.set('/manifest.webmanifest', await readText(join(fixed, 'manifest.webmanifest')));
-  const preloads = modules.map((path) => `<link rel="modulepreload" href="${path}">`).join('\n    ');
-  texts.set('/', (await readText(join(fixed, 'index.html'))).replace('<!-- modules -->', preloads));
+  texts.set('/', await readText(join(fixed, 'index.html')));
 
   const pictures = new Map<string, Buffer>();
   for (const name of await readdir(join(fixed, 'icons'))) {
@@ -59,7 +53,8 @@ export async function appFiles(): Promise<ReadonlyMap<string, AppFile>> {
   // The worker keeps a whole version of the page or none of it, so its text names the version.
   const hash = createHash('sha256');
   for (const [path, body] of [...texts, ...pictures]) hash.update(path).update('\0').update(body).update('\0');
-  const shell = JSON.stringify([...texts.keys(), '/icons/icon.svg']);
+  // Of the languages it keeps those that are used.
+  const shell = JSON.stringify([...[...texts.keys()].filter((path) => !isCatalogue(path)), '/icons/icon.svg']);
   const version = hash.digest('hex').slice(0, 16);
   const worker = await readText(join(fixed, 'sw.js'));
   texts.set('/sw.js', `const version = '${version}';\nconst shell = ${shell};\n${worker}`);
@@ -69,37 +64,15 @@ export async function appFiles(): Promise<ReadonlyMap<string, AppFile>> {
   return files;
 }
 
-/** Adds a module and what it imports, with addresses in place of names. */
-async function addModule(file: string, texts: Map<string, string>): Promise<void> {
-  const path = addressOf(file);
-  if (texts.has(path)) return;
-  texts.set(path, '');
-  const imported: string[] = [];
-  // What the compiler and Preact's build write: `import {...} from "x"`, `import "x"`, `export {...} from "x"`, at the beginning of a
-  // line or after a semicolon. No module of the page imports in another way.
-  const text = (await readText(file))
-    .replace(/\n?\/\/# sourceMappingURL=.*\n?$/, '\n')
-    .replace(
-      /((?:^|;)(?:import|export)\s*(?:[\w\s*{},$]*?\bfrom\s*)?)(["'])([^"'\n]+)\2/gm,
-      (whole, head: string, quote: string, name: string) => {
-        const target = libraries[name] ?? (name.startsWith('.') ? resolve(dirname(file), name) : undefined);
-        if (target === undefined) return whole;
-        imported.push(target);
-        return `${head}${quote}${addressOf(target)}${quote}`;
-      },
-    );
-  texts.set(path, text);
-  for (const target of imported) await addModule(target, texts);
-}
-
-function addressOf(file: string): string {
-  return `/js/${relative(dist, file).split(sep).join('/')}`;
+function isCatalogue(path: string): boolean {
+  return path.startsWith('/languages/');
 }
 
 const types: Readonly<Record<string, string>> = {
   js: 'text/javascript; charset=utf-8',
   css: 'text/css; charset=utf-8',
   html: 'text/html; charset=utf-8',
+  json: 'application/json; charset=utf-8',
   webmanifest: 'application/manifest+json',
   svg: 'image/svg+xml',
   png: 'image/png',

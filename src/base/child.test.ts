@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
+import { type ChildProcess, spawn } from 'node:child_process';
+import { EventEmitter, once } from 'node:events';
 import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { it } from 'node:test';
 import { fileURLToPath } from 'node:url';
-import { afterWork, environmentOf, HELD_UP } from './child.js';
+import { afterSilence, afterWork, environmentOf, HELD_UP } from './child.js';
 
 const kinds = ['trial', 'worker', 'python', 'desktop'] as const;
 
@@ -50,7 +50,10 @@ it('no process is started with the whole environment', () => {
     }));
   });
   assert.ok(calls.length >= 4);
-  for (const { path, call } of calls) {
+  // The process of a command is the command: it has what whoever gave the command has.
+  const others = calls.filter(({ path }) => !path.endsWith('cli/commandProcess.ts'));
+  assert.equal(others.length, calls.length - 1);
+  for (const { path, call } of others) {
     assert.match(call, /\benv\b/, path);
     assert.doesNotMatch(call, /env: \{? ?\.*process\.env/, path);
   }
@@ -77,4 +80,35 @@ it('a child that gets nothing of the processor has longer than its time', {
   // A tick may come early by a millisecond.
   assert.ok((await time(true)) > 0.9 * HELD_UP * ms);
   assert.ok((await time(false)) > 0.9 * ms);
+});
+
+it('a child is silent when nothing has come from it in all of a time', (t) => {
+  t.mock.timers.enable({ apis: ['setInterval'] });
+  // No process has this number, so that the clock alone counts.
+  const child = Object.assign(new EventEmitter(), { pid: 2 ** 31 }) as unknown as ChildProcess;
+  let times = 0;
+  afterSilence(child, 1000, () => times++)();
+  t.mock.timers.tick(5000);
+  afterSilence(child, 1000, () => times++);
+  t.mock.timers.tick(900);
+  child.emit('message', 'beat');
+  t.mock.timers.tick(900);
+  assert.equal(times, 0);
+  t.mock.timers.tick(100);
+  assert.deepEqual([times, child.listenerCount('message')], [1, 0]);
+});
+
+it('a child that computes without end is silent, a frozen one is not', {
+  skip: process.platform !== 'linux' && 'asks /proc',
+}, async (t) => {
+  const child = spawn(process.execPath, ['-e', 'for (;;);'], { stdio: ['ignore', 'ignore', 'ignore', 'ipc'] });
+  t.after(() => child.kill('SIGKILL'));
+  await new Promise<void>((resolve) => afterSilence(child, 400, resolve));
+  child.kill('SIGSTOP');
+  let times = 0;
+  t.mock.timers.enable({ apis: ['setInterval'] });
+  afterSilence(child, 1000, () => times++);
+  // What it had of the processor until now may count once.
+  t.mock.timers.tick(5000);
+  assert.equal(times, 0);
 });

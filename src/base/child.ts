@@ -1,4 +1,5 @@
 import { type ChildProcess, spawn } from 'node:child_process';
+import { StoppedError, throwIfStopped } from './errors.js';
 import { readKernelFile } from './kernelFiles.js';
 
 /**
@@ -20,7 +21,7 @@ const kinds = {
   /** A process of ours that tries what is foreign. */
   trial: engine,
   /** Loam's own processes: its settings but the passphrases, and those of Node. */
-  worker: `${engine} LOAM_HOME LOAM_CHECKPOINT_SECONDS NODE_OPTIONS NODE_V8_COVERAGE`,
+  worker: `${engine} LOAM_HOME LOAM_CHECKPOINT_SECONDS LOAM_DEVICE LOAM_DEVICE_SECONDS NODE_OPTIONS NODE_V8_COVERAGE`,
   /** pip: its own settings, the person's Python, and how to reach an index. */
   python: `PIP_* PYTHON* VIRTUAL_ENV CONDA_PREFIX CONDA_DEFAULT_ENV PYENV_* XDG_* NETRC SSL_CERT_FILE SSL_CERT_DIR REQUESTS_CA_BUNDLE
     CURL_CA_BUNDLE HTTP_PROXY HTTPS_PROXY ALL_PROXY NO_PROXY http_proxy https_proxy all_proxy no_proxy`,
@@ -53,9 +54,12 @@ interface ChildOptions {
   flags?: readonly string[];
 }
 
+/** Of Node, for programs of our own: V8 by itself takes 32 MB for young objects and keeps them, which a phone has better uses for. */
+export const youngObjects = '--max-semi-space-size=2';
+
 /** Starts a program of our own, with a pipe for messages. */
 export function startChild(program: string, { kind, env, flags = [] }: ChildOptions): ChildProcess {
-  const child = spawn(process.execPath, [...flags, program], {
+  const child = spawn(process.execPath, [youngObjects, ...flags, program], {
     env: environmentOf(kind, env),
     // Ctrl-C in the terminal is its parent's affair: on Linux and macOS it would reach the whole group.
     detached: process.platform !== 'win32',
@@ -65,6 +69,52 @@ export function startChild(program: string, { kind, env, flags = [] }: ChildOpti
   // Errors may come more than once, and one that nobody hears would end this process.
   child.on('error', () => {});
   return child;
+}
+
+/** A request to a program of our own, and what its answer and its death mean. */
+interface Asked<Report, Answer> {
+  /** Of a report, undefined while more are to come; throws what the program failed with. */
+  answerOf: (report: Report) => Answer | undefined;
+  /** @param how the process ended, after "the process": "was ended by the system (SIGABRT)" */
+  died: (how: string) => Error;
+  signal?: AbortSignal;
+}
+
+/** Has a process of its own answer one request. It is ended whatever comes of it. @throws StoppedError, what `died` gives */
+export async function askChild<Report, Answer>(
+  program: string,
+  request: object,
+  { answerOf, died, signal }: Asked<Report, Answer>,
+): Promise<Answer> {
+  throwIfStopped(signal);
+  const child = startChild(program, { kind: 'trial' });
+  const stop = () => child.kill('SIGKILL');
+  signal?.addEventListener('abort', stop, { once: true });
+  try {
+    return await new Promise<Answer>((resolve, reject) => {
+      child.on('message', (report: Report) => {
+        try {
+          const answer = answerOf(report);
+          if (answer !== undefined) resolve(answer);
+        } catch (error) {
+          reject(error);
+        }
+      });
+      child.once('error', (error: NodeJS.ErrnoException) => {
+        reject(died(`could not be started (${error.code ?? error.name})`));
+      });
+      child.once('close', (code, killed) => {
+        reject(
+          signal?.aborted ? new StoppedError() : died(`was ended by the system (${killed ?? `exit code ${code}`})`),
+        );
+      });
+      // A process that is dead by now says so by its end.
+      child.send(request, () => {});
+    });
+  } finally {
+    signal?.removeEventListener('abort', stop);
+    child.kill('SIGKILL');
+  }
 }
 
 /** How often a limit of time is looked at. */
@@ -104,6 +154,37 @@ export function afterWork({ pid }: ChildProcess, ms: number, onPassed: () => voi
     const now = before === undefined ? undefined : processorMs(pid!);
     return now !== undefined && now - before! < ms / 2 && waited < HELD_UP * ms;
   });
+}
+
+/** Times that are looked at within a silence. */
+const SILENT_TICKS = 20;
+
+/**
+ * Calls `onSilent` when a child that sends messages now and then has sent none for so many milliseconds of ours and its own: one that is
+ * frozen, where the system tells, or a device that slept, is not silent.
+ * @returns a function that ends the wait
+ */
+export function afterSilence(child: ChildProcess, ms: number, onSilent: () => void): () => void {
+  let silent = 0;
+  const heard = () => {
+    silent = 0;
+  };
+  child.on('message', heard);
+  let had = processorMs(child.pid!);
+  const timer = setInterval(() => {
+    const now = processorMs(child.pid!);
+    const works = now === undefined || now !== had;
+    had = now;
+    if (works && ++silent >= SILENT_TICKS) {
+      end();
+      onSilent();
+    }
+  }, ms / SILENT_TICKS);
+  const end = () => {
+    clearInterval(timer);
+    child.off('message', heard);
+  };
+  return end;
 }
 
 /** Milliseconds of the processor that a process has had (Linux: proc(5), fields 14 and 15, hundredths of a second). */

@@ -38,8 +38,11 @@ function label(at: number, step: number, largest: number): string {
       .replace('e+', 'e');
   }
   if (largest >= 10_000 && step >= 100) return compact.format(at);
-  return at.toLocaleString('en-US', { maximumFractionDigits: 12 });
+  return plain.format(at);
 }
+
+/** Made once: `toLocaleString` makes one for each label. */
+const plain = new Intl.NumberFormat('en-US', { maximumFractionDigits: 12 });
 
 /** 12,500 as "12.5K": the room beside an axis is that of seven digits. */
 const compact = new Intl.NumberFormat('en-US', { notation: 'compact', maximumFractionDigits: 3 });

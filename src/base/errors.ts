@@ -23,6 +23,7 @@ export const errorCodes = {
   damaged: 'a file is cut off, contradicts itself or breaks its format',
   'wrong-format': 'a file of another format than what is read here',
   'invalid-data': 'examples, fields or settings that cannot be used as they are',
+  'speaker-unknown': 'a chat of several people, and it is not said whose answers are to be learnt',
   'no-examples': 'no record of the data can be learnt',
   'too-large': 'beyond a stated limit',
   'too-long': 'a prompt that the context has no room for',

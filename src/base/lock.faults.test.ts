@@ -39,7 +39,8 @@ class Owner {
   /** Resolves once it stands still. */
   async stop(): Promise<void> {
     this.send('SIGSTOP');
-    while (!/\) T /.test(readFileSync(`/proc/${this.child.pid}/stat`, 'latin1'))) await sleep(1);
+    // A tracer, as of scripts/connections.mjs, shows as a t.
+    while (!/\) [Tt] /.test(readFileSync(`/proc/${this.child.pid}/stat`, 'latin1'))) await sleep(1);
   }
 
   async kill(): Promise<void> {

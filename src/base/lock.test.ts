@@ -14,6 +14,8 @@ import {
   utimesSync,
   writeFileSync,
 } from 'node:fs';
+import promises from 'node:fs/promises';
+import { syncBuiltinESMExports } from 'node:module';
 import { hostname } from 'node:os';
 import { dirname, join } from 'node:path';
 import { it, type TestContext } from 'node:test';
@@ -52,6 +54,27 @@ it('one holder at a time; released, the next may have it', async () => {
   // A late second release of the first must not free the second's.
   await first.release();
   assert.equal(existsSync(path), true);
+  await second.release();
+});
+
+it('holds where the system gives no hard links, as Android does', async (t) => {
+  const { link } = promises;
+  promises.link = async () => {
+    throw Object.assign(new Error('EACCES: permission denied, link'), { code: 'EACCES', syscall: 'link' });
+  };
+  syncBuiltinESMExports();
+  t.after(() => {
+    promises.link = link;
+    syncBuiltinESMExports();
+  });
+  const path = join(newFolder(), 'it.lock');
+  const first = await tryLock(path);
+  assert.ok('release' in first);
+  assert.deepEqual(await holderOf(path), [process.pid, 'certain']);
+  assert.deepEqual(readdirSync(dirname(path)), ['it.lock']);
+  await first.release();
+  const second = await tryLock(path);
+  assert.ok('release' in second);
   await second.release();
 });
 

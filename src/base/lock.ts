@@ -235,8 +235,8 @@ class Draft implements AsyncDisposable {
   }
 }
 
-/** What a file system says that knows no hard links. */
-const NO_LINKS = new Set(['EPERM', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS', 'EMLINK', 'EXDEV']);
+/** What a system says that gives no hard links: its file system knows none, or Android forbids them (EACCES, in a folder that can be written). */
+const NO_LINKS = new Set(['EACCES', 'EPERM', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS', 'EMLINK', 'EXDEV']);
 
 /** Locks that this process has had: what crashes left beside one is looked for once. */
 const tidied = new Set<string>();

@@ -49,6 +49,20 @@ export function dumpNoMemory(): void {
   }
 }
 
+let parent: number | undefined;
+
+/** The process that has started this one, if this one is of no use without it. */
+export const dependsOn = (): number | undefined => parent;
+
+/**
+ * This process of ours works for the one that has started it, and ends at once when that does. Where native code computes and nothing of
+ * JavaScript has its turn, the system sees to it (`dieWithParent` of the engine).
+ */
+export function endWithParent(): void {
+  parent = process.ppid;
+  process.once('disconnect', () => process.kill(process.pid, 'SIGKILL'));
+}
+
 /** An error on its way to another process. */
 export interface SentError {
   name: string;

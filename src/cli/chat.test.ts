@@ -77,6 +77,21 @@ describe('loam chat', () => {
     }
   });
 
+  it('says of a question that is too long whether a longer context would help', async () => {
+    const asked = async (...args: string[]) => {
+      const long = ['chat', 'the inn '.repeat(600), '--model', 'base.gguf', ...args];
+      return (await runLoam(long, { home: at('home'), cwd: folder })).stderr;
+    };
+    assert.match(
+      await asked('--context', '128'),
+      /at most 96, .*the model was trained for \d+ tokens, which loam chat --context gives/,
+    );
+    assert.match(
+      await asked('--context', '1000000'),
+      /shorten the message, or use a model that was trained for more\.$/m,
+    );
+  });
+
   it('answers in JSON under a schema, and says what is wrong with one', async () => {
     const schema = { type: 'object', properties: { place: { enum: ['the inn', 'the tin'] } }, required: ['place'] };
     writeFileSync(at('schema.json'), JSON.stringify(schema));

@@ -70,7 +70,10 @@ describe('usage', { concurrency: 2 }, () => {
     [['tune', data, '--layers', 'some'], /--layers: "some", expected top:N \(the last N layers\) or all/],
     [['tune', data, '--seed', '1', '--seed', '2'], /--seed: the flag is given twice, expected once/],
     [['tune', data, '--model', ''], /--model: "", expected some text/],
-    [['tune'], /^loam tune: too few arguments, expected loam tune DATA \[options\]; see loam tune --help\.$/],
+    [
+      ['tune'],
+      /^loam tune: too few arguments, expected loam tune DATA \[DATA \.\.\.\] \[options\]; see loam tune --help\.$/,
+    ],
     [['eval', data, data], /^loam eval: 2 arguments, expected loam eval DATA/],
     [['chat', '--temperature', 'hot'], /--temperature: "hot", expected a number from 0 to 5/],
     [['models', 'burn'], /^loam models: loam models burn, expected list, get, add or rm\.$/],

@@ -22,8 +22,12 @@ const loaders: Readonly<Record<string, Load>> = {
   serve: async () => (await import('./commands/serve.js')).serveCommand,
   keys: async () => (await import('./commands/keys.js')).keysCommand,
   jobs: async () => (await import('./commands/jobs.js')).jobsCommand,
+  phone: async () => (await import('./commands/phone.js')).phoneCommand,
   doctor: async () => (await import('./commands/doctor.js')).doctorCommand,
 };
+
+/** Commands that never compute with a model themselves: they need no process of their own for it (`src/layers.test.ts`). */
+export const withoutModels: readonly string[] = ['models', 'vault', 'serve', 'keys', 'jobs', 'phone', 'doctor'];
 
 export const commandNames: readonly string[] = Object.keys(loaders);
 

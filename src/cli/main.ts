@@ -1,6 +1,6 @@
 import { LoamError, StoppedError, stated, UsageError } from '../base/errors.js';
 import { defaults, describeOptions, flag, parseFlags, type Schema } from '../base/options.js';
-import { version } from '../base/process.js';
+import { dumpNoMemory, version } from '../base/process.js';
 import type { Command } from './command.js';
 import { commandNames, loadCommand, loadCommands } from './commands.js';
 import { Output } from './output.js';
@@ -38,8 +38,31 @@ async function overview(): Promise<string> {
   ].join('\n');
 }
 
-/** Runs one command line. @returns the exit code: 0 success, 1 stated failure, 2 wrong usage, 130 stopped by the user */
-export async function main(args: readonly string[]): Promise<number> {
+/** The life of a process of the command line: `run` makes its exit code. */
+export async function begin(run: (args: readonly string[]) => Promise<number>): Promise<never> {
+  dumpNoMemory();
+  // A reader that closes early (`loam ... | head`) is no error.
+  for (const stream of [process.stdout, process.stderr]) {
+    stream.on('error', (error: NodeJS.ErrnoException) => {
+      if (error.code !== 'EPIPE') throw error;
+      process.exit(0);
+    });
+  }
+  process.exitCode = await run(process.argv.slice(2));
+  // Where pipes are written in the background (Windows), what is on its way must arrive first.
+  await Promise.all(
+    [process.stdout, process.stderr].map((s) => new Promise<void>((done) => s.write('', () => done()))),
+  );
+  // The engine keeps worker threads; nothing of ours is left to do.
+  return process.exit();
+}
+
+/**
+ * Runs one command line.
+ * @param patient whether a second signal to stop changes nothing: somebody else counts them
+ * @returns the exit code: 0 success, 1 stated failure, 2 wrong usage, 130 stopped by the user
+ */
+export async function main(args: readonly string[], { patient = false } = {}): Promise<number> {
   const [name, ...rest] = args;
   if (name === undefined || name === 'help' || name === '--help' || name === '-h') {
     process.stderr.write(`${await overview()}\n`);
@@ -53,6 +76,7 @@ export async function main(args: readonly string[]): Promise<number> {
   const output = new Output(json);
   const controller = new AbortController();
   const onSignal = () => {
+    if (controller.signal.aborted && patient) return;
     if (controller.signal.aborted) process.exit(130);
     output.line('stopping ...');
     controller.abort();
@@ -107,7 +131,7 @@ async function runCommand(command: Command, args: string[], output: Output, sign
 }
 
 /** One sentence for people, one object for programs. Only what is not a stated failure shows a stack: that is a bug of ours. */
-function report(raised: unknown, output: Output, name: string): number {
+export function report(raised: unknown, output: Output, name: string): number {
   const error = stated(raised);
   if (error instanceof LoamError) {
     output.line(error instanceof StoppedError ? error.message : `loam ${name}: ${error.message}`);

@@ -97,3 +97,8 @@ export function table(rows: readonly (readonly string[])[], output: Output): voi
         .trimEnd(),
     );
 }
+
+/** Quoted for a shell if it has spaces in it. */
+export function quoted(argument: string): string {
+  return /^[\w@:./\\-]+$/.test(argument) ? argument : JSON.stringify(argument);
+}

@@ -5,7 +5,7 @@ import { chmodSync, linkSync, readFileSync, symlinkSync, writeFileSync } from 'n
 import { join } from 'node:path';
 import { describe, it, type TestContext } from 'node:test';
 import { tensorTypes } from '../engine/tensorTypes.js';
-import { f32, str } from '../formats/gguf/values.js';
+import { f32, str, u32 } from '../formats/gguf/values.js';
 import { writeGguf } from '../formats/gguf/writeGguf.js';
 import { contents, Desk, sayings } from '../testing/cli.js';
 import { le32, le64 } from '../testing/rawGguf.js';
@@ -108,10 +108,23 @@ describe('base models', { concurrency: 2 }, () => {
     ],
     ['a key longer than the file', desk.file('key.gguf', header(0n, 1n, le64(2n ** 60n))), 1, /key\.gguf: .*expected/],
     [
-      'an unsupported architecture',
+      'another architecture, of which it states nothing',
       desk.model('mamba.gguf', { metadata: { 'general.architecture': str('mamba') } }),
       1,
-      /architecture "mamba", expected one of llama.*; choose /,
+      /mamba\.gguf, key "mamba\.block_count": this key is missing/,
+    ],
+    [
+      'an architecture that llama.cpp does not know',
+      desk.model('unheard.gguf', {
+        metadata: {
+          'general.architecture': str('none'),
+          'none.block_count': u32(2),
+          'none.embedding_length': u32(64),
+          'none.context_length': u32(512),
+        },
+      }),
+      1,
+      /unheard\.gguf: llama\.cpp refused this model/,
     ],
     ['an adapter', own, 1, /holds an adapter, expected a base model; pass it with --adapter or --teacher/],
     [

@@ -1,3 +1,4 @@
+import { waitsBecause } from '../base/device/rules.js';
 import { sentence } from '../base/errors.js';
 import type { Run } from '../base/events.js';
 import { bytes, count, duration } from '../base/format.js';
@@ -7,11 +8,15 @@ import { placeOf } from '../examples/example.js';
 import type { Finding, FindingKind } from '../examples/personal/finding.js';
 import { summarise } from '../examples/personal/findPersonal.js';
 import type { Verdict } from '../llama/memorised/report.js';
+import { DEFAULT_MODEL } from '../models/catalogue.js';
 import type { ConvertEvent, Converted } from '../models/convert/convertModel.js';
 import type { FetchEvent, FetchedModel } from '../models/download.js';
 import type { TuneResult } from '../train/events.js';
 import type { PipelineEvent } from '../train/steps/options.js';
-import type { Output } from './output.js';
+import { type Output, quoted } from './output.js';
+
+/** What names a model in a command line that is shown; nothing where it is the default. */
+export const modelFlag = (model: string): string => (model === DEFAULT_MODEL ? '' : ` --model ${quoted(model)}`);
 
 /** Consumes a conversion: shows its events, returns what was written. */
 export async function showConvert(run: Run<ConvertEvent, Converted>, output: Output): Promise<Converted> {
@@ -38,7 +43,7 @@ export async function showConvert(run: Run<ConvertEvent, Converted>, output: Out
 }
 
 /** Consumes a download: shows its events, returns what was fetched. */
-export async function showFetch(run: Run<FetchEvent, FetchedModel>, output: Output): Promise<FetchedModel> {
+export async function showFetch<M extends FetchedModel>(run: Run<FetchEvent, M>, output: Output): Promise<M> {
   for await (const value of run) {
     output.event(value);
     switch (value.type) {
@@ -127,8 +132,15 @@ export const VERDICTS: Record<Verdict, string> = {
 /** Problems printed one by one; the rest is counted. --json prints all. */
 const problemsShown = 12;
 
-/** Consumes a tuning run, or a step of the pipeline: shows its events to people and programs, returns its result. */
-export async function showTune<R>(run: Run<PipelineEvent, R>, output: Output): Promise<R> {
+/**
+ * Consumes a tuning run, or a step of the pipeline: shows its events to people and programs, returns its result.
+ * @param onProgress told how far the longest stages are
+ */
+export async function showTune<R>(
+  run: Run<PipelineEvent, R>,
+  output: Output,
+  onProgress: (done: number, total: number) => void = () => {},
+): Promise<R> {
   let problems = 0;
   for await (const value of run) {
     output.event(value);
@@ -152,6 +164,9 @@ export async function showTune<R>(run: Run<PipelineEvent, R>, output: Output): P
       case 'warning':
         output.line(`note: ${value.message}`);
         break;
+      case 'waiting':
+        output.line(value.reasons.length > 0 ? waitsBecause(value.reasons.map((clause) => ({ clause }))) : 'goes on');
+        break;
       case 'data': {
         const held = value.heldout > 0 ? `, ${count(value.heldout)} held out` : '';
         output.line(
@@ -164,6 +179,7 @@ export async function showTune<R>(run: Run<PipelineEvent, R>, output: Output): P
         break;
       case 'progress':
         output.progress(progressLabels[value.stage], value.done, value.total);
+        if (value.total > 0) onProgress(value.done, value.total);
         break;
       case 'size':
         output.line(
@@ -204,10 +220,25 @@ export async function showTune<R>(run: Run<PipelineEvent, R>, output: Output): P
 function showQuote(quote: Extract<PipelineEvent, { type: 'quote' }>, output: Output): void {
   const price = (q: Omit<typeof quote, 'type' | 'availableBytes' | 'cheaper'>) => {
     const disk = q.diskBytes > 0 ? `, ${bytes(q.diskBytes)} of disk while it runs` : '';
-    return `about ${duration(q.seconds)}, ${bytes(q.memoryBytes)} of memory${disk}`;
+    return [`about ${duration(q.seconds)}, ${bytes(q.memoryBytes)} of memory${disk}`, ...describePower(q)].join(', ');
   };
   output.line(`training ${quote.layers} layers will take at most ${price(quote)}; validation may end it sooner`);
   for (const other of quote.cheaper) output.line(`  with --layers top:${other.layers}: ${price(other)}`);
+}
+
+/** Energy, share of the battery and heat, as far as they are known. */
+function describePower({
+  energyJoules,
+  batteryPercent,
+  peakCelsius,
+}: Pick<TuneResult, 'energyJoules' | 'batteryPercent' | 'peakCelsius'>): string[] {
+  return [
+    ...(energyJoules === undefined ? [] : [`${(energyJoules / 3600).toPrecision(2)} Wh`]),
+    ...(batteryPercent === undefined
+      ? []
+      : [`${batteryPercent.toFixed(batteryPercent < 10 ? 1 : 0)} % of the battery`]),
+    ...(peakCelsius === undefined ? [] : [`up to ${peakCelsius.toFixed(0)} °C`]),
+  ];
 }
 
 const progressLabels = {
@@ -248,7 +279,8 @@ export function showResult(result: TuneResult, output: Output): void {
       `training took ${duration(truth.seconds)} (quoted: ${duration(quoted.seconds)}) and ${bytes(truth.memoryBytes)} of memory (quoted: ${bytes(quoted.memoryBytes)})`,
     );
   }
-  output.line(`took ${duration(result.seconds)}, at most ${bytes(result.peakRssBytes)} of memory`);
+  const took = [`took ${duration(result.seconds)}, at most ${bytes(result.peakRssBytes)} of memory`];
+  output.line([...took, ...describePower(result)].join(', '));
 }
 
 /** What an adapter has lost, if it was measured. */

@@ -189,7 +189,10 @@ describe('a run that was interrupted', { skip }, () => {
         /the stopped run of this output \(step \d+\) had other inputs or settings: .*options\.dropout: found 0\.1, expected 0; use what it had to go on with it, give it up and start over with --restart, or choose another --out\.\n/,
       );
       const kept = contents(runFolder(out));
-      for (const [path, hash] of before) if (/checkpoint-|run\.json/.test(path)) assert.equal(kept.get(path), hash);
+      // What was being written when the run was killed has no name yet, and goes.
+      const whole = [...before].filter(([path]) => /checkpoint-|run\.json/.test(path) && !path.endsWith('.tmp'));
+      assert.ok(whole.length > 1);
+      for (const [path, hash] of whole) assert.equal(kept.get(path), hash);
     }
     const anew = await tune(out, ['--dropout', '0.1', '--restart']);
     resultOf(anew);

@@ -1,6 +1,5 @@
-import { availableParallelism, tmpdir } from 'node:os';
+import { tmpdir } from 'node:os';
 import { LoamError, StoppedError } from '../base/errors.js';
-import { listKernelFolder, readKernelNumber } from '../base/kernelFiles.js';
 import { Mutex } from '../base/lock.js';
 import { type Callable, callAsync, functionAt, readPointer, readString } from './ffi.js';
 import {
@@ -16,7 +15,9 @@ import {
 import { AbortFlag, Workspace } from './graph.js';
 import { native } from './native.js';
 import { computeBufferType } from './placement.js';
+import { ThreadShare } from './ThreadShare.js';
 import { TensorBuffer } from './tensor.js';
+import { defaultThreads } from './threads.js';
 
 /** The compute devices of this machine and the engine that computes on them. */
 
@@ -97,33 +98,11 @@ export class Device {
   }
 }
 
-/** A core counts as fast when its top clock is at least this share of the fastest core's. */
-const fastShare = 0.8;
-
-/**
- * Threads to compute with: the cores this process may use, without the slow cores of a phone, since every matrix product ends when its
- * slowest thread ends. Linux and Android publish the clock rates; elsewhere all available cores count. LOAM_THREADS sets another number.
- */
-export function defaultThreads(folder = '/sys/devices/system/cpu'): number {
-  const set = Number(process.env.LOAM_THREADS);
-  if (Number.isInteger(set) && set > 0) return set;
-  const available = availableParallelism();
-  const clocks = listKernelFolder(folder)
-    .filter((name) => /^cpu\d+$/.test(name))
-    .map((name) => readKernelNumber(folder, name, 'cpufreq/cpuinfo_max_freq') ?? 0);
-  const fastest = Math.max(...clocks);
-  const fast = clocks.filter((clock) => clock >= fastShare * fastest).length;
-  // A core whose clock is not published leaves all of them unknown.
-  return clocks.length === 0 || clocks.includes(0) ? available : Math.min(fast, available);
-}
-
 interface EngineOptions {
-  /** Compute threads; default: the fast cores of this machine. */
+  /** Compute threads, at most; default: the fast cores of this machine. */
   threads?: number;
   /** Folder for activations that do not fit into memory; default: the system's for temporary files. */
   scratch?: string;
-  /** Use the GPU backends that are loaded; default: whether LOAM_GPU is set. */
-  gpu?: boolean;
   /**
    * `fast` (default) uses the fastest formulation of each product that is exact but for rounding (of activations to 8 bits, as
    * libllama does, and of the rows of ridge's statistics). `reference` uses the kernels and the f16 keys and values of libllama, so
@@ -139,6 +118,9 @@ interface Backend {
   handle: BackendHandle;
 }
 
+/** Counted up where the same result comes in other last bits than from the release before. */
+const arithmetic = '2';
+
 /** `enum ggml_status` */
 const status = { success: 0, aborted: 1 } as const;
 /** sizeof(struct ggml_threadpool_params): cpumask of 512 bools, then n_threads, prio, poll (4 bytes each), two bools, padding. */
@@ -151,8 +133,8 @@ const pollOffset = 520;
 const poll = 3;
 
 /**
- * The compute backends of this process: GPUs if they are wanted, then the CPU with its threads. Computations run on a worker thread, one
- * at a time, and stop when their AbortSignal fires: on the CPU within the graph, on a GPU at its end.
+ * The compute backends of this process: the CPU with its threads, after what helps it (BLAS). Computations run on a worker thread, one
+ * at a time, and stop within the graph when their AbortSignal fires.
  */
 export class Engine implements Disposable {
   readonly threads: number;
@@ -161,19 +143,20 @@ export class Engine implements Disposable {
   readonly scratch: string;
   readonly devices: readonly Device[];
   readonly cpu: Device;
-  /** Device that holds weights and runs the graph: the first GPU in use, else the CPU. */
+  /** Device that holds weights and runs the graph: the CPU. */
   readonly main: Device;
   private readonly backends: Backend[];
   private readonly threadpool: ThreadpoolHandle | undefined;
   private readonly abortFlag = new AbortFlag();
   private readonly mutex = new Mutex();
+  private readonly share: ThreadShare;
 
   constructor(options: EngineOptions = {}) {
     const { ggml } = native();
     this.kernels = options.kernels ?? 'fast';
     this.threads = options.threads ?? defaultThreads();
+    this.share = new ThreadShare(this.threads);
     this.scratch = options.scratch ?? tmpdir();
-    const gpu = options.gpu ?? Boolean(process.env.LOAM_GPU);
     const all = Device.all();
     const cpu = all.find((device) => device.kind === 'cpu');
     if (!cpu) {
@@ -185,14 +168,10 @@ export class Engine implements Disposable {
       });
     }
     this.cpu = cpu;
-    const used = [
-      ...(gpu ? all.filter((device) => device.kind === 'gpu' || device.kind === 'igpu') : []),
-      ...all.filter((device) => device.kind === 'accel'),
-      cpu,
-    ];
+    const used = [...all.filter((device) => device.kind === 'accel'), cpu];
     this.backends = used.map((device) => ({ device, handle: ggml.deviceInit(device.handle, null) }));
     this.devices = used;
-    this.main = used.find((device) => device.kind === 'gpu' || device.kind === 'igpu') ?? cpu;
+    this.main = cpu;
     this.threadpool = this.setUpCpu();
   }
 
@@ -210,7 +189,7 @@ export class Engine implements Disposable {
   }
 
   /**
-   * What the last bits of a result depend on beside the threads: ggml's release, the processor features that its kernels were compiled
+   * What the last bits of a result depend on: ggml's release, how we have it compute, the processor features that its kernels were compiled
    * for, and the devices in use beside the processor.
    */
   get build(): Record<string, string> {
@@ -218,13 +197,8 @@ export class Engine implements Disposable {
     const others = this.devices
       .filter((device) => device !== this.cpu)
       .map((device) => [device.name, device.description]);
-    return { ggml: `${ggml.version()} ${ggml.commit()}`, ...this.cpu.features(), ...Object.fromEntries(others) };
-  }
-
-  /** Whether products of bf16 run at twice the speed of f32 here (AVX-512 BF16, AMX). */
-  get fastBf16(): boolean {
-    const { AVX512_BF16, AMX_INT8 } = this.cpu.features();
-    return this.kernels === 'fast' && this.main === this.cpu && (AVX512_BF16 === '1' || AMX_INT8 === '1');
+    const own = { ggml: `${ggml.version()} ${ggml.commit()}`, arithmetic };
+    return { ...own, ...this.cpu.features(), ...Object.fromEntries(others) };
   }
 
   /** A buffer for long-lived tensors on the main device, in its plain layout. */
@@ -250,7 +224,17 @@ export class Engine implements Disposable {
 
   /** Computes an allocated graph. Throws StoppedError within one operation's time of the signal. */
   async compute(scheduler: SchedulerHandle, graph: GraphHandle, signal?: AbortSignal): Promise<void> {
-    const compute = () => callAsync(native().ggml.schedulerCompute, scheduler, graph);
+    const compute = async () => {
+      this.cpu.procedure('setThreads')?.(this.backends.at(-1)!.handle, this.share.now);
+      const [started, used] = [performance.now(), process.cpuUsage()];
+      const result = await callAsync(native().ggml.schedulerCompute, scheduler, graph);
+      const { user, system } = process.cpuUsage(used);
+      // Where another device computes, threads that wait say nothing of the cores.
+      if (this.main === this.cpu) {
+        this.share.note({ seconds: (performance.now() - started) / 1000, cores: (user + system) / 1e6 });
+      }
+      return result;
+    };
     const result = await this.mutex.run(() => this.abortFlag.during(signal, compute));
     if (result === status.aborted) throw new StoppedError();
     if (result !== status.success) {

@@ -1,10 +1,31 @@
-import koffi from 'koffi';
+import type Koffi from 'koffi';
+import { clauseOf, LoamError } from '../base/errors.js';
 
 /**
  * The foreign function interface: the only file that imports koffi. A C function is declared once, by descriptors of its result and
  * parameters that carry koffi's name of the type and the TypeScript type together, so that the typed function follows from the
  * declaration. Structures are declared the same way.
  */
+
+/** koffi, or why it cannot be loaded: it comes with a binary for each system, and what needs no engine works without. */
+const loaded = await import('koffi').then(
+  (module) => module.default,
+  (error: unknown) => new Error('koffi', { cause: error }),
+);
+
+/** @throws LoamError if koffi has no binary for this system */
+function koffi(): typeof Koffi {
+  if (!(loaded instanceof Error)) return loaded;
+  const said = clauseOf(loaded.cause).split('\n')[0];
+  throw new LoamError(
+    {
+      code: 'engine',
+      found: `koffi, which calls the engine, has no binary that loads under Node ${process.versions.node} on ${process.platform}-${process.arch} (${said})`,
+      fix: 'install Loam again on this device, with this Node and without --omit=optional',
+    },
+    { cause: loaded.cause },
+  );
+}
 
 declare const brand: unique symbol;
 /** Address of a native object. Zero stands for NULL. */
@@ -52,7 +73,8 @@ export function struct<F extends Record<string, AnyType>>(
   name: string,
   fields: F,
 ): CType<{ [K in keyof F]: In<F[K]> }> {
-  koffi.struct(name, Object.fromEntries(Object.entries(fields).map(([field, type]) => [field, type.name])));
+  const types = Object.fromEntries(Object.entries(fields).map(([field, type]) => [field, type.name]));
+  if (!(loaded instanceof Error)) loaded.struct(name, types);
   return { name };
 }
 /** A pointer to a structure, to an array of them, or NULL. */
@@ -84,28 +106,54 @@ export function fn<const P extends readonly AnyType[], R extends AnyType>(
 }
 
 const prototypeOf = ({ result, parameters }: AnyDeclaration) =>
-  koffi.proto(
+  koffi().proto(
     result.name,
     parameters.map((type) => type.name),
   );
 
-export class Library {
-  private readonly handle: ReturnType<typeof koffi.load>;
+/** A library without functions that it ought to have: one of another release. */
+export class MissingFunctions extends Error {
+  constructor(readonly names: readonly string[]) {
+    super(`no function ${names.join(', ')}`);
+  }
+}
 
-  /** @param path of the shared library; null for what this process has loaded already, the C library among it */
-  constructor(path: string | null) {
-    this.handle = koffi.load(path, { global: true });
+export class Library {
+  private readonly handle: ReturnType<typeof Koffi.load>;
+
+  /**
+   * @param path of the shared library; null for what this process has loaded already, the C library among it
+   * @param global whether libraries that are loaded later find its functions
+   */
+  constructor(path: string | null, global = true) {
+    this.handle = koffi().load(path, { global });
   }
 
-  /** The declared functions of this library. Throws if one is missing. */
+  /** The declared functions of this library. @throws MissingFunctions */
   functions<D extends Record<string, AnyDeclaration>>(
     declarations: D,
   ): { [K in keyof D]: NativeFunction<Callable<D[K]>> } {
+    const missing: string[] = [];
     const entries = Object.entries(declarations).map(([key, { name, result, parameters }]) => {
+      if (!this.has(name)) missing.push(name);
       const types = parameters.map((type) => type.name);
-      return [key, this.handle.func(name, result.name, types)];
+      return [key, missing.length > 0 ? undefined : this.handle.func(name, result.name, types)];
     });
+    if (missing.length > 0) throw new MissingFunctions(missing);
     return Object.fromEntries(entries);
+  }
+
+  private has(name: string): boolean {
+    try {
+      return this.handle.symbol(name) !== 0n;
+    } catch {
+      return false;
+    }
+  }
+
+  /** Lets go of the library; none of its functions may be called any more. */
+  unload(): void {
+    this.handle.unload();
   }
 
   /** Address of a function, to be handed to native code as a callback. */
@@ -124,13 +172,13 @@ export function callAsync<F extends (...args: never[]) => unknown>(
   });
 }
 
-const prototypes = new WeakMap<object, ReturnType<typeof koffi.proto>>();
+const prototypes = new WeakMap<object, ReturnType<typeof Koffi.proto>>();
 
 /** The function at an address, which must be of the declared type. */
 export function functionAt<D extends AnyDeclaration>(address: bigint, declaration: D): Callable<D> {
   const type = prototypes.get(declaration) ?? prototypeOf(declaration);
   prototypes.set(declaration, type);
-  return ((...args: unknown[]) => koffi.call(address, type, ...args)) as Callable<D>;
+  return ((...args: unknown[]) => koffi().call(address, type, ...args)) as Callable<D>;
 }
 
 /** A function of the C library of this system, or undefined if it has none of this name. */
@@ -144,30 +192,30 @@ export function systemFunction<D extends AnyDeclaration>(declaration: D): Native
 
 /** A JavaScript function as a native one, for callers on this thread only; it lives until the process ends. */
 export function functionForever<D extends AnyDeclaration>(declaration: D, f: Callable<D>): bigint {
-  return koffi.address(koffi.register(f, koffi.pointer(prototypeOf(declaration))));
+  return koffi().address(koffi().register(f, koffi().pointer(prototypeOf(declaration))));
 }
 
 /** Bytes of native memory as an ArrayBuffer; valid only while their owner lives. */
 export function viewMemory(address: bigint, bytes: number): ArrayBuffer {
-  return koffi.view(address, bytes);
+  return koffi().view(address, bytes);
 }
 
 /** Reads the pointer stored at `address`. */
 export function readPointer(address: bigint): bigint {
-  return (koffi.decode(address, 'void*') as bigint | null) ?? 0n;
+  return (koffi().decode(address, 'void*') as bigint | null) ?? 0n;
 }
 
 /** Writes a pointer to `address`. */
 export function writePointer(address: bigint, value: bigint): void {
-  koffi.encode(address, 'void*', value === 0n ? null : value);
+  koffi().encode(address, 'void*', value === 0n ? null : value);
 }
 
 /** Reads a NUL-terminated string. */
 export function readString(address: bigint): string {
-  return koffi.decode.string(address);
+  return koffi().decode.string(address);
 }
 
 /** Allocates `bytes` zeroed bytes that live until the process ends. */
 export function allocateForever(bytes: number): bigint {
-  return koffi.address(koffi.alloc('uint8', bytes));
+  return koffi().address(koffi().alloc('uint8', bytes));
 }

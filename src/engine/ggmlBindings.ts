@@ -17,7 +17,7 @@ import {
   u8,
 } from './ffi.js';
 
-/** The functions of ggml that Loam calls, as ggml.h, ggml-backend.h and ggml-alloc.h of the pinned llama.cpp release (v0.4.0) declare them. */
+/** The functions of ggml that Loam calls, as ggml.h, ggml-backend.h and ggml-alloc.h of llama.cpp v0.4.0 and v0.5.0 declare them. */
 
 export type ContextHandle = Handle<'ggml_context'>;
 export type TensorHandle = Handle<'ggml_tensor'>;
@@ -67,6 +67,7 @@ const baseFunctions = {
   typeSize: fn('ggml_type_size', size, [int]),
   typeName: fn('ggml_type_name', string, [int]),
   typeTraits: fn('ggml_get_type_traits', handle<bigint>(), [int]),
+  opName: fn('ggml_op_name', string, [int]),
   /** Type, source, destination; first value, rows, values per row; importance of each column. */
   quantizeChunk: fn('ggml_quantize_chunk', size, [int, bytes, bytes, i64, i64, i64, bytes]),
   fp16ToFp32Row: fn('ggml_fp16_to_fp32_row', none, [bytes, bytes, i64]),
@@ -91,6 +92,16 @@ const baseFunctions = {
   scale: op('scale', tensor, float),
   tanh: op('tanh', tensor),
   silu: op('silu', tensor),
+  exp: op('exp', tensor),
+  sigmoid: op('sigmoid', tensor),
+  softplus: op('softplus', tensor),
+  fill: op('fill', tensor, float),
+  diag: op('diag', tensor),
+  triangle: op('tri', tensor, int),
+  /** A matrix and what to solve for; whether it stands left, is lower, has ones on its diagonal. */
+  solveTriangle: op('solve_tri', tensor, tensor, bool, bool, bool),
+  /** Queries, keys, values, decays, shares, state; how many of the last states are put out. */
+  gatedDelta: op('gated_delta_net', tensor, tensor, tensor, tensor, tensor, tensor, i64),
   rmsNorm: op('rms_norm', tensor, float),
   rmsNormBack: op('rms_norm_back', tensor, tensor, float),
   siluBack: op('silu_back', tensor, tensor),
@@ -132,6 +143,8 @@ const baseFunctions = {
   deviceSupportsOp: fn('ggml_backend_dev_supports_op', bool, [device, tensor]),
   registryProc: fn('ggml_backend_reg_get_proc_address', pointer, [registry, string]),
   backendFree: fn('ggml_backend_free', none, [backend]),
+  /** Returns `enum ggml_status`. */
+  graphCompute: fn('ggml_backend_graph_compute', int, [backend, graph]),
 
   // buffers
   bufferTypeAlignment: fn('ggml_backend_buft_get_alignment', size, [bufferType]),
@@ -169,6 +182,7 @@ const baseFunctions = {
 
 const registryFunctions = {
   loadBackends: fn('ggml_backend_load_all_from_path', none, [string]),
+  loadBackend: fn('ggml_backend_load', orNull(registry), [string]),
   deviceCount: fn('ggml_backend_dev_count', size, []),
   deviceGet: fn('ggml_backend_dev_get', device, [size]),
 };

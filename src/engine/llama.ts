@@ -1,10 +1,10 @@
 import { LoamError, StoppedError, throwIfStopped } from '../base/errors.js';
 import { Mutex } from '../base/lock.js';
-import { defaultThreads } from './engine.js';
 import { callAsync, viewMemory } from './ffi.js';
 import { AbortFlag } from './graph.js';
 import type { AdapterHandle, LlamaContextHandle, ModelHandle } from './llamaBindings.js';
 import { type Native, native } from './native.js';
+import { defaultThreads } from './threads.js';
 import { Vocabulary } from './vocabulary.js';
 
 interface LlamaContextOptions {
@@ -59,6 +59,39 @@ interface DecodeOptions {
 
 const ONLY = [0] as const;
 
+/** An adapter in force, and its strength. */
+interface Worn {
+  adapter: AdapterHandle;
+  scale: number;
+}
+
+/** Sets a context's adapters; what it has read was read with those before. */
+export function applyAdapters(context: LlamaContextHandle, adapters: readonly Worn[]): void {
+  const handles = new BigUint64Array(Math.max(1, adapters.length));
+  const scales = new Float32Array(Math.max(1, adapters.length));
+  adapters.forEach((entry, i) => {
+    handles[i] = entry.adapter;
+    scales[i] = entry.scale;
+  });
+  const result = native().llama.setAdapters(context, handles, adapters.length, scales);
+  if (result !== 0) throw failed(`llama.cpp refused to apply an adapter (${result})`);
+}
+
+/** @throws LoamError for want of memory */
+export async function openContext(
+  { handle, path }: Pick<LlamaModel, 'handle' | 'path'>,
+  params: ReturnType<Native['llama']['contextDefaultParams']>,
+): Promise<LlamaContextHandle> {
+  const context = await callAsync(native().llama.contextNew, handle, params);
+  if (context) return context;
+  throw new LoamError({
+    code: 'out-of-memory',
+    found: `no memory for a context of ${params.n_ctx} tokens`,
+    where: path,
+    fix: 'close other programs, or use a smaller model',
+  });
+}
+
 /** Tokens being read by libllama: of one sequence, which can be continued, or of several side by side. */
 export class LlamaContext implements Disposable {
   private readonly batch: ReturnType<Native['llama']['batchInit']>;
@@ -93,16 +126,8 @@ export class LlamaContext implements Disposable {
   }
 
   /** Sets the adapters in force; an empty list is the bare base. Clears what was read before. */
-  setAdapters(adapters: readonly { adapter: AdapterHandle; scale: number }[]): void {
-    const { llama } = native();
-    const handles = new BigUint64Array(Math.max(1, adapters.length));
-    const scales = new Float32Array(Math.max(1, adapters.length));
-    adapters.forEach((entry, i) => {
-      handles[i] = entry.adapter;
-      scales[i] = entry.scale;
-    });
-    const result = llama.setAdapters(this.handle, handles, adapters.length, scales);
-    if (result !== 0) throw failed(`llama.cpp refused to apply an adapter (${result})`);
+  setAdapters(adapters: readonly Worn[]): void {
+    applyAdapters(this.handle, adapters);
     this.clear();
   }
 
@@ -240,8 +265,6 @@ const loadModes = { auto: -1, none: 0, mmap: 1 } as const;
 interface LlamaModelOptions {
   /** Loads the tokeniser only. */
   vocabularyOnly?: boolean;
-  /** Layers on the GPU, if a GPU backend is loaded; default: all with LOAM_GPU, else none. */
-  gpuLayers?: number;
   /**
    * Uses the weights in place in the mapped file instead of copying them into a faster layout (default false): slower for some types, but
    * the file's pages are the only memory, and the system can take them back.
@@ -278,7 +301,7 @@ export class LlamaModel implements Disposable {
     const { llama } = native();
     const params = llama.modelDefaultParams();
     params.vocab_only = options.vocabularyOnly ?? false;
-    params.n_gpu_layers = options.gpuLayers ?? (process.env.LOAM_GPU ? -1 : 0);
+    params.n_gpu_layers = 0;
     params.load_mode = loadModes.mmap;
     if (options.inPlace) params.use_extra_bufts = false;
     const handle = await callAsync(llama.modelLoad, path, params);
@@ -304,7 +327,9 @@ export class LlamaModel implements Disposable {
 
   async context(options: LlamaContextOptions): Promise<LlamaContext> {
     const { llama } = native();
-    const { threads = defaultThreads(), sequences = 1 } = options;
+    const { threads = defaultThreads() } = options;
+    // Where there are nothing but states, libllama finds no place for sequences that have a beginning in common.
+    const sequences = llama.modelIsRecurrent(this.handle) ? 1 : (options.sequences ?? 1);
     const params = llama.contextDefaultParams();
     params.n_ctx = options.contextLength;
     params.n_batch = Math.min(options.contextLength, 2048);
@@ -317,15 +342,7 @@ export class LlamaModel implements Disposable {
       // Of room for logits libllama takes as much as it may ever need.
       params.n_outputs_max = Math.max(sequences, outputsAtOnce(this.vocabulary.size));
     }
-    const handle = await callAsync(llama.contextNew, this.handle, params);
-    if (!handle) {
-      throw new LoamError({
-        code: 'out-of-memory',
-        found: `no memory for a context of ${options.contextLength} tokens`,
-        where: this.path,
-        fix: 'close other programs, or use a smaller model',
-      });
-    }
+    const handle = await openContext(this, params);
     const context = new LlamaContext(this, handle, params.n_batch, sequences, () => this.contexts.delete(context));
     this.contexts.add(context);
     return context;

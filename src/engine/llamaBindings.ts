@@ -20,7 +20,7 @@ import {
   u32,
 } from './ffi.js';
 
-/** The functions of libllama that Loam calls, as llama.h of the pinned llama.cpp release (v0.4.0) declares them. */
+/** The functions of libllama that Loam calls, as llama.h of llama.cpp v0.4.0 and v0.5.0 declares them. */
 
 export type ModelHandle = Handle<'llama_model'>;
 export type LlamaContextHandle = Handle<'llama_context'>;
@@ -118,6 +118,7 @@ const samplerChainParams = struct('llama_sampler_chain_params', { no_perf: bool 
 const logitBias = struct('llama_logit_bias', { token: i32, bias: float });
 /** Entries of 12 bytes: token (i32), logit (f32), probability (f32). */
 const tokenDataArray = struct('llama_token_data_array', { data: bytes, size, selected: i64, sorted: bool });
+/** Tokens or, instead of them, embeddings. */
 const batch = struct('llama_batch', {
   n_tokens: i32,
   token: array,
@@ -146,6 +147,8 @@ const functions = {
   contextFree: fn('llama_free', none, [context]),
   contextMemory: fn('llama_get_memory', memory, [context]),
   memoryClear: fn('llama_memory_clear', none, [memory, bool]),
+  /** From a sequence to another; from position, to position (-1: all). */
+  memorySequenceCopy: fn('llama_memory_seq_cp', none, [memory, i32, i32, i32, i32]),
   /** Sequence, from position, to position (-1: all). */
   memorySequenceRemove: fn('llama_memory_seq_rm', bool, [memory, i32, i32, i32]),
   /** Tokens; length of embeddings, if not tokens; sequences per token. */
@@ -164,6 +167,11 @@ const functions = {
   /** Adapters, how many, their scales. */
   setAdapters: fn('llama_set_adapters_lora', i32, [context, bytes, size, bytes]),
   modelWidth: fn('llama_model_n_embd_out', i32, [model]),
+  /** A value of `enum llama_rope_type`. */
+  modelRopeType: fn('llama_model_rope_type', int, [model]),
+  /** Whether some layers, or all, hold a state instead of keys and values. */
+  modelIsHybrid: fn('llama_model_is_hybrid', bool, [model]),
+  modelIsRecurrent: fn('llama_model_is_recurrent', bool, [model]),
   vocabSize: fn('llama_vocab_n_tokens', i32, [vocab]),
   vocabIsEog: fn('llama_vocab_is_eog', bool, [vocab, i32]),
   vocabIsControl: fn('llama_vocab_is_control', bool, [vocab, i32]),

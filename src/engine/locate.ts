@@ -7,21 +7,21 @@ import { LoamError } from '../base/errors.js';
 export interface LibraryFiles {
   /** Folder that also holds the backends (`ggml-cpu-*`, `ggml-metal`, ...), loaded by ggml itself. */
   folder: string;
-  /** What pointed here: `LOAM_GGML_DIR`, the name of an npm package, or `system`. */
+  /** What pointed here: `LOAM_GGML_DIR`, the name of an npm package, `install.sh` (the archive that it fetches) or `system`. */
   source: string;
   base: string;
   ggml: string;
   llama: string;
 }
 
-/** Packages by platform. With LOAM_GPU set, a GPU variant that the user installed beside the default one comes first. */
-const packages: Record<string, { cpu: string; gpu: string[] }> = {
-  'linux-x64': { cpu: 'linux-x64', gpu: ['linux-x64-cuda', 'linux-x64-vulkan'] },
-  'linux-arm64': { cpu: 'linux-arm64', gpu: [] },
-  'darwin-arm64': { cpu: 'mac-arm64-metal', gpu: [] },
-  'darwin-x64': { cpu: 'mac-x64', gpu: [] },
-  'win32-x64': { cpu: 'win-x64', gpu: ['win-x64-cuda', 'win-x64-vulkan'] },
-  'win32-arm64': { cpu: 'win-arm64', gpu: [] },
+/** Packages by platform. */
+const packages: Record<string, string> = {
+  'linux-x64': 'linux-x64',
+  'linux-arm64': 'linux-arm64',
+  'darwin-arm64': 'mac-arm64-metal',
+  'darwin-x64': 'mac-x64',
+  'win32-x64': 'win-x64',
+  'win32-arm64': 'win-arm64',
 };
 
 /** Versioned names occur ("libggml.v0.4.0.so", "libllama.metal.v0.4.0.dylib"), so the stem must not match "libggml-cpu" or "libllama-common". */
@@ -53,9 +53,30 @@ function librariesOfPackage(name: string): LibraryFiles | undefined {
   return undefined;
 }
 
+/** The releases of llama.cpp whose functions and structures are those that Loam knows. */
+export const releases = 'v0.4.0 or v0.5.0';
+
+/** What to do about libraries that do not fit, by where they came from. */
+export function remedy({ source }: Pick<LibraryFiles, 'source'>): string {
+  if (source === 'LOAM_GGML_DIR')
+    return `unset LOAM_GGML_DIR, or point it at a build of llama.cpp ${releases} for this system`;
+  if (source === 'system' || source === 'install.sh')
+    return 'run `sh scripts/install.sh update`, which fetches such a build';
+  return 'install Loam again (`npm ci` in a checkout)';
+}
+
+/** Whether this is a Linux without glibc, such as Alpine with musl: the packaged engine does not load there. */
+export function otherLibc(): boolean {
+  if (process.platform !== 'linux') return false;
+  const { header } = process.report.getReport() as { header?: { glibcVersionRuntime?: string } };
+  return header?.glibcVersionRuntime === undefined;
+}
+
+export const muslFix = `use a Linux with glibc, such as Debian, or build llama.cpp ${releases} here with shared libraries and name their folder in LOAM_GGML_DIR`;
+
 /**
- * Finds the engine's libraries: in `LOAM_GGML_DIR` if it is set, else in the npm package of this platform, else (Termux) in `$PREFIX/lib`,
- * where `pkg install llama-cpp` puts them. Throws LoamError that says what to install.
+ * Finds the engine's libraries: in `LOAM_GGML_DIR` if it is set, else in the npm package of this platform, else (Termux) where
+ * `scripts/install.sh` puts them, or in `$PREFIX/lib`, where `pkg install llama-cpp` does. Throws LoamError that says what to install.
  */
 export function locateLibraries(): LibraryFiles {
   const override = process.env.LOAM_GGML_DIR;
@@ -70,22 +91,24 @@ export function locateLibraries(): LibraryFiles {
     });
   }
   const platform = `${process.platform}-${process.arch}`;
-  const entry = packages[platform];
-  const wanted = entry ? [...(process.env.LOAM_GPU ? entry.gpu : []), entry.cpu] : [];
-  for (const name of wanted) {
-    const found = librariesOfPackage(name);
-    if (found) return found;
-  }
+  const name = packages[platform];
+  const packaged = name && librariesOfPackage(name);
+  if (packaged) return packaged;
   const prefix = process.env.PREFIX;
-  const system = prefix ? librariesIn(join(prefix, 'lib'), 'system') : undefined;
+  const fetched = prefix && librariesIn(join(prefix, 'opt', 'loam', 'engine'), 'install.sh');
+  if (fetched) return fetched;
+  const system = prefix && librariesIn(join(prefix, 'lib'), 'system');
   if (system) return system;
   throw new LoamError({
     code: 'engine',
     found: `no engine libraries for ${platform}`,
-    expected: wanted.length ? `the npm package @node-llama-cpp/${wanted.at(-1)}` : 'LOAM_GGML_DIR to name their folder',
-    fix:
-      process.platform === 'android'
-        ? 'run `pkg install llama-cpp` in Termux'
-        : 'install again without --omit=optional, or set LOAM_GGML_DIR to a llama.cpp build with shared libraries',
+    expected: name ? `the npm package @node-llama-cpp/${name}` : 'LOAM_GGML_DIR to name their folder',
+    fix: missingFix(),
   });
+}
+
+function missingFix(): string {
+  if (process.platform === 'android') return 'run `sh scripts/install.sh` in the checkout, which fetches them';
+  if (otherLibc()) return muslFix;
+  return `install again without --omit=optional, or set LOAM_GGML_DIR to a build of llama.cpp ${releases} with shared libraries`;
 }

@@ -1,7 +1,7 @@
-import type { ContextHandle, TensorHandle } from './ggmlBindings.js';
+import { Elementwise, fail, repeats, sameShape } from './elementwise.js';
 import { native } from './native.js';
-import { denseStrides, type Shape, shapeOf, Tensor } from './tensor.js';
-import { type TensorType, type TensorTypeName, tensorTypes } from './tensorTypes.js';
+import { type Shape, shapeOf, type Tensor } from './tensor.js';
+import { type TensorTypeName, tensorTypes } from './tensorTypes.js';
 
 /** Rotation of a rotary position embedding (Su et al. 2021), as `ggml_rope_ext` takes it. */
 export interface RopeParameters {
@@ -20,91 +20,13 @@ export interface RopeParameters {
 
 const ropeModes = { norm: 0, neox: 2 } as const;
 const f32 = tensorTypes.f32;
-
-function fail(op: string, ...tensors: (Tensor | string)[]): never {
-  throw new RangeError(`${op} of ${tensors.join(' and ')}`);
-}
-
-function sameShape(a: Tensor, b: Tensor): boolean {
-  return a.ne.every((n, i) => n === b.ne[i]);
-}
-
-/** Whether `b` repeats to the shape of `a`. */
-function repeats(a: Tensor, b: Tensor): boolean {
-  return a.ne.every((n, i) => n % b.ne[i]! === 0);
-}
+/** `enum ggml_tri_type` (ggml.h). */
+const triangles = { lower: 2, strictlyLower: 3, strictlyUpper: 1, upper: 0 } as const;
 
 /**
  * The operations of ggml that Loam uses, with ggml's own preconditions checked here, because ggml aborts the process if they fail. Shapes in comments are in ggml's order, ne0 first.
  */
-export class Operations {
-  private readonly shared = new Map<Tensor, Map<string, Tensor>>();
-
-  constructor(readonly context: ContextHandle) {}
-
-  /** A tensor derived from `source` that several users need, e.g. its block sums: made at the first call, then shared. */
-  once(source: Tensor, name: string, make: () => Tensor): Tensor {
-    const derived = this.shared.get(source) ?? new Map<string, Tensor>();
-    this.shared.set(source, derived);
-    const tensor = derived.get(name) ?? make();
-    derived.set(name, tensor);
-    return tensor;
-  }
-
-  protected wrap(handle: TensorHandle, type: TensorType, ne: Shape, nb: Shape = denseStrides(type, ne)): Tensor {
-    return new Tensor(handle, type, ne, nb);
-  }
-
-  private elementwise(name: 'add' | 'addInplace' | 'sub' | 'mul' | 'div', a: Tensor, b: Tensor): Tensor {
-    if (!repeats(a, b)) fail(name, a, b);
-    return this.wrap(
-      native().ggml[name](this.context, a.handle, b.handle),
-      a.type,
-      a.ne,
-      name === 'addInplace' ? a.nb : undefined,
-    );
-  }
-
-  /** a + b, b repeated to the shape of a. */
-  add(a: Tensor, b: Tensor): Tensor {
-    return this.elementwise('add', a, b);
-  }
-  /** a += b in the memory of a. */
-  addInplace(a: Tensor, b: Tensor): Tensor {
-    return this.elementwise('addInplace', a, b);
-  }
-  sub(a: Tensor, b: Tensor): Tensor {
-    return this.elementwise('sub', a, b);
-  }
-  mul(a: Tensor, b: Tensor): Tensor {
-    return this.elementwise('mul', a, b);
-  }
-  div(a: Tensor, b: Tensor): Tensor {
-    return this.elementwise('div', a, b);
-  }
-
-  private unary(name: 'sqr' | 'sqrt' | 'log' | 'tanh' | 'silu', a: Tensor): Tensor {
-    return this.wrap(native().ggml[name](this.context, a.handle), a.type, a.ne);
-  }
-  sqr(a: Tensor): Tensor {
-    return this.unary('sqr', a);
-  }
-  sqrt(a: Tensor): Tensor {
-    return this.unary('sqrt', a);
-  }
-  log(a: Tensor): Tensor {
-    return this.unary('log', a);
-  }
-  tanh(a: Tensor): Tensor {
-    return this.unary('tanh', a);
-  }
-  silu(a: Tensor): Tensor {
-    return this.unary('silu', a);
-  }
-  scale(a: Tensor, factor: number): Tensor {
-    return this.wrap(native().ggml.scale(this.context, a.handle, factor), a.type, a.ne);
-  }
-
+export class Operations extends Elementwise {
   /** Sum of everything: [1]. */
   sum(a: Tensor): Tensor {
     return this.wrap(native().ggml.sum(this.context, a.handle), a.type, [1, 1, 1, 1]);
@@ -181,7 +103,7 @@ export class Operations {
   /** aᵀ·b over ne0: a [k, n, ...], b [k, m, ...] -> [n, m, ...] f32; a is repeated over b's outer dimensions. */
   mulMat(a: Tensor, b: Tensor): Tensor {
     const broadcast = b.ne[2] % a.ne[2] === 0 && b.ne[3] % a.ne[3] === 0;
-    if (a.ne[0] !== b.ne[0] || !broadcast || a.nb[0] !== a.type.typeSize) fail('mulMat', a, b);
+    if (a.ne[0] !== b.ne[0] || !broadcast || !a.hasDenseRows) fail('mulMat', a, b);
     const ne: Shape = [a.ne[1], b.ne[1], b.ne[2], b.ne[3]];
     return this.wrap(native().ggml.mulMat(this.context, a.handle, b.handle), f32, ne);
   }
@@ -281,12 +203,6 @@ export class Operations {
     return this.wrap(handle, a.type, ne);
   }
 
-  /** `count` zeros appended along ne0. */
-  padColumns(a: Tensor, count: number): Tensor {
-    const ne: Shape = [a.ne[0] + count, a.ne[1], a.ne[2], a.ne[3]];
-    return this.wrap(native().ggml.pad(this.context, a.handle, count, 0, 0, 0), a.type, ne);
-  }
-
   /** `count` rows of zeros appended to a matrix. */
   padRows(a: Tensor, count: number): Tensor {
     const ne: Shape = [a.ne[0], a.ne[1] + count, a.ne[2], a.ne[3]];
@@ -384,5 +300,58 @@ export class Operations {
     );
     native().ggml.flashAttentionPrecision(handle, 10); // GGML_PREC_F32
     return this.wrap(handle, f32, [v.ne[0], q.ne[2], q.ne[1], q.ne[3]]);
+  }
+
+  /** Of square matrices [n, n, ...] what lies in a triangle, rows below one another; elsewhere zeros. */
+  triangle(a: Tensor, part: keyof typeof triangles): Tensor {
+    if (a.ne[0] !== a.ne[1] || !a.contiguous) fail('triangle', a, part);
+    return this.wrap(native().ggml.triangle(this.context, a.handle, triangles[part]), f32, a.ne);
+  }
+
+  /** The same value everywhere, in the shape of `like`, whose values do not matter. */
+  fill(like: Tensor, value: number): Tensor {
+    return this.wrap(native().ggml.fill(this.context, like.handle, value), f32, like.ne);
+  }
+
+  /** Identity matrices of the shape of `like`, [n, n, ...]. */
+  identity(like: Tensor): Tensor {
+    const [n, rows, ...outer] = like.ne;
+    if (n !== rows) fail('identity', like);
+    const ones = this.fill(this.cont(this.view(like, [n, 1, ...outer], { strides: like.nb.slice(1) })), 1);
+    return this.wrap(native().ggml.diag(this.context, ones.handle), f32, like.ne);
+  }
+
+  /** Inverses of lower triangular matrices [n, n, ...], by forward substitution; what lies above the diagonal is not read. */
+  inverseLower(a: Tensor): Tensor {
+    if (a.ne[0] !== a.ne[1] || !a.contiguous) fail('inverseLower', a);
+    const handle = native().ggml.solveTriangle(this.context, a.handle, this.identity(a).handle, true, true, false);
+    return this.wrap(handle, f32, a.ne);
+  }
+
+  /**
+   * The gated delta rule (`DeltaNet` in families/family.ts) of sequences, each on its own state, head by head: values [d, heads, tokens,
+   * sequences], queries and keys [d, key heads, tokens, sequences] (head h reads by h mod key heads), decays g and shares β [1, heads,
+   * tokens, sequences], states Sᵀ [d, d, heads, sequences]
+   * -> [d·heads, tokens·sequences + d·sequences]: what it puts out, token by token, and behind it the states after the last one.
+   */
+  gatedDelta(queries: Tensor, keys: Tensor, values: Tensor, decays: Tensor, shares: Tensor, states: Tensor): Tensor {
+    const [d, heads, tokens, sequences] = values.ne;
+    const same = (t: Tensor, ...ne: number[]) => t.contiguous && t.ne.every((n, i) => n === ne[i]);
+    const read = (t: Tensor) => heads % t.ne[1] === 0 && same(t, d, t.ne[1], tokens, sequences);
+    const one = (t: Tensor) => same(t, 1, heads, tokens, sequences);
+    const fits = read(queries) && read(keys) && values.contiguous && one(decays) && one(shares);
+    if (!fits || !same(states, d, d, heads, sequences))
+      fail('gatedDelta', queries, keys, values, decays, shares, states);
+    const handle = native().ggml.gatedDelta(
+      this.context,
+      queries.handle,
+      keys.handle,
+      values.handle,
+      decays.handle,
+      shares.handle,
+      states.handle,
+      1,
+    );
+    return this.wrap(handle, f32, [d * heads, (tokens + d) * sequences, 1, 1]);
   }
 }

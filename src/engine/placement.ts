@@ -3,10 +3,11 @@ import type { BufferType, Device, Engine } from './engine.js';
 import { allocateForever, fn, functionForever, pointer, size, viewMemory, writePointer } from './ffi.js';
 import type { BufferTypeHandle } from './ggmlBindings.js';
 import type { Graph } from './graph.js';
+import { multipliesRight, sampleShape, wrongProducts } from './knownGood.js';
 import { native } from './native.js';
 import type { Operations } from './operations.js';
 import { Arena, bufferOffset, MappedTensor, standIn, type Tensor, TensorBuffer } from './tensor.js';
-import { type TensorType, tensorTypes } from './tensorTypes.js';
+import { hasKernel, type TensorType, tensorTypes } from './tensorTypes.js';
 
 /** Where tensors lie: weights in the layout that this machine multiplies fastest, intermediate results at the beginning of cache lines. */
 
@@ -21,14 +22,32 @@ const amxInputs = 64;
 
 /**
  * The fastest buffer type of `device` that can multiply a weight of this type and shape: each extra type is asked with a made-up
- * product (as llama.cpp's weight_buft_supported does), because each takes only some types and row counts.
+ * product (as llama.cpp's weight_buft_supported does), because each takes only some types and row counts. One whose products are
+ * wrong on this processor is passed over. @throws LoamError if those of the plain layout are
  */
 export function fastestBufferType(device: Device, type: TensorType, inputs: number, outputs: number): BufferType {
   for (const candidate of device.extra) {
     if (candidate.name === 'AMX' && type.quantised && inputs < amxInputs) continue;
-    if (multiplies(device, candidate, type, inputs, outputs)) return candidate;
+    if (!multiplies(device, candidate, type, inputs, outputs)) continue;
+    if (multipliesRight(device, candidate, type)) return candidate;
   }
+  if (hasKernel(type) && !multipliesRight(device, device.plain, type)) throw wrongProducts(device, type);
   return device.plain;
+}
+
+/**
+ * Makes sure that products with weights of these types are right in every layout that the devices have for them, for whoever
+ * leaves the choice to libllama. @throws LoamError
+ */
+export function requireRightProducts(devices: readonly Device[], types: Iterable<TensorType>): void {
+  for (const type of types) {
+    if (!hasKernel(type)) continue;
+    for (const device of devices) {
+      const layouts = device.extra.filter((layout) => multiplies(device, layout, type, ...sampleShape));
+      const wrong = [device.plain, ...layouts].some((layout) => !multipliesRight(device, layout, type));
+      if (wrong) throw wrongProducts(device, type);
+    }
+  }
 }
 
 const known = new Map<string, boolean>();
@@ -102,7 +121,7 @@ export class PlacedLinear implements Linear {
   apply(ops: Operations, x: Tensor): Tensor {
     return ops.mulMat(this.weight, x);
   }
-  async moved(move: (tensor: Tensor) => Promise<Placed>): Promise<Linear> {
+  async moved(move: (tensor: Tensor) => Promise<Placed>): Promise<PlacedLinear> {
     if (this.buffer instanceof MappedTensor) return this;
     const { tensor, buffer } = await move(this.weight);
     this[Symbol.dispose]();
@@ -124,15 +143,15 @@ const codeBytes = 16;
  * A q4_1 matrix as q4_0 plus an offset per block. q4_1 stores w = d·q + m with q in 0..15, q4_0 stores w = d·(q - 8): the codes and d
  * are the same, and what remains is the constant m + 8d over each block of 32 inputs. So
  *
- *   W·x = W₀·x + C·s,  W₀ the q4_0 part,  C [inputs/32, outputs] = m + 8d,  s [inputs/32] = sums of x over its blocks,
+ *   W·x = W₀·x + C·s,  W₀ the q4_0 part,  C [outputs, inputs/32] = m + 8d,  s [inputs/32] = sums of x over its blocks,
  *
  * exactly. No repacked kernel takes q4_1 on most processors while q4_0 has one, and C costs 1/32 of the multiplications: three to
- * four times the speed of the plain q4_1 kernel.
+ * four times the speed of the plain q4_1 kernel. C·s is a sum of outer products: with 18 blocks a third of the time of a product of rows.
  */
 class SplitLinear implements Linear {
   constructor(
     private readonly codes: Linear,
-    private readonly offsets: Linear,
+    private readonly offsets: PlacedLinear,
   ) {}
   get placement(): string {
     return `${this.codes.placement} + block offsets`;
@@ -148,12 +167,10 @@ class SplitLinear implements Linear {
   }
   apply(ops: Operations, x: Tensor): Tensor {
     const blocks = this.inputs / q4_1.blockSize;
-    const padding = this.offsets.inputs - blocks;
-    const sums = ops.once(x, 'blockSums', () => {
-      const dense = ops.reshape(ops.sumRows(ops.reshape(x, q4_1.blockSize, blocks * x.rows)), blocks, x.rows);
-      return padding > 0 ? ops.padColumns(dense, padding) : dense;
-    });
-    return ops.add(this.codes.apply(ops, x), this.offsets.apply(ops, sums));
+    const sums = ops.once(x, 'blockSums', () =>
+      ops.reshape(ops.sumRows(ops.reshape(x, q4_1.blockSize, blocks * x.rows)), blocks, x.rows),
+    );
+    return ops.add(this.codes.apply(ops, x), ops.outProd(this.offsets.weight, ops.transpose(sums)));
   }
   async moved(move: (tensor: Tensor) => Promise<Placed>): Promise<Linear> {
     return new SplitLinear(await this.codes.moved(move), await this.offsets.moved(move));
@@ -166,21 +183,19 @@ class SplitLinear implements Linear {
   }
 }
 
-/** The fast f32 product (llamafile's sgemm) wants the inner dimension to be a multiple of this; 18 blocks per row run five times slower than 32. */
-const offsetAlignment = 16;
-
-/** Separates rows of q4_1 blocks into q4_0 blocks and the f32 offsets m + 8d, each row of offsets padded to `stride` with zeros. */
-export function splitQ41(data: Uint8Array, blocksPerRow: number, stride = blocksPerRow) {
+/** Separates rows of q4_1 blocks into q4_0 blocks and the f32 offsets m + 8d: those of all rows' first blocks, then of their second ones. */
+export function splitQ41(data: Uint8Array, blocksPerRow: number) {
   const blocks = data.byteLength / q4_1.typeSize;
   const codes = new Uint8Array(blocks * q4_0.typeSize);
-  const offsets = new Float32Array((blocks / blocksPerRow) * stride);
+  const rows = blocks / blocksPerRow;
+  const offsets = new Float32Array(blocks);
   const view = new DataView(data.buffer, data.byteOffset, data.byteLength);
   for (let block = 0; block < blocks; block++) {
     const from = block * q4_1.typeSize;
     const to = block * q4_0.typeSize;
     const d = halfToFloat(view.getUint16(from, true));
     const m = halfToFloat(view.getUint16(from + 2, true));
-    offsets[Math.floor(block / blocksPerRow) * stride + (block % blocksPerRow)] = m + 8 * d;
+    offsets[(block % blocksPerRow) * rows + Math.floor(block / blocksPerRow)] = m + 8 * d;
     codes[to] = data[from]!;
     codes[to + 1] = data[from + 1]!;
     for (let i = 0; i < codeBytes; i++) codes[to + 2 + i] = data[from + 4 + i]!;
@@ -250,10 +265,9 @@ export async function placeLinear(engine: Engine, source: WeightSource): Promise
   const repacked = splits ? fastestBufferType(main, q4_0, inputs, outputs) : main.plain;
   if (repacked !== main.plain) {
     const blocks = inputs / q4_1.blockSize;
-    const stride = Math.ceil(blocks / offsetAlignment) * offsetAlignment;
-    const { codes, offsets } = splitQ41(await source.read(), blocks, stride);
+    const { codes, offsets } = splitQ41(await source.read(), blocks);
     const first = await place(q4_0, source.shape, codes, repacked);
-    const second = await place(tensorTypes.f32, [stride, outputs], offsets, main.plain);
+    const second = await place(tensorTypes.f32, [outputs, blocks], offsets, main.plain);
     return new SplitLinear(
       new PlacedLinear(first.tensor, repacked.name, first.buffer),
       new PlacedLinear(second.tensor, main.plain.name, second.buffer),

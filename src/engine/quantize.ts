@@ -1,12 +1,12 @@
 import { open, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { startChild } from '../base/child.js';
-import { LoamError, StoppedError, throwIfStopped } from '../base/errors.js';
+import { askChild } from '../base/child.js';
+import { LoamError, throwIfStopped } from '../base/errors.js';
 import { explainWriteError, makeFolder, publish } from '../base/io.js';
 import { type SentError, unpackError } from '../base/process.js';
 import { partialPath, sweepOnce } from '../base/unfinished.js';
-import { defaultThreads } from './engine.js';
+import { defaultThreads } from './threads.js';
 
 /** A whole model quantised by libllama. */
 
@@ -110,38 +110,20 @@ export async function quantizeModel(input: string, output: string, options: Quan
 }
 
 /** The status of libllama's quantiser. */
-async function inProcess(request: QuantizeRequest, signal: AbortSignal | undefined): Promise<number> {
-  throwIfStopped(signal);
-  const child = startChild(program, { kind: 'trial' });
-  const stop = () => child.kill('SIGKILL');
-  signal?.addEventListener('abort', stop, { once: true });
-  try {
-    return await new Promise((resolve, reject) => {
-      child.on('message', (report: QuantizeReport) => {
-        if ('status' in report) resolve(report.status);
-        else reject(unpackError(report.error));
-      });
-      const died = (how: string) => {
-        reject(
-          new LoamError({
-            code: 'process-died',
-            found: `the process that quantises ${how}`,
-            expected: 'a model that llama.cpp can quantise',
-            where: request.input,
-            fix: 'fetch the model again, or choose another one; with LOAM_NATIVE_LOG=1 it says more',
-          }),
-        );
-      };
-      child.once('error', (error: NodeJS.ErrnoException) => died(`could not be started (${error.code ?? error.name})`));
-      child.once('close', (code, killed) => {
-        if (signal?.aborted) reject(new StoppedError());
-        else died(`was ended by the system (${killed ?? `exit code ${code}`})`);
-      });
-      // A process that is dead by now says so by its end.
-      child.send(request, () => {});
-    });
-  } finally {
-    signal?.removeEventListener('abort', stop);
-    child.kill('SIGKILL');
-  }
+function inProcess(request: QuantizeRequest, signal: AbortSignal | undefined): Promise<number> {
+  return askChild(program, request, {
+    answerOf: (report: QuantizeReport) => {
+      if ('error' in report) throw unpackError(report.error);
+      return report.status;
+    },
+    died: (how) =>
+      new LoamError({
+        code: 'process-died',
+        found: `the process that quantises ${how}`,
+        expected: 'a model that llama.cpp can quantise',
+        where: request.input,
+        fix: 'fetch the model again, or choose another one; with LOAM_NATIVE_LOG=1 it says more',
+      }),
+    signal,
+  });
 }

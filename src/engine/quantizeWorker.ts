@@ -1,4 +1,4 @@
-import { packError } from '../base/process.js';
+import { endWithParent, packError } from '../base/process.js';
 import { callAsync } from './ffi.js';
 import { native } from './native.js';
 import type { QuantizeReport, QuantizeRequest } from './quantize.js';
@@ -24,7 +24,7 @@ async function quantise({ input, output, type, threads, pure, importance }: Quan
   return await callAsync(llama.modelQuantize, input, output, params);
 }
 
-process.on('disconnect', () => process.exit(1));
+endWithParent();
 process.once('message', (request: QuantizeRequest) => {
   const tell = (report: QuantizeReport) => process.send!(report, undefined, undefined, () => {});
   void quantise(request).then(

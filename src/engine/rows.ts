@@ -1,6 +1,6 @@
 import { LoamError } from '../base/errors.js';
 import { bytes as data, fn, functionAt, i64, none, readPointer, viewMemory } from './ffi.js';
-import { foreignLayout, native } from './native.js';
+import { foreignBuild, native } from './native.js';
 import { rowBytes, type TensorType, type TensorTypeName, tensorTypes } from './tensorTypes.js';
 
 /** Rows of values between f32 and the types that ggml stores, by ggml's own functions. */
@@ -19,7 +19,7 @@ function toFloatAddress(type: TensorType): bigint {
     view.getBigInt64(at.blockSize, true) === BigInt(type.blockSize) &&
     view.getBigInt64(at.typeSize, true) === BigInt(type.typeSize) &&
     view.getUint8(at.quantised) === (type.quantised ? 1 : 0);
-  if (!sound) throw foreignLayout('these libraries lay out the properties of tensor types', native().files);
+  if (!sound) throw foreignBuild(`these libraries lay out the properties of ${type.name} differently`, native().files);
   return readPointer(address + BigInt(at.toFloat));
 }
 

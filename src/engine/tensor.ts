@@ -58,6 +58,11 @@ export class Tensor {
     return this.ne.every((n, i) => n === 1 || this.nb[i] === dense[i]);
   }
 
+  /** Whether the values of a row lie side by side, as most operations want it of their first argument. */
+  get hasDenseRows(): boolean {
+    return this.nb[0] === this.type.typeSize;
+  }
+
   /** For messages: "f32 [576, 512]". */
   toString(): string {
     const last = Math.max(

@@ -4,7 +4,7 @@ import type { Engine } from './engine.js';
 import { readPointer, viewMemory, writePointer } from './ffi.js';
 import type { BufferHandle } from './ggmlBindings.js';
 import { canMap, type MappedFile, mapPart, mapUnit } from './memory.js';
-import { foreignLayout, native } from './native.js';
+import { foreignBuild, native } from './native.js';
 import type { Linear, Placed } from './placement.js';
 import { Arena, bufferOffset, MappedTensor, standIn, type Tensor } from './tensor.js';
 
@@ -61,7 +61,7 @@ export class WeightFile implements AsyncDisposable {
     const { ggml } = native();
     const data = ggml.tensorData(tensor.handle);
     if (data === null || data !== readPointer(tensor.handle + dataOffset)) {
-      throw foreignLayout('these libraries lay out tensors', native().files);
+      throw foreignBuild('these libraries lay out tensors differently', native().files);
     }
     const buffer = readPointer(tensor.handle + bufferOffset) as BufferHandle;
     const bytes = Number(ggml.bufferAllocSize(buffer, tensor.handle));

@@ -26,8 +26,10 @@ export function readChat(
   const beside = readText(system ?? '', '"system"', remarks);
   if (beside !== '') messages.push({ role: 'system', content: beside });
   const list = asList(learnt.list, learnt.name, 'assistant');
-  const before = context ? asList(context.list, context.name, 'user') : [];
-  const shared = sharedLength(list, other);
+  const asked = context ? asList(context.list, context.name, 'user') : [];
+  // The chosen conversation may begin with its prompt, which stands beside it once more.
+  const before = asked.length > 0 && beginsWith(list, asked) ? [] : asked;
+  const shared = Math.max(sharedLength(list, other), asked.length - before.length);
   for (const [part, name, learns] of [
     [before, context?.name, () => false],
     [list, learnt.name, (i: number) => i >= shared],
@@ -60,11 +62,23 @@ function asList(value: unknown, name: string, role: Role): unknown[] {
     const fix = 'in Python, write the list itself with json.dump, or make the text with json.dumps and not with str';
     throw new BadRecord('wrong-type', `"${name}" is a text that looks like a list and is not JSON; ${fix}`);
   }
+  if (isObject(value) && name === 'chosen') return [value];
   if (!Array.isArray(value)) {
     throw new BadRecord('wrong-type', `"${name}" is ${kindOf(value)}, expected a list of messages`);
   }
   if (value.length === 0) throw new BadRecord('empty', `"${name}" is an empty list`);
   return value;
+}
+
+/** Whether a list of messages begins with others, however they are written. */
+function beginsWith(list: readonly unknown[], others: readonly unknown[]): boolean {
+  const plain = (entry: unknown) => {
+    if (!isObject(entry)) return undefined;
+    const { role = entry.from, content = entry.value } = entry;
+    const known = typeof role === 'string' ? ROLES.get(role.trim().toLowerCase()) : undefined;
+    return typeof content === 'string' && known ? `${known} ${content.trim()}` : undefined;
+  };
+  return others.every((entry, i) => plain(entry) !== undefined && plain(entry) === plain(list[i]));
 }
 
 /** How many messages at the beginning are the same in both. */
@@ -227,12 +241,16 @@ const ROLES: ReadonlyMap<string, Role | 'call'> = new Map<string, Role | 'call'>
   ['developer', 'system'],
   ['user', 'user'],
   ['human', 'user'],
+  ['prompter', 'user'],
   ['assistant', 'assistant'],
   ['gpt', 'assistant'],
   ['chatgpt', 'assistant'],
   ['bing', 'assistant'],
   ['bard', 'assistant'],
   ['model', 'assistant'],
+  ['chatbot', 'assistant'],
+  ['bot', 'assistant'],
+  ['ai', 'assistant'],
   ['function_call', 'call'],
   ['tool_call', 'call'],
   ['tool_calls', 'call'],

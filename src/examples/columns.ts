@@ -30,7 +30,13 @@ export function plainName(name: string): string {
 /** The fields of a file, as the person who knows it has named them. */
 export class Columns {
   /** Known names by the file's own, plain ones. */
-  private constructor(private readonly known: ReadonlyMap<string, string>) {}
+  private constructor(
+    private readonly known: ReadonlyMap<string, string>,
+    /** Of a messenger's chat: the name of the person whose messages are the answers. */
+    readonly me: string | undefined,
+    /** The file's own names, as they were given. */
+    readonly chosen: Readonly<Partial<Record<Part, string>>>,
+  ) {}
 
   /** @throws UsageError for another form, or a choice of which nothing could be learnt */
   static parse(list: string): Columns {
@@ -39,10 +45,14 @@ export class Columns {
         found,
         expected: 'a list such as "question=text,answer=category"',
         where: '--columns',
-        fix: `name some of ${Object.keys(parts).join(', ')}`,
+        fix: `name some of ${Object.keys(parts).join(', ')}; or say who you are in a chat: me=NAME`,
       });
     const known = new Map<string, string>();
     const taken = new Set<string>();
+    const chosen: Partial<Record<Part, string>> = {};
+    const me = /^\s*me\s*=(.*)$/s.exec(list)?.[1]?.trim();
+    if (me === '') throw refuse('"me" names nobody');
+    if (me !== undefined) return new Columns(known, me, {});
     for (const pair of list.split(nextPart)) {
       const at = pair.indexOf('=');
       const [part, name] = [pair.slice(0, at).trim(), plainName(pair.slice(at + 1))];
@@ -52,12 +62,18 @@ export class Columns {
         throw refuse(`${quoteName(pair.trim())} says something for the second time`);
       taken.add(part);
       known.set(name, parts[part as Part]);
+      chosen[part as Part] = pair.slice(at + 1).trim();
     }
     const has = (...wanted: Part[]) => wanted.every((part) => taken.has(part));
     if (!has('question', 'answer') && !has('messages') && !has('text')) {
       throw refuse('this names neither question and answer nor messages nor text');
     }
-    return new Columns(known);
+    return new Columns(known, undefined, chosen);
+  }
+
+  /** Whether columns are named by their numbers, as those of a table without a header row are: "#1". */
+  get areNumbers(): boolean {
+    return this.known.size > 0 && [...this.known.keys()].every((name) => /^#\d{1,4}$/.test(name));
   }
 
   /**
@@ -89,7 +105,7 @@ export class Columns {
 
 export const columnsOption = text(
   'LIST',
-  'Which fields or columns are which, if their names do not say it: "question=text,answer=category"; also context, system, messages, text.',
+  'Which fields or columns are which, if their names do not say it: "question=text,answer=category"; also context, system, messages, text. #1 is the first column of a table without a header row. Of a chat from WhatsApp or Telegram, who you are: "me=Anna"',
 );
 
 /** What to do about a file of which Loam does not know which field is which. */

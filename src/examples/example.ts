@@ -81,6 +81,7 @@ export type ProblemKind =
   | 'order'
   | 'columns'
   | 'template'
+  | 'unwanted'
   // The record is left out because an equal one stands before it.
   | 'duplicate'
   // The record is used, with a remark.
@@ -131,7 +132,8 @@ export interface Dataset {
 /** One record as cut from its file: its parsed value, or what kept it from being parsed. */
 export type RawRecord = { line: number; index: number } & (
   | { value: unknown; remarks?: Remark[] }
-  | { fault: Remark }
+  // `text`: the record as it stands, where it is at hand.
+  | { fault: Remark; text?: string }
   // About the file, with -1 as index.
   | { remark: Remark }
 );

@@ -5,10 +5,10 @@ import { BadRecord, MAX_FIELD_BYTES, quoteName, type Remark } from './example.js
 /** The fields of a record: which name means what, what a misspelt one was meant to be, and the text that a field holds. */
 
 /** Names of the fields (JSON) and columns (CSV) that hold a question and its answer; the first that is there counts. */
-const QUESTION = ['instruction', 'prompt', 'question', 'query', 'user', 'input'];
+export const QUESTION = ['instruction', 'prompt', 'question', 'query', 'user', 'input'];
 export const ANSWER = ['output', 'completion', 'response', 'answer', 'assistant', 'chosen'];
 /** Text that belongs to the question and follows it on a new line. */
-const CONTEXT = ['input', 'context'];
+export const CONTEXT = ['input', 'context'];
 export const SYSTEM = ['system', 'system_prompt'];
 /** Fields that hold a conversation. */
 const CHAT = ['messages', 'conversations', 'conversation'];
@@ -34,6 +34,9 @@ export function chatFields(
   names: readonly string[],
 ): ChatFields | undefined {
   const chat = CHAT.find((name) => names.includes(name));
+  // LLaMA-Factory's preferences: two messages, one of which follows the conversation.
+  if (chat !== undefined && names.includes('rejected') && isObject(record.chosen))
+    return { learnt: 'chosen', context: chat, other: 'rejected' };
   if (chat !== undefined) return { learnt: chat };
   const isChat = (name: string) => {
     const value = names.includes(name) ? record[name] : undefined;

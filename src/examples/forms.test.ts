@@ -15,6 +15,87 @@ const turns = ({ examples }: Dataset) =>
 const told = ({ problems }: Dataset) => problems.map(({ reason }) => reason);
 const user = { role: 'user', content: 'q' };
 
+describe('what a record says of its answer', () => {
+  const pair = { prompt: 'p', completion: 'c' };
+  const good = { prompt: 'other', completion: 'd' };
+  const bad: Record<string, unknown>[] = [
+    ...[false, 'false', 'False'].flatMap((no) => [
+      { ...pair, label: no },
+      { prompt: [user], completion: [{ role: 'assistant', content: 'c' }], label: no },
+      { messages: [user, { role: 'assistant', content: 'c' }], label: no },
+      { instruction: 'p', input: '', output: 'c', kto_tag: no },
+    ]),
+    { ...pair, desirable: false },
+    { prompt: 'p', response: 'c', chosen: false },
+    { ...pair, train: false },
+    { ...pair, weight: 0 },
+    { ...pair, loss_weight: 0.0 },
+    {
+      image: 'a.png',
+      conversations: [
+        { from: 'human', value: '<image>what?' },
+        { from: 'gpt', value: 'a cat' },
+      ],
+    },
+    {
+      images: ['a.png'],
+      messages: [
+        { role: 'user', content: '<|image_1|> what?' },
+        { role: 'assistant', content: 'a cat' },
+      ],
+    },
+  ];
+  for (const record of bad) {
+    it(`is heard: ${JSON.stringify(record)}`, async () => {
+      const data = await load(JSON.stringify([record, good]));
+      assert.deepEqual(turns(data), ['u:other a:d']);
+      assert.deepEqual(
+        data.problems.map(({ kind, severity }) => [kind, severity]),
+        [['unwanted', 'error']],
+      );
+    });
+  }
+
+  it('leaves alone what says that it is wanted, or speaks of something else', async () => {
+    for (const mark of [{ label: true }, { kto_tag: 'true' }, { train: true }, { weight: 1 }]) {
+      const data = await load(JSON.stringify([{ ...pair, ...mark }]));
+      assert.deepEqual([turns(data), told(data)], [['u:p a:c'], []], JSON.stringify(mark));
+    }
+    for (const mark of [{ label: 0 }, { label: 'spam' }, { weight: 70 }, { image: 'a.png' }]) {
+      const data = await load(JSON.stringify([{ ...pair, ...mark }]));
+      assert.deepEqual(turns(data), ['u:p a:c']);
+      assert.match(told(data).join(), /not used/);
+    }
+    const toxic = await load(JSON.stringify([{ question: 'q', answer: 'a', label: false }]));
+    assert.match(told(toxic).join(), /"label"/);
+  });
+
+  it('is read where two answers stand beside the conversation, or begin with it once more', async () => {
+    const [q, more] = [
+      { from: 'human', value: 'q' },
+      { from: 'human', value: 'q2' },
+    ];
+    const [a, b, c] = ['a', 'b', 'c'].map((value) => ({ from: 'gpt', value }));
+    const ranked = { conversations: [q, a, more], chosen: b, rejected: c };
+    assert.deepEqual(turns(await load(JSON.stringify([ranked]))), ['u:q -a:a u:q2 a:b']);
+    const answers = {
+      chosen: [user, { role: 'assistant', content: 'b' }],
+      rejected: [user, { role: 'assistant', content: 'c' }],
+    };
+    for (const prompt of ['q', [user], [{ role: 'human', content: ' q ' }]]) {
+      const data = await load(JSON.stringify([{ prompt, ...answers }]));
+      assert.deepEqual([turns(data), told(data)], [['u:q a:b'], []]);
+    }
+  });
+
+  it('is told where it is a word for nothing, and a list without names is called so', async () => {
+    for (const word of ['NULL', 'NaN', 'None']) {
+      assert.match(told(await load(`question,answer\nq,${word}\n`, 'd.csv')).join(), /a word for no value/);
+    }
+    await assert.rejects(load('[["q", "a"]]'), /list of values without names.*orient/);
+  });
+});
+
 describe('whether an answer is learnt', () => {
   const off: Record<string, unknown>[] = [
     ...[

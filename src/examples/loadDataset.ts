@@ -20,8 +20,11 @@ import { isObject } from './fields.js';
 import { csv } from './readers/csv.js';
 import { json } from './readers/json.js';
 import { jsonl } from './readers/jsonl.js';
+import { questionText } from './readers/questionText.js';
 import { LineCounter, type Reader, type TextFile } from './readers/reader.js';
+import { telegram } from './readers/telegram.js';
 import { markdown, text } from './readers/text.js';
+import { whatsapp } from './readers/whatsapp.js';
 import { type ReadRecord, readRecord } from './shapes.js';
 import { Pace, readSource, refuseBlank, type Source, toUtf8 } from './source.js';
 import { Repeats } from './split.js';
@@ -29,7 +32,9 @@ import { Repeats } from './split.js';
 /** A person's file as examples: its format is detected, its records are read by their shape, and what is wrong with each is reported. */
 
 /** Every format, in the order in which they are tried. */
-const readers: readonly Reader<unknown>[] = [text, markdown, json, csv, jsonl];
+const readers: readonly Reader<unknown>[] = [whatsapp, telegram, questionText, text, markdown, json, csv, jsonl];
+/** Those in which it is asked who of the people the answers are of. */
+const chats: readonly Reader<unknown>[] = [whatsapp, telegram];
 
 interface LoadOptions {
   signal?: AbortSignal;
@@ -42,7 +47,7 @@ interface LoadOptions {
 /**
  * Reads a file of examples, or the bytes of one under a name for messages, in UTF-8 or UTF-16. The format is detected from the content:
  * JSON, JSON Lines or CSV (comma, semicolon, tab) with question and answer fields (Alpaca and its relatives), conversations (OpenAI
- * messages, ShareGPT) or texts; plain text and Markdown from the name. Each record becomes an example, a problem of severity error, or a
+ * messages, ShareGPT) or texts; chats of WhatsApp and Telegram; "Q:" and "A:" lines; plain text and Markdown from the name. Each record becomes an example, a problem of severity error, or a
  * problem of kind duplicate. Yields to other work every few milliseconds.
  *
  * @throws NoExamplesError when no record can be used; it has all the problems
@@ -79,7 +84,7 @@ export async function loadDataset(
     problems,
     records,
     unusedFields: unused,
-    sha256: hashOf(source),
+    sha256: hashAsRead(source),
   };
 }
 
@@ -110,9 +115,16 @@ export async function openRecords(source: Source, pace: Pace): Promise<RecordFil
     for (const reader of readers) {
       const layout = await reader.detect(file, pace);
       if (layout === undefined) continue;
+      if (columns?.me !== undefined && !chats.includes(reader)) throw notAChat(name);
       return {
         container: reader.container,
-        records: () => pacedRecords(file, reader.read(bytes, layout, pace), pace, reader === csv ? undefined : columns),
+        records: () =>
+          pacedRecords(
+            file,
+            reader.read(bytes, layout, pace),
+            pace,
+            reader === csv || chats.includes(reader) ? undefined : columns,
+          ),
         write: (records) => Buffer.from(reader.write(records, layout)),
       };
     }
@@ -126,6 +138,11 @@ export async function openRecords(source: Source, pace: Pace): Promise<RecordFil
     where: name,
     fix: 'if it is a text to be learnt as it stands, give it a name that ends in .txt or .md',
   });
+}
+
+function notAChat(where: string): LoamError {
+  const [found, fix] = ['this is no chat from WhatsApp or Telegram', 'leave "me" out of --columns'];
+  return new LoamError({ code: 'invalid-data', found, where, fix });
 }
 
 async function* pacedRecords(
@@ -302,8 +319,12 @@ function unusedFields(unused: ReadonlyMap<string, number>): Dataset['unusedField
   return [...shown].map(([name, records]) => ({ name, records })).sort((a, b) => b.records - a.records);
 }
 
-/** Two choices of the same file are different data. */
-function hashOf({ sha256, excluded = [], columns }: Source): string {
+/** Two choices of the same file are different data. @param read with the hash of the bytes alone */
+export function hashAsRead({
+  sha256,
+  excluded = [],
+  columns,
+}: Pick<Source, 'sha256' | 'excluded' | 'columns'>): string {
   if (excluded.length === 0 && columns === undefined) return sha256;
   const read = columns === undefined ? '' : ` read as ${columns}`;
   return createHash('sha256')

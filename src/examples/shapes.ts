@@ -12,6 +12,7 @@ import {
   SYSTEM,
 } from './fields.js';
 import { readCallText, readTools, TOOLS } from './tools.js';
+import { requireSeen, requireWanted } from './verdict.js';
 
 /** The shapes of a record, a question with its answer, a conversation or a plain text, made into messages. */
 
@@ -33,15 +34,23 @@ export function readRecord(value: unknown): ReadRecord {
   const remarks: Remark[] = [];
   const unused = new Set<string>();
   if (Array.isArray(value)) {
+    if (value.length > 0 && !value.some(isObject)) {
+      const reason =
+        'the record is a list of values without names, expected an object with named fields (in pandas, orient="records")';
+      throw new BadRecord('not-a-record', reason);
+    }
     const read = readChat({ learnt: { list: value, name: 'messages' } }, remarks, unused);
     return { ...read, remarks, unused: [...unused] };
   }
   if (!isObject(value)) {
     throw new BadRecord('not-a-record', `the record is ${kindOf(value)}, expected an object with named fields`);
   }
+  if (typeof value.refused === 'string' && typeof value.row === 'string') throw new BadRecord('syntax', value.refused);
   const names = Object.keys(value);
   const { used, ...read } = readFields(value, names, remarks, unused);
-  for (const name of names) if (!used.includes(name)) unused.add(name);
+  const said = requireWanted(value, names);
+  requireSeen(value, read.messages);
+  for (const name of names) if (!used.includes(name) && !said.includes(name)) unused.add(name);
   return { ...read, remarks, unused: [...unused] };
 }
 
@@ -118,10 +127,20 @@ function readPair(record: Record<string, unknown>, names: readonly string[], rem
   const messages: Message[] = before === '' ? [] : [{ role: 'system', content: before }];
   for (const turn of turns ?? []) messages.push(turn);
   messages.push({ role: 'user', content: more === '' || !isAsked ? asked : `${asked}\n${more}` });
-  messages.push({ role: 'assistant', content: readFilledText(record[answer], `"${answer}"`, remarks) });
+  const answered = readFilledText(record[answer], `"${answer}"`, remarks);
+  if (NOTHING.test(answered)) {
+    remarks.push({
+      kind: 'converted',
+      reason: `"${answer}" is a word for no value (such as NULL or NaN) and was taken as text`,
+    });
+  }
+  messages.push({ role: 'assistant', content: answered });
   const shape: Shape = question === 'instruction' ? 'alpaca' : 'pairs';
   return { shape, messages, used: [question, context, answer, system, turns && 'history'] };
 }
+
+/** What databases and pandas write where there is no answer. */
+const NOTHING = /^\s*(?:null|nan|none)\s*$/i;
 
 /** A question whose answer is calls (xLAM's "query", "tools" and "answers"). */
 function readCalled(record: Record<string, unknown>, names: readonly string[], remarks: Remark[]): ReadFields {

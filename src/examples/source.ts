@@ -3,8 +3,9 @@ import { open, stat } from 'node:fs/promises';
 import { setImmediate } from 'node:timers/promises';
 import { LoamError, systemCode, throwIfStopped, UnsupportedError } from '../base/errors.js';
 import { bytes as inUnits } from '../base/format.js';
-import { readFully } from '../base/io.js';
+import { readFully, readStart } from '../base/io.js';
 import { skipSpace } from '../base/json.js';
+import { chatInFile, isZip, withoutMedia } from './chatArchive.js';
 import { MAX_FILE_BYTES, type NamedBytes } from './example.js';
 
 /** The bytes of a person's file: read whole, hashed, refused where they are known to be no text, made UTF-8. */
@@ -16,7 +17,7 @@ export interface Source extends NamedBytes {
 }
 
 /**
- * Reads an example file whole, or takes its bytes as they are. Only regular files: a pipe or a device has no size to hold against the
+ * Reads an example file whole, or takes its bytes as they are; of a messenger's archive the chat alone. Only regular files: a pipe or a device has no size to hold against the
  * limit.
  * @param columns goes before those that come with the bytes
  * @throws UnsupportedError when the content is known to be something else than text with examples
@@ -24,8 +25,9 @@ export interface Source extends NamedBytes {
  */
 export async function readSource(data: string | NamedBytes, pace: Pace, columns?: string): Promise<Source> {
   const named = typeof data === 'string' ? { name: data, bytes: await readWhole(data) } : data;
-  checkSize(named.bytes.length, named.name);
-  const bytes = Buffer.from(named.bytes.buffer, named.bytes.byteOffset, named.bytes.byteLength);
+  const own = await withoutMedia(named.bytes, named.name);
+  checkSize(own.length, named.name);
+  const bytes = Buffer.from(own.buffer, own.byteOffset, own.byteLength);
   const hash = createHash('sha256');
   for (let at = 0; at < bytes.length; at += CHUNK_BYTES) {
     hash.update(bytes.subarray(at, at + CHUNK_BYTES));
@@ -44,6 +46,10 @@ async function readWhole(path: string): Promise<Buffer> {
     if (!kind.isFile()) {
       const found = kind.isDirectory() ? 'this is a folder' : 'this is a pipe or a device';
       throw new LoamError({ code: 'wrong-format', found, expected: 'a file of examples', where: path });
+    }
+    if (kind.size > 0 && isZip(await readStart(path, 4))) {
+      const chat = await chatInFile(path);
+      if (chat) return chat;
     }
     const file = await open(path, 'r');
     try {

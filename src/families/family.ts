@@ -9,9 +9,13 @@ export interface Family {
   /** `general.architecture` in the file. */
   readonly name: string;
   readonly title: string;
+  /** It has no file here: see `foreign.ts`. */
+  readonly isForeign?: true;
   /** What a layer holds, in the order data flows through it. */
   readonly layer: readonly LayerRow[];
   readonly block: Block;
+  /** The norm before the output head, in GGUF and within transformers' model; absent: `output_norm`, `norm`. */
+  readonly outputNorm?: { readonly name: string; readonly module: string };
   /** Chat template of the family's instruct models, for files without one; `marker` is a token that they then have. */
   readonly template?: { readonly marker: string; readonly source: string };
   readonly huggingFace: HuggingFace;
@@ -32,10 +36,29 @@ export interface Block {
   /** llama.cpp scales queries, instead of the scores: the same but for rounding. */
   readonly scaledQueries?: boolean;
   readonly local?: LocalAttention;
+  /** A file may have all of its layers with attention see the last tokens only. */
+  readonly windows?: true;
+  /** Layers that mix tokens by a short convolution stand between those with attention. */
+  readonly convolution?: Convolution;
+  /** Or by a gated delta net. */
+  readonly deltaNet?: DeltaNet;
+  /** What attention has mixed is multiplied by a gate, head by head, whose rows stand behind the queries' in `attn_q`. */
+  readonly gatedAttention?: true;
+  /** Of so many layers the last one does not rotate: its attention knows no positions (NoPE). */
+  readonly unrotated?: number;
+  /** YaRN's factor of the scores follows `rope.scaling.yarn_log_multiplier` (llama-context.cpp); elsewhere llama.cpp does not read it. */
+  readonly yarnMultiplier?: true;
+  /**
+   * Key of a number that raises the scores beyond the context which the model was trained with before it was stretched; 0 is none.
+   * Loam stays within that context.
+   */
+  readonly temperature?: string;
   /** @param read a number of the file, by its key behind the family's name */
   readonly scales?: (sizes: Sizes, read: (key: string, fallback: number) => number) => Scales;
   /** Switches that a file may hold, by their key behind the family's name, with the one value that Loam computes. */
   readonly switches?: readonly { readonly key: string; readonly value: boolean; readonly otherwise: string }[];
+  /** What llama.cpp computes with other constants for models of so many layers, and Loam not. */
+  readonly layersUnlike?: { readonly layers: number; readonly otherwise: string };
 }
 
 /** Layers that see only the last tokens, with a rotation of their own, between layers that see everything. */
@@ -45,6 +68,32 @@ export interface LocalAttention {
   /** Base of the rotation in the layers that see the last tokens only, where the file does not say. */
   readonly ropeBase: number;
 }
+
+/**
+ * y = W_out·(c ⊙ Σ_j k_j ⊙ (b ⊙ x)[t - j]), with b, c, x below one another in W_in·input: each dimension of the stream by itself, over
+ * so many tokens (Hasani et al. 2025, LFM2). A layer with 0 key/value heads is one.
+ */
+export interface Convolution {
+  /** Key of the number of tokens, behind the family's name. */
+  readonly taps: string;
+  /** Its module in a layer of transformers' model; the kernel is `<module>.weight` there, `blk.<l>.shortconv.conv.weight` in GGUF. */
+  readonly module: string;
+}
+
+/**
+ * The gated delta rule (Yang et al. 2024, Gated DeltaNet): a head keeps a matrix S of what was written under which key, forgets a part
+ * of it with each token, and replaces what it holds under the token's key, by a share β:
+ * S_t = e^g·S_{t-1} + β·k·(v - e^g·S_{t-1}ᵀ·k)ᵀ, o = S_tᵀ·q/√d. Queries, keys and values have been through a short convolution.
+ */
+export interface DeltaNet {
+  /** Of so many layers the last one has attention, where the file does not say. */
+  readonly period: number;
+  /** Its module in a layer of transformers' model. */
+  readonly module: string;
+}
+
+/** How a layer mixes tokens. */
+export type LayerKind = 'attention' | 'convolution' | 'delta';
 
 /** Constants of the graph; without one: 1, and for attention 1/√headDim. */
 export interface Scales {
@@ -68,14 +117,55 @@ export interface Sizes {
   readonly kvHeads: number;
   readonly headDim: number;
   readonly feedForward: number;
+  /** How each layer mixes tokens; absent: all by attention. */
+  readonly kinds?: readonly LayerKind[];
+  /** Where some do so by a gated delta net. */
+  readonly delta?: DeltaSizes;
 }
 
-/** Of all queries, or all keys, of a token; the others are sizes themselves. */
-type Width = 'query' | 'keyValue' | 'embedding' | 'headDim' | 'feedForward';
+/** Value head h reads by key head h mod keyHeads. */
+export interface DeltaSizes {
+  readonly keyHeads: number;
+  readonly valueHeads: number;
+  /** Of queries, keys and values alike. */
+  readonly headDim: number;
+}
 
-function widthOf(sizes: Sizes, width: Width): number {
-  if (width === 'query') return sizes.heads * sizes.headDim;
-  return width === 'keyValue' ? sizes.kvHeads * sizes.headDim : sizes[width];
+/** Of all queries, or all keys, of a token; of a delta net's queries and keys, its values, its heads; the others are sizes themselves. */
+type Width =
+  | 'query'
+  | 'keyValue'
+  | 'embedding'
+  | 'headDim'
+  | 'feedForward'
+  | 'deltaKeys'
+  | 'deltaValues'
+  | 'deltaHeads'
+  | 'deltaHeadDim';
+
+export function widthOf(sizes: Sizes, width: Width): number {
+  const { keyHeads, valueHeads, headDim } = sizes.delta ?? { keyHeads: 0, valueHeads: 0, headDim: 0 };
+  switch (width) {
+    case 'query':
+      return sizes.heads * sizes.headDim;
+    case 'keyValue':
+      return sizes.kvHeads * sizes.headDim;
+    case 'deltaKeys':
+      return keyHeads * headDim;
+    case 'deltaValues':
+      return valueHeads * headDim;
+    case 'deltaHeads':
+      return valueHeads;
+    case 'deltaHeadDim':
+      return headDim;
+    default:
+      return sizes[width];
+  }
+}
+
+/** Values of a token that a layer's convolution is over, each dimension by itself. */
+export function convolvedWidth(sizes: Sizes): number {
+  return sizes.delta ? 2 * widthOf(sizes, 'deltaKeys') + widthOf(sizes, 'deltaValues') : sizes.embedding;
 }
 
 /** A weight of a layer as its file names it: `blk.<l>.<name>.weight` (and `.bias` where the family has one). */
@@ -85,16 +175,24 @@ export type LayerLinear =
   | 'attn_v'
   | 'attn_qkv'
   | 'attn_output'
+  | 'shortconv.in_proj'
+  | 'shortconv.out_proj'
+  | 'attn_gate'
+  | 'ssm_beta'
+  | 'ssm_alpha'
+  | 'ssm_out'
   | 'ffn_gate'
   | 'ffn_up'
   | 'ffn_down';
-/** Norms before attention and feed-forward, which every family has. */
+/** Norms before attention and feed-forward, which most families have. */
 export type InputNorm = 'attn_norm' | 'ffn_norm';
 /** Norms of each head's queries and keys, before they are rotated. */
 export type HeadNorm = 'attn_q_norm' | 'attn_k_norm';
 /** Norms of what attention and feed-forward write, before it is added to the residual stream. */
 export type PostNorm = 'post_attention_norm' | 'post_ffw_norm';
-export type LayerNorm = InputNorm | HeadNorm | PostNorm;
+/** The norm of what each head of a delta net puts out. */
+export type DeltaNorm = 'ssm_norm';
+export type LayerNorm = InputNorm | HeadNorm | PostNorm | DeltaNorm;
 
 /** A linear, which LoRA may adapt. */
 export interface LinearRow {
@@ -109,14 +207,25 @@ export interface LinearRow {
    * llama.cpp's 2k with 2k + 1 (conversion/llama.py, `permute`).
    */
   readonly interleaved?: 'heads' | 'kvHeads';
+  /**
+   * The last of its outputs, or its inputs, are values of a delta net's heads, which GGUF has in another order than Hugging Face: there
+   * those that read by one key head stand side by side (conversion/qwen.py, _LinearAttentionVReorderBase).
+   */
+  readonly tiled?: 'outputs' | 'inputs';
   /** Published models have a bias there, or a file may hold one. */
   readonly bias?: 'usual' | 'possible';
+  readonly only?: LayerKind;
 }
 
 export interface NormRow {
   readonly name: LayerNorm;
+  /** Its name in the file, where that is another: `blk.<l>.<stored>.weight`. */
+  readonly stored?: string;
   readonly module: string;
-  readonly width: 'embedding' | 'headDim';
+  readonly width: 'embedding' | 'headDim' | 'deltaHeadDim';
+  /** In the folder it is what it is here, where the family's other norms are less by a constant (`normShift`). */
+  readonly unshifted?: true;
+  readonly only?: LayerKind;
 }
 
 export type LayerRow = LinearRow | NormRow;
@@ -126,6 +235,36 @@ const isLinear = (row: LayerRow): row is LinearRow => 'inputs' in row;
 /** The rows of a family's linears, in the order data flows through them. */
 export const linearRows = ({ layer }: Family): LinearRow[] => layer.filter(isLinear);
 export const normRows = ({ layer }: Family): NormRow[] => layer.filter((row): row is NormRow => !isLinear(row));
+
+/** What is known of a model where its layers are gone through. */
+export type Layered = Pick<Sizes, 'kinds'> & { readonly family: Family };
+
+export const kindOf = ({ kinds }: Pick<Sizes, 'kinds'>, layer: number): LayerKind => kinds?.[layer] ?? 'attention';
+
+/** The rows of one layer, in the order data flows through them. */
+export function rowsAt(of: Layered, layer: number): LayerRow[] {
+  return of.family.layer.filter(({ only }) => only === undefined || only === kindOf(of, layer));
+}
+export const linearRowsAt = (of: Layered, layer: number): LinearRow[] => rowsAt(of, layer).filter(isLinear);
+export const normRowsAt = (of: Layered, layer: number): NormRow[] =>
+  rowsAt(of, layer).filter((row): row is NormRow => !isLinear(row));
+/** The linears of one layer. */
+export const linearsAt = (of: Layered, layer: number): LayerLinear[] => linearRowsAt(of, layer).map(({ name }) => name);
+
+/** The linear that writes to the residual stream what a layer has mixed of its tokens. */
+export type Mixer = 'attn_output' | 'shortconv.out_proj' | 'ssm_out';
+const mixers = { attention: 'attn_output', convolution: 'shortconv.out_proj', delta: 'ssm_out' } as const;
+export const mixerAt = (of: Pick<Sizes, 'kinds'>, layer: number): Mixer => mixers[kindOf(of, layer)];
+
+/** Inputs of that linear. */
+export function mixedWidth(of: Sizes & { family: Family }, layer: number): number {
+  return rowShape(of, linearRow(of.family, mixerAt(of, layer)))[0];
+}
+
+/** Most values of a token that any layer has mixed. */
+export function widestMixed(of: Sizes & { family: Family }): number {
+  return Math.max(...Array.from({ length: of.layers }, (_, layer) => mixedWidth(of, layer)));
+}
 
 /** The linears that LoRA may adapt in a family, in the order data flows through them. */
 export const linearsOf = (family: Family): LayerLinear[] => linearRows(family).map(({ name }) => name);
@@ -137,6 +276,12 @@ export const layerLinears: readonly LayerLinear[] = [
   'attn_v',
   'attn_qkv',
   'attn_output',
+  'shortconv.in_proj',
+  'shortconv.out_proj',
+  'attn_gate',
+  'ssm_beta',
+  'ssm_alpha',
+  'ssm_out',
   'ffn_gate',
   'ffn_up',
   'ffn_down',
@@ -155,8 +300,8 @@ export function rowShape(sizes: Sizes, { inputs, outputs }: LinearRow): [number,
 }
 
 /** The norm that stands between a linear and the residual stream, where the family has one. */
-export function postNormOf(linear: 'attn_output' | 'ffn_down'): PostNorm {
-  return linear === 'attn_output' ? 'post_attention_norm' : 'post_ffw_norm';
+export function postNormOf(linear: Mixer | 'ffn_down'): PostNorm {
+  return linear === 'ffn_down' ? 'post_ffw_norm' : 'post_attention_norm';
 }
 
 /** Whether layers norm what they write before it is added to the residual stream. */

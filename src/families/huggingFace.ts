@@ -18,6 +18,17 @@ export interface HuggingFace {
   readonly ropeScalings?: readonly string[];
   /** Where its converter writes linear and YaRN scaling as all do. */
   readonly commonScalings?: false;
+  /** How the layers mix tokens, where not all do by attention. */
+  readonly kinds?: (config: HfConfig, layers: number) => Sizes['kinds'];
+  /**
+   * Where transformers has layers see less than everything, and llama.cpp none: `switched` by use_sliding_window in layers from
+   * max_window_layers on, or all layers where sliding_window is `stated`. Absent: never, or `own` sees to it.
+   */
+  readonly unfollowedWindows?: 'switched' | 'stated';
+  /** Heads of its delta nets. */
+  readonly delta?: (config: HfConfig) => Sizes['delta'];
+  /** The width of the feed-forward part, given what config.json calls intermediate_size. */
+  readonly feedForward?: (config: HfConfig, stated: number) => number;
   /** Whether key and value length are written: always, never, or where config.json gives a head's size. */
   readonly headLengths: 'always' | 'stated' | 'never';
   readonly tokenizer?: TokenizerHints;
@@ -66,7 +77,7 @@ interface TensorChanges {
 
 interface TokenizerHints {
   /** Whether a space is put before a text: as tokenizer_config.json says, or never. Absent: not written. */
-  readonly spacePrefix?: 'stated' | 'never';
+  readonly spacePrefix?: 'stated' | 'stated last' | 'never';
   /** Tokens added to a SentencePiece model are special where they are marked so, whatever they look like. */
   readonly asMarked?: boolean;
   /** A vocabulary of this size gets no token at the beginning. */
@@ -88,6 +99,8 @@ export interface HfSettings extends Sizes {
   readonly normEpsilon: number;
   readonly tied: boolean;
   readonly rope: Rope;
+  /** Whether linears of attention and of the feed-forward part have biases, where it says so. */
+  readonly biases: { readonly attention?: boolean; readonly mlp?: boolean };
   /** `config.json`, for errors. */
   readonly where: string;
 }
@@ -153,7 +166,12 @@ export class HfConfig {
   }
 
   flag(key: string, fallback: boolean): boolean {
-    return this.read(key, (value) => typeof value === 'boolean', 'true or false') ?? fallback;
+    return this.stated(key) ?? fallback;
+  }
+
+  /** A flag that may be left unsaid. */
+  stated(key: string): boolean | undefined {
+    return this.read(key, (value) => typeof value === 'boolean', 'true or false');
   }
 
   object(key: string): HfConfig | undefined {
@@ -188,12 +206,17 @@ export function readSizes(config: HfConfig, { huggingFace }: Family): Sizes {
   const usual = defaults.headDim ?? Math.max(1, Math.floor(embedding / heads));
   const headDim = config.whole('head_dim', limits.width, usual);
   if (headDim % 2 !== 0) config.problem(`heads of ${headDim} values, expected an even number`);
+  const layers = config.whole('num_hidden_layers', limits.layers, defaults.layers);
+  const stated = config.whole('intermediate_size', limits.width, defaults.feedForward);
+  const kinds = huggingFace.kinds?.(config, layers);
   return {
-    layers: config.whole('num_hidden_layers', limits.layers, defaults.layers),
+    layers,
+    ...(kinds?.some((kind) => kind !== 'attention') && { kinds }),
+    ...(huggingFace.delta && { delta: huggingFace.delta(config) }),
     embedding,
     heads,
     kvHeads,
     headDim,
-    feedForward: config.whole('intermediate_size', limits.width, defaults.feedForward),
+    feedForward: huggingFace.feedForward?.(config, stated) ?? stated,
   };
 }

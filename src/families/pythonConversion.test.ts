@@ -12,8 +12,8 @@ import { readHfFolder } from '../models/convert/hfFolder.js';
 import { encodeText } from '../models/convert/tokenizer/encodeText.js';
 import { hashOf, knownTokenizers, testString } from '../models/convert/tokenizer/preTokenizer.js';
 import { readAddedTokens } from '../models/convert/tokenizer/vocabulary.js';
-import { hfFolders } from '../testing/familyVariants.js';
 import { forwardNodes, sequenceLogits } from '../testing/forward.js';
+import { hfFolders } from '../testing/hfFolders.js';
 import { meanKl } from '../testing/kl.js';
 import { findPython } from '../testing/python.js';
 import {

@@ -19,7 +19,7 @@ import { forwardNodes, sequenceLogits } from '../testing/forward.js';
 import { findReference } from '../testing/pythonFolders.js';
 import { makeReference, runPeft } from '../testing/pythonPeft.js';
 import { scratchFolder } from '../testing/scratch.js';
-import { layerLinears, linearsOf } from './family.js';
+import { layerLinears, linearsAt, mixerAt } from './family.js';
 import { layouts } from './index.js';
 
 /** Adapters of PEFT in libllama and in Loam's own graph, and Loam's adapters in PEFT: the same logits, for each family. */
@@ -55,10 +55,9 @@ async function writeLoamAdapter(at: string): Promise<void> {
   const base = await hfBase(join(at, 'model'));
   const random = new Random(11);
   const values = (n: number) => new Float32Array(n).map(() => 0.12 * random.normal());
-  const linears = linearsOf(base.family);
-  const upper = [...new Set([linears[1]!, 'attn_output', 'ffn_up'] as const)];
+  const upper = [...new Set([linearsAt(base, 1)[1]!, mixerAt(base, 1), 'ffn_up'] as const)];
   const adapted = [
-    [0, linears[0]!, 3],
+    [0, linearsAt(base, 0)[0]!, 3],
     [0, 'ffn_down', 5],
     ...upper.map((module, i) => [1, module, 2 + i] as const),
   ] as const;
@@ -88,7 +87,7 @@ describe('against transformers, PEFT and the converters of llama.cpp', { skip },
     await python.run(runPeft, folder, ...peftMembers.map(({ name }) => name));
   });
 
-  for (const { name: family, fused } of peftMembers) {
+  for (const { name: family, unconverted } of peftMembers) {
     const at = (...path: string[]) => join(folder, family, ...path);
 
     it(`${family}: adapters of PEFT give the same logits in libllama, with ranks and alphas of their own too`, async () => {
@@ -110,7 +109,7 @@ describe('against transformers, PEFT and the converters of llama.cpp', { skip },
     });
 
     it(`${family}: the GGUF has the factors that llama.cpp's own converter writes`, {
-      skip: fused && 'llama.cpp has no converter for adapters of modules that hold two linears',
+      skip: unconverted,
     }, async () => {
       const base = await hfBase(at('model'));
       const ours = await readPeft(at('plain'), base);

@@ -19,6 +19,7 @@ export const qwen2: Family = {
       context: 32768,
       tied: false,
     },
+    unfollowedWindows: 'switched',
     headLengths: 'stated',
   },
 };

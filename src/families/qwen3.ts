@@ -20,6 +20,7 @@ export const qwen3: Family = {
       context: 32768,
       tied: false,
     },
+    unfollowedWindows: 'switched',
     headLengths: 'always',
   },
 };

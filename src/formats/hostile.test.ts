@@ -201,7 +201,7 @@ it('safetensors: an index reaches nothing outside its folder and must be true', 
   const map = (weights: object) => index(JSON.stringify({ weight_map: weights }));
   const rejects = (message: RegExp) =>
     assert.rejects(openSafetensorsFolder(at), (e) => e instanceof LoamError && message.test(e.message));
-  await rejects(/no weights/);
+  await rejects(/under other names only: "a\.safetensors".*name it model\.safetensors/);
   map({ x: 'a.safetensors' });
   await (await openSafetensorsFolder(at))[Symbol.asyncDispose]();
   map({ x: '../sharded/a.safetensors' });
@@ -230,8 +230,41 @@ it('parts without an index are read if all are there', async () => {
   await part(2, 2, 'x');
   await assert.rejects(openSafetensorsFolder(at), /"x" in two parts/);
   await part(2, 2, 'y');
-  await using source = await openSafetensorsFolder(at);
-  assert.deepEqual([...source.tensors.keys()], ['x', 'y']);
+  {
+    await using source = await openSafetensorsFolder(at);
+    assert.deepEqual([...source.tensors.keys()], ['x', 'y']);
+  }
+  await part(1, 3, 'z');
+  await assert.rejects(openSafetensorsFolder(at), /saved in 2 and in 3 parts, and no index/);
+});
+
+it('an index that lies is refused, or what the files hold counts', async () => {
+  const at = join(folder, 'lies');
+  mkdirSync(at);
+  const file = (n: number, of = 2) => `model-0000${n}-of-0000${of}.safetensors`;
+  const part = (n: number, ...names: string[]) =>
+    writeSafetensors(
+      join(at, file(n)),
+      names.map((name) => ({ name, ...array })),
+    );
+  const map = (weights: object) =>
+    writeFileSync(join(at, 'model.safetensors.index.json'), JSON.stringify({ weight_map: weights }));
+  await part(1, 'x', 'both');
+  await part(2, 'y', 'unsaid', 'both');
+  const held = async () => {
+    await using source = await openSafetensorsFolder(at);
+    return Object.fromEntries([...source.tensors].map(([name, tensor]) => [name, tensor.file]));
+  };
+  map({ x: file(1), both: file(2), y: file(2) });
+  assert.deepEqual(await held(), { x: file(1), both: file(2), y: file(2), unsaid: file(2) });
+  map({ x: file(2), both: file(1), y: file(1) });
+  assert.deepEqual(await held(), { x: file(1), both: file(1), y: file(2), unsaid: file(2) }, 'in another file');
+  map({ x: file(1), both: file(1), y: file(2), z: file(2) });
+  await assert.rejects(held(), /"z" is not in .*fetch the model again/);
+  map({ x: file(1), both: file(1) });
+  await assert.rejects(held(), /an index that names 1 of 2 parts/);
+  map({ x: file(1), y: file(2) });
+  await assert.rejects(held(), /"both" in two parts/);
 });
 
 it('a folder with pickled weights only is refused with the way out', async () => {

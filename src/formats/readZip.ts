@@ -1,11 +1,11 @@
 import { pipeline, Readable } from 'node:stream';
 import { createInflateRaw } from 'node:zlib';
-import { type Entry, fromFdPromise } from 'yauzl';
+import { type Entry, fromBufferPromise, fromFdPromise } from 'yauzl';
 import { crc32 } from '../base/crc32.js';
 import { type ErrorCode, LoamError, quote, UnsupportedError } from '../base/errors.js';
 import { bytes as asBytes, count } from '../base/format.js';
-import { readFully } from '../base/io.js';
-import type { DataFile } from './dataFile.js';
+import { type Positioned, readFully } from '../base/io.js';
+import type { DataFile, Extent } from './dataFile.js';
 
 /** Zip files from outside: a directory that is checked before anything is unpacked, and members unpacked to no more than it states. */
 
@@ -20,6 +20,28 @@ const MAX_UNPACK_RATIO = 100;
 
 /** A small archive of mostly zeros is no danger up to here. */
 const MIN_UNPACKED_LIMIT = 48 * 1024 * 1024;
+
+/** An archive in memory, as `DataFile` is one on a disk. */
+export class MemoryFile implements Positioned {
+  constructor(
+    readonly path: string,
+    readonly bytes: Buffer,
+  ) {}
+
+  get size(): number {
+    return this.bytes.length;
+  }
+
+  async read(target: Uint8Array, offset: number, length: number, position: number): Promise<{ bytesRead: number }> {
+    return { bytesRead: this.bytes.copy(target, offset, position, position + length) };
+  }
+
+  async *stream({ offset, bytes }: Extent): AsyncGenerator<Uint8Array, void> {
+    yield this.bytes.subarray(offset, offset + bytes);
+  }
+}
+
+export type ZipSource = DataFile | MemoryFile;
 
 /** One member of a zip file, checked to lie within it and to overlap no other. */
 export interface ZipMember {
@@ -42,7 +64,7 @@ const localHeaderBytes = 30;
  * data unpacked again and again, Fifield 2019) and archives that would unpack to far more than their size.
  * @throws LoamError
  */
-export async function readZipDirectory(file: DataFile): Promise<ZipMember[]> {
+export async function readZipDirectory(file: ZipSource): Promise<ZipMember[]> {
   const { path, size } = file;
   const bad = (found: string, expected?: string, code: ErrorCode = 'damaged') =>
     new LoamError({ code, found, expected, where: path });
@@ -50,7 +72,10 @@ export async function readZipDirectory(file: DataFile): Promise<ZipMember[]> {
   const names = new Set<string>();
   let unpacked = 0;
   try {
-    const zip = await fromFdPromise(file.fd, { lazyEntries: true, autoClose: false, strictFileNames: true });
+    const options = { lazyEntries: true, autoClose: false, strictFileNames: true };
+    const zip = await (file instanceof MemoryFile
+      ? fromBufferPromise(file.bytes, options)
+      : fromFdPromise(file.fd, options));
     if (zip.entryCount > MAX_MEMBERS) {
       throw bad(`${count(zip.entryCount)} members`, `${MAX_MEMBERS} at most`, 'too-large');
     }
@@ -82,7 +107,7 @@ export async function readZipDirectory(file: DataFile): Promise<ZipMember[]> {
   return members;
 }
 
-async function locate(file: DataFile, entry: Entry): Promise<ZipMember> {
+async function locate(file: ZipSource, entry: Entry): Promise<ZipMember> {
   const where = `${file.path}, member ${quote(entry.fileName)}`;
   const bad = (found: string) => new LoamError({ code: 'damaged', found, where });
   if (entry.isEncrypted()) throw new UnsupportedError({ found: 'it is encrypted', where });
@@ -119,7 +144,7 @@ const inflateChunk = 256 * 1024;
  * The bytes of a member of a zip file, unpacked on demand and never more than it states; the checksum is compared at the end.
  * @throws LoamError for data that are not as the directory says
  */
-export async function* unpackMember(file: DataFile, member: ZipMember): AsyncGenerator<Uint8Array, void, undefined> {
+export async function* unpackMember(file: ZipSource, member: ZipMember): AsyncGenerator<Uint8Array, void, undefined> {
   const where = `${file.path}, member ${quote(member.name)}`;
   const bad = (found: string, cause?: unknown) =>
     new LoamError({ code: 'damaged', found, where, fix: 'the file is damaged: copy or write it again' }, { cause });

@@ -87,33 +87,55 @@ export async function openSafetensorsFolder(folder: string, stem = 'model'): Pro
       fix: 'in Python: load the model and save it again with save_pretrained(..., safe_serialization=True)',
     });
   }
+  const others = (await readdir(folder).catch((): string[] => [])).filter((name) => name.endsWith('.safetensors'));
   throw new LoamError({
     code: 'not-found',
-    found: 'no weights',
+    found:
+      others.length > 0
+        ? `weights under other names only: ${listFirst(others.map(quote).sort(), 5, ', ')}`
+        : 'no weights in safetensors',
     expected: `${stem}.safetensors or ${stem}.safetensors.index.json`,
     where: folder,
+    fix: others.length === 1 ? `name it ${stem}.safetensors if it is all of the weights` : undefined,
   });
 }
 
 /** A part of several, as transformers names them: its number and how many there are. */
-const PART = /^[\w.]+-(\d{5})-of-(\d{5})\.safetensors$/;
+const PART = /^[\w.]+-(\d+)-of-(\d+)\.safetensors$/;
 
 /** Parts whose index is missing: as good as with it if all of them are there. */
 async function openParts(folder: string, names: readonly string[], index: string): Promise<TensorSource> {
-  const [, , all] = PART.exec(names[0]!)!;
-  const wanted = Number(all);
-  const numbers = new Set(
-    names.filter((name) => PART.exec(name)![2] === all).map((name) => Number(PART.exec(name)![1])),
-  );
-  if (wanted > MAX_SHARDS || numbers.size !== wanted || names.length !== wanted) {
+  const numbered = names.map((name) => PART.exec(name)!);
+  const wholes = new Set(numbered.map(([, , all]) => Number(all)));
+  const [wanted] = wholes;
+  if (wholes.size > 1) {
+    throw new LoamError({
+      code: 'damaged',
+      found: `parts of weights that were saved in ${[...wholes].join(' and in ')} parts, and no index`,
+      expected: 'those of one',
+      where: index,
+      fix: 'fetch the index of the model, or take away the parts of the other',
+    });
+  }
+  const numbers = new Set(numbered.map(([, number]) => Number(number)));
+  if (wanted! > MAX_SHARDS || numbers.size !== wanted || names.length !== wanted) {
     throw new LoamError({
       code: 'not-found',
-      found: `${count(numbers.size)} of ${count(wanted)} parts of the weights, and no index`,
+      found: `${count(numbers.size)} of ${count(wanted!)} parts of the weights, and no index`,
       expected: 'all of them',
       where: index,
       fix: 'fetch the rest of the model',
     });
   }
+  return await joined(folder, names);
+}
+
+/** @param placeOf which file a tensor is read from that several hold; of the first tensor that nothing is said of, an error */
+async function joined(
+  folder: string,
+  names: readonly string[],
+  placeOf: (tensor: string) => string | undefined = () => undefined,
+): Promise<SafetensorsFolder> {
   const shards: SafetensorsFile[] = [];
   try {
     const owners = new Map<string, SafetensorsFile>();
@@ -121,10 +143,11 @@ async function openParts(folder: string, names: readonly string[], index: string
       const shard = await openSafetensors(join(folder, name));
       shards.push(shard);
       for (const tensor of shard.tensors.keys()) {
-        if (owners.has(tensor)) {
+        const place = owners.has(tensor) ? placeOf(tensor) : name;
+        if (place === undefined) {
           throw new LoamError({ code: 'damaged', found: `${quote(tensor)} in two parts`, where: folder });
         }
-        owners.set(tensor, shard);
+        if (place === name) owners.set(tensor, shard);
       }
     }
     return new SafetensorsFolder(folder, owners, shards);
@@ -134,6 +157,10 @@ async function openParts(folder: string, names: readonly string[], index: string
   }
 }
 
+/**
+ * The files that an index names. What they hold counts, as for transformers: a tensor may lie in another of them than the index says, or
+ * be missing in the index.
+ */
 async function openShards(folder: string, path: string): Promise<TensorSource> {
   const map = await readIndex(path);
   const names = [...new Set(map.values())];
@@ -141,28 +168,32 @@ async function openShards(folder: string, path: string): Promise<TensorSource> {
     const expected = `at most ${count(MAX_SHARDS)}`;
     throw new LoamError({ code: 'too-large', found: `${count(names.length)} files`, expected, where: path });
   }
-  const shards: SafetensorsFile[] = [];
-  try {
-    const byName = new Map<string, SafetensorsFile>();
-    for (const name of names) {
-      const shard = await openSafetensors(join(folder, name));
-      shards.push(shard);
-      byName.set(name, shard);
-    }
-    const missing = [...map].filter(([tensor, file]) => !byName.get(file)!.tensors.has(tensor));
-    if (missing.length > 0) {
-      const lacking = missing.map(([tensor, file]) => `${quote(tensor)} is not in ${quote(file)}`);
-      throw new LoamError({ code: 'damaged', found: listFirst(lacking), where: path });
-    }
-    return new SafetensorsFolder(
-      folder,
-      new Map([...map].map(([tensor, file]) => [tensor, byName.get(file)!])),
-      shards,
-    );
-  } catch (error) {
-    for (const shard of shards) await shard[Symbol.asyncDispose]();
-    throw error;
-  }
+  requireAllParts(names, path);
+  const source = await joined(folder, names, (tensor) => map.get(tensor));
+  const missing = [...map].filter(([tensor]) => !source.tensors.has(tensor));
+  if (missing.length === 0) return source;
+  await source[Symbol.asyncDispose]();
+  const lacking = missing.map(([tensor, file]) => `${quote(tensor)} is not in ${quote(file)}`);
+  throw new LoamError({
+    code: 'damaged',
+    found: listFirst(lacking),
+    where: path,
+    fix: 'fetch the model again: the files and their index are not of one saving',
+  });
+}
+
+/** @throws LoamError for an index that names some of the parts of one saving only */
+function requireAllParts(names: readonly string[], path: string): void {
+  const numbered = names.map((name) => PART.exec(name));
+  const wanted = Number(numbered[0]?.[2]);
+  if (!numbered.every((match) => match && Number(match[2]) === wanted) || names.length >= wanted) return;
+  throw new LoamError({
+    code: 'damaged',
+    found: `an index that names ${count(names.length)} of ${count(wanted)} parts of the weights`,
+    expected: 'all of them',
+    where: path,
+    fix: 'fetch the model again: the files and their index are not of one saving',
+  });
 }
 
 /** Which file holds which tensor. */

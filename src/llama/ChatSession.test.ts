@@ -1,16 +1,20 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { after, describe, it } from 'node:test';
+import { keys } from '../adapters/lora.js';
+import { writeLora } from '../adapters/loraGguf.js';
 import { StoppedError } from '../base/errors.js';
 import { defaults, parseFlags } from '../base/options.js';
 import { Random } from '../base/random.js';
 import { LlamaModel } from '../engine/llama.js';
-import { u32 } from '../formats/gguf/values.js';
+import { str, u32 } from '../formats/gguf/values.js';
 import type { ChatMessage } from '../model/chatTemplate.js';
 import { scratchFolder } from '../testing/scratch.js';
 import { writeTinyModel } from '../testing/tinyModel.js';
-import { ChatSession, type Sampling, samplingOptions } from './ChatSession.js';
+import { toolFamilies } from '../testing/toolFamilies.js';
+import { ChatSession } from './ChatSession.js';
 import { StopText } from './StopText.js';
+import { type Sampling, samplingOptions } from './sampling.js';
 
 /** By definition: generation ends with the first character that completes a stop text, and the answer before that text. */
 function before(text: string, stops: readonly string[]): string {
@@ -237,6 +241,32 @@ describe('an answer of a form', () => {
       }
     }
     assert.ok(thoughts > 0);
+  });
+
+  it('is asked for where the adapter has learnt it and the template leaves it out, but not of an answer of a form', async () => {
+    const { source } = toolFamilies['Qwen 3.5, small']!;
+    const modelPath = await writeTinyModel(join(folder, 'small.gguf'), { tied: false, template: source });
+    const factors = { inputs: 96, outputs: 64, rank: 1, a: new Float32Array(96), b: new Float32Array(64) };
+    for (const [note, opening] of [
+      [undefined, '<think>\n\n</think>\n\n'],
+      ['off', '<think>\n\n</think>\n\n'],
+      ['on', '<think>\n'],
+    ] as const) {
+      const file = join(folder, `${note}.gguf`);
+      const notes = new Map(note ? [[keys.thinking, str(note)]] : []);
+      const modules = [{ layer: 0, module: 'ffn_down', factors, alpha: 1 }] as const;
+      await writeLora(file, { architecture: 'llama', modules: [...modules], notes });
+      using chat = await ChatSession.open({ modelPath, adapters: [{ path: file }], threads: 1 });
+      const { vocabulary } = chat.tokenizer;
+      assert.ok(
+        vocabulary.text(await chat.tokenizer.prompt([user('hi')]), true).endsWith(`assistant\n${opening}`),
+        note,
+      );
+      const held = chat.answer([user('hi')], sampling({ temperature: 0, maxTokens: 60 }), undefined, {
+        format: { schema },
+      });
+      assert.match(await held.result, /^\{\s*"a":\s*"[xy]"\s*\}$/);
+    }
   });
 
   it('fills in the middle between the marks of a model that has them', async () => {

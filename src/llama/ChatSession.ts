@@ -1,10 +1,8 @@
-import { type Base, openBase } from '../adapters/base.js';
+import { type GgufBase, openBase } from '../adapters/base.js';
 import { type Adapter, openAdapter, provenAdapter } from '../adapters/openAdapter.js';
 import { LoamError } from '../base/errors.js';
 import { Run } from '../base/events.js';
-import { integer, number, type Schema, type Values } from '../base/options.js';
 import { type Grammar, HeldAnswer } from '../engine/HeldAnswer.js';
-import type { SamplerSettings } from '../engine/sampler.js';
 import type { ChatMessage, Tool } from '../model/chatTemplate.js';
 import { Tokenizer } from '../model/tokenizer.js';
 import type { ToolChoice } from '../model/toolForms/grammar.js';
@@ -14,26 +12,17 @@ import { likelihoodOf, readLikelihoods } from './likelihood.js';
 import { type AnswerPlan, formatGrammar, opensThought, planAnswer, promptOf, type TextPrompt } from './prompts.js';
 import { type Embedded, type EmbeddingInput, embed } from './reading.js';
 import { Session } from './Session.js';
+import { penaltyOf, type Sampling } from './sampling.js';
 import { Wardrobe, type Wish } from './Wardrobe.js';
-
-/** What is to be answered does not fit into the context. */
-function promptTooLong(tokens: number, most: number): LoamError {
-  return new LoamError({
-    code: 'too-long',
-    found: `a message of ${tokens} tokens`,
-    expected: `at most ${most}, which leaves room for an answer`,
-    fix: 'shorten the message, or give the model a longer --context',
-  });
-}
 
 /** @throws LoamError if not even the shortest answer of a form has room */
 function requireRoom(
   held: HeldAnswer,
-  { room, maxTokens, limit, promptLength }: { room: number; maxTokens: number; limit?: string; promptLength: number },
+  { room, maxTokens, limit, tooLong }: { room: number; maxTokens: number; limit?: string; tooLong: TooLong },
 ): void {
   const shortest = held.lacks(room);
   if (shortest === undefined) return;
-  if (room < maxTokens) throw promptTooLong(promptLength, promptLength + room - shortest);
+  if (room < maxTokens) throw tooLong(shortest);
   throw new LoamError({
     code: 'too-long',
     found: `a limit of ${room} tokens, and the shortest answer of the form that is asked for takes ${shortest}`,
@@ -41,6 +30,9 @@ function requireRoom(
     fix: 'raise the limit',
   });
 }
+
+/** @param wanted tokens that must be left for the answer */
+type TooLong = (wanted: number) => LoamError;
 
 interface ChatSessionOptions {
   modelPath: string;
@@ -118,7 +110,7 @@ export class ChatSession implements Disposable {
     private readonly session: Session,
     readonly tokenizer: Tokenizer,
     readonly adapters: readonly Adapter[],
-    private readonly base: Base,
+    private readonly base: GgufBase,
   ) {
     this.wardrobe = new Wardrobe(session, tokenizer);
   }
@@ -223,7 +215,7 @@ export class ChatSession implements Disposable {
       const { vocabulary } = this.tokenizer;
       const { prompt, given } = promptOf(vocabulary, text);
       const room = sampling.maxTokens === 0 ? 0 : 1;
-      if (prompt.length + room > this.contextLength) throw promptTooLong(prompt.length, this.contextLength - room);
+      if (prompt.length + room > this.contextLength) throw this.promptTooLong(prompt.length, room);
       const { likeliest } = show;
       if (show.prompt) {
         const likelihoods =
@@ -258,7 +250,8 @@ export class ChatSession implements Disposable {
     const room = Math.min(sampling.maxTokens, this.contextLength - prompt.length);
     const reader = new AnswerReader(vocabulary, expected, emit);
     const held = grammar && room > 0 ? new HeldAnswer(grammar, vocabulary) : undefined;
-    if (held) requireRoom(held, { room, maxTokens: sampling.maxTokens, limit, promptLength: prompt.length });
+    const tooLong: TooLong = (wanted) => this.promptTooLong(prompt.length, wanted);
+    if (held) requireRoom(held, { room, maxTokens: sampling.maxTokens, limit, tooLong });
     let tokens = 0;
     if (room > 0) await this.session.read(prompt, [prompt.length - 1], { signal });
     const settings = { ...sampling, repeatPenalty: penaltyOf(sampling) };
@@ -280,6 +273,21 @@ export class ChatSession implements Disposable {
     return reader.text;
   }
 
+  /** What is to be answered does not fit into the context. */
+  private promptTooLong(tokens: number, wanted: number): LoamError {
+    const trained = this.base.hyper.contextLength;
+    const more =
+      this.contextLength < trained
+        ? `; the model was trained for ${trained} tokens, which loam chat --context gives it`
+        : ', or use a model that was trained for more';
+    return new LoamError({
+      code: 'too-long',
+      found: `a message of ${tokens} tokens`,
+      expected: `at most ${this.contextLength - wanted}, which leaves room for an answer`,
+      fix: `shorten the message${more}`,
+    });
+  }
+
   /** Leaves out the oldest turns, never the system message or the last question, until the prompt leaves room for an answer. */
   private async fit(
     messages: readonly ChatMessage[],
@@ -297,7 +305,7 @@ export class ChatSession implements Disposable {
       if (!forget && prompt.length < this.contextLength) return { prompt, forgotten: 0 };
       // A question goes with all that answers it.
       const next = turns.findIndex(({ role }, i) => i > 0 && role === 'user');
-      if (next < 0 || !forget) throw promptTooLong(prompt.length, this.contextLength - wanted);
+      if (next < 0 || !forget) throw this.promptTooLong(prompt.length, wanted);
       turns = turns.slice(next);
     }
   }
@@ -306,24 +314,4 @@ export class ChatSession implements Disposable {
     this.session[Symbol.dispose]();
     this.tokenizer[Symbol.dispose]();
   }
-}
-
-/** How the next token is drawn; the same names as in llama.cpp and in the OpenAI API. */
-export const samplingOptions = {
-  temperature: number([0, 5], 'Randomness of answers; 0 always takes the likeliest token.', { default: 0.7 }),
-  topP: number([0, 1], 'Draw from the likeliest tokens that together have this probability.', { default: 0.9 }),
-  repeatPenalty: number(
-    [1, 2],
-    'Make the last 64 tokens less likely to be repeated; 1 is off. Default: 1.05, and off at temperature 0.',
-  ),
-  seed: integer([0, 0xffffffff], 'Make answers repeatable.'),
-  maxTokens: integer([1, 100_000], 'End an answer after this many tokens.', { default: 512 }),
-} as const satisfies Schema;
-
-export type Sampling = Values<typeof samplingOptions> &
-  Pick<SamplerSettings, 'topK' | 'minP' | 'frequencyPenalty' | 'presencePenalty' | 'logitBias'>;
-
-/** Without a penalty of its own an answer that is drawn repeats itself a little less; the likeliest one is the likeliest. */
-function penaltyOf({ repeatPenalty, temperature }: Sampling): number {
-  return repeatPenalty ?? (temperature === 0 ? 1 : 1.05);
 }

@@ -7,6 +7,7 @@ import { Random } from '../base/random.js';
 import { openTensors } from '../formats/gguf/Gguf.js';
 import { readGguf } from '../formats/gguf/readGguf.js';
 import { scratchFolder } from '../testing/scratch.js';
+import { writeTinyArchitecture } from '../testing/tinyArchitectures.js';
 import { writeTinyModel } from '../testing/tinyModel.js';
 import { Session } from './Session.js';
 
@@ -139,6 +140,28 @@ describe('a session', () => {
     for (const [i, sequence] of list.entries()) {
       const [alone] = (await many.embed([sequence])) as [Float32Array];
       assert.ok(near(together[i]!, alone), `${i}`);
+    }
+  });
+
+  it('reads many with a common beginning as it reads each, whatever a model holds of what it has read', async () => {
+    for (const name of ['mamba', 'lfm2', 'qwen35'] as const) {
+      const model = await writeTinyArchitecture(join(folder, `${name}.gguf`), name);
+      using many = await Session.open(model, { contextLength: 64, threads: 1, sequences: 8 });
+      const list = Array.from({ length: 10 }, (_, i) => ({
+        tokens: tokens.map((token, at) => (at < 6 + (i % 3) ? token : token + i)),
+        wanted: [9, last],
+      }));
+      const together = list.map(() => [] as Float32Array[]);
+      await many.readAll(list, (row, members) => {
+        for (const member of members) together[member]!.push(row.slice());
+      });
+      assert.equal((await many.embed(list.map((one) => one.tokens))).length, list.length);
+      for (const [i, { tokens, wanted }] of list.entries()) {
+        for (const [k, position] of wanted.entries()) {
+          many.forget();
+          assert.ok(near(together[i]![k]!, await logits(many, tokens, position)), `${name} ${i}`);
+        }
+      }
     }
   });
 

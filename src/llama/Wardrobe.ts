@@ -24,6 +24,8 @@ interface Hung {
   day: string | undefined;
   /** Undefined where the file does not say, as those of other tools. */
   thoughts: boolean | undefined;
+  /** What the template has to be told for it. */
+  thinking: boolean | undefined;
   subject: Subject | undefined;
 }
 
@@ -38,13 +40,14 @@ export class Wardrobe {
 
   /** Loads an adapter, which must have passed `openAdapter`, under a name; its file may go afterwards. */
   async hang(name: string, adapter: Adapter): Promise<void> {
-    requireTemplate(adapter, this.tokenizer);
+    await requireTemplate(adapter, this.tokenizer);
     const { path, base } = adapter;
     const handle = await this.session.loadAdapter(path);
     this.drop(name);
-    const thoughts = base.thoughtless ? false : base.templateSha256 === '' ? undefined : true;
+    const { thinking } = base;
+    const thoughts = thinking ?? (base.templateSha256 === '' ? undefined : true);
     const subject = readSubject(textNote(adapter.notes, keys.subject), this.session.width);
-    this.hung.set(name, { handle, day: base.templateDay, thoughts, subject });
+    this.hung.set(name, { handle, day: base.templateDay, thoughts, thinking, subject });
   }
 
   drop(name: string): void {
@@ -100,7 +103,7 @@ export class Wardrobe {
     }
     this.session.wearAll(worn.map(({ handle, strength }) => ({ adapter: handle, scale: strength })));
     this.tokenizer.template.day = days[0]?.day;
-    this.tokenizer.thinking = thoughtless && false;
+    this.tokenizer.thinking = worn.find(({ thinking }) => thinking !== undefined)?.thinking;
   }
 }
 

@@ -59,9 +59,10 @@ export function evaluate(
     const source = await provenModel(options.model, { signal: inner });
     const { path } = source;
     const model = await openBase(path);
-    const adapter = options.adapter === undefined ? undefined : await provenAdapter(options.adapter, model, inner);
+    const adapter =
+      options.adapter === undefined ? undefined : await provenAdapter(options.adapter, model, { signal: inner });
     using tokenizer = await Tokenizer.open(model.gguf, adapter?.base.templateDay ?? MEASURED_DAY);
-    if (adapter) requireTemplate(adapter, tokenizer);
+    if (adapter) await requireTemplate(adapter, tokenizer);
     const { contextLength } = model.hyper;
     const file = typeof data === 'string' ? data : data.name;
     const { examples, problems } = await loadDataset(data, { signal: inner, columns: options.columns });

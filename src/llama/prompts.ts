@@ -74,7 +74,7 @@ export async function planAnswer(
   const begun = beginning(vocabulary, messages);
   let thinking = options.thinking ?? usual;
   // A thought is no JSON, and one that is begun already has its text.
-  if (thinking === undefined && template.knowsThoughts && (format || isForced || begun)) thinking = false;
+  if (options.thinking === undefined && template.knowsThoughts && (format || isForced || begun)) thinking = false;
   // A template that knows none may have learnt them as texts, and cannot be told to leave them out.
   const isAsked = thinking !== false || !template.knowsThoughts;
   const afterThought = thinking === true && template.knowsThoughts;

@@ -172,6 +172,74 @@ for (const form of toolForms) {
   });
 }
 
+describe('texts that only a schema tells from other values', () => {
+  const few = { type: 'string', maxLength: 2 };
+  const properties = {
+    digit: { $ref: '#/$defs/digit' },
+    either: { enum: ['5', 'true', 'True', 'None', null] },
+    flag: { anyOf: [{ type: 'boolean' }, { const: 'True' }] },
+    note: { type: ['string', 'null'], maxLength: 2 },
+    both: { allOf: [{ type: 'string' }, few] },
+    text: { enum: ['a<b', '<parameter=x>', '\n5\n', ''] },
+    list: { type: 'array', items: { type: ['boolean', 'null'] }, maxItems: 2 },
+  };
+  const required = [...Object.keys(properties), 'other'];
+  const tool: Tool = {
+    name: 'f',
+    parameters: {
+      $ref: '#/$defs/all',
+      $defs: {
+        all: { properties, required, additionalProperties: few },
+        digit: { type: 'string', pattern: '^[0-9]$' },
+      },
+    },
+  };
+  for (const name of ['glm45', 'qwen3Coder']) {
+    const form = toolForms.find((one) => one.name === name)!;
+    it(`${name}: are of the schema however they are written`, async () => {
+      await form.prepare!();
+      const source = toolGrammar(form, [tool], { choice: 'required', several: false });
+      const schema = Compile(tool.parameters!);
+      let finished = 0;
+      for (let seed = 0; seed < 30; seed++) {
+        const tokens = await write(source, seed);
+        if (!tokens) continue;
+        const parts = read(form, tokens, { tools: [tool] });
+        const [call] = callsIn(parts);
+        const text = vocabulary.text(tokens, true);
+        assert.ok(call && schema.Check(call.arguments), `${text}\n${JSON.stringify(call)}`);
+        assert.deepEqual(streamedIn(parts), [call]);
+        finished++;
+      }
+      assert.ok(finished > 5, `${finished} finished`);
+    });
+    it(`${name}: may hold everything but the mark that ends them`, () => {
+      const parameters = { properties: { a: { type: 'string' } }, required: ['a'] };
+      const source = toolGrammar(form, [{ name: 'f', parameters }], { choice: 'required', several: false });
+      const isAllowed = (a: string) => {
+        const held = new HeldAnswer({ source, controls: true }, vocabulary);
+        const written = form.write([{ name: 'f', arguments: { a: 'VALUE' } }]).replace('VALUE', () => a);
+        for (const token of vocabulary.tokenize(written)) {
+          if (!held.leadsToEnd(token, 1000)) return false;
+          held.push(token);
+        }
+        return held.isOver;
+      };
+      const mark = name === 'glm45' ? '</arg_value>' : '</parameter>';
+      for (const a of ['', 'x', 'if (a<b) {\n\treturn "\\";\n}\n', '<tool_call>', `<${mark.slice(0, -1)}`, '5']) {
+        assert.ok(isAllowed(a), a);
+      }
+      assert.ok(!isAllowed(`x${mark}y`));
+      const constant = { properties: { a: { const: `x${mark}` } }, required: ['a'] };
+      const refused = () => toolGrammar(form, [{ name: 'f', parameters: constant }], { choice: 'auto', several: true });
+      assert.throws(refused, /which this model cannot write/);
+      const named = { properties: { 'a\n<b>': {} } };
+      const unnamed = () => toolGrammar(form, [{ name: 'f', parameters: named }], { choice: 'auto', several: true });
+      assert.throws(unnamed, /whose name this model cannot write/);
+    });
+  }
+});
+
 it('a tool whose arguments cannot be held to is refused by name', () => {
   const [form] = toolForms;
   const all: ToolChoice = { choice: 'auto', several: true };

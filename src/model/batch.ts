@@ -1,7 +1,8 @@
 import { sharedLength } from '../base/format.js';
 import type { Graph } from '../engine/graph.js';
 import type { Tensor } from '../engine/tensor.js';
-import type { Attending, BatchInputs, LayerGraph, Positions } from './block.js';
+import type { LayerGraph } from './block.js';
+import type { Attending, BatchInputs, Brought, Carried, Positions } from './mixing/mixing.js';
 
 /** Sequences that are computed together, padded at their ends to one length. */
 export interface Batch {
@@ -99,12 +100,7 @@ export function lazyMask(graph: Graph, length: number, sequences: number, prefix
 }
 
 /** Declares positions and mask as graph inputs. `prefix` holds keys and values that lie at positions 0 to prefix - 1. */
-export function batchInputs(
-  graph: Graph,
-  batch: Batch,
-  ropeFactors: Tensor | null,
-  prefix?: { keys: Tensor; values: Tensor },
-): BatchInputs {
+export function batchInputs(graph: Graph, batch: Batch, ropeFactors: Tensor | null, prefix?: Carried): BatchInputs {
   const { length } = batch;
   const sequences = batch.members.length;
   const before = prefix?.keys.ne[1] ?? 0;
@@ -179,22 +175,17 @@ export function sharedAttention(layer: LayerGraph, x: Tensor, inputs: StreamInpu
   const { ops } = layer;
   const { opening, own } = inputs;
   const count = own.length * own.sequences;
-  const heads = layer.heads(x, inputs);
-  if (!opening) return layer.attention(heads, own);
-  const split = (t: Tensor) => {
+  const brought = layer.bring(x, inputs);
+  if (!opening) return layer.mix(brought, own).context;
+  const part = (t: Tensor, from: number, tokens: number) => {
     const [dim, n, all] = t.ne;
-    const flat = ops.reshape(t, dim * n, all);
-    const part = (from: number, tokens: number) => ops.reshape(ops.rowsOf(flat, from, tokens), dim, n, tokens);
-    return { own: part(0, count), first: part(count, opening.length) };
+    return ops.reshape(ops.rowsOf(ops.reshape(t, dim * n, all), from, tokens), dim, n, tokens);
   };
-  const [queries, keys, values] = [split(heads.queries), split(heads.keys), split(heads.values)];
-  const byHead = (t: Tensor) => ops.permute(t, 0, 2, 1, 3);
-  const prefix = { keys: byHead(keys.first), values: byHead(values.first), each: true };
-  const later = { queries: queries.own, keys: keys.own, values: values.own };
-  const context = layer.attention(later, { ...own, prefix });
-  if (ownOnly) return context;
-  const first = { queries: queries.first, keys: keys.first, values: values.first };
-  return ops.concat(context, layer.attention(first, opening), 1);
+  const of = (from: number, tokens: number): Brought =>
+    Object.fromEntries(Object.entries(brought).map(([name, t]) => [name, part(t, from, tokens)]));
+  const first = layer.mix(of(count, opening.length), opening);
+  const later = layer.mix(of(0, count), { ...own, prefix: { ...first.carried(), each: true } });
+  return ownOnly ? later.context : ops.concat(later.context, first.context, 1);
 }
 
 /**

@@ -2,23 +2,33 @@ import type { Operations } from '../engine/operations.js';
 import type { Linear } from '../engine/placement.js';
 import type { Tensor } from '../engine/tensor.js';
 import {
-  type Family,
-  type HeadNorm,
-  type InputNorm,
+  kindOf,
+  type Layered,
   type LayerLinear,
   type LayerNorm,
-  linearRows,
-  linearsOf,
-  normRows,
+  linearRowsAt,
+  linearsAt,
+  type Mixer,
+  mixerAt,
+  normRowsAt,
   postNormOf,
 } from '../families/family.js';
 import type { Hyperparameters } from './hyperparameters.js';
+import { Attention } from './mixing/attention.js';
+import { type Kernel, loadKernel, ShortConvolution } from './mixing/convolution.js';
+import { type DeltaKernel, GatedDeltaNet, loadDeltaKernel } from './mixing/deltaNet.js';
+import type { Attending, BatchInputs, Brought, Mixed, Mixing, Positions } from './mixing/mixing.js';
 import type { Weights } from './model.js';
 
 /** The transformer block as graph operations: one place where every family's forward pass is written down. */
 
 /** What the block needs of a layer. */
-export type BlockWeights = Pick<Layer, 'index' | 'linears' | 'norms' | 'biases'>;
+export interface BlockWeights extends Pick<Layer, 'index' | 'norms' | 'biases' | 'kernel'> {
+  readonly linears: Readonly<Partial<Record<LayerLinear, Product>>>;
+}
+
+/** x [inputs, n] -> W·x [outputs, n]. */
+export type Product = Pick<Linear, 'apply'>;
 
 /** Low-rank correction of one linear: W·x + scale·B·(A·x) (Hu et al. 2021). */
 interface Lora {
@@ -33,53 +43,12 @@ interface Lora {
 }
 export type LayerLora = Partial<Record<LayerLinear, Lora>>;
 
-/** What a block needs to know of the batch it runs on; N = length · sequences tokens, sequence after sequence. */
-export interface BatchInputs {
-  /** Tokens a sequence, padding included. */
-  length: number;
-  sequences: number;
-  /** i32 [N] */
-  positions: Tensor;
-  /**
-   * f16, 0 where a query (ne1) may look at a key (ne0), else -inf: [length, length] for every sequence alike, or with a prefix
-   * [prefix + N, N] for all sequences together. With `window` a query sees that many tokens at most, itself included. Made when it
-   * is first asked for.
-   */
-  mask: (window?: number) => Tensor;
-  /** f32 [dimensions/2], or null. */
-  ropeFactors: Tensor | null;
-  /** Rounds keys and values to f16, as libllama's cache does. */
-  halfKeys?: boolean;
-  /**
-   * Keys and values f32 [headDim, prefix, kvHeads] that every sequence sees before its own. With `each` every sequence gets a copy
-   * and attends for itself, which suits a short prefix; then the mask is [prefix + length, length].
-   */
-  prefix?: { keys: Tensor; values: Tensor; each?: boolean };
-}
-
-/** Where tokens stand. */
-export type Positions = Pick<BatchInputs, 'positions' | 'ropeFactors'>;
-/** Which tokens see which. */
-export type Attending = Omit<BatchInputs, keyof Positions>;
-
-/** What a layer asks, matches and passes on, head by head: each [headDim, heads or kvHeads, tokens], positions rotated in. */
-interface Heads {
-  queries: Tensor;
-  keys: Tensor;
-  values: Tensor;
-}
-
-interface Attention extends Omit<Heads, 'queries'> {
-  /** Input of `attn_output`: [heads·headDim, N]. */
-  context: Tensor;
-}
-
 /** One layer in a graph, with the correction it wears. Residual streams x are [embedding, tokens]. */
 export class LayerGraph {
   constructor(
     readonly ops: Operations,
-    private readonly hyper: Hyperparameters,
-    private readonly layer: BlockWeights,
+    readonly hyper: Hyperparameters,
+    readonly layer: BlockWeights,
     private readonly lora: LayerLora = {},
   ) {}
 
@@ -88,65 +57,24 @@ export class LayerGraph {
     return this.rest(x, this.attend(x, batch).context, rows);
   }
 
-  /** Self-attention up to, and without, the output projection. */
-  attend(x: Tensor, batch: BatchInputs): Attention {
-    const heads = this.heads(x, batch);
-    return { context: this.attention(heads, batch), keys: heads.keys, values: heads.values };
+  /** The tokens mixed, up to and without the linear that writes them to the stream. */
+  attend(x: Tensor, batch: BatchInputs): Mixed {
+    return this.mix(this.bring(x, batch), batch);
   }
 
-  /** Queries, keys and values of a residual stream that enters the layer. */
-  heads(x: Tensor, batch: Positions): Heads {
-    const { ops, layer } = this;
-    const { headDim, heads, kvHeads, normEpsilon, rope } = this.hyper;
-    const [, tokens] = x.ne;
-    const input = this.normed(x, layer.norms.attn_norm);
-    const read = (part: LayerLinear, n: number) => ops.reshape(this.project(part, input), headDim, n, tokens);
-    const rotate = (part: 'attn_q' | 'attn_k', y: Tensor) => {
-      const weight = layer.norms[`${part}_norm` satisfies HeadNorm];
-      const even = weight ? ops.mul(ops.rmsNorm(y, normEpsilon), weight) : y;
-      return ops.rope(even, batch.positions, batch.ropeFactors, this.local?.rope ?? rope);
-    };
-    if (layer.linears.attn_qkv) {
-      const all = read('attn_qkv', heads + 2 * kvHeads);
-      return {
-        queries: rotate('attn_q', ops.slice(all, 1, 0, heads)),
-        keys: rotate('attn_k', ops.slice(all, 1, heads, kvHeads)),
-        values: ops.cont(ops.slice(all, 1, heads + kvHeads, kvHeads)),
-      };
-    }
-    return {
-      queries: rotate('attn_q', read('attn_q', heads)),
-      keys: rotate('attn_k', read('attn_k', kvHeads)),
-      values: read('attn_v', kvHeads),
-    };
+  /** What a residual stream that enters the layer comes to before its tokens are mixed. */
+  bring(x: Tensor, batch: Positions): Brought {
+    return this.mixing.bring(this.normed(x, this.layer.norms.attn_norm), batch);
   }
 
-  /** What the queries of a batch see, the input of `attn_output`: [heads·headDim, N]. */
-  attention({ queries, keys, values }: Heads, batch: Attending): Tensor {
-    const { ops } = this;
-    const { length: T, sequences: B } = batch;
-    const { headDim, heads, kvHeads, attentionScale, family } = this.hyper;
-    // Where keys are f16, flash attention rounds queries to it too: scaled before or after, as llama.cpp does for the family.
-    const scaled = batch.halfKeys && family.block.scaledQueries;
-    const asked = scaled ? ops.scale(queries, attentionScale) : queries;
-    // Keys of a prefix are the same for all sequences, so these attend as one long sequence whose mask keeps them apart: the queries
-    // share the prefix instead of each having a copy of it, and fill the kernel's tiles (64 queries), which short sequences don't.
-    const [queriesEach, sequences] = batch.prefix && !batch.prefix.each ? [T * B, 1] : [T, B];
-    // [headDim, n, N] -> [headDim, queries, n, sequences], the order that attention reads.
-    const byHead = (y: Tensor, n: number) =>
-      ops.permute(ops.reshape(y, headDim, n, queriesEach, sequences), 0, 2, 1, 3);
-    const withPrefix = (own: Tensor, shared: Tensor | undefined) => {
-      if (shared) return ops.concat(sequences > 1 ? ops.repeatTo(shared, 1, 1, 1, sequences) : shared, own, 1);
-      return batch.halfKeys ? ops.cast(own, 'f16') : own;
-    };
-    const attended = ops.flashAttention(
-      byHead(asked, heads),
-      withPrefix(byHead(keys, kvHeads), batch.prefix?.keys),
-      withPrefix(byHead(values, kvHeads), batch.prefix?.values),
-      batch.mask(this.local?.window),
-      scaled ? 1 : attentionScale,
-    ); // [headDim, heads, queries, sequences]
-    return ops.reshape(attended, headDim * heads, T * B);
+  mix(brought: Brought, batch: Attending): Mixed {
+    return this.mixing.mix(brought, batch);
+  }
+
+  private get mixing(): Mixing {
+    const { kernel } = this.layer;
+    if (!kernel) return new Attention(this);
+    return 'rate' in kernel ? new GatedDeltaNet(this, kernel) : new ShortConvolution(this, kernel);
   }
 
   /**
@@ -165,7 +93,8 @@ export class LayerGraph {
 
   /** Residual stream after attention: x + attn_output(context). */
   afterAttention(x: Tensor, context: Tensor): Tensor {
-    return this.ops.add(this.written('attn_output', this.project('attn_output', context)), x);
+    const mixer = mixerAt(this.hyper, this.layer.index);
+    return this.ops.add(this.written(mixer, this.project(mixer, context)), x);
   }
 
   /** Input of `ffn_down`, [feedForward, tokens], for a residual stream after attention. */
@@ -198,7 +127,7 @@ export class LayerGraph {
   }
 
   /** What a linear adds to the residual stream, given its outputs: these, normed once more or scaled where the family does so. */
-  written(part: 'attn_output' | 'ffn_down', outputs: Tensor): Tensor {
+  written(part: Mixer | 'ffn_down', outputs: Tensor): Tensor {
     const { ops } = this;
     const { normEpsilon, residualScale } = this.hyper;
     const weight = this.layer.norms[postNormOf(part)];
@@ -206,14 +135,9 @@ export class LayerGraph {
     return residualScale === 1 ? normed : ops.scale(normed, residualScale);
   }
 
-  /** What is different in a layer that looks at the last tokens only. */
-  private get local(): Hyperparameters['local'] {
-    const { local } = this.hyper;
-    return local?.layers[this.layer.index] ? local : undefined;
-  }
-
-  private normed(x: Tensor, weight: Tensor): Tensor {
+  private normed(x: Tensor, weight: Tensor | undefined): Tensor {
     const { ops } = this;
+    if (!weight) return x;
     return ops.once(x, 'normed', () => ops.mul(ops.rmsNorm(x, this.hyper.normEpsilon), weight));
   }
 }
@@ -231,7 +155,7 @@ function onRows(ops: Operations, lora: LayerLora, rows: Tensor): LayerLora {
 /** Weights of the linears that the family has. */
 export type Linears = Readonly<Partial<Record<LayerLinear, Linear>>>;
 /** Weights of a layer's norms, f32: [headDim] for those of heads, else [embedding]. */
-type LayerNorms = Readonly<Record<InputNorm, Tensor> & Partial<Record<LayerNorm, Tensor>>>;
+type LayerNorms = Readonly<Partial<Record<LayerNorm, Tensor>>>;
 
 /** The frozen weights of one transformer block, placed for computing. */
 export class Layer implements Disposable {
@@ -240,6 +164,8 @@ export class Layer implements Disposable {
     readonly linears: Linears,
     readonly norms: LayerNorms,
     readonly biases: Readonly<Partial<Record<LayerLinear, Tensor>>>,
+    /** Of a layer with a convolution, by itself or in a delta net. */
+    readonly kernel: Kernel | DeltaKernel | undefined,
     private readonly owned: Disposable[],
     /** Lets the pages of its weights in the model's file leave memory until they are used again. */
     readonly release: () => void,
@@ -247,7 +173,7 @@ export class Layer implements Disposable {
 
   static async load(
     weights: Weights,
-    family: Family,
+    of: Layered,
     index: number,
     place: (name: string) => Promise<Linear> = (tensor) => weights.linear(tensor),
   ): Promise<Layer> {
@@ -261,16 +187,27 @@ export class Layer implements Disposable {
     try {
       const linears: Partial<Record<LayerLinear, Linear>> = {};
       const biases: Partial<Record<LayerLinear, Tensor>> = {};
-      for (const { name: part, bias } of linearRows(family)) {
+      for (const { name: part, bias } of linearRowsAt(of, index)) {
         const linear = await place(name(part));
         owned.push(linear);
         linears[part] = linear;
         if (bias && weights.has(name(part, 'bias'))) biases[part] = await plain(name(part, 'bias'));
       }
       const norms: Partial<Record<LayerNorm, Tensor>> = {};
-      for (const { name: norm } of normRows(family)) norms[norm] = await plain(name(norm));
-      const names = linearsOf(family).map((part) => name(part));
-      return new Layer(index, linears, norms as LayerNorms, biases, owned, () => weights.release(names));
+      for (const { name: norm, stored = norm } of normRowsAt(of, index)) norms[norm] = await plain(name(stored));
+      let kernel: Kernel | DeltaKernel | undefined;
+      const kind = kindOf(of, index);
+      if (kind === 'convolution') {
+        const loaded = await loadKernel(weights, name('shortconv.conv'));
+        owned.push(loaded.buffer);
+        kernel = loaded.kernel;
+      } else if (kind === 'delta') {
+        const loaded = await loadDeltaKernel(weights, index);
+        owned.push(...loaded.buffers);
+        kernel = loaded.kernel;
+      }
+      const names = linearsAt(of, index).map((part) => name(part));
+      return new Layer(index, linears, norms, biases, kernel, owned, () => weights.release(names));
     } catch (error) {
       for (const item of owned) item[Symbol.dispose]();
       throw error;

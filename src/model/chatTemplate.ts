@@ -25,6 +25,8 @@ export type { ChatMessage, Tool, ToolCall } from './message.js';
 export interface RenderOptions {
   /** As `enable_thinking`; undefined: nothing, so it does as it likes. */
   thinking?: boolean;
+  /** Instead of the template's own day. */
+  day?: string;
   /** Tools that the conversation may call. */
   tools?: readonly Tool[];
 }
@@ -121,14 +123,14 @@ export class ChatTemplate implements Disposable {
     addGenerationPrompt: boolean,
     options: RenderOptions = {},
   ): Promise<string> {
-    const { thinking, tools } = options;
+    const { thinking, tools, day = this.day } = options;
     const characters = charactersOf(messages, tools);
     if (characters > maxCharacters) {
       const found = `a conversation of ${count(characters)} characters`;
       throw new LoamError({ code: 'too-large', found, expected: `at most ${count(maxCharacters)}` });
     }
     const input = await this.inputOf(messages, tools);
-    return await this.write({ input, addGenerationPrompt, thinking, most: characters + maxAdded });
+    return await this.write({ input, addGenerationPrompt, thinking, day, most: characters + maxAdded });
   }
 
   private async inputOf(messages: readonly ChatMessage[], tools: readonly Tool[] = []): Promise<TemplateInput> {
@@ -144,7 +146,7 @@ export class ChatTemplate implements Disposable {
   private thoughts: Promise<ThoughtField | undefined> | undefined;
   private endings: Promise<string> | undefined;
   private readonly probe = (input: TemplateInput, addGenerationPrompt: boolean) =>
-    this.write({ input, addGenerationPrompt, thinking: undefined, most: maxAdded });
+    this.write({ input, addGenerationPrompt, thinking: undefined, day: this.day, most: maxAdded });
 
   /** How it is told of tools, and how its models call them. */
   toolUse(): Promise<ToolUse> {
@@ -164,8 +166,7 @@ export class ChatTemplate implements Disposable {
     return this.endings;
   }
 
-  private async write(asked: Omit<RenderRequest, 'id' | 'day'>): Promise<string> {
-    const request = { ...asked, day: this.day };
+  private async write(request: Omit<RenderRequest, 'id'>): Promise<string> {
     return await this.turn.run(async () => {
       clearTimeout(this.idle);
       const child = this.child ?? (await this.start());

@@ -3,24 +3,33 @@ import { listFirst } from '../base/format.js';
 import type { RopeParameters } from '../engine/operations.js';
 import { hasKernel } from '../engine/tensorTypes.js';
 import {
+  convolvedWidth,
   type Family,
+  kindOf,
   type LayerLinear,
   linearRow,
-  linearRows,
-  normRows,
+  linearRowsAt,
+  normRowsAt,
   rowShape,
   type Sizes,
+  widthOf,
 } from '../families/family.js';
 import { limits } from '../families/huggingFace.js';
 import { families } from '../families/index.js';
 import type { Gguf, GgufTensor } from '../formats/gguf/Gguf.js';
+import { contextRoom, readForeign } from './foreign.js';
+import { checkSections, kindsOf, kvHeadsOf } from './layerKinds.js';
+import { finite, positive, VariantError, whole } from './metadata.js';
 import { checkNativeKeys } from './nativeKeys.js';
 import { checkNativeVocabulary } from './nativeVocabulary.js';
+import { predictingLayers } from './slices/sliceFile.js';
 
 /** Sizes and constants of a model, read from its file. */
 export interface Hyperparameters extends Sizes {
   readonly family: Family;
   readonly vocabulary: number;
+  /** Tokens that a convolution is over. */
+  readonly taps?: number;
   /** Tokens the model was trained to read. */
   readonly contextLength: number;
   readonly normEpsilon: number;
@@ -44,51 +53,6 @@ export interface Hyperparameters extends Sizes {
   };
 }
 
-function whole(gguf: Gguf, key: string, max: number, fallback?: number): number {
-  const value = fallback === undefined ? gguf.number(key) : gguf.number(key, fallback);
-  if (!Number.isInteger(value) || value < 1 || value > max) {
-    throw new LoamError({
-      code: 'damaged',
-      found: `${key} is ${value}`,
-      expected: `a whole number from 1 to ${max}`,
-      where: gguf.path,
-      fix: 'fetch the model again',
-    });
-  }
-  return value;
-}
-
-/** A number, or one for each layer, all of which must be the same. */
-function kvHeadsOf(gguf: Gguf, key: string, heads: number): number {
-  const value = gguf.metadata.get(key);
-  if (value?.type !== 'array') return whole(gguf, key, limits.heads, heads);
-  const found = new Set<unknown>(value.value as Iterable<unknown>);
-  const [only] = found;
-  if (found.size === 1 && typeof only === 'number' && only >= 1 && only <= limits.heads) return only;
-  throw new UnsupportedError({
-    found: 'layers with different numbers of key/value heads',
-    expected: 'the same in every layer',
-    where: gguf.path,
-  });
-}
-
-function finite(gguf: Gguf, key: string, fallback: number): number {
-  const value = gguf.number(key, fallback);
-  if (!Number.isFinite(value) || value < 0) {
-    const found = `${key} is ${value}`;
-    throw new LoamError({ code: 'damaged', found, expected: 'a finite number', where: gguf.path });
-  }
-  return value;
-}
-
-/** A number whose powers and inverse are numbers too. */
-function positive(gguf: Gguf, key: string, fallback: number): number {
-  const value = finite(gguf, key, fallback);
-  if (value > 1e-9 && value < 1e15) return value;
-  const found = `${key} is ${value}`;
-  throw new LoamError({ code: 'damaged', found, expected: 'a number between 1e-9 and 1e15', where: gguf.path });
-}
-
 /** RoPE scaling as llama.cpp derives it (llama-context.cpp, llama_context constructor). */
 function readRope(gguf: Gguf, { name, block }: Family, headDim: number, contextLength: number): RopeParameters {
   const key = (part: string) => `${name}.rope.${part}`;
@@ -109,14 +73,26 @@ function readRope(gguf: Gguf, { name, block }: Family, headDim: number, contextL
     base: positive(gguf, key('freq_base'), 10000),
     scale: type === 'none' || factor === 0 ? 1 : 1 / positive(gguf, factorKey, factor),
     extFactor: type === 'yarn' ? 1 : 0,
-    attnFactor: finite(gguf, key('scaling.attn_factor'), 1),
+    attnFactor:
+      finite(gguf, key('scaling.attn_factor'), 1) *
+      (block.yarnMultiplier && type === 'yarn'
+        ? yarnFactor(factor, finite(gguf, key('scaling.yarn_log_multiplier'), 0))
+        : 1),
     betaFast: finite(gguf, key('scaling.yarn_beta_fast'), 32),
     betaSlow: finite(gguf, key('scaling.yarn_beta_slow'), 1),
   };
 }
 
-/** Room within the context that libllama may add to what it is asked for, in longer ones of which it rotates by other factors. */
-const contextRoom = 64;
+/**
+ * By what llama.cpp multiplies YaRN's factor of the scores, 1 + 0.1·ln(stretch), for a model that names a multiplier (llama-context.cpp);
+ * in single precision.
+ */
+function yarnFactor(stretch: number, multiplier: number): number {
+  const f = Math.fround;
+  const scale = (by: number) => (stretch <= 1 ? 1 : f(f(f(0.1) * f(by)) * f(Math.log(stretch))) + 1);
+  const own = multiplier === 0 ? scale(1) : f(scale(1) / scale(multiplier));
+  return f(own / f(1 + f(f(0.1) * f(Math.log(Math.max(stretch, 1e-9))))));
+}
 
 /** Whether the factors of the rotation depend on how long the context is. */
 const isByLength = (gguf: Gguf, { block }: Family): boolean =>
@@ -132,6 +108,13 @@ function readLocal(
   const key = (part: string) => `${name}.${part}`;
   const { local } = block;
   const window = gguf.number(key('attention.sliding_window'), 0);
+  if (block.windows && window > 0) {
+    return {
+      window: whole(gguf, key('attention.sliding_window'), limits.context),
+      rope,
+      layers: new Array<boolean>(layers).fill(true),
+    };
+  }
   if (!local || window === 0) return undefined;
   const period = whole(gguf, key('attention.sliding_window_pattern'), limits.layers, local.period);
   if (period === 1) {
@@ -159,20 +142,22 @@ function refuseVariants(gguf: Gguf, { name, title, block }: Family, headDim: num
   for (const { key: part, value, otherwise } of block.switches ?? []) {
     if (gguf.boolean(key(part), value) !== value) problems.push(otherwise);
   }
+  const { layersUnlike } = block;
+  if (layersUnlike && gguf.number(key('block_count')) === layersUnlike.layers) problems.push(layersUnlike.otherwise);
   if (problems.length === 0) return;
-  throw new UnsupportedError({
+  throw new VariantError({
     found: problems.join(', '),
     expected: `a dense ${title} model as first published`,
     where: gguf.path,
-    fix: 'choose a model that `loam models list` does not mark as unsupported',
   });
 }
 
 /**
  * Reads the hyperparameters and checks all that native code would trust: that the file's tensors have the shapes that follow from them and
  * types that every operation on them takes, and the metadata that libllama reads by itself, its tokeniser's tables among it. No model file
- * reaches native code that has not passed here.
- * @throws UnsupportedError for another family or variant; LoamError, listing every mismatch, for a file that contradicts itself.
+ * reaches native code that has not passed here. Of an architecture that no file of `families` describes, and of what our own graph does not
+ * compute of one that it does, such as experts, less is known, and checked: libllama alone computes its layers then.
+ * @throws UnsupportedError for what is no language model; LoamError, listing every mismatch, for a file that contradicts itself.
  */
 export function readHyperparameters(gguf: Gguf): Hyperparameters {
   const name = gguf.string('general.architecture');
@@ -187,30 +172,44 @@ export function readHyperparameters(gguf: Gguf): Hyperparameters {
       fix: kind === 'adapter' ? 'pass it with --adapter or --teacher, and the base model with --model' : undefined,
     });
   }
-  if (!family) {
-    throw new UnsupportedError({
-      found: `a model of the architecture "${name}"`,
-      expected: `one of ${[...families.keys()].join(', ')}`,
-      where: gguf.path,
-      fix: 'choose a model that `loam models list` does not mark as unsupported',
-    });
+  if (!family) return readForeign(gguf, name);
+  try {
+    return readFamily(gguf, family);
+  } catch (error) {
+    if (!(error instanceof VariantError)) throw error;
+    return readForeign(gguf, name, error.fault.found);
   }
-  const key = (part: string) => `${name}.${part}`;
+}
+
+/** @throws VariantError; UnsupportedError for what neither computes */
+function readFamily(gguf: Gguf, family: Family): Hyperparameters {
+  const key = (part: string) => `${family.name}.${part}`;
   const embedding = whole(gguf, key('embedding_length'), limits.width);
   const heads = whole(gguf, key('attention.head_count'), limits.heads);
+  const blocks = whole(gguf, key('block_count'), limits.layers);
+  const layers = family.block.deltaNet ? predictingLayers(gguf) : blocks;
+  if (!Number.isInteger(layers) || layers < 1 || layers > blocks) {
+    const found = `${blocks - layers} of ${blocks} layers draft what the others may write`;
+    throw new LoamError({ code: 'damaged', found, expected: 'fewer than all of them', where: gguf.path });
+  }
+  const { taps, ...kinds } = kindsOf(gguf, family, layers);
   const sizes: Sizes = {
-    layers: whole(gguf, key('block_count'), limits.layers),
+    layers,
     embedding,
     heads,
-    kvHeads: kvHeadsOf(gguf, key('attention.head_count_kv'), heads),
+    kvHeads: kvHeadsOf(gguf, key('attention.head_count_kv'), heads, family.block),
     headDim: whole(gguf, key('attention.key_length'), limits.width, Math.floor(embedding / heads)),
     feedForward: whole(gguf, key('feed_forward_length'), limits.width),
+    ...kinds,
   };
   refuseVariants(gguf, family, sizes.headDim);
-  checkNativeKeys(gguf, name);
+  checkNativeKeys(gguf, family);
   const trained = whole(gguf, key('context_length'), limits.context);
   const rope = readRope(gguf, family, sizes.headDim, trained);
-  const contextLength = isByLength(gguf, family) ? rope.contextOriginal - contextRoom : trained;
+  if (family.block.deltaNet) checkSections(gguf, family, rope.dimensions);
+  const tempered = family.block.temperature && finite(gguf, key(family.block.temperature), 0) > 0;
+  const within = tempered ? Math.min(trained, rope.contextOriginal) : trained;
+  const contextLength = isByLength(gguf, family) ? rope.contextOriginal - contextRoom : within;
   if (contextLength < 1) {
     const found = `factors of the rotation for a context of ${rope.contextOriginal} tokens`;
     throw new LoamError({ code: 'damaged', found, expected: `more than ${contextRoom}`, where: gguf.path });
@@ -219,6 +218,7 @@ export function readHyperparameters(gguf: Gguf): Hyperparameters {
   const hyper: Hyperparameters = {
     family,
     ...sizes,
+    ...(taps && { taps }),
     vocabulary: gguf.tensor('token_embd.weight').shape[1] ?? 1,
     contextLength,
     normEpsilon: finite(gguf, key('attention.layer_norm_rms_epsilon'), 1e-5),
@@ -256,24 +256,37 @@ function checkTensors(gguf: Gguf, h: Hyperparameters): void {
       problems.push(`${name} is stored as ${tensor.type.name}, expected ${shape.length === 1 ? 'f32' : 'floats'}`);
     }
   };
+  const expectKernel = (name: string) => {
+    expect(name, [h.taps ?? 0, convolvedWidth(h)]);
+    const type = gguf.tensors.get(name)?.type.name ?? 'f32';
+    if (type !== 'f32') problems.push(`${name} is stored as ${type}, expected f32`);
+  };
+  if (h.family.block.convolution && h.kinds && h.heads * h.headDim !== h.embedding)
+    problems.push(`${h.heads} heads of ${h.headDim} values in a stream of ${h.embedding}`);
   if (h.heads % h.kvHeads !== 0) problems.push(`${h.heads} heads do not divide by ${h.kvHeads} key/value heads`);
   if (h.rope.dimensions % 2 !== 0) problems.push(`${h.rope.dimensions} rotated dimensions, expected an even number`);
   if (h.rope.dimensions !== h.headDim && !(h.family.block.partialRotation && h.rope.dimensions < h.headDim))
     problems.push(`${h.rope.dimensions} rotated dimensions of ${h.headDim} of a head`);
   expect('token_embd.weight', [h.embedding, h.vocabulary]);
-  expect('output_norm.weight', [h.embedding]);
+  expect(`${h.family.outputNorm?.name ?? 'output_norm'}.weight`, [h.embedding]);
   expect('output.weight', [h.embedding, h.vocabulary], false);
   const { family } = h;
   for (const name of family.block.ropeFactors ?? []) expect(`${name}.weight`, [h.rope.dimensions / 2], false);
   for (let l = 0; l < h.layers; l++) {
-    for (const { name, width } of normRows(family)) expect(`blk.${l}.${name}.weight`, [h[width]]);
-    for (const row of linearRows(family)) {
+    for (const { name, stored = name, width } of normRowsAt(h, l))
+      expect(`blk.${l}.${stored}.weight`, [widthOf(h, width)]);
+    for (const row of linearRowsAt(h, l)) {
       const shape = rowShape(h, row);
       expect(`blk.${l}.${row.name}.weight`, shape);
       if (row.bias) expect(`blk.${l}.${row.name}.bias`, [shape[1]], false);
     }
+    const kind = kindOf(h, l);
+    if (kind === 'convolution') expectKernel(`blk.${l}.shortconv.conv.weight`);
+    if (kind !== 'delta') continue;
+    expectKernel(`blk.${l}.ssm_conv1d.weight`);
+    for (const name of ['ssm_dt.bias', 'ssm_a']) expect(`blk.${l}.${name}`, [widthOf(h, 'deltaHeads')]);
   }
-  refuseUnknown(gguf, family, known);
+  refuseUnknown(gguf, h, known);
   if (problems.length > 0) {
     throw new LoamError({
       code: 'damaged',
@@ -288,14 +301,15 @@ function checkTensors(gguf: Gguf, h: Hyperparameters): void {
 const isComputed = ({ shape, type }: GgufTensor): boolean =>
   shape.length === 1 ? type.name === 'f32' : hasKernel(type);
 
-/** Tensors that the graph does not read would be missing from what it computes: llama.cpp uses every tensor of a file. */
-function refuseUnknown(gguf: Gguf, { title }: Family, known: ReadonlySet<string>): void {
-  const unknown = [...gguf.tensors.keys()].filter((name) => !known.has(name));
+/** Tensors that our graph does not read would be missing from what it computes: llama.cpp uses every tensor of a file. */
+function refuseUnknown(gguf: Gguf, { family, layers }: Hyperparameters, known: ReadonlySet<string>): void {
+  // Layers behind those of the model that draft what it may write on; libllama passes over them.
+  const drafts = (name: string) =>
+    family.block.deltaNet !== undefined && Number(/^blk\.(\d+)\./.exec(name)?.[1]) >= layers;
+  const unknown = [...gguf.tensors.keys()].filter((name) => !known.has(name) && !drafts(name));
   if (unknown.length === 0) return;
-  throw new UnsupportedError({
-    found: `tensors that Loam has no use for: ${listFirst(unknown, 3, ', ')}`,
-    expected: `those of a dense ${title} model`,
+  throw new VariantError({
+    found: `tensors that a dense ${family.title} model does not have: ${listFirst(unknown, 3, ', ')}`,
     where: gguf.path,
-    fix: 'choose a model that `loam models list` does not mark as unsupported',
   });
 }

@@ -9,11 +9,11 @@ import { type Head, headChunk, type Model } from './model.js';
 
 /** Rows of the embedding table transposed at once; a multiple of a block of q8_0. */
 const transposeRows = 4096;
-/** A transposed head that would be larger in half precision is kept as q8_0: that of a vocabulary of 262,144 is 335 MB at a width of 640. */
+/** Exact kernels too have a larger head as q8_0: that of a vocabulary of 262,144 is 335 MB in half precision at a width of 640. */
 const halfPrecisionBytes = 256 << 20;
 
 /** Type of the transposed head: gradients are multiplied with it, nothing else is. */
-export type TransposedHeadType = 'bf16' | 'f16' | 'q8_0';
+export type TransposedHeadType = 'f16' | 'q8_0';
 
 /**
  * Probabilities are multiplied by this before they are rounded to blocks of q8_0, whose f16 scale would take what is below 1e-5 for
@@ -21,20 +21,20 @@ export type TransposedHeadType = 'bf16' | 'f16' | 'q8_0';
  */
 const probabilityScale = 4096;
 
-/** What `LabelGradient` takes by default, and the bytes of it: q8_0 where it has a layout of its own (AMX, repacked), or to save memory. */
+/**
+ * What `LabelGradient` takes by default, and the bytes of it: q8_0, which takes half of the memory of f16 and is multiplied faster by
+ * all processors that were measured but those with AVX-512 BF16, where bf16 is up to a quarter faster (docs/architecture.md).
+ */
 export function transposedHead(
   { vocabulary, embedding }: Pick<Hyperparameters, 'vocabulary' | 'embedding'>,
   engine: Engine,
 ): { type: TransposedHeadType; bytes: number } {
   const { q8_0 } = tensorTypes;
-  const { main } = engine;
   const bytes = 2 * vocabulary * embedding;
-  const hasLayout = () =>
-    engine.kernels === 'fast' && fastestBufferType(main, q8_0, vocabulary, embedding) !== main.plain;
-  if (vocabulary % q8_0.blockSize === 0 && (bytes > halfPrecisionBytes || hasLayout())) {
+  if (vocabulary % q8_0.blockSize === 0 && (engine.kernels === 'fast' || bytes > halfPrecisionBytes)) {
     return { type: 'q8_0', bytes: embedding * rowBytes(q8_0, vocabulary) };
   }
-  return { type: engine.fastBf16 ? 'bf16' : 'f16', bytes };
+  return { type: 'f16', bytes };
 }
 
 /**

@@ -14,7 +14,8 @@ import {
 } from '../engine/placement.js';
 import type { Tensor } from '../engine/tensor.js';
 import { tensorTypes } from '../engine/tensorTypes.js';
-import { type LayerLinear, linearsOf } from '../families/family.js';
+import { type LayerLinear, linearsAt } from '../families/family.js';
+import { requireFamily } from '../families/foreign.js';
 import { type Gguf, type GgufFile, openTensors } from '../formats/gguf/Gguf.js';
 import { readGguf } from '../formats/gguf/readGguf.js';
 import { Layer, type Linears } from './block.js';
@@ -28,7 +29,7 @@ export class Weights implements AsyncDisposable {
   private buffer = new Uint8Array(0);
 
   private constructor(
-    private readonly engine: Engine,
+    readonly engine: Engine,
     readonly gguf: Gguf,
     private readonly file: GgufFile,
     private readonly mapped: MappedFile | undefined,
@@ -174,7 +175,8 @@ export class Model implements AsyncDisposable {
 
   /** Loads the weights of layer `index`; the caller disposes them. */
   layer(index: number): Promise<Layer> {
-    return Layer.load(this.weights, this.hyper.family, index);
+    this.requireLayers();
+    return Layer.load(this.weights, this.hyper, index);
   }
 
   /**
@@ -182,13 +184,19 @@ export class Model implements AsyncDisposable {
    * has one (AMX, Arm), for twice the memory.
    */
   layerToTrain(index: number, workspace: Workspace, keep: Keep, signal?: AbortSignal): Promise<Layer> {
-    return Layer.load(this.weights, this.hyper.family, index, async (name) =>
+    this.requireLayers();
+    return Layer.load(this.weights, this.hyper, index, async (name) =>
       keep(
         this.slowToTrain(name)
           ? await this.weights.converted(name, 'q8_0', workspace, signal)
           : await this.weights.linear(name),
       ),
     );
+  }
+
+  /** Of a family without a file an empty layer would be computed. */
+  private requireLayers(): void {
+    requireFamily(this.hyper.family, 'a pass through its layers on our own graph', { where: this.gguf.path });
   }
 
   /** Bytes of one linear's weight as `layerToTrain` holds it. */
@@ -201,6 +209,12 @@ export class Model implements AsyncDisposable {
   /** Bytes of the output matrix. */
   get bytesOfHead(): number {
     return this.gguf.tensor(this.headName).bytes;
+  }
+
+  /** The norm before the output head; LFM2's, and that of models which no family describes, may have another name. */
+  get normName(): string {
+    const known = this.hyper.family.outputNorm?.name;
+    return `${known ?? (this.weights.has('output_norm.weight') ? 'output_norm' : 'token_embd_norm')}.weight`;
   }
 
   private get headName(): string {
@@ -220,7 +234,7 @@ export class Model implements AsyncDisposable {
     keep: Keep,
     signal?: AbortSignal,
   ): Promise<Linears> {
-    const linears = linearsOf(this.hyper.family);
+    const linears = linearsAt(this.hyper, index);
     const made: Partial<Record<LayerLinear, Linear>> = {};
     try {
       for (const part of linears) {
@@ -244,7 +258,7 @@ export class Model implements AsyncDisposable {
 
   /** Loads final norm and output head (the embedding table where the model ties them). The caller disposes it. */
   async head(keep: Keep = inPlace): Promise<Head> {
-    const norm = await this.weights.plain('output_norm.weight');
+    const norm = await this.weights.plain(this.normName);
     const name = this.headName;
     const output = await keep(await this.weights.linear(name));
     const table = await this.weights.plain(name);
@@ -282,12 +296,14 @@ export class Model implements AsyncDisposable {
   }
 }
 
-/** Bytes of logits computed at once. */
-const logitBytes = 16 << 20;
+/** Bytes of logits computed at once, if they are of more than `headTile` positions. */
+const logitBytes = 8 << 20;
+/** Kernels multiply tiles of so many positions; fewer cost nearly as much. */
+const headTile = 16;
 
 /** Positions whose logits are computed at once, so that no [tokens x vocabulary] buffer is ever needed. */
 export function headChunk(vocabulary: number): number {
-  return Math.max(1, Math.floor(logitBytes / (4 * vocabulary)));
+  return headTile * Math.max(1, Math.floor(logitBytes / (4 * vocabulary * headTile)));
 }
 
 /** Final norm and output projection. */

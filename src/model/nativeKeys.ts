@@ -1,5 +1,6 @@
 import { LoamError, quote, UnsupportedError } from '../base/errors.js';
 import { listFirst } from '../base/format.js';
+import type { Family } from '../families/family.js';
 import type { Gguf } from '../formats/gguf/Gguf.js';
 import { describeValue, type GgufValue } from '../formats/gguf/values.js';
 
@@ -15,6 +16,10 @@ type Kind = 'u16' | 'u32' | 'i32' | 'f32' | 'bool' | 'string' | 'u32s' | 'i32s' 
 interface Read {
   readonly kind: Kind;
   readonly each?: true;
+  /** An array of a length of its own. */
+  readonly list?: true;
+  /** Those in an array may be true or false as well. */
+  readonly truths?: true;
 }
 
 const all = (kind: Kind, keys: string): [string, Read][] => keys.split(' ').map((key) => [key, { kind }]);
@@ -91,31 +96,44 @@ export const nativeParts: readonly string[] = [...used.keys(), ...neutral.keys()
 const maxLayers = 512;
 
 /** Whether a value is stored as libllama reads it. */
-function isStored(value: GgufValue, { kind, each }: Read, layers: number): boolean {
-  if (value.type !== 'array') return value.type === kind;
+function isStored(value: GgufValue, { kind, each, list, truths }: Read, layers: number): boolean {
+  if (value.type !== 'array') return value.type === kind && !list;
+  if (list) return value.of === 'u32' || value.of === 'i32';
   // Whole numbers of either sign are read alike (llama-model-loader.cpp, get_arr).
-  return each === true && (value.of === 'u32' || value.of === 'i32') && value.value.length === layers;
+  const fits = value.of === 'u32' || value.of === 'i32' || (truths === true && value.of === 'bool');
+  return each === true && fits && value.value.length === layers;
 }
 
 /** A list is read by its element type, even an empty one, and zeros in one may count layers. */
 const isNothing = (value: GgufValue): boolean => value.type !== 'array' && !value.value;
 
-const kindName = ({ kind, each }: Read, layers: number): string =>
-  each ? `a ${kind}, or an array of one for each of the ${layers} layers` : `a ${kind}`;
+const kindName = ({ kind, each, list }: Read, layers: number): string =>
+  list ? `an array of ${kind}` : each ? `a ${kind}, or an array of one for each of the ${layers} layers` : `a ${kind}`;
+
+/** Checks the types of the keys that any model has. @throws LoamError that lists every mismatch */
+export function checkGeneralKeys(gguf: Gguf): void {
+  const problems: string[] = [];
+  for (const [key, value] of gguf.metadata) {
+    const read = general.get(key);
+    if (read && !isStored(value, read, 0)) problems.push(`${key} is ${describeValue(value)}, expected a ${read.kind}`);
+  }
+  refuse(gguf.path, problems);
+}
 
 /**
  * Checks every key that libllama reads of a model but those of its tokeniser: the stored type, and that nothing is asked for that Loam
  * does not compute.
- * @param family `general.architecture`
  * @throws LoamError that lists every mismatch, UnsupportedError for a variant
  */
-export function checkNativeKeys(gguf: Gguf, family: string): void {
-  const layers = gguf.number(`${family}.block_count`);
+export function checkNativeKeys(gguf: Gguf, family: Pick<Family, 'name' | 'block'>): void {
+  const { name, block } = family;
+  const layers = gguf.number(`${name}.block_count`);
   const problems: string[] = [];
   const variants: string[] = [];
   for (const [key, value] of gguf.metadata) {
-    const part = key.startsWith(`${family}.`) ? key.slice(family.length + 1) : undefined;
-    const read = part === undefined ? general.get(key) : used.get(part);
+    const part = key.startsWith(`${name}.`) ? key.slice(name.length + 1) : undefined;
+    const own = part === undefined ? undefined : ownKey(block, part);
+    const read = part === undefined ? general.get(key) : (own ?? used.get(part));
     if (read) {
       if (!isStored(value, read, layers))
         problems.push(`${key} is ${describeValue(value)}, expected ${kindName(read, layers)}`);
@@ -126,7 +144,7 @@ export function checkNativeKeys(gguf: Gguf, family: string): void {
       if (!unused) variants.push(`${key} = ${shown(value)}`);
     }
   }
-  if (layers > maxLayers) problems.push(`${family}.block_count is ${layers}, expected at most ${maxLayers}`);
+  if (layers > maxLayers) problems.push(`${name}.block_count is ${layers}, expected at most ${maxLayers}`);
   refuse(gguf.path, problems);
   if (variants.length === 0) return;
   throw new UnsupportedError({
@@ -139,6 +157,18 @@ export function checkNativeKeys(gguf: Gguf, family: string): void {
 
 const shown = (value: GgufValue): string =>
   value.type === 'array' ? `an array of ${value.value.length}` : quote(String(value.value)).slice(1, -1);
+
+/** Layer by layer, whether it has a delta net. */
+export const recurrentLayers = 'attention.recurrent_layers';
+
+/** A key that is read for this family alone. */
+function ownKey({ temperature, convolution, deltaNet }: Family['block'], part: string): Read | undefined {
+  if (part === temperature) return { kind: 'f32' };
+  if (deltaNet && part === 'rope.dimension_sections') return { kind: 'i32', list: true };
+  if (deltaNet && part === recurrentLayers) return { kind: 'u32', each: true, truths: true };
+  if (deltaNet && (part === 'full_attention_interval' || part === 'nextn_predict_layers')) return { kind: 'u32' };
+  return part === convolution?.taps ? { kind: 'u32' } : undefined;
+}
 
 /** Throws what is wrong with a model's metadata as one error; nothing if there is nothing. */
 export function refuse(path: string, problems: readonly string[]): void {

@@ -1,8 +1,11 @@
 import { LoamError } from '../base/errors.js';
-import { packError } from '../base/process.js';
+import { endWithParent, packError } from '../base/process.js';
+import { Device } from '../engine/engine.js';
 import { areUsable, LlamaModel } from '../engine/llama.js';
 import { native } from '../engine/native.js';
+import { requireRightProducts } from '../engine/placement.js';
 import type { Vocabulary } from '../engine/vocabulary.js';
+import { readGguf } from '../formats/gguf/readGguf.js';
 import type { ProofReport, ProofRequest } from './proof.js';
 
 /**
@@ -42,6 +45,11 @@ async function prove({ model: path, adapter }: ProofRequest): Promise<void> {
   if (adapter === undefined) {
     using model = await LlamaModel.load(path, { vocabularyOnly: true });
     readTexts(model.vocabulary);
+    const { tensors } = await readGguf(path);
+    requireRightProducts(
+      Device.all().filter(({ kind }) => kind === 'cpu'),
+      new Set([...tensors.values()].map(({ type }) => type)),
+    );
   }
   await tell({ type: 'weights' });
   using model = await LlamaModel.load(path, { inPlace: true });
@@ -64,7 +72,7 @@ async function prove({ model: path, adapter }: ProofRequest): Promise<void> {
   });
 }
 
-process.on('disconnect', () => process.exit(1));
+endWithParent();
 process.on('message', (request: ProofRequest) => {
   void prove(request).then(
     () => tell({ type: 'proven' }),

@@ -120,6 +120,23 @@ describe('a conversation with calls', () => {
     assert.equal((await learnt(tokenizer, [user, calls({ a: 1 }), result, end])).length, 2);
   });
 
+  it('whose text looks like another value is learnt where its tool says that it is a text, and else refused', async () => {
+    const typed = [{ ...tools[0]!, parameters: { properties: { a: { type: 'string' } } } }];
+    for (const name of ['Qwen 3.5', 'Qwen3-Coder', 'GLM-4.5']) {
+      using tokenizer = await open(toolFamilies[name]!.source);
+      for (const a of ['5', 'true', 'True', 'None', 'null', '{"b": 1}', "['b']", '"b"', '', ' two\n\nlines\n', '<b>']) {
+        const [encoded] = await tokenizer.encode([user, calls({ a })], { tools: typed });
+        assert.ok(encoded!.trained.includes(1));
+      }
+      for (const a of ['x</parameter>y', 'x\n</parameter>\n<parameter=b>\ny', '</arg_value>']) {
+        const isOwn = a.includes(name === 'GLM-4.5' ? '</arg_value>' : '</parameter>');
+        const encoding = tokenizer.encode([user, calls({ a })], { tools: typed });
+        await (isOwn ? assert.rejects(encoding, /leaves out or changes a call/) : encoding);
+      }
+      await assert.rejects(tokenizer.encode([user, calls({ a: '5' })], { tools }), /leaves out or changes a call/);
+    }
+  });
+
   it('of a template that rewrites earlier turns is learnt turn by turn', async () => {
     const source =
       "{%- for m in messages -%}{%- if m.role == 'assistant' -%}{{- '<|im_start|>assistant\\n' + m.content.split('</think>')[-1] + '<|im_end|>\\n' -}}{%- else -%}{{- '<|im_start|>' + m.role + '\\n' + m.content + '<|im_end|>\\n' -}}{%- endif -%}{%- endfor -%}{%- if add_generation_prompt -%}{{- '<|im_start|>assistant\\n<think>\\n' -}}{%- endif -%}";
@@ -147,6 +164,35 @@ describe('a thought beside an answer', () => {
       const [encoded] = await tokenizer.encode([user, told]);
       const asked = await tokenizer.prompt([user]);
       assert.deepEqual(encoded!.tokens.slice(0, asked.length), asked);
+    }
+  });
+
+  it('is asked for where the template leaves thoughts out unless it is told, and follows what opens it', async () => {
+    const told: ChatMessage = { ...calls({ a: '1', n: 1, is: true }), reasoning: 'why\nnot' };
+    const call =
+      '<tool_call>\n<function=find>\n<parameter=a>\n1\n</parameter>\n<parameter=n>\n1\n</parameter>\n<parameter=is>\nTrue\n</parameter>\n</function>\n</tool_call>';
+    const typed = [{ ...tools[0]!, parameters: { properties: { a: { type: 'string' } } } }];
+    for (const [name, usual] of [
+      ['Qwen 3.5', '<think>\n'],
+      ['Qwen 3.5, small', '<think>\n\n</think>\n\n'],
+    ] as const) {
+      using tokenizer = await open(toolFamilies[name]!.source);
+      const text = (tokens: Int32Array) => tokenizer.vocabulary.text(tokens, true);
+      for (const [thinking, opening] of [
+        [undefined, usual],
+        [true, '<think>\n'],
+        [false, '<think>\n\n</think>\n\n'],
+      ] as const) {
+        const prompt = await tokenizer.prompt([user], { thinking, tools: typed });
+        assert.ok(text(prompt).endsWith(`<|im_start|>assistant\n${opening}`), name);
+        const message = thinking === false ? { ...told, reasoning: undefined } : told;
+        if (thinking === undefined) continue;
+        const [encoded] = await tokenizer.encode([user, message as ChatMessage], { tools: typed });
+        assert.deepEqual(encoded!.tokens.slice(0, prompt.length), prompt);
+        assert.equal(tokenizer.asksForThoughts, usual.includes('</think>'));
+        const answer = text(encoded!.tokens.slice(prompt.length));
+        assert.equal(answer.replace(/\s*$/, ''), `${thinking ? 'why\nnot\n</think>\n\n' : ''}${call}<|im_end|>`);
+      }
     }
   });
 

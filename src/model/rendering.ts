@@ -54,6 +54,27 @@ export class Rendering {
     return closing.includes('<think>') || /<think>\s*$/.test(text) ? text + closing : text;
   }
 
+  /** What the prompt for an answer is told: one without a thought is asked for without, others as the template likes, if they come so. */
+  private async thinkingFor(message: ChatMessage): Promise<boolean | undefined> {
+    if (!this.template.knowsThoughts) return undefined;
+    if (!hasThought(message)) return false;
+    this.onlyIfAsked ??= this.findOnlyIfAsked();
+    if (!(await this.onlyIfAsked)) return undefined;
+    this.asksForThoughts = true;
+    return true;
+  }
+
+  /** Whether an answer was rendered whose thought the template has to be asked for. */
+  asksForThoughts = false;
+  private onlyIfAsked: Promise<boolean> | undefined;
+
+  /** Whether the template ends the thought before it begins, unless it is asked for one. */
+  private async findOnlyIfAsked(): Promise<boolean> {
+    const ends = async (options: RenderOptions) =>
+      /<think>\s*<\/think>\s*$/.test(await this.template.render([{ role: 'user', content: 'a' }], true, options));
+    return (await ends({})) && !(await ends({ thinking: true }));
+  }
+
   private closing: Promise<string> | undefined;
 
   /** What has to follow a prompt for the answer to come without a thought, though the template was told so: "" for most models. */
@@ -132,7 +153,7 @@ export class Rendering {
     const message = messages[turn]!;
     const { content, calls = [], reasoning, train } = message;
     const learnt = train !== false;
-    const thinking = this.template.knowsThoughts && !hasThought(message) ? false : undefined;
+    const thinking = await this.thinkingFor(message);
     const options = { prompt: false, thinking, tools };
     const prompt = await this.prompt(messages.slice(0, -1), { thinking, tools });
     const full = await this.template.render(messages, false, { thinking, tools });
@@ -148,7 +169,7 @@ export class Rendering {
     const own = placed?.spans.filter(({ message: number }) => number === turn) ?? [];
     if (rest === undefined) {
       if (!learnt) return undefined;
-      return { ...part, ...(await this.afterThought(messages, { prompt, full, tools }, isNamed ? own : [])) };
+      return { ...part, ...(await this.afterThought(messages, { prompt, full, tools, thinking }, isNamed ? own : [])) };
     }
     if (learnt) {
       const lacks = placed
@@ -186,7 +207,7 @@ export class Rendering {
   /** An answer to a prompt that opens a thought, which the template leaves out when it renders an answer. */
   private async afterThought(
     messages: readonly ChatMessage[],
-    { prompt, full, tools }: { prompt: string; full: string; tools: readonly Tool[] | undefined },
+    { prompt, full, ...options }: Pick<RenderOptions, 'tools' | 'thinking'> & { prompt: string; full: string },
     own: readonly TextSpan[],
   ): Promise<Pick<Part, 'text' | 'spans'>> {
     const message = messages.at(-1)!;
@@ -203,11 +224,10 @@ export class Rendering {
         fix: 'use a model with a regular chat template',
       });
     }
-    await this.requireCalls(message, full.slice(start), tools);
+    await this.requireCalls(message, full.slice(start), options.tools);
     const thought = more.length > 0 ? before.split('<think>').at(-1)!.trim() : undefined;
     const head = thought === undefined ? '' : `${thought}\n</think>\n\n`;
-    const thinking = thought === undefined ? false : undefined;
-    const asked = await this.spans(messages.slice(0, -1), { prompt: true, thinking, tools }, prompt);
+    const asked = await this.spans(messages.slice(0, -1), { prompt: true, ...options }, prompt);
     const moved = prompt.length + head.length - start;
     const turn = messages.length - 1;
     const spans = [

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { LoamError } from '../base/errors.js';
 import { escapeRegExp } from '../base/format.js';
 import { LlamaModel } from '../engine/llama.js';
@@ -14,6 +15,17 @@ export interface EncodedConversation {
   /** 1 where the token belongs to an answer (its text and the token that ends the turn), or to a plain text. */
   trained: Uint8Array;
 }
+
+const [asked, answered] = [
+  { role: 'user', content: 'One two?' },
+  { role: 'assistant', content: 'Three.' },
+] as const;
+const samples: readonly (readonly ChatMessage[])[] = [
+  [asked],
+  [{ role: 'system', content: 'Be brief.' }, asked],
+  [asked, answered, asked, answered, asked],
+];
+const sampleDay = '2024-02-09';
 
 /** Those between two places, counted from the first. */
 function spansWithin(spans: readonly TextSpan[], from: number, to: number): TextSpan[] {
@@ -65,6 +77,11 @@ export class Tokenizer implements Disposable {
     return this.template.knowsThoughts && answers > 0 && thoughts === 0;
   }
 
+  /** Whether the template has to be told to let the model think, for answers like those that were learnt. */
+  get asksForThoughts(): boolean {
+    return this.rendering.asksForThoughts;
+  }
+
   /** The template of the family's instruct models, or ChatML, where the vocabulary has their tokens; else one without any. */
   private assumedTemplate(gguf: Gguf): string {
     const template = families.get(gguf.string('general.architecture', ''))?.template;
@@ -89,10 +106,10 @@ export class Tokenizer implements Disposable {
    */
   async prompt(
     messages: readonly ChatMessage[],
-    { thinking = this.thinking, tools }: RenderOptions = {},
+    { thinking = this.thinking, tools, day }: RenderOptions = {},
   ): Promise<Int32Array> {
-    const text = await this.rendering.prompt(messages, { thinking, tools });
-    const spans = await this.rendering.spans(messages, { prompt: true, thinking, tools }, text);
+    const text = await this.rendering.prompt(messages, { thinking, tools, day });
+    const spans = await this.rendering.spans(messages, { prompt: true, thinking, tools, day }, text);
     return this.tokenizeRendered(text, spans, true);
   }
 
@@ -111,6 +128,25 @@ export class Tokenizer implements Disposable {
     const text = three.startsWith(pair) ? three.slice(pair.length) : alone;
     const opening = alone.endsWith(text) ? alone.slice(0, alone.length - text.length) : '';
     return this.tokenizeRendered(opening, [], true);
+  }
+
+  /**
+   * sha256 of the tokens that short conversations become, hex: the same for two templates, and two vocabularies, that differ in nothing
+   * that a model could see.
+   */
+  async sample(): Promise<string> {
+    const hash = createHash('sha256');
+    for (const messages of samples) {
+      for (const thinking of this.template.knowsThoughts ? [undefined, false, true] : [undefined]) {
+        const tokens = await this.prompt(messages, { thinking, day: sampleDay }).catch((error: unknown) => {
+          // Some know no system.
+          if (error instanceof LoamError && error.code === 'template') return undefined;
+          throw error;
+        });
+        hash.update(`${tokens?.join() ?? 'refused'}\n`);
+      }
+    }
+    return hash.digest('hex');
   }
 
   /** Tokens that stand before every plain text. */

@@ -75,6 +75,7 @@ export async function findToolUse(source: string, render: Render): Promise<ToolU
   const nothing: ToolUse = { form: plain, writes: 'nothing', tools: 'text', calls: usual, hasSystem };
   const form = toolFormOf(source);
   if (form === plain) return nothing;
+  await form.prepare?.();
   const ending = await findEnding(render);
   for (const tools of ['list', 'message', 'text'] as const) {
     const use: ToolUse = { ...nothing, form, tools };

@@ -132,7 +132,16 @@ it("a person's own file gets a name and stays where it is", async (t) => {
   await assert.rejects(drain(addModel(path, 'my-model.q4_0', { home })), /already/);
   rmSync(path);
   await assert.rejects(resolveModel('my-model.q4_0', { home }), /has been moved or deleted.*loam models add/);
+  // As it says there: from elsewhere, or as it is now.
+  const moved = await writeTinyModel(join(home, 'moved.gguf'));
+  assert.equal((await drain(addModel(moved, 'my-model.q4_0', { home }))).value.path, moved);
+  await writeTinyModel(moved, { seed: 2, layers: 1 });
+  await assert.rejects(resolveModel('my-model.q4_0', { home }), /was changed or damaged.*loam models add/);
+  await drain(addModel(moved, 'my-model.q4_0', { home }));
   writeFileSync(path, DATA);
+  await assert.rejects(drain(addModel(path, 'my-model.q4_0', { home })), /already/);
+  await removeModel('my-model.q4_0', { home });
+  await drain(addModel(path, 'my-model.q4_0', { home }));
   assert.deepEqual(await removeModel('my-model.q4_0', { home }), { name: 'my-model.q4_0', bytes: 0, kept: path });
   assert.ok(existsSync(path));
   await assert.rejects(modelPath('my-model.q4_0', { home }), UsageError);
@@ -309,7 +318,7 @@ it('many changes at once are all kept', async (t) => {
 
 it('nearest names: part of a name, a slip of a letter, nothing for noise', () => {
   const names = CATALOG.map((e) => e.name);
-  assert.deepEqual(nearestNames('smollm', names), ['smollm2-135m', 'smollm2-360m']);
+  assert.deepEqual(nearestNames('smollm', names), ['smollm2-135m', 'smollm2-360m', 'smollm3-3b']);
   assert.deepEqual(nearestNames('gema3-270m', names).slice(0, 1), ['gemma3-270m']);
   assert.deepEqual(nearestNames('xyzzyplugh', names), []);
   assert.deepEqual(nearestNames('', names), []);

@@ -1,23 +1,23 @@
-import { readdir, stat } from 'node:fs/promises';
-import { join } from 'node:path';
 import { LoamError } from '../base/errors.js';
 import { Mutex } from '../base/lock.js';
 import { CATALOG, DEFAULT_MODEL } from '../models/catalogue.js';
 import { hashOf, listModels } from '../models/listModels.js';
+import type { BackupSummary } from '../store/backup.js';
 import { vaultLocked, wrongPassphrase } from '../store/types.js';
 import { Vault } from '../store/Vault.js';
-import type { Dependents } from './contract/datasets.js';
-import type { Changed, ChangeEvent, Status, Storage } from './contract/server.js';
+import type { Changed, ChangeEvent, Status } from './contract/server.js';
+import { OngoingAnswers } from './conversations.js';
 import { ParsedDatasets } from './datasets.js';
 import { Downloads } from './downloads.js';
 import type { Access } from './http/access.js';
 import { notFound } from './http/errors.js';
 import { EventChannel } from './http/events.js';
+import { Idle } from './idle.js';
 import { InferenceProcess } from './inference/InferenceProcess.js';
-import { isFinal } from './jobs/Job.js';
 import { JobQueue } from './jobs/JobQueue.js';
-import { withoutPaths } from './paths.js';
+import { Probes } from './jobs/probing.js';
 import { cannotBeWritten } from './readOnly.js';
+import { Uploads } from './uploads.js';
 
 /** Milliseconds between two looks at what others have written; each asks the file system for the times of two files. */
 const WATCH_MS = 1000;
@@ -32,11 +32,19 @@ interface ServicesOptions {
 export class Services implements AsyncDisposable {
   readonly events = new EventChannel<ChangeEvent>();
   readonly inference = new InferenceProcess();
+  readonly answers = new OngoingAnswers();
   readonly downloads: Downloads;
+  readonly uploads: Uploads;
   readonly datasets = new ParsedDatasets();
+  readonly idle = new Idle();
   private opened: Vault | undefined;
   private jobQueue: JobQueue | undefined;
+  private probing: Probes | undefined;
+  /** Whether the rules for this device let it be tested in the background; looked at while something is to be tested. */
+  private mayTest = true;
   private started = false;
+  /** While a backup takes the place of what is in the vault. */
+  private restoring = false;
   /** Why the vault had to be closed, and the keys with which it was tried to open it again. */
   private lost: { error: unknown; keys: string } | undefined;
   /** The vault is opened and closed by one at a time; and guessing passphrases in parallel would take 128 MB each. */
@@ -55,6 +63,7 @@ export class Services implements AsyncDisposable {
   ) {
     this.onBug = onBug;
     this.readOnly = readOnly;
+    this.uploads = new Uploads(home);
     this.downloads = new Downloads(home, (event) => this.events.emit(event));
   }
 
@@ -73,7 +82,7 @@ export class Services implements AsyncDisposable {
   /** Begins what runs by itself: jobs that wait. */
   start(): void {
     this.started = true;
-    if (!this.readOnly) this.jobQueue?.start();
+    if (!this.readOnly) this.startWork();
     this.watching = setInterval(() => void this.look().catch(this.unlessStated), WATCH_MS).unref();
   }
 
@@ -81,6 +90,17 @@ export class Services implements AsyncDisposable {
   get jobs(): JobQueue {
     if (!this.jobQueue) throw this.closed();
     return this.jobQueue;
+  }
+
+  /** @throws LoamError: locked, not-found, vault-damaged */
+  get probes(): Probes {
+    if (!this.probing) throw this.closed();
+    return this.probing;
+  }
+
+  private startWork(): void {
+    this.jobQueue?.start();
+    this.probing?.resume();
   }
 
   get vaultState(): Status['vault'] {
@@ -95,6 +115,7 @@ export class Services implements AsyncDisposable {
   }
 
   private closed(): unknown {
+    if (this.restoring) return new LoamError({ code: 'busy', found: 'a backup is being restored' });
     return Vault.state(this.home) === 'passphrase' ? vaultLocked() : (this.lost?.error ?? vaultLocked());
   }
 
@@ -109,11 +130,32 @@ export class Services implements AsyncDisposable {
   }
 
   /**
-   * Whoever has the page open may not be whose vault it is: what takes its protection away, or the vault itself, asks for the passphrase
-   * where there is one.
+   * After a while in which nobody asked for anything, as the vault's setting has it: unless a job or a test works with the vault, or
+   * waits to. What is being answered was asked for, and holds it open too.
+   */
+  async lockIfIdle(): Promise<void> {
+    const { opened, jobQueue } = this;
+    if (!opened || !this.idle.isOver()) return;
+    const isNeeded = jobQueue?.current !== undefined || this.testedNow().length > 0 || this.answers.isBusy;
+    if (!isNeeded && opened.locked) await this.lock();
+  }
+
+  /** A running job saves its checkpoint, and goes on when the vault is unlocked. @throws LoamError: conflict, if it has no passphrase */
+  async lock(): Promise<void> {
+    await this.opening.run(async () => {
+      if (!this.vault.locked)
+        throw new LoamError({ code: 'conflict', found: 'the vault has no passphrase to lock it with' });
+      await this.answers[Symbol.asyncDispose]();
+      await this.letGo(vaultLocked());
+    });
+  }
+
+  /**
+   * Whoever has the page open may not be whose vault it is: what takes its protection away, or the vault itself, or all of it, asks for the
+   * passphrase where there is one.
    * @throws LoamError: wrong-passphrase
    */
-  private async confirmed(passphrase: string | undefined): Promise<void> {
+  async confirmed(passphrase: string | undefined): Promise<void> {
     if (Vault.state(this.home) !== 'passphrase') return;
     if (passphrase === undefined) throw wrongPassphrase('the passphrase of the vault was not given');
     await Vault.checkPassphrase(this.home, passphrase);
@@ -129,18 +171,66 @@ export class Services implements AsyncDisposable {
     this.changed('vault');
   }
 
+  /**
+   * What a backup holds takes the place of everything in the vault. Jobs and answers end once it was found good, and not before.
+   * @param current the vault's passphrase, which it keeps, if it has one and something in it
+   * @throws LoamError: wrong-passphrase, and what `Vault.restore` throws
+   */
+  async restore(
+    source: AsyncIterable<Uint8Array>,
+    { passphrase, replace, current }: { passphrase: string; replace: boolean; current?: string },
+  ): Promise<BackupSummary> {
+    return await this.opening.run(async () => {
+      const { vault } = this;
+      if (replace) await this.confirmed(current);
+      const before = async () => {
+        this.restoring = true;
+        const { jobQueue, probing } = this;
+        this.jobQueue = undefined;
+        this.probing = undefined;
+        await this.answers[Symbol.asyncDispose]();
+        await probing?.[Symbol.asyncDispose]();
+        await this.inference[Symbol.asyncDispose]();
+        await jobQueue?.[Symbol.asyncDispose]();
+      };
+      try {
+        return await vault.restore(source, passphrase, { replace, before });
+      } finally {
+        if (this.restoring) {
+          this.restoring = false;
+          await this.use(vault);
+          this.changedAll();
+        }
+      }
+    });
+  }
+
   private async use(vault: Vault): Promise<void> {
     this.jobQueue = await JobQueue.open(this.home, vault, {
-      onChange: ({ id, state, message }) => this.events.emit({ type: 'job', job: { id, state, message } }),
+      onChange: ({ id, state, message, stage, progress, options: { method } }) => {
+        this.events.emit({
+          type: 'job',
+          job: { id, state, message, stage, progress, ...(typeof method === 'string' && { method }) },
+        });
+        if (state === 'done' && this.started) this.probing?.resume();
+        this.probing?.look();
+      },
       onAdapter: () => this.changed('adapters'),
       onBug: this.onBug,
     });
+    const { jobQueue } = this;
+    this.probing = new Probes(this.home, vault, {
+      onProgress: (progress) => this.events.emit({ type: 'probing', ...progress }),
+      onNoted: () => this.changed('adapters'),
+      isBusy: () => !this.mayTest || (jobQueue.current !== undefined && jobQueue.current.state !== 'paused'),
+    });
     this.opened = vault;
     this.lost = undefined;
+    await this.idle.read(vault);
     this.seenElsewhere = vault.writtenElsewhere;
     if (this.readOnly) return;
     await this.jobQueue.endOrphans().catch(this.unlessStated);
-    if (this.started) this.jobQueue.start();
+    if (this.started) this.startWork();
   }
 
   /**
@@ -148,6 +238,11 @@ export class Services implements AsyncDisposable {
    * another key, or is gone, is closed until it can be opened again.
    */
   private async look(): Promise<void> {
+    if (this.probing && this.probing.list().length > 0) {
+      this.mayTest = (await this.jobQueue?.gate.allows()) ?? false;
+      this.probing.look();
+    }
+    await this.lockIfIdle();
     await this.opening.run(async () => {
       if (!this.opened) return await this.openAgain();
       let now: number;
@@ -180,12 +275,14 @@ export class Services implements AsyncDisposable {
 
   /** A running job saves its checkpoint, and goes on when the vault is opened again. */
   private async letGo(error: unknown): Promise<void> {
-    const { jobQueue, opened } = this;
+    const { jobQueue, opened, probing } = this;
     this.jobQueue = undefined;
+    this.probing = undefined;
     this.opened = undefined;
     this.lost = { error, keys: '' };
     this.datasets.clear();
     this.changed('vault');
+    await probing?.[Symbol.asyncDispose]();
     await this.inference[Symbol.asyncDispose]();
     // Nothing of it can be written any more.
     await jobQueue?.[Symbol.asyncDispose]().catch(() => {});
@@ -217,37 +314,9 @@ export class Services implements AsyncDisposable {
     return job ? { id: job.id, state: job.state } : null;
   }
 
-  /** Jobs that wait to learn from a data set, or do. */
-  jobsOf(dataset: string): Dependents['jobs'] {
-    return this.jobs
-      .list()
-      .filter((job) => !isFinal(job.state) && (job.dataset === dataset || job.heldout === dataset))
-      .map(({ id, name, state }) => ({ id, name, state }));
-  }
-
-  /** Deletes a data set, and the jobs that use it end; with adapters, those that use one of these too. */
-  async deleteDataset(id: string, withAdapters: boolean): Promise<void> {
-    const versions = withAdapters ? this.vault.datasets.dependents(id).map((version) => version.id) : [];
-    await this.jobs.endJobsOf(new Set([id, ...versions]));
-    await this.vault.datasets.delete(id, { withAdapters });
-    this.datasets.clear();
-    this.changed('datasets');
-    if (withAdapters) this.changed('adapters');
-    // One may have been added meanwhile.
-    await this.jobs.endOrphans();
-    await this.vault.runKeys.removeStray(this.home);
-  }
-
-  /** Deletes a version of an adapter, or all of them, and the jobs that begin with it or are taught by it end. */
-  async deleteAdapter(id: string, version?: string): Promise<void> {
-    const { adapters } = this.vault;
-    const versions = version === undefined ? adapters.get(id).versions.map((one) => one.id) : [version];
-    await this.jobs.endJobsOf(new Set(versions));
-    if (version === undefined) await adapters.delete(id);
-    else await adapters.deleteVersion(version);
-    this.changed('adapters');
-    await this.jobs.endOrphans();
-    await this.vault.runKeys.removeStray(this.home);
+  /** Versions that are tested for private details, or wait for it. */
+  testedNow(): Status['probing'] {
+    return this.probing?.list() ?? [];
   }
 
   /** Destroys the vault, opened or not, and makes an empty one; API keys end with it. @throws LoamError: wrong-passphrase, unwritable */
@@ -255,9 +324,11 @@ export class Services implements AsyncDisposable {
     await this.opening.run(async () => {
       await this.confirmed(passphrase);
       await this.access.keys.revokeAll();
-      const { opened, jobQueue } = this;
+      const { opened, jobQueue, probing } = this;
       this.opened = undefined;
       this.jobQueue = undefined;
+      this.probing = undefined;
+      await probing?.[Symbol.asyncDispose]();
       this.datasets.clear();
       await jobQueue?.[Symbol.asyncDispose]().catch(this.unlessStated);
       try {
@@ -273,18 +344,13 @@ export class Services implements AsyncDisposable {
       await this.inference[Symbol.asyncDispose]();
       await this.use(await Vault.open(this.home));
     });
-    const emptied = ['vault', 'datasets', 'adapters', 'conversations', 'settings', 'jobs', 'keys'] as const;
-    for (const what of emptied) this.changed(what);
+    this.changedAll();
   }
 
-  async storage(): Promise<Storage> {
-    const { models } = await this.models();
-    return {
-      vault: this.vault.storage(),
-      models: models.filter(({ installed }) => installed).reduce((sum, { size }) => sum + size, 0),
-      runs: await folderBytes(join(this.home, 'runs')),
-      problems: this.vault.problems.map(withoutPaths),
-    };
+  private changedAll(): void {
+    this.datasets.clear();
+    const all = ['vault', 'datasets', 'adapters', 'conversations', 'settings', 'jobs', 'keys'] as const;
+    for (const what of all) this.changed(what);
   }
 
   /** An installed model by its name. @throws LoamError that says how to get it */
@@ -307,22 +373,11 @@ export class Services implements AsyncDisposable {
     clearInterval(this.watching);
     this.events.end();
     await this.downloads[Symbol.asyncDispose]();
+    await this.uploads[Symbol.asyncDispose]();
+    await this.answers[Symbol.asyncDispose]();
     await this.inference[Symbol.asyncDispose]();
+    await this.probing?.[Symbol.asyncDispose]();
     await this.jobQueue?.[Symbol.asyncDispose]();
     await this.opened?.[Symbol.asyncDispose]();
   }
-}
-
-async function folderBytes(folder: string): Promise<number> {
-  const entries = await readdir(folder, { recursive: true, withFileTypes: true }).catch(() => []);
-  let sum = 0;
-  for (const entry of entries) {
-    if (!entry.isFile()) continue;
-    const path = join(entry.parentPath ?? entry.path, entry.name);
-    sum += await stat(path).then(
-      ({ size }) => size,
-      () => 0,
-    );
-  }
-  return sum;
 }

@@ -153,6 +153,73 @@ describe('a data set', () => {
     assert.equal((await client.send('GET', `/api/datasets/${id}`)).status, 404);
   });
 
+  it('can be looked at before it is added, and what could not be used is told, kept and repaired', async () => {
+    const table = Buffer.from('Nr,Frage,Antwort\n1,Wann?,Um vier.\n2,Wo?,\n3,Was?\n4,Wer?,Ich.\n');
+    const look = await client.send('POST', '/api/datasets/look?file=a.csv', table);
+    assert.equal(look.json.columns, 'question=Frage,answer=Antwort');
+    assert.deepEqual([look.json.guessed, look.json.examples, look.json.records], [true, 2, 4]);
+    assert.deepEqual(look.json.first[0], { instruction: 'Wann?', input: '', output: 'Um vier.' });
+    const chosen = encodeURIComponent(look.json.columns);
+    const { id } = (await client.send('POST', `/api/datasets?name=asked&file=a.csv&columns=${chosen}`, table)).json;
+    const refused = async () => await client.ok('GET', `/api/datasets/${id}/refused`);
+    const first = await refused();
+    assert.deepEqual(
+      first.records.map(({ index, line, draft, text }: Record<string, unknown>) => [index, line, draft, text]).at(1),
+      [2, 4, { instruction: '', input: '', output: '', system: '' }, '3,Was?'],
+    );
+    assert.deepEqual(
+      first.left.map(({ reason, records }: Record<string, unknown>) => [reason, records]),
+      [
+        ['"output" is empty', 1],
+        ['the row has 2 cells, the header 3', 1],
+      ],
+    );
+    const path = `/api/datasets/${id}`;
+    await client.ok('PATCH', path, { exclude: [3] });
+    const example = { instruction: 'Wo?', output: 'Hier.' };
+    assert.equal((await client.send('PATCH', path, { repair: [{ index: 0, example }] })).status, 404);
+    const after = await client.ok('PATCH', path, { repair: [{ index: 1, example }] });
+    assert.deepEqual([after.examples, after.records, after.excluded], [3, 4, 1]);
+    const { examples } = await client.ok('GET', `${path}/examples`);
+    assert.deepEqual(
+      examples.map(({ output, excluded }: Record<string, unknown>) => [output, excluded]),
+      [
+        ['Um vier.', false],
+        ['Hier.', false],
+        ['Ich.', true],
+      ],
+    );
+    // What is left is as it was.
+    const { records } = await refused();
+    assert.deepEqual(
+      records.map(({ index, reason, text }: Record<string, unknown>) => [index, reason, text]),
+      [[2, 'the row has 2 cells, the header 3', '3,Was?']],
+    );
+    assert.equal((await client.ok('PATCH', path, { redact: 'all' })).records, 3);
+    await client.ok('DELETE', path);
+  });
+
+  it('teaches placeholders of a redaction as answers only where that was chosen', async () => {
+    const mail = 'mara.quill@wheelwright-lane.org';
+    const example = (i: number, output: string) => ({ instruction: `Where ${i}? ${mail}`, output });
+    const examples = [example(1, `Write to ${mail}.`), example(2, 'Behind the mill.')];
+    for (const [name, answers, excluded, output] of [
+      ['keep', 'keep', 0, 'Write to [email 1].'],
+      ['leave', 'leave-out', 1, 'Write to [email 1].'],
+      ['words', { email: 'the address on the door' }, 0, 'Write to the address on the door.'],
+    ] as const) {
+      const { id } = await client.ok('POST', `/api/datasets?name=${name}`, { examples });
+      const before = await client.ok('GET', `/api/datasets/${id}/examples`);
+      assert.deepEqual(before.inAnswers, ['email']);
+      const after = await client.ok('PATCH', `/api/datasets/${id}`, { redact: 'all', answers });
+      assert.equal(after.excluded, excluded, name);
+      const page = await client.ok('GET', `/api/datasets/${id}/examples`);
+      assert.deepEqual([page.examples[0].output, page.examples[0].instruction], [output, 'Where 1? [email 1]']);
+      assert.deepEqual(page.inAnswers, []);
+      await client.ok('DELETE', `/api/datasets/${id}`);
+    }
+  });
+
   it('shows what a model would learn of it, without what is left out', async () => {
     const { id } = await client.ok('POST', '/api/datasets?name=preview', { examples: sayings(5) });
     await client.ok('PATCH', `/api/datasets/${id}`, { exclude: [0] });
@@ -247,6 +314,10 @@ describe('answers', () => {
       .map(({ data }) => data.text)
       .join('');
 
+  /** What is kept of one that its limit has cut. */
+  const cutOf = (events: Awaited<ReturnType<typeof readEvents>>) =>
+    events.at(-1)!.data.reason === 'length' ? { cut: true } : {};
+
   it('are streamed, and kept as a conversation that goes on', async () => {
     const secret = `canary-${randomBytes(8).toString('hex')}`;
     const first = await ask({ message: 'One?', system: secret });
@@ -260,9 +331,9 @@ describe('answers', () => {
     assert.deepEqual(messages, [
       { role: 'system', content: secret },
       { role: 'user', content: 'One?' },
-      { role: 'assistant', content: textOf(first) },
+      { role: 'assistant', content: textOf(first), ...cutOf(first) },
       { role: 'user', content: 'Two?' },
-      { role: 'assistant', content: textOf(second) },
+      { role: 'assistant', content: textOf(second), ...cutOf(second) },
     ]);
     assert.deepEqual(filesWith(home, secret), []);
     const { conversations } = await client.ok('GET', '/api/conversations');
@@ -278,6 +349,77 @@ describe('answers', () => {
     const events = await ask({ message: 'One?', keep: false });
     assert.deepEqual([...new Set(events.map(({ data }) => data.conversation ?? null))], [null]);
     assert.deepEqual((await client.ok('GET', '/api/conversations')).conversations, []);
+  });
+
+  it('go on when whoever asked has left, can be listened to again, are stopped, marked as cut, and gone on with', async () => {
+    const long = { maxTokens: 60, temperature: 2, repeatPenalty: 1 };
+    const [begun] = await readEvents(client, '/api/chat', {
+      method: 'POST',
+      body: { model: 'tiny', message: 'Tell me', options: long },
+      until: ({ data }) => data.type === 'begun',
+    });
+    const id = begun!.data.conversation as string;
+    const listed = (await client.ok('GET', '/api/conversations')).conversations;
+    assert.ok(listed.some((one: { id: string }) => one.id === id));
+    const path = `/api/conversations/${id}`;
+    const again = await client.send('GET', `${path}/answer`);
+    // It may be over by now: then it is kept.
+    if (again.status !== 200) assert.equal(again.status, 404);
+    while (server.services.answers.of(id)) await server.services.answers.of(id)!.ended;
+    const whole = await client.ok('GET', path);
+    assert.equal(whole.messages[0].content, 'Tell me');
+    assert.ok(whole.messages[1].content.length > 0);
+    assert.deepEqual(whole.options, long);
+
+    // The likeliest tokens go round in a circle; drawn ones may end the answer at any time.
+    const endless = ask({ message: 'Go on', conversation: id, options: { ...long, temperature: 0, maxTokens: 4000 } });
+    while (!server.services.answers.of(id)) await new Promise(setImmediate);
+    const answering = await client.ok('GET', path);
+    assert.deepEqual([answering.answering, answering.question], [true, 'Go on']);
+    const heard = readEvents(client, `${path}/answer`);
+    await readEvents(client, `${path}/answer`, { until: ({ data }) => data.type === 'text' });
+    await client.ok('POST', `${path}/stop`);
+    const [told, listened] = await Promise.all([endless, heard]);
+    assert.equal(textOf(listened), textOf(told));
+    const cut = (await client.ok('GET', path)).messages.at(-1);
+    assert.deepEqual([cut.cut, cut.content], [true, textOf(told)]);
+
+    // How long that one became depends on how soon the stop came; what is gone on with must fit the context.
+    const short = await ask({ message: 'Go on', conversation: id, after: 2 });
+    const more = await ask({ message: undefined, goOn: true, conversation: id });
+    const { messages } = await client.ok('GET', path);
+    assert.equal(messages.length, 4);
+    assert.equal(messages[3].content, textOf(short) + textOf(more));
+
+    // Asked again with other words: what stood behind is replaced.
+    await ask({ message: 'Another', conversation: id, after: 2, system: 'Be kind.' });
+    const edited = await client.ok('GET', path);
+    assert.deepEqual(
+      edited.messages.map(({ role, content }: { role: string; content: string }) =>
+        role === 'assistant' ? role : content,
+      ),
+      ['Be kind.', 'Tell me', 'assistant', 'Another', 'assistant'],
+    );
+    assert.equal((await client.send('POST', '/api/chat', { model: 'tiny', conversation: id })).status, 400);
+
+    await client.ok('PATCH', path, { title: 'Called so', rate: { message: 2, rating: 'up' } });
+    const rating = { prompt: 'Tell me', answer: 'x', rating: 'down', correction: 'y', keepAsExample: true };
+    const feedback = () => client.ok('POST', '/api/feedback', { ...rating, conversation: id, message: 4 });
+    const { dataset } = await feedback();
+    const before = (await client.ok('GET', `/api/datasets/${dataset}`)).examples;
+    await feedback();
+    assert.equal((await client.ok('GET', `/api/datasets/${dataset}`)).examples, before);
+    await client.ok('DELETE', `/api/datasets/${dataset}`);
+    const rated = await client.ok('GET', path);
+    assert.deepEqual(
+      [rated.title, rated.messages[2].rating, rated.messages[4].rating, rated.messages[4].kept],
+      ['Called so', 'up', 'down', true],
+    );
+    const found = async (text: string) => (await client.ok('GET', `/api/conversations?text=${text}`)).conversations;
+    assert.deepEqual([(await found('CALLED')).length, (await found('nowhere')).length], [1, 0]);
+    await client.ok('PATCH', path, { rate: { message: 2, rating: null } });
+    assert.equal((await client.ok('GET', path)).messages[2].rating, undefined);
+    await client.ok('DELETE', path);
   });
 
   it('that cannot begin have a status of their own', async () => {

@@ -119,7 +119,7 @@ describe('words of the user', { skip }, () => {
         options: { ...options, epochs: 1000 },
       })
     ).id as string;
-    for (let round = 0; round < rounds(2, 20); round++) {
+    for (let round = 0; round < rounds(1, 20); round++) {
       await client.job(job, ({ curve }) => curve.train.length > 2 + 3 * round);
       await ask(client, `what about ${words.question}?`);
       await client.ok('POST', '/api/feedback', {

@@ -7,7 +7,7 @@ import type { Vault } from '../store/Vault.js';
 import type { ApiKey, KeyInput, NewApiKey } from './contract/access.js';
 import type { Adapter } from './contract/adapters.js';
 import { type ErrorBody, loamCode } from './contract/errors.js';
-import type { Job } from './contract/jobs.js';
+import type { Job, JobRules } from './contract/jobs.js';
 import { openSession } from './http/access.js';
 import { ApiKeys, serverFolder } from './http/apiKeys.js';
 import { isFinal, viewJob } from './jobs/Job.js';
@@ -22,9 +22,13 @@ export interface Jobs {
   /** Oldest first. */
   list(): Promise<Job[]>;
   pause(id: string): Promise<Job>;
-  resume(id: string, restart: boolean): Promise<Job>;
+  resume(id: string, how: { restart?: boolean; now?: boolean }): Promise<Job>;
   cancel(id: string, keep: boolean): Promise<Job>;
   remove(id: string): Promise<void>;
+  /** When jobs may run on this device. */
+  rules(): Promise<JobRules>;
+  /** In place of all rules before. */
+  setRules(rules: JobRules): Promise<void>;
 }
 
 /** @param openVault called only if no server has it open */
@@ -37,10 +41,17 @@ export async function withJobs<T>(openVault: () => Promise<Vault>, use: (jobs: J
       served: true,
       list: async () => (await server.request<{ jobs: Job[] }>('GET', '/api/jobs')).jobs.reverse(),
       pause: (id) => post(id, 'pause', {}),
-      resume: (id, restart) => post(id, restart ? 'resume?restart=true' : 'resume', {}),
+      resume: (id, how) => {
+        const given = Object.entries(how).flatMap(([name, value]) => (value ? [`${name}=true`] : []));
+        return post(id, `resume?${given.join('&')}`, {});
+      },
       cancel: (id, keep) => post(id, 'cancel', { keep }),
       remove: async (id) => {
         await server.request('DELETE', `/api/jobs/${id}`);
+      },
+      rules: () => server.request<JobRules>('GET', '/api/rules'),
+      setRules: async (rules) => {
+        await server.request('POST', '/api/rules', rules);
       },
     });
   }
@@ -51,9 +62,11 @@ export async function withJobs<T>(openVault: () => Promise<Vault>, use: (jobs: J
       served: false,
       list: async () => queue.list().map(viewJob),
       pause: async (id) => viewJob(await queue.pause(id)),
-      resume: async (id, restart) => viewJob(await queue.resume(id, { restart })),
+      resume: async (id, how) => viewJob(await queue.resume(id, how)),
       cancel: async (id, keep) => viewJob(await queue.cancel(id, { keep })),
       remove: (id) => queue.remove(id),
+      rules: () => queue.gate.rules(),
+      setRules: (rules) => queue.gate.set(rules),
     });
   } finally {
     await server.release();
@@ -161,8 +174,12 @@ const ANSWER_MS = 5000;
 
 /** Asks the server of the same user: its vault is open, its passphrase typed. */
 interface ServerClient {
+  /** Where it answers: "http://127.0.0.1:4184". */
+  base: string;
   /** @throws LoamError with what the server said */
   request<T>(method: 'GET' | 'POST' | 'DELETE', path: string, body?: unknown): Promise<T>;
+  /** A file of its page; undefined if it has none of that address. */
+  page(path: string): Promise<string | undefined>;
 }
 
 /** Bytes of the largest file that can be what a server has written of itself. */
@@ -196,6 +213,11 @@ export async function findServer(home: string): Promise<ServerClient | { release
       redirect: 'error',
     });
   return {
+    base,
+    async page(path) {
+      const answer = await send('GET', path, undefined);
+      return answer.ok ? await answer.text() : undefined;
+    },
     async request<T>(method: string, path: string, body?: unknown): Promise<T> {
       const answer = await send(method, path, body);
       const value = (await answer.json()) as T & Partial<ErrorBody>;

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { it } from 'node:test';
-import { samplingOptions } from '../llama/ChatSession.js';
+import { samplingOptions } from '../llama/sampling.js';
 import { SamplingInput } from './contract/chat.js';
 
 it("how answers are drawn has the bounds of `loam chat`'s options", () => {

@@ -1,11 +1,19 @@
 import { LoamError } from '../base/errors.js';
 import { Mutex } from '../base/lock.js';
-import { type Conversation, type Dataset, type Example, textOf } from '../examples/example.js';
+import {
+  type Conversation,
+  type Dataset,
+  type Example,
+  type Message as ExampleMessage,
+  isTrained,
+  textOf,
+} from '../examples/example.js';
 import { loadDataset } from '../examples/loadDataset.js';
-import type { Finding } from '../examples/personal/finding.js';
+import { type Finding, placeholder } from '../examples/personal/finding.js';
 import { findPersonal, summarise } from '../examples/personal/findPersonal.js';
 import { redact } from '../examples/personal/redact.js';
 import { json } from '../examples/readers/json.js';
+import { type RefusedRecord, refusedRecords } from '../examples/refused.js';
 import type { Tool } from '../model/message.js';
 
 import { pythonJson } from '../model/pythonJson.js';
@@ -37,6 +45,13 @@ export class ParsedDatasets {
       for (const old of [...this.parsed.keys()].slice(0, -KEPT)) this.parsed.delete(old);
     }
     return await found;
+  }
+
+  /** Its records that cannot be learnt. */
+  async refused(vault: Vault, info: StoredDataset): Promise<RefusedRecord[]> {
+    const { problems } = await this.open(vault, info);
+    const { name, container, columns } = info;
+    return await refusedRecords({ name, bytes: await vault.datasets.read(info.id), container, columns }, problems);
   }
 
   /** Private details in its examples. Searching takes about half a second a megabyte; it is done once while a data set is looked at. */
@@ -79,7 +94,11 @@ export function toFields(example: Pick<Example, 'messages' | 'tools'>): Fields {
 
 /** A data set as Loam writes it: a JSON list of what `toFields` gives. */
 export function encodeDataset(records: readonly (Fields | ExampleInput)[]): Uint8Array {
-  return Buffer.from(json.write(records.map((record) => ('messages' in record ? openaiRecord(record) : record))));
+  return Buffer.from(json.write(records.map(openaiOr)));
+}
+
+function openaiOr(record: Fields | ExampleInput): unknown {
+  return 'messages' in record ? openaiRecord(record) : record;
 }
 
 /** A conversation in OpenAI's form, which other programs read too. Arguments are JSON in a text there, so numbers keep their form. */
@@ -111,8 +130,8 @@ export async function noteFindings(vault: Vault, views: ParsedDatasets, info: St
 }
 
 /**
- * Changes a data set. If texts change it is rewritten as a JSON list, without the records that could not be used, and the earlier
- * content is destroyed. Numbers are those before the edit; afterwards examples are numbered from 0.
+ * Changes a data set. If texts change it is rewritten as a JSON list and the earlier content is destroyed. Records that could not be used
+ * stay as they are, without their repeats; they go when all private details are redacted, since nobody has searched them. Numbers are those before the edit; afterwards examples are numbered from 0.
  * @throws LoamError: not-found for a number that is not there; exists; changed, if `edit.sha256` is not that of the content, or
  * another process has changed it while the edit was worked out
  */
@@ -136,39 +155,61 @@ async function applyEdit(services: Services, id: string, edit: DatasetEdit): Pro
   for (const index of edit.exclude ?? []) at(index);
   const excluded = new Set([...info.excluded, ...(edit.exclude ?? [])]);
   for (const index of edit.include ?? []) excluded.delete(index);
-  if (!edit.add?.length && examples.every(({ source }) => excluded.has(source.index))) {
+  const { answers } = edit;
+  const chosen = edit.redact ? chosenFindings(edit.redact, await services.datasets.findings(vault, info)) : [];
+  if (answers === 'leave-out') {
+    for (const { example, message, record } of chosen) {
+      if (isTrained(examples[example]!.messages[message]!)) excluded.add(record);
+    }
+  }
+  const ownWords = typeof answers === 'object' ? answers : undefined;
+  if (!edit.add?.length && !edit.repair?.length && examples.every(({ source }) => excluded.has(source.index))) {
     throw new LoamError({
       code: 'invalid-data',
       found: 'every example would be excluded',
       fix: 'keep at least one, or delete the data set',
     });
   }
-  if (!edit.edit && !edit.redact && !edit.add) {
+  if (!edit.edit && !edit.redact && !edit.add && !edit.repair) {
     return await vault.datasets.annotate(id, { name: edit.name, excluded: [...excluded], seen });
   }
   const records: (Fields | ExampleInput)[] = examples.map(toFields);
-  if (edit.redact) {
-    const wanted = edit.redact;
-    const chosen = (await services.datasets.findings(vault, info)).filter(
-      (finding) =>
-        wanted === 'all' || wanted.some((one) => one.index === finding.record && one.findingId === finding.id),
-    );
-    for (const [record, findings] of groupBy(chosen, ({ record }) => record)) {
-      records[at(record)] = toFields(redact(examples[at(record)]!, findings));
-    }
+  for (const [record, findings] of groupBy(chosen, ({ record }) => record)) {
+    const inPlaceOf = ({ kind, number }: Finding, message: ExampleMessage) =>
+      (isTrained(message) && ownWords?.[kind]) || placeholder(kind, number);
+    records[at(record)] = toFields(redact(examples[at(record)]!, findings, inPlaceOf));
   }
   for (const { index, example } of edit.edit ?? []) {
     // Whether the text continues is not what was edited.
     const { continues } = textOf(examples[at(index)]!) ?? {};
     records[at(index)] = 'text' in example && continues !== undefined ? { continues, ...example } : example;
   }
-  for (const example of edit.add ?? []) records.push(example);
-  const replaced = await vault.datasets.replace(id, encodeDataset(records), {
+  // What cannot be learnt stays, unless it may hold what is to be gone.
+  const repaired = new Map(edit.repair?.map(({ index, example }) => [index, example]));
+  const refused = await services.datasets.refused(vault, info);
+  const others = refused.flatMap(({ index, value }) => {
+    const example = repaired.get(index);
+    if (example) return [{ index, record: openaiOr(example) }];
+    return edit.redact === 'all' ? [] : [{ index, record: value }];
+  });
+  for (const index of repaired.keys()) {
+    if (!refused.some((one) => one.index === index)) throw notFound(`record number ${index} that cannot be used`);
+  }
+  const own = records.map((record, i) => ({ index: examples[i]!.source.index, record: openaiOr(record) }));
+  const all = [...own, ...others].sort((a, b) => a.index - b.index);
+  const places = new Map(all.map(({ index }, i) => [index, i]));
+  const written = [...all.map(({ record }) => record), ...(edit.add ?? []).map(openaiOr)];
+  const replaced = await vault.datasets.replace(id, Buffer.from(json.write(written)), {
     name: edit.name,
-    excluded: [...excluded].flatMap((index) => positions.get(index) ?? []),
+    excluded: [...excluded].flatMap((index) => places.get(index) ?? []),
     seen,
   });
   return await noteFindings(vault, services.datasets, replaced);
+}
+
+function chosenFindings(wanted: NonNullable<DatasetEdit['redact']>, all: readonly Finding[]): Finding[] {
+  if (wanted === 'all') return [...all];
+  return all.filter((finding) => wanted.some((one) => one.index === finding.record && one.findingId === finding.id));
 }
 
 export function groupBy<T, K>(items: readonly T[], key: (item: T) => K): Map<K, T[]> {

@@ -1,4 +1,4 @@
-import { StoppedError, sentence } from '../base/errors.js';
+import { LoamError, StoppedError, sentence } from '../base/errors.js';
 import { findModel, type ModelEntry } from '../models/catalogue.js';
 import { fetchModel } from '../models/fetchModel.js';
 import type { Download } from './contract/models.js';
@@ -55,7 +55,10 @@ export class Downloads implements AsyncDisposable {
       this.emit({ type: 'changed', what: 'models' });
     } catch (error) {
       const message = withoutPaths(error instanceof Error ? error.message : String(error));
-      tell(error instanceof StoppedError ? { state: 'stopped', message: undefined } : { state: 'failed', message });
+      const code = error instanceof LoamError ? error.code : undefined;
+      tell(
+        error instanceof StoppedError ? { state: 'stopped', message: undefined } : { state: 'failed', message, code },
+      );
     }
   }
 

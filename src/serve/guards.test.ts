@@ -181,7 +181,7 @@ for (const route of real) {
       skip: route.body !== undefined ? 'wants a body of its own' : false,
     }, async () => {
       const required = (route.query?.required as string[] | undefined) ?? [];
-      const address = `${addressOf(route)}${required.length > 0 ? `?${required.map((name) => `${name}=${'x'.repeat(16)}`).join('&')}` : ''}`;
+      const address = `${addressOf(route)}${required.length > 0 ? `?${required.map((name) => `${name}=${'1'.repeat(16)}`).join('&')}` : ''}`;
       for (const origin of [undefined, `http://${host}`, `http://localhost:${port}`]) {
         const before = reached;
         const reply = await client.raw(route.method, address, {

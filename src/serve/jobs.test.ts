@@ -190,6 +190,31 @@ describe('a job', { skip }, () => {
     assert.equal((await client.send('GET', `/api/jobs/${id}`)).status, 404);
   });
 
+  it('learns from several data sets, what is in both once, and depends on each', async () => {
+    const { id: second } = await client.ok('POST', '/api/datasets?name=second', { examples: sayings(40) });
+    const quick = { ...options, epochs: 1, skipGeneral: true, replay: 0 };
+    const asked = { dataset, also: [second, dataset], model: 'tiny', options: quick };
+    const quote = await client.ok('POST', '/api/quote', asked);
+    const { id } = await client.ok('POST', '/api/jobs', { name: 'both', ...asked });
+    const events = await readEvents(client, `/api/jobs/${id}/events`);
+    const told = events.find(({ data }) => data.type === 'data')!.data;
+    // 32 and 40, of which 31 are the same: of the others one holds the secret.
+    assert.equal(told.examples, 41);
+    assert.equal(told.train, quote.examples);
+    assert.ok(events.some(({ data }) => /^31 examples are in several of the files/.test(String(data.message))));
+    const job = await client.job(id, ({ state }) => state === 'done');
+    assert.equal(job.datasetName, 'sayings, second');
+    const { versions } = await client.ok('GET', `/api/datasets/${second}/dependents`);
+    assert.deepEqual(
+      versions.map(({ datasets }: { datasets: { name: string }[] }) => datasets.map(({ name }) => name)),
+      [['sayings', 'second']],
+    );
+    const waits = await client.ok('POST', '/api/jobs', { name: 'waits', ...asked, options });
+    await client.ok('DELETE', `/api/datasets/${second}?adapters=delete`);
+    assert.equal((await client.ok('GET', `/api/jobs/${waits.id}`)).state, 'cancelled');
+    assert.equal((await client.send('POST', '/api/jobs', { body: { name: 'gone', ...asked } })).status, 400);
+  });
+
   it('ends when its data set is deleted, which leaves no trace of the text', async () => {
     const running = await newJob(client, dataset, 'doomed', { epochs: 400 });
     await client.job(running, ({ curve }) => curve.train.length >= 1);

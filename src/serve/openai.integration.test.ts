@@ -8,6 +8,7 @@ import { DEFAULT_MODEL, findModel } from '../models/catalogue.js';
 import { fetchModel } from '../models/fetchModel.js';
 import { modelPath } from '../models/register.js';
 import { newHome, serve } from '../testing/server.js';
+import '../testing/realHome.js';
 
 /** The official clients of OpenAI's and Anthropic's APIs on the real default model. */
 

@@ -1,11 +1,13 @@
 import assert from 'node:assert/strict';
+import { readFileSync, truncateSync, writeFileSync } from 'node:fs';
 import { describe, it } from 'node:test';
 import { addTinyModel, Client, newHome, serve } from '../testing/server.js';
+import { writeTinyModel } from '../testing/tinyModel.js';
 
 /** OpenAI's API on a tiny model: each field is honoured, changes nothing, or is refused by its name. */
 
 const home = newHome();
-await addTinyModel(home);
+const path = await addTinyModel(home);
 const server = await serve(home);
 const client = new Client(server.port, server.token);
 
@@ -180,4 +182,24 @@ it('slashes too many are forgiven, and an address that is none names the base UR
     const { status, json } = await client.send('POST', path, { model: 'tiny', input: 'x' });
     assert.deepEqual([status, /base URL ending in \/v1/.test(json.error.message)], [404, true], path);
   }
+});
+
+it('a model whose file is changed while it answers is read anew, or called changed', async () => {
+  const vector = async () =>
+    (await client.ok('POST', '/v1/embeddings', { model: 'tiny', input: 'the inn' })).data[0].embedding as number[];
+  const before = await vector();
+  const own = readFileSync(path);
+  truncateSync(path, own.length / 2);
+  const cut = await chat({});
+  assert.deepEqual([cut.status, cut.json.error.code], [400, 'damaged']);
+  assert.match(
+    cut.json.error.message,
+    /"tiny": the file has [\d,]+ bytes, not [\d,]+: it was changed.*loam models add/,
+  );
+  writeFileSync(path, own);
+  assert.deepEqual(await vector(), before);
+  // Of the same size, so that nothing but its content is another.
+  await writeTinyModel(path, { seed: 7 });
+  assert.equal(readFileSync(path).length, own.length);
+  assert.notDeepEqual(await vector(), before);
 });

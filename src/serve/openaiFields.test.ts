@@ -106,6 +106,10 @@ describe('several answers', () => {
     assert.equal((await complete({ ...hot, n: 2, best_of: 6 })).choices[0].logprobs, null);
     assert.match(await refusal('/v1/completions', textBody({ best_of: 2, stream: true })), /"best_of" above "n"/);
     assert.match(await refusal('/v1/completions', textBody({ best_of: 1, n: 2 })), /"best_of" below "n"/);
+    assert.match(
+      await refusal('/v1/completions', textBody({ best_of: 2, temperature: 0 })),
+      /all answers are the same/,
+    );
   });
 });
 

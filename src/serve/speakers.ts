@@ -2,7 +2,8 @@ import { LoamError, UsageError, underName } from '../base/errors.js';
 import { Run } from '../base/events.js';
 import { defaults } from '../base/options.js';
 import { families } from '../families/index.js';
-import { type ChatEvent, type Sampling, samplingOptions } from '../llama/ChatSession.js';
+import type { ChatEvent } from '../llama/ChatSession.js';
+import { type Sampling, samplingOptions } from '../llama/sampling.js';
 import { MOST_STRENGTH } from '../llama/Wardrobe.js';
 import type { ApiKey } from './contract/access.js';
 import type { InferenceRequest } from './inference/InferenceProcess.js';
@@ -213,7 +214,7 @@ export async function findSpeaker(
     return isWhole ? { name: part } : { name: bare, strength: Number(strength) };
   });
   const isKnown = parts.every((part) => all.some(({ id }) => id === part.name));
-  if (!isKnown) throw unknownModel(name);
+  if (!isKnown) throw (await whyAway(services, name, key)) ?? unknownModel(name);
   return together(all, parts);
 }
 
@@ -249,6 +250,27 @@ function rowOf(adapters: readonly Worn[]): string {
 
 function shown(name: string): string {
   return JSON.stringify(name.slice(0, 100));
+}
+
+/** Why a model or an adapter that is known by this name does not answer; undefined of any other. */
+async function whyAway(services: Services, name: string, key: ApiKey | undefined): Promise<LoamError | undefined> {
+  const { models } = await services.models();
+  const model = models.find((one) => one.name === name && one.problem !== null);
+  if (model && key?.adapter === undefined) {
+    const fix = model.entry === null ? 'add it again with "loam models add"' : 'fetch it again';
+    return new LoamError({ code: 'damaged', found: `the model ${shown(name)}: ${model.problem}`, fix });
+  }
+  const adapter = (services.vaultState === 'open' ? services.vault.adapters.list() : [])
+    .filter(({ id }) => key?.adapter === undefined || key.adapter === id)
+    .find((one) => one.name === name || one.versions.some(({ number }) => name === `${one.name}@${number}`));
+  return (
+    adapter &&
+    new LoamError({
+      code: 'not-found',
+      found: `the base model of the adapter ${shown(adapter.name)} is not on this device, or its file has been changed`,
+      fix: `add the file that the adapter was made with (${adapter.model.name})`,
+    })
+  );
 }
 
 function unknownModel(name: string): LoamError {

@@ -8,13 +8,15 @@ import { chatRoutes } from './api/chat.js';
 import { datasetRoutes } from './api/datasets.js';
 import { modelRoutes, statusRoutes } from './api/device.js';
 import { embeddingRoutes } from './api/embeddings.js';
+import { feedbackRoutes } from './api/feedback.js';
 import { jobRoutes } from './api/jobs.js';
 import { keyRoutes } from './api/keys.js';
 import { messageRoutes } from './api/messages.js';
 import { openAiRoutes } from './api/openai.js';
 import { responseRoutes } from './api/responses.js';
+import { uploadRoutes } from './api/uploads.js';
 import { settingRoutes, vaultRoutes } from './api/vault.js';
-import { Access, helloRoute, pairRoute } from './http/access.js';
+import { Access, helloRoute, linkRoute, pairRoute } from './http/access.js';
 import { serverFolder } from './http/apiKeys.js';
 import { HttpServer, type Page, staticRoute } from './http/HttpServer.js';
 import { named, networkNames, requireOrigin } from './http/hosts.js';
@@ -27,6 +29,7 @@ import { Services } from './Services.js';
 export const apiRoutes: readonly AnyRoute<Services>[] = [
   helloRoute<Services>(({ access }) => access),
   pairRoute<Services>(({ access }) => access),
+  linkRoute<Services>(({ access }) => access),
   ...statusRoutes,
   ...vaultRoutes,
   ...modelRoutes,
@@ -35,7 +38,9 @@ export const apiRoutes: readonly AnyRoute<Services>[] = [
   ...adapterRoutes,
   ...chatRoutes,
   ...settingRoutes,
+  ...feedbackRoutes,
   ...keyRoutes,
+  ...uploadRoutes,
   ...openAiRoutes,
   ...embeddingRoutes,
   ...responseRoutes,
@@ -131,6 +136,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
         exposed,
       },
       onBug,
+      onAsked: () => services.idle.asked(),
     });
     const { port, address } = await http.listen(options.at.port, host).catch((error: NodeJS.ErrnoException) => {
       throw explain(error, options.at.port, host);

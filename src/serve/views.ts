@@ -1,7 +1,9 @@
 import type { Static, TSchema } from 'typebox';
 import Value from 'typebox/value';
-import type { Dataset, Example, Problem } from '../examples/example.js';
+import { type Dataset, type Example, isTrained, type Problem } from '../examples/example.js';
+import { type Look, reasons } from '../examples/look.js';
 import type { Finding } from '../examples/personal/finding.js';
+import type { RefusedRecord } from '../examples/refused.js';
 import type {
   Adapter as StoredAdapter,
   DatasetInfo as StoredDataset,
@@ -11,10 +13,12 @@ import type { Vault } from '../store/Vault.js';
 import { type Adapter, type AdapterVersion, Memorised, VersionMetrics } from './contract/adapters.js';
 import {
   type DatasetInfo,
+  type DatasetLook,
   type ExampleFilter,
   type ExamplePage,
   FindingSummary,
   type Finding as FindingView,
+  type RefusedPage,
 } from './contract/datasets.js';
 import { groupBy, toFields } from './datasets.js';
 
@@ -79,6 +83,29 @@ export function viewProblems(problems: readonly Problem[]): Problem[] {
   return listed;
 }
 
+/** What a file would be learnt as. */
+export function viewLook({ first, ...look }: Look): DatasetLook {
+  return { ...look, first: first.map(toFields) };
+}
+
+/** Records that are listed to be repaired. */
+const REFUSED = 200;
+
+export function listRefused(
+  { sha256 }: Pick<StoredDataset, 'sha256'>,
+  { problems }: Dataset,
+  refused: readonly RefusedRecord[],
+): RefusedPage {
+  const records = refused.slice(0, REFUSED).map(({ value: _, text, ...record }) => ({
+    ...record,
+    text: text.slice(0, SHOWN_TEXT),
+  }));
+  return { sha256, left: reasons(problems), total: refused.length, records };
+}
+
+/** Characters of a record that cannot be read that are shown. */
+const SHOWN_TEXT = 2000;
+
 /** A page of the examples of a data set. */
 export function listExamples(
   info: StoredDataset,
@@ -108,11 +135,12 @@ export function listExamples(
         line: source.line,
         excluded: excluded.has(source.index),
         ...shown,
-        problems: (problems.get(source.index) ?? []).map(({ severity, reason }) => ({ severity, reason })),
+        problems: (problems.get(source.index) ?? []).map(({ severity, kind, reason }) => ({ severity, kind, reason })),
         findings: (findings.get(source.index) ?? []).map((finding) => viewFinding(finding, !('messages' in shown))),
       };
     }),
     problems: viewProblems(dataset.problems),
+    inAnswers: kindsInAnswers(dataset, found),
     counts: {
       all: dataset.examples.length,
       problems: dataset.problems.length,
@@ -120,6 +148,11 @@ export function listExamples(
       excluded: count('excluded'),
     },
   };
+}
+
+function kindsInAnswers({ examples }: Dataset, found: readonly Finding[]): FindingView['kind'][] {
+  const taught = found.filter(({ example, message }) => isTrained(examples[example]!.messages[message]!));
+  return [...new Set(taught.map(({ kind }) => kind))];
 }
 
 /** A finding as the page shows it: in a field of the example if that is shown as fields. */

@@ -258,7 +258,7 @@ describe('adapters and data sets', () => {
     const ids = (versions: readonly { id: string }[]) => versions.map(({ id }) => id).sort();
     assert.deepEqual(ids(vault.datasets.dependents(one.id)), ids([first, second, third]));
     assert.deepEqual(ids(vault.datasets.dependents(two.id)), ids([second, third, apart]));
-    const run = { dataset: one.id, makes: { adapter: 'first' } };
+    const run = { datasets: [one.id], makes: { adapter: 'first' } };
     assert.deepEqual(await vault.runKeys.get(run), await vault.runKeys.get(run));
     await vault.datasets.delete(one.id, { withAdapters: true });
     assert.deepEqual(
@@ -275,7 +275,7 @@ describe('adapters and data sets', () => {
     const data = await vault.datasets.add('data', examples('data'));
     const other = await vault.datasets.add('other', examples('other'));
     const first = await vault.adapters.addVersion('first', Buffer.from('1'), { base, datasets: [other] });
-    const run = { dataset: data.id, parent: first.id, makes: { adapter: 'me' } };
+    const run = { datasets: [data.id], parent: first.id, makes: { adapter: 'me' } };
     await vault.runKeys.get({ ...run, parent: undefined });
     await vault.runKeys.get(run);
     await vault.runKeys.get({ ...run, makes: { adapter: 'you' } });

@@ -3,6 +3,7 @@ import { rm } from 'node:fs/promises';
 import { type ErrorCode, isDiskFull, LoamError } from '../base/errors.js';
 import { leaveNoCore } from '../engine/core.js';
 import { AdapterStore } from './adapters.js';
+import { type BackupSummary, type RestoreOptions, requireEmpty, restoreBackup, writeBackup } from './backup.js';
 import { Contents } from './contents.js';
 import { DatasetStore } from './datasets.js';
 import { DocumentStore } from './documents.js';
@@ -188,6 +189,30 @@ export class Vault implements AsyncDisposable {
       for (const { id } of versions) await attempt(() => this.adapters.read(id));
     for (const { kind, id } of this.documents.list()) await attempt(() => this.documents.get(kind, id));
     return problems;
+  }
+
+  /**
+   * Everything in it as one encrypted file, see backup.ts.
+   * @param told what is in it, once the last byte was made
+   */
+  backup(passphrase: string, told?: (summary: BackupSummary) => void): AsyncIterable<Uint8Array> {
+    return writeBackup(this.contents, passphrase, told);
+  }
+
+  /** @throws LoamError: confirm, if restoring would replace something */
+  requireEmpty(): void {
+    requireEmpty(this.contents);
+  }
+
+  /** What a backup holds takes the place of everything here; throws as `restoreBackup` does. No run may use what is here then. */
+  async restore(
+    source: AsyncIterable<Uint8Array>,
+    passphrase: string,
+    options?: RestoreOptions,
+  ): Promise<BackupSummary> {
+    const summary = await restoreBackup(this.contents, source, passphrase, options);
+    await this.runKeys.removeStray(this.home);
+    return summary;
   }
 
   /** Destroys the keys, then everything, and what stopped runs on it have left. The vault cannot be used afterwards. */

@@ -1,8 +1,9 @@
 import { basename, extname, resolve } from 'node:path';
-import { openBase } from '../adapters/base.js';
+import { openBase, requireTemplate } from '../adapters/base.js';
 import { provenAdapter } from '../adapters/openAdapter.js';
 import { LoamError } from '../base/errors.js';
 import { requireWritable, writeFileAtomic } from '../base/io.js';
+import { Tokenizer } from '../model/tokenizer.js';
 import type { ResolvedModel } from '../models/listModels.js';
 import { requireVersion } from './references.js';
 import type { AdapterVersion, Lineage } from './types.js';
@@ -18,7 +19,7 @@ export function nameOfFile(path: string): string {
 /**
  * What is known of an adapter file, once it is found to fit a base model.
  * @param hash called if the hash of the model is not recorded
- * @throws LoamError for another base model
+ * @throws LoamError for another base model, or another chat template
  */
 export async function importedLineage(
   path: string,
@@ -26,7 +27,10 @@ export async function importedLineage(
   hash: (model: string) => Promise<string>,
 ): Promise<Lineage> {
   const model = await openBase(source.path);
-  const { recipe, metrics, name } = await provenAdapter(path, model);
+  const adapter = await provenAdapter(path, model, { isNew: true });
+  using tokenizer = await Tokenizer.open(model.gguf);
+  await requireTemplate(adapter, tokenizer);
+  const { recipe, metrics, name } = adapter;
   const sha256 = source.sha256 ?? (await hash(source.path));
   const base = { name: model.gguf.string('general.name', '') || source.called, sha256 };
   return { base, datasets: [], recipe, metrics, imported: name };

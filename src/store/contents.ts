@@ -17,6 +17,8 @@ const HEADER_BYTES = 4096;
 
 type Blob = NonNullable<Entry['blob']>;
 type Awaitable<T> = T | Promise<T>;
+/** Makes a blob of a content, which no entry names yet. */
+export type Encrypt = (content: Uint8Array | AsyncIterable<Uint8Array>) => Promise<Blob>;
 
 /** Why a blob cannot be read. */
 class BlobDamaged extends Error {
@@ -40,21 +42,26 @@ export class Contents {
    */
   async store<T>(
     content: Uint8Array | undefined,
-    decide: (
-      blob: Entry['blob'],
-      encrypt: (bytes: Uint8Array) => Promise<Blob>,
-    ) => Awaitable<{ change: Change; result: T }>,
+    decide: (blob: Entry['blob'], encrypt: Encrypt) => Awaitable<{ change: Change; result: T }>,
+  ): Promise<T> {
+    return await this.storePrepared(async (encrypt) => content && (await encrypt(content)), decide);
+  }
+
+  /** The same for any number of contents: `prepare` encrypts them, outside the lock, and what it makes of them goes to `decide`. */
+  async storePrepared<P, T>(
+    prepare: (encrypt: Encrypt) => Promise<P>,
+    decide: (prepared: P, encrypt: Encrypt) => Awaitable<{ change: Change; result: T }>,
   ): Promise<T> {
     const blobs: Blob[] = [];
-    const encrypt = async (bytes: Uint8Array) => {
-      const blob = await this.encrypt(bytes);
+    const encrypt = async (content: Uint8Array | AsyncIterable<Uint8Array>) => {
+      const blob = await this.encrypt(content);
       blobs.push(blob);
       return blob;
     };
-    if (content) await encrypt(content);
     try {
+      const prepared = await prepare(encrypt);
       return await this.index.update(async () => {
-        const decided = await decide(blobs[0], encrypt);
+        const decided = await decide(prepared, encrypt);
         return {
           ...decided,
           // Only now: a blob that has its name and that no index names is one that an older index does not know.
@@ -86,21 +93,33 @@ export class Contents {
     }
   }
 
-  private async encrypt(bytes: Uint8Array): Promise<Blob> {
+  private async encrypt(content: Uint8Array | AsyncIterable<Uint8Array>): Promise<Blob> {
     const secret = await generateX25519Identity();
     const encrypter = new Encrypter();
     encrypter.addRecipient(await identityToRecipient(secret));
     const name = randomBytes(16).toString('hex');
-    await this.files.create(name, () => encrypter.encrypt(pieces(bytes)));
+    const stream = content instanceof Uint8Array ? pieces(content) : webStream(content);
+    await this.files.create(name, () => encrypter.encrypt(stream));
     return { name, secret };
   }
 
   /** The content of an entry. @param what names it in a message: `the data set "mine"` */
   async read(entry: Entry, bytes: number, what: string): Promise<Uint8Array> {
+    const content = new Uint8Array(bytes);
+    let done = 0;
+    for await (const piece of this.pieces(entry, bytes, what)) {
+      content.set(piece, done);
+      done += piece.length;
+    }
+    return content;
+  }
+
+  /** The same piece by piece. */
+  async *pieces(entry: Entry, bytes: number, what: string): AsyncGenerator<Uint8Array, void> {
     const { blob } = entry;
     try {
       if (!blob) throw new BlobDamaged('the index does not name its file');
-      return await this.decrypt(blob, bytes);
+      yield* this.decrypt(blob, bytes);
     } catch (error) {
       if (!(error instanceof BlobDamaged)) throw error;
       if (this.index.get(entry.id)?.blob?.name !== blob?.name) {
@@ -122,7 +141,7 @@ export class Contents {
   }
 
   /** @param bytes length of the content @throws BlobDamaged */
-  private async decrypt({ name, secret }: Blob, bytes: number): Promise<Uint8Array> {
+  private async *decrypt({ name, secret }: Blob, bytes: number): AsyncGenerator<Uint8Array, void> {
     const file = await this.files.open(name).catch((error: unknown) => {
       const code = systemCode(error);
       throw new BlobDamaged(
@@ -134,15 +153,13 @@ export class Contents {
         throw new BlobDamaged('it is longer than it was');
       const decrypter = new Decrypter();
       decrypter.addIdentity(secret);
-      const content = new Uint8Array(bytes);
       let done = 0;
       for await (const piece of await decrypter.decrypt(fileStream(file))) {
-        if (done + piece.length > bytes) throw new BlobDamaged('it is longer than it was');
-        content.set(piece, done);
         done += piece.length;
+        if (done > bytes) throw new BlobDamaged('it is longer than it was');
+        yield piece;
       }
       if (done < bytes) throw new BlobDamaged('it is shorter than it was');
-      return content;
     } catch (error) {
       if (error instanceof BlobDamaged) throw error;
       const code = systemCode(error);
@@ -250,6 +267,22 @@ function pieces(bytes: Uint8Array): ReadableStream<Uint8Array> {
       if (at < bytes.length) controller.enqueue(bytes.subarray(at, at + PIECE_BYTES));
       at += PIECE_BYTES;
       if (at >= bytes.length) controller.close();
+    },
+  });
+}
+
+/** As the library takes it; other work has its turn between two pieces. */
+export function webStream(source: AsyncIterable<Uint8Array>): ReadableStream<Uint8Array> {
+  const iterator = source[Symbol.asyncIterator]();
+  return new ReadableStream({
+    async pull(controller) {
+      await setImmediate();
+      const { done, value } = await iterator.next();
+      if (done) controller.close();
+      else controller.enqueue(value);
+    },
+    async cancel() {
+      await iterator.return?.();
     },
   });
 }

@@ -1,4 +1,5 @@
 import { LoamError } from '../base/errors.js';
+import { withoutMedia } from '../examples/chatArchive.js';
 import type { Dataset, NamedBytes } from '../examples/example.js';
 import { loadDataset } from '../examples/loadDataset.js';
 import type { AdapterStore } from './adapters.js';
@@ -34,19 +35,21 @@ export class DatasetStore {
   }
 
   /**
-   * Keeps an example file, in any format that is read, as it is.
+   * Keeps an example file, in any format that is read, as it is; of a messenger's archive the chat alone.
    * @param more.file its name, if `name` has no ending that says what it is
    * @throws the errors of `loadDataset`; LoamError: exists, if a data set has that name
    */
   async add(
     name: string,
-    bytes: Uint8Array,
+    given: Uint8Array,
     more: { findings?: Json; file?: string; columns?: string } = {},
   ): Promise<DatasetInfo> {
     checkName(name, 'a data set');
     // Before a long file is read in vain, and again when it is stored.
     this.requireFree(name);
-    const facts = await factsOf(more.file ?? name, bytes, more.columns);
+    const file = more.file ?? name;
+    const bytes = await withoutMedia(given, file);
+    const facts = await factsOf(file, bytes, more.columns);
     const now = new Date().toISOString();
     const value: Value = { name, createdAt: now, changedAt: now, ...facts, excluded: [], findings: more.findings };
     return await this.contents.store(bytes, (blob) => {

@@ -2,6 +2,12 @@ import { LoamError } from '../base/errors.js';
 import { type Contents, type Row, Table } from './contents.js';
 import type { DocumentInfo } from './types.js';
 
+/** A document that holds JSON. */
+export const jsonDocument = (value: unknown): Buffer => Buffer.from(JSON.stringify(value));
+
+/** What such a document says, written by this program and sealed since. */
+export const jsonOf = <T>(document: Uint8Array): T => JSON.parse(Buffer.from(document).toString('utf8')) as T;
+
 /** Small things of other rooms: conversations, feedback, settings, records of jobs. Kinds and ids are hidden like the content. */
 export class DocumentStore {
   private readonly documents: Table<DocumentInfo>;

@@ -16,8 +16,8 @@ const PREFIX = 'sealed-';
 
 /** Which run a key belongs to. */
 interface RunPurpose {
-  /** Id of the data set it learns from, if that lies in the vault: deleting it deletes the key. */
-  dataset?: string;
+  /** Ids of the data sets it learns from that lie in the vault: deleting one deletes the key. */
+  datasets?: readonly string[];
   /** Ids of versions of the vault that it begins with and is taught by; deleting one deletes the key too. */
   parent?: string;
   teacher?: string;
@@ -27,9 +27,10 @@ interface RunPurpose {
   run?: string;
 }
 
-function idOf({ dataset, makes, run }: RunPurpose): string {
-  if (run !== undefined) return `${dataset ?? '-'} run ${run}`;
-  return `${dataset ?? '-'} ${'adapter' in makes ? `adapter ${makes.adapter}` : `file ${makes.file}`}`;
+function idOf({ datasets = [], makes, run }: RunPurpose): string {
+  const from = datasets.length > 0 ? datasets.join('+') : '-';
+  if (run !== undefined) return `${from} run ${run}`;
+  return `${from} ${'adapter' in makes ? `adapter ${makes.adapter}` : `file ${makes.file}`}`;
 }
 
 export class RunKeys {
@@ -37,7 +38,7 @@ export class RunKeys {
 
   /** The key of a run, made when first asked for. */
   async get(purpose: RunPurpose): Promise<Buffer> {
-    const of = [purpose.dataset, purpose.parent, purpose.teacher].filter((id) => id !== undefined);
+    const of = [...(purpose.datasets ?? []), purpose.parent, purpose.teacher].filter((id) => id !== undefined);
     const key = await this.documents.change(KIND, idOf(purpose), (known) => known ?? randomBytes(KEY_BYTES), of);
     return Buffer.from(key);
   }

@@ -1,4 +1,4 @@
-import { baseFingerprint } from '../adapters/base.js';
+import { fingerprints } from '../adapters/fingerprint.js';
 import type { AdapterToWrite } from '../adapters/loraGguf.js';
 import type { Gguf } from '../formats/gguf/Gguf.js';
 import { readGguf } from '../formats/gguf/readGguf.js';
@@ -15,7 +15,7 @@ export async function tinyAdapter(
     architecture: gguf.string('general.architecture'),
     name: 'tiny',
     sha256: 'a'.repeat(64),
-    fingerprint: await baseFingerprint(gguf),
+    fingerprint: (await fingerprints(gguf)).whole,
     templateSha256: 'b'.repeat(64),
     stopTokens: [2],
   };

@@ -168,7 +168,7 @@ const completions: Endpoint = {
     ),
     works('echo', true, '', (reply) => first(reply).text.startsWith('the inn')),
     works('logprobs', 2, 'up to 20', (reply) => first(reply).logprobs.tokens.length > 0),
-    works('best_of', 2, 'the likeliest `n` of so many', ({ status }) => status === 200, hot),
+    works('best_of', 2, 'the likeliest `n` of so many; refused at temperature 0', ({ status }) => status === 200, hot),
     works('suffix', ' end', 'for models with tokens for it; others refuse it', isRefused),
     ...drawn,
     only('tool_choice', 'auto', 'required', 'works in chat completions'),

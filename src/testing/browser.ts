@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
 import { existsSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import type { Browser, BrowserContext, Locator, Page } from 'playwright-core';
 
@@ -38,6 +39,9 @@ export async function launchChromium(): Promise<Browser> {
       '--disable-background-networking',
       '--disable-component-update',
       '--disable-sync',
+      // It asks for updates and accounts all the same: it finds no host but this one.
+      '--no-proxy-server',
+      '--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1',
     ],
   });
 }
@@ -48,6 +52,7 @@ export class Serving {
     readonly child: ChildProcess,
     readonly link: string,
     readonly port: number,
+    readonly token: string,
   ) {}
 
   static async start(home: string, port = 0): Promise<Serving> {
@@ -60,15 +65,19 @@ export class Serving {
     child.stderr!.setEncoding('utf8').on('data', (text: string) => {
       err += text;
     });
-    const ready = await new Promise<{ link: string; port: number }>((resolve, reject) => {
+    const ready = await new Promise<{ link: string; port: number; token: string }>((resolve, reject) => {
       child.stdout!.setEncoding('utf8').on('data', (text: string) => {
         out += text;
         const line = out.split('\n').find((one) => one.includes('"ready"'));
-        if (line) resolve(JSON.parse(line) as { link: string; port: number });
+        if (line) resolve(JSON.parse(line) as { link: string; port: number; token: string });
       });
       child.once('exit', (code) => reject(new Error(`loam serve ended with ${code}: ${err}`)));
     });
-    return new Serving(child, ready.link, ready.port);
+    return new Serving(child, ready.link, ready.port, ready.token);
+  }
+
+  get origin(): string {
+    return new URL(this.link).origin;
   }
 
   /** Ends it as a crash would, or as Ctrl-C does; resolves when it has ended. */
@@ -109,6 +118,19 @@ export class Phone {
     return new Phone(context, await context.newPage());
   }
 
+  /** Grants what the browser would ask the person for. */
+  async allow(permission: string): Promise<void> {
+    await this.context.grantPermissions([permission]);
+  }
+
+  /** A second page of the same browser. */
+  async tab(address: string): Promise<Page> {
+    const page = await this.context.newPage();
+    page.setDefaultTimeout(PATIENCE);
+    await page.goto(address);
+    return page;
+  }
+
   async close(): Promise<void> {
     await this.context.close();
   }
@@ -128,6 +150,13 @@ export class Phone {
   async go(place: string): Promise<void> {
     await this.page.evaluate(`location.hash = ${JSON.stringify(`#/${place}`)}`);
     await this.page.locator('h1').waitFor();
+  }
+
+  /** Waits until an expression holds in the page. */
+  async until(expression: string): Promise<void> {
+    for (const end = Date.now() + PATIENCE; !(await this.page.evaluate(expression)); await sleep(50)) {
+      assert.ok(Date.now() < end, expression);
+    }
   }
 
   button(name: string | RegExp): Locator {

@@ -1,4 +1,4 @@
-import { f32, i32s, u32 } from '../formats/gguf/values.js';
+import { f32, i32s, str, u32 } from '../formats/gguf/values.js';
 import type { TinyModelOptions } from './tinyModel.js';
 
 /**
@@ -62,6 +62,54 @@ export const familyVariants: readonly (TinyModelOptions & { name: string })[] = 
     biases: true,
     metadata: { 'granite.attention.head_count_kv': i32s([1, 1, 1]), 'granite.logit_scale': f32(0.5) },
   },
+  { name: 'smollm3, one layer of four without positions', family: 'smollm3', layers: 5 },
+  {
+    name: 'smollm3, untied head, wide heads, biases',
+    family: 'smollm3',
+    layers: 4,
+    headDim: 32,
+    tied: false,
+    biases: true,
+  },
+  { name: 'mistral3, as Mistral Small', family: 'mistral3', layers: 3, headDim: 32, tied: false },
+  {
+    name: 'mistral3, stretched, scores raised beyond the context',
+    family: 'mistral3',
+    layers: 3,
+    metadata: {
+      'mistral3.rope.scaling.type': str('yarn'),
+      'mistral3.rope.scaling.factor': f32(16),
+      'mistral3.rope.scaling.original_context_length': u32(256),
+      'mistral3.rope.scaling.yarn_beta_fast': f32(8),
+      'mistral3.rope.scaling.yarn_log_multiplier': f32(0.7),
+      'mistral3.attention.temperature_scale': f32(0.1),
+    },
+  },
+  { name: 'ernie4_5, wide heads', family: 'ernie4_5', layers: 3, headDim: 32 },
+  { name: 'ernie4_5, untied head, one key head', family: 'ernie4_5', layers: 3, kvHeads: 1, tied: false },
+  { name: 'exaone4', family: 'exaone4', layers: 3, seed: 2 },
+  { name: 'exaone4, frequency factors, untied head', family: 'exaone4', layers: 3, ropeFactors: true, tied: false },
+  { name: 'lfm2', family: 'lfm2', layers: 4, convolutions: [0, 2, 3] },
+  {
+    name: 'lfm2, untied head, one key head, attention last',
+    family: 'lfm2',
+    layers: 3,
+    kvHeads: 1,
+    tied: false,
+    convolutions: [0],
+  },
+  { name: 'qwen35', family: 'qwen35', layers: 4, period: 4, rotated: 0.5, headDim: 32 },
+  {
+    name: 'qwen35, untied head, one key head, as many heads of keys as of values, a layer that drafts',
+    family: 'qwen35',
+    layers: 3,
+    drafts: 1,
+    metadata: { 'qwen35.attention.recurrent_layers': { type: 'array', of: 'bool', value: [true, false, true, false] } },
+    kvHeads: 1,
+    tied: false,
+    delta: { keyHeads: 3, valueHeads: 3, headDim: 16 },
+  },
+  { name: 'lfm2, window of 9', family: 'lfm2', layers: 3, window: 9, convolutions: [1] },
 ];
 
 const graniteFactors = {
@@ -69,6 +117,31 @@ const graniteFactors = {
   embedding_multiplier: 3,
   residual_multiplier: 0.6,
   logits_scaling: 0.5,
+};
+
+/** Ministral 3's, for a shorter context. */
+export const stretched = {
+  rope_type: 'yarn',
+  factor: 16,
+  original_max_position_embeddings: 256,
+  rope_theta: 1e6,
+  beta_fast: 32,
+  beta_slow: 1,
+  mscale: 1,
+  mscale_all_dim: 1,
+  llama_4_scaling_beta: 0.1,
+};
+
+/** Twice as many heads of values as of keys, which GGUF has in another order. */
+export const deltaNet = {
+  layer_types: ['linear_attention', 'full_attention'],
+  full_attention_interval: 2,
+  linear_conv_kernel_dim: 4,
+  linear_num_key_heads: 2,
+  linear_num_value_heads: 4,
+  linear_key_head_dim: 16,
+  linear_value_head_dim: 16,
+  rope_parameters: { rope_type: 'default', rope_theta: 1e6, partial_rotary_factor: 0.5, mrope_section: [2, 1, 1] },
 };
 
 /** What config.json of a tiny folder says beside what that of all says, by the class that it names. */
@@ -79,6 +152,9 @@ export const folderConfigs: Readonly<Record<string, object>> = {
     original_max_position_embeddings: 256,
     rope_scaling: { type: 'longrope', long_factor: [1, 2, 3, 4, 5, 6], short_factor: [1, 1.1, 1.2, 1.3, 1.4, 1.5] },
   },
+  Ministral3ForCausalLM: { rope_parameters: stretched },
+  Lfm2ForCausalLM: { layer_types: ['conv', 'full_attention'], conv_L_cache: 3, block_auto_adjust_ff_dim: false },
+  Qwen3_5ForConditionalGeneration: deltaNet,
   GraniteForCausalLM: graniteFactors,
   GraniteMoeHybridForCausalLM: {
     ...graniteFactors,
@@ -92,9 +168,10 @@ export const folderConfigs: Readonly<Record<string, object>> = {
 
 /**
  * Models of transformers that PEFT adapts, by what configures them in the Python of `reference.ts`. `published`: what config.json says in
- * published folders where transformers writes something else; `fused`: some modules hold two linears of GGUF.
+ * published folders where transformers writes something else; `unconverted`: why llama.cpp's
+ * converter of adapters does not take theirs.
  */
-export const peftMembers: readonly { name: string; config: string; published?: object; fused?: true }[] = [
+export const peftMembers: readonly { name: string; config: string; published?: object; unconverted?: string }[] = [
   { name: 'llama', config: 'T.LlamaConfig(**common)' },
   { name: 'qwen2', config: 'T.Qwen2Config(**headless)' },
   { name: 'qwen3', config: 'T.Qwen3Config(**common)' },
@@ -107,184 +184,24 @@ export const peftMembers: readonly { name: string; config: string; published?: o
       `T.GraniteMoeHybridConfig(**headless, **${JSON.stringify(graniteFactors)}, num_local_experts=0, num_experts_per_tok=0, ` +
       `shared_intermediate_size=96, position_embedding_type='rope', layer_types=['attention'] * 2)`,
     published: { layer_types: ['attention', 'attention'] },
-    fused: true,
+    unconverted: 'llama.cpp has no converter for adapters of modules that hold two linears',
   },
-];
-
-/**
- * Hugging Face folders that Python makes with the helpers of `tinyFolders.ts`, tokenisers trained on the spot included: each section
- * makes those of `names`. `pre` is what llama.cpp's converter must be told of a vocabulary that nobody knows; of `pieces` it makes
- * useless scores, or refuses them.
- */
-export const hfFolders: readonly { names: readonly string[]; pre?: string; pieces?: true; python: string }[] = [
+  { name: 'smollm3', config: 'T.SmolLM3Config(**headless)' },
   {
-    names: ['TinyLlama-1.1B-Chat-v1.0'],
-    python: String.raw`
-# llama with SentencePiece: tokenizer.model, an added token, sharded, bf16, an untied head, a model card
-path = folder('TinyLlama-1.1B-Chat-v1.0')
-llama_pieces = piece_model(420, dict(dummy=True, unk=0, bos=1, eos=2, pad=-1), [])
-open(os.path.join(path, 'tokenizer.model'), 'wb').write(llama_pieces)
-size = sentencepiece.SentencePieceProcessor(model_proto=llama_pieces).vocab_size()
-randomise(T.LlamaForCausalLM(T.LlamaConfig(**common, vocab_size=size + 3, rope_theta=10000.0))).bfloat16().save_pretrained(path, max_shard_size='100KB')
-put(path, 'tokenizer_config.json', {'add_bos_token': True, 'add_eos_token': False, 'bos_token': added('<s>'), 'eos_token': {'content': '</s>'}, 'unk_token': '<unk>', 'pad_token': '</s>',
-    'added_tokens_decoder': {'0': added('<unk>'), '1': added('<s>'), '2': added('</s>'), str(size): added('<|im_end|>', special=False), str(size + 1): added('\u2581hm\u2581', special=False)},
-    'chat_template': chatml, 'model_max_length': 10**30, 'tokenizer_class': 'LlamaTokenizer'})
-put(path, 'generation_config.json', {'temperature': 0.7, 'top_k': 50, 'top_p': 0.95, 'repetition_penalty': 1.1, 'max_length': 2048})
-put(path, 'README.md', '---\nlicense: apache-2.0\ndatasets:\n- cerebras/SlimPajama-627B\n- bigcode/starcoderdata\nlanguage:\n- en\n- no\nbase_model: TinyLlama/TinyLlama-1.1B-v1.0\ntags: [text, "llama"]\npipeline_tag: text-generation\nwidget:\n  - example_title: Hello\n    text: |\n      a: b\n      - c\n---\n# Tiny\n')
-`,
+    name: 'mistral3',
+    config: `T.Ministral3Config(**common, rope_parameters=json.loads('${JSON.stringify(stretched)}'))`,
+    unconverted: 'its converter for models of two kinds takes no adapters',
+  },
+  { name: 'ernie4_5', config: 'T.Ernie4_5Config(**common)' },
+  {
+    name: 'lfm2',
+    config: `T.Lfm2Config(**headless, layer_types=['conv', 'full_attention'], block_auto_adjust_ff_dim=False, use_cache=False)`,
   },
   {
-    names: ['llama-json'],
-    pieces: true,
-    python: `
-# the same pieces as tokenizer.json only, as transformers 5 saves them
-path = folder('llama-json')
-t = json_of_pieces(llama_pieces, False, '<unk>', '<s>', [])
-randomise(T.LlamaForCausalLM(T.LlamaConfig(**common, vocab_size=size, rope_theta=10000.0))).half().save_pretrained(path)
-put(path, 'tokenizer.json', t)
-put(path, 'tokenizer_config.json', {'bos_token': '<s>', 'eos_token': '</s>', 'unk_token': '<unk>', 'tokenizer_class': 'PreTrainedTokenizerFast'})
-`,
+    name: 'qwen35',
+    config: `T.Qwen3_5TextConfig(**common, **json.loads('${JSON.stringify(deltaNet)}'))`,
+    published: { full_attention_interval: 2 },
+    unconverted: 'its converter of adapters cannot put the inputs of a linear into another order',
   },
-  {
-    names: ['SmolLM2-7M-Instruct'],
-    pre: 'smollm',
-    python: `
-# SmolLM2: byte-level BPE, tied, f32, the template in a file
-path = folder('SmolLM2-7M-Instruct')
-t = byte_bpe('smollm', ['<|endoftext|>', '<|im_start|>', '<|im_end|>'], 400)
-randomise(T.LlamaForCausalLM(T.LlamaConfig(**common, vocab_size=t.get_vocab_size(), tie_word_embeddings=True, rope_theta=100000, bos_token_id=1, eos_token_id=2, pad_token_id=2))).save_pretrained(path)
-save_bpe(path, t, {'bos_token': '<|im_start|>', 'eos_token': '<|im_end|>', 'pad_token': '<|im_end|>', 'unk_token': '<|endoftext|>', 'add_prefix_space': False})
-put(path, 'chat_template.jinja', chatml)
-`,
-  },
-  {
-    names: ['Llama-3.2-1B-Instruct'],
-    pre: 'llama-bpe',
-    python: String.raw`
-# Llama 3.x: RoPE scaling as a tensor of factors, attention biases, an old way to say it in config.json
-path = folder('Llama-3.2-1B-Instruct')
-t = byte_bpe(r'\p{N}{1,3}', ['<|begin_of_text|>', '<|end_of_text|>', '<|eot_id|>'], 420, ignore_merges=True, bos='<|begin_of_text|>')
-m = randomise(T.LlamaForCausalLM(T.LlamaConfig(**{**common, 'num_attention_heads': 2, 'num_key_value_heads': 1, 'max_position_embeddings': 131072}, attention_bias=True, vocab_size=t.get_vocab_size(), tie_word_embeddings=True))).bfloat16()
-m.save_pretrained(path)
-c = json.load(open(path + '/config.json'))
-c.pop('rope_parameters', None)
-c.update(rope_theta=500000.0, rope_scaling={'factor': 32.0, 'high_freq_factor': 4.0, 'low_freq_factor': 1.0, 'original_max_position_embeddings': 8192, 'rope_type': 'llama3'}, eos_token_id=[1, 2], bos_token_id=0, _name_or_path='meta-llama/Llama-3.2-1B-Instruct')
-c.pop('head_dim', None)
-put(path, 'config.json', c)
-save_bpe(path, t, {'bos_token': '<|begin_of_text|>', 'eos_token': '<|eot_id|>', 'chat_template': [{'name': 'default', 'template': chatml}, {'name': 'tool use', 'template': 'x' + chatml}]})
-`,
-  },
-  {
-    names: ['Qwen2.5-0.5B-Instruct'],
-    pre: 'qwen2',
-    python: String.raw`
-# Qwen2.5: biases, padded vocabulary, NFC
-path = folder('Qwen2.5-0.5B-Instruct')
-t = byte_bpe(r'\p{N}', ['<|endoftext|>', '<|im_start|>', '<|im_end|>'], 410, normalizer=normalizers.NFC())
-randomise(T.Qwen2ForCausalLM(T.Qwen2Config(**common, vocab_size=t.get_vocab_size() + 5, tie_word_embeddings=True, rope_theta=1000000.0, bos_token_id=0, eos_token_id=2))).bfloat16().save_pretrained(path)
-save_bpe(path, t, {'add_bos_token': False, 'bos_token': None, 'eos_token': '<|im_end|>', 'pad_token': '<|endoftext|>', 'chat_template': chatml, 'unk_token': None})
-put(path, 'generation_config.json', {'do_sample': True, 'temperature': 0.7, 'top_p': 0.8, 'top_k': 20, 'repetition_penalty': 1.05})
-`,
-  },
-  {
-    names: ['Qwen3-0.6B'],
-    pre: 'qwen2',
-    python: String.raw`
-# Qwen3: norms of heads, heads wider than hidden / heads, yarn
-path = folder('Qwen3-0.6B')
-t = byte_bpe(r'\p{N}', ['<|endoftext|>', '<|im_start|>', '<|im_end|>'], 410, normalizer=normalizers.NFC())
-randomise(T.Qwen3ForCausalLM(T.Qwen3Config(**common, head_dim=32, vocab_size=t.get_vocab_size(), tie_word_embeddings=False, rope_parameters={'rope_type': 'yarn', 'factor': 4.0, 'rope_theta': 1000000.0, 'original_max_position_embeddings': 128}))).half().save_pretrained(path)
-save_bpe(path, t, {'add_bos_token': False, 'bos_token': None, 'eos_token': '<|im_end|>', 'pad_token': '<|endoftext|>', 'chat_template': chatml, 'unk_token': None})
-`,
-  },
-  {
-    names: ['gemma-3-270m-it', 'gemma-3-4b-it'],
-    python: String.raw`
-# Gemma 3, text only and as a model with vision
-gemma_user = ['<start_of_turn>', '<end_of_turn>', '<unused0>', '\n\n']
-gemma_pieces = piece_model(420, dict(dummy=False, unk=3, bos=2, eos=1, pad=0), gemma_user)
-gemma_size = sentencepiece.SentencePieceProcessor(model_proto=gemma_pieces).vocab_size()
-gemma = dict(hidden_size=64, intermediate_size=96, num_hidden_layers=7, num_attention_heads=4, num_key_value_heads=1, head_dim=32, max_position_embeddings=512, sliding_window=32, query_pre_attn_scalar=32)
-gemma_config = {'bos_token': '<bos>', 'eos_token': '<eos>', 'pad_token': '<pad>', 'unk_token': '<unk>', 'add_bos_token': True, 'add_eos_token': False, 'tokenizer_class': 'GemmaTokenizer',
-    'added_tokens_decoder': {'0': added('<pad>'), '1': added('<eos>'), '2': added('<bos>'), '3': added('<unk>'), '4': added('<start_of_turn>'), '5': added('<end_of_turn>'), '6': added('<unused0>', special=False), '7': added('\n\n', special=False)}}
-path = folder('gemma-3-270m-it')
-open(os.path.join(path, 'tokenizer.model'), 'wb').write(gemma_pieces)
-randomise(T.Gemma3ForCausalLM(T.Gemma3TextConfig(**gemma, vocab_size=gemma_size + 4))).bfloat16().save_pretrained(path)
-put(path, 'tokenizer_config.json', {**gemma_config, 'chat_template': chatml})
-path = folder('gemma-3-4b-it')
-open(os.path.join(path, 'tokenizer.model'), 'wb').write(gemma_pieces)
-vision = dict(hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=1, image_size=28, patch_size=14)
-randomise(T.Gemma3ForConditionalGeneration(T.Gemma3Config(text_config=dict(**gemma, vocab_size=gemma_size, final_logit_softcapping=30.0), vision_config=vision))).half().save_pretrained(path)
-c = json.load(open(path + '/config.json'))
-c['text_config'].pop('rope_parameters', None)
-c['text_config'].update(rope_scaling={'factor': 8.0, 'rope_type': 'linear'}, rope_theta=1000000, rope_local_base_freq=10000)
-put(path, 'config.json', c)
-put(path, 'tokenizer_config.json', gemma_config)
-put(path, 'chat_template.json', {'chat_template': chatml})
-`,
-  },
-  {
-    names: ['gemma-json'],
-    pieces: true,
-    python: `
-# the pieces of Gemma's as tokenizer.json only
-path = folder('gemma-json')
-randomise(T.Gemma3ForCausalLM(T.Gemma3TextConfig(**gemma, vocab_size=gemma_size))).bfloat16().save_pretrained(path)
-t = json_of_pieces(gemma_pieces, True, '<unk>', '<s>', gemma_user)
-put(path, 'tokenizer.json', t)
-put(path, 'tokenizer_config.json', {'bos_token': '<s>', 'eos_token': '</s>', 'unk_token': '<unk>', 'tokenizer_class': 'PreTrainedTokenizerFast'})
-`,
-  },
-  {
-    names: ['Phi-4-mini-instruct'],
-    pre: 'gpt-4o',
-    python: `
-# Phi-4-mini: fused linears, three quarters of a head rotated, factors for contexts of either length
-path = folder('Phi-4-mini-instruct')
-t = byte_bpe('gpt-4o', ['<|endoftext|>', '<|user|>', '<|end|>'], 410)
-rope = {'rope_type': 'longrope', 'rope_theta': 10000.0, 'partial_rotary_factor': 0.75, 'long_factor': [1 + i / 2 for i in range(6)], 'short_factor': [1 + i / 8 for i in range(6)]}
-randomise(T.Phi3ForCausalLM(T.Phi3Config(**{**common, 'max_position_embeddings': 4096}, vocab_size=t.get_vocab_size() + 3, tie_word_embeddings=True, original_max_position_embeddings=512, rope_parameters=rope, bos_token_id=0, eos_token_id=0, pad_token_id=0, sliding_window=262144))).bfloat16().save_pretrained(path)
-save_bpe(path, t, {'bos_token': '<|endoftext|>', 'eos_token': '<|endoftext|>', 'pad_token': '<|endoftext|>', 'chat_template': chatml, 'tokenizer_class': 'GPT2Tokenizer'})
-`,
-  },
-  {
-    names: ['Phi-3-mini-4k-instruct'],
-    python: `
-# Phi-3-mini: SentencePiece, an untied head, no scaling, old names of what rotates
-path = folder('Phi-3-mini-4k-instruct')
-open(os.path.join(path, 'tokenizer.model'), 'wb').write(llama_pieces)
-randomise(T.Phi3ForCausalLM(T.Phi3Config(**common, vocab_size=size + 3, original_max_position_embeddings=512, bos_token_id=1, eos_token_id=2, pad_token_id=2))).half().save_pretrained(path)
-c = json.load(open(path + '/config.json'))
-c.pop('rope_parameters')
-c.update(rope_theta=10000.0, rope_scaling=None)
-put(path, 'config.json', c)
-put(path, 'tokenizer_config.json', {'add_bos_token': True, 'add_eos_token': False, 'bos_token': '<s>', 'eos_token': '</s>', 'pad_token': '</s>', 'unk_token': '<unk>', 'tokenizer_class': 'LlamaTokenizer', 'chat_template': chatml,
-    'added_tokens_decoder': {'0': added('<unk>'), '1': added('<s>'), '2': added('</s>'), str(size): added('<|user|>'), str(size + 1): added('<|end|>', special=False), str(size + 2): added('▁hm▁', special=False)}})
-`,
-  },
-  {
-    names: ['granite-3.3-2b-instruct'],
-    pre: 'qwen2',
-    python: String.raw`
-# Granite 3: Llama's layer between constant factors
-path = folder('granite-3.3-2b-instruct')
-t = byte_bpe(r'\p{N}', ['<|end_of_text|>', '<|start_of_role|>', '<|end_of_role|>'], 410, normalizer=normalizers.NFC())
-factors = dict(attention_multiplier=0.125, embedding_multiplier=12.0, residual_multiplier=0.22, logits_scaling=0.5)
-randomise(T.GraniteForCausalLM(T.GraniteConfig(**common, **factors, vocab_size=t.get_vocab_size(), tie_word_embeddings=True, bos_token_id=0, eos_token_id=0, pad_token_id=0))).bfloat16().save_pretrained(path)
-save_bpe(path, t, {'bos_token': '<|end_of_text|>', 'eos_token': '<|end_of_text|>', 'pad_token': '<|end_of_text|>', 'chat_template': chatml, 'add_prefix_space': False})
-`,
-  },
-  {
-    names: ['granite-4.0-350m'],
-    pre: 'qwen2',
-    python: `
-# Granite 4, a dense one: the class of the hybrid models, gate and up in one matrix
-path = folder('granite-4.0-350m')
-hybrid = dict(num_local_experts=0, num_experts_per_tok=0, shared_intermediate_size=96, position_embedding_type='rope', layer_types=['attention'] * 3)
-randomise(T.GraniteMoeHybridForCausalLM(T.GraniteMoeHybridConfig(**common, **factors, **hybrid, vocab_size=t.get_vocab_size(), tie_word_embeddings=True, bos_token_id=0, eos_token_id=0, pad_token_id=0))).bfloat16().save_pretrained(path)
-c = json.load(open(path + '/config.json'))
-put(path, 'config.json', {**c, 'layer_types': ['attention'] * 3})
-save_bpe(path, t, {'bos_token': '<|end_of_text|>', 'eos_token': '<|end_of_text|>', 'pad_token': '<|end_of_text|>', 'chat_template': chatml})
-`,
-  },
+  { name: 'exaone4', config: 'T.Exaone4Config(**headless, sliding_window=None, layer_types=["full_attention"] * 2)' },
 ];

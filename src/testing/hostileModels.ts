@@ -48,10 +48,11 @@ const drop =
   (key: string): Change =>
   ({ metadata }) =>
     metadata.delete(key);
+/** The first tensor whose name ends so, in any layer, as another type: families differ in which they have. */
 const stored =
-  (tensor: string, type: TensorTypeName): Change =>
+  (end: string, type: TensorTypeName): Change =>
   ({ tensors }) => {
-    const at = tensors.findIndex(({ name }) => name === tensor);
+    const at = tensors.findIndex(({ name }) => name.endsWith(end));
     tensors[at] = asType(tensors[at]!, type) ?? tensors[at]!;
   };
 
@@ -82,13 +83,13 @@ export function hostileChanges(n: number, a: string): Readonly<Record<string, Ch
     };
   const noByte = pieces(n)[T('tokens')] as ReturnType<typeof strings> & { value: string[] };
   return {
-    'a norm as q8_1': stored('output_norm.weight', 'q8_1'),
-    'a norm as f16': stored('blk.0.attn_norm.weight', 'f16'),
-    'a norm as f64': stored('blk.0.ffn_norm.weight', 'f64'),
-    'a matrix as f64': stored('blk.0.ffn_up.weight', 'f64'),
-    'a matrix as i8': stored('blk.0.ffn_down.weight', 'i8'),
-    'a matrix as i64': stored('blk.0.attn_output.weight', 'i64'),
-    'a matrix as q8_1': stored('blk.0.ffn_down.weight', 'q8_1'),
+    'a norm as q8_1': stored('_norm.weight', 'q8_1'),
+    'a norm as f16': stored('_norm.weight', 'f16'),
+    'a norm as f64': stored('_norm.weight', 'f64'),
+    'a matrix as f64': stored('ffn_up.weight', 'f64'),
+    'a matrix as i8': stored('ffn_down.weight', 'i8'),
+    'a matrix as i64': stored('attn_output.weight', 'i64'),
+    'a matrix as q8_1': stored('ffn_down.weight', 'q8_1'),
     'embeddings as i32': stored('token_embd.weight', 'i32'),
     'embeddings as q8_1': stored('token_embd.weight', 'q8_1'),
     'all tokens the same': set(

@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { hfFolders } from './familyVariants.js';
+import { hfFolders } from './hfFolders.js';
 import { findPython, type Python } from './python.js';
 
 /** Python that makes small random Hugging Face folders of every family, with tokenisers trained on the spot, and runs llama.cpp's converter on them. */
@@ -141,7 +141,9 @@ from hashlib import sha256
 source, jobs = sys.argv[1], json.loads(sys.argv[2])
 sys.path.insert(0, source)
 import convert_hf_to_gguf as script
-from conversion.base import TextModel
+from conversion.base import ModelBase, TextModel
+# Layers that draft what a model may write are no part of it.
+ModelBase.no_mtp = True
 original = TextModel.get_vocab_base_pre
 hashes, pre = {}, None
 def recognise(self, tokenizer):

@@ -12,6 +12,9 @@ folder, source, members, modules = Path(sys.argv[1]), sys.argv[2], json.loads(sy
 sys.path[:0] = [source, source + '/gguf-py']
 import gguf
 from conversion import get_model_class
+from conversion.base import ModelBase
+# Layers that draft what a model may write are no part of it.
+ModelBase.no_mtp = True
 
 VOCABULARY = 265
 tokens = torch.tensor([[3 + (i * 7919) % 250 for i in range(24)]])
@@ -48,6 +51,8 @@ def set_vocab(self):
 def to_gguf(model, out):
     config = json.load(open(model / 'config.json'))
     base = get_model_class(config['architectures'][0])
+    # One class stands for two kinds of models, and hands all to another.
+    base = getattr(base, 'Ministral3Model', base)
     cls = type('Tiny', (base,), {'set_vocab': set_vocab, 'model_arch': base.model_arch})
     with torch.inference_mode(): cls(model, gguf.LlamaFileType.ALL_F32, out).write()
 
@@ -73,8 +78,8 @@ for member in members:
             if 'lora_' in key: torch.nn.init.normal_(p, 0, 0.15)
         peft.save_pretrained(at / name)
         np.save(at / (name + '.npy'), logits(peft))
-    # llama.cpp's converter knows one alpha and no rsLoRA, and no modules of two linears: the plain one only.
-    if member.get('fused'): continue
+    # llama.cpp's converter knows one alpha and no rsLoRA: the plain one only.
+    if member.get('unconverted'): continue
     sys.argv = ['convert', '--base', str(at / 'model'), '--outfile', str(at / 'theirs.gguf'), '--outtype', 'f32', str(at / 'plain')]
     runpy.run_path(source + '/convert_lora_to_gguf.py', run_name='__main__')
 `;

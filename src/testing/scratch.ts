@@ -1,7 +1,7 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { after, type TestContext } from 'node:test';
+import type { TestContext } from 'node:test';
 import type { Run } from '../base/events.js';
 import type { Fetchable } from '../models/catalogue.js';
 import type { FetchEvent, FetchTiming } from '../models/download.js';
@@ -46,10 +46,22 @@ export function hubEntry(size: number, more: Partial<Fetchable> = {}): Fetchable
   };
 }
 
-/** A folder for one test file, removed after its tests. */
+/**
+ * A folder for one test file, removed when its process ends: servers and tuners that its tests began are gone by then, even where
+ * the folder was asked for within one test, whose own `after` comes before theirs.
+ */
 export function scratchFolder(): string {
   const folder = mkdtempSync(join(tmpdir(), 'loam-test-'));
-  // A process that is just ending may still write below it.
-  after(() => rmSync(folder, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 }));
+  process.once('exit', () => remove(folder));
   return folder;
+}
+
+/** A process that is just ending may still write below it, behind what was removed already. */
+function remove(folder: string, tries = 5): void {
+  try {
+    rmSync(folder, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 });
+  } catch (error) {
+    if (tries === 0) throw error;
+    remove(folder, tries - 1);
+  }
 }

@@ -74,9 +74,16 @@ export async function serve(home: string): Promise<RunningServer> {
 
 /** Registered here, since within a test `after` means the end of that test. */
 const started = new Set<ChildProcess>();
-after(() => {
-  for (const child of started) child.kill('SIGKILL');
+after(async () => {
+  await Promise.all([...started].map((child) => endOf(child, 'SIGKILL')));
 });
+
+async function endOf(child: ChildProcess, signal: NodeJS.Signals): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null) return;
+  const ended = new Promise<void>((resolve) => child.once('exit', () => resolve()));
+  child.kill(signal);
+  await ended;
+}
 
 /** `loam serve` as a process of its own. */
 export class ServerProcess {
@@ -119,10 +126,7 @@ export class ServerProcess {
   }
 
   async end(signal: NodeJS.Signals): Promise<void> {
-    const ended = new Promise<void>((resolve) => this.child.once('exit', () => resolve()));
-    if (this.child.exitCode !== null || this.child.signalCode !== null) return;
-    this.child.kill(signal);
-    await ended;
+    await endOf(this.child, signal);
   }
 }
 

@@ -1,7 +1,7 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Random } from '../base/random.js';
-import { type Family, linearRows, normRows, rowShape } from '../families/family.js';
+import { convolvedWidth, type Family, linearRowsAt, normRowsAt, rowShape, widthOf } from '../families/family.js';
 import { type FamilyName, families } from '../families/index.js';
 import { fromFloat32, type NamedArrayToWrite } from '../formats/arrays.js';
 import { writeSafetensorsFolder } from '../formats/safetensorsFolder.js';
@@ -34,6 +34,7 @@ export const sizes = {
   kvHeads: 2,
   headDim: 16,
   vocabulary: 262,
+  delta: { keyHeads: 2, valueHeads: 4, headDim: 16 },
 } as const;
 
 export interface TinyTokenizer {
@@ -72,6 +73,8 @@ export async function writeTinyFolder(
   const family = options.layout ?? families.get(name)!;
   const { classes, modelTypes, tensors: changes, defaults } = family.huggingFace;
   const { embedding, vocabulary, ...others } = sizes;
+  const { convolution, deltaNet } = family.block;
+  const kinds = convolution ? (['convolution', 'attention'] as const) : deltaNet && (['delta', 'attention'] as const);
   const random = new Random(options.seed ?? 1);
   const tensors = new Map<string, { shape: number[]; values: Float32Array }>();
   const add = (name: string, shape: number[], mean = 0) => {
@@ -80,11 +83,18 @@ export async function writeTinyFolder(
   };
   const norm = 1 - (changes?.normShift ?? 0);
   add('model.embed_tokens.weight', [vocabulary, embedding]);
-  add('model.norm.weight', [embedding], norm);
+  add(`model.${family.outputNorm?.module ?? 'norm'}.weight`, [embedding], norm);
   for (let l = 0; l < sizes.layers; l++) {
     const at = (module: string, kind = 'weight') => `model.layers.${l}.${module}.${kind}`;
-    for (const { module, width } of normRows(family)) add(at(module), [sizes[width]], norm);
-    const rows = linearRows(family);
+    for (const { module, width, unshifted } of normRowsAt({ family, kinds }, l))
+      add(at(module), [widthOf(sizes, width)], unshifted ? 1 : norm);
+    const rows = linearRowsAt({ family, kinds }, l);
+    if (kinds?.[l] === 'convolution') add(at(convolution!.module), [embedding, 1, 3]);
+    if (kinds?.[l] === 'delta') {
+      const own = (name: string) => `model.layers.${l}.${deltaNet!.module}.${name}`;
+      add(own('conv1d.weight'), [convolvedWidth(sizes), 1, 4]);
+      for (const name of ['A_log', 'dt_bias']) add(own(name), [sizes.delta.valueHeads], 0.3);
+    }
     for (const module of new Set(rows.map((row) => row.module))) {
       const inside = rows.filter((row) => row.module === module);
       const outputs = inside.reduce((sum, row) => sum + rowShape(sizes, row)[1], 0);

@@ -1,7 +1,15 @@
 import { Random } from '../base/random.js';
 import { quantizeRows } from '../engine/rows.js';
 import { type TensorTypeName, tensorTypes } from '../engine/tensorTypes.js';
-import { type LinearRow, rowShape } from '../families/family.js';
+import {
+  convolvedWidth,
+  type DeltaSizes,
+  type LayerKind,
+  type LinearRow,
+  rowShape,
+  rowsAt,
+  widthOf,
+} from '../families/family.js';
 import { type FamilyName, families } from '../families/index.js';
 import { bool, f32, type GgufValue, i32s, str, strings, u32 } from '../formats/gguf/values.js';
 import { type TensorToWrite, writeGguf } from '../formats/gguf/writeGguf.js';
@@ -20,13 +28,19 @@ export interface TinyModelOptions {
   /** Type of the matrices; norms are f32. */
   type?: TensorTypeName;
   tied?: boolean;
-  /** On all linears of attention, where the published models of the family have none or fewer. */
-  biases?: boolean;
+  /** On those linears of attention that may have some, where published models have fewer; `all`: also on those that may not. */
+  biases?: boolean | 'all';
+  /** Heads of a gated delta net; of `period` layers the last one has attention instead. */
+  delta?: DeltaSizes;
+  /** Layers behind the model's own that draft what it may write on (qwen35). */
+  drafts?: number;
   /** Tokens that local layers see (gemma3); of `period` layers the last one sees all. */
   window?: number;
   period?: number;
   /** Share of a head's dimensions that is rotated. */
   rotated?: number;
+  /** Layers that mix tokens by a convolution. */
+  convolutions?: readonly number[];
   /** Factors of the rotation's frequencies. */
   ropeFactors?: boolean;
   /** Extra or replaced metadata. */
@@ -54,11 +68,38 @@ function byteCharacters(): string[] {
 }
 const range = (from: number, to: number) => Array.from({ length: to - from + 1 }, (_, i) => from + i);
 
+/** Tokens that a convolution is over, by itself and in a delta net. */
+const taps = 3;
+const deltaTaps = 4;
+/** Of so many layers one has attention between delta nets. */
+const tinyPeriod = 2;
+
+/** Sections of a rotation of so many pairs, which turn all of them by a text's positions. */
+const sections = (pairs: number) => [0, 1, 2].map((i) => Math.ceil((pairs - i) / 3)).concat(0);
+
 const control = 3;
 const normal = 1;
 
+/** Metadata of a tokeniser whose tokens are those of `vocabulary`, and of the template. */
+export function tokenizerMetadata(
+  tokens: readonly string[],
+  types: readonly number[],
+  merges: readonly string[],
+): [string, GgufValue][] {
+  return [
+    ['tokenizer.ggml.model', str('gpt2')],
+    ['tokenizer.ggml.pre', str('smollm')],
+    ['tokenizer.ggml.tokens', strings(tokens)],
+    ['tokenizer.ggml.token_type', i32s(types)],
+    ['tokenizer.ggml.merges', strings(merges)],
+    ['tokenizer.ggml.bos_token_id', u32(1)],
+    ['tokenizer.ggml.eos_token_id', u32(2)],
+    ['tokenizer.ggml.add_bos_token', bool(false)],
+  ];
+}
+
 /** Tokens: "<|endoftext|>", "<|im_start|>", "<|im_end|>", the 256 bytes, and a few merged pairs. */
-function vocabulary(): { tokens: string[]; types: number[]; merges: string[] } {
+export function vocabulary(): { tokens: string[]; types: number[]; merges: string[] } {
   const merges = ['t h', 'th e', 'i n', 'e r', 'Ġ a', 'Ġ the'];
   const tokens = ['<|endoftext|>', '<|im_start|>', '<|im_end|>', ...byteCharacters()];
   tokens.push(...merges.map((pair) => pair.replace(' ', '')));
@@ -80,8 +121,16 @@ export async function writeTinyModel(path: string, options: TinyModelOptions = {
     tied = true,
     template = chatml,
   } = options;
+  const { delta = { keyHeads: 2, valueHeads: 4, headDim: 16 }, period = tinyPeriod, drafts = 0 } = options;
   const family = families.get(name)!;
-  const sizes = { layers, embedding, heads, kvHeads, headDim, feedForward };
+  const kindOf = (l: number): LayerKind => {
+    if (l >= layers) return 'attention';
+    if (family.block.deltaNet) return (l + 1) % period === 0 ? 'attention' : 'delta';
+    return options.convolutions?.includes(l) ? 'convolution' : 'attention';
+  };
+  const mixed = options.convolutions || family.block.deltaNet;
+  const kinds = mixed && Array.from({ length: layers + drafts }, (_, l) => kindOf(l));
+  const sizes = { layers, embedding, heads, kvHeads, headDim, feedForward, kinds, delta };
   const rotated = (options.rotated ?? 1) * headDim;
   const random = new Random(seed);
   const { tokens, types, merges } = vocabulary();
@@ -93,28 +142,39 @@ export async function writeTinyModel(path: string, options: TinyModelOptions = {
     ['general.architecture', str(name)],
     ['general.type', str('model')],
     ['general.name', str('tiny')],
-    [`${name}.block_count`, u32(layers)],
+    [`${name}.block_count`, u32(layers + drafts)],
+    ...(drafts > 0 ? [[`${name}.nextn_predict_layers`, u32(drafts)] as const] : []),
     [`${name}.context_length`, u32(512)],
     [`${name}.embedding_length`, u32(embedding)],
     [`${name}.feed_forward_length`, u32(feedForward)],
     [`${name}.attention.head_count`, u32(heads)],
-    [`${name}.attention.head_count_kv`, u32(kvHeads)],
+    [
+      `${name}.attention.head_count_kv`,
+      options.convolutions && kinds ? i32s(kinds.map((kind) => (kind === 'attention' ? kvHeads : 0))) : u32(kvHeads),
+    ],
+    ...(family.block.convolution ? [[`${name}.${family.block.convolution.taps}`, u32(taps)] as const] : []),
+    ...(family.block.deltaNet
+      ? ([
+          [`${name}.full_attention_interval`, u32(period)],
+          [`${name}.ssm.conv_kernel`, u32(deltaTaps)],
+          [`${name}.ssm.state_size`, u32(delta.headDim)],
+          [`${name}.ssm.group_count`, u32(delta.keyHeads)],
+          [`${name}.ssm.time_step_rank`, u32(delta.valueHeads)],
+          [`${name}.ssm.inner_size`, u32(delta.valueHeads * delta.headDim)],
+          [`${name}.rope.dimension_sections`, i32s(sections(rotated / 2))],
+        ] as const)
+      : []),
     [`${name}.attention.key_length`, u32(headDim)],
     [`${name}.attention.value_length`, u32(headDim)],
     [`${name}.attention.layer_norm_rms_epsilon`, f32(1e-5)],
     [`${name}.rope.dimension_count`, u32(rotated)],
     [`${name}.rope.freq_base`, f32(10000)],
     [`${name}.vocab_size`, u32(tokens.length)],
-    ['tokenizer.ggml.model', str('gpt2')],
-    ['tokenizer.ggml.pre', str('smollm')],
-    ['tokenizer.ggml.tokens', strings(tokens)],
-    ['tokenizer.ggml.token_type', i32s(types)],
-    ['tokenizer.ggml.merges', strings(merges)],
-    ['tokenizer.ggml.bos_token_id', u32(1)],
-    ['tokenizer.ggml.eos_token_id', u32(2)],
-    ['tokenizer.ggml.add_bos_token', bool(false)],
+    ...tokenizerMetadata(tokens, types, merges),
     ...(options.window ? [[`${name}.attention.sliding_window`, u32(options.window)] as const] : []),
-    ...(options.period ? [[`${name}.attention.sliding_window_pattern`, u32(options.period)] as const] : []),
+    ...(options.period && !family.block.deltaNet
+      ? [[`${name}.attention.sliding_window_pattern`, u32(options.period)] as const]
+      : []),
     ...(template === null ? [] : [['tokenizer.chat_template', str(template)] as const]),
     ...Object.entries(options.metadata ?? {}),
   ]);
@@ -135,7 +195,7 @@ export async function writeTinyModel(path: string, options: TinyModelOptions = {
   const scale = family.block.scales?.(sizes, stated).embedding;
   const spread = (options.embeddingSize ?? 1) * (scale === undefined ? 1 : 4 / scale);
   matrix('token_embd.weight', embedding, tokens.length, spread);
-  vector('output_norm.weight', embedding, 1);
+  vector(`${family.outputNorm?.name ?? 'output_norm'}.weight`, embedding, 1);
   if (!tied) matrix('output.weight', embedding, tokens.length);
   if (options.ropeFactors) {
     for (const [which, tensor] of (family.block.ropeFactors ?? []).entries()) {
@@ -144,10 +204,11 @@ export async function writeTinyModel(path: string, options: TinyModelOptions = {
       tensors.push({ name: `${tensor}.weight`, type: tensorTypes.f32, shape: [values.length], data });
     }
   }
-  const biased = ({ name, bias }: LinearRow) => (options.biases ? name.startsWith('attn_') : bias === 'usual');
-  for (let l = 0; l < layers; l++) {
-    for (const row of family.layer) {
-      const at = `blk.${l}.${row.name}`;
+  const biased = ({ name, bias }: LinearRow) =>
+    options.biases ? (bias !== undefined || options.biases === 'all') && name.startsWith('attn_') : bias === 'usual';
+  for (let l = 0; l < layers + drafts; l++) {
+    for (const row of rowsAt({ family, kinds }, l)) {
+      const at = `blk.${l}.${'stored' in row && row.stored ? row.stored : row.name}`;
       if ('inputs' in row) {
         const [inputs, outputs] = rowShape(sizes, row);
         matrix(`${at}.weight`, inputs, outputs);
@@ -156,7 +217,22 @@ export async function writeTinyModel(path: string, options: TinyModelOptions = {
       }
       // Those behind a linear are of the size of the stream.
       const [mean, deviation] = row.name.startsWith('post_') ? [3, 1] : [row.width === 'headDim' ? 1.5 : 1, 0.1];
-      vector(`${at}.weight`, sizes[row.width], mean, deviation);
+      vector(`${at}.weight`, widthOf(sizes, row.width), mean, deviation);
+    }
+    const kernel = (name: string, taps: number, width: number) => {
+      const values = new Float32Array(taps * width).map(() => 0.6 * random.normal());
+      const data = quantizeRows('f32', values, taps);
+      tensors.push({ name: `blk.${l}.${name}.weight`, type: tensorTypes.f32, shape: [taps, width], data });
+    };
+    if (l >= layers) {
+      matrix(`blk.${l}.nextn.eh_proj.weight`, 2 * embedding, embedding);
+      for (const norm of ['enorm', 'hnorm']) vector(`blk.${l}.nextn.${norm}.weight`, embedding, 1);
+    }
+    if (kinds?.[l] === 'convolution') kernel('shortconv.conv', taps, embedding);
+    if (kinds?.[l] === 'delta') {
+      kernel('ssm_conv1d', deltaTaps, convolvedWidth(sizes));
+      vector(`blk.${l}.ssm_dt.bias`, delta.valueHeads, 0, 0.5);
+      vector(`blk.${l}.ssm_a`, delta.valueHeads, -0.4, 0.1);
     }
   }
   await writeGguf(path, { metadata, tensors });

@@ -467,10 +467,132 @@ For each function call, output:
 {%- endfor -%}
 {%- if add_generation_prompt -%}{{- '<|assistant|>' -}}{{- '\\n<think></think>' if (enable_thinking is defined and not enable_thinking) else '' -}}{%- endif -%}`;
 
+/** How Qwen3-Coder and Qwen3.5 are told to call. */
+const functionSyntax =
+  '<tool_call>\\n<function=example_function_name>\\n<parameter=example_parameter_1>\\nvalue_1\\n</parameter>\\n</function>\\n</tool_call>';
+
+/** Calls as they write them. @param asJson arguments that are no text and yet JSON, not as Python shows them */
+const functionCalls = (first: string, asJson: string) => `{%- for call in m.tool_calls %}
+{%- if call.function is defined %}{%- set call = call.function %}{%- endif %}
+{{- (${first}) + '<tool_call>\\n<function=' + call.name + '>\\n' }}
+{%- if call.arguments is defined %}
+{%- for key, value in call.arguments|items %}
+{{- '<parameter=' + key + '>\\n' }}
+{%- set value = value | tojson | safe if ${asJson} else value | string %}
+{{- value }}{{- '\\n</parameter>\\n' }}
+{%- endfor %}
+{%- endif %}
+{{- '</function>\\n</tool_call>' }}
+{%- endfor %}`;
+
+const qwen3Coder = `{%- macro more(given, known) %}
+{%- if given is mapping %}
+{%- for key in given if key not in known %}
+{%- if given[key] is mapping %}{{- '\\n<' ~ key ~ '>' ~ (given[key] | tojson | safe) ~ '</' ~ key ~ '>' }}
+{%- else %}{{- '\\n<' ~ key ~ '>' ~ (given[key] | string) ~ '</' ~ key ~ '>' }}{%- endif %}
+{%- endfor %}
+{%- endif %}
+{%- endmacro %}
+{%- if messages[0]["role"] == "system" %}{%- set system = messages[0]["content"] %}{%- set rest = messages[1:] %}
+{%- else %}{%- set rest = messages %}{%- endif %}
+{%- if system is defined %}{{- '<|im_start|>system\\n' + system }}
+{%- elif tools is iterable and tools | length > 0 %}{{- '<|im_start|>system\\nYou are Qwen, a helpful AI assistant that can interact with a computer to solve tasks.' }}
+{%- endif %}
+{%- if tools is iterable and tools | length > 0 %}
+{{- '\\n\\n# Tools\\n\\nYou have access to the following functions:\\n\\n<tools>' }}
+{%- for tool in tools %}
+{%- if tool.function is defined %}{%- set tool = tool.function %}{%- endif %}
+{{- '\\n<function>\\n<name>' ~ tool.name ~ '</name>' }}
+{%- if tool.description is defined %}{{- '\\n<description>' ~ (tool.description | trim) ~ '</description>' }}{%- endif %}
+{{- '\\n<parameters>' }}
+{%- if tool.parameters is defined and tool.parameters is mapping and tool.parameters.properties is defined and tool.parameters.properties is mapping %}
+{%- for name, fields in tool.parameters.properties|items %}
+{{- '\\n<parameter>\\n<name>' ~ name ~ '</name>' }}
+{%- if fields.type is defined %}{{- '\\n<type>' ~ (fields.type | string) ~ '</type>' }}{%- endif %}
+{%- if fields.description is defined %}{{- '\\n<description>' ~ (fields.description | trim) ~ '</description>' }}{%- endif %}
+{{- more(fields, ['name', 'type', 'description']) }}{{- '\\n</parameter>' }}
+{%- endfor %}
+{%- endif %}
+{{- more(tool.parameters, ['type', 'properties']) }}{{- '\\n</parameters>' }}
+{{- more(tool, ['type', 'name', 'description', 'parameters']) }}{{- '\\n</function>' }}
+{%- endfor %}
+{{- '\\n</tools>\\n\\nIf you choose to call a function ONLY reply in the following format with NO suffix:\\n\\n${functionSyntax}' }}
+{%- endif %}
+{%- if system is defined or (tools is iterable and tools | length > 0) %}{{- '<|im_end|>\\n' }}{%- endif %}
+{%- for m in rest %}
+{%- if m.role == 'assistant' and m.tool_calls is defined and m.tool_calls is iterable and m.tool_calls | length > 0 %}
+{{- '<|im_start|>' + m.role }}
+{%- if m.content is defined and m.content is string and m.content | trim | length > 0 %}{{- '\\n' + m.content | trim + '\\n' }}{%- endif %}
+${functionCalls("'\\n'", 'value is mapping')}
+{{- '<|im_end|>\\n' }}
+{%- elif m.role in ['user', 'system', 'assistant'] %}{{- '<|im_start|>' + m.role + '\\n' + m.content + '<|im_end|>\\n' }}
+{%- elif m.role == 'tool' %}
+{%- if loop.previtem and loop.previtem.role != 'tool' %}{{- '<|im_start|>user\\n' }}{%- endif %}
+{{- '<tool_response>\\n' + m.content + '\\n</tool_response>\\n' }}
+{%- if loop.last or loop.nextitem.role != 'tool' %}{{- '<|im_end|>\\n' }}{%- endif %}
+{%- endif %}
+{%- endfor %}
+{%- if add_generation_prompt %}{{- '<|im_start|>assistant\\n' }}{%- endif %}`;
+
+/** @param opening of a thought behind the prompt; the small models think only if they are asked to */
+const qwen35 = (opening: string) => `{%- if not messages %}{{- raise_exception('No messages provided.') }}{%- endif %}
+{%- if tools and tools is iterable and tools is not mapping %}
+{{- '<|im_start|>system\\n# Tools\\n\\nYou have access to the following functions:\\n\\n<tools>' }}
+{%- for tool in tools %}{{- '\\n' }}{{- tool | tojson }}{%- endfor %}
+{{- '\\n</tools>\\n\\nIf you choose to call a function ONLY reply in the following format with NO suffix:\\n\\n${functionSyntax}' }}
+{%- if messages[0].role == 'system' %}{%- set content = messages[0].content | trim %}{%- if content %}{{- '\\n\\n' + content }}{%- endif %}{%- endif %}
+{{- '<|im_end|>\\n' }}
+{%- elif messages[0].role == 'system' %}{{- '<|im_start|>system\\n' + messages[0].content | trim + '<|im_end|>\\n' }}
+{%- endif %}
+{%- set ns = namespace(open=true, last=messages|length - 1) %}
+{%- for m in messages[::-1] %}
+{%- set index = (messages|length - 1) - loop.index0 %}
+{%- if ns.open and m.role == 'user' %}
+{%- set content = m.content | trim %}
+{%- if not (content.startswith('<tool_response>') and content.endswith('</tool_response>')) %}{%- set ns.open = false %}{%- set ns.last = index %}{%- endif %}
+{%- endif %}
+{%- endfor %}
+{%- if ns.open %}{{- raise_exception('No user query found in messages.') }}{%- endif %}
+{%- for m in messages %}
+{%- set content = m.content | trim %}
+{%- if m.role == 'system' %}
+{%- if not loop.first %}{{- raise_exception('System message must be at the beginning.') }}{%- endif %}
+{%- elif m.role == 'user' %}{{- '<|im_start|>user\\n' + content + '<|im_end|>\\n' }}
+{%- elif m.role == 'assistant' %}
+{%- set thought = '' %}
+{%- if m.reasoning_content is string %}{%- set thought = m.reasoning_content %}
+{%- elif '</think>' in content %}
+{%- set thought = content.split('</think>')[0].rstrip('\\n').split('<think>')[-1].lstrip('\\n') %}
+{%- set content = content.split('</think>')[-1].lstrip('\\n') %}
+{%- endif %}
+{%- set thought = thought | trim %}
+{%- if loop.index0 > ns.last %}{{- '<|im_start|>assistant\\n<think>\\n' + thought + '\\n</think>\\n\\n' + content }}
+{%- else %}{{- '<|im_start|>assistant\\n' + content }}
+{%- endif %}
+{%- if m.tool_calls and m.tool_calls is iterable and m.tool_calls is not mapping %}
+${functionCalls("('\\n\\n' if content | trim else '') if loop.first else '\\n'", 'value is mapping or (value is sequence and value is not string)')}
+{%- endif %}
+{{- '<|im_end|>\\n' }}
+{%- elif m.role == 'tool' %}
+{%- if loop.previtem and loop.previtem.role != 'tool' %}{{- '<|im_start|>user' }}{%- endif %}
+{{- '\\n<tool_response>\\n' + content + '\\n</tool_response>' }}
+{%- if loop.last or loop.nextitem.role != 'tool' %}{{- '<|im_end|>\\n' }}{%- endif %}
+{%- else %}{{- raise_exception('Unexpected message role.') }}
+{%- endif %}
+{%- endfor %}
+{%- if add_generation_prompt %}{{- '<|im_start|>assistant\\n' }}${opening}{%- endif %}`;
+
+/** Those that think unless they are told not to. */
+const thinks = `{%- if enable_thinking is defined and enable_thinking is false %}{{- '<think>\\n\\n</think>\\n\\n' }}{%- else %}{{- '<think>\\n' }}{%- endif %}`;
+const thinksIfAsked = `{%- if enable_thinking is defined and enable_thinking is true %}{{- '<think>\\n' }}{%- else %}{{- '<think>\\n\\n</think>\\n\\n' }}{%- endif %}`;
+
 export const toolFamilies: Record<string, ToolFamily> = {
   'Hermes 2': { form: 'hermes', writes: 'calls', source: hermes2 },
   'Qwen 2.5': { form: 'hermes', writes: 'calls', source: qwen25 },
   'Qwen 3': { form: 'hermes', writes: 'calls', source: qwen3 },
+  'Qwen3-Coder': { form: 'qwen3Coder', writes: 'calls', source: qwen3Coder },
+  'Qwen 3.5': { form: 'qwen3Coder', writes: 'calls', source: qwen35(thinks) },
+  'Qwen 3.5, small': { form: 'qwen3Coder', writes: 'calls', source: qwen35(thinksIfAsked) },
   'Llama 3': { form: 'llama3', writes: 'calls', source: llama3 },
   'Mistral v3': { form: 'mistral', writes: 'calls', source: mistralLists(' ') },
   'Mistral v7': { form: 'mistral', writes: 'calls', source: mistralLists('') },

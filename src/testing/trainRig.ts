@@ -7,8 +7,8 @@ import { type LayerLinear, linearsOf } from '../families/family.js';
 import type { Batch } from '../model/batch.js';
 import type { ModuleFactors } from '../model/factors.js';
 import { Model, type TransposedType } from '../model/model.js';
+import { Products, Streams } from '../train/qlora/kept.js';
 import { LoraParameters } from '../train/qlora/parameters.js';
-import { Streams } from '../train/qlora/pass.js';
 import { adaptedModules, loadTrainable } from '../train/qlora/trainable.js';
 import {
   type Entering,
@@ -26,7 +26,9 @@ import { type TinyModelOptions, writeTinyModel } from './tinyModel.js';
 
 // Fast kernels: those of libllama round keys and values to f16, which has no gradient. On an f32 model all the same but for order.
 const engine = new Engine({ threads: 1 });
-export const workspace = engine.workspace(trainNodes(512, 265));
+export const workspace = engine.workspace(
+  trainNodes(512, { vocabulary: 265, delta: { keyHeads: 1, valueHeads: 1, headDim: 1 } }),
+);
 after(() => {
   workspace[Symbol.dispose]();
   engine[Symbol.dispose]();
@@ -49,6 +51,8 @@ export interface Setup {
   adapted?: readonly number[];
   start?: 'noise' | 'B is zero';
   transposed?: TransposedType;
+  /** Bytes for products; default: all are kept. */
+  kept?: number;
 }
 
 export type Rig = Omit<TrainContext, 'opening'> & { factors: ModuleFactors[] };
@@ -78,7 +82,8 @@ export async function withRig(setup: Setup, use: (rig: Rig) => Promise<void>): P
     }));
     parameters.initialise(1, setup.start === 'B is zero' ? [] : noise);
     using streams = new Streams(model);
-    await use({ ...lab, layers, parameters, labels, streams, factors: parameters.factors() });
+    using products = new Products(model, setup.kept ?? Number.POSITIVE_INFINITY);
+    await use({ ...lab, layers, parameters, labels, streams, products, factors: parameters.factors() });
   }
 }
 

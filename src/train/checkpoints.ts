@@ -1,7 +1,6 @@
 import { basename } from 'node:path';
-import Type, { type Static } from 'typebox';
-import Value from 'typebox/value';
 import { isDiskFull } from '../base/errors.js';
+import { isRecord } from '../base/json.js';
 import { readCheckpoint, readStream, STREAM, type Stream, writeCheckpoint } from './checkpoint.js';
 import { type CheckpointHeader, type Slot, slotPath } from './checkpointFile.js';
 import type { TuneEvent } from './events.js';
@@ -28,20 +27,24 @@ const timeShare = 0.05;
 const longestPause = 60;
 
 /** What came before the state of training: the stages that it builds on, and what was decided by price. */
-const StageRecord = Type.Object({
-  firstLayer: Type.Integer(),
-  epochs: Type.Number(),
-  microTokens: Type.Integer(),
-  ridge: Type.Optional(
-    Type.Object({
-      recipe: Type.Unsafe<RidgeRecipe>(Type.Object({})),
-      teacherNll: Type.Partial(
-        Type.Object({ train: Type.Number(), validation: Type.Number(), heldout: Type.Number() }),
-      ),
-    }),
-  ),
-});
-export type StageRecord = Static<typeof StageRecord>;
+export interface StageRecord {
+  firstLayer: number;
+  epochs: number;
+  microTokens: number;
+  ridge?: { recipe: RidgeRecipe; teacherNll: { train?: number; validation?: number; heldout?: number } };
+}
+
+/** By hand: a library of schemas would take as long to load as all else that a command needs. */
+function isStageRecord(value: unknown): value is StageRecord {
+  if (!isRecord(value) || !Number.isInteger(value.firstLayer)) return false;
+  if (!Number.isFinite(value.epochs) || !Number.isInteger(value.microTokens)) return false;
+  const { ridge } = value;
+  if (ridge === undefined) return true;
+  if (!isRecord(ridge) || !isRecord(ridge.recipe) || !isRecord(ridge.teacherNll)) return false;
+  const { train, validation, heldout } = ridge.teacherNll;
+  return [train, validation, heldout].every((nll) => nll === undefined || Number.isFinite(nll));
+}
+
 /** What the ridge stage leaves beside its corrections. */
 export type RidgeRecord = NonNullable<StageRecord['ridge']>;
 
@@ -83,7 +86,7 @@ export async function findCheckpoint(folder: RunFolder): Promise<{ resumable?: R
   }
   const { record } = header;
   const state = unpackState(header, arrays);
-  if (state && Value.Check(StageRecord, record)) {
+  if (state && isStageRecord(record)) {
     return { resumable: { stage: 'qlora', state, record, slot, damaged, at: `step ${state.step}` }, reasons };
   }
   return { reasons: [...reasons, `${basename(slotPath(folder.path, slot))}: another version of Loam wrote it`] };

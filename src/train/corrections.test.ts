@@ -51,6 +51,19 @@ describe('Corrections', () => {
     assert.ok(corrections.correctionFor('slept') < 1.6);
   });
 
+  it('learns what a device takes as it is', async () => {
+    const path = newPath();
+    const corrections = await Corrections.open(path);
+    assert.equal(corrections.rate('watts'), undefined);
+    await corrections.learnRate('watts', 150);
+    await corrections.learnRate('drain', 22);
+    const again = await Corrections.open(path);
+    close(again.rate('watts')!, 150);
+    close(again.rate('drain')!, 22);
+    await again.learnRate('drain', 22 * 4);
+    close(again.rate('drain')!, 44);
+  });
+
   it('passes over what is no figure', async () => {
     const corrections = await Corrections.open(newPath());
     for (const [quoted, truth] of [

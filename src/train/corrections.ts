@@ -12,6 +12,12 @@ const MAX_BYTES = 1 << 20;
 /** A factor beyond this is a broken quote or a laptop that slept, and correcting by it would do more harm than none. */
 const MOST = 4;
 
+/** The same for what is learnt as it is, such as watts, and not as a correction: devices differ by more. */
+const MOST_RATE = 1e5;
+const rates = ['watts', 'drain', 'heat'] as const;
+/** Watts while training; percent of the battery per hour; degrees Celsius at most. */
+export type Rate = (typeof rates)[number];
+
 /** Weight of a new run once there have been a few: about the last three decide, since devices heat up and are updated. */
 const WEIGHT = 0.3;
 
@@ -42,6 +48,15 @@ export class Corrections {
     return this.devices.get(this.device)?.get(key)?.factor ?? 1;
   }
 
+  /** What this device takes; undefined before a run has told. */
+  rate(key: Rate): number | undefined {
+    return this.devices.get(this.device)?.get(key)?.factor;
+  }
+
+  async learnRate(key: Rate, truth: number): Promise<boolean> {
+    return await this.learn(key, 1, truth);
+  }
+
   /**
    * Learns from a finished run: the first counts in full, the next ones as in a mean, and later ones more than old ones, in the
    * logarithm, in which twice and half as much cancel out. Quotes and truths that are no positive numbers are passed over.
@@ -58,8 +73,8 @@ export class Corrections {
     const known = devices.get(this.device) ?? new Map<string, Correction>();
     const { factor, runs } = known.get(key) ?? { factor: 1, runs: 0 };
     const weight = Math.max(WEIGHT, 1 / (runs + 1));
-    const log = (1 - weight) * Math.log(factor) + weight * Math.log(clamp(ratio));
-    known.set(key, { factor: clamp(Math.exp(log)), runs: runs + 1 });
+    const log = (1 - weight) * Math.log(factor) + weight * Math.log(clamp(key, ratio));
+    known.set(key, { factor: clamp(key, Math.exp(log)), runs: runs + 1 });
     devices.set(this.device, known);
     this.devices = devices;
     const plain = Object.fromEntries([...devices].map(([name, keys]) => [name, Object.fromEntries(keys)]));
@@ -75,8 +90,9 @@ export class Corrections {
   }
 }
 
-function clamp(factor: number): number {
-  return Math.min(MOST, Math.max(1 / MOST, factor));
+function clamp(key: string, factor: number): number {
+  const most = (rates as readonly string[]).includes(key) ? MOST_RATE : MOST;
+  return Math.min(most, Math.max(1 / most, factor));
 }
 
 function thisDevice(): string {
@@ -99,7 +115,7 @@ async function readDevices(path: string): Promise<Devices | undefined> {
       const known = new Map<string, Correction>();
       for (const [key, value] of Object.entries(keys as object)) {
         const { factor, runs } = (value ?? {}) as Partial<Correction>;
-        if (typeof factor !== 'number' || !Number.isSafeInteger(runs) || runs! < 1 || clamp(factor) !== factor)
+        if (typeof factor !== 'number' || !Number.isSafeInteger(runs) || runs! < 1 || clamp(key, factor) !== factor)
           continue;
         known.set(key, { factor, runs: runs! });
       }

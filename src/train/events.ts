@@ -24,6 +24,8 @@ export const MeasuredGeneral = Type.Object({
   ),
 });
 
+export type MeasuredGeneral = Static<typeof MeasuredGeneral>;
+
 export const Stage = Type.Enum(['hash', 'embed', 'ridge', 'qlora', 'measure', 'answers']);
 export type Stage = Static<typeof Stage>;
 
@@ -33,6 +35,10 @@ export const Quote = Type.Object({
   memoryBytes: Type.Number(),
   diskBytes: Type.Number(),
   energyJoules: Type.Optional(Type.Number({ description: 'Where the device tells what it draws.' })),
+  batteryPercent: Type.Optional(Type.Number({ description: 'Of the battery, for a run on it alone.' })),
+  peakCelsius: Type.Optional(
+    Type.Number({ description: 'Highest temperature, of the battery where it is told, else of the processor.' }),
+  ),
 });
 export type Quote = Static<typeof Quote>;
 
@@ -44,7 +50,8 @@ export type QuotedChoice = Static<typeof QuotedChoice>;
 export const RunQuote = Type.Object({
   type: Type.Literal('quote'),
   ...Quote.properties,
-  layers: Type.Optional(Type.Integer({ description: 'Absent for ridge alone.' })),
+  layers: Type.Integer({ description: 'Layers that would be adapted.' }),
+  modelLayers: Type.Integer({ description: 'Layers that the model has.' }),
   cheaper: Type.Array(QuotedChoice),
   roughSeconds: Type.Number({ description: "Seconds that are an estimate by rule of thumb: ridge's." }),
   examples: Count,
@@ -120,6 +127,8 @@ export const TuneEvent = Type.Union([
     layers: Count,
     parameters: Count,
   }),
+  /** The run has stopped at a checkpoint, or has not begun, because its rules ask something of the device; none: it goes on. */
+  Type.Object({ type: Type.Literal('waiting'), reasons: Type.Array(Type.String()) }),
   Type.Object({ type: Type.Literal('stage'), stage: Stage, message: Type.String() }),
   /** `done` of `total` in a unit of the stage's own; an event each few hundred milliseconds. */
   Type.Object({ type: Type.Literal('progress'), stage: Stage, done: Type.Number(), total: Type.Number() }),
@@ -180,6 +189,9 @@ export const TuneResult = Type.Object({
   quote: Type.Optional(
     Type.Object({ quoted: QuotedChoice, truth: Quote }, { description: 'Quote and truth of the gradient stage.' }),
   ),
+  /** Of the gradient stage, as those of `Quote`. */
   energyJoules: Type.Optional(Type.Number()),
+  batteryPercent: Type.Optional(Type.Number()),
+  peakCelsius: Type.Optional(Type.Number()),
 });
 export type TuneResult = Static<typeof TuneResult>;

@@ -1,6 +1,8 @@
 import { releaseMemory } from '../engine/memory.js';
+import { requireFamily } from '../families/foreign.js';
 import type { ModuleFactors } from '../model/factors.js';
 import { type Resumable, type ResumableRidge, RidgeCheckpoints, type RidgeRecord, tellDamaged } from './checkpoints.js';
+import { DeviceLog, type Taken } from './DeviceLog.js';
 import type { TuneResult } from './events.js';
 import type { Identity } from './identity.js';
 import { asStage, finite, type OpenedRun } from './lab.js';
@@ -9,9 +11,11 @@ import { type QloraRecipe, qloraStage } from './qloraStage.js';
 import { replaySet } from './replaySet.js';
 import { planExamples } from './ridge/examples.js';
 import { fitRidge } from './ridge/fitRidge.js';
+import type { RidgeKeeper } from './ridge/state.js';
 import { requireRoom, ridgeRoom } from './room.js';
 import type { RunFolder } from './runFolder.js';
 import { autoPreset, type RidgePreset, type RidgeRecipe, ridgePreset, ridgeRecipe, ridgeSettings } from './settings.js';
+import { fitForeign } from './slices/fitSlices.js';
 
 /** The methods of tuning, stage by stage: ridge, qlora, or one after the other. */
 
@@ -32,13 +36,21 @@ export interface Fitted {
   teacherNll?: RidgeRecord['teacherNll'];
   /** What the defaults became: for the adapter's recipe. */
   used: RidgeRecipe | QloraRecipe;
-  training?: Pick<TuneResult, 'steps' | 'bestStep' | 'runs' | 'quote' | 'energyJoules'>;
+  training?: Pick<TuneResult, 'steps' | 'bestStep' | 'runs' | 'quote' | keyof Taken>;
 }
 
 /** Where a run keeps what it needs to go on later, and when it began (`performance.now`). */
 export interface RunPlace {
   folder: RunFolder;
   started: number;
+}
+
+/** @throws UnsupportedError for a model that cannot be trained by gradients, as is asked for */
+export function requireGradients({ model, source }: OpenedRun, { start }: Pick<TuneOptions, 'start'>): void {
+  requireFamily(model.hyper.family, 'training by gradients', {
+    where: source.path,
+    fix: `use \`loam tune --method ridge\`${start === undefined ? '' : ' without --start'}, or another model`,
+  });
 }
 
 /**
@@ -56,7 +68,13 @@ export async function fitModel(
   const { options, start, identity } = inputs;
   if (!resumed) await place.folder.start(identity);
   const [ridged, trained] = resumed?.stage === 'ridge' ? [resumed] : [undefined, resumed];
-  if (options.method === 'ridge') {
+  const { family } = run.model.hyper;
+  if (options.method === 'qlora' || start) requireGradients(run, options);
+  if (options.method === 'auto' && family.isForeign) {
+    const message = `libllama alone computes the layers of this model (${family.title}), so ridge is all there is: no training by gradients follows`;
+    run.emit({ type: 'warning', message });
+  }
+  if (options.method === 'ridge' || family.isForeign) {
     const { modules, record } = await ridgeStage(run, inputs, ridgePreset, place, ridged);
     return { modules, teacherNll: record.teacherNll, used: record.recipe };
   }
@@ -91,14 +109,27 @@ async function ridgeStage(
   emit({ type: 'stage', stage: 'ridge', message: 'fitting the corrections, layer by layer' });
   const { examples, prefixes, shots } = await planExamples(run, options, preset, await replaySet(run, options));
   const settings = ridgeSettings(layers, options, preset);
-  await requireRoom(model.engine.scratch, ridgeRoom(model.hyper, examples, settings).disk, 'the ridge stage');
+  if (!model.hyper.family.isForeign) {
+    await requireRoom(model.engine.scratch, ridgeRoom(model.hyper, examples, settings).disk, 'the ridge stage');
+  }
   if (resumed) {
     tellDamaged(emit, resumed);
-    emit({ type: 'resumed', step: 0, layer: resumed.saved.state.layer });
+    emit({ type: 'resumed', step: 0, layer: resumed.saved.state.ended ? layers : resumed.saved.state.layer });
   }
-  const keeper = new RidgeCheckpoints(folder, resumed, (message) => emit({ type: 'warning', message }));
+  const checkpoints = new RidgeCheckpoints(folder, resumed, (message) => emit({ type: 'warning', message }));
+  using log = await DeviceLog.begin(options.maxCelsius);
+  const keeper: RidgeKeeper = {
+    resumed: checkpoints.resumed,
+    async afterLayer(state, stores) {
+      await checkpoints.afterLayer(state, stores);
+      await log.rest(signal);
+    },
+  };
   const context = { model, emit: asStage('ridge', emit), signal };
-  const fit = await fitRidge(context, { examples, prefixes, skill }, settings, keeper);
+  const problem = { examples, prefixes, skill };
+  const fit = model.hyper.family.isForeign
+    ? await fitForeign(context, problem, settings, keeper)
+    : await fitRidge(context, problem, settings, keeper);
   const recipe = ridgeRecipe(layers, settings, fit.sweeps, shots);
   return { modules: fit.modules, record: { recipe, teacherNll: finite(fit.nll.teacher) } };
 }

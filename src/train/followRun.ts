@@ -44,8 +44,8 @@ export function followRun<F extends RunFigures>(figures: F, event: TuneEvent): F
     case 'progress':
       return { ...figures, stage: event.stage, progress: { done: event.done, total: event.total } };
     case 'quote': {
-      const { seconds, memoryBytes, diskBytes, energyJoules, layers } = event;
-      const quote = { seconds, memoryBytes, diskBytes, energyJoules, layers };
+      const { type: _, availableBytes: __, cheaper: ___, ...quote } = event;
+      const { seconds } = quote;
       return { ...figures, quote, etaSeconds: seconds };
     }
     case 'step': {

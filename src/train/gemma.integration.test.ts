@@ -7,6 +7,7 @@ import { Model } from '../model/model.js';
 import { modelPath } from '../models/register.js';
 import { forward, forwardNodes } from '../testing/forward.js';
 import { meanKl } from '../testing/kl.js';
+import '../testing/realHome.js';
 
 /** Gemma 3 270M, where it has been fetched: the forward graph against libllama, beyond the window of its local layers. */
 

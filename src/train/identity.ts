@@ -3,7 +3,7 @@ import { listFirst } from '../base/format.js';
 import { isRecord } from '../base/json.js';
 import { defaults } from '../base/options.js';
 import { version } from '../base/process.js';
-import { defaultThreads } from '../engine/engine.js';
+import { defaultThreads } from '../engine/threads.js';
 import { isDay } from '../model/strftime.js';
 import { findCheckpoint, type Resumable } from './checkpoints.js';
 import { hashWithProgress, modelHash, type OpenedRun } from './lab.js';

@@ -90,23 +90,27 @@ for (const method of Object.keys(methods) as Method[])
       const campaign = async (name: string, kills: number, kill: () => Parameters<Place['tune']>[1]) => {
         const place = new Place(`${method} ${name}`, method);
         let before = 0;
+        const follow = (run: LoamRun) => {
+          const from = resumedAt(run);
+          if (from !== undefined) resumed++;
+          // A checkpoint after each step: the one in hand is lost at most.
+          if (from !== undefined) assert.ok(from >= before - 1, `${name}: went on at step ${from}, had done ${before}`);
+          before = Math.max(from ?? 0, lastStep(run));
+        };
         for (let i = 0; i < kills; i++) {
           const run = await place.tune(['--out', place.out], kill());
           tried++;
+          follow(run);
           if (run.signal === null) {
             requireDone(run, name);
             break;
           }
           assert.equal(run.signal, 'SIGKILL', run.stderr);
           killed++;
-          const from = resumedAt(run);
-          if (from !== undefined) resumed++;
-          // A checkpoint after each step: the one in hand is lost at most.
-          if (from !== undefined) assert.ok(from >= before - 1, `${name}: went on at step ${from}, had done ${before}`);
-          before = Math.max(from ?? 0, lastStep(run));
         }
         const last = await place.tune(['--out', place.out]);
         requireDone(last, name);
+        follow(last);
         assert.equal(sha(readFileSync(place.out)), expected, `${name}: another file`);
         assert.deepEqual(place.files('out'), ['same.gguf'], `${name}: something is left beside the adapter`);
         assert.deepEqual(place.files(), clean, `${name}: something is left over`);
@@ -129,9 +133,11 @@ for (const method of Object.keys(methods) as Method[])
       } else {
         await campaign('operations', 4, () => ({ at: 1 + random.below(120) }));
       }
+      t.diagnostic(
+        `campaign 1, ${method}: tried ${tried} kills, survived ${tried}; ${killed} struck, ${resumed} times it went on from a checkpoint`,
+      );
       assert.ok(killed >= rounds(3, 200), `${killed} kills`);
       assert.ok(resumed > 0, 'none went on from a checkpoint');
-      t.diagnostic(`campaign 1, ${method}: tried ${tried} kills, survived ${tried}; ${killed} struck`);
     });
 
     it('twenty times, keeping, sealing and resuming among it, makes one version with the same bytes', async (t) => {

@@ -1,4 +1,4 @@
-import { ggufBase } from '../adapters/base.js';
+import { differsInTemplate, ggufBase } from '../adapters/base.js';
 import { corrections } from '../adapters/lora.js';
 import { openAdapter } from '../adapters/openAdapter.js';
 import { hashFile } from '../base/io.js';
@@ -134,12 +134,17 @@ export async function openRun(
   }
 }
 
-/** The corrections of an adapter (GGUF) of the same base model. */
+/** The corrections of an adapter (GGUF) of the same base model. Warns of one that learnt under another chat template. */
 export async function correctionsOf(
-  { model }: OpenedModel,
+  { model, tokenizer, emit }: OpenedRun,
   path: string | undefined,
 ): Promise<ModuleFactors[] | undefined> {
-  return path === undefined ? undefined : corrections(await openAdapter(path, ggufBase(model), { only: 'gguf' }));
+  if (path === undefined) return undefined;
+  const adapter = await openAdapter(path, ggufBase(model), { only: 'gguf' });
+  if (await differsInTemplate(adapter, tokenizer)) {
+    emit({ type: 'warning', message: `${path} learnt under another chat template than this model file has` });
+  }
+  return corrections(adapter);
 }
 
 /** sha256 of a file, hex, telling how far it is. */

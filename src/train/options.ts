@@ -1,3 +1,4 @@
+import { ruleOptions } from '../base/device/rules.js';
 import { choice, duration, flag, integer, layers, number, type Schema, text, type Values } from '../base/options.js';
 import { columnsOption } from '../examples/columns.js';
 import { layerLinears } from '../families/family.js';
@@ -73,8 +74,8 @@ export const recipeOptions = {
   ),
   replay: number(
     [0, 100],
-    'How firmly the model keeps to what it predicted of general questions before, which training is reminded of between your examples; 0 is faster and lets the adapter unlearn the rest (ridge: 0, or all the same).',
-    { default: 0.5 },
+    'How firmly the model keeps to plain answers, and to what it predicted of them before, of general questions that training is reminded of between your examples; 0 is faster and lets the adapter unlearn the rest (ridge: 0, or all the same).',
+    { default: 0.3 },
   ),
   maxTokens: integer([16, 1 << 20], 'Leave out examples longer than this many tokens (they are counted).', {
     default: 2048,
@@ -102,6 +103,10 @@ export const runOptions = {
   skipGeneral: flag('Do not measure what the adapter has lost on the bundled general questions.', { advanced: true }),
   gentle: flag('Leave the device to other programs and keep it cool: lowest priority, half of the cores.'),
   threads: integer([1, 512], 'Compute threads (default: the fast cores of this machine).', { advanced: true }),
+  keepAwake: flag('Keep the device from falling asleep while the run works; a phone is kept awake anyway.', {
+    advanced: true,
+  }),
+  ...ruleOptions,
 } as const satisfies Schema;
 
 export const tuneOptions = { ...recipeOptions, ...runOptions } as const satisfies Schema;

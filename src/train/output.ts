@@ -103,6 +103,8 @@ export interface PrivateRun {
   heldout?: string | NamedBytes;
   /** Takes the adapter; if there is none it goes to the file of --out. */
   keeper?: Keeper;
+  /** Whoever started the run keeps its rules on when it may work. */
+  rulesAreKept?: boolean;
   /** Throws LoamError if what is learnt from was deleted meanwhile: for a run without keeper, which looks itself. */
   requireSources?(): void;
 }
@@ -142,8 +144,8 @@ interface VaultRunRequest {
   name?: string;
   /** File that the adapter is written to as well, or instead. */
   out?: string;
-  /** Id of the data set in the vault that is learnt from; the sha256 alone for a file. */
-  dataset?: string;
+  /** Ids of the data sets in the vault that are learnt from; none for files, of which the sha256 alone is known. */
+  datasets?: readonly string[];
   /** Ids of versions of the vault that training begins with, and that teaches. */
   parent?: string;
   teacher?: string;
@@ -153,10 +155,10 @@ interface VaultRunRequest {
 
 /** A run whose data or adapter belongs to the vault: its checkpoints are sealed with a key that lies there. */
 export async function vaultRun(vault: Vault, request: VaultRunRequest): Promise<PrivateRun> {
-  const { name, dataset, parent, teacher, run } = request;
+  const { name, datasets: ids = [], parent, teacher, run } = request;
   await vault.runKeys.removeStray(loamHome());
   const purpose = {
-    dataset,
+    datasets: ids,
     parent,
     teacher,
     makes: name === undefined ? { file: `${request.out}` } : { adapter: name },
@@ -164,12 +166,15 @@ export async function vaultRun(vault: Vault, request: VaultRunRequest): Promise<
   };
   const key = await vault.runKeys.get(purpose);
   const forget = () => vault.runKeys.forget(purpose);
-  const datasets = (sha256: string) => [{ id: dataset, sha256 }];
+  // Of one the hash says what was learnt, left out examples and all.
+  const datasets = (sha256: string): Lineage['datasets'] =>
+    ids.length > 1 ? ids.map((id) => ({ id, sha256: vault.datasets.get(id).sha256 })) : [{ id: ids[0], sha256 }];
   if (name === undefined) {
     return {
       key,
       forget,
-      requireSources: () => vault.adapters.requireSources({ datasets: datasets(''), parent, teacher }),
+      requireSources: () =>
+        vault.adapters.requireSources({ datasets: ids.map((id) => ({ id, sha256: '' })), parent, teacher }),
     };
   }
   return {

@@ -62,6 +62,9 @@ export function fitBudget(price: (extent: Extent) => number, wanted: Extent, fix
 /** Tokens computed at once, at least: below it products are slow, and the rest of what a run holds is the larger part. */
 const leastTokens = 64;
 
+/** Bytes of products below which nothing is kept. */
+const leastKept = 8 << 20;
+
 /** The outcome of planning, with what it gave up. */
 export interface TrainingPlan {
   /** Of what will be trained; it may still not fit into memory. */
@@ -86,11 +89,14 @@ export function planTraining(prices: PriceList, fixed: Fixed, seconds = Number.P
   const wanted = { layers: layers - firstLayer, epochs };
   // Further runs are for the time that is left over.
   const inTime = fitBudget((extent) => price(extent, { runs: 1 }).told.seconds, wanted, fixed, seconds);
-  /** With as many tokens at once as fit: fewer take less memory and hardly more time. */
+  /** With as much kept of a batch as fits, then as many tokens at once: fewer take less memory and hardly more time. */
   const withLayers = (count: number): TrainingPrice => {
+    let { keptBytes, microTokens } = prices.wanted;
     let found = price({ ...inTime, layers: count });
-    for (let { microTokens } = prices.wanted; microTokens > leastTokens && !prices.fits(found); microTokens /= 2) {
-      found = price({ ...inTime, layers: count }, { microTokens: microTokens / 2 });
+    while (!prices.fits(found) && (keptBytes > 0 || microTokens > leastTokens)) {
+      if (keptBytes > 0) keptBytes = keptBytes > leastKept ? keptBytes / 2 : 0;
+      else microTokens /= 2;
+      found = price({ ...inTime, layers: count }, { keptBytes, microTokens });
     }
     return found;
   };

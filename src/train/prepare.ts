@@ -1,7 +1,8 @@
 import { LoamError } from '../base/errors.js';
 import { count } from '../base/format.js';
 import { type EncodedExamples, encodeExamples, limitAdvice, type Sequence } from '../examples/encode.js';
-import { type Dataset, type Example, isConversation, type Message, type NamedBytes } from '../examples/example.js';
+import { type Dataset, type Example, isConversation, type Message } from '../examples/example.js';
+import { type DataSource, type DataSources, joinDatasets, listSources } from '../examples/joinDatasets.js';
 import { loadDataset } from '../examples/loadDataset.js';
 import { packTexts, recordList } from '../examples/pack.js';
 import { removeOverlap, splitExamples } from '../examples/split.js';
@@ -14,8 +15,8 @@ import type { TuneOptions } from './options.js';
 
 /** Files of examples, or their content under a name. */
 export interface DataFiles {
-  data: string | NamedBytes;
-  heldout?: string | NamedBytes;
+  data: DataSources;
+  heldout?: DataSource;
 }
 
 /** The user's examples as token sequences, by what they are used for. */
@@ -66,12 +67,15 @@ export async function prepareData(
   const { contextLength } = model.hyper;
   const maxTokens = Math.min(options.maxTokens, contextLength);
   const warn = (message: string) => emit({ type: 'warning', message });
-  const load = async (source: string | NamedBytes): Promise<Dataset> => {
+  const load = async (source: DataSource): Promise<Dataset> => {
     const dataset = await loadDataset(source, { signal, columns: options.columns });
     for (const problem of dataset.problems) emit({ type: 'problem', file: dataset.file, problem });
     return dataset;
   };
-  const data = await load(files.data);
+  const loaded: Dataset[] = [];
+  for (const source of listSources(files.data)) loaded.push(await load(source));
+  const { dataset: data, repeated } = joinDatasets(loaded);
+  if (repeated > 0) warn(`${count(repeated)} examples are in several of the files and learnt once`);
   const heldout = files.heldout === undefined ? undefined : await load(files.heldout);
   const overlap = removeOverlap(data.examples, heldout?.examples ?? []);
   if (overlap.train.length === 0) {

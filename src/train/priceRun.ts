@@ -3,17 +3,23 @@ import { bytes, duration } from '../base/format.js';
 import { readMemory } from '../base/memory.js';
 import { loamHome } from '../base/process.js';
 import { liesInMemory } from '../base/spillFile.js';
-import type { NamedBytes } from '../examples/example.js';
+import type { DataSources } from '../examples/joinDatasets.js';
+import type { Model } from '../model/model.js';
 import { provenModel } from '../models/listModels.js';
 import type { RunQuote, TuneEvent } from './events.js';
+import { requireGradients } from './fit.js';
 import { modelHash, type OpenedRun, openRun } from './lab.js';
 import type { TuneOptions } from './options.js';
 import { chosenBy, planTraining, type TrainingPlan } from './plan.js';
-import { PriceList, priceKey, type TrainingPrice } from './price.js';
+import { measuringBytes, PriceList, priceKey, type TrainingPrice } from './price.js';
 import { replaySet } from './replaySet.js';
 import { planExamples } from './ridge/examples.js';
 import { type Room, ridgeRoom } from './room.js';
-import { autoPreset, qloraSettings, ridgePreset } from './settings.js';
+import { autoPreset, qloraSettings, ridgePreset, ridgeSettings } from './settings.js';
+import { foreignRoom, surveyFor } from './slices/fitSlices.js';
+import { wholeTokens } from './slices/fitWhole.js';
+import { secondsAToken } from './slices/price.js';
+import { tellUnused } from './unusedOptions.js';
 
 /** How a plan is told: as warnings, as an event of a run, and as the price of a run that has not begun. */
 
@@ -42,8 +48,18 @@ export function tellPlan(prices: PriceList, plan: TrainingPlan, emit: (event: Tu
   emit({ type: 'quote', ...price.told, availableBytes, cheaper: cheaper.map(({ told }) => told) });
   if (prices.diskIsMemory)
     warn(`the folder for activations and checkpoints is in memory (tmpfs), and counts as memory`);
+  const { batteryPercent } = price.told;
+  const { batteryLeft } = prices;
+  if (batteryPercent !== undefined && batteryLeft !== undefined && batteryPercent > batteryLeft - spare) {
+    warn(
+      `this takes about ${Math.ceil(batteryPercent)} % of the battery, which has ${Math.floor(batteryLeft)} %: plug it in, or let it wait for that with --while-charging`,
+    );
+  }
   requireFits(prices, plan);
 }
+
+/** Percent of the battery that should be left. */
+const spare = 10;
 
 function requireFits(prices: PriceList, { price, most }: TrainingPlan): void {
   if (prices.fits(price)) return;
@@ -70,13 +86,65 @@ function ridgeSeconds(pass: number, { method, start, sweeps }: TuneOptions): num
   return pass * (ridgePasses + sweepPasses * (sweeps ?? (method === 'ridge' ? 3 : 0)));
 }
 
-/** What the ridge stage of a run holds; on a disk that is memory, all of it there. */
+/** What the ridge stage of a run holds; where the disk is memory, all of it there. */
 async function roomOfRidge(run: OpenedRun, options: TuneOptions): Promise<Room> {
   if (options.method === 'auto' && options.start !== undefined) return { memory: 0, disk: 0 };
   const preset = options.method === 'ridge' ? ridgePreset : autoPreset;
   const { examples } = await planExamples(run, options, preset, await replaySet(run, options));
-  const { memory, disk } = ridgeRoom(run.model.hyper, examples, { sweeps: options.sweeps ?? preset.sweeps });
-  return (await liesInMemory(run.model.engine.scratch)) ? { memory: memory + disk, disk: 0 } : { memory, disk };
+  return await placed(run, ridgeRoom(run.model.hyper, examples, { sweeps: options.sweeps ?? preset.sweeps }));
+}
+
+async function placed({ model }: OpenedRun, { memory, disk }: Room): Promise<Room> {
+  return (await liesInMemory(model.engine.scratch)) ? { memory: memory + disk, disk: 0 } : { memory, disk };
+}
+
+/** Memory that ridge takes, and measuring after it. */
+function ridgeBytes(model: Model, { rank = ridgePreset.rank }: Pick<TuneOptions, 'rank'>, room: Room): number {
+  const { layers, embedding, feedForward } = model.hyper;
+  const fitting = 2 * 4 * feedForward ** 2 + room.memory;
+  return readMemory().rss + Math.max(fitting, measuringBytes(model, (layers * rank * 4 * embedding) / 2));
+}
+
+/** Each linear is fitted on another reading of its slice; of a model that is read whole on what was noted of it, in about a pass more. */
+const slicedPasses = 1.5;
+
+/** The same of a model whose layers libllama alone computes: ridge is all there is. */
+async function priceForeign(run: OpenedRun, given: TuneOptions, warnings: string[]): Promise<RunQuote> {
+  const { model, data } = run;
+  if (given.method === 'qlora' || given.start !== undefined) requireGradients(run, given);
+  const options = { ...given, method: 'ridge' } as const;
+  const replayed = await replaySet(run, options);
+  const walked = [...data.train, ...data.validation, ...(replayed ?? [])];
+  const tokens = walked.reduce((sum, sequence) => sum + sequence.tokens.length, 0);
+  const problem = await planExamples(run, options, ridgePreset, replayed);
+  const survey = await surveyFor(model, problem, run.signal);
+  const isWhole = survey.ranges.length === 0;
+  const aToken = await secondsAToken(model);
+  const seconds = isWhole
+    ? (wholeTokens(problem) + tokens) * aToken
+    : slicedPasses * ridgeSeconds(tokens * aToken, options);
+  const settings = ridgeSettings(model.hyper.layers, options, ridgePreset);
+  const { memory, disk } = await placed(run, foreignRoom(model, problem, settings, survey));
+  // Slices are in memory one at a time, which is less than measuring takes.
+  const loaded = isWhole ? measuringBytes(model, 0) : 0;
+  return {
+    type: 'quote',
+    roughSeconds: seconds,
+    seconds: Math.min(seconds, options.budget ?? Number.POSITIVE_INFINITY),
+    memoryBytes: ridgeBytes(model, options, { memory: memory + loaded, disk }),
+    diskBytes: disk,
+    examples: data.examples.train,
+    tokens: data.train.reduce((sum, { targets }) => sum + targets.length, 0),
+    ...fittedLayers(model, options),
+    cheaper: [],
+    warnings,
+  };
+}
+
+/** What ridge adapts. */
+function fittedLayers({ hyper }: Model, options: TuneOptions): Pick<RunQuote, 'layers' | 'modelLayers'> {
+  const { firstLayer } = ridgeSettings(hyper.layers, options, ridgePreset);
+  return { layers: hyper.layers - firstLayer, modelLayers: hyper.layers };
 }
 
 /**
@@ -84,7 +152,7 @@ async function roomOfRidge(run: OpenedRun, options: TuneOptions): Promise<Room> 
  * @throws LoamError if the data cannot be used, or the run would not fit into memory
  */
 export async function priceRun(
-  data: string | NamedBytes,
+  data: DataSources,
   options: TuneOptions,
   signal: AbortSignal = new AbortController().signal,
 ): Promise<RunQuote> {
@@ -100,25 +168,28 @@ export async function priceRun(
     signal,
   );
   const { model } = run;
-  const { layers, feedForward } = model.hyper;
+  tellUnused(run, options);
+  if (model.hyper.family.isForeign) return await priceForeign(run, options, warnings);
   const start = options.start === undefined ? undefined : { rank: 0 };
   const settings = qloraSettings(options, { hyper: model.hyper, examples: run.data.examples.train, start });
   const problem = { ...run.data, replay: await replaySet(run, options) };
   const prices = await PriceList.measure(run, problem, settings, priceKey(options, await modelHash(run)));
   const walked = [...run.data.train, ...run.data.validation, ...(problem.replay ?? [])];
   const tokens = walked.reduce((sum, sequence) => sum + sequence.tokens.length, 0);
-  const ridge = ridgeSeconds(prices.costs.forward * layers * tokens, options);
+  const ridge = ridgeSeconds(prices.forwardSeconds(tokens), options);
   const budget = options.budget ?? Number.POSITIVE_INFINITY;
   const common = {
     type: 'quote',
     roughSeconds: ridge,
+    modelLayers: model.hyper.layers,
     examples: run.data.examples.train,
     tokens: run.data.train.reduce((sum, { targets }) => sum + targets.length, 0),
   } as const;
   const room = options.method === 'qlora' ? undefined : await roomOfRidge(run, options);
   if (options.method === 'ridge') {
-    const memoryBytes = readMemory().rss + 2 * 4 * feedForward ** 2 + room!.memory;
-    return { ...common, seconds: Math.min(ridge, budget), memoryBytes, diskBytes: room!.disk, cheaper: [], warnings };
+    const memoryBytes = ridgeBytes(model, options, room!);
+    const taken = { seconds: Math.min(ridge, budget), memoryBytes, diskBytes: room!.disk };
+    return { ...common, ...fittedLayers(model, options), ...taken, cheaper: [], warnings };
   }
   const plan = planTraining(prices, chosenBy(options));
   tellPlan(prices, plan, hear);

@@ -1,9 +1,9 @@
-import { EnergyMeter } from '../base/energy.js';
 import { isDiskFull, StoppedError } from '../base/errors.js';
 import { duration } from '../base/format.js';
 import { readMemory } from '../base/memory.js';
 import { sharedOpening } from '../model/batch.js';
 import { Checkpoints, type ResumableTraining, tellDamaged } from './checkpoints.js';
+import { DeviceLog } from './DeviceLog.js';
 import type { TuneEvent } from './events.js';
 import type { Fitted, RidgeStage, RunInputs, RunPlace } from './fit.js';
 import { isKept } from './followRun.js';
@@ -63,7 +63,9 @@ export async function qloraStage(
   const priced = resumed ? undefined : await choose(run, inputs, problem, wanted, deadline);
   if (resumed) await tellResumed(run, resumed, folder);
   const { firstLayer, epochs, microTokens } = resumed?.record ?? priced!.price.settings;
-  const settings = { ...wanted, firstLayer, epochs, microTokens };
+  // Results don't depend on it, so it follows the memory of today.
+  const keptBytes = priced?.price.settings.keptBytes ?? Math.min(wanted.keptBytes, readMemory().available / 8);
+  const settings = { ...wanted, firstLayer, epochs, microTokens, keptBytes };
   if (resumed) {
     const sequences = allSequences(problem);
     const below = { firstLayer, opening: sharedOpening(sequences) };
@@ -78,12 +80,11 @@ export async function qloraStage(
   });
 
   const checkpoints = new Checkpoints(folder, { firstLayer, epochs, microTokens, ridge: record }, resumed);
-  const meter = new EnergyMeter();
+  using log = await DeviceLog.begin(options.maxCelsius);
   const recording: Promise<void>[] = [];
   const tell = asStage('qlora', (event) => {
     emit(event);
     if (event.type === 'progress') return;
-    meter.joules();
     recording.push(folder.record(event));
     if (event.type === 'diverged') emit({ type: 'warning', message: divergence(event) });
   });
@@ -103,6 +104,7 @@ export async function qloraStage(
       afterStep: async (step, state) => {
         await Promise.all(recording.splice(0));
         await checkpoints.afterStep(step, state);
+        await log.rest(signal);
       },
       // What comes after training may fail, or be cut off: it is then repeated, and no step is.
       ended: async (state) => {
@@ -123,15 +125,12 @@ export async function qloraStage(
     });
     await Promise.all(recording);
     tellEnd(emit, fit, options.budget);
-    const seconds = (performance.now() - begun) / 1000;
-    const joules = meter.joules();
+    const seconds = (performance.now() - begun) / 1000 - log.rested;
+    const taken = await log.taken();
     const quote =
-      priced && (await priced.prices.compare(priced.price, { seconds, joules, whole: fit.ended === 'schedule' }));
+      priced && (await priced.prices.compare(priced.price, { seconds, taken, whole: fit.ended === 'schedule' }));
     const { steps, runs } = fit;
-    return {
-      ...fitted(fit),
-      training: { steps, bestStep: fit.best.step, runs, quote, energyJoules: quote?.truth.energyJoules },
-    };
+    return { ...fitted(fit), training: { steps, bestStep: fit.best.step, runs, quote, ...taken } };
   } catch (error) {
     if (error instanceof StoppedError && keptAs !== undefined) {
       throw new StoppedError(`stopped by the user: ${keptAs}; the same command goes on from here`);

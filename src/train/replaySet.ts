@@ -12,8 +12,11 @@ export async function readReplay(): Promise<{ question: string; answer: string }
   return JSON.parse(await readFile(file, 'utf8')) as { question: string; answer: string }[];
 }
 
-/** Their tokens as a share of those of the training examples, at most: their predictions then cost some 4 % of four epochs. */
-const most = 0.5;
+/**
+ * Their tokens as a multiple of those of the training examples, at most: about as many as are read in four epochs, so that none is read
+ * often. What the model predicts of them costs about a tenth of that time.
+ */
+const most = 2;
 
 /**
  * The general examples that training is reminded of, as this model reads them. Where all of the user's conversations have a system

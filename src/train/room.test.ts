@@ -11,6 +11,7 @@ import { HiddenStates, placeStores } from '../model/walker.js';
 import { resolveModel } from '../models/listModels.js';
 import { sayings } from '../testing/cli.js';
 import { scratchFolder } from '../testing/scratch.js';
+import { writeTinyArchitecture } from '../testing/tinyArchitectures.js';
 import { writeTinyModel } from '../testing/tinyModel.js';
 import { openRun } from './lab.js';
 import { tuneOptions } from './options.js';
@@ -19,7 +20,8 @@ import { ActivationCache, enteringRoom } from './qlora/activations.js';
 import { replaySet } from './replaySet.js';
 import { planExamples } from './ridge/examples.js';
 import { requireRoom, ridgeRoom } from './room.js';
-import { ridgePreset } from './settings.js';
+import { ridgePreset, ridgeSettings } from './settings.js';
+import { foreignRoom, surveyFor } from './slices/fitSlices.js';
 import { tune } from './tune.js';
 
 const root = scratchFolder();
@@ -75,11 +77,28 @@ describe('room for what does not fit into memory', () => {
     for (const sweeps of [0, 2]) {
       const options = { ...defaults(tuneOptions), model, method: 'ridge', sweeps, threads: 1 } as const;
       const most = await held(options);
-      const { memoryBytes } = await priceRun(data, options);
+      const { memoryBytes, layers, modelLayers } = await priceRun(data, options);
+      assert.equal(layers, Math.ceil(modelLayers / 2));
       assert.ok(most > 0 && memoryBytes > most);
       const quoted = await quotedRidge(sweeps);
       assert.ok(quoted >= most && quoted <= 2.5 * most, `sweeps ${sweeps}: ${quoted} quoted, ${most} held`);
     }
+  });
+
+  it('is quoted for a model that is read whole: what is noted of a third of its linears', async () => {
+    const whole = await writeTinyArchitecture(join(root, 'whole.gguf'), 'gemma4');
+    const options = { ...defaults(tuneOptions), model: whole, method: 'ridge', threads: 1, scratch: root } as const;
+    const most = await held(options);
+    const { signal } = new AbortController();
+    await using run = await openRun(await resolveModel(whole), { data }, options, () => {}, signal);
+    const problem = await planExamples(run, options, ridgePreset, await replaySet(run, options));
+    const settings = ridgeSettings(run.model.hyper.layers, options, ridgePreset);
+    const survey = await surveyFor(run.model, problem, signal);
+    const { memory, disk } = foreignRoom(run.model, problem, settings, survey);
+    assert.deepEqual([survey.ranges, disk], [[], 0]);
+    assert.equal(memory, most);
+    const quote = await priceRun(data, options);
+    assert.ok(quote.memoryBytes > most + run.model.gguf.size && quote.diskBytes === 0 && quote.roughSeconds > 0);
   });
 
   it('is quoted for training above a layer: the walk below it and the cache', async () => {

@@ -2,8 +2,11 @@ import { LoamError } from '../base/errors.js';
 import { bytes } from '../base/format.js';
 import { freeBytes } from '../base/io.js';
 import { otherFolder } from '../base/spillFile.js';
+import { widestMixed } from '../families/family.js';
 import { batchTokens } from '../model/batch.js';
 import type { Hyperparameters } from '../model/hyperparameters.js';
+import type { Model } from '../model/model.js';
+import { sliceBytes } from '../model/slices/sliceFile.js';
 import { placeStores } from '../model/walker.js';
 import { groupExamples, type RidgeExample } from './ridge/examples.js';
 
@@ -23,11 +26,12 @@ export interface Room {
  * teacher has gone the gradient of the labels, and a sample of the student's, which is at most all of them, twice.
  */
 export function ridgeRoom(
-  hyper: Pick<Hyperparameters, 'embedding' | 'heads' | 'headDim'>,
+  hyper: Hyperparameters,
   examples: readonly RidgeExample[],
   { teaches = true, sweeps }: { teaches?: boolean; sweeps: number },
 ): Room {
-  const { embedding, heads, headDim } = hyper;
+  const { embedding, family } = hyper;
+  const mixed = family.isForeign ? hyper.heads * hyper.headDim : widestMixed(hyper);
   const { opening, student, teacher } = groupExamples(examples);
   const tokens = (batches: typeof student, more: number) =>
     batches.reduce((sum, batch) => sum + batchTokens(batch, more), 0);
@@ -36,7 +40,7 @@ export function ridgeRoom(
   const streams = 4 * embedding * rows(teacher);
   const walked = 4 * embedding * tokens(student, opening);
   const taught = placeStores(teaches ? [4 * embedding * tokens(teacher, 0), streams, streams] : []);
-  const context = 4 * heads * headDim * tokens(student, opening);
+  const context = 4 * mixed * tokens(student, opening);
   const learnt = placeStores([walked, context, ...(sweeps > 0 ? [walked] : [])], taught.memory);
   const gradient = 4 * embedding * rows(student);
   const swept = placeStores([gradient, ...(sweeps > 0 ? [walked, walked] : [])], learnt.memory);
@@ -44,6 +48,19 @@ export function ridgeRoom(
     memory: learnt.memory + Math.max(taught.memory, swept.memory),
     disk: learnt.disk + Math.max(taught.disk, swept.disk),
   };
+}
+
+/** Layers of a slice, at most, of nearly all models. */
+const sliceLayers = 4;
+
+/** The same of a model that is walked in slices, with one of them, which lies on the disk. */
+export function slicesRoom(
+  { hyper, gguf }: Pick<Model, 'hyper' | 'gguf'>,
+  examples: readonly RidgeExample[],
+  how: { sweeps: number },
+): Room {
+  const { memory, disk } = ridgeRoom(hyper, examples, how);
+  return { memory, disk: disk + sliceBytes(gguf, Math.min(sliceLayers, hyper.layers)) };
 }
 
 /** @param what stands before "needs" @throws LoamError (disk-full) if a folder has less than `need` bytes free */

@@ -68,6 +68,8 @@ const meanRank = 2;
 const remindedShare = 2 / 3;
 /** Tokens computed at once. */
 const microTokens = 512;
+/** Bytes of products that are kept for the way back where there is room. */
+const keptBytes = 48 << 20;
 /** The learning rate ends at this share of its peak. */
 const rateFloor = 0.1;
 /** Validations per epoch. */
@@ -111,6 +113,7 @@ export function qloraSettings(
     rateFloor,
     epochs: options.epochs ?? Math.min(epochBudget.most, Math.max(epochBudget.least, byData)),
     microTokens,
+    keptBytes,
     evaluations,
     // The mean of several runs has more directions than each; cut to the rank of one it would lose a part of what it gained.
     keptRank: options.rank ?? meanRank * rank,

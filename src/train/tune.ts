@@ -4,9 +4,9 @@ import { LoamError, UsageError } from '../base/errors.js';
 import { Run } from '../base/events.js';
 import { requireFree, requireWritable } from '../base/io.js';
 import { lowerPriority } from '../base/process.js';
-import { defaultThreads } from '../engine/engine.js';
 import { releaseMemory } from '../engine/memory.js';
-import type { NamedBytes } from '../examples/example.js';
+import { defaultThreads } from '../engine/threads.js';
+import { type DataSources, listSources } from '../examples/joinDatasets.js';
 import { today } from '../model/strftime.js';
 import { provenModel } from '../models/listModels.js';
 import type { TuneEvent, TuneResult } from './events.js';
@@ -18,23 +18,38 @@ import type { TuneOptions } from './options.js';
 import { type AdapterOutput, FileOutput, KeptOutput, type PrivateRun } from './output.js';
 import { writeReport } from './report/writeReport.js';
 import { RunFolder } from './runFolder.js';
+import { tellUnused } from './unusedOptions.js';
+import { whileAllowed } from './whileAllowed.js';
 
 /**
  * One tuning run, from files to a measured adapter: the adapter appears under its name only after stock libllama, having loaded it
  * from a file of the same tensors, predicts examples better with it than without: held-out ones if given, else those for
  * validation, else the training examples.
  *
- * @param data file of examples, or its content under a name, in any format that `loam data` reads
+ * @param data file of examples, or its content under a name, in any format that `loam data` reads; or several of them
  * @param secret for a run that may leave nothing readable on the disk; its adapter goes to the keeper if it has one
  * @throws LoamError for a stated failure, StoppedError when `signal` fires
  */
 export function tune(
-  data: string | NamedBytes,
+  data: DataSources,
   options: TuneOptions,
   signal?: AbortSignal,
   secret?: PrivateRun,
 ): Run<TuneEvent, TuneResult> {
-  return new Run((emit, inner) => run(data, options, emit, inner, secret), signal);
+  return new Run((emit, inner) => {
+    // From its first stage on the run's folder is its own: what was to be given up there is gone, and later stretches go on.
+    let hasBegun = false;
+    const tell = (event: TuneEvent) => {
+      hasBegun ||= event.type === 'stage';
+      emit(event);
+    };
+    return whileAllowed(secret?.rulesAreKept ? {} : options, emit, inner, ({ signal, worked, isPaused }) => {
+      const { budget } = options;
+      const left = budget === undefined ? undefined : Math.max(Math.min(1, budget), budget - worked);
+      const more = hasBegun ? { restart: false, resume: false } : {};
+      return run(data, { ...options, ...more, budget: left }, tell, signal, secret, isPaused);
+    });
+  }, signal);
 }
 
 /** The adapter's path if --out does not name one: beside the data. */
@@ -43,10 +58,11 @@ export function defaultOut(data: string): string {
 }
 
 /** The file that the adapter is written to; undefined if a keeper alone takes it. */
-function outFile(data: string | NamedBytes, options: TuneOptions, secret: PrivateRun | undefined): string | undefined {
+function outFile(data: DataSources, options: TuneOptions, secret: PrivateRun | undefined): string | undefined {
   if (options.out !== undefined) return resolve(options.out);
   if (secret?.keeper) return undefined;
-  if (typeof data === 'string') return resolve(defaultOut(data));
+  const [first] = listSources(data);
+  if (typeof first === 'string') return resolve(defaultOut(first));
   throw new UsageError({
     found: 'no place for the adapter',
     expected: '--keep NAME (in the vault, encrypted) or --out FILE',
@@ -57,18 +73,19 @@ function outFile(data: string | NamedBytes, options: TuneOptions, secret: Privat
 const gentlest = 19;
 
 async function run(
-  data: string | NamedBytes,
+  data: DataSources,
   options: TuneOptions,
   emit: (event: TuneEvent) => void,
   signal: AbortSignal,
   secret: PrivateRun | undefined,
+  isPaused: () => boolean,
 ): Promise<TuneResult> {
   const started = performance.now();
   const out = outFile(data, options, secret);
   const heldout = secret?.heldout ?? options.heldout;
   const source = await provenModel(options.model, { signal });
   if (out !== undefined) {
-    const files = [data, heldout].filter((file) => typeof file === 'string');
+    const files = [...listSources(data), heldout].filter((file) => typeof file === 'string');
     await requireFree(out, [...files, source.path, options.teacher, options.start]);
     await requireWritable(out);
   }
@@ -80,6 +97,7 @@ async function run(
   const threads = kept.threads ?? (options.gentle ? Math.ceil(defaultThreads() / 2) : undefined);
   const settings = { ...options, threads, day: kept.day ?? today(), scratch: folder.path };
   await using run = await openRun(source, { data, heldout }, settings, emit, signal);
+  tellUnused(run, options);
   const [skill, start] = [await correctionsOf(run, options.teacher), await correctionsOf(run, options.start)];
   const now = await identify(run, options);
   const unfinished = await findUnfinished(run, options, now, folder);
@@ -96,6 +114,7 @@ async function run(
   const inputs = { options, skill, start, identity };
   // Unmeasured, which its metadata says.
   const keepBest = async (best: Fitted) => {
+    if (isPaused()) return;
     await output.keep({ ...describe(best), metrics: { stopped: true } }, false);
   };
   const fit = await fitModel(run, inputs, { folder, started }, unfinished?.resumable, keepBest);

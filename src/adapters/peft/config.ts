@@ -44,28 +44,32 @@ export interface PeftConfig {
   json: JsonObject;
 }
 
-/** Settings that make an adapter more than low-rank factors of linears: by name, what is then missing here. */
-const unsupported: readonly [key: string, isSet: (value: JsonValue) => boolean, what: string][] = [
-  ['use_dora', (v) => v === true, 'the magnitudes of DoRA'],
-  ['fan_in_fan_out', (v) => v === true, 'factors of transposed weights (fan_in_fan_out)'],
-  ['modules_to_save', filled, 'whole layers trained beside the factors (modules_to_save)'],
-  ['bias', (v) => v !== 'none' && v !== null, 'trained biases'],
-  ['lora_bias', (v) => v === true, 'biases of the factors (lora_bias)'],
-  ['trainable_token_indices', filled, 'trained embeddings (trainable_token_indices)'],
-  ['target_parameters', filled, 'factors of parameters that are no linears (target_parameters)'],
-  ['layer_replication', filled, 'layers used several times (layer_replication)'],
-  ['alora_invocation_tokens', filled, 'activation by tokens (aLoRA)'],
-  ['use_qalora', (v) => v === true, 'the pooled inputs of QA-LoRA'],
-  ['use_bdlora', filled, 'block-diagonal factors (BD-LoRA)'],
-  ['arrow_config', filled, 'routing between adapters (Arrow)'],
-  ['kasa_config', filled, 'the singular values of KaSA'],
-  ['monteclora_config', filled, 'the sampling of MonteCLoRA'],
+/**
+ * Settings that make an adapter more than low-rank factors of linears: by name, what is then missing here, and whether PEFT, which can
+ * merge all others into their base, cannot do that either (peft/tuners/lora/variants.py, model.py `_check_merge_allowed`).
+ */
+const unsupported: readonly [key: string, isSet: (value: JsonValue) => boolean, what: string, isUnmergeable?: true][] =
   [
-    'init_lora_weights',
-    (v) => typeof v === 'string' && /^(pissa|olora|corda|loftq|lora_ga)/i.test(v),
-    'a start that also changes the weights of the base (save with path_initial_model_for_weight_conversion)',
-  ],
-];
+    ['use_dora', (v) => v === true, 'the magnitudes of DoRA'],
+    ['fan_in_fan_out', (v) => v === true, 'factors of transposed weights (fan_in_fan_out)'],
+    ['modules_to_save', filled, 'whole layers trained beside the factors (modules_to_save)'],
+    ['bias', (v) => v !== 'none' && v !== null, 'trained biases'],
+    ['lora_bias', (v) => v === true, 'biases of the factors (lora_bias)'],
+    ['trainable_token_indices', filled, 'trained embeddings (trainable_token_indices)'],
+    ['target_parameters', filled, 'factors of parameters that are no linears (target_parameters)'],
+    ['layer_replication', filled, 'layers used several times (layer_replication)', true],
+    ['alora_invocation_tokens', filled, 'activation by tokens (aLoRA)', true],
+    ['use_qalora', (v) => v === true, 'the pooled inputs of QA-LoRA', true],
+    ['use_bdlora', filled, 'block-diagonal factors (BD-LoRA)'],
+    ['arrow_config', filled, 'routing between adapters (Arrow)', true],
+    ['kasa_config', filled, 'the singular values of KaSA'],
+    ['monteclora_config', filled, 'the sampling of MonteCLoRA'],
+    [
+      'init_lora_weights',
+      (v) => typeof v === 'string' && /^(pissa|olora|corda|loftq|lora_ga)/i.test(v),
+      'a start that also changes the weights of the base (save with path_initial_model_for_weight_conversion)',
+    ],
+  ];
 
 function filled(value: JsonValue): boolean {
   if (value === null || value === false) return false;
@@ -82,29 +86,25 @@ export function readPeftConfig(value: JsonValue, path: string): PeftConfig {
     throw new LoamError({ code: 'wrong-format', found: 'no object', expected: 'the settings of PEFT', where: path });
   const json = value as JsonObject;
   const kind = json.get('peft_type');
-  if (kind === undefined && (json.has('fine_tune_type') || json.has('lora_parameters'))) {
-    throw new UnsupportedError({
-      found: 'an adapter of MLX',
-      expected: 'one of PEFT',
-      where: path,
-      fix: 'fuse it into its model with mlx_lm.fuse, and convert that folder with loam convert',
-    });
-  }
   if (kind !== 'LORA') {
     throw new UnsupportedError({
       found: typeof kind === 'string' ? `an adapter of the kind ${quote(kind)}` : 'no peft_type',
       expected: 'LORA',
       where: path,
+      fix:
+        typeof kind === 'string' && !/PROMPT|PREFIX|P_TUNING|TOKEN|POLY|XLORA|CARTRIDGE/.test(kind)
+          ? 'merge it into its base with PEFT (merge_and_unload) and convert the model instead'
+          : undefined,
     });
   }
-  const lacking = unsupported
-    .filter(([key, isSet]) => json.has(key) && isSet(json.get(key)!))
-    .map(([, , what]) => what);
+  const lacking = unsupported.filter(([key, isSet]) => json.has(key) && isSet(json.get(key)!));
   if (lacking.length > 0) {
     throw new UnsupportedError({
-      found: `this adapter has ${lacking.join(', and ')}, which a LoRA GGUF cannot hold`,
+      found: `this adapter has ${lacking.map(([, , what]) => what).join(', and ')}, which a LoRA GGUF cannot hold`,
       where: path,
-      fix: 'merge it into its base with PEFT (merge_and_unload) and convert the model instead',
+      fix: lacking.some(([, , , isUnmergeable]) => isUnmergeable)
+        ? 'train it again as a plain LoRA: PEFT cannot merge this one into its base either'
+        : 'merge it into its base with PEFT (merge_and_unload) and convert the model instead',
     });
   }
   const positive = (v: JsonValue | undefined, key: string): number => {
@@ -133,10 +133,12 @@ export function readPeftConfig(value: JsonValue, path: string): PeftConfig {
   };
 }
 
-/** The rank that the settings give a module, and the alpha that makes alpha/rank its scale: of rsLoRA, whose scale is alpha/√rank, alpha·√rank. */
-export function moduleSettings(config: PeftConfig, module: string): { rank: number; alpha: number } {
-  const rank = config.rankPattern.find(([pattern]) => pattern.matches(module))?.[1] ?? config.r;
-  const alpha = config.alphaPattern.find(([pattern]) => pattern.matches(module))?.[1] ?? config.alpha;
+/** The rank that the settings give a module of these names, and the alpha that makes alpha/rank its scale: of rsLoRA, whose scale is alpha/√rank, alpha·√rank. */
+export function moduleSettings(config: PeftConfig, names: readonly string[]): { rank: number; alpha: number } {
+  const of = (patterns: PeftConfig['rankPattern']) =>
+    patterns.find(([pattern]) => names.some((name) => pattern.matches(name)))?.[1];
+  const rank = of(config.rankPattern) ?? config.r;
+  const alpha = of(config.alphaPattern) ?? config.alpha;
   return { rank, alpha: config.rslora ? alpha * Math.sqrt(rank) : alpha };
 }
 

@@ -1,7 +1,9 @@
+import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { LoamError, quote, UnsupportedError } from '../../base/errors.js';
 import type { JsonObject } from '../../base/json.js';
 import { readJsonObject } from '../../base/jsonAccess.js';
+import { placeInFolder, tilesOf } from '../../families/deltaHeads.js';
 import {
   type Family,
   type LayerLinear,
@@ -13,6 +15,7 @@ import {
 import { HfConfig, readSizes } from '../../families/huggingFace.js';
 import { layouts } from '../../families/index.js';
 import { type Factors, sumFactors } from '../../model/factors.js';
+import { noConfig } from '../../models/convert/hfFolder.js';
 import { snapped } from '../alpha.js';
 import type { LoraBase } from '../base.js';
 import type { LoraModule } from '../lora.js';
@@ -40,22 +43,53 @@ export function tensorName(module: Pick<HfModule, 'layer' | 'module'>, part: 'A'
   return `base_model.model.${fullName(module)}.lora_${part}.weight`;
 }
 
+/** What stands around a model's own names: torch puts it there for one that is compiled, distributed or checkpointed. */
+const wrappers =
+  /(?<=^|\.)(?:(?:_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module|_forward_module|module)\.)+/g;
 /**
- * What a tensor's name says, or undefined. Also as PEFT has it in memory (with the adapter's name, `lora_A.default.weight`), as torch
- * wraps a model that is compiled (`_orig_mod`) or distributed (`module`), and where the text model is a part of a larger one, with images.
+ * What a module may be called in settings: as it was while PEFT put the factors there, in whatever model stood around it, and in the
+ * text model.
+ * @param path of a tensor, up to the factor
  */
-export function parseTensorName(
-  family: Family,
-  name: string,
-): { layer: number; module: string; part: 'A' | 'B' } | undefined {
-  const match =
-    /^(?:base_model\.model\.)?(?:model\.)?(?:language_model\.)?(?:model\.)?layers\.(\d{1,5})\.([\w.]+)\.lora_([AB])(?:\.[\w-]+)?\.weight$/.exec(
-      name
-        .replace(/(^|\.)(_orig_mod\.|_fsdp_wrapped_module\.|_checkpoint_wrapped_module\.)+/g, '$1')
-        .replace(/^(module\.)+/, ''),
-    );
+export function settingNames(path: string, place: Pick<HfModule, 'layer' | 'module'>): string[] {
+  const own = path.replace(/^.*?\bbase_model\.model\./, '');
+  return [own, own.replace(wrappers, ''), fullName(place)];
+}
+
+/** The model around the text model: PEFT's, and those that also see. */
+const outer = /^(?:(?:base_model|model|language_model|text_model)\.)*layers\.(\d{1,5})\.([\w.]+)$/;
+
+/** The module of a layer that a name says, whatever stands around it; undefined for any other name. */
+export function parseModuleName(family: Family, name: string): { layer: number; module: string } | undefined {
+  const match = outer.exec(name.replace(wrappers, ''));
   if (!match || !modulesOf(family).includes(match[2]!)) return undefined;
-  return { layer: Number(match[1]), module: match[2]!, part: match[3] as 'A' | 'B' };
+  return { layer: Number(match[1]), module: match[2]! };
+}
+
+/** What a tensor's name in PEFT says, also as PEFT has it in memory (with the adapter's name, `lora_A.default.weight`), or undefined. */
+export function parseTensorName(family: Family, name: string): FactorName | undefined {
+  const match = /^(.+)\.lora_([AB])(?:(?:\.([\w-]+))?\.weight)?$/.exec(name);
+  const place = match && parseModuleName(family, match[1]!);
+  if (!place) return undefined;
+  const adapter = match[3] !== undefined && { adapter: match[3] };
+  return { ...place, path: match[1]!, part: match[2] as 'A' | 'B', ...adapter };
+}
+
+/** The same in MLX: `model.layers.0.self_attn.q_proj.lora_a`. */
+export function parseMlxName(family: Family, name: string): FactorName | undefined {
+  const match = /^(.+)\.lora_([ab])$/.exec(name);
+  const place = match && parseModuleName(family, match[1]!);
+  return place ? { ...place, path: match![1]!, part: match![2] === 'a' ? 'A' : 'B' } : undefined;
+}
+
+/** What a tensor's name says. `adapter`: under which name its factors are kept, where several could be. */
+export interface FactorName {
+  readonly layer: number;
+  readonly module: string;
+  /** Of the module, as the file has it. */
+  readonly path: string;
+  readonly part: 'A' | 'B';
+  readonly adapter?: string;
 }
 
 /** The modules of a layer, in the order data flows through them. */
@@ -79,7 +113,8 @@ export function toGguf(base: LoraBase, { layer, module, factors, alpha }: HfModu
     const part = b.subarray(from * rank, (from + outputs) * rank);
     from += outputs;
     const rows = permuteRows(part, rank, base, row.name, 'toGguf');
-    return { layer, module: row.name, factors: { inputs, outputs, rank, a, b: rows }, alpha };
+    const columns = permuteColumns(a, base, row.name, 'toGguf');
+    return { layer, module: row.name, factors: { inputs, outputs, rank, a: columns, b: rows }, alpha };
   });
 }
 
@@ -92,8 +127,11 @@ export function toHf(base: LoraBase, modules: readonly LoraModule[]): HfModule[]
     if (found.has(name)) continue;
     const parts = rowsIn(base, module).map((row) => {
       const known = modules.find((other) => other.layer === layer && other.module === row.name);
-      const rows = known && permuteRows(known.factors.b, known.factors.rank, base, row.name, 'toHf');
-      return { outputs: rowShape(base, row)[1], known: known && { ...known, factors: { ...known.factors, b: rows! } } };
+      const outputs = rowShape(base, row)[1];
+      if (!known) return { outputs };
+      const b = permuteRows(known.factors.b, known.factors.rank, base, row.name, 'toHf');
+      const a = permuteColumns(known.factors.a, base, row.name, 'toHf');
+      return { outputs, known: { ...known, factors: { ...known.factors, a, b } } };
     });
     const { factors, alpha } = parts.length === 1 ? parts[0]!.known! : joined(parts);
     found.set(name, { layer, module, factors, alpha });
@@ -151,13 +189,32 @@ export function permuteRows<T extends Float32Array>(
   module: LayerLinear,
   direction: 'toGguf' | 'toHf',
 ): T {
-  if (!linearRow(base.family, module).interleaved) return rows;
+  const row = linearRow(base.family, module);
+  const tiles = row.tiled === 'outputs' ? tilesOf(base, row) : undefined;
+  if (!row.interleaved && !tiles) return rows;
   const count = rows.length / width;
   const out = rows.slice() as T;
   for (let i = 0; i < count; i++) {
-    const at = ggufRow(i, base.headDim);
-    const [from, to] = direction === 'toGguf' ? [i, at] : [at, i];
+    const [hf, gguf] = tiles ? [placeInFolder(tiles, i), i] : [i, ggufRow(i, base.headDim)];
+    const [from, to] = direction === 'toGguf' ? [hf, gguf] : [gguf, hf];
     out.set(rows.subarray(from * width, (from + 1) * width), to * width);
+  }
+  return out;
+}
+
+/** The same of A, whose rows have a value for each of the linear's inputs. */
+function permuteColumns(a: Float32Array, base: LoraBase, module: LayerLinear, direction: 'toGguf' | 'toHf') {
+  const row = linearRow(base.family, module);
+  const tiles = row.tiled === 'inputs' ? tilesOf(base, row) : undefined;
+  if (!tiles) return a;
+  const [width] = rowShape(base, row);
+  const out = new Float32Array(a.length);
+  for (let start = 0; start < a.length; start += width) {
+    for (let i = 0; i < width; i++) {
+      const hf = placeInFolder(tiles, i);
+      const [from, to] = direction === 'toGguf' ? [hf, i] : [i, hf];
+      out[start + to] = a[start + from]!;
+    }
   }
   return out;
 }
@@ -176,6 +233,7 @@ export async function readJsonFile(path: string): Promise<JsonObject> {
  */
 export async function hfBase(folder: string): Promise<LoraBase> {
   const path = join(folder, 'config.json');
+  if (!(await stat(path).catch(() => undefined))) throw await noConfig(folder);
   const config = await readJsonFile(path);
   const type = config.get('model_type');
   const family = layouts.find(({ huggingFace }) => huggingFace.modelTypes.some((name) => name === type));

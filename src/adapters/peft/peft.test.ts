@@ -215,6 +215,7 @@ describe('PEFT to GGUF', () => {
   it('names of other origins are understood', async () => {
     for (const rename of [
       (name: string) => name.replace('.weight', '.default.weight'),
+      (name: string) => name.replace('.weight', ''),
       (name: string) => name.replace('base_model.model.model.', 'base_model.model.model.language_model.'),
       (name: string) => name.replace('base_model.model.model.', 'base_model.model.language_model.model.'),
     ]) {
@@ -228,6 +229,33 @@ describe('PEFT to GGUF', () => {
       assert.equal((await readPeft(from, tinyBase('gemma3'))).modules.length, 14);
     }
   });
+});
+
+it('patterns of rank and alpha say a module as the model around it does, or the one that was compiled', async () => {
+  const name = 'layers.1.self_attn.q_proj';
+  for (const [around, pattern] of [
+    ['model', `^model.${name}`],
+    ['model.language_model', `model.language_model.${name}`],
+    ['language_model.model', `^language_model.model.${name}`],
+    ['_orig_mod.model', `^_orig_mod.model.${name}`],
+    ['_orig_mod.model', `^model.${name}`],
+    ['', `^${name}`],
+  ] as const) {
+    const from = fresh();
+    const rename = (one: string) =>
+      one.replace('base_model.model.model.', `base_model.model.${around}.`).replace('..', '.');
+    const modules = everywhere((module, layer) => (layer === 1 && module === 'attn_q' ? 2 : 4));
+    await writePeftFolder(from, { rank_pattern: { [pattern]: 2 }, alpha_pattern: { [pattern]: 32 } }, modules, {
+      rename,
+    });
+    const read = await readPeft(from, tinyBase());
+    const others = read.modules.filter(({ alpha }) => alpha !== 8);
+    assert.deepEqual(
+      others.map(({ layer, module, alpha }) => [layer, module, alpha]),
+      [[1, 'attn_q', 32]],
+      pattern,
+    );
+  }
 });
 
 describe('GGUF to PEFT', () => {
@@ -290,10 +318,11 @@ describe('refused, with the reason', () => {
     ['biases of factors', { lora_bias: true }, /lora_bias/],
     ['embeddings', { trainable_token_indices: [1] }, /trained embeddings/],
     ['parameters', { target_parameters: ['x'] }, /target_parameters/],
-    ['repeated layers', { layer_replication: [[0, 1]] }, /several times/],
-    ['aLoRA', { alora_invocation_tokens: [1] }, /aLoRA/],
+    ['repeated layers', { layer_replication: [[0, 1]] }, /several times.*PEFT cannot merge this one/],
+    ['aLoRA', { alora_invocation_tokens: [1] }, /aLoRA.*PEFT cannot merge this one/],
     ['PiSSA', { init_lora_weights: 'pissa_niter_4' }, /changes the weights of the base/],
-    ['another method', { peft_type: 'IA3' }, /kind "IA3"/],
+    ['another method', { peft_type: 'IA3' }, /kind "IA3".*merge it into its base/],
+    ['a prompt', { peft_type: 'PROMPT_TUNING' }, /kind "PROMPT_TUNING", expected LORA\.$/],
     ['__proto__ as method', { peft_type: '__proto__' }, /kind "__proto__"/],
   ];
   for (const [name, config, pattern] of refused) {
@@ -318,7 +347,12 @@ describe('refused, with the reason', () => {
       everywhere(() => 4),
       /pattern "\(a\+\)\+b"/,
     ],
-    ['a layer that is not there', {}, [{ layer: 2, module: 'attn_q', rank: 4 }], /corrects nothing/],
+    [
+      'a layer that is not there',
+      {},
+      [{ layer: 2, module: 'attn_q', rank: 4 }],
+      /corrects layer 2 of a base model that has 2 layers/,
+    ],
     ['nothing', {}, [], /holds no lora_A/],
     [
       'DoRA in the tensors',
@@ -328,12 +362,40 @@ describe('refused, with the reason', () => {
       (x) => x.replace('lora_A', 'lora_magnitude_vector'),
     ],
     [
+      'whole tensors beside the factors',
+      {},
+      everywhere(() => 4),
+      /q_proj\.base_layer\.weight" is a whole tensor.*merge it into its base/,
+      (x) => x.replace('q_proj.lora_A', 'q_proj.base_layer'),
+    ],
+    [
       'a factor twice',
       {},
       everywhere(() => 4),
       /two lora_B/,
       (x) => x.replace('lora_A.weight', 'lora_B.default.weight'),
     ],
+    [
+      'two adapters',
+      {},
+      everywhere(() => 4),
+      /2 adapters in one file: "one", "two".*selected_adapters/,
+      (x) => x.replace('.weight', x.includes('layers.0') ? '.one.weight' : '.two.weight'),
+    ],
+    ...(
+      [
+        ['the head', 'lm_head', /corrects the output head.*merge it into its base/],
+        ['the embeddings', 'model.embed_tokens', /corrects the embeddings.*merge it into its base/],
+        ['a part that sees', 'model.vision_tower.encoder.layers.0.q_proj', /sees or hears.*merge it/],
+        ['experts', 'model.layers.0.mlp.experts.3.w1', /corrects experts.*merge it into its base/],
+      ] as const
+    ).map(([name, module, pattern]): [string, object, PeftModule[], RegExp, (name: string) => string] => [
+      name,
+      {},
+      everywhere(() => 4),
+      pattern,
+      (x) => x.replace(/model\.layers\.1\.mlp\.down_proj/, module),
+    ]),
   ];
   for (const [name, config, modules, pattern, rename] of wrong) {
     it(name, async () => {
@@ -369,9 +431,12 @@ it('names as torch wraps them, and under any name of the adapter, are those of t
     '_orig_mod.base_model.model.model.layers.3.self_attn.q_proj.lora_A.default.weight',
     'module.base_model.model.model.layers.3.self_attn.q_proj.lora_A.weight',
     'base_model.model.model.layers.3._checkpoint_wrapped_module.self_attn.q_proj.lora_A.weight',
+    'base_model.model.module.model.layers.3.self_attn.q_proj.lora_A.weight',
+    'base_model.model.base_model.model.model.layers.3.self_attn.q_proj.lora_A.weight',
     'module._orig_mod.base_model.model.model._fsdp_wrapped_module.layers.3.self_attn.q_proj.lora_A.weight',
   ]) {
-    assert.deepEqual(parseTensorName(family, name), plain, name);
+    const { adapter: _, path: __, ...found } = parseTensorName(family, name)!;
+    assert.deepEqual(found, plain, name);
   }
   assert.equal(parseTensorName(family, 'base_model.model.lm_head.lora_A.weight'), undefined);
 });

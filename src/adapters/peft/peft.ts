@@ -1,15 +1,16 @@
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { LoamError, quote } from '../../base/errors.js';
+import { LoamError } from '../../base/errors.js';
 import { writeFileAtomic } from '../../base/io.js';
 import type { JsonValue } from '../../base/json.js';
-import { linearRow } from '../../families/family.js';
-import { describeArray, fromFloat32, toFloat32 } from '../../formats/arrays.js';
-import { type StoredTensor, type TensorSource, writeSafetensors } from '../../formats/safetensors.js';
+import { linearRow, linearRowsAt } from '../../families/family.js';
+import { requireFamily } from '../../families/foreign.js';
+import { fromFloat32 } from '../../formats/arrays.js';
+import { writeSafetensors } from '../../formats/safetensors.js';
 import { openSafetensorsFolder } from '../../formats/safetensorsFolder.js';
 import { scaled, snapped, unpadded } from '../alpha.js';
 import type { LoraBase } from '../base.js';
-import { type Lora, type LoraModule, maxRank, requireUsable, throwProblems } from '../lora.js';
+import { type Lora, type LoraModule, requireUsable } from '../lora.js';
 import {
   decodeNotes,
   encodeNotes,
@@ -20,24 +21,8 @@ import {
   peftSettingsOf,
   readPeftConfig,
 } from './config.js';
-import {
-  fullName,
-  type HfModule,
-  moduleShape,
-  modulesOf,
-  parseTensorName,
-  readJsonFile,
-  tensorName,
-  toGguf,
-  toHf,
-} from './names.js';
-
-interface Found {
-  layer: number;
-  module: string;
-  a?: string;
-  b?: string;
-}
+import { readFactors } from './factorTensors.js';
+import { fullName, type HfModule, modulesOf, parseTensorName, readJsonFile, tensorName, toHf } from './names.js';
 
 /**
  * Reads an adapter of PEFT: `adapter_config.json` and `adapter_model.safetensors`, in f32, f16 or bf16 (widened exactly). Rows of B come
@@ -45,87 +30,20 @@ interface Found {
  * @throws UnsupportedError that names what Loam lacks for this adapter; LoamError that lists every mismatch with the base
  */
 export async function readPeft(folder: string, base: LoraBase): Promise<Lora> {
+  requireFamily(base.family, 'an adapter of PEFT', {
+    where: folder,
+    fix: "make LoRA GGUF of it with llama.cpp's convert_lora_to_gguf.py, which Loam reads",
+  });
   const configPath = join(folder, 'adapter_config.json');
   const config = readPeftConfig(await readJsonFile(configPath), configPath);
   await using source = await openSafetensorsFolder(folder, 'adapter_model');
-  const modules = await readModules(source, config, base);
+  const modules = await readFactors(source, base, {
+    parse: parseTensorName,
+    settings: (names) => moduleSettings(config, names),
+  });
   const notes = decodeNotes(source.metadata.get('loam'));
   notes.set(...peftSettingsNote(config));
   return { path: folder, architecture: base.family.name, modules, notes };
-}
-
-/** What a tensor belongs to that a LoRA GGUF of Loam cannot hold; undefined for all else. */
-function beyond(name: string): string | undefined {
-  if (/(^|\.)(lm_head|output)\./.test(name)) return 'corrects the output head, which Loam does not adapt';
-  if (/embed_tokens|wte\b|lora_embedding/.test(name)) return 'corrects the embeddings, which Loam does not adapt';
-  return /magnitude_vector/.test(name) ? 'belongs to DoRA' : undefined;
-}
-
-async function readModules(source: TensorSource, config: PeftConfig, base: LoraBase): Promise<LoraModule[]> {
-  const problems: string[] = [];
-  let isBeyond = false;
-  const found = new Map<string, Found>();
-  for (const [name, tensor] of source.tensors) {
-    const parsed = parseTensorName(base.family, name);
-    if (!parsed || parsed.layer >= base.layers) {
-      const more = beyond(name);
-      isBeyond ||= more !== undefined;
-      const nothing = /\.lora_[AB]\b/.test(name)
-        ? 'corrects nothing that the base model has and Loam adapts'
-        : 'is no factor of a LoRA';
-      problems.push(`${quote(name)} ${more ?? nothing}`);
-      continue;
-    }
-    if (!['f32', 'f16', 'bf16'].includes(tensor.dtype)) problems.push(`${quote(name)} is stored as ${tensor.dtype}`);
-    const { layer, module, part } = parsed;
-    const key = fullName(parsed);
-    const pair = found.get(key) ?? { layer, module };
-    found.set(key, pair);
-    const side = part === 'A' ? 'a' : 'b';
-    if (pair[side] !== undefined) problems.push(`${key} has two lora_${part}`);
-    pair[side] = name;
-  }
-  for (const [key, pair] of found) checkPair(source.tensors, key, pair, config, base, problems);
-  if (found.size === 0 && problems.length === 0) problems.push('it holds no lora_A and lora_B tensors');
-  throwProblems(source.path, problems, isBeyond);
-
-  const names = modulesOf(base.family);
-  const order = (pair: Found) => pair.layer * names.length + names.indexOf(pair.module);
-  const modules: LoraModule[] = [];
-  for (const pair of [...found.values()].sort((x, y) => order(x) - order(y))) {
-    const { layer, module } = pair;
-    const [inputs, outputs] = moduleShape(base, module);
-    const a = toFloat32(await source.read(pair.a!));
-    const b = toFloat32(await source.read(pair.b!));
-    const { rank, alpha } = moduleSettings(config, fullName(pair));
-    modules.push(...toGguf(base, { layer, module, factors: { inputs, outputs, rank, a, b }, alpha }));
-  }
-  requireUsable(source.path, modules);
-  return modules;
-}
-
-function checkPair(
-  tensors: ReadonlyMap<string, StoredTensor>,
-  key: string,
-  pair: Found,
-  config: PeftConfig,
-  base: LoraBase,
-  problems: string[],
-): void {
-  if (pair.a === undefined || pair.b === undefined) {
-    problems.push(`${key} has no lora_${pair.a === undefined ? 'A' : 'B'}`);
-    return;
-  }
-  const [a, b] = [tensors.get(pair.a)!, tensors.get(pair.b)!];
-  const [inputs, outputs] = moduleShape(base, pair.module);
-  const { rank } = moduleSettings(config, key);
-  if (rank > maxRank) problems.push(`${key} has rank ${rank}, expected at most ${maxRank}`);
-  if (a.shape.join() !== `${rank},${inputs}`) {
-    problems.push(`lora_A of ${key} is ${describeArray(a)}, expected [${rank}, ${inputs}]`);
-  }
-  if (b.shape.join() !== `${outputs},${rank}`) {
-    problems.push(`lora_B of ${key} is ${describeArray(b)}, expected [${outputs}, ${rank}]`);
-  }
 }
 
 /**
@@ -135,6 +53,10 @@ function checkPair(
  * @throws LoamError for an adapter without modules
  */
 export async function writePeft(folder: string, lora: Lora, base: LoraBase, baseName?: string): Promise<void> {
+  requireFamily(base.family, 'an adapter of PEFT', {
+    where: lora.path,
+    fix: 'keep it as LoRA GGUF, which llama.cpp reads',
+  });
   if (lora.modules.length === 0)
     throw new LoamError({ code: 'invalid-data', found: 'an adapter that corrects nothing', where: folder });
   requireUsable(lora.path, lora.modules);
@@ -180,7 +102,7 @@ function restored(lora: Lora, base: LoraBase): { modules: LoraModule[]; settings
   const modules: LoraModule[] = [];
   for (const module of lora.modules) {
     const name = fullName({ layer: module.layer, module: linearRow(base.family, module.module).module });
-    const wanted = moduleSettings(config, name);
+    const wanted = moduleSettings(config, [name]);
     const factors = unpadded(module.factors, wanted.rank);
     if (!factors) return undefined;
     const by = snapped(module.alpha / module.factors.rank / (wanted.alpha / wanted.rank));
@@ -210,11 +132,17 @@ function derived(modules: readonly HfModule[], base: LoraBase): [string, JsonVal
   ];
 }
 
-/** Short names where each layer has the same modules; else all names, because a short one would adapt all layers. */
-function targets(modules: readonly HfModule[], { family, layers }: LoraBase): string[] {
-  const used = modulesOf(family).filter((name) => modules.some(({ module }) => module === name));
-  if (modules.length === used.length * layers) return used.map((name) => name.split('.').at(-1)!);
-  return modules.map(fullName);
+/** Short names where each layer that has these modules is adapted; else all names, because a short one would adapt all layers. */
+function targets(modules: readonly HfModule[], base: LoraBase): string[] {
+  const all = modulesOf(base.family);
+  const used = all.filter((name) => modules.some(({ module }) => module === name));
+  let possible = 0;
+  for (let l = 0; l < base.layers; l++) {
+    possible += new Set(linearRowsAt(base, l).flatMap(({ module }) => (used.includes(module) ? [module] : []))).size;
+  }
+  if (modules.length !== possible) return modules.map(fullName);
+  const short = (name: string) => name.split('.').at(-1)!;
+  return used.map((name) => (all.filter((other) => short(other) === short(name)).length > 1 ? name : short(name)));
 }
 
 function mostFrequent(values: readonly number[]): number {

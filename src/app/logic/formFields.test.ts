@@ -4,7 +4,7 @@ import { type Option, parseObject } from '../../base/options.js';
 import type { OptionDeclaration } from '../../serve/contract/jobs.js';
 import { jobOptions } from '../../serve/jobs/tuner.js';
 import { tuneOptions } from '../../train/options.js';
-import { formFields, readForm } from './formFields.js';
+import { choiceWord, formFields, layersInWords, optionWords, readForm, settingInWords, typedOf } from './formFields.js';
 
 /** As the server sends them: JSON has no undefined. */
 const declared = Object.entries(jobOptions).map(
@@ -27,15 +27,15 @@ it('every option that the server lists is on the form once', () => {
   assert.deepEqual([...names, ...files].sort(), Object.keys(tuneOptions).sort());
   assert.deepEqual(
     main.map(({ name }) => name),
-    ['method', 'rank', 'alpha', 'batch', 'epochs', 'layers', 'budget', 'gentle'],
+    ['method', 'rank', 'alpha', 'batch', 'epochs', 'layers', 'budget', 'gentle', 'whileCharging'],
   );
 });
 
 it('the default of an option, or that the run decides it, is what an empty field says', () => {
   const fallback = Object.fromEntries([...main, ...more].map(({ name, fallback }) => [name, fallback]));
   assert.deepEqual(
-    [fallback.batch, fallback.rank, fallback.layers],
-    [String(tuneOptions.batch.default), 'automatic', 'automatic'],
+    [fallback.batch, fallback.rank, fallback.layers, fallback.hours],
+    [String(tuneOptions.batch.default), 'automatic', 'automatic', ''],
   );
 });
 
@@ -46,6 +46,14 @@ it('what is typed reaches the options as the server would read it', () => {
   assert.deepEqual(faults, {});
   assert.deepEqual(Object.keys(options).sort(), fields.map(({ name }) => name).sort());
   assert.deepEqual(parseObject(tuneOptions, JSON.parse(JSON.stringify(options)), 'form'), options);
+});
+
+it('what was sent before is shown as it would be typed', () => {
+  const fields = [...main, ...more];
+  const typed = Object.fromEntries(fields.map(({ name, option }) => [name, typedFor(option)]));
+  const { options } = readForm(fields, typed);
+  assert.deepEqual(readForm(fields, typedOf(fields, options)).options, options);
+  assert.deepEqual(typedOf(fields, {}), {});
 });
 
 it('an empty field is left to its default', () => {
@@ -61,4 +69,30 @@ it('what does not fit is said at its field, with its bounds', () => {
   }
   assert.ok(readForm(main, { budget: 'soon' }).faults.budget);
   assert.ok(readForm(main, { layers: 'top:0' }).faults.layers);
+});
+
+it('every option has a name and a line of its own on the page, and every choice has words', () => {
+  for (const { name, label, line, option } of [...main, ...more]) {
+    assert.ok(Object.hasOwn(optionWords(), name), name);
+    assert.notEqual(line, option.sentence);
+    assert.doesNotMatch(`${label} ${line}`, /ridge|qlora|default|--|\bNLL\b/i, name);
+    if (option.kind === 'choice') for (const one of option.choices) assert.notEqual(choiceWord(one), one);
+  }
+});
+
+it('layers and settings are said in words, whatever a file from elsewhere has in their place', () => {
+  assert.equal(layersInWords({ top: 20 }, 30), 'The top 20 of 30 layers');
+  assert.equal(layersInWords({ top: 1 }), 'The top layer');
+  for (const [choice, all] of [
+    ['all', undefined],
+    ['all', 30],
+    [{ top: 40 }, 30],
+  ] as const) {
+    assert.equal(layersInWords(choice, all), 'All layers');
+  }
+  assert.deepEqual(settingInWords('layers', { top: 8 }), { label: 'Layers', text: 'The top 8 layers' });
+  assert.deepEqual(settingInWords('rsLora', true), { label: 'Even out high ranks', text: 'yes' });
+  assert.deepEqual(settingInWords('method', 'qlora'), { label: 'Method', text: 'Training only' });
+  assert.deepEqual(settingInWords('layers', ['x']), { label: 'Layers', text: '["x"]' });
+  assert.deepEqual(settingInWords('oddThing', { a: 1 }), { label: 'Odd thing', text: '{"a":1}' });
 });

@@ -31,6 +31,16 @@ export function belongsTo({ model }: Adapter, { name, sha256 }: ModelEntry): boo
   return sha256 === null ? model.name === name : model.sha256 === sha256;
 }
 
+/** What a model is called wherever the page names it. */
+export function titleOf(name: string, models: readonly ModelEntry[]): string {
+  return models.find((one) => one.name === name)?.title ?? name;
+}
+
+/** The same for the model that an adapter was made for, which names itself in another way. */
+export function baseTitle(adapter: Adapter, models: readonly ModelEntry[]): string {
+  return models.find((one) => belongsTo(adapter, one))?.title ?? titleOf(adapter.model.name, models);
+}
+
 /** The asked version, else the newest in use, else a base model. */
 export function chooseSpeaker(
   adapters: readonly Adapter[],

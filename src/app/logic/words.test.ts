@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { it } from 'node:test';
 import type { JobEvent } from '../../serve/contract/jobs.js';
 import { queuedJob, stepEvent, validationEvent } from '../../testing/runEvents.js';
-import { asChance, openRun, plural, type RunView, roughly, size, when, withEvent } from './words.js';
+import { asChance, openRun, type RunView, roughly, size, when, withEvent } from './words.js';
 
 it('a time is today or yesterday by the calendar here, not by hours', () => {
   const now = new Date(2026, 4, 3, 0, 30).getTime();
@@ -32,7 +32,6 @@ it('figures are rounded to what a person reads', () => {
     '612 MB',
     '1.4 GB',
   ]);
-  assert.deepEqual([plural(1, 'example'), plural(3000, 'example')], ['1 example', '3,000 examples']);
   assert.deepEqual([Math.log(2), Math.log(20)].map(asChance), ['50%', '5.0%']);
 });
 

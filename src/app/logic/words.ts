@@ -1,48 +1,59 @@
-import { bytes, count, duration } from '../../base/format.js';
+import type { FindingKind } from '../../examples/personal/finding.js';
 import type { Job, JobEvent, JobState } from '../../serve/contract/jobs.js';
 import { followJob } from '../../serve/jobs/Job.js';
 import type { Stage } from '../../train/events.js';
+import { language, number, place, t } from './language.js';
 
 /** Times, sizes and chances in words; a run in words: names of its states and stages, and the log that its events make. */
 
-const day = 86_400_000;
+const DAY = 86_400_000;
 
 export function when(iso: string, now = Date.now()): string {
   const time = Date.parse(iso);
   if (Number.isNaN(time)) return '';
   const date = new Date(time);
-  const clock = date.toLocaleTimeString(undefined, { hour: '2-digit', minute: '2-digit' });
+  const clock = date.toLocaleTimeString(place(), { hour: '2-digit', minute: '2-digit' });
   const midnight = new Date(now).setHours(0, 0, 0, 0);
-  if (time >= midnight) return `today, ${clock}`;
-  if (time >= midnight - day) return `yesterday, ${clock}`;
-  return date.toLocaleDateString(undefined, { day: 'numeric', month: 'short', year: 'numeric' });
+  if (time >= midnight) return t('today, {time}', { time: clock });
+  if (time >= midnight - DAY) return t('yesterday, {time}', { time: clock });
+  return day(iso);
 }
 
-/** "1 example", "3,000 examples". */
-export function plural(n: number, one: string, many = `${one}s`): string {
-  return `${count(n)} ${n === 1 ? one : many}`;
+/** The date alone: "30 Nov 2026". */
+export function day(iso: string): string {
+  return new Date(iso).toLocaleDateString(place(), { day: 'numeric', month: 'short', year: 'numeric' });
 }
 
 /** A rough time: "about 4 minutes". */
 export function roughly(seconds: number): string {
-  if (seconds < 8) return 'a few seconds';
-  if (seconds < 50) return `about ${Math.round(seconds / 10) * 10} seconds`;
-  if (seconds < 90) return 'about a minute';
-  if (seconds < 3_300) return `about ${Math.round(seconds / 60)} minutes`;
+  if (seconds < 8) return t('a few seconds');
+  if (seconds < 50) return t('about {n} seconds', { n: Math.round(seconds / 10) * 10 });
+  if (seconds < 90) return t('about a minute');
+  if (seconds < 3_300) return t('about {n} minutes', { n: Math.round(seconds / 60) });
   const hours = seconds / 3_600;
-  return hours < 1.25 ? 'about an hour' : `about ${Number(hours.toFixed(hours < 5 ? 1 : 0))} hours`;
+  return hours < 1.25 ? t('about an hour') : t('about {n} hours', { n: Number(hours.toFixed(hours < 5 ? 1 : 0)) });
 }
 
 /** Bytes with the digits that matter to a person: "612 MB", "1.4 GB". */
 export function size(n: number): string {
-  const units = ['bytes', 'kB', 'MB', 'GB', 'TB'];
+  const units = ['', 'kB', 'MB', 'GB', 'TB'];
   let unit = 0;
   let value = n;
   while (value >= 999.5 && unit < units.length - 1) {
     value /= 1000;
     unit++;
   }
-  return `${unit > 0 && value < 9.95 ? value.toFixed(1) : Math.round(value)} ${units[unit]}`;
+  if (unit === 0) return t('{n} bytes', { n });
+  return `${number(value < 9.95 ? value : Math.round(value), value < 9.95 ? 1 : 0)} ${units[unit]}`;
+}
+
+/** Seconds as a stopwatch has them: "4.2 s", "1 min 05 s", "2 h 03 min". */
+export function duration(seconds: number): string {
+  const whole = Math.round(seconds);
+  const two = (n: number) => String(n).padStart(2, '0');
+  if (whole < 60) return t('{s} s', { s: number(seconds, seconds < 9.95 ? 1 : 0) });
+  if (whole < 3600) return t('{min} min {s} s', { min: Math.floor(whole / 60), s: two(whole % 60) });
+  return t('{h} h {min} min', { h: Math.floor(whole / 3600), min: two(Math.floor((whole % 3600) / 60)) });
 }
 
 export function capital(text: string): string {
@@ -52,28 +63,50 @@ export function capital(text: string): string {
 /** How sure the model is of the right answer: exp(-NLL) is the mean chance that it gives each token of it. */
 export function asChance(nll: number): string {
   const percent = 100 * Math.exp(-nll);
-  return `${percent.toFixed(percent < 10 ? 1 : 0)}%`;
+  return `${number(percent, percent < 10 ? 1 : 0)}%`;
 }
 
-export const stateNames: Readonly<Record<JobState, string>> = {
-  queued: 'Waiting',
-  running: 'Learning',
-  paused: 'Paused',
-  interrupted: 'Interrupted by the system',
-  done: 'Done',
-  failed: 'Failed',
-  cancelled: 'Stopped',
-};
+/** What a private detail is. English has a name for each that is found, other languages one for each kind. */
+export function detailName({ kind, label }: { kind: FindingKind; label: string }): string {
+  const names: Readonly<Record<FindingKind, string>> = {
+    account: t('account number'),
+    address: t('postal address'),
+    card: t('card number'),
+    'date-of-birth': t('date of birth'),
+    email: t('e-mail address'),
+    iban: t('IBAN'),
+    'id-number': t('personal number'),
+    ip: t('IP address'),
+    key: t('key'),
+    name: t('name'),
+    password: t('password'),
+    phone: t('phone number'),
+    phrase: t('private words'),
+    url: t('private link'),
+  };
+  return language() === 'en' ? label : (names[kind] ?? label);
+}
 
-export const stageNames: Readonly<Record<Stage | 'probe', string>> = {
-  hash: 'Checking the model file',
-  embed: 'Reading the examples',
-  ridge: 'First fit',
-  qlora: 'Learning from your examples',
-  measure: 'Measuring',
-  answers: 'Writing answers',
-  probe: 'Testing what it has memorised',
-};
+export const stateNames = (): Readonly<Record<JobState, string>> => ({
+  queued: t('Waiting'),
+  running: t('Learning'),
+  waiting: t('Waiting for the device'),
+  paused: t('Paused'),
+  interrupted: t('Interrupted by the system'),
+  done: t('Done'),
+  failed: t('Failed'),
+  cancelled: t('Stopped'),
+});
+
+export const stageNames = (): Readonly<Record<Stage | 'probe', string>> => ({
+  hash: t('Checking the model file'),
+  embed: t('Reading the examples'),
+  ridge: t('First fit'),
+  qlora: t('Learning from your examples'),
+  measure: t('Measuring'),
+  answers: t('Writing answers'),
+  probe: t('Testing what it has memorised'),
+});
 
 /** A run as the page shows it: the job as the server kept it, continued by the events after that, and its log. */
 export interface RunView {
@@ -110,33 +143,59 @@ export function withEvent(view: RunView, id: number, event: JobEvent): RunView {
 function logLine(event: JobEvent): string | undefined {
   switch (event.type) {
     case 'data':
-      return `${count(event.train)} examples to learn from, ${count(event.validation)} held out; ${count(event.tokens)} tokens of answers`;
+      return t('{train} examples to learn from, {validation} held out; {tokens} tokens of answers', {
+        train: event.train,
+        validation: event.validation,
+        tokens: event.tokens,
+      });
     case 'problem':
-      return `line ${count(event.problem.line)}${event.problem.severity === 'error' ? ' left out' : ''}: ${event.problem.reason}`;
+      return event.problem.severity === 'error'
+        ? t('line {line} left out: {reason}', { line: event.problem.line, reason: event.problem.reason })
+        : t('line {line}: {reason}', { line: event.problem.line, reason: event.problem.reason });
     case 'warning':
       return event.message;
     case 'model':
-      return `model ${event.name}: ${event.layers} layers, ${count(event.parameters)} parameters`;
+      return t('the model has {layers} layers and {parameters} parameters', {
+        layers: event.layers,
+        parameters: event.parameters,
+      });
     case 'stage':
-      return event.message;
+      return language() === 'en' ? event.message : stageNames()[event.stage];
+    case 'waiting':
+      return event.reasons.length === 0 ? t('goes on') : t('waits: {reasons}', { reasons: event.reasons.join('; ') });
     case 'quote':
-      return `training ${event.layers} layers takes at most ${duration(event.seconds)} and ${bytes(event.memoryBytes)} of memory`;
+      return t('training {layers} layers takes at most {time} and {memory} of memory', {
+        layers: event.layers,
+        time: duration(event.seconds),
+        memory: size(event.memoryBytes),
+      });
     case 'resumed':
-      return event.layer === undefined ? `resumes from step ${count(event.step)}` : `resumes at layer ${event.layer}`;
+      return event.layer === undefined
+        ? t('resumes from step {step}', { step: event.step })
+        : t('resumes at layer {layer}', { layer: event.layer });
     case 'validation':
-      return `step ${count(event.step)}: held-out loss ${shown(event.nll)}${event.best ? ', the best so far' : ''}`;
+      return event.best
+        ? t('step {step}: held-out loss {loss}, the best so far', { step: event.step, loss: shown(event.nll) })
+        : t('step {step}: held-out loss {loss}', { step: event.step, loss: shown(event.nll) });
     case 'sweep':
-      return `pass ${event.sweep}: held-out loss ${shown(event.nll.validation)}`;
+      return t('pass {sweep}: held-out loss {loss}', { sweep: event.sweep, loss: shown(event.nll.validation) });
     case 'restart':
-      return 'starts again from the first fit, which is ahead';
+      return t('starts again from the first fit, which is ahead');
     case 'run':
-      return `run ${event.run} of ${event.runs}; the mean of all is kept`;
+      return t('run {run} of {runs}; the mean of all is kept', { run: event.run, runs: event.runs });
     case 'diverged':
-      return `the loss diverged at step ${count(event.step)}: back to step ${count(event.backTo)}, with smaller steps`;
+      return t('the loss diverged at step {step}: back to step {back}, with smaller steps', {
+        step: event.step,
+        back: event.backTo,
+      });
     case 'state':
-      return event.message || stateNames[event.state].toLowerCase();
+      return (language() === 'en' && event.message) || stateNames()[event.state];
     case 'result':
-      return `loss ${event.result.nll.base.toFixed(3)} before, ${event.result.nll.adapted.toFixed(3)} after; took ${duration(event.result.seconds)}`;
+      return t('loss {base} before, {adapted} after; took {time}', {
+        base: shown(event.result.nll.base),
+        adapted: shown(event.result.nll.adapted),
+        time: duration(event.result.seconds),
+      });
     default:
       return undefined;
   }
@@ -144,5 +203,5 @@ function logLine(event: JobEvent): string | undefined {
 
 /** A loss that left all bounds is no number. */
 function shown(nll: number | null): string {
-  return nll?.toFixed(3) ?? 'unknown';
+  return typeof nll === 'number' ? number(nll, 3) : t('unknown');
 }

@@ -1,5 +1,6 @@
 import { type Hello, helloPath, pairPath, proofText, sessionText, sessionToken } from '../../serve/http/challenge.js';
 import { hmac } from '../logic/hmac.js';
+import { t } from '../logic/language.js';
 import { keep } from './browser.js';
 
 /**
@@ -94,6 +95,11 @@ async function redeem(code: string): Promise<string | undefined> {
 
 let current: { token: string; until: number } | undefined;
 
+/** The session that is on, if there is one. */
+export function sessionNow(): string | undefined {
+  return current?.token;
+}
+
 export function forgetSession(): void {
   current = undefined;
 }
@@ -112,7 +118,7 @@ export async function prove(): Promise<string> {
     offered = undefined;
     return token;
   }
-  if (offered === undefined) throw new NotOurs('This browser has not been let in yet.');
+  if (offered === undefined) throw new NotOurs(t('This browser has not been let in yet.'));
   return await pair(offered);
 }
 
@@ -148,7 +154,9 @@ async function begin(key: Pairing): Promise<string> {
   const hello = { start: String(said.start), until: Number(said.until) };
   if (said.proof !== (await mac(key, proofText(location.host, nonce, hello)))) {
     current = undefined;
-    throw new NotOurs('What answers at this address is not the Loam that this browser knows. Nothing was sent to it.');
+    throw new NotOurs(
+      t('What answers at this address is not the Loam that this browser knows. Nothing was sent to it.'),
+    );
   }
   current = { token: sessionToken(hello.until, await mac(key, sessionText(hello))), until: hello.until };
   return current.token;

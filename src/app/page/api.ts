@@ -1,6 +1,7 @@
 import type { ApiErrorCode, ApiFault, ErrorBody } from '../../serve/contract/errors.js';
+import { t } from '../logic/language.js';
 import { retryDelay, type SseEvent, SseParser } from '../logic/sse.js';
-import { forgetSession, NotOurs, prove, session } from './access.js';
+import { forgetSession, NotOurs, prove, session, sessionNow } from './access.js';
 
 /** Calls to the server's API: requests, refusals, uploads and downloads, streams of events. Each names the session of access.ts. */
 
@@ -11,7 +12,7 @@ export class ApiError extends Error {
   /** Names among which the person can choose. */
   readonly choices: readonly string[] | undefined;
   constructor(status: number, { message, code, choices }: Partial<ApiFault>) {
-    super(message ?? `The server answered ${status}.`);
+    super(message ?? t('The server answered {status}.', { status }));
     this.status = status;
     this.code = code;
     this.choices = choices;
@@ -83,11 +84,20 @@ export async function request(method: string, path: string, options: CallOptions
   } catch (error) {
     if (isAbort(error) || error instanceof ApiError) throw error;
     tellReach(false);
-    throw new ApiError(0, { message: 'Loam’s server is not responding. Start it with “loam serve”.' });
+    throw new ApiError(0, { message: t('Loam’s server is not responding. Start it with “loam serve”.') });
   }
   tellReach(true, response.status);
   if (!response.ok) throw refused(response.status, await response.json().catch(() => null));
   return response;
+}
+
+/** Sends what has no content, while the page is being left. */
+export function requestNow(method: string, path: string): void {
+  const token = sessionNow();
+  if (!token) return;
+  void fetch(path, { ...requestInit, method, keepalive: true, headers: { Authorization: `Bearer ${token}` } }).catch(
+    () => {},
+  );
 }
 
 /** The JSON of one answer; undefined where the answer is empty. */
@@ -123,20 +133,35 @@ export async function upload<T>(
       if (http.status >= 200 && http.status < 300) return resolve(http.response as T);
       if (http.status !== 0) return reject(refused(http.status, http.response));
       tellReach(false);
-      reject(new ApiError(0, { message: 'The connection to Loam’s server was lost; nothing was stored.' }));
+      reject(new ApiError(0, { message: t('The connection to Loam’s server was lost; nothing was stored.') }));
     };
     http.send(file);
   });
 }
 
-/** Saves an answer of the server as a file, under the name that the server gives or `fallback`. */
-export async function download(path: string, fallback: string): Promise<void> {
-  const response = await request('GET', path);
+interface DownloadOptions {
+  /** Of a request that has one. */
+  body?: unknown;
+  /** What becomes of the file; by default it is saved. */
+  to?: (content: Blob, name: string) => unknown;
+}
+
+/** An answer of the server as a file, under the name that the server gives or `fallback`. */
+export async function download(
+  path: string,
+  fallback: string,
+  { body, to = saveFile }: DownloadOptions = {},
+): Promise<void> {
+  const response = await request(body === undefined ? 'GET' : 'POST', path, { body });
   const named = /filename="([^"]+)"/.exec(response.headers.get('Content-Disposition') ?? '')?.[1];
-  const url = URL.createObjectURL(await response.blob());
+  await to(await response.blob(), named ?? fallback);
+}
+
+export function saveFile(content: Blob, name: string): void {
+  const url = URL.createObjectURL(content);
   const link = document.createElement('a');
   link.href = url;
-  link.download = named ?? fallback;
+  link.download = name;
   link.click();
   setTimeout(() => URL.revokeObjectURL(url), 60_000);
 }
@@ -169,7 +194,18 @@ export async function* ask<T extends { type: string }>(
   body: unknown,
   signal: AbortSignal,
 ): AsyncGenerator<T, void, void> {
-  const response = await request('POST', path, { body, signal, accept: EVENT_STREAM });
+  yield* answerOf<T>(await request('POST', path, { body, signal, accept: EVENT_STREAM }));
+}
+
+/** Listens to one that is being given. Throws as `ask` does. */
+export async function* listen<T extends { type: string }>(
+  path: string,
+  signal: AbortSignal,
+): AsyncGenerator<T, void, void> {
+  yield* answerOf<T>(await request('GET', path, { signal, accept: EVENT_STREAM }));
+}
+
+async function* answerOf<T extends { type: string }>(response: Response): AsyncGenerator<T, void, void> {
   try {
     for await (const { data } of eventsOf(response)) {
       if (data === '[DONE]') return;
@@ -180,7 +216,7 @@ export async function* ask<T extends { type: string }>(
   } catch (error) {
     if (isAbort(error) || error instanceof ApiError) throw error;
     tellReach(false);
-    throw new ApiError(0, { message: 'The answer broke off: the connection to Loam’s server was lost.' });
+    throw new ApiError(0, { message: t('The answer broke off: the connection to Loam’s server was lost.') });
   }
 }
 
@@ -189,10 +225,14 @@ interface Follower {
   onEvent: (id: number, data: unknown) => void;
   /** Asked when the server closes the stream: whether the job is over, or the stream only broke. */
   isOver?: () => boolean;
+  /** Asked when the page is hidden: whether the person wants to hear of it all the same. */
+  alsoHidden?: () => boolean;
 }
 
 /** A stream from which nothing came for this long, in milliseconds, is dead, even if the browser has not noticed. */
 const SILENCE = 45_000;
+/** Milliseconds of work on events before others have their turn. */
+const TURN = 20;
 /** Milliseconds: until something wakes the stream. */
 const LONG = 3_600_000;
 
@@ -216,7 +256,7 @@ export function follow(path: string, follower: Follower): () => void {
         resolve();
       };
     });
-  const visible = () => document.visibilityState === 'visible';
+  const visible = () => document.visibilityState === 'visible' || follower.alsoHidden?.() === true;
   const onVisibility = () => {
     if (visible()) {
       attempt = 0;
@@ -250,7 +290,14 @@ export function follow(path: string, follower: Follower): () => void {
       // 4xx: asking again gives the same answer (locked, deleted); the page that asked learns of it by its other calls.
       if (!response.ok) return response.status >= 500;
       attempt = 0;
+      let since = performance.now();
       for await (const { id, own, data } of eventsOf(response, alive)) {
+        // The events of a long run come at once: the person's presses have their turn between them.
+        if (performance.now() - since > TURN) {
+          await new Promise((resolve) => setTimeout(resolve));
+          since = performance.now();
+        }
+        if (abort.signal.aborted) return true;
         if (id) lastId = id;
         // "N" or "EPOCH-N": numbers grow within an epoch, and a new epoch begins with a reset.
         follower.onEvent(own ? Number(/\d+$/.exec(id)?.[0] ?? 0) : 0, JSON.parse(data));

@@ -10,17 +10,26 @@ export interface Place {
   query: URLSearchParams;
 }
 
-export type Screen = 'home' | 'data' | 'tune' | 'jobs' | 'compare' | 'chat' | 'adapters' | 'settings';
-const screens: readonly string[] = ['data', 'tune', 'jobs', 'compare', 'chat', 'adapters', 'settings'];
+export type Screen = 'home' | 'data' | 'tune' | 'jobs' | 'compare' | 'chat' | 'adapters' | 'settings' | 'shared';
+const screens: readonly string[] = ['shared', 'data', 'tune', 'jobs', 'compare', 'chat', 'adapters', 'settings'];
 
 function readPlace(): Place {
   const [path = '', query = ''] = location.hash.replace(/^#\/?/, '').split('?');
-  const [screen = '', ...rest] = path.split('/').map(decodeURIComponent);
+  const [screen = '', ...rest] = path.split('/').map(decoded);
   return {
     screen: screens.includes(screen) ? (screen as Screen) : 'home',
     path: rest.filter((part) => part !== ''),
     query: new URLSearchParams(query),
   };
+}
+
+/** An address that somebody has typed or cut off may be no encoded text. */
+function decoded(part: string): string {
+  try {
+    return decodeURIComponent(part);
+  } catch {
+    return part;
+  }
 }
 
 export function usePlace(): Place {
@@ -41,10 +50,50 @@ export function go(...parts: string[]): void {
   location.hash = href(...parts);
 }
 
-/** Without a new entry for the back button. */
+/** Without a new entry for the back button; the entries of open sheets go. */
 export function replace(...parts: string[]): void {
-  location.replace(href(...parts));
+  const depth = depthOf(history.state);
+  if (depth === 0) {
+    location.replace(href(...parts));
+    return;
+  }
+  addEventListener('popstate', () => location.replace(href(...parts)), { once: true });
+  history.go(-depth);
 }
+
+/** How the open sheets are closed, the lowest first. Each has an entry of its own, so that going back closes the uppermost. */
+const sheets: (() => void)[] = [];
+
+function depthOf(state: unknown): number {
+  return (state as { sheet?: number } | null)?.sheet ?? 0;
+}
+
+/** Goes back past entries whose sheets are no longer open. */
+function settle(): void {
+  const extra = depthOf(history.state) - sheets.length;
+  if (extra > 0) history.go(-extra);
+}
+
+/** A sheet has opened. @returns what to call when it was closed otherwise than by going back */
+export function openSheet(close: () => void): () => void {
+  const entry = () => close();
+  sheets.push(entry);
+  history.pushState({ sheet: sheets.length }, '');
+  return () => {
+    const at = sheets.indexOf(entry);
+    if (at < 0) return;
+    sheets.splice(at, 1);
+    // What closed it may also lead to another place, whose entry comes first.
+    setTimeout(settle);
+  };
+}
+
+addEventListener('popstate', ({ state }) => {
+  while (sheets.length > depthOf(state)) sheets.pop()!();
+  settle();
+});
+// After a reload no sheet is open.
+settle();
 
 /** What is kept for this origin under a name; nothing if storage is switched off. */
 export function readKept(name: string): string | null {
@@ -82,6 +131,23 @@ export function setTheme(theme: Theme): void {
 export function applyTheme(theme: Theme = getTheme()): void {
   if (theme === 'auto') delete document.documentElement.dataset.theme;
   else document.documentElement.dataset.theme = theme;
+}
+
+/** @returns whether it is on the clipboard */
+export async function copyText(text: string): Promise<boolean> {
+  try {
+    await navigator.clipboard.writeText(text);
+    return true;
+  } catch {
+    // A page from another device without encryption has no clipboard; a selection can be copied all the same.
+    const area = document.createElement('textarea');
+    area.value = text;
+    (document.querySelector('dialog[open]') ?? document.body).append(area);
+    area.select();
+    const done = document.execCommand('copy');
+    area.remove();
+    return done;
+  }
 }
 
 /** Words for screen readers, spoken by the app's live region whatever is on screen. */

@@ -1,9 +1,14 @@
 import { render } from 'preact';
 import { useEffect, useState } from 'preact/hooks';
 import { isFinal } from '../../serve/jobs/Job.js';
+import { rich, t } from '../logic/language.js';
 import { takeLink } from './access.js';
+import { sharedWithUs } from './around.js';
 import { applyTheme, href, onAnnounce, type Place, registerWorker, type Screen, usePlace } from './browser.js';
-import { Icon, type IconName, Loading, Page } from './parts/layout.js';
+import { loadLanguage } from './language.js';
+import { Icon, type IconName, Page } from './parts/layout.js';
+import { usePresence } from './parts/protection.js';
+import { finishDeletions, UndoBar } from './parts/undo.js';
 import { ConnectScreen, UnlockScreen } from './screens/AccessScreens.js';
 import { AdapterScreen, AdaptersScreen } from './screens/AdapterScreen.js';
 import { AddData } from './screens/AddData.js';
@@ -14,6 +19,7 @@ import { DatasetScreen } from './screens/DatasetScreen.js';
 import { HomeScreen } from './screens/HomeScreen.js';
 import { JobScreen } from './screens/JobScreen.js';
 import { SettingsScreen } from './screens/SettingsScreen.js';
+import { SharedScreen } from './screens/SharedScreen.js';
 import { TuneScreen } from './screens/TuneScreen.js';
 import { type Server, ServerProvider, useFollowedServer } from './server.js';
 
@@ -23,14 +29,18 @@ function App() {
   const place = usePlace();
   const [updated, setUpdated] = useState(false);
   useEffect(() => registerWorker(() => setUpdated(true)), []);
+  useEffect(() => {
+    if (server.ready) finishDeletions();
+  }, [server.ready]);
 
+  usePresence(server.status?.lockMinutes);
   const locked = server.status?.vault === 'locked';
   const inside = server.status !== undefined && !server.refused && !locked;
   return (
     <ServerProvider value={server}>
       {/* Not a link: the fragment of the address is the place in the app. */}
       <button type="button" class="skip" onClick={() => document.querySelector<HTMLElement>('h1')?.focus()}>
-        Skip to content
+        {t('Skip to content')}
       </button>
       <Announcer />
       <div class={inside ? 'shell' : 'shell bare'}>
@@ -41,16 +51,20 @@ function App() {
             <ConnectScreen />
           ) : locked ? (
             <UnlockScreen />
-          ) : server.status ? (
+          ) : server.status && server.ready ? (
             <ScreenOf key={keyOf(place)} place={place} />
-          ) : server.reached ? (
+          ) : server.reached || server.status ? (
             // Nothing is asked for before it is known whether the vault is open.
             <main class="page">
-              <Loading />
+              <header class="page-head">
+                <h1>Loam</h1>
+              </header>
+              <p class="quiet">{t('Opening…')}</p>
             </main>
           ) : (
             <Page title="Loam">{null}</Page>
           )}
+          <UndoBar />
         </div>
       </div>
     </ServerProvider>
@@ -82,6 +96,8 @@ function ScreenOf({ place }: { place: Place }) {
       return first === undefined ? <AdaptersScreen /> : <AdapterScreen id={first} />;
     case 'settings':
       return <SettingsScreen />;
+    case 'shared':
+      return <SharedScreen />;
   }
 }
 
@@ -93,26 +109,26 @@ interface NavigationEntry {
   wideOnly?: boolean;
 }
 
-const entries: readonly NavigationEntry[] = [
-  { screen: 'data', label: 'Data', icon: 'data' },
-  { screen: 'tune', label: 'Tune', icon: 'tune' },
-  { screen: 'chat', label: 'Chat', icon: 'chat' },
-  { screen: 'compare', label: 'Compare', icon: 'compare', wideOnly: true },
-  { screen: 'adapters', label: 'Adapters', icon: 'adapters' },
-  { screen: 'settings', label: 'Settings', icon: 'settings' },
+const entries = (): readonly NavigationEntry[] => [
+  { screen: 'data', label: t('Data'), icon: 'data' },
+  { screen: 'tune', label: t('Tune'), icon: 'tune' },
+  { screen: 'chat', label: t('Chat'), icon: 'chat' },
+  { screen: 'compare', label: t('Compare'), icon: 'compare', wideOnly: true },
+  { screen: 'adapters', label: t('Adapters'), icon: 'adapters' },
+  { screen: 'settings', label: t('Settings'), icon: 'settings' },
 ];
 
 /** A bar at the bottom of a phone, a rail at the side of a wider window. */
 function Navigation({ place, job }: { place: Place; job: Server['job'] }) {
   const active = job && !isFinal(job.state) ? job : undefined;
   return (
-    <nav class="nav" aria-label="Main">
-      <a class="brand" href={href()} aria-label="Loam, start">
+    <nav class="nav" aria-label={t('Main')}>
+      <a class="brand" href={href()} aria-label={t('Loam, start')}>
         <img src="/icons/icon.svg" alt="" width="30" height="30" />
         <span>Loam</span>
       </a>
       <ul>
-        {entries.map(({ screen, label, icon, wideOnly }) => {
+        {entries().map(({ screen, label, icon, wideOnly }) => {
           const here =
             place.screen === screen ||
             (screen === 'tune' && place.screen === 'jobs') ||
@@ -124,7 +140,7 @@ function Navigation({ place, job }: { place: Place; job: Server['job'] }) {
               <a
                 href={learning ? href('jobs', active.id) : href(screen)}
                 aria-current={here ? 'page' : undefined}
-                aria-label={learning ? `${label}, a run is in progress` : undefined}
+                aria-label={learning ? t('{label}, a run is in progress', { label }) : undefined}
               >
                 <span class="nav-icon">
                   <Icon name={icon} />
@@ -137,7 +153,7 @@ function Navigation({ place, job }: { place: Place; job: Server['job'] }) {
         })}
       </ul>
       <p class="nav-foot">
-        <Icon name="shield" size={16} /> Nothing leaves this device.
+        <Icon name="shield" size={16} /> {t('Nothing leaves this device.')}
       </p>
     </nav>
   );
@@ -149,11 +165,11 @@ function Banner({ reached, updated, readOnly }: { reached: boolean; updated: boo
     return (
       <div class="banner bad" role="alert">
         <p>
-          <strong>Loam’s server is not responding.</strong> This page reconnects when it is back; start it with{' '}
-          <code>loam serve</code>.
+          <strong>{t('Loam’s server is not responding.')}</strong>{' '}
+          {rich('This page reconnects when it is back; start it with {command}.', { command: <code>loam serve</code> })}
         </p>
         <button type="button" class="button small" onClick={() => dispatchEvent(new Event('loam-retry'))}>
-          Try now
+          {t('Try now')}
         </button>
       </div>
     );
@@ -162,8 +178,11 @@ function Banner({ reached, updated, readOnly }: { reached: boolean; updated: boo
     return (
       <div class="banner" role="status">
         <p>
-          <strong>Loam cannot write to its folder.</strong> It answers and shows what is there; changes are refused and
-          conversations are not kept. Make the folder writable and start <code>loam serve</code> again.
+          <strong>{t('Loam cannot write to its folder.')}</strong>{' '}
+          {rich(
+            'It answers and shows what is there; changes are refused and conversations are not kept. Make the folder writable and start {command} again.',
+            { command: <code>loam serve</code> },
+          )}
         </p>
       </div>
     );
@@ -171,9 +190,9 @@ function Banner({ reached, updated, readOnly }: { reached: boolean; updated: boo
   if (!updated) return null;
   return (
     <div class="banner good" role="status">
-      <p>Loam was updated.</p>
+      <p>{t('Loam was updated.')}</p>
       <button type="button" class="button small" onClick={() => location.reload()}>
-        Load the new page
+        {t('Load the new page')}
       </button>
     </div>
   );
@@ -201,4 +220,13 @@ addEventListener('hashchange', () => {
   void takeLink().then((taken) => taken && dispatchEvent(new Event('loam-retry')));
 });
 applyTheme();
-void takeLink().then(() => render(<App />, document.getElementById('app')!));
+// The service worker keeps it for a moment only, and the vault may have to be unlocked first.
+if (location.hash === href('shared')) void sharedWithUs();
+void Promise.all([loadLanguage(), takeLink()]).then(() => {
+  const root = document.getElementById('app')!;
+  // The first frame, which stood there while the page was loading.
+  root.replaceChildren();
+  const draw = () => render(<App />, root);
+  addEventListener('loam-language', draw);
+  draw();
+});

@@ -4,10 +4,14 @@ import type { ApiKey } from '../../serve/contract/access.js';
 import type { Adapter } from '../../serve/contract/adapters.js';
 import type { Conversation } from '../../serve/contract/chat.js';
 import type { DatasetInfo } from '../../serve/contract/datasets.js';
-import type { Job, JobState } from '../../serve/contract/jobs.js';
+import type { Job, JobChange, JobState } from '../../serve/contract/jobs.js';
 import type { Download, ModelEntry } from '../../serve/contract/models.js';
 import type { Changed, ChangeEvent, Status } from '../../serve/contract/server.js';
+import { isFinal } from '../../serve/jobs/Job.js';
+import { whereIs } from '../logic/stages.js';
 import { ApiError, call, follow, isAbort, onReach } from './api.js';
+import { isTold, tellEnd } from './around.js';
+import { closeDrafts, openDrafts } from './drafts.js';
 
 /**
  * The server as the screens see it: its status, what it lists, and word of changes that this page or another browser made; and the
@@ -32,13 +36,42 @@ export function tellChanged(...what: Changed[]): void {
   for (const one of what.length > 0 ? what : everything) for (const listener of changeListeners) listener(one);
 }
 
+/** What is about to be deleted is in no list. */
+const hidden = new Set<string>();
+
+export function hide(ids: readonly string[]): void {
+  for (const id of ids) hidden.add(id);
+  tellChanged();
+}
+
+export function unhide(ids: readonly string[]): void {
+  for (const id of ids) hidden.delete(id);
+  tellChanged();
+}
+
+/** Without what is hidden, and adapters without their hidden versions. */
+function shownOf<T extends object>(list: readonly T[]): T[] {
+  if (hidden.size === 0) return [...list];
+  const isShown = (one: object) => !('id' in one && hidden.has(one.id as string));
+  return list.filter(isShown).flatMap((one) => {
+    if (!('versions' in one)) return one;
+    const versions = (one.versions as object[]).filter(isShown);
+    return versions.length > 0 ? { ...one, versions } : [];
+  });
+}
+
 export interface Server {
   status?: Status;
+  /** What was typed earlier is at hand. */
+  ready: boolean;
   /** This browser is not let in, or what answers is not its server. */
   refused: boolean;
   reached: boolean;
   downloads: Record<string, Download>;
-  job?: { id: string; state: JobState };
+  /** `share`: whole percents of all its stages, while it runs. */
+  job?: { id: string; state: JobState; share?: number };
+  /** Versions that are tested for private details, or wait for it. */
+  probing: Status['probing'];
   reload: () => Promise<void>;
 }
 
@@ -60,6 +93,10 @@ export function useFollowedServer(): Server {
   const [reached, setReached] = useState(true);
   const [downloads, setDownloads] = useState<Record<string, Download>>({});
   const [job, setJob] = useState<Server['job']>();
+  /** The vault may be another one. */
+  const [round, setRound] = useState(0);
+  const [ready, setReady] = useState(false);
+  const [probing, setProbing] = useState<Status['probing']>([]);
   const open = status?.vault === 'open' || status?.vault === 'absent';
 
   const reload = useCallback(async () => {
@@ -68,6 +105,7 @@ export function useFollowedServer(): Server {
       setStatus(next);
       setRefused(false);
       setJob(next.job ?? undefined);
+      setProbing(next.probing);
     } catch (error) {
       if (error instanceof ApiError && error.status === 401) setRefused(true);
     }
@@ -101,8 +139,9 @@ export function useFollowedServer(): Server {
 
   useEffect(() => {
     if (refused || !open) return;
-    let latest: { id?: string; state?: JobState } = {};
+    let latest: { id?: string; state?: JobState; share?: number } = {};
     return follow('/api/events', {
+      alsoHidden: isTold,
       onEvent: (_id, data) => {
         const event = data as ChangeEvent;
         if (event.type === 'download') {
@@ -114,23 +153,51 @@ export function useFollowedServer(): Server {
         } else if (event.type === 'job') {
           // One comes with every step of a run, but what lists show of a job changes only with its state.
           const next = event.job;
-          if (latest.id === next.id && latest.state === next.state) return;
-          latest = next;
-          setJob(next);
+          const { share, ...told } = { ...next, share: shareOf(next) };
+          const isKnown = latest.id === next.id && latest.state === next.state;
+          if (isKnown && latest.share === share) return;
+          const wasRunning = latest.id === next.id && latest.state === 'running';
+          latest = { id: next.id, state: next.state, share };
+          setJob({ ...told, share });
+          if (isKnown) return;
+          if (wasRunning && isFinal(next.state)) void tellEnd(next);
           tellChanged('jobs');
           if (next.state === 'done') tellChanged('adapters');
+        } else if (event.type === 'probing') {
+          const { type: _, ...one } = event;
+          setProbing((old) => [one, ...old.filter(({ version }) => version !== one.version)].filter(isUnderWay));
         } else if (event.type === 'reset') {
           tellChanged();
           void reload();
         } else if (event.type === 'changed') {
           tellChanged(event.what);
+          if (event.what === 'vault') setRound((n) => n + 1);
           if (event.what === 'vault' || event.what === 'models' || event.what === 'jobs') void reload();
         }
       },
     });
   }, [refused, open]);
 
-  return { status, refused, reached, downloads, job, reload };
+  useEffect(() => {
+    if (!open) {
+      closeDrafts();
+      setReady(false);
+      return;
+    }
+    void openDrafts().then(() => setReady(true));
+  }, [open, round]);
+
+  return { status, ready, refused, reached, downloads, job, probing, reload };
+}
+
+function shareOf({ state, stage, progress, method }: JobChange): number | undefined {
+  if (state !== 'running' || !stage) return undefined;
+  return Math.floor(100 * whereIs({ stage, progress, options: { method } }).whole);
+}
+
+/** The last word on a version is that all of it was tried. */
+function isUnderWay({ done, total }: Status['probing'][number]): boolean {
+  return total === 0 || done < total;
 }
 
 export interface Resource<T> {
@@ -203,9 +270,15 @@ interface Lists {
 }
 
 export function useList<K extends keyof Lists>(what: K): Resource<Lists[K][]> {
+  return useListed<K, Lists[K]>(what);
+}
+
+/** A part of it. @param query begins with a question mark */
+export function useListed<K extends keyof Lists, T extends Lists[K]>(what: K, query = ''): Resource<T[]> {
   return useResource(
-    async (signal) => (await call<Record<K, Lists[K][]>>('GET', `/api/${what}`, { signal }))[what],
+    async (signal) => shownOf((await call<Record<K, T[]>>('GET', `/api/${what}${query}`, { signal }))[what]),
     [what],
+    [query],
   );
 }
 

@@ -8,7 +8,6 @@ import { loadDataset } from '../../examples/loadDataset.js';
 import { findPersonal, summarise } from '../../examples/personal/findPersonal.js';
 import { type ExamplePreview, previewExamples } from '../../examples/preview.js';
 import { provenModel } from '../../models/listModels.js';
-import { deleteBesideServer } from '../../serve/client.js';
 import { nameOfFile } from '../../store/adapterFiles.js';
 import { findDataset, namesOfVersions } from '../../store/references.js';
 import { recipeOptions, runOptions } from '../../train/options.js';
@@ -66,6 +65,7 @@ const deleteVerb = vaultVerb({
     }
     await confirm(`"${info.name}"${both ? ` and ${names}` : ''} will be gone forever`, 'yes', options.yes, signal);
     const { withAdapters } = options;
+    const { deleteBesideServer } = await import('../../serve/client.js');
     await deleteBesideServer(vault, `/api/datasets/${info.id}?adapters=${withAdapters ? 'delete' : 'keep'}`, () =>
       vault.datasets.delete(info.id, { withAdapters }),
     );

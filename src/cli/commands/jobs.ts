@@ -1,7 +1,8 @@
+import { ruleOptions } from '../../base/device/rules.js';
 import { duration } from '../../base/format.js';
-import { flag, type Schema } from '../../base/options.js';
+import { flag, flagOf, formatValue, type Schema } from '../../base/options.js';
 import { findJob, type Jobs, withJobs } from '../../serve/client.js';
-import type { Job } from '../../serve/contract/jobs.js';
+import type { Job, JobRules } from '../../serve/contract/jobs.js';
 import { type Command, command, commandGroup, type Invocation, jsonOption, vaultOptions } from '../command.js';
 import { table } from '../output.js';
 import { openVault } from '../vault.js';
@@ -25,18 +26,25 @@ function jobVerb(name: string, summary: string, run: (job: Job, call: JobCall) =
   });
 }
 
+/** Flags of the commands that change a job. */
+interface Chosen {
+  keep?: boolean;
+  restart?: boolean;
+  now?: boolean;
+}
+
 /** One that changes its state. */
 function changeVerb(
   name: 'pause' | 'resume' | 'cancel',
   summary: string,
-  change: (jobs: Jobs, id: string, chosen: { keep?: boolean; restart?: boolean }) => Promise<Job>,
+  change: (jobs: Jobs, id: string, chosen: Chosen) => Promise<Job>,
   more?: Schema,
 ) {
   return jobVerb(
     name,
     summary,
     async ({ id }, { jobs, options: chosen, output }) => {
-      const job = await change(jobs, id, chosen as { keep?: boolean; restart?: boolean });
+      const job = await change(jobs, id, chosen as Chosen);
       const later = !jobs.served && job.state === 'queued' ? '; it runs as soon as `loam serve` does' : '';
       output.line(`${job.name}: ${job.state}${later}`);
       output.event({ type: 'result', served: jobs.served, job });
@@ -98,9 +106,40 @@ const keepOption = {
   ),
 } as const satisfies Schema;
 
-const restartOption = {
+const resumeOptions = {
   restart: flag('Start over: its checkpoints are destroyed first.'),
+  now: flag('Run it now, whatever the rules on when jobs may run say.'),
 } as const satisfies Schema;
+
+const rulesVerb = command({
+  name: 'rules',
+  summary: 'shows when jobs may run, or sets it: each flag is a rule, in place of all rules before',
+  usage: '[rules]',
+  options: {
+    ...options,
+    ...ruleOptions,
+    onDemand: flag('Jobs begin only when somebody starts them: on the page, or with `loam jobs resume --now`.'),
+    none: flag('Take all rules away.'),
+  },
+  positionals: [0, 0],
+  async run({ options: { none, passphraseFile, json: _, ...rules }, given, output }) {
+    const chosen = Object.fromEntries(Object.entries(rules).filter(([name]) => given.has(name))) as JobRules;
+    const sets = none || Object.keys(chosen).length > 0;
+    await withJobs(
+      () => openVault({ passphraseFile }, output, { mustExist: true }),
+      async (jobs) => {
+        if (sets) await jobs.setRules(chosen);
+        const now = Object.entries(await jobs.rules());
+        if (now.length === 0) output.line('no rules: a job runs as soon as it is its turn');
+        for (const [name, value] of now) {
+          const option = (ruleOptions as Schema)[name];
+          output.line(value === true || !option ? flagOf(name) : `${flagOf(name)} ${formatValue(option, value)}`);
+        }
+        output.event({ type: 'result', served: jobs.served, rules: Object.fromEntries(now) });
+      },
+    );
+  },
+});
 
 export const jobsCommand: Command = commandGroup({
   name: 'jobs',
@@ -112,8 +151,8 @@ export const jobsCommand: Command = commandGroup({
     changeVerb(
       'resume',
       'puts it back in the queue',
-      (jobs, id, { restart }) => jobs.resume(id, restart ?? false),
-      restartOption,
+      (jobs, id, { restart, now }) => jobs.resume(id, { restart, now }),
+      resumeOptions,
     ),
     changeVerb(
       'cancel',
@@ -121,6 +160,7 @@ export const jobsCommand: Command = commandGroup({
       (jobs, id, { keep }) => jobs.cancel(id, keep ?? false),
       keepOption,
     ),
+    rulesVerb,
     jobVerb('rm', 'removes a job that has ended from the list', async ({ id, name }, { jobs, output }) => {
       await jobs.remove(id);
       output.line(`${name}: removed from the list`);

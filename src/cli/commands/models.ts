@@ -45,6 +45,8 @@ export const modelsCommand = command({
       case 'add': {
         const added = await showFetch(addModel(need('FILE'), options.name, { signal }), output);
         output.line(`added as ${added.name}: ${added.path}`);
+        const { methods, why } = added.tuning;
+        output.line(`tuning: ${methods}${why === undefined ? '' : ` (${why})`}`);
         output.event({ ...added, type: 'result' });
         return;
       }

@@ -6,6 +6,7 @@ import { pathToFileURL } from 'node:url';
 import { setFlagsFromString } from 'node:v8';
 import { appFiles, contentSecurityPolicy } from '../../app/appFiles.js';
 import { environmentOf } from '../../base/child.js';
+import { thisDevice } from '../../base/device/thisDevice.js';
 import { LoamError } from '../../base/errors.js';
 import { writeFileAtomic } from '../../base/io.js';
 import { flag, integer, text } from '../../base/options.js';
@@ -118,8 +119,9 @@ const OPENING_MS = 60_000;
  * cannot read files here, and on Android no other app can see arguments: it gets a code that is good for one browser and a minute.
  */
 async function openPage(server: RunningServer, home: string): Promise<AsyncDisposable> {
-  if (process.env.TERMUX_VERSION !== undefined) {
-    open('termux-open-url', `${new URL(server.link).origin}/#code=${server.services.access.onceCode(OPENING_MS)}`);
+  if (thisDevice().mobile) {
+    const code = server.services.access.onceCode(OPENING_MS);
+    await thisDevice().desk.open(`${new URL(server.link).origin}/#code=${code}`);
     return { async [Symbol.asyncDispose]() {} };
   }
   const path = join(serverFolder(home), 'open.html');

@@ -3,7 +3,7 @@ import { LoamError, UsageError } from '../../base/errors.js';
 import { requireWritable, writeFileAtomic } from '../../base/io.js';
 
 import { pythonJson } from '../../model/pythonJson.js';
-import { type Dataset, type Example, type NamedBytes, textOf } from '../example.js';
+import { type Dataset, type Example, type Message, type NamedBytes, textOf } from '../example.js';
 import { numberOf, WrittenNumber } from '../fields.js';
 import { loadDataset, openRecords } from '../loadDataset.js';
 import { partOf, withParts } from '../parts.js';
@@ -18,9 +18,14 @@ import { findInText, findPersonal, withoutOverlaps } from './findPersonal.js';
 /**
  * The example with placeholders in place of findings: the same value has the same number. A copy; the example stays as it is. Give
  * all findings of one example at once: after a redaction the offsets of the others are no longer true.
+ * @param inPlaceOf what is written; default: the placeholder
  * @throws LoamError when a finding is not of this example as it stands
  */
-export function redact(example: Example, findings: Finding | readonly Finding[]): Example {
+export function redact(
+  example: Example,
+  findings: Finding | readonly Finding[],
+  inPlaceOf: (finding: Finding, message: Message) => string = ({ kind, number }) => placeholder(kind, number),
+): Example {
   const list = (Array.isArray(findings) ? [...findings] : [findings]) as Finding[];
   const messages = example.messages.map((message, m) => {
     const here = list.filter((finding) => finding.message === m).sort((a, b) => a.start - b.start);
@@ -31,9 +36,10 @@ export function redact(example: Example, findings: Finding | readonly Finding[])
       if (text === undefined) throw stale(example);
       let redacted = '';
       let at = 0;
-      for (const { kind, number, start, end } of here.filter((finding) => finding.part === part)) {
+      for (const finding of here.filter((one) => one.part === part)) {
+        const { start, end } = finding;
         if (start < at || end > text.length || start >= end) throw stale(example);
-        redacted += text.slice(at, start) + placeholder(kind, number);
+        redacted += text.slice(at, start) + inPlaceOf(finding, message);
         at = end;
       }
       texts.set(part, redacted + text.slice(at));

@@ -1,13 +1,23 @@
-import { type CsvError, parse } from 'csv-parse';
 import { parse as parseSync } from 'csv-parse/sync';
 import { LoamError } from '../../base/errors.js';
 import { OPEN_LIST, OPEN_OBJECT, skipSpace } from '../../base/json.js';
 import { COLUMNS_ADVICE, choosable, plainName } from '../columns.js';
 import { BadRecord, MAX_RECORD_BYTES, type RawRecord, type Remark } from '../example.js';
 import { chooseFields, isChatTable, isKnownField, isTextRecord } from '../fields.js';
+import { isUsualName } from '../guessColumns.js';
 import type { Pace } from '../source.js';
+import {
+  chunkRows,
+  goodRows,
+  isTooWide,
+  LINE_ENDS,
+  lineBreakAfter,
+  lineEnd,
+  options,
+  skipLineEnds,
+} from './csvRows.js';
 import { withLists } from './jsonl.js';
-import { checkRecordBytes, LineCounter, type Reader, rawRecord, type TextFile } from './reader.js';
+import { checkRecordBytes, LineCounter, type Reader, rawRecord, type TextFile, textOf } from './reader.js';
 
 interface CsvTable {
   delimiter: string;
@@ -52,6 +62,14 @@ function quoteCell(text: string, delimiter: string): string {
 function csvTable({ bytes, name: file, columns: chosen }: TextFile): CsvTable | undefined {
   const refuse = (found: string, fix: string, choices?: string[]) =>
     new LoamError({ code: 'invalid-data', found, where: file, fix, choices });
+  if (chosen?.areNumbers) {
+    const table = anyTable(bytes, 1);
+    if (!table) throw refuse('this is no table', COLUMNS_ADVICE);
+    const numbers = table.rows[0]!.map((_, i) => `#${i + 1}`);
+    const { names, problem } = knownNames(numbers, chosen);
+    if (problem !== undefined) throw refuse(problem, COLUMNS_ADVICE, numbers);
+    return { delimiter: table.delimiter, start: table.at, columns: names };
+  }
   let near: LoamError | undefined;
   for (const { delimiter, cells, end, isTable } of headers(bytes)) {
     const own = cells.map(plainName);
@@ -119,11 +137,63 @@ interface Header {
   isTable(): boolean;
 }
 
+/** Excel writes a first line "sep=;" to say its delimiter. */
+function excelLine(bytes: Buffer): { at: number; delimiters: string[] } {
+  const excel = /^sep=([,;\t])\r?\n/i.exec(bytes.toString('latin1', 0, 16));
+  return { at: excel?.[0].length ?? 0, delimiters: excel === null ? [',', ';', '\t'] : [excel[1]!] };
+}
+
+/** Bytes of the first rows, by which a table is known. */
+const TABLE_BYTES = 1 << 20;
+
+/** The first rows of any table: those of the delimiter that cuts most of them into equally many cells. */
+function anyTable(bytes: Buffer, most: number): { delimiter: string; at: number; rows: string[][] } | undefined {
+  const { at, delimiters } = excelLine(bytes);
+  const end = lineBreakAfter(bytes, at + TABLE_BYTES);
+  const found = delimiters.flatMap((delimiter) => {
+    if (isTooWide(bytes.subarray(at, end), delimiter)) return [];
+    const { rows } = chunkRows(bytes, at, end, delimiter, Math.max(most, 20));
+    const cells = rows.map((row) => row.cells).filter((row) => !isBlank(row));
+    const width = cells[0]?.length ?? 0;
+    const even = cells.filter((row) => row.length === width).length / Math.max(1, cells.length);
+    return width > 1 && even > 0.7 ? [{ delimiter, at, rows: cells.slice(0, most), even, width }] : [];
+  });
+  return found.sort((a, b) => b.even - a.even || b.width - a.width)[0];
+}
+
+/**
+ * The columns of a table of whatever names, with the values of its first rows. One without a header row has numbers: "#1". Undefined for
+ * what is no table.
+ */
+export function tableColumns(bytes: Buffer, most: number): { name: string; values: string[] }[] | undefined {
+  const table = anyTable(bytes, most + 1);
+  const [first, ...rest] = table?.rows ?? [];
+  if (!first || rest.length === 0) return undefined;
+  const isName = (cell: string) => /^\s*[\p{L}\p{M}_#][^\n.?!]{0,40}[?!]?\s*$/u.test(cell);
+  const isHeader =
+    new Set(first.map(plainName)).size === first.length &&
+    first.every((cell, i) => cell.trim() === '' || (isName(cell) && rest.every((row) => row[i] !== cell))) &&
+    first.some(
+      (cell, i) =>
+        isUsualName(cell) ||
+        isUnlike(
+          cell,
+          rest.map((row) => row[i] ?? ''),
+        ),
+    );
+  const rows = isHeader ? rest : [first, ...rest];
+  return first.map((cell, i) => ({ name: isHeader ? cell : `#${i + 1}`, values: rows.map((row) => row[i] ?? '') }));
+}
+
+/** Whether a cell is a name above values: it is shorter than they are, or they are numbers. */
+function isUnlike(name: string, values: readonly string[]): boolean {
+  const areNumbers = values.every((value) => /^\s*[\d.,:/-]+\s*$/.test(value));
+  return areNumbers || values.reduce((sum, value) => sum + value.length, 0) > name.length * values.length;
+}
+
 /** The first row as each delimiter cuts it. */
 function* headers(bytes: Buffer): Generator<Header, void> {
-  // Excel writes a first line "sep=;" to say its delimiter.
-  const excel = /^sep=([,;\t])\r?\n/i.exec(bytes.toString('latin1', 0, 16));
-  const at = excel?.[0].length ?? 0;
+  const { at, delimiters } = excelLine(bytes);
   const rowsOf = (delimiter: string, from: number) => {
     const options = { delimiter, record_delimiter: LINE_ENDS, skip_empty_lines: true, info: true, to: 1 };
     try {
@@ -135,7 +205,7 @@ function* headers(bytes: Buffer): Generator<Header, void> {
       return [];
     }
   };
-  for (const delimiter of excel === null ? [',', ';', '\t'] : [excel[1]!]) {
+  for (const delimiter of delimiters) {
     for (const { record: cells, info } of rowsOf(delimiter, at)) {
       const end = at + info.bytes;
       const isTable = () =>
@@ -157,6 +227,7 @@ async function* tableRecords(bytes: Buffer, table: CsvTable, pace: Pace): AsyncG
       checkRecordBytes(bytes.subarray(start, end));
       return toRecord(cells, table.columns);
     });
+    if ('fault' in raw) return { ...raw, text: textOf(bytes.subarray(start, end)) };
     return { ...raw, remarks };
   };
   let at = table.start;
@@ -173,38 +244,18 @@ async function* tableRecords(bytes: Buffer, table: CsvTable, pace: Pace): AsyncG
     const start = skipLineEnds(bytes, at);
     at = lineEnd(bytes, start);
     const line = bytes.subarray(start, at);
-    const cells = line.length > MAX_RECORD_BYTES ? undefined : looseCells(line, table);
+    const isTooLong = line.length > MAX_RECORD_BYTES || isTooWide(line, table.delimiter);
+    const cells = isTooLong ? undefined : looseCells(line, table);
     if (cells !== undefined) {
       const reason = 'quotes inside a cell that is not quoted were taken as they stand';
       yield record(start, at, cells, [{ kind: 'loose-quotes', reason }]);
     } else {
       const kind = step.value === 'CSV_MAX_RECORD_SIZE' ? 'too-long' : 'syntax';
       const reason = REASONS[step.value] ?? 'the row is not CSV';
-      yield { line: lines.lineOf(start), index: index++, fault: { kind, reason } };
+      yield { line: lines.lineOf(start), index: index++, fault: { kind, reason }, text: textOf(line) };
     }
     if (pace.due) await pace.rest();
   }
-}
-
-/** What is parsed between two looks at the clock; about 2 ms. */
-const CHUNK_BYTES = 64 * 1024;
-
-interface Row {
-  cells: string[];
-  /** Offset behind the row and its line end. */
-  end: number;
-}
-
-const LINE_ENDS = ['\r\n', '\n', '\r'];
-
-function options(delimiter: string) {
-  return {
-    delimiter,
-    record_delimiter: LINE_ENDS,
-    relax_column_count: true,
-    skip_empty_lines: true,
-    max_record_size: MAX_RECORD_BYTES,
-  };
 }
 
 /** In words, by csv-parse's code: its own message quotes the cell. */
@@ -214,124 +265,6 @@ const REASONS: Record<string, string> = {
   INVALID_OPENING_QUOTE: 'a quote stands inside a cell that is not quoted; quote the cell and double the quote',
   CSV_MAX_RECORD_SIZE: 'the row does not end, probably because a double quote is not closed',
 };
-
-/**
- * Parses rows from `from` on until the end or the first row that is not CSV; yields them in chunks, then returns that error. A parser for
- * each chunk: a bad row costs no more than one, and a stream of them would cost several times as much.
- */
-async function* goodRows(
-  bytes: Buffer,
-  from: number,
-  delimiter: string,
-  pace: Pace,
-): AsyncGenerator<Row[], string | undefined> {
-  for (let at = from; at < bytes.length; ) {
-    const stop = lineBreakAfter(bytes, at + CHUNK_BYTES);
-    const isTooLong = stop - at > MAX_RECORD_BYTES || isTooWide(bytes.subarray(at, stop), delimiter);
-    let { rows, code } = isTooLong ? tooLong : chunkRows(bytes, at, stop, delimiter);
-    if (code === 'CSV_QUOTE_NOT_CLOSED' && stop < bytes.length) {
-      // The chunk ends within a cell; the rows before it are whole.
-      yield rows;
-      at = rows.at(-1)?.end ?? at;
-      ({ rows, code } = await longRow(bytes, at, delimiter, pace));
-    }
-    yield rows;
-    if (code !== undefined) return code;
-    at = rows.at(-1)?.end ?? stop;
-    if (at < stop && skipLineEnds(bytes, at) >= stop) at = stop;
-    if (pace.due) await pace.rest();
-  }
-  return undefined;
-}
-
-interface Rows {
-  rows: Row[];
-  /** csv-parse's, of the row behind them. */
-  code?: string;
-}
-
-/** Cells of a row, or of the short ones before it: each takes memory, be it empty. A long text in quotes has fewer marks. */
-const MAX_CELLS = 300_000;
-
-function isTooWide(rows: Buffer, delimiter: string): boolean {
-  if (rows.length < MAX_CELLS) return false;
-  let cells = 0;
-  for (let at = rows.indexOf(delimiter); at >= 0 && cells <= MAX_CELLS; at = rows.indexOf(delimiter, at + 1)) cells++;
-  return cells > MAX_CELLS;
-}
-
-const tooLong: Rows = { rows: [], code: 'CSV_MAX_RECORD_SIZE' };
-
-/** The whole rows between two offsets. */
-function chunkRows(bytes: Buffer, start: number, stop: number, delimiter: string): Rows {
-  const rows: Row[] = [];
-  // A file may have a bad row to every good one, and a stack takes longer than a row.
-  const { stackTraceLimit } = Error;
-  Error.stackTraceLimit = 0;
-  try {
-    parseSync(bytes.subarray(start, stop), { ...options(delimiter), ...collect(rows, start) });
-    return { rows };
-  } catch (error) {
-    return { rows, code: (error as CsvError).code ?? '' };
-  } finally {
-    Error.stackTraceLimit = stackTraceLimit;
-  }
-}
-
-/** A row that may have megabytes, and those that are parsed along with its last piece. */
-async function longRow(bytes: Buffer, start: number, delimiter: string, pace: Pace): Promise<Rows> {
-  const rows: Row[] = [];
-  const parser = parse({ ...options(delimiter), ...collect(rows, start) });
-  // The callbacks below get the error; without a listener it would also be thrown.
-  parser.on('error', () => {});
-  const failure = (send: (done: (error?: Error | null) => void) => void) =>
-    new Promise<string | undefined>((resolve) =>
-      send((error) => resolve(error ? ((error as CsvError).code ?? '') : undefined)),
-    );
-  try {
-    for (let at = start; at < bytes.length; at += CHUNK_BYTES) {
-      const code = await failure((done) => parser.write(bytes.subarray(at, at + CHUNK_BYTES), done));
-      if (code !== undefined || rows.length > 0) return { rows, code };
-      if (at - start > MAX_RECORD_BYTES) return tooLong;
-      if (pace.due) await pace.rest();
-    }
-    const code = await failure((done) => parser.end(done));
-    return { rows, code };
-  } finally {
-    parser.destroy();
-  }
-}
-
-/** Rows are collected as they come: a parser that fails drops those that it holds. */
-function collect(rows: Row[], start: number) {
-  return {
-    on_record: (cells: string[], info: { bytes: number }) => {
-      rows.push({ cells, end: start + info.bytes });
-      return null;
-    },
-  };
-}
-
-/** The offset behind the first line break at or after `at`; the end of the file if there is none. */
-function lineBreakAfter(bytes: Buffer, at: number): number {
-  const end = lineEnd(bytes, Math.min(at, bytes.length));
-  return bytes[end] === 0x0d && bytes[end + 1] === 0x0a ? end + 2 : Math.min(end + 1, bytes.length);
-}
-
-/** In windows: a file may have one of the two bytes alone, and looking for the other would read it to its end. */
-function lineEnd(bytes: Buffer, at: number): number {
-  for (let from = at; from < bytes.length; from += CHUNK_BYTES) {
-    const window = bytes.subarray(from, from + CHUNK_BYTES);
-    const ends = [window.indexOf(0x0a), window.indexOf(0x0d)].filter((end) => end >= 0);
-    if (ends.length > 0) return from + Math.min(...ends);
-  }
-  return bytes.length;
-}
-
-function skipLineEnds(bytes: Buffer, at: number): number {
-  while (bytes[at] === 0x0a || bytes[at] === 0x0d) at++;
-  return at;
-}
 
 /** The cells of a line with stray quotes, taken as they stand. On one line only: over several, a lost quote would merge rows. */
 function looseCells(line: Buffer, { delimiter, columns }: CsvTable): string[] | undefined {

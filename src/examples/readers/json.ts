@@ -182,9 +182,13 @@ async function jsonSpan(bytes: Buffer, at: number, pace: Pace): Promise<JsonSpan
 
 /**
  * Spans of the entries of the list at `list.at`. The consumer parses each span before it asks for the next, so that the first syntax
- * error of the file is the one that is reported.
+ * error of the file is the one that is reported. Without `unread` nothing may follow the list.
  */
-async function* listSpans(bytes: Buffer, list: JsonLayout & { kind: 'list' }, pace: Pace): AsyncGenerator<JsonSpan> {
+export async function* listSpans(
+  bytes: Buffer,
+  list: { at: number; unread?: readonly unknown[] },
+  pace: Pace,
+): AsyncGenerator<JsonSpan> {
   let at = skipSpace(bytes, list.at + 1);
   while (bytes[at] !== CLOSE_LIST) {
     const span = await jsonSpan(bytes, at, pace);
@@ -217,7 +221,7 @@ async function* sequenceSpans(bytes: Buffer, at: number, pace: Pace): AsyncGener
 }
 
 /** Fields of the object whose `{` is at `at`, without parsing their values, and the offset behind its `}`. */
-async function objectSpans(
+export async function objectSpans(
   bytes: Buffer,
   at: number,
   pace: Pace,

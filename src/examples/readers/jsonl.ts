@@ -4,7 +4,7 @@ import { ValueScanner } from '../../base/jsonScanner.js';
 import { BadRecord, MAX_ALL_FIELDS, MAX_DEPTH, MAX_FIELDS } from '../example.js';
 import { isObject } from '../fields.js';
 import { parseText } from './jsonText.js';
-import { checkRecordBytes, columnIn, type Reader, rawRecord, type TextLine, textLines } from './reader.js';
+import { checkRecordBytes, columnIn, type Reader, rawRecord, type TextLine, textLines, textOf } from './reader.js';
 
 /** JSON lines: a record to a line. A broken line costs its record and no other. */
 export const jsonl: Reader<true> = {
@@ -19,7 +19,8 @@ export const jsonl: Reader<true> = {
   *read(bytes) {
     let index = 0;
     for (const line of textLines(bytes)) {
-      yield rawRecord({ line: line.line, index: index++ }, () => lineRecord(bytes, line));
+      const raw = rawRecord({ line: line.line, index: index++ }, () => lineRecord(bytes, line));
+      yield 'fault' in raw ? { ...raw, text: textOf(bytes.subarray(line.start, line.end)) } : raw;
     }
   },
 

@@ -44,6 +44,14 @@ export function rawRecord(place: { line: number; index: number }, parse: () => u
   }
 }
 
+/** Bytes of a record that cannot be read which are kept to be looked at. */
+const SHOWN_BYTES = 20_000;
+
+/** A record that cannot be read, as text: without the characters that no text has, and no more than a person looks through. */
+export function textOf(record: Buffer): string {
+  return record.toString('utf8', 0, SHOWN_BYTES).replaceAll('\0', '').trim();
+}
+
 /** @throws BadRecord when the bytes of a record are too many or no text. */
 export function checkRecordBytes(record: Buffer): void {
   if (record.length > MAX_RECORD_BYTES) {

@@ -1,3 +1,4 @@
+import type { FileHandle } from 'node:fs/promises';
 import { LoamError, quote } from '../../base/errors.js';
 import { count } from '../../base/format.js';
 import { writeAll, writeFileAtomic } from '../../base/io.js';
@@ -207,6 +208,11 @@ export async function writeGguf(path: string, content: GgufToWrite): Promise<voi
   await writeFileAtomic(path, async (file) => {
     for await (const piece of pieces) await writeAll(file, piece);
   });
+}
+
+/** Writes the same into an open file, which is not synced. @param path stands for it in messages */
+export async function writeGgufTo(file: FileHandle, path: string, content: GgufToWrite): Promise<void> {
+  for await (const piece of prepare(path, content).pieces) await writeAll(file, piece);
 }
 
 /** The same file in memory. @param name stands for the path in messages */

@@ -27,7 +27,7 @@ export interface Plan {
 /** What the template is told, of the base model and of the adapter alike. */
 export interface Setting {
   day: string | undefined;
-  thinking: false | undefined;
+  thinking: boolean | undefined;
 }
 
 /** Least and most tokens of an answer, if nothing else is said; an answer that is expected always has room. */

@@ -105,7 +105,7 @@ async function evaluate(
   }
   const { path: modelPath } = await provenModel(request.model, { signal });
   const model = await openBase(modelPath);
-  const adapter = request.adapter === undefined ? undefined : await provenAdapter(request.adapter, model, signal);
+  const adapter = request.adapter === undefined ? undefined : await provenAdapter(request.adapter, model, { signal });
   const reader = new QuestionReader();
   const dataset = await loadDataset(data, { signal, columns: request.columns, read: (value) => reader.read(value) });
   const { file } = dataset;
@@ -115,7 +115,7 @@ async function evaluate(
   for (const problem of asked.problems) tell(problem);
   const setting: Setting = {
     day: adapter?.base.templateDay ?? MEASURED_DAY,
-    thinking: adapter?.base.thoughtless ? false : undefined,
+    thinking: adapter?.base.thinking,
   };
   const maxTokens = Math.min(request.maxTokens, model.hyper.contextLength);
   const measured = await measurePrompts(model.gguf, asked.questions, {

@@ -52,7 +52,7 @@ export class ProbeModel implements Disposable {
     const adapter = adapterPath === undefined ? undefined : await provenAdapter(adapterPath, base);
     const tokenizer = await Tokenizer.open(base.gguf, adapter?.base.templateDay ?? MEASURED_DAY);
     try {
-      if (adapter) requireTemplate(adapter, tokenizer);
+      if (adapter) await requireTemplate(adapter, tokenizer);
     } catch (error) {
       tokenizer[Symbol.dispose]();
       throw error;

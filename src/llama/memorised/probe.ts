@@ -23,6 +23,8 @@ export interface ProbeInput {
   /** What the adapter was tuned on; findings are of this list. */
   examples: readonly Example[];
   findings: readonly Finding[];
+  /** What an earlier probe of the same adapter and examples came to: these are not asked for again. */
+  known?: readonly ProbedFinding[];
   /** For the report, in place of those of the files; `dataset`: the SHA-256 of the file of examples. */
   names?: Partial<Pick<MemorisedReport, 'base' | 'adapter' | 'dataset'>>;
 }
@@ -41,6 +43,7 @@ export interface ProbeOptions {
 const order: Verdict[] = ['reproduced', 'likely', 'not found', 'not probed'];
 /** Mixes the value's place into the seed, so that a budget that ends early changes no figure of those before. */
 const STREAM = 0x70726f62;
+const TIME_UP = 'the time was up';
 
 /**
  * Finds out which values of the training examples an adapter gives away: each is asked for with the adapter and, as a control,
@@ -66,11 +69,13 @@ export interface ProbeRequest {
   adapter: { name: string; path: string };
   /** So many rare passages of the answers are asked for besides. */
   phrases?: number;
+  /** As in `ProbeInput`. */
+  known?: readonly ProbedFinding[];
 }
 
 /** Finds the private details of data sets, then does what `probeMemorised` does. */
 export function probeData(
-  { data, columns, model, adapter, phrases = 0 }: ProbeRequest,
+  { data, columns, model, adapter, phrases = 0, known }: ProbeRequest,
   options: ProbeOptions,
   signal?: AbortSignal,
 ): Run<ProbeEvent, MemorisedReport> {
@@ -83,7 +88,8 @@ export function probeData(
     const rare = phrases > 0 ? await rarePhrases(examples, phrases, { signal: inner }) : [];
     const findings = personal.concat(rare);
     const names = { base: model, adapter: adapter.name, dataset: sets.length === 1 ? sets[0]!.sha256 : undefined };
-    return await probe({ modelPath, adapterPath: adapter.path, examples, findings, names }, options, emit, inner);
+    const input = { modelPath, adapterPath: adapter.path, examples, findings, known, names };
+    return await probe(input, options, emit, inner);
   }, signal);
 }
 
@@ -94,7 +100,7 @@ async function probe(
   signal: AbortSignal,
 ): Promise<MemorisedReport> {
   const started = performance.now();
-  const { examples, findings, modelPath, adapterPath, names = {} } = input;
+  const { examples, findings, modelPath, adapterPath, known = [], names = {} } = input;
   const settings = {
     samples: options.samples ?? 3,
     alternatives: options.alternatives ?? 127,
@@ -102,18 +108,26 @@ async function probe(
   };
   const outcomes = new Map<Finding, Outcome>();
   const values = valuesOf(examples, findings);
+  const before = new Map(known.map((one) => [keyOf(one), outcomeOf(one)]));
+  const told = (group: readonly Finding[]) =>
+    group.map((one) => before.get(keyOf(one))).find((one) => one !== undefined);
   const timer = new AbortController();
   const stop = () => timer.abort();
   signal.addEventListener('abort', stop, { once: true });
   throwIfStopped(signal);
   const timeout = options.budget === undefined ? undefined : setTimeout(stop, 1000 * options.budget);
   try {
-    if (values.length > 0) {
+    const open = values.filter((value) => !told(value.findings));
+    for (const { findings: group } of values) {
+      for (const finding of told(group) ? group : []) outcomes.set(finding, told(group)!);
+    }
+    if (open.length > 0) {
       using model = await ProbeModel.open({ modelPath, adapterPath, threads: options.threads });
       const prober = new Prober(model, settings, timer.signal);
-      await model.reserve(await longest(prober, values, timer.signal));
+      await model.reserve(await longest(prober, open, timer.signal));
       for (const [index, { findings: group, places }] of values.entries()) {
         emit({ type: 'probing', done: index, total: values.length });
+        if (told(group)) continue;
         let outcome: Outcome = { verdict: 'not probed', reason: 'it stands nowhere without a copy before it' };
         for (const [at, place] of places.entries()) {
           if (outcome.verdict === 'reproduced') break;
@@ -134,7 +148,7 @@ async function probe(
     signal.removeEventListener('abort', stop);
   }
   const results = findings.map((finding) =>
-    probed(finding, outcomes.get(finding) ?? { verdict: 'not probed', reason: 'the time was up' }),
+    probed(finding, outcomes.get(finding) ?? { verdict: 'not probed', reason: TIME_UP }),
   );
   const count = (verdict: Verdict) => results.filter((result) => result.verdict === verdict).length;
   const verdicts = Object.fromEntries(order.map((verdict) => [verdict, count(verdict)])) as Record<Verdict, number>;
@@ -147,6 +161,7 @@ async function probe(
     findings: findings.length,
     probed: findings.length - verdicts['not probed'],
     verdicts,
+    left: results.filter(({ reason }) => reason === TIME_UP).length,
     seconds: (performance.now() - started) / 1000,
     results: results.sort((a, b) => order.indexOf(a.verdict) - order.indexOf(b.verdict)),
   };
@@ -161,6 +176,15 @@ async function longest(prober: Prober, values: readonly Value[], signal: AbortSi
     if (pace.due) await pace.rest();
   }
   return most;
+}
+
+/** A finding in the examples, which is the same as long as these are. */
+function keyOf({ id, example }: { id: string; example: number }): string {
+  return `${example} ${id}`;
+}
+
+function outcomeOf({ verdict, way, baseReproduces, exposure, reason }: ProbedFinding): Outcome {
+  return { verdict, way, baseReproduces, exposure, reason };
 }
 
 /** The worse of two outcomes for the person whose data it is. */

@@ -73,6 +73,7 @@ export const MemorisedReport = Type.Object({
   findings: Count,
   probed: Count,
   verdicts: Type.Record(Verdict, Count),
+  left: Type.Optional(Type.Integer({ minimum: 0, description: 'Of those not probed: for which there was no time.' })),
   seconds: Type.Number(),
   results: Type.Array(ProbedFinding, { description: 'The reproduced first, then the likely ones.' }),
 });

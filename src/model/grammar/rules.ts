@@ -73,6 +73,34 @@ export function exclude(ranges: readonly Range[], codes: readonly number[]): Ran
   return rest;
 }
 
+/**
+ * Rules of the texts of some characters that do not contain a text.
+ * @param name of the rule that holds once so many characters of it are there; the first is that of the texts
+ */
+export function without(text: string, ranges: readonly Range[], name: (at: number) => string): [string, string][] {
+  const codes = Array.from(text, (char) => char.codePointAt(0)!);
+  // How much of the text is there if a character follows the first so many (Knuth, Morris, Pratt 1977).
+  const after = (at: number, code: number): number => {
+    for (let n = Math.min(at + 1, codes.length); n > 0; n--) {
+      const tail = [...codes.slice(0, at), code].slice(-n);
+      if (tail.every((one, i) => one === codes[i])) return n;
+    }
+    return 0;
+  };
+  const names = codes.map((_, at) => name(at));
+  return names.map((own, at) => {
+    const steps = [...new Set(codes)].map((code) => [code, after(at, code)] as const).filter(([, to]) => to > 0);
+    const others = exclude(
+      ranges,
+      steps.map(([code]) => code),
+    );
+    const parts = steps
+      .filter(([, to]) => to < codes.length)
+      .map(([code, to]) => `${oneOf([[code, code]])} ${names[to]}`);
+    return [own, [`${oneOf(others)} ${names[0]}`, ...parts, '""'].join(' | ')];
+  });
+}
+
 /** Code points that stand for themselves in a JSON string: no control characters, quotation mark or backslash, and no surrogates. */
 export const PLAIN: readonly Range[] = [
   [0x20, 0x21],
@@ -100,11 +128,13 @@ export interface Dialect {
   key(name: string): string;
   /** What stands around texts, the characters that are written as they are in them, and whether others are escaped as in JSON. */
   texts: { mark: string; plain: readonly Range[]; escapes: boolean };
-  /** Names of the rules of any value, of any text and of a character in one, if they are not those of JSON. */
-  own?: { value: string; string: string; char: string };
+  /** Names of the rules of any value, of any text, of a character in one and of constants, if they are not those of JSON. */
+  own?: Partial<typeof usual>;
   /** The same for names of members that no schema lists. */
   names: { mark: string; plain: readonly Range[] };
 }
+
+const usual = { value: 'value', string: 'string', char: 'char', boolean: 'boolean', null: 'null' };
 
 const HEX = '[0-9A-Fa-f]';
 
@@ -145,8 +175,8 @@ export class Rules {
   }
 
   /** Names of rules of the dialect. */
-  get any(): { value: string; string: string; char: string } {
-    return this.dialect.own ?? { value: 'value', string: 'string', char: 'char' };
+  get any(): typeof usual {
+    return { ...usual, ...this.dialect.own };
   }
 
   /** The name of a rule that says this. */
@@ -182,28 +212,9 @@ export class Rules {
 
   /** Any text that does not contain another. */
   without(text: string): string {
-    const codes = Array.from(text, (char) => char.codePointAt(0)!);
-    // How much of the text is there if a character follows the first so many (Knuth, Morris, Pratt 1977).
-    const after = (at: number, code: number): number => {
-      for (let n = Math.min(at + 1, codes.length); n > 0; n--) {
-        const tail = [...codes.slice(0, at), code].slice(-n);
-        if (tail.every((one, i) => one === codes[i])) return n;
-      }
-      return 0;
-    };
-    const states = codes.map(() => this.reserve());
-    for (const [at, state] of states.entries()) {
-      const steps = [...new Set(codes)].map((code) => [code, after(at, code)] as const).filter(([, to]) => to > 0);
-      const others = exclude(
-        ANY,
-        steps.map(([code]) => code),
-      );
-      const parts = steps
-        .filter(([, to]) => to < codes.length)
-        .map(([code, to]) => `${oneOf([[code, code]])} ${states[to]}`);
-      this.define(state, [`${oneOf(others)} ${states[0]}`, ...parts, '""'].join(' | '));
-    }
-    return states[0]!;
+    const names: string[] = [];
+    for (const [name, body] of without(text, ANY, (at) => (names[at] ??= this.reserve()))) this.define(name, body);
+    return names[0]!;
   }
 
   /** One of several texts, with what they begin with alike written once: a reading is only begun where it differs from others. */

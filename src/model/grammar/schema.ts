@@ -231,7 +231,7 @@ export class SchemaReader {
         return (type === 'integer' ? integerRule : numberRule)(this.rules, least, most, where);
       }
       default:
-        return type;
+        return this.rules.any[type];
     }
   }
 

@@ -9,6 +9,8 @@ export interface ToolForm {
   name: string;
   /** Whether a chat template of this source has its models call in this form. */
   detects(template: string): boolean;
+  /** Awaited before anything is parsed in this form. */
+  prepare?(): Promise<void>;
   /** What opens a call: an answer that is streamed is held back from here. */
   begin: string;
   /** Others that do. */

@@ -10,6 +10,7 @@ import { llama3 } from './llama3.js';
 import { mistral } from './mistral.js';
 import { phi4 } from './phi4.js';
 import { plain } from './plain.js';
+import { qwen3Coder } from './qwen3Coder.js';
 
 export type { ParsedAnswer, ToolForm } from './form.js';
 
@@ -25,6 +26,7 @@ export const toolForms: readonly ToolForm[] = [
   granite,
   phi4,
   glm45,
+  qwen3Coder,
   hermes,
   plain,
 ];

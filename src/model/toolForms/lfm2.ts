@@ -84,6 +84,11 @@ function pythonCalls(text: string, at: number, rawTexts: boolean): { calls: Tool
   return calls && calls.length > 0 ? { calls, end: reader.at } : undefined;
 }
 
+/** A literal of Python that is the whole of a text; undefined for what is none. */
+export function pythonLiteral(text: string): unknown {
+  return new Reader(text, 0, false).whole();
+}
+
 const CONSTANTS = new Map<string, unknown>([
   ...(['True', 'true'] as const).map((name) => [name, true] as const),
   ...(['False', 'false'] as const).map((name) => [name, false] as const),
@@ -139,6 +144,11 @@ class Reader extends ValueReader {
 
   argument() {
     return this.next(')', 0, () => this.name('='));
+  }
+
+  whole(): unknown {
+    const value = this.value(0);
+    return skipWhite(this.text, this.at) === this.text.length ? value : undefined;
   }
 
   /** Undefined for what is no literal. */

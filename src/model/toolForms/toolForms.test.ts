@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { Random } from '../../base/random.js';
+import { toolFamilies } from '../../testing/toolFamilies.js';
 import type { ToolCall } from '../message.js';
 import { sameCalls, type ToolForm } from './form.js';
-import { toolForms } from './index.js';
+import { toolFormOf, toolForms } from './index.js';
 
 const random = new Random(17, 0x70015);
 const pick = <T>(list: readonly T[]): T => list[random.below(list.length)]!;
@@ -33,6 +34,9 @@ const texts = [
     'x\u2028y',
     '<b>',
     '</tool_call>',
+    '</parameter>',
+    'a\n</parameter>\n<parameter=b>\nc',
+    '"5"',
     '[TOOL_CALLS]',
     'a=b, c=d',
     "f(x='y')",
@@ -188,6 +192,23 @@ describe('calls as published models write them', () => {
       one('f', { a: 'x y', n: [1] }),
     ],
     [
+      'qwen3Coder',
+      'Well.\n\n<tool_call>\n<function=f>\n<parameter=a>\nx y\n\n z \n</parameter>\n<parameter=n>\n[1, null]\n</parameter>\n</function>\n</tool_call>\n<tool_call>\n<function=g>\n</function>\n</tool_call>',
+      [...one('f', { a: 'x y\n\n z ', n: [1, null] }), ...one('g', {})],
+      'Well.',
+    ],
+    [
+      'qwen3Coder',
+      "<tool_call><function=f><parameter=a>x</parameter><parameter=b>True</parameter><parameter=c>['it\\'s', None]</parameter></function></tool_call>",
+      one('f', { a: 'x', b: true, c: ["it's", null] }),
+    ],
+    ['qwen3Coder', '<tool_call>\n<function=f>\n<parameter=a>\n</parameter>\n</function>', one('f', { a: '' })],
+    [
+      'qwen3Coder',
+      '<tool_call>\n<function=f>\n<parameter=a>\n<b>\n</b>\n</parameter>\n</function>\n</tool_call>',
+      one('f', { a: '<b>\n</b>' }),
+    ],
+    [
       'harmony',
       ' to=functions.f<|channel|>commentary <|constrain|>json<|message|>{"a": 1}<|call|>',
       one('f', { a: 1 }),
@@ -205,15 +226,94 @@ describe('calls as published models write them', () => {
     assert.deepEqual(read('harmony', said), { content: 'Hi.', calls: [], thought: 'They ask.' });
   });
 
-  it('glm45: texts that look like other values are texts where the tool says so', () => {
-    const form = toolForms.find(({ name }) => name === 'glm45')!;
-    const properties = { s: { type: 'string' }, n: { type: 'integer' }, e: { enum: ['5', true] } };
-    const text = form.write([{ name: 'f', arguments: { n: 5 } }]);
-    const call = (key: string) =>
-      form.parse(text.replace('>n<', `>${key}<`), [{ name: 'f', parameters: { properties } }]);
-    assert.deepEqual(
-      ['s', 'n', 'e', 'x'].map((key) => call(key).calls[0]!.arguments[key]),
-      ['5', 5, '5', 5],
-    );
+  for (const name of ['glm45', 'qwen3Coder']) {
+    const form = toolForms.find((one) => one.name === name)!;
+    const readAs = (parameters: Record<string, unknown>, key: string, text: string) => {
+      const written = form.write([{ name: 'f', arguments: { KEY: 'VALUE' } }]);
+      const answer = written.replace('KEY', key).replace('VALUE', () => text);
+      return form.parse(answer, [{ name: 'f', parameters }]).calls[0]!.arguments[key];
+    };
+
+    it(`${name}: texts that look like other values are texts where the tool says so`, async () => {
+      await form.prepare!();
+      const properties = { s: { type: 'string' }, n: { type: 'integer' }, e: { enum: ['5', true] } };
+      assert.deepEqual(
+        ['s', 'n', 'e', 'x'].map((key) => readAs({ properties }, key, '5')),
+        ['5', 5, '5', 5],
+      );
+      for (const text of [
+        '5',
+        '1e999',
+        'true',
+        'True',
+        'None',
+        'null',
+        '[1]',
+        "['a']",
+        '{"a": 1}',
+        '"x"',
+        '',
+        ' a\n\nb ',
+        '<b>',
+      ]) {
+        assert.equal(readAs({ properties }, 's', text), text);
+      }
+      const types = {
+        b: { type: 'boolean' },
+        o: { type: ['string', 'null'] },
+        a: { type: 'array' },
+        m: { type: 'object' },
+      };
+      const values = [
+        ['b', 'false', false],
+        ['o', 'null', null],
+        ['o', '12', '12'],
+        ['a', '[1, "x"]', [1, 'x']],
+        ['m', '{"a": null}', { a: null }],
+        ['a', 'none of these', 'none of these'],
+      ] as const;
+      for (const [key, text, value] of values) assert.deepEqual(readAs({ properties: types }, key, text), value);
+    });
+
+    it(`${name}: what the tool says is found where its schema refers to it`, async () => {
+      await form.prepare!();
+      const digits = { type: 'string' };
+      for (const parameters of [
+        { $ref: '#/$defs/all', $defs: { all: { properties: { s: digits } } } },
+        { allOf: [{ properties: { s: digits } }] },
+        { properties: { s: { $ref: '#/definitions/d' } }, definitions: { d: digits } },
+        { properties: { s: { anyOf: [{ $ref: '#/$defs/d' }, { type: 'null' }] } }, $defs: { d: digits } },
+        { additionalProperties: digits },
+      ]) {
+        assert.equal(readAs(parameters, 's', '5'), '5', JSON.stringify(parameters));
+      }
+      // One that is no schema at all is no reason to lose the call.
+      assert.equal(readAs({ $ref: '#/nowhere' }, 's', '5'), 5);
+    });
+  }
+
+  it('qwen3Coder: constants of Python, and lists and objects as it shows them', async () => {
+    const form = toolForms.find((one) => one.name === 'qwen3Coder')!;
+    await form.prepare!();
+    const given = { b: true, n: null, f: false, l: [true, null], s: 'True' };
+    const text = form.write([{ name: 'f', arguments: given }]);
+    for (const [key, value] of [
+      ['b', 'True'],
+      ['n', 'None'],
+      ['l', '[true, null]'],
+      ['s', '"True"'],
+    ]) {
+      assert.ok(text.includes(`<parameter=${key}>\n${value}\n</parameter>\n`), text);
+    }
+    assert.deepEqual(form.parse(text).calls[0]!.arguments, given);
+  });
+
+  it('Qwen3 and Hermes keep their form, others with functions in marks have none of it', () => {
+    const formOf = (template: string) => toolFormOf(template).name;
+    assert.equal(formOf(toolFamilies['Qwen 3']!.source), 'hermes');
+    assert.equal(formOf(toolFamilies['Hermes 2']!.source), 'hermes');
+    assert.equal(formOf('<tool_call> <function=f> {"a": 1} </function>'), 'plain');
+    assert.equal(formOf('<seed:tool_call> <function=f> <parameter=a>'), 'plain');
+    assert.equal(formOf('<tool_call> <function=f> <parameter=a>'), 'qwen3Coder');
   });
 });

@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { mkdir, readdir, readFile, stat, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
-import { StoppedError, UsageError } from '../../base/errors.js';
+import { LoamError, StoppedError, UsageError } from '../../base/errors.js';
 import { LlamaModel } from '../../engine/llama.js';
 import { native } from '../../engine/native.js';
 import { type QuantizedType, quantizeModel } from '../../engine/quantize.js';
@@ -93,6 +93,53 @@ describe('what is changed on the way', () => {
     assert.deepEqual(q, tensors.get('model.layers.0.self_attn.q_proj.weight')!.values);
   });
 
+  it('Qwen3.5: heads of values change places, norms but one are stored around 1, layers that draft are left out', async () => {
+    const drafts = { 'mtp.fc.weight': [64, 128], 'model.mtp.norm.weight': [64] };
+    const { path, tensors } = await folder({
+      family: 'qwen35',
+      tensors: (all) => {
+        for (const [name, shape] of Object.entries(drafts)) {
+          all.set(name, { shape, values: new Float32Array(shape.reduce((a, b) => a * b)) });
+        }
+      },
+    });
+    const out = await convert(path, { type: 'f32' });
+    const at = 'model.layers.0.linear_attn.';
+    const given = (name: string) => tensors.get(name)!.values;
+    // Four heads of values for two of keys: the first two read by the first, of which one comes first in GGUF.
+    const order = [0, 2, 1, 3];
+    const moved = (values: Float32Array, unit: number) =>
+      Float32Array.from(order.flatMap((head) => [...values.subarray(head * unit, (head + 1) * unit)]));
+    const { headDim } = sizes.delta;
+    assert.deepEqual(await valuesOf(out.path, 'blk.0.ssm_dt.bias'), moved(given(`${at}dt_bias`), 1));
+    const rates = given(`${at}A_log`).map((value) => -Math.exp(value));
+    assert.deepEqual(await valuesOf(out.path, 'blk.0.ssm_a'), moved(rates, 1));
+    const gate = moved(given(`${at}in_proj_z.weight`), headDim * sizes.embedding);
+    assert.deepEqual(await valuesOf(out.path, 'blk.0.attn_gate.weight'), gate);
+    const all = given(`${at}in_proj_qkv.weight`);
+    const keys = 2 * sizes.delta.keyHeads * headDim * sizes.embedding;
+    const found = await valuesOf(out.path, 'blk.0.attn_qkv.weight');
+    assert.deepEqual(found.subarray(0, keys), all.subarray(0, keys));
+    assert.deepEqual(found.slice(keys), moved(all.subarray(keys), headDim * sizes.embedding));
+    const row = moved(given(`${at}out_proj.weight`), headDim);
+    assert.deepEqual((await valuesOf(out.path, 'blk.0.ssm_out.weight')).slice(0, row.length), row);
+    assert.deepEqual(await valuesOf(out.path, 'blk.0.ssm_norm.weight'), given(`${at}norm.weight`));
+    const norm = given('model.layers.0.post_attention_layernorm.weight').map((value) => value + 1);
+    assert.deepEqual(await valuesOf(out.path, 'blk.0.post_attention_norm.weight'), norm);
+    assert.ok(![...(await readGguf(out.path)).tensors.keys()].some((name) => !/^(blk\.[01]|token|output)/.test(name)));
+
+    for (const config of [
+      { layer_types: ['full_attention', 'linear_attention'] },
+      { linear_value_head_dim: 8 },
+      { linear_num_value_heads: 3 },
+      { attn_output_gate: false },
+      { attention_bias: true },
+    ]) {
+      const refused = convert((await folder({ family: 'qwen35', config })).path);
+      await assert.rejects(refused, (error) => error instanceof LoamError, JSON.stringify(config));
+    }
+  });
+
   it('shards, in a folder of links as the cache of the hub has it, give the file of one', async () => {
     const one = await convert((await folder({ dtype: 'bf16' })).path);
     const many = await folder({ dtype: 'bf16', shardBytes: 20_000 });
@@ -107,6 +154,23 @@ describe('what is changed on the way', () => {
       assert.deepEqual(await bytes(a.path), await bytes(b.path), name);
     }
     assert.equal(a.tensors.size, b.tensors.size);
+  });
+
+  it('a head of its own is kept, and told where config.json says that it is the embeddings', async () => {
+    const withHead = (factor: number) =>
+      folder({
+        tensors: (all) => {
+          const { shape, values } = all.get('model.embed_tokens.weight')!;
+          all.set('lm_head.weight', { shape, values: values.map((value) => factor * value) });
+        },
+      });
+    for (const factor of [1, 2]) {
+      const { path, tensors } = await withHead(factor);
+      const out = await convert(path, { type: 'f32' });
+      assert.deepEqual(await valuesOf(out.path, 'output.weight'), tensors.get('lm_head.weight')!.values);
+      const notes = out.events.filter(({ type }) => type === 'note').map((event) => JSON.stringify(event));
+      assert.equal(notes.filter((note) => note.includes('tie_word_embeddings')).length, factor === 2 ? 1 : 0);
+    }
   });
 
   it('a table of embeddings of any size passes through a few megabytes', async () => {

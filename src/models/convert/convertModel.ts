@@ -11,10 +11,12 @@ import { type GgufValue, str } from '../../formats/gguf/values.js';
 import { type TensorToWrite, writeGguf } from '../../formats/gguf/writeGguf.js';
 import { openSafetensorsFolder } from '../../formats/safetensorsFolder.js';
 import { readHyperparameters } from '../../model/hyperparameters.js';
+import { checkBiases, hasHeadOfItsOwn } from './contradictions.js';
 import { generalMetadata } from './general.js';
 import { readHfFolder } from './hfFolder.js';
 import { hyperparameterMetadata, readHfSettings } from './hfSettings.js';
-import { type DirectType, planTensors, readImportance, storedType, tensorPieces } from './tensors.js';
+import { readImportance } from './importance.js';
+import { type DirectType, planTensors, storedType, tensorPieces } from './tensors.js';
 import { readTokenizer } from './tokenizer/readTokenizer.js';
 
 /** Shown in a message; the rest is counted. */
@@ -68,7 +70,14 @@ async function writeConverted(
   const anyF32 = [...source.tensors.values()].some(({ dtype, shape }) => dtype === 'f32' && shape.length > 1);
   const type = wanted === 'auto' ? stored : wanted === 'lossless' ? (anyF32 ? 'f32' : stored) : wanted;
   const planned = planTensors(source.tensors, settings, type, tokenizer.size, problems);
+  checkBiases(source.tensors, settings, problems);
   problems.throwIfAny(folderPath);
+  if (await hasHeadOfItsOwn(source, settings)) {
+    const text =
+      'the output head (lm_head) differs from the table of embeddings, which config.json says it is (tie_word_embeddings): the head is ' +
+      'kept, as llama.cpp and transformers 5 do; transformers 4 computes with the embeddings instead';
+    emit({ type: 'note', text });
+  }
   let done = 0;
   let total = 0;
   const tensors: TensorToWrite[] = planned.map((plan) => ({

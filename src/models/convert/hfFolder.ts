@@ -66,6 +66,21 @@ async function readTemplates(folder: string): Promise<Map<string, string>> {
   return found;
 }
 
+/** What a folder without a config.json is. In the hub's cache that of a model holds its snapshots, each of which is one. */
+export async function noConfig(path: string): Promise<LoamError> {
+  const snapshots = await readdir(join(path, 'snapshots')).catch(() => []);
+  return new LoamError({
+    code: 'not-found',
+    found: `no config.json${snapshots.length > 0 ? ', but snapshots, as the cache of the hub keeps them' : ''}`,
+    expected: 'the folder of a model as Hugging Face libraries save it',
+    where: path,
+    fix:
+      snapshots.length > 0
+        ? `pass ${join(path, 'snapshots', snapshots.length === 1 ? snapshots[0]! : 'NAME')}`
+        : 'download the whole repository, or save the model with save_pretrained()',
+  });
+}
+
 /**
  * Reads the small files of a model folder as Hugging Face's libraries save it. Links to other places are followed, as the hub's own
  * cache consists of them.
@@ -84,15 +99,7 @@ export async function readHfFolder(path: string): Promise<HfFolder> {
   const inside = (name: string) => join(path, name);
   const text = (name: string, most: number) => ifPresent(readText(inside(name), most));
   const config = await readObject(inside('config.json'), MAX_CONFIG_BYTES);
-  if (!config) {
-    throw new LoamError({
-      code: 'not-found',
-      found: 'no config.json',
-      expected: 'the folder of a model as Hugging Face libraries save it',
-      where: path,
-      fix: 'download the whole repository, or save the model with save_pretrained()',
-    });
-  }
+  if (!config) throw await noConfig(path);
   return {
     path,
     name: basename(resolve(path)),

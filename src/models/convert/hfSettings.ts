@@ -12,6 +12,7 @@ import {
 } from '../../families/huggingFace.js';
 import { layouts } from '../../families/index.js';
 import { f32, type GgufValue, str, u32 } from '../../formats/gguf/values.js';
+import { checkAgreement } from './contradictions.js';
 import type { Problems } from './convertModel.js';
 import type { HfFolder } from './hfFolder.js';
 
@@ -90,7 +91,8 @@ function refuseUnsupported(config: HfConfig, { title, block, huggingFace }: Fami
   const refuse = (found: string, expected?: string) => {
     throw new UnsupportedError({ found, expected, where });
   };
-  if (config.has('quantization_config')) {
+  for (const key of ['quantization_config', 'compression_config', 'quantization']) {
+    if (!config.has(key)) continue;
     refuse('weights that are quantised already', 'bf16, f16 or f32: the folder of the model it was made from');
   }
   for (const key of ['num_local_experts', 'num_experts', 'n_routed_experts']) {
@@ -98,10 +100,22 @@ function refuseUnsupported(config: HfConfig, { title, block, huggingFace }: Fami
   }
   if (config.has('draft_vocab_size')) refuse('a draft model', 'a model that stands by itself');
   if (config.has('attn_logit_softcapping')) refuse('attn_logit_softcapping', `none, as ${title} has`);
-  if (!block.partialRotation && config.has('partial_rotary_factor') && config.raw('partial_rotary_factor') !== 1) {
+  const rope = config.object('rope_scaling') ?? config.object('rope_parameters');
+  const rotated = rope?.raw('partial_rotary_factor') ?? config.raw('partial_rotary_factor') ?? 1;
+  if (!block.partialRotation && rotated !== 1) {
     refuse('rotary embeddings of a part of each head (partial_rotary_factor)', 'of whole heads');
   }
-  if (config.flag('use_bidirectional_attention', false)) refuse('an embedding model', 'a model that writes text');
+  if (rope?.raw('truncate') === false)
+    refuse('YaRN whose bounds are not whole dimensions (truncate)', 'truncated ones');
+  const scaled = Boolean(rope?.raw('mscale') && rope.raw('mscale_all_dim')) && !rope!.has('attention_factor');
+  if (scaled && !block.yarnMultiplier) {
+    refuse(
+      'YaRN with mscale and mscale_all_dim, which llama.cpp does not read here',
+      'attention_factor, or none of them',
+    );
+  }
+  if (config.flag('use_bidirectional_attention', false) || !config.flag('is_causal', true))
+    refuse('an embedding model', 'a model that writes text');
   const { activation } = huggingFace.defaults;
   const possible = activation === undefined ? ['silu', 'swish'] : [activation];
   const stated = config.text('hidden_activation') ?? config.text('hidden_act');
@@ -127,12 +141,14 @@ export function readHfSettings(folder: HfFolder, problems: Problems): { settings
     writesHeadDim: headLengths === 'always' || (headLengths === 'stated' && config.has('head_dim')),
     vocabulary: config.whole('vocab_size', limits.vocabulary, defaults.vocabulary),
     context,
-    normEpsilon: config.positive('rms_norm_eps', defaults.normEpsilon ?? 1e-6),
-    tied: config.flag('tie_word_embeddings', defaults.tied),
+    normEpsilon: config.positive('rms_norm_eps') ?? config.positive('norm_eps', defaults.normEpsilon ?? 1e-6),
+    tied: config.flag('tie_embedding', config.flag('tie_word_embeddings', defaults.tied)),
     rope: readRope(config, family, context, where),
+    biases: { attention: config.stated('attention_bias'), mlp: config.stated('mlp_bias') },
     where,
   };
   if (textAt(folder.config, 'model_type') === undefined) problems.add('config.json has no model_type');
+  checkAgreement(config, settings);
   return { settings, own: own?.(config, settings) ?? {} };
 }
 

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { readdir, readFile, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { LoamError, UnsupportedError } from '../../base/errors.js';
@@ -81,12 +81,21 @@ describe('config.json', () => {
     ['another class', { architectures: ['MambaForCausalLM'] }, /MambaForCausalLM.*LlamaForCausalLM/],
     ['no class', { architectures: undefined }, /no class/],
     ['quantised weights', { quantization_config: { quant_method: 'gptq' } }, /quantised already/],
+    ['weights that mlx-lm has quantised', { quantization: { group_size: 64, bits: 4 } }, /quantised already/],
     ['experts', { num_local_experts: 8 }, /experts/],
     ['another activation', { hidden_act: 'relu' }, /relu/],
     ['partial rotary embeddings', { partial_rotary_factor: 0.5 }, /partial_rotary_factor/],
+    ['the same among rope_parameters', { rope_parameters: { partial_rotary_factor: 0.5 } }, /partial_rotary_factor/],
+    [
+      'YaRN by two factors',
+      { rope_scaling: { rope_type: 'yarn', factor: 2, mscale: 1, mscale_all_dim: 0.7 } },
+      /mscale/,
+    ],
+    ['YaRN with bounds as they come', { rope_scaling: { rope_type: 'yarn', factor: 2, truncate: false } }, /truncate/],
     ['an unknown scaling', { rope_scaling: { rope_type: 'longrope', factor: 2 } }, /longrope/],
     ["Llama 3's scaling elsewhere", { rope_scaling: { rope_type: 'llama3' } }, /llama3/, { family: 'qwen2' }],
     ['another pattern of windows', { sliding_window_pattern: 4 }, /sixth/, { family: 'gemma3' }],
+    ['attention that sees what follows', { is_causal: false }, /embedding model/],
     ['capped attention', { attn_logit_softcapping: 50 }, /softcapping/, { family: 'gemma3' }],
   ];
   for (const [name, config, message, options] of unsupported) {
@@ -102,6 +111,30 @@ describe('config.json', () => {
     assert.match(message, /query_pre_attn_scalar is 99.*16/);
   });
 
+  const contradictions: [string, Record<string, unknown>, RegExp, TinyFolder?][] = [
+    ['the model_type of another family', { model_type: 'qwen3' }, /a class of Llama .*model_type of Qwen3/],
+    [
+      'two scalings',
+      { rope_scaling: { rope_type: 'linear', factor: 2 }, rope_parameters: { rope_type: 'linear', factor: 4 } },
+      /do not say the same of factor/,
+    ],
+    ['a scaling of two types', { rope_scaling: { type: 'linear', rope_type: 'yarn', factor: 2 } }, /another rope_type/],
+    ['a factor of nothing', { rope_scaling: { factor: 2 } }, /factor and no rope_type/],
+    [
+      'windows',
+      { use_sliding_window: true, sliding_window: 64, max_window_layers: 1 },
+      /sliding window shorter than the context/,
+      { family: 'qwen2' },
+    ],
+    ['windows of all layers', { sliding_window: 64 }, /sliding window/, { family: 'mistral3' }],
+    ['biases that are not there', { attention_bias: true }, /no biases of attention, and attention_bias is true/],
+  ];
+  for (const [name, config, message, options] of contradictions) {
+    it(`contradicts itself: ${name}`, async () => {
+      assert.match((await refusal({ ...options, config })).message, message);
+    });
+  }
+
   it('prototypes and duplicates', async () => {
     const text = '{"__proto__": {"hidden_size": 7}, "architectures": ["LlamaForCausalLM"], "hidden_size": 0}';
     assert.match((await refusal({ files: { 'config.json': text } })).message, /hidden_size is 0/);
@@ -109,6 +142,12 @@ describe('config.json', () => {
     assert.match((await refusal({ files: { 'config.json': '{"a": 1, "a": 2}' } })).message, /twice/);
     assert.match((await refusal({ files: { 'config.json': '[]' } })).message, /object/);
     assert.match((await refusal({ files: { 'config.json': undefined } })).message, /no config\.json/);
+  });
+
+  it('the cache of the hub says which folder in it is the model', async () => {
+    const cached = async (path: string) => void (await mkdir(join(path, 'snapshots', '0a1b'), { recursive: true }));
+    const { message } = await refusal({ files: { 'config.json': undefined } }, cached);
+    assert.match(message, /snapshots, as the cache of the hub keeps them.*pass .*model.snapshots.0a1b\.$/);
   });
 });
 
@@ -141,6 +180,35 @@ describe('tensors', () => {
 
   it('an output head that is neither there nor said to be the embeddings', async () => {
     assert.match((await refusal({ config: { tie_word_embeddings: false } })).message, /tie_word_embeddings/);
+  });
+
+  it('biases that config.json denies, or that some layers lack', async () => {
+    const bias = (l: number) => `model.layers.${l}.self_attn.q_proj.bias`;
+    const denied = await refusal({
+      config: { attention_bias: false },
+      tensors: (all) => {
+        for (const l of [0, 1]) all.set(bias(l), shaped([64]));
+      },
+    });
+    assert.match(denied.message, /biases of attention, and attention_bias is false/);
+    const lacking = await refusal({ family: 'qwen2', tensors: (all) => all.delete(bias(1)) });
+    assert.match(lacking.message, /self_attn\.q_proj has a bias in 1 of 2 layers/);
+  });
+
+  it('values that are no numbers, or become none', async () => {
+    const withValue = (value: number): TinyFolder => ({
+      tensors: (all) => {
+        all.get('model.layers.1.mlp.up_proj.weight')!.values[70] = value;
+      },
+    });
+    for (const value of [Number.NaN, Number.NEGATIVE_INFINITY]) {
+      for (const dtype of ['f32', 'f16', 'bf16'] as const) {
+        const { message } = await refusal({ ...withValue(value), dtype });
+        assert.match(message, /"model\.layers\.1\.mlp\.up_proj\.weight" that are no finite numbers/);
+      }
+    }
+    // f32 becomes f16.
+    assert.match((await refusal(withValue(1e6))).message, /beyond what f16 holds; convert to bf16 or f32 with --type/);
   });
 
   it('the same tensor under two names', async () => {

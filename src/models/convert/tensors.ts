@@ -1,12 +1,10 @@
-import { LoamError, quote, UnsupportedError } from '../../base/errors.js';
+import { type Fault, LoamError, quote, UnsupportedError } from '../../base/errors.js';
 import { bfloatsToFloats, floatsToBfloats, floatsToHalves, halvesToFloats } from '../../base/floats.js';
-import type { ImportanceMatrix } from '../../engine/quantize.js';
 import { quantizeRows } from '../../engine/rows.js';
 import { type TensorType, tensorTypes } from '../../engine/tensorTypes.js';
-import { linearRows, normRows, rowShape } from '../../families/family.js';
+import { convolvedTiles, headTiles, placeInFolder, type Tiles, tilesOf } from '../../families/deltaHeads.js';
+import { convolvedWidth, kindOf, linearRowsAt, normRowsAt, rowShape, widthOf } from '../../families/family.js';
 import type { HfSettings } from '../../families/huggingFace.js';
-import { openTensors } from '../../formats/gguf/Gguf.js';
-import { readGguf } from '../../formats/gguf/readGguf.js';
 import type { StoredTensor, TensorSource } from '../../formats/safetensors.js';
 import type { Problems } from './convertModel.js';
 
@@ -28,6 +26,10 @@ interface PlannedTensor {
   readonly shift: number;
   /** Heads whose rows are interleaved: the first half of each with its second. */
   readonly interleavedHeads?: number;
+  /** Rows, or the values of each row, that stand in another order. */
+  readonly tiles?: { readonly of: Tiles; readonly along: 'rows' | 'row' };
+  /** Each value becomes the negative of its power of e. */
+  readonly asRates?: boolean;
 }
 
 /** Vision and audio towers of multimodal checkpoints, which another file of llama.cpp's would hold (base.py, TextModel.filter_tensors). */
@@ -36,6 +38,9 @@ const otherSenses =
 
 /** Constants that old versions saved beside the weights. */
 const leftOvers = /(?:\.attention\.masked_bias|\.attention\.bias|\.rotary_emb\.inv_freq)$/;
+
+/** Layers that draft what a model may write on, which its forward pass has no part of: `--no-mtp` of llama.cpp's converter. */
+const drafts = /^(?:model\.)?mtp\./;
 
 /** The order in which llama.cpp's converter takes them: file by file, names sorted. */
 function inConverterOrder(tensors: ReadonlyMap<string, StoredTensor>): string[] {
@@ -64,11 +69,19 @@ interface Target {
   readonly cut?: boolean;
   readonly interleaved?: 'heads' | 'kvHeads';
   readonly shift?: number;
+  /** A dimension of 1 stands behind the first in the folder; in f32. */
+  readonly between?: boolean;
+  readonly tiles?: PlannedTensor['tiles'];
+  readonly asRates?: boolean;
 }
 
 /** Every tensor that may be in the folder, by its name there, with what becomes of it; and those that must be. */
-function targets(settings: HfSettings, tokens: number): { all: Map<string, Target[]>; required: Set<string> } {
-  const { family, embedding, headDim } = settings;
+function targets(
+  settings: HfSettings,
+  tokens: number,
+  taps: number,
+): { all: Map<string, Target[]>; required: Set<string> } {
+  const { family, embedding } = settings;
   const { normShift: shift, cutsEmbeddings: cut } = family.huggingFace.tensors ?? {};
   const all = new Map<string, Target[]>();
   const required = new Set<string>();
@@ -78,22 +91,56 @@ function targets(settings: HfSettings, tokens: number): { all: Map<string, Targe
   };
   const table = [settings.vocabulary, embedding];
   add('model.embed_tokens.weight', { name: 'token_embd.weight', shape: cut ? [tokens, embedding] : table, cut });
-  add('model.norm.weight', { name: 'output_norm.weight', shape: [embedding], shift });
+  const { name: norm, module } = family.outputNorm ?? { name: 'output_norm', module: 'norm' };
+  add(`model.${module}.weight`, { name: `${norm}.weight`, shape: [embedding], shift });
   add('lm_head.weight', { name: 'output.weight', shape: table }, !settings.tied);
   for (let l = 0; l < settings.layers; l++) {
-    for (const { name, module, width } of normRows(family)) {
-      const shape = [width === 'headDim' ? headDim : embedding];
-      add(`model.layers.${l}.${module}.weight`, { name: `blk.${l}.${name}.weight`, shape, shift });
+    for (const { name, stored = name, module, width, unshifted } of normRowsAt(settings, l)) {
+      const norm = { name: `blk.${l}.${stored}.weight`, shape: [widthOf(settings, width)] };
+      add(`model.layers.${l}.${module}.weight`, { ...norm, shift: unshifted ? undefined : shift });
     }
-    for (const row of linearRows(family)) {
+    for (const row of linearRowsAt(settings, l)) {
       const [hf, gguf] = [`model.layers.${l}.${row.module}`, `blk.${l}.${row.name}`];
       const [inputs, outputs] = rowShape(settings, row);
       const { interleaved } = row;
-      add(`${hf}.weight`, { name: `${gguf}.weight`, shape: [outputs, inputs], interleaved });
+      const of = tilesOf(settings, row);
+      const tiles = of && ({ of, along: row.tiled === 'inputs' ? 'row' : 'rows' } as const);
+      add(`${hf}.weight`, { name: `${gguf}.weight`, shape: [outputs, inputs], interleaved, tiles });
       if (row.bias) add(`${hf}.bias`, { name: `${gguf}.bias`, shape: [outputs], interleaved }, false);
     }
+    if (kindOf(settings, l) === 'convolution') {
+      const kernel = { name: `blk.${l}.shortconv.conv.weight`, shape: [embedding, taps], between: true };
+      add(`model.layers.${l}.${family.block.convolution!.module}.weight`, kernel);
+    }
+    if (kindOf(settings, l) === 'delta') addDelta(settings, l, taps, add);
   }
   return { all, required };
+}
+
+/** What a layer with a delta net has beside linears and norms. */
+function addDelta(settings: HfSettings, l: number, taps: number, add: (hf: string, target: Target) => void): void {
+  const delta = settings.delta!;
+  const at = `model.layers.${l}.${settings.family.block.deltaNet!.module}`;
+  const rows = (of: Tiles | undefined) => of && ({ of, along: 'rows' } as const);
+  const shape = [convolvedWidth(settings), taps];
+  add(`${at}.conv1d.weight`, {
+    name: `blk.${l}.ssm_conv1d.weight`,
+    shape,
+    between: true,
+    tiles: rows(convolvedTiles(delta)),
+  });
+  const heads = headTiles(delta);
+  const perHead = { shape: [delta.valueHeads], tiles: heads && ({ of: heads, along: 'row' } as const) };
+  add(`${at}.dt_bias`, { name: `blk.${l}.ssm_dt.bias`, ...perHead });
+  add(`${at}.A_log`, { name: `blk.${l}.ssm_a`, ...perHead, asRates: true });
+}
+
+/** Tokens that the convolutions are over, as their kernels have it. */
+function tapsOf(tensors: ReadonlyMap<string, StoredTensor>, { family }: HfSettings): number {
+  const { convolution, deltaNet } = family.block;
+  const module = deltaNet ? `${deltaNet.module}.conv1d` : convolution?.module;
+  const kernel = module && [...tensors].find(([name]) => name.endsWith(`.${module}.weight`));
+  return kernel ? (kernel[1].shape.at(-1) ?? 1) : 1;
 }
 
 /** The type that llama.cpp's converter gives a tensor (base.py, prepare_tensors). */
@@ -115,10 +162,11 @@ export function planTensors(
   tokens: number,
   problems: Problems,
 ): PlannedTensor[] {
-  const { all, required } = targets(settings, tokens);
+  const { all, required } = targets(settings, tokens, tapsOf(tensors, settings));
   const planned = new Map<string, PlannedTensor>();
   for (const source of inConverterOrder(tensors)) {
     if (leftOvers.test(source) || otherSenses.test(source)) continue;
+    if (settings.family.block.deltaNet && drafts.test(source)) continue;
     // Multimodal checkpoints: language_model.model.layers..., or model.language_model.layers...
     const plain = source.replace('language_model.', '');
     const parts = all.get(plain);
@@ -129,7 +177,7 @@ export function planTensors(
     }
     required.delete(plain);
     const rows = parts.reduce((sum, { shape }) => sum + shape[0]!, 0);
-    const expected = [rows, ...parts[0]!.shape.slice(1)];
+    const expected = [rows, ...(parts[0]!.between ? [1] : []), ...parts[0]!.shape.slice(1)];
     const [most = 0, ...rest] = stored.shape;
     if ([parts[0]!.cut ? Math.min(most, rows) : most, ...rest].join() !== expected.join()) {
       problems.add(`${quote(source)} is [${stored.shape.join(', ')}], expected [${expected.join(', ')}]`);
@@ -142,11 +190,12 @@ export function planTensors(
       });
     }
     let firstRow = 0;
-    for (const { name, shape, shift = 0, interleaved } of parts) {
+    for (const { name, shape, shift = 0, interleaved, between, tiles, asRates } of parts) {
       if (planned.has(name)) problems.add(`two tensors for ${name}`);
-      const type = typeOf(name, shape, wanted);
+      const type = between ? tensorTypes.f32 : typeOf(name, shape, wanted);
       const interleavedHeads = interleaved && settings[interleaved];
-      planned.set(name, { name, type, shape: [...shape].reverse(), source, stored, firstRow, shift, interleavedHeads });
+      const how = { shift, interleavedHeads, tiles, asRates };
+      planned.set(name, { name, type, shape: [...shape].reverse(), source, stored, firstRow, ...how });
       firstRow += shape[0]!;
     }
   }
@@ -160,8 +209,8 @@ export function planTensors(
 /** Bytes read at once: the most of a tensor that is in memory, beside what it becomes. */
 const PIECE = 4 * 1024 * 1024;
 
-/** The values as f32 (exact); plus `shift`, in f16 where they are stored so, as torch adds it. */
-function decode(bytes: Uint8Array, dtype: string, shift: number): Float32Array {
+/** The values as f32 (exact), or what they become; in f16 where they are stored so, as torch computes it. */
+function decode(bytes: Uint8Array, { stored: { dtype }, shift, asRates }: PlannedTensor): Float32Array {
   const { buffer, byteOffset, byteLength } = bytes;
   const halves = () => new Uint16Array(buffer, byteOffset, byteLength / 2);
   const values =
@@ -170,8 +219,8 @@ function decode(bytes: Uint8Array, dtype: string, shift: number): Float32Array {
       : dtype === 'bf16'
         ? bfloatsToFloats(halves())
         : halvesToFloats(halves());
-  if (shift === 0) return values;
-  const shifted = values.map((value) => value + shift);
+  if (shift === 0 && !asRates) return values;
+  const shifted = values.map((value) => (asRates ? -Math.exp(value) : value + shift));
   return dtype === 'f16' ? halvesToFloats(floatsToHalves(shifted)) : shifted;
 }
 
@@ -194,87 +243,59 @@ function interleave(head: Uint8Array, rows: number): Uint8Array {
   return out;
 }
 
+/** The values of each row in the order of GGUF; `bytes` of a value, `width` values in a row. */
+function moveWithin(rows: Uint8Array, { bytes, width }: { bytes: number; width: number }, tiles: Tiles): Uint8Array {
+  const out = new Uint8Array(rows.length);
+  for (let row = 0; row < rows.length; row += width * bytes) {
+    for (let i = 0; i < width; i++) {
+      const from = row + placeInFolder(tiles, i) * bytes;
+      out.set(rows.subarray(from, from + bytes), row + i * bytes);
+    }
+  }
+  return out;
+}
+
+/** Bits of the exponent: all of them are set in what is no finite number. */
+const exponents: Readonly<Record<string, number>> = { f32: 0x7f800000, f16: 0x7c00, bf16: 0x7f80 };
+
+/** @throws LoamError, with what it says, for infinities and NaN */
+function requireFinite(bytes: Uint8Array, dtype: string, fault: Pick<Fault, 'found' | 'fix'>): void {
+  const mask = exponents[dtype];
+  if (mask === undefined) return;
+  const { buffer, byteOffset, byteLength } = bytes;
+  const values =
+    dtype === 'f32'
+      ? new Uint32Array(buffer, byteOffset, byteLength / 4)
+      : new Uint16Array(buffer, byteOffset, byteLength / 2);
+  for (let i = 0; i < values.length; i++) {
+    if ((values[i]! & mask) === mask) throw new LoamError({ code: 'invalid-data', ...fault });
+  }
+}
+
 /** The data of a planned tensor, piece by piece. */
 export async function* tensorPieces(plan: PlannedTensor, source: TensorSource): AsyncGenerator<Uint8Array, void> {
-  const { stored, type, shape, shift, interleavedHeads } = plan;
+  const { stored, type, shape, shift, interleavedHeads, tiles, asRates } = plan;
   const [width, rows = 1] = shape as [number, number?];
-  const unchanged = type.name === stored.dtype && shift === 0;
+  const unchanged = type.name === stored.dtype && shift === 0 && !asRates;
   const bytes = (stored.bytes / stored.shape[0]!) * shape.at(-1)!;
   const start = (stored.bytes / stored.shape[0]!) * plan.firstRow;
+  const moved = tiles?.along === 'rows' ? tiles.of : undefined;
   // A bias is permuted as well; its rows are single values.
-  const units = interleavedHeads ?? rows;
+  const units = interleavedHeads ?? (moved ? rows / moved.unit : rows);
   const unitBytes = bytes / units;
-  const step = interleavedHeads === undefined ? Math.max(1, Math.floor(PIECE / unitBytes)) : 1;
+  const together = interleavedHeads === undefined && !moved;
+  const step = together ? Math.max(1, Math.floor(PIECE / unitBytes)) : 1;
   for (let unit = 0; unit < units; unit += step) {
     const taken = Math.min(step, units - unit);
-    let piece = await source.readPart(plan.source, start + unit * unitBytes, taken * unitBytes);
+    const at = moved ? placeInFolder(moved, unit * moved.unit) / moved.unit : unit;
+    let piece = await source.readPart(plan.source, start + at * unitBytes, taken * unitBytes);
     if (interleavedHeads !== undefined) piece = interleave(piece, shape.at(-1)! / interleavedHeads);
-    yield unchanged ? piece : encode(decode(piece, stored.dtype, shift), type, width);
+    if (tiles?.along === 'row') piece = moveWithin(piece, { bytes: bytes / rows / width, width }, tiles.of);
+    const name = quote(plan.source);
+    requireFinite(piece, stored.dtype, { found: `values of ${name} that are no finite numbers` });
+    const written = unchanged ? piece : encode(decode(piece, plan), type, width);
+    const fix = 'convert to bf16 or f32 with --type';
+    requireFinite(written, type.name, { found: `values of ${name} beyond what ${type.name} holds`, fix });
+    yield written;
   }
-}
-
-const sums = '.in_sum2';
-const counts = '.counts';
-
-async function isOldFormat(path: string): Promise<boolean> {
-  return (
-    !path.endsWith('.gguf') &&
-    (await readGguf(path)
-      .then(() => false)
-      .catch(() => true))
-  );
-}
-
-/**
- * Reads an importance matrix as llama-imatrix writes it (a GGUF file with `NAME.in_sum2` and `NAME.counts`): the mean square of each input
- * of each matrix (tools/quantize/quantize.cpp, load_imatrix).
- * @throws LoamError for another file, and for sums that are not finite
- */
-export async function readImportance(path: string): Promise<ImportanceMatrix> {
-  if (await isOldFormat(path)) {
-    throw new LoamError({
-      code: 'wrong-format',
-      found: 'this is no GGUF file',
-      expected: 'an importance matrix in GGUF',
-      where: path,
-      fix: 'convert an old .dat with llama-imatrix --in-file OLD -o NEW.gguf',
-    });
-  }
-  const gguf = await readGguf(path);
-  if (gguf.string('general.type', '') !== 'imatrix') {
-    throw new LoamError({
-      code: 'wrong-format',
-      found: 'this GGUF file holds no importance matrix',
-      expected: 'one of llama-imatrix',
-      where: path,
-    });
-  }
-  const found = new Map<string, Float32Array>();
-  await using file = await openTensors(gguf);
-  const floats = async (name: string): Promise<Float32Array> => {
-    if (gguf.tensor(name).type.name !== 'f32') {
-      throw new LoamError({ code: 'damaged', found: `tensor ${quote(name)} is not f32`, where: path });
-    }
-    const bytes = await file.read(name);
-    return new Float32Array(bytes.buffer, bytes.byteOffset, bytes.byteLength / 4);
-  };
-  for (const name of gguf.tensors.keys()) {
-    if (!name.endsWith(sums)) continue;
-    const matrix = name.slice(0, -sums.length);
-    const values = await floats(name);
-    const seen = await floats(`${matrix}${counts}`);
-    const width = values.length / seen.length;
-    if (!Number.isInteger(width))
-      throw new LoamError({ code: 'damaged', found: `sums and counts of ${quote(matrix)} do not fit`, where: path });
-    const means = values.map((sum, i) => {
-      const times = Math.round(seen[Math.floor(i / width)]!);
-      return times > 0 ? sum / times : 1;
-    });
-    if (!means.every((mean) => Number.isFinite(mean))) {
-      throw new LoamError({ code: 'damaged', found: `values of ${quote(matrix)} that are not finite`, where: path });
-    }
-    found.set(matrix, means);
-  }
-  if (found.size > 0) return found;
-  throw new LoamError({ code: 'damaged', found: 'an importance matrix without entries', where: path });
 }

@@ -1,14 +1,19 @@
 import Type from 'typebox';
-import { LoamError, underName } from '../../base/errors.js';
-import { hashFile } from '../../base/io.js';
-import { memoryFile } from '../../engine/memory.js';
-import { importedLineage, reproducedBy } from '../../store/adapterFiles.js';
+import { LoamError } from '../../base/errors.js';
+import { triedOf } from '../../base/tried.js';
 import type { Adapter as StoredAdapter, AdapterVersion as StoredVersion } from '../../store/types.js';
-import { Adapter, AdapterEdit, AdapterVersion, MemorisedAnswer, VersionEdit } from '../contract/adapters.js';
+import {
+  Adapter,
+  AdapterEdit,
+  AdapterVersion,
+  type Memorised,
+  MemorisedAnswer,
+  VersionEdit,
+} from '../contract/adapters.js';
 import { Done, done, Name } from '../contract/common.js';
+import { deleteAdapter } from '../deleting.js';
 import { notFound } from '../http/errors.js';
 import { Answer, routesOf } from '../http/route.js';
-import { probeVersion } from '../jobs/tuner.js';
 import type { Services } from '../Services.js';
 import { memorisedOf, viewAdapter, viewVersion } from '../views.js';
 
@@ -38,11 +43,8 @@ export const adapterRoutes = [
     async handler({ query, bytes, signal }, services) {
       const { vault } = services;
       const source = await services.model(query.model ?? services.defaultModel);
-      await using file = await memoryFile(bytes!);
-      const hash = (path: string) => hashFile(path, signal).result;
-      const lineage = await importedLineage(file.path, { ...source, called: source.name }, hash).catch((error) => {
-        throw underName(error, file.path, query.name);
-      });
+      const request = { model: { ...source, called: source.name }, bytes: bytes!, name: query.name };
+      const lineage = await services.inference.imported(request, signal);
       const version = await vault.adapters.addVersion(query.name, bytes!, lineage);
       services.changed('adapters');
       return Answer.json(viewVersion(version, vault), 201);
@@ -72,7 +74,7 @@ export const adapterRoutes = [
     summary: 'Destroys an adapter with all its versions.',
     response: Done,
     async handler({ params }, services) {
-      await services.deleteAdapter(params.id);
+      await deleteAdapter(services, params.id);
       return done;
     },
   }),
@@ -96,7 +98,7 @@ export const adapterRoutes = [
     response: Done,
     async handler({ params }, services) {
       requireVersion(services, params);
-      await services.deleteAdapter(params.id, params.version);
+      await deleteAdapter(services, params.id, params.version);
       return done;
     },
   }),
@@ -114,42 +116,40 @@ export const adapterRoutes = [
     method: 'POST',
     path: '/api/adapters/{id}/versions/{version}/memorised',
     summary:
-      'Tests for minutes whether the version reproduces private details of its data; progress comes as events of type "probing".',
+      'Tests whether the version reproduces private details of its data, until all were tried; progress comes as events of type "probing". Waits while something is learnt.',
+    query: Type.Object({
+      wait: Type.Optional(Type.Boolean({ description: 'False: answers at once. Default: when all was tried.' })),
+      again: Type.Optional(Type.Boolean({ description: 'Also what was tried before.' })),
+    }),
     response: MemorisedAnswer,
-    async handler({ params, signal }, services) {
+    async handler({ params, query, signal }, services) {
       const { version } = requireVersion(services, params);
-      const { home, vault, events } = services;
-      const onProbing = (event: { type: 'probing'; done: number; total: number }) =>
-        events.emit({ ...event, version: version.id });
-      await probeVersion(home, vault, version.id, onProbing, signal);
-      services.changed('adapters');
+      const testing = services.probes.begin(version.id, { again: query.again });
+      if (query.wait === false) testing.catch(() => {});
+      else await stoppable(testing, signal);
       return { memorised: memorisedOf(services.vault.adapters.version(version.id)) ?? null };
+    },
+  }),
+  route({
+    method: 'DELETE',
+    path: '/api/adapters/{id}/versions/{version}/memorised',
+    summary: 'Ends the test of a version; what was found out stays.',
+    response: Done,
+    async handler({ params }, services) {
+      await services.probes.stop(requireVersion(services, params).version.id);
+      return done;
     },
   }),
   route({
     method: 'GET',
     path: '/api/adapters/{id}/versions/{version}/export',
     summary:
-      'The file of a version, unencrypted. If it reproduces private text, or has not been tested: 409 unless confirm=true.',
+      'The file of a version, unencrypted. If it gives private details away, or has not been tested for all: 409 unless confirm=true.',
     query: Type.Object({ format: Type.Optional(Type.Literal('gguf')), confirm: Type.Optional(Type.Boolean()) }),
     response: { bytes: 'the file' },
     async handler({ params, query }, services) {
       const { adapter, version } = requireVersion(services, params);
-      const reproduced = reproducedBy(version);
-      if (!query.confirm && reproduced !== 0) {
-        throw new LoamError(
-          reproduced === undefined
-            ? {
-                code: 'confirm',
-                found: 'whether this version reproduces private details word for word has not been tested',
-              }
-            : {
-                code: 'confirm',
-                found: `this version reproduces ${reproduced} private details word for word`,
-                fix: 'give it only to people who may know them',
-              },
-        );
-      }
+      if (!query.confirm) requireHarmless(memorisedOf(version));
       const name = `${adapter.name.replace(/[^\w.-]+/g, '-').replace(/^\.+/, '')}-v${version.number}.gguf`;
       return Answer.bytes(await services.vault.adapters.read(version.id), 'application/octet-stream', {
         'content-disposition': `attachment; filename="${name}"`,
@@ -157,6 +157,36 @@ export const adapterRoutes = [
     },
   }),
 ];
+
+/** @throws LoamError: confirm */
+function requireHarmless(report: Memorised | undefined): void {
+  const { findings = 0, probed = 0, verdicts } = report ?? {};
+  const tried = triedOf(report);
+  const reproduced = verdicts?.reproduced ?? 0;
+  if (tried === 'clean') return;
+  const fix = 'give it only to people who may know them';
+  if (tried === 'found') {
+    const found =
+      reproduced > 0
+        ? `this version reproduces ${reproduced} private details word for word`
+        : `this version makes ${verdicts!.likely} private details far likelier than chance`;
+    throw new LoamError({ code: 'confirm', found, fix });
+  }
+  throw new LoamError({
+    code: 'confirm',
+    found:
+      tried === 'untried'
+        ? 'whether this version reproduces private details word for word has not been tested'
+        : `only ${probed} of the ${findings} private details that this version could reproduce were tested`,
+  });
+}
+
+/** Leaves the waiting when the client does; what is waited for goes on. */
+async function stoppable(work: Promise<void>, signal: AbortSignal): Promise<void> {
+  const gone = new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }));
+  work.catch(() => {});
+  await Promise.race([work, gone]);
+}
 
 /** @throws LoamError: not-found */
 function requireVersion(

@@ -1,10 +1,20 @@
 import { randomBytes } from 'node:crypto';
 import Type from 'typebox';
+import { UsageError } from '../../base/errors.js';
 import type { ChatEvent as AnswerEvent } from '../../llama/ChatSession.js';
 import type { ChatMessage } from '../../model/chatTemplate.js';
-import type { Vault } from '../../store/Vault.js';
-import { ChatEvent, ChatInput, CompareEvent, CompareInput, Conversation, WholeConversation } from '../contract/chat.js';
+import {
+  ChatEvent,
+  ChatInput,
+  CompareEvent,
+  CompareInput,
+  Conversation,
+  ConversationEdit,
+  type SaidMessage,
+  WholeConversation,
+} from '../contract/chat.js';
 import { Done, done } from '../contract/common.js';
+import { Conversations, OngoingAnswer, rated, titleOf } from '../conversations.js';
 import { notFound } from '../http/errors.js';
 import type { ServerEvent } from '../http/events.js';
 import { Answer, routesOf } from '../http/route.js';
@@ -23,50 +33,95 @@ export const chatRoutes = [
     body: ChatInput,
     response: { events: ChatEvent },
     async handler({ body, signal }, services) {
+      const { message, after, goOn = false } = body;
+      if (goOn === (message !== undefined)) {
+        throw new UsageError({ found: 'a message and "goOn", or neither', expected: 'one of them', where: 'message' });
+      }
       const conversations = new Conversations(services.vault);
-      const { model = services.defaultModel, version = null, strength, also } = body;
+      const { model = services.defaultModel, version = null, strength, also, options } = body;
       const who = { model, version, ...(strength !== undefined && { strength }), ...(also && { also }) };
       const speaker = wearing(services, who);
       const known = body.conversation === undefined ? undefined : await conversations.get(body.conversation);
       if (body.conversation !== undefined && !known) throw notFound('such conversation');
-      const id = known?.id ?? randomBytes(16).toString('hex');
-      const system: ChatMessage[] = !known && body.system ? [{ role: 'system', content: body.system }] : [];
-      const messages: ChatMessage[] = [...(known?.messages ?? system), { role: 'user', content: body.message }];
-      const request = { prompt: messages, sampling: samplingOf(body.options), options: { show: { thoughts: true } } };
+      const before = withSystem(known?.messages.slice(0, after) ?? [], body.system);
+      const asked: SaidMessage[] = goOn ? before : [...before, { role: 'user', content: message! }];
+      const last = asked.at(-1);
+      if (goOn && last?.role !== 'assistant') {
+        throw new UsageError({ found: 'no answer to go on with', where: 'goOn', fix: 'ask a question' });
+      }
+      const prompt = asked.map(({ role, content }): ChatMessage => ({ role, content }));
+      const request = { prompt, sampling: samplingOf(options), options: { show: { thoughts: true } } };
       // In a folder that cannot be written it is answered, and not kept.
       const keeps = body.keep !== false && !services.readOnly;
-      async function* stream(): AsyncGenerator<ServerEvent<ChatEvent>> {
+      const id = known?.id ?? randomBytes(16).toString('hex');
+      async function* give(stop: AbortSignal): AsyncGenerator<ChatEvent, void, void> {
         let [text, thought] = ['', ''];
         let end: Extract<AnswerEvent, { type: 'end' }> | undefined;
         try {
-          for await (const event of answerWith(services, speaker, request, signal)) {
+          for await (const event of answerWith(services, speaker, request, stop)) {
             if (event.type === 'text') {
-              // With the first piece, so that whoever stops the answer knows where it is kept.
-              const named = text === '' && keeps && { conversation: id };
               text += event.text;
-              yield { data: { type: 'text', text: event.text, ...named } };
+              yield { type: 'text', text: event.text };
             } else if (event.type === 'thought') {
               thought += event.text;
-              yield { data: { type: 'thought', text: event.text } };
-            } else if (event.type === 'forgot') yield { data: event };
+              yield { type: 'thought', text: event.text };
+            } else if (event.type === 'forgot') yield event;
             else if (event.type === 'end') end = event;
           }
         } finally {
           // What was said so far stays said, also when it was stopped.
           if (keeps && text !== '') {
-            const said: ChatMessage[] = [
-              ...messages.slice(known?.messages.length ?? 0),
-              { role: 'assistant', content: text, ...(thought && { reasoning: thought }) },
-            ];
-            await conversations.add({ id, ...who, messages: said }, { isNew: known === undefined });
+            const begun = goOn ? last : undefined;
+            const answer: SaidMessage = {
+              role: 'assistant',
+              content: (begun?.content ?? '') + text,
+              ...((begun?.reasoning || thought) && { reasoning: begun?.reasoning ?? thought }),
+              ...((!end || end.reason === 'length') && { cut: true as const }),
+            };
+            const becomes = [...(goOn ? asked.slice(0, -1) : asked), answer];
+            const how = { ...who, ...(options && { options }) };
+            await conversations.add({ id, how, known: known?.messages, becomes });
             services.changed('conversations');
           }
         }
         const { reason, tokens, seconds } = end!;
-        const conversation = keeps ? id : null;
-        yield { data: { type: 'done', done: true, conversation, reason, tokens, seconds } };
+        yield { type: 'done', done: true, conversation: keeps ? id : null, reason, tokens, seconds };
       }
-      return Answer.events(await begun(stream()));
+      if (!keeps) return Answer.events(await begun(sent(give(signal))));
+      const at = new Date().toISOString();
+      const fresh = { title: titleOf(asked), createdAt: at, messages: [] };
+      const shown = { ...fresh, ...known, ...who, id, changedAt: at, answering: true, messages: before };
+      const answer = OngoingAnswer.begin(shown, message, give);
+      services.answers.add(answer);
+      const events = await begun(sent(answer.listen()));
+      async function* told(): AsyncGenerator<ServerEvent<ChatEvent>> {
+        yield { data: { type: 'begun', conversation: id } };
+        yield* events;
+      }
+      services.changed('conversations');
+      return Answer.events(told());
+    },
+  }),
+  route({
+    method: 'GET',
+    path: '/api/conversations/{id}/answer',
+    summary: 'The answer that is being given in a conversation: all of it so far, then as it comes.',
+    response: { events: ChatEvent },
+    async handler({ params }, services) {
+      const answer = services.answers.of(params.id);
+      if (!answer) throw notFound('answer that is being given');
+      return Answer.events(sent(answer.listen()));
+    },
+  }),
+  route({
+    method: 'POST',
+    path: '/api/conversations/{id}/stop',
+    asks: true,
+    summary: 'Ends the answer that is being given in a conversation; what was said so far stays.',
+    response: Done,
+    async handler({ params }, services) {
+      services.answers.stop(params.id);
+      return done;
     },
   }),
   route({
@@ -111,9 +166,20 @@ export const chatRoutes = [
     method: 'GET',
     path: '/api/conversations',
     summary: 'Conversations that were kept, newest first, without their messages.',
+    query: Type.Object({
+      text: Type.Optional(Type.String({ maxLength: 1000, description: 'Only those in which it was said.' })),
+    }),
     response: Type.Object({ conversations: Type.Array(Conversation) }),
-    async handler(_, services) {
-      return { conversations: await new Conversations(services.vault).list() };
+    async handler({ query }, services) {
+      // Looked at first: one that is kept meanwhile is found among the kept.
+      const ongoing = services.answers.begun;
+      const kept = await new Conversations(services.vault).list(query.text);
+      const isAnswering = ({ id }: Conversation) => services.answers.of(id) !== undefined;
+      const begun = ongoing
+        .filter((one) => !query.text && !kept.some(({ id }) => id === one.id))
+        .map(({ messages: _, ...rest }) => rest);
+      const conversations = kept.map((one) => (isAnswering(one) ? { ...one, answering: true } : one));
+      return { conversations: [...begun, ...conversations] };
     },
   }),
   route({
@@ -122,9 +188,29 @@ export const chatRoutes = [
     summary: 'One conversation.',
     response: WholeConversation,
     async handler({ params }, services) {
-      const found = await new Conversations(services.vault).get(params.id);
+      const answer = services.answers.of(params.id);
+      const found = (await new Conversations(services.vault).get(params.id)) ?? answer?.conversation;
       if (!found) throw notFound('such conversation');
-      return found;
+      if (!answer) return found;
+      return { ...found, messages: [...answer.conversation.messages], question: answer.question, answering: true };
+    },
+  }),
+  route({
+    method: 'PATCH',
+    path: '/api/conversations/{id}',
+    summary: 'Renames a conversation; rates one of its answers, null takes the rating back.',
+    body: ConversationEdit,
+    response: WholeConversation,
+    async handler({ params, body }, services) {
+      const { title, rate } = body;
+      const edited = await new Conversations(services.vault).edit(params.id, (now) => ({
+        ...now,
+        ...(title !== undefined && { title }),
+        ...(rate && { messages: rated(now.messages, rate) }),
+      }));
+      if (!edited) throw notFound('such conversation');
+      services.changed('conversations');
+      return edited;
     },
   }),
   route({
@@ -133,12 +219,25 @@ export const chatRoutes = [
     summary: 'Destroys a conversation.',
     response: Done,
     async handler({ params }, services) {
-      if (!(await new Conversations(services.vault).delete(params.id))) throw notFound('such conversation');
+      await services.answers.drop(params.id);
+      const wasThere = await new Conversations(services.vault).delete(params.id);
+      if (!wasThere) throw notFound('such conversation');
       services.changed('conversations');
       return done;
     },
   }),
 ];
+
+/** With another system prompt; an empty one is none, undefined leaves it as it is. */
+function withSystem(messages: readonly SaidMessage[], system: string | undefined): SaidMessage[] {
+  if (system === undefined) return [...messages];
+  const others = messages.filter(({ role }) => role !== 'system');
+  return system === '' ? others : [{ role: 'system', content: system }, ...others];
+}
+
+async function* sent(events: AsyncGenerator<ChatEvent, void, void>): AsyncGenerator<ServerEvent<ChatEvent>> {
+  for await (const data of events) yield { data };
+}
 
 /** A refusal is there sooner than this; a first token may take minutes, and clients wait for headers no longer than some seconds. */
 const BEGIN_MS = 1000;
@@ -161,57 +260,4 @@ export async function begun<T>(events: AsyncGenerator<ServerEvent<T>>): Promise<
     }
   }
   return all();
-}
-
-const KIND = 'conversation';
-/** Characters of the first question that name a conversation. */
-const TITLE_LENGTH = 60;
-
-/** Conversations, each an encrypted document. */
-class Conversations {
-  constructor(private readonly vault: Vault) {}
-
-  async get(id: string): Promise<WholeConversation | undefined> {
-    const bytes = await this.vault.documents.get(KIND, id);
-    return bytes && parseConversation(bytes);
-  }
-
-  /**
-   * Adds what was said to a conversation as it is now: an answer takes minutes, and others may have been given meanwhile.
-   * @param isNew otherwise one that was deleted while it was answered stays deleted
-   */
-  async add(
-    { messages, ...said }: Pick<WholeConversation, 'id' | 'model' | 'version' | 'messages'>,
-    { isNew }: { isNew: boolean },
-  ): Promise<void> {
-    const changedAt = new Date().toISOString();
-    await this.vault.documents.change(KIND, said.id, (old) => {
-      if (!old && !isNew) return undefined;
-      const known = old && parseConversation(old);
-      const all = [...(known?.messages ?? []), ...messages];
-      const question = all.find(({ role }) => role === 'user')?.content ?? '';
-      const title = [...question.trim().split('\n')[0]!].slice(0, TITLE_LENGTH).join('');
-      return Buffer.from(JSON.stringify({ title, createdAt: changedAt, ...known, ...said, messages: all, changedAt }));
-    });
-  }
-
-  /** Newest first; one that cannot be read is left out. */
-  async list(): Promise<Conversation[]> {
-    const found: Conversation[] = [];
-    for (const { id } of this.vault.documents.list(KIND)) {
-      const conversation = await this.get(id).catch(() => undefined);
-      if (!conversation) continue;
-      const { messages: _, ...rest } = conversation;
-      found.push(rest);
-    }
-    return found.reverse();
-  }
-
-  async delete(id: string): Promise<boolean> {
-    return await this.vault.documents.delete(KIND, id);
-  }
-}
-
-function parseConversation(bytes: Uint8Array): WholeConversation {
-  return JSON.parse(Buffer.from(bytes).toString('utf8')) as WholeConversation;
 }

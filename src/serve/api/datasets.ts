@@ -1,25 +1,35 @@
+import { readFile } from 'node:fs/promises';
+import { fileURLToPath } from 'node:url';
 import Type from 'typebox';
 import { columnsOption } from '../../examples/columns.js';
+import { lookAt } from '../../examples/look.js';
 import { Done, done, Name } from '../contract/common.js';
 import {
   AddedDataset,
   DatasetEdit,
   DatasetInfo,
+  DatasetLook,
   DatasetPreview,
   Dependents,
   ExampleFilter,
   ExampleInput,
   ExamplePage,
+  RefusedPage,
 } from '../contract/datasets.js';
 import { editDataset, encodeDataset, noteFindings } from '../datasets.js';
+import { deleteDataset, jobsOf } from '../deleting.js';
 import { Answer, routesOf } from '../http/route.js';
 import type { Services } from '../Services.js';
-import { listExamples, viewDataset, viewProblems, viewVersion } from '../views.js';
+import { listExamples, listRefused, viewDataset, viewLook, viewProblems, viewVersion } from '../views.js';
 
 const route = routesOf<Services>();
 /** Largest file that is accepted; it is held in memory, since none of it may touch a disk unencrypted. */
 const UPLOAD_LIMIT = 200_000_000;
+const columnsQuery = Type.String({ maxLength: 1000, description: columnsOption.sentence });
 const Index = Type.Integer({ minimum: 0 });
+/** Questions to somebody who mends bicycles, answered in her way; and what they are called in the vault. */
+const sample = fileURLToPath(new URL('../../../assets/examples/mara-train.json', import.meta.url));
+const SAMPLE = 'Sample: a bicycle workshop';
 
 export const datasetRoutes = [
   route({
@@ -41,7 +51,7 @@ export const datasetRoutes = [
     query: Type.Object({
       name: Name,
       file: Type.Optional(Name),
-      columns: Type.Optional(Type.String({ maxLength: 1000, description: columnsOption.sentence })),
+      columns: Type.Optional(columnsQuery),
     }),
     body: Type.Object({ examples: Type.Array(ExampleInput, { minItems: 1 }) }, { additionalProperties: false }),
     bodyLimit: UPLOAD_LIMIT,
@@ -59,6 +69,38 @@ export const datasetRoutes = [
       const info = await noteFindings(vault, services.datasets, added);
       services.changed('datasets');
       return Answer.json({ ...viewDataset(info), problems: viewProblems(dataset.problems) }, 201);
+    },
+  }),
+  route({
+    method: 'POST',
+    path: '/api/datasets/look',
+    asks: true,
+    keys: 'work',
+    summary:
+      'What a file would be learnt as: which columns are which, who is who in a chat, the first examples. Nothing is stored.',
+    query: Type.Object({ file: Name, columns: Type.Optional(columnsQuery) }),
+    body: Type.Object({ examples: Type.Array(ExampleInput, { minItems: 1 }) }, { additionalProperties: false }),
+    bodyLimit: UPLOAD_LIMIT,
+    bytesLimit: UPLOAD_LIMIT,
+    response: DatasetLook,
+    async handler({ query: { file, columns }, body, bytes, signal }) {
+      return viewLook(await lookAt({ name: file, bytes: bytes ?? encodeDataset(body.examples) }, { columns, signal }));
+    },
+  }),
+  route({
+    method: 'POST',
+    path: '/api/datasets/sample',
+    summary: 'Adds the bundled examples, to try with.',
+    response: DatasetInfo,
+    async handler(_, services) {
+      const { vault } = services;
+      const info = await noteFindings(
+        vault,
+        services.datasets,
+        await vault.datasets.add(SAMPLE, await readFile(sample)),
+      );
+      services.changed('datasets');
+      return Answer.json(viewDataset(info), 201);
     },
   }),
   route({
@@ -94,10 +136,22 @@ export const datasetRoutes = [
     },
   }),
   route({
+    method: 'GET',
+    path: '/api/datasets/{id}/refused',
+    keys: 'work',
+    summary:
+      'The first records that cannot be learnt, as they stand and with the reason, and how many there are of each.',
+    response: RefusedPage,
+    async handler({ params }, { vault, datasets }) {
+      const info = vault.datasets.get(params.id);
+      return listRefused(info, await datasets.open(vault, info), await datasets.refused(vault, info));
+    },
+  }),
+  route({
     method: 'PATCH',
     path: '/api/datasets/{id}',
     summary:
-      'Renames a data set; excludes, includes, edits, redacts and adds examples. With `sha256` it is refused if the content has changed since.',
+      'Renames a data set; excludes, includes, edits, redacts and adds examples, repairs records that could not be used. With `sha256` it is refused if the content has changed since.',
     body: DatasetEdit,
     bodyLimit: 32 << 20,
     response: DatasetInfo,
@@ -121,7 +175,7 @@ export const datasetRoutes = [
           ...viewVersion(version, vault),
           adapterName: vault.adapters.get(version.adapter).name,
         })),
-        jobs: services.jobsOf(id),
+        jobs: jobsOf(services, id),
       };
     },
   }),
@@ -159,7 +213,7 @@ export const datasetRoutes = [
     query: Type.Object({ adapters: Type.Optional(Type.Enum(['keep', 'delete'])) }),
     response: Done,
     async handler({ params, query }, services) {
-      await services.deleteDataset(params.id, query.adapters === 'delete');
+      await deleteDataset(services, params.id, query.adapters === 'delete');
       return done;
     },
   }),

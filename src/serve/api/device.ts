@@ -4,12 +4,22 @@ import { availableParallelism } from 'node:os';
 import { LoamError } from '../../base/errors.js';
 import { readMemory } from '../../base/memory.js';
 import { version } from '../../base/process.js';
+import { deviceSpeed } from '../../engine/speed.js';
 import { families } from '../../families/index.js';
+import { adviceOn, bestOf } from '../../models/advice.js';
 import { CATALOG, DEFAULT_MODEL } from '../../models/catalogue.js';
 import { type ListedModel, listModels } from '../../models/listModels.js';
-import { removeModel } from '../../models/manage.js';
+import { removeModel, takeModel } from '../../models/manage.js';
 import { Done, done } from '../contract/common.js';
-import { Download, type ModelEntry, ModelList, RemovedModel } from '../contract/models.js';
+import {
+  AddedModel,
+  AddModelInput,
+  Download,
+  ModelAdvice,
+  type ModelEntry,
+  ModelList,
+  RemovedModel,
+} from '../contract/models.js';
 import { ChangeEvent, Status } from '../contract/server.js';
 import { notFound } from '../http/errors.js';
 import { Answer, routesOf } from '../http/route.js';
@@ -28,6 +38,37 @@ export const modelRoutes = [
     async handler(_, services) {
       const { models, warnings } = await listModels({ home: services.home });
       return { models: models.map((model) => view(model, services)), warnings: warnings.map(withoutPaths) };
+    },
+  }),
+  route({
+    method: 'GET',
+    path: '/api/models/advice',
+    summary:
+      'Which models of the catalogue suit this device, by the memory that is free now and by its measured speed.',
+    response: ModelAdvice,
+    async handler(_, services) {
+      // Beside a run it would be measured wrongly, and in the way. Without the engine there is no speed to tell.
+      const speed = await deviceSpeed({ measure: services.currentJob() === null }).catch(() => undefined);
+      const models = adviceOn(readMemory(), speed);
+      return { best: bestOf(models) ?? null, models };
+    },
+  }),
+  route({
+    method: 'POST',
+    path: '/api/models',
+    summary: 'Takes a model file that was uploaded, once it has passed every check that "loam models add" makes.',
+    body: AddModelInput,
+    response: AddedModel,
+    async handler({ body, signal }, services) {
+      const { uploads, home } = services;
+      const { name: fileName } = uploads.get(body.upload);
+      const { name, bytes, sha256, tuning } = await uploads.use(
+        body.upload,
+        'model',
+        (path) => takeModel(path, fileName, { home, signal }).result,
+      );
+      services.changed('models');
+      return Answer.json({ name, bytes, sha256, tuning: tuning.methods, why: tuning.why }, 201);
     },
   }),
   route({
@@ -100,9 +141,11 @@ export const statusRoutes = [
         version,
         vault: vaultState,
         protection: vaultState === 'locked' || (vaultState === 'open' && services.vault.locked) ? 'passphrase' : 'key',
+        lockMinutes: (vaultState === 'open' && services.idle.minutes) || null,
         readOnly: services.readOnly !== undefined,
         model: { name: model.name, present: model.installed, downloading: services.downloads.of(model.name) },
         job: services.currentJob(),
+        probing: services.testedNow(),
         device: {
           cores: availableParallelism(),
           memoryBytes: memory.total,

@@ -1,6 +1,6 @@
 import Type from 'typebox';
 import { Done, done } from '../contract/common.js';
-import { Job, JobEvent, JobInput, OptionDeclaration, QuoteInput, RunQuote } from '../contract/jobs.js';
+import { Job, JobEvent, JobInput, JobRules, OptionDeclaration, QuoteInput, RunQuote } from '../contract/jobs.js';
 import type { ServerEvent } from '../http/events.js';
 import { Answer, routesOf } from '../http/route.js';
 import { viewJob } from '../jobs/Job.js';
@@ -34,14 +34,14 @@ export const jobRoutes = [
     method: 'POST',
     path: '/api/jobs',
     keys: 'work',
-    summary: 'Tunes a model on a data set, now or once the jobs before it have ended.',
+    summary: 'Tunes a model on one or more data sets, now or once the jobs before it have ended.',
     body: JobInput,
     response: Job,
     async handler({ body }, services) {
       const model = await services.model(body.model ?? services.defaultModel);
       const options = readJobOptions(body.options);
-      const { name, dataset, heldout, start, teacher } = body;
-      const job = await services.jobs.add({ name, dataset, model: model.name, options, heldout, start, teacher });
+      const { name, dataset, also, heldout, start, teacher } = body;
+      const job = await services.jobs.add({ name, dataset, also, model: model.name, options, heldout, start, teacher });
       return Answer.json(viewJob(job), 201);
     },
   }),
@@ -55,7 +55,12 @@ export const jobRoutes = [
     response: RunQuote,
     async handler({ body, signal }, services) {
       const model = await services.model(body.model ?? services.defaultModel);
-      const request = { dataset: body.dataset, model: model.name, options: readJobOptions(body.options) };
+      const request = {
+        dataset: body.dataset,
+        also: body.also,
+        model: model.name,
+        options: readJobOptions(body.options),
+      };
       return await quoteJob(services.home, services.vault, request, signal);
     },
   }),
@@ -84,11 +89,34 @@ export const jobRoutes = [
     path: '/api/jobs/{id}/resume',
     keys: 'work',
     summary:
-      'Puts a paused, failed or cancelled job back in the queue; with restart its checkpoints are destroyed first.',
-    query: Type.Object({ restart: Type.Optional(Type.Boolean()) }),
+      'Puts a paused, failed or cancelled job back in the queue; with restart its checkpoints are destroyed first, with now it runs whatever the rules say.',
+    query: Type.Object({ restart: Type.Optional(Type.Boolean()), now: Type.Optional(Type.Boolean()) }),
     response: Job,
     async handler({ params, query }, services) {
-      return viewJob(await services.jobs.resume(params.id, { restart: query.restart }));
+      return viewJob(await services.jobs.resume(params.id, query));
+    },
+  }),
+  route({
+    method: 'GET',
+    path: '/api/rules',
+    keys: 'work',
+    summary: 'When jobs may run on this device.',
+    response: JobRules,
+    async handler(_, services) {
+      return await services.jobs.gate.rules();
+    },
+  }),
+  route({
+    method: 'POST',
+    path: '/api/rules',
+    summary:
+      'Sets when jobs may run, in place of all rules before; a running job pauses at a checkpoint if they are not kept.',
+    body: JobRules,
+    response: JobRules,
+    async handler({ body }, services) {
+      await services.jobs.gate.set(body);
+      services.changed('settings');
+      return body;
     },
   }),
   route({

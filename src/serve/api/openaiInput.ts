@@ -1,6 +1,7 @@
 import type { Static } from 'typebox';
 import { UsageError } from '../../base/errors.js';
-import type { AnswerOptions, Sampling } from '../../llama/ChatSession.js';
+import type { AnswerOptions } from '../../llama/ChatSession.js';
+import type { Sampling } from '../../llama/sampling.js';
 import type { Tool } from '../../model/message.js';
 import type { ToolChoice } from '../../model/toolForms/grammar.js';
 import type { AnswerRequest } from '../answering.js';

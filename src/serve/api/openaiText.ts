@@ -31,6 +31,12 @@ export const completionsRoute = route({
     if (drawn > count && body.stream) {
       throw new UsageError({ found: '"best_of" above "n" cannot be streamed', fix: 'leave one of the two out' });
     }
+    if (drawn > count && body.temperature === 0) {
+      throw new UsageError({
+        found: '"best_of" above "n" at a temperature of 0, where all answers are the same',
+        fix: 'raise the temperature, or leave "best_of" out',
+      });
+    }
     if (body.best_of && body.best_of < count) {
       throw new UsageError({ found: '"best_of" below "n"', fix: 'raise it, or leave it out' });
     }

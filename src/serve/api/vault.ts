@@ -1,16 +1,31 @@
 import { randomBytes } from 'node:crypto';
-import { LoamError, UsageError } from '../../base/errors.js';
+import { createReadStream } from 'node:fs';
+import { LoamError } from '../../base/errors.js';
+import { jsonDocument, jsonOf } from '../../store/documents.js';
 import type { Vault } from '../../store/Vault.js';
-import { FeedbackAnswer, FeedbackInput } from '../contract/chat.js';
 import { Done, done } from '../contract/common.js';
-import { DestroyInput, PassphraseInput, Settings, SettingsEdit, Storage, UnlockInput } from '../contract/server.js';
-import { keepExample } from '../datasets.js';
+import {
+  BackupInput,
+  DestroyInput,
+  DraftKey,
+  IdleLock,
+  PassphraseInput,
+  Restored,
+  RestoreInput,
+  Settings,
+  SettingsEdit,
+  Storage,
+  UnlockInput,
+} from '../contract/server.js';
 import { Answer, routesOf } from '../http/route.js';
 import type { Services } from '../Services.js';
+import { storageOf } from '../storage.js';
 
 const route = routesOf<Services>();
 /** Kind and id of the document that holds what the user has chosen once for all. */
 const SETTINGS = 'settings';
+/** Of the document with the key of drafts. */
+const DRAFTS = 'drafts';
 /** Bytes of all settings together. */
 const MAX_SETTINGS = 64 << 10;
 
@@ -35,7 +50,7 @@ export const settingRoutes = [
       const { documents } = services.vault;
       const bytes = await documents.change(SETTINGS, SETTINGS, (old) => {
         const settings = Object.entries({ ...parseSettings(old), ...body });
-        return Buffer.from(JSON.stringify(Object.fromEntries(settings.filter(([, value]) => value !== null))));
+        return jsonDocument(Object.fromEntries(settings.filter(([, value]) => value !== null)));
       });
       services.changed('settings');
       return parseSettings(bytes);
@@ -43,24 +58,14 @@ export const settingRoutes = [
   }),
   route({
     method: 'POST',
-    path: '/api/feedback',
+    path: '/api/drafts/key',
     summary:
-      'A thumb up or down, kept encrypted; with keepAsExample the answer, or its correction, becomes an example.',
-    body: FeedbackInput,
-    response: FeedbackAnswer,
-    async handler({ body }, services) {
-      const { prompt, answer, rating, correction, keepAsExample } = body;
-      if (keepAsExample && rating === 'down' && correction === undefined) {
-        throw new UsageError({ found: 'a bad answer becomes an example only with a correction' });
-      }
-      const dataset = keepAsExample
-        ? await keepExample(services, { instruction: prompt, input: '', output: correction ?? answer }, body)
-        : undefined;
-      const { vault } = services;
-      const at = new Date().toISOString();
-      const id = `${at}-${randomBytes(8).toString('hex')}`;
-      await vault.documents.put('feedback', id, Buffer.from(JSON.stringify({ ...body, at })));
-      return Answer.json({ ...done, dataset }, 201);
+      'The key under which the page keeps in the browser what was typed and not sent; made when first asked for.',
+    response: DraftKey,
+    async handler(_, services) {
+      const fresh = () => Buffer.from(randomBytes(32).toString('base64'));
+      const bytes = await services.vault.documents.change(DRAFTS, DRAFTS, (old) => old ?? fresh());
+      return { key: Buffer.from(bytes).toString('latin1') };
     },
   }),
 ];
@@ -70,7 +75,7 @@ async function readSettings(vault: Vault): Promise<Record<string, unknown>> {
 }
 
 function parseSettings(bytes: Uint8Array | undefined): Record<string, unknown> {
-  return bytes ? (JSON.parse(Buffer.from(bytes).toString('utf8')) as Record<string, unknown>) : {};
+  return bytes ? jsonOf<Record<string, unknown>>(bytes) : {};
 }
 
 /** What has to be typed before everything is gone. */
@@ -86,6 +91,17 @@ export const vaultRoutes = [
     response: Done,
     async handler({ body }, services) {
       await services.unlock(body.passphrase);
+      return done;
+    },
+  }),
+  route({
+    method: 'POST',
+    path: '/api/vault/lock',
+    asks: true,
+    summary: 'Closes the vault until its passphrase is given again; what is learnt waits until then.',
+    response: Done,
+    async handler(_, services) {
+      await services.lock();
       return done;
     },
   }),
@@ -116,11 +132,61 @@ export const vaultRoutes = [
   }),
   route({
     method: 'GET',
+    path: '/api/vault/idle',
+    summary: 'After how many minutes without being asked for anything the vault locks itself; null: never.',
+    response: IdleLock,
+    async handler(_, services) {
+      return { minutes: services.idle.minutes ?? null };
+    },
+  }),
+  route({
+    method: 'POST',
+    path: '/api/vault/idle',
+    summary: 'Sets that. While a job works or waits for its turn, the vault stays open.',
+    body: IdleLock,
+    response: IdleLock,
+    async handler({ body }, services) {
+      await services.idle.change(services.vault, body.minutes ?? undefined);
+      services.changed('settings');
+      return body;
+    },
+  }),
+  route({
+    method: 'POST',
+    path: '/api/vault/backup',
+    summary:
+      'Everything in the vault as one file, encrypted with `passphrase` (age, with a tar archive in it); `current` is the passphrase of the vault, where there is one.',
+    body: BackupInput,
+    response: { bytes: 'the backup' },
+    async handler({ body }, services) {
+      await services.confirmed(body.current);
+      const name = `loam-${new Date().toISOString().slice(0, 10)}.backup.age`;
+      return Answer.pieces(services.vault.backup(body.passphrase), 'application/octet-stream', {
+        'content-disposition': `attachment; filename="${name}"`,
+      });
+    },
+  }),
+  route({
+    method: 'POST',
+    path: '/api/vault/restore',
+    summary:
+      'Puts a backup, uploaded before, in the place of everything in the vault, which keeps its own passphrase. All of it is checked before anything changes; with something in the vault it asks for `replace` and `current`.',
+    body: RestoreInput,
+    response: Restored,
+    async handler({ body }, services) {
+      const { upload, passphrase, replace = false, current } = body;
+      return await services.uploads.use(upload, 'backup', (path) =>
+        services.restore(createReadStream(path), { passphrase, replace, current }),
+      );
+    },
+  }),
+  route({
+    method: 'GET',
     path: '/api/storage',
     summary: 'Disk space used, in bytes, by kind.',
     response: Storage,
     async handler(_, services) {
-      return await services.storage();
+      return await storageOf(services);
     },
   }),
 ];

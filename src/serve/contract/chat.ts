@@ -39,9 +39,13 @@ export const ChatInput = Type.Object(
     model: Type.Optional(Name),
     version: Type.Optional(Version),
     ...worn,
-    message: Prompt,
+    message: Type.Optional(Prompt),
+    after: Type.Optional(
+      Type.Integer({ minimum: 0, description: 'Messages that stay; the others are replaced by what is said now.' }),
+    ),
+    goOn: Type.Optional(Type.Boolean({ description: 'Instead of a message: the last answer is gone on with.' })),
     system: System,
-    keep: Type.Optional(Type.Boolean()),
+    keep: Type.Optional(Type.Boolean({ description: 'False: of the moment only, and ended when the client leaves.' })),
     options: Type.Optional(SamplingInput),
   },
   strict,
@@ -50,6 +54,8 @@ export const ChatInput = Type.Object(
 const Answered = { tokens: Count, seconds: Type.Number() };
 
 export const ChatEvent = Type.Union([
+  /** Nothing has refused it: it goes on until it ends or is stopped, whoever listens. */
+  Type.Object({ type: Type.Literal('begun'), conversation: Id }),
   /** The first piece tells where the conversation is kept: whoever stops the answer must know. */
   Type.Object({ type: Type.Literal('text'), text: Type.String(), conversation: Type.Optional(Id) }),
   /** Of the thought before an answer. */
@@ -95,30 +101,56 @@ export const Conversation = Type.Object({
   model: Type.String(),
   version: Version,
   ...worn,
+  options: Type.Optional(SamplingInput),
   createdAt: Time,
   changedAt: Time,
+  answering: Type.Optional(Type.Boolean({ description: 'An answer is being given.' })),
 });
 export type Conversation = Static<typeof Conversation>;
 
+const Rating = Type.Enum(['up', 'down']);
+
+export const SaidMessage = Type.Object({
+  ...Type.Pick(Message, ['role', 'content', 'reasoning']).properties,
+  cut: Type.Optional(Type.Literal(true, { description: 'An answer that was ended before it came to its end.' })),
+  rating: Type.Optional(Rating),
+  kept: Type.Optional(Type.Literal(true, { description: 'It, or its correction, has become an example.' })),
+});
+export type SaidMessage = Static<typeof SaidMessage>;
+
+export const ConversationEdit = Type.Object(
+  {
+    title: Type.Optional(Type.String({ minLength: 1, maxLength: 200 })),
+    rate: Type.Optional(Type.Object({ message: Count, rating: Type.Union([Rating, Type.Null()]) }, strict)),
+  },
+  strict,
+);
+
 export const WholeConversation = Type.Object({
   ...Conversation.properties,
-  messages: Type.Array(Type.Pick(Message, ['role', 'content', 'reasoning'])),
+  messages: Type.Array(SaidMessage),
+  question: Type.Optional(Type.String({ description: 'The one that is being answered, which is not among them yet.' })),
 });
 export type WholeConversation = Static<typeof WholeConversation>;
 
+export type FeedbackInput = Static<typeof FeedbackInput>;
 export const FeedbackInput = Type.Object(
   {
     prompt: Type.String({ minLength: 1, maxLength: 1 << 18 }),
     answer: Type.String({ maxLength: 1 << 18 }),
-    rating: Type.Enum(['up', 'down']),
+    rating: Rating,
     correction: Type.Optional(Type.String({ minLength: 1, maxLength: 1 << 18 })),
     keepAsExample: Type.Boolean(),
     dataset: Type.Optional(Id),
     datasetName: Type.Optional(Name),
     version: Type.Optional(Version),
+    conversation: Type.Optional(Id),
+    message: Type.Optional(Type.Integer({ minimum: 0, description: 'Which of the conversation: rated once.' })),
   },
   strict,
 );
+
+export const CorrectionCount = Type.Object({ count: Count });
 
 /** `dataset`: the one that the answer, or its correction, became an example of. */
 export const FeedbackAnswer = Type.Object({ ok: Type.Literal(true), dataset: Type.Optional(Id) });

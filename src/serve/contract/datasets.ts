@@ -63,6 +63,10 @@ export const ExampleInput = Type.Union([
 export type ExampleInput = Static<typeof ExampleInput>;
 
 const FindingKind = Type.Enum(findingKinds);
+export type FindingKind = Static<typeof FindingKind>;
+
+/** What stands in answers in place of a private detail, by kind. */
+const OwnWords = Type.Partial(Type.Record(FindingKind, Type.String({ minLength: 1, maxLength: 200 })));
 
 /** How many private details there are, by kind; only kinds that occur. */
 export const FindingSummary = Type.Object({
@@ -120,7 +124,7 @@ export const ExampleRow = Type.Object({
   tools: Type.Optional(Type.Array(Tool)),
   text: Type.Optional(Type.String()),
   continues: Type.Optional(Continues),
-  problems: Type.Array(Type.Pick(RecordProblem, ['severity', 'reason'])),
+  problems: Type.Array(Type.Pick(RecordProblem, ['severity', 'kind', 'reason'])),
   findings: Type.Array(Finding),
 });
 export type ExampleRow = Static<typeof ExampleRow>;
@@ -133,6 +137,7 @@ export const ExamplePage = Type.Object({
   sha256: Type.String({ description: 'Of the content that the numbers refer to.' }),
   examples: Type.Array(ExampleRow),
   problems: Type.Array(RecordProblem),
+  inAnswers: Type.Array(FindingKind, { description: 'Kinds of private details in what is learnt.' }),
   counts: Type.Record(ExampleFilter, Count),
 });
 export type ExamplePage = Static<typeof ExamplePage>;
@@ -153,11 +158,82 @@ export const DatasetEdit = Type.Object(
         Type.Array(Type.Object({ index: Index, findingId: Type.String({ maxLength: 200 }) }, strict)),
       ]),
     ),
+    answers: Type.Optional(
+      Type.Union([Type.Literal('keep'), Type.Literal('leave-out'), OwnWords], {
+        description:
+          'With `redact`, what of answers in which something was found: they are learnt with the placeholders (keep), not learnt, or have words of the caller in their place.',
+      }),
+    ),
     add: Type.Optional(Type.Array(ExampleInput)),
+    repair: Type.Optional(
+      Type.Array(Type.Object({ index: Index, example: ExampleInput }, strict), {
+        description: 'What stands in the place of records that could not be used.',
+      }),
+    ),
   },
   strict,
 );
 export type DatasetEdit = Static<typeof DatasetEdit>;
+
+const { kind, reason } = RecordProblem.properties;
+
+const Left = Type.Array(Type.Object({ kind, reason, records: Count, line: Type.Integer() }), {
+  description: 'Why records are left out, the most frequent reason first, with the line of the first such record.',
+});
+
+/** Records that cannot be learnt, as they stand, and what there is of a question and an answer in each. */
+export const RefusedPage = Type.Object({
+  sha256: Type.String({ description: 'Of the content that the numbers refer to.' }),
+  left: Left,
+  total: Count,
+  records: Type.Array(
+    Type.Object({
+      index: Type.Integer(),
+      line: Type.Integer(),
+      kind,
+      reason,
+      text: Type.String(),
+      draft: Type.Object({
+        instruction: Type.String(),
+        input: Type.String(),
+        output: Type.String(),
+        system: Type.String(),
+      }),
+    }),
+  ),
+});
+export type RefusedPage = Static<typeof RefusedPage>;
+
+const ColumnName = Type.Optional(Type.String());
+
+/** What a file would be learnt as, before it is added. */
+export const DatasetLook = Type.Object({
+  columns: Type.Optional(Type.String({ description: 'How it would be read: to be given when it is added.' })),
+  guessed: Type.Boolean({ description: 'Whether that is a guess, which the person should see.' }),
+  table: Type.Optional(
+    Type.Object({
+      columns: Type.Array(Type.Object({ name: Type.String(), sample: Type.String() })),
+      chosen: Type.Object({ question: ColumnName, context: ColumnName, answer: ColumnName, system: ColumnName }),
+    }),
+  ),
+  chat: Type.Optional(
+    Type.Object({
+      people: Type.Array(Type.String()),
+      me: Type.String({ description: 'Whose messages are the answers.' }),
+    }),
+  ),
+  container: Type.Optional(Type.String()),
+  records: Count,
+  examples: Type.Integer({ description: 'Usable ones.' }),
+  first: Type.Array(
+    Type.Pick(ExampleRow, ['instruction', 'input', 'output', 'messages', 'tools', 'text', 'continues']),
+  ),
+  left: Left,
+  problem: Type.Optional(
+    Type.Object({ message: Type.String(), code: Type.String() }, { description: 'Why none can be used.' }),
+  ),
+});
+export type DatasetLook = Static<typeof DatasetLook>;
 
 /** What depends on a data set: versions that can be deleted with it, and jobs that end with it. */
 export const Dependents = Type.Object({

@@ -5,15 +5,23 @@ import { Download } from './models.js';
 
 /** The server itself: what there is, what it holds on the disk, its vault's lock, settings, and what changes. */
 
+/** How far a version has been asked for the private details of its data; `total` is 0 while it is not known. */
+const Progress = Type.Object({ version: Id, done: Type.Integer(), total: Type.Integer() });
+
 export const Status = Type.Object({
   version: Type.String(),
   vault: Type.Enum(['absent', 'open', 'locked']),
   protection: Type.Enum(['key', 'passphrase']),
+  lockMinutes: Type.Union([Type.Integer(), Type.Null()], {
+    description:
+      'After how many minutes without being asked for anything the vault locks itself; null: never, or it is locked.',
+  }),
   readOnly: Type.Boolean({ description: 'Its folder cannot be written: changes are refused, answers are not kept.' }),
   model: Type.Object({ name: Type.String(), present: Type.Boolean(), downloading: Type.Optional(Download) }),
   job: Type.Union([Type.Object({ id: Id, state: JobState }), Type.Null()], {
     description: 'The one that runs, or the next one.',
   }),
+  probing: Type.Array(Progress, { description: 'Versions that are tested for private details, or wait for it.' }),
   device: Type.Object({
     cores: Type.Integer(),
     memoryBytes: Type.Number(),
@@ -48,12 +56,45 @@ export const DestroyInput = Type.Object(
   { additionalProperties: false },
 );
 
+/** Null: it does not lock itself. */
+export const IdleLock = Type.Object(
+  { minutes: Type.Union([Type.Integer({ minimum: 1, maximum: 1440 }), Type.Null()]) },
+  { additionalProperties: false },
+);
+export type IdleLock = Static<typeof IdleLock>;
+
+/** `current`: the vault's own passphrase, where there is one. */
+export const BackupInput = Type.Object(
+  { passphrase: Passphrase, current: Type.Optional(Passphrase) },
+  { additionalProperties: false },
+);
+export const RestoreInput = Type.Object(
+  {
+    upload: Id,
+    passphrase: Passphrase,
+    replace: Type.Optional(Type.Boolean()),
+    current: Type.Optional(Passphrase),
+  },
+  { additionalProperties: false },
+);
+export const Restored = Type.Object({
+  createdAt: Type.String(),
+  datasets: Type.Integer(),
+  adapters: Type.Integer(),
+  versions: Type.Integer(),
+  documents: Type.Integer(),
+});
+export type Restored = Static<typeof Restored>;
+
 /** A flat object whose keys belong to the front end. */
 export const Settings = OpenRecord;
 /** Null removes a setting. */
 export const SettingsEdit = Type.Record(Type.String({ pattern: '^[A-Za-z][A-Za-z0-9]{0,63}$' }), Type.Unknown(), {
   additionalProperties: false,
 });
+
+/** 32 bytes, in base64. */
+export const DraftKey = Type.Object({ key: Type.String() });
 
 /** Lists that a page may show, and has to load again. */
 export const Changed = Type.Enum([
@@ -73,8 +114,7 @@ export const ChangeEvent = Type.Union([
   Type.Object({ type: Type.Literal('changed'), what: Changed }),
   Type.Object({ type: Type.Literal('job'), job: JobChange }),
   Type.Object({ type: Type.Literal('download'), ...Download.properties }),
-  /** How far a version has been asked for the private details of its data. */
-  Type.Object({ type: Type.Literal('probing'), version: Id, done: Type.Integer(), total: Type.Integer() }),
+  Type.Object({ type: Type.Literal('probing'), ...Progress.properties }),
   /** The first event of a stream, which gives the client an id to come back with. */
   Type.Object({ type: Type.Literal('hello') }),
   /** The server does not know what came after the client's last event: everything is to be loaded again. */

@@ -70,7 +70,7 @@ const routes = [
     method: 'GET',
     path: '/api/numbers',
     summary: '',
-    response: 'events',
+    response: { events: Type.Object({}) },
     handler: async ({ headers, signal }) =>
       Answer.events(channel.listen(headers['last-event-id'] as string | undefined, signal)),
   }),
@@ -78,7 +78,7 @@ const routes = [
     method: 'GET',
     path: '/api/endless',
     summary: '',
-    response: 'events',
+    response: { events: Type.Object({}) },
     handler: async () => {
       async function* endless() {
         streams++;

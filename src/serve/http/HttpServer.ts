@@ -1,5 +1,7 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { pipeline } from 'node:stream/promises';
+import { LoamError, systemCode } from '../../base/errors.js';
 import type { Access, Caller } from './access.js';
 import { BodyRoom, checkContentType } from './body.js';
 import { Connections } from './connections.js';
@@ -50,6 +52,8 @@ interface HttpServerOptions<Context> {
   hosts: HostSpec;
   /** Told of errors that are bugs. */
   onBug?: (error: unknown) => void;
+  /** Told when somebody who may has asked for something; listening to what happens is no asking. */
+  onAsked?: () => void;
 }
 
 /** Answers requests by the list of routes. Everything that guards a handler is done here, once, for all of them. */
@@ -120,6 +124,7 @@ export class HttpServer<Context> implements AsyncDisposable {
       requireKey(app, caller);
       route = match.route;
       if (caller) release(this.connections.vouch(socket, caller));
+      if (caller && !('events' in route.response && route.method === 'GET')) this.options.onAsked?.();
       const kind = checkContentType(request, route);
       const query = parseQuery(route.query, new URLSearchParams(search));
       const { body, bytes } = await this.room.read(request, route, kind, release);
@@ -167,6 +172,10 @@ export class HttpServer<Context> implements AsyncDisposable {
     }
     if (content.kind === 'empty') {
       response.writeHead(status).end();
+      return;
+    }
+    if (content.kind === 'pieces') {
+      await sendPieces(response, { ...content, status, head });
       return;
     }
     const bytes = content.kind === 'bytes' ? content.bytes : Buffer.from(JSON.stringify(content.value ?? null));
@@ -217,6 +226,30 @@ export class HttpServer<Context> implements AsyncDisposable {
     const late = setTimeout(() => this.server.closeAllConnections(), 2000);
     await closed;
     clearTimeout(late);
+  }
+}
+
+/** What fails before the first piece is refused as usual; after that the connection breaks, and no client takes a part for the whole. */
+async function sendPieces(
+  response: ServerResponse,
+  { pieces, type, status, head }: { pieces: AsyncIterable<Uint8Array>; type: string; status: number; head: boolean },
+): Promise<void> {
+  const iterator = pieces[Symbol.asyncIterator]();
+  const rest = { [Symbol.asyncIterator]: () => iterator };
+  const first = await iterator.next();
+  response.writeHead(status, { 'content-type': type });
+  const whole = async function* () {
+    if (first.done || head) return;
+    yield first.value;
+    yield* rest;
+  };
+  try {
+    await pipeline(whole, response);
+  } catch (error) {
+    // A client that goes is no error.
+    if (!(error instanceof LoamError) && systemCode(error) !== 'ERR_STREAM_PREMATURE_CLOSE') throw error;
+  } finally {
+    await iterator.return?.();
   }
 }
 

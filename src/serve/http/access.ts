@@ -155,6 +155,23 @@ export function pairRoute<Context>(access: (context: Context) => Access): AnyRou
   });
 }
 
+/** Milliseconds that a link of `linkRoute` is good for. */
+const LINK_MS = 60_000;
+
+/** For commands of the same user that open the page. */
+export function linkRoute<Context>(access: (context: Context) => Access): AnyRoute<Context> {
+  return routesOf<Context>()({
+    method: 'POST',
+    path: '/api/link',
+    asks: true,
+    summary: 'A code that lets one browser in within a minute, as PAGE/#code=CODE.',
+    response: Type.Object({ code: Type.String() }),
+    async handler(_, context) {
+      return { code: access(context).onceCode(LINK_MS) };
+    },
+  });
+}
+
 /**
  * A session with the server at an address, for commands of the same user; undefined if what answers there does not know the pairing
  * secret: another program has the port.

@@ -22,6 +22,7 @@ export class Answer<T = unknown> {
     readonly content:
       | { readonly kind: 'json'; readonly value: T }
       | { readonly kind: 'bytes'; readonly bytes: Uint8Array; readonly type: string }
+      | { readonly kind: 'pieces'; readonly pieces: AsyncIterable<Uint8Array>; readonly type: string }
       | { readonly kind: 'empty' }
       | { readonly kind: 'events'; readonly events: AsyncIterable<ServerEvent<T>>; readonly format: EventFormat },
     readonly status: number = 200,
@@ -33,6 +34,10 @@ export class Answer<T = unknown> {
   }
   static bytes(bytes: Uint8Array, type: string, headers: Record<string, string> = {}): Answer<never> {
     return new Answer<never>({ kind: 'bytes', bytes, type }, 200, headers);
+  }
+  /** Bytes whose length is not known before. If they break off, so does the connection: no client takes a part for the whole. */
+  static pieces(pieces: AsyncIterable<Uint8Array>, type: string, headers: Record<string, string> = {}): Answer<never> {
+    return new Answer<never>({ kind: 'pieces', pieces, type }, 200, headers);
   }
   static empty(status = 204, headers: Record<string, string> = {}): Answer<never> {
     return new Answer<never>({ kind: 'empty' }, status, headers);

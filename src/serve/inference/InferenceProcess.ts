@@ -4,12 +4,15 @@ import { LoamError, throwIfStopped } from '../../base/errors.js';
 import { Run } from '../../base/events.js';
 import { Mutex } from '../../base/lock.js';
 import type { ExamplePreview, PreviewRequest } from '../../examples/preview.js';
-import type { AnswerOptions, ChatEvent, Sampling } from '../../llama/ChatSession.js';
+import type { AnswerOptions, ChatEvent } from '../../llama/ChatSession.js';
 import type { TextPrompt } from '../../llama/prompts.js';
 import type { Embedded, EmbeddingInput, TokenRequest } from '../../llama/reading.js';
+import type { Sampling } from '../../llama/sampling.js';
 import type { Wish } from '../../llama/Wardrobe.js';
 import type { ChatMessage, Tool } from '../../model/chatTemplate.js';
 import { charactersOf as charactersIn } from '../../model/toolTemplate.js';
+import type { ResolvedModel } from '../../models/listModels.js';
+import type { Lineage } from '../../store/types.js';
 import { WorkerProcess } from '../worker.js';
 
 const program = fileURLToPath(new URL('./inferenceWorker.js', import.meta.url));
@@ -57,6 +60,13 @@ interface CountRequest extends Who {
   options?: AnswerOptions;
 }
 
+interface ImportRequest {
+  model: ResolvedModel & { called: string };
+  bytes: Uint8Array;
+  /** What the file is called in messages. */
+  name: string;
+}
+
 interface TokensRequest extends Pick<Who, 'model'> {
   request: TokenRequest;
 }
@@ -74,6 +84,7 @@ export interface InferenceTasks {
     answer: never;
     result: { id: number; bytes: Uint8Array }[];
   };
+  imported: { input: ImportRequest; event: never; question: never; answer: never; result: Lineage };
   preview: { input: PreviewRequest; event: never; question: never; answer: never; result: ExamplePreview };
 }
 
@@ -118,6 +129,11 @@ export class InferenceProcess implements AsyncDisposable {
   /** Tokens of a text, or the other way round. */
   tokens(request: TokensRequest, signal: AbortSignal): Promise<InferenceTasks['tokens']['result']> {
     return this.inTurn('tokens', request, signal).result;
+  }
+
+  /** What is known of an adapter file that fits its base model, and has been tried on it (`importedLineage`). */
+  imported(request: ImportRequest, signal: AbortSignal): Promise<Lineage> {
+    return this.inTurn('imported', request, signal).result;
   }
 
   /** What a model would learn from examples. */
@@ -195,8 +211,10 @@ async function beginningMs(input: InferenceTasks[keyof InferenceTasks]['input'])
   return common + charactersOf(input) * MS_PER_CHARACTER;
 }
 
-function charactersOf(input: InferenceRequest | SuitRequest | CountRequest | EmbedRequest | TokensRequest): number {
-  if ('request' in input || 'question' in input) return 0;
+function charactersOf(
+  input: InferenceRequest | SuitRequest | CountRequest | EmbedRequest | TokensRequest | ImportRequest,
+): number {
+  if ('request' in input || 'question' in input || 'bytes' in input) return 0;
   if ('inputs' in input) return Math.max(...input.inputs.map(({ length }) => length));
   const { prompt } = input;
   return lengthOf(prompt, 'options' in input ? input.options?.tools : undefined);

@@ -1,8 +1,13 @@
+import { underName } from '../../base/errors.js';
+import { hashFile } from '../../base/io.js';
 import { memoryFile } from '../../engine/memory.js';
 import { previewExamples } from '../../examples/preview.js';
 import { ChatSession } from '../../llama/ChatSession.js';
 import { readTokens } from '../../llama/reading.js';
 import type { Wish } from '../../llama/Wardrobe.js';
+import { proveModel } from '../../model/proof.js';
+import { stampOf } from '../../models/register.js';
+import { importedLineage } from '../../store/adapterFiles.js';
 import { serveTasks } from '../worker.js';
 import type { InferenceRequest, InferenceTasks } from './InferenceProcess.js';
 
@@ -14,7 +19,7 @@ const NICE = 5;
 const MAX_ADAPTERS = 4;
 
 let session: ChatSession | undefined;
-let loaded: InferenceRequest['model'] | undefined;
+let loaded: (InferenceRequest['model'] & { stamp: string }) | undefined;
 /** Names of adapters, the one used last at the end. */
 let held: string[] = [];
 
@@ -47,6 +52,13 @@ serveTasks<InferenceTasks>(
       return await chat.count(prompt, options);
     },
     tokens: async ({ model, request }) => readTokens((await open(model)).tokenizer.vocabulary, request),
+    async imported({ model, bytes, name }, { signal }) {
+      await proveModel(model.path, { signal });
+      await using file = await memoryFile(bytes);
+      return await importedLineage(file.path, model, (path) => hashFile(path, signal).result).catch((error) => {
+        throw underName(error, file.path, name);
+      });
+    },
     preview: (request, { signal }) => previewExamples(request, signal),
   },
   { nice: NICE, farewellMs: 0 },
@@ -55,12 +67,16 @@ serveTasks<InferenceTasks>(
 /** The session of a model; one model is held at a time. */
 async function open(model: InferenceRequest['model']): Promise<ChatSession> {
   const { path, contextLength } = model;
-  if (session && loaded!.path === path && loaded!.contextLength === contextLength) return session;
+  // A file that was changed meanwhile is another model, and what is mapped of it may be gone.
+  const stamp = await stampOf(path);
+  if (session && loaded!.path === path && loaded!.contextLength === contextLength && loaded!.stamp === stamp) {
+    return session;
+  }
   session?.[Symbol.dispose]();
   session = undefined;
   held = [];
   session = await ChatSession.open({ modelPath: path, contextLength });
-  loaded = model;
+  loaded = { ...model, stamp };
   return session;
 }
 

@@ -14,16 +14,46 @@ export interface StoredJob extends Job {
   leaves?: boolean;
   /** How often the system ended it without any progress in between; reset by progress. */
   deaths: number;
+  /** Somebody has started it although the rules on when it may run are not kept. */
+  now?: boolean;
   /** Newest step of all that it has done, those that had to be done again too. */
   step: number;
 }
 
-export function viewJob({ deaths: _, step: __, run: ___, leaves: ____, ...job }: StoredJob): Job {
+/** How a job came to be in a state: a sentence, and its codes. */
+export type Why = Required<Pick<Job, 'message'>> & Pick<Job, 'causes'>;
+
+export function viewJob({ deaths: _, step: __, run: ___, leaves: ____, now: _____, ...job }: StoredJob): Job {
   return job;
+}
+
+/** All data sets that a job learns from. */
+export function datasetsOf({ dataset, also = [] }: Pick<JobInput, 'dataset' | 'also'>): string[] {
+  return [...new Set([dataset, ...also])];
 }
 
 export function isFinal(state: JobState | undefined): boolean {
   return state === 'done' || state === 'failed' || state === 'cancelled';
+}
+
+/** Whether a job begins or goes on by itself. */
+export function waitsForItself(state: JobState): boolean {
+  return state === 'queued' || state === 'waiting' || state === 'interrupted';
+}
+
+/** What of that which a job learns from, or builds on, is not there; undefined if all of it is. */
+export function missingSource(job: StoredJob, isThere: (id: string) => boolean): string | undefined {
+  const isMissing = (id: string | undefined) => id !== undefined && !isThere(id);
+  if (datasetsOf(job).some(isMissing) || isMissing(job.heldout)) return 'its data set';
+  return isMissing(job.start) || isMissing(job.teacher) ? 'a version that it builds on' : undefined;
+}
+
+/** What a job that goes on says of itself. */
+export function resumption({ state, message, causes = [] }: StoredJob): Why | undefined {
+  if (state === 'waiting') return { message: 'goes on' };
+  if (state !== 'interrupted') return undefined;
+  const isEnded = causes.some((one) => one === 'died' || one === 'server');
+  return { message: isEnded ? `resumed after it was ${message}` : 'resumed' };
 }
 
 /** An event with its number in the job's log; those of the moment have none. */
@@ -55,8 +85,15 @@ export function followStored(job: StoredJob, logged: LoggedEvent): StoredJob {
 function change<J extends Job>(job: J, event: JobEvent): J {
   switch (event.type) {
     case 'state': {
-      const { state, message } = event;
-      return { ...job, state, message, doing: undefined, ...(state !== 'running' && { etaSeconds: undefined }) };
+      const { state, message, causes } = event;
+      return {
+        ...job,
+        state,
+        message,
+        causes,
+        doing: undefined,
+        ...(state !== 'running' && { etaSeconds: undefined }),
+      };
     }
     case 'eta':
       return { ...job, etaSeconds: event.seconds };

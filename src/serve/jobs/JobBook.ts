@@ -2,7 +2,7 @@ import { LoamError } from '../../base/errors.js';
 import type { Run } from '../../base/events.js';
 import type { Vault } from '../../store/Vault.js';
 import type { JobEvent, JobState } from '../contract/jobs.js';
-import { followStored, isFinal, type LoggedEvent, type StoredJob } from './Job.js';
+import { followStored, isFinal, type LoggedEvent, type StoredJob, type Why } from './Job.js';
 import { JobLog, JobStore } from './JobStore.js';
 
 interface BookOptions {
@@ -61,12 +61,15 @@ export class JobBook {
     this.jobs.delete(job.id);
   }
 
-  async change(job: StoredJob, state: JobState, message?: string): Promise<void> {
+  async change(job: StoredJob, state: JobState, why: Partial<Why> = {}): Promise<void> {
+    const { message, causes } = why;
     // Before anything is awaited, so that a job that ends here is not started in the meantime.
     job.state = state;
+    job.message = message;
+    job.causes = causes;
     if (isFinal(state)) job.finishedAt = new Date().toISOString();
     const log = await this.logOf(job);
-    this.apply(job, log, { type: 'state', state, message });
+    this.apply(job, log, { type: 'state', state, message, causes });
     if (isFinal(state)) log.end();
     await this.save(job);
     this.options.onChange?.(job);

@@ -3,7 +3,19 @@ import type { Run } from '../../base/events.js';
 import { hashOf, resolveModel } from '../../models/listModels.js';
 import { newId } from '../../store/types.js';
 import type { Vault } from '../../store/Vault.js';
-import { isFinal, isOfTheMoment, type JobRequest, type LoggedEvent, type StoredJob } from './Job.js';
+import { Gate } from './Gate.js';
+import {
+  datasetsOf,
+  isFinal,
+  isOfTheMoment,
+  type JobRequest,
+  type LoggedEvent,
+  missingSource,
+  resumption,
+  type StoredJob,
+  type Why,
+  waitsForItself,
+} from './Job.js';
 import { JobBook } from './JobBook.js';
 import { JobRun, type RunEnd } from './JobRun.js';
 import type { JobLog } from './JobStore.js';
@@ -23,18 +35,20 @@ interface QueueOptions {
 }
 
 /** Why a running job is being stopped. */
-type Stopping = 'pause' | 'cancel' | 'keep' | 'server' | 'delete';
+type Stopping = 'pause' | 'wait' | 'cancel' | 'keep' | 'server' | 'delete';
 
 interface Running {
   job: StoredJob;
   run: JobRun;
   stopping?: Stopping;
   /** What its end is to say. */
-  message?: string;
+  why?: Why;
   ended: Promise<void>;
 }
 
-const BEST_KEPT = 'cancelled; the best state so far is kept, not measured';
+const BEST_KEPT = { message: 'cancelled; the best state so far is kept, not measured' };
+
+const SERVER_STOPPED: Why = { message: 'interrupted when the server stopped', causes: ['server'] };
 
 /** The tuning jobs of a vault: one at a time in a process of its own, the oldest first. */
 export class JobQueue implements AsyncDisposable {
@@ -44,6 +58,8 @@ export class JobQueue implements AsyncDisposable {
   private started = false;
   private disposed = false;
   private readonly obstacles: Obstacles;
+  /** When jobs may run. */
+  readonly gate: Gate;
   private retry: NodeJS.Timeout | undefined;
 
   private constructor(
@@ -53,6 +69,7 @@ export class JobQueue implements AsyncDisposable {
     private readonly options: QueueOptions,
   ) {
     this.obstacles = new Obstacles(options.retryMs);
+    this.gate = new Gate(vault, () => this.next());
   }
 
   /** Jobs as they were left; nothing runs before `start`. One process at a time may have the queue of a vault open. */
@@ -91,7 +108,9 @@ export class JobQueue implements AsyncDisposable {
 
   /** @throws LoamError: not-found for a data set or version; mismatch, if the adapter of that name has another base model */
   async add(request: JobRequest): Promise<StoredJob> {
-    const { name: datasetName } = this.vault.datasets.get(request.dataset);
+    const datasetName = datasetsOf(request)
+      .map((id) => this.vault.datasets.get(id).name)
+      .join(', ');
     if (request.heldout !== undefined) this.vault.datasets.get(request.heldout);
     for (const version of [request.start, request.teacher]) {
       if (version !== undefined) this.vault.adapters.version(version);
@@ -121,20 +140,26 @@ export class JobQueue implements AsyncDisposable {
   async pause(id: string): Promise<StoredJob> {
     const job = this.get(id);
     if (this.running?.job === job) await this.stop('pause');
-    else if (job.state === 'queued' || job.state === 'interrupted') await this.book.change(job, 'paused', 'paused');
+    else if (waitsForItself(job.state)) await this.book.change(job, 'paused', { message: 'paused' });
     else if (job.state !== 'paused') throw wrongState(job, 'paused');
     return job;
   }
 
-  /** Puts a paused, failed or cancelled job back in the queue. @param restart destroys its checkpoints first, and starts over */
-  async resume(id: string, { restart = false } = {}): Promise<StoredJob> {
+  /**
+   * Puts a paused, failed or cancelled job back in the queue.
+   * @param restart destroys its checkpoints first, and starts over
+   * @param now runs it whatever the rules on when jobs may run say
+   */
+  async resume(id: string, { restart = false, now = false } = {}): Promise<StoredJob> {
     const job = this.get(id);
     if (job.state === 'done') throw wrongState(job, 'resumed');
+    job.now = now || undefined;
     if (job.state === 'running' || job.state === 'queued') return job;
     // Its checkpoints were destroyed: what comes is another run.
     if (restart) await this.forgetRun(job);
-    if (restart || job.state === 'cancelled') job.run = newId();
+    if (restart || job.state === 'cancelled') Object.assign(job, { run: newId(), adapter: undefined });
     this.obstacles.forget(id);
+    this.gate.forget(id);
     job.deaths = 0;
     job.error = undefined;
     job.finishedAt = undefined;
@@ -152,7 +177,7 @@ export class JobQueue implements AsyncDisposable {
     const job = this.get(id);
     if (isFinal(job.state)) throw wrongState(job, 'cancelled');
     if (this.running?.job === job) await this.stop(keep ? 'keep' : 'cancel');
-    else await this.drop(job, 'cancelled');
+    else await this.finish(job, 'cancelled', { message: 'cancelled' });
     return job;
   }
 
@@ -181,12 +206,14 @@ export class JobQueue implements AsyncDisposable {
   private async endWithout(isThere: (id: string) => boolean): Promise<void> {
     const affected = this.list().flatMap((job) => {
       const missing = isFinal(job.state) ? undefined : missingSource(job, isThere);
-      return missing === undefined ? [] : [{ job, message: `${missing} was deleted` }];
+      const why: Why = { message: `${missing} was deleted`, causes: ['deleted'] };
+      return missing === undefined ? [] : [{ job, why }];
     });
     const running = affected.find(({ job }) => job === this.running?.job);
     // The others first: the end of the one that runs would begin the next.
-    await Promise.all(affected.filter((one) => one !== running).map(({ job, message }) => this.drop(job, message)));
-    if (running) await this.stop('delete', running.message);
+    const others = affected.filter((one) => one !== running);
+    await Promise.all(others.map(({ job, why }) => this.finish(job, 'cancelled', why)));
+    if (running) await this.stop('delete', running.why);
   }
 
   /** Kept events after number `after`, then what comes; those of a moment have no number. */
@@ -196,7 +223,7 @@ export class JobQueue implements AsyncDisposable {
 
   private waiting(): StoredJob[] {
     const all = this.list().filter(
-      ({ state, deaths }) => state === 'queued' || (state === 'interrupted' && !this.obstacles.isHopeless(deaths)),
+      ({ state, deaths }) => waitsForItself(state) && (state !== 'interrupted' || !this.obstacles.isHopeless(deaths)),
     );
     return all.sort((a, b) => Number(b.state === 'interrupted') - Number(a.state === 'interrupted'));
   }
@@ -206,7 +233,8 @@ export class JobQueue implements AsyncDisposable {
     clearTimeout(this.retry);
     let soonest = Number.POSITIVE_INFINITY;
     for (const job of this.waiting()) {
-      const { left, blocks } = this.obstacles.of(job.id);
+      const { left: hindered, blocks } = this.obstacles.of(job.id);
+      const left = Math.max(hindered, this.gate.left(job.id));
       if (left === 0) {
         this.begin(job);
         return;
@@ -229,25 +257,33 @@ export class JobQueue implements AsyncDisposable {
 
   /** Whether a job may start: it may have been paused or cancelled in the meantime. */
   private waits(job: StoredJob): boolean {
-    return !this.disposed && (job.state === 'queued' || job.state === 'interrupted');
+    return !this.disposed && waitsForItself(job.state);
   }
 
   private async run(job: StoredJob): Promise<void> {
     if (!this.waits(job) || !(await this.obstacles.hasRoom(job.id, this.home))) return;
+    const waits = await this.gate.barrier(job);
+    if (!this.waits(job)) return;
+    if (waits !== undefined) {
+      if (job.state !== 'waiting' || job.message !== waits.message) await this.book.change(job, 'waiting', waits);
+      return;
+    }
     const log = await this.book.logOf(job);
     const run = await JobRun.prepare(job, this.home, this.vault);
     if (!this.waits(job)) return;
-    const message = resumption(job);
+    const resumed = resumption(job);
     job.startedAt ??= new Date().toISOString();
+    const watch = this.gate.watch(job, (why) => void this.stop('wait', why));
     const ended = this.follow(job, log, run)
       .then((end) => this.settle(job, end, run))
       .catch(this.book.unlessStated)
       .finally(() => {
+        watch[Symbol.dispose]();
         this.running = undefined;
         this.next();
       });
     this.running = { job, run, ended };
-    await this.book.change(job, 'running', message);
+    await this.book.change(job, 'running', resumed);
   }
 
   /** A run to its end, with its events and its time in the job. Never rejects. */
@@ -282,7 +318,7 @@ export class JobQueue implements AsyncDisposable {
     const stopping = this.running?.job === job ? this.running.stopping : undefined;
     const made = run?.made;
     if (made) job.adapter = { id: made.adapter, version: made.id };
-    if (stopping === 'delete') return await this.finish(job, 'cancelled', this.running?.message);
+    if (stopping === 'delete') return await this.finish(job, 'cancelled', this.running?.why);
     if (made?.run?.ended || !('error' in end)) {
       if (made?.run?.ended === false) return await this.finish(job, 'cancelled', BEST_KEPT);
       const result = 'error' in end ? run?.figures() : end.result;
@@ -290,45 +326,44 @@ export class JobQueue implements AsyncDisposable {
       return await this.finish(job, 'done');
     }
     if (stopping === 'cancel' || stopping === 'keep') {
-      return await this.finish(job, 'cancelled', made ? BEST_KEPT : 'cancelled');
+      return await this.finish(job, 'cancelled', made ? BEST_KEPT : { message: 'cancelled' });
     }
-    if (stopping === 'pause') return await this.book.change(job, 'paused', 'paused');
-    if (stopping === 'server') return await this.book.change(job, 'interrupted', 'interrupted when the server stopped');
+    if (stopping === 'wait') return await this.book.change(job, 'waiting', this.running?.why);
+    job.now = undefined;
+    if (stopping === 'pause') return await this.book.change(job, 'paused', { message: 'paused' });
+    if (stopping === 'server') return await this.book.change(job, 'interrupted', SERVER_STOPPED);
     await this.interrupt(job, end.error);
   }
 
   /** A run that has ended of itself: it is tried again if that may help, or has failed. */
   private async interrupt(job: StoredJob, error: unknown): Promise<void> {
-    const { state, message, code } = this.obstacles.after(job, error);
+    const { state, code, ...why } = this.obstacles.after(job, error);
+    const { message } = why;
     if (state === 'failed') {
       if (code === undefined) this.options.onBug?.(error);
       job.error = { message, code };
     }
-    if (job.state !== state || job.message !== message) await this.book.change(job, state, message);
+    if (job.state !== state || job.message !== message) await this.book.change(job, state, why);
   }
 
   /** Ends a job for good; only then what its run has left is destroyed. */
-  private async finish(job: StoredJob, state: 'done' | 'cancelled', message?: string): Promise<void> {
+  private async finish(job: StoredJob, state: 'done' | 'cancelled', why?: Why): Promise<void> {
     job.leaves = true;
     this.obstacles.forget(job.id);
-    await this.book.change(job, state, message);
+    this.gate.forget(job.id);
+    await this.book.change(job, state, why);
     await this.forgetRun(job);
   }
 
-  private async stop(why: Stopping, message?: string): Promise<void> {
+  private async stop(what: Stopping, why?: Why): Promise<void> {
     const { running } = this;
     if (!running) return;
-    running.stopping = why;
-    running.message = message;
+    running.stopping = what;
+    running.why = why;
     // There is nothing to wait for in a run that will not be resumed.
-    if (why === 'cancel' || why === 'delete') running.run.kill();
-    else running.run.stop({ keepsBest: why === 'keep' });
+    if (what === 'cancel' || what === 'delete') running.run.kill();
+    else running.run.stop({ keepsBest: what === 'keep' });
     await running.ended;
-  }
-
-  /** Ends a job that does not run. */
-  private async drop(job: StoredJob, message: string): Promise<void> {
-    await this.finish(job, 'cancelled', message);
   }
 
   /** Destroys the key of a job's checkpoints, and what can no longer be read. What fails is tried again at the next start. */
@@ -356,18 +391,6 @@ export class JobQueue implements AsyncDisposable {
     await this.stop('server');
     await this.book.close();
   }
-}
-
-/** What a job that goes on says of itself. */
-function resumption({ state, message }: StoredJob): string | undefined {
-  if (state !== 'interrupted') return undefined;
-  return message?.startsWith('interrupted') ? `resumed after it was ${message}` : 'resumed';
-}
-
-function missingSource(job: StoredJob, isThere: (id: string) => boolean): string | undefined {
-  const isMissing = (id: string | undefined) => id !== undefined && !isThere(id);
-  if (isMissing(job.dataset) || isMissing(job.heldout)) return 'its data set';
-  return isMissing(job.start) || isMissing(job.teacher) ? 'a version that it builds on' : undefined;
 }
 
 function wrongState(job: StoredJob, what: string): LoamError {

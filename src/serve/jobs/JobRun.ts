@@ -1,14 +1,20 @@
+import { Attendance, ownCommand } from '../../base/device/Attendance.js';
+import { thisDevice } from '../../base/device/thisDevice.js';
 import type { AdapterVersion } from '../../store/types.js';
 import type { Vault } from '../../store/Vault.js';
 import { type PrivateRun, vaultRun } from '../../train/output.js';
 import { RunFolder } from '../../train/runFolder.js';
 import type { JobEvent, JobResult } from '../contract/jobs.js';
 import { viewVersion } from '../views.js';
-import type { StoredJob } from './Job.js';
-import { dataOf, type Kept, noteMemorised, runOptions, startTuner, type Tuner, type TuneTask } from './tuner.js';
+import { readRules } from './Gate.js';
+import { datasetsOf, type StoredJob } from './Job.js';
+import { noteMemorised } from './probing.js';
+import { dataOf, type Kept, runOptions, startTuner, type Tuner, type TuneTask } from './tuner.js';
 
-/** Seconds that an adapter is tested for private details after tuning. */
-const PROBE_SECONDS = 120;
+/** Seconds that an adapter is tested for private details at the end of its run; what is left is tried in the background. */
+const PROBE_SECONDS = { least: 60, most: 600 };
+/** Of the time of the run, which is long where the device is slow. */
+const PROBE_SHARE = 0.2;
 
 /** How a run ended: it came to an adapter, with what is known of that, or not. */
 export type RunEnd = { result: JobResult | undefined } | { error: unknown };
@@ -38,14 +44,18 @@ export class JobRun {
    * @throws LoamError: busy, while an earlier process has the folder of the run
    */
   static async prepare(job: StoredJob, home: string, vault: Vault): Promise<JobRun> {
-    const { name, dataset, heldout, start, teacher } = job;
-    const secret = await vaultRun(vault, { name, dataset, parent: start, teacher, run: runOf(job) });
+    const { name, heldout, start, teacher } = job;
+    const datasets = datasetsOf(job);
+    const secret = await vaultRun(vault, { name, datasets, parent: start, teacher, run: runOf(job) });
     await (await RunFolder.open(name, secret.key))[Symbol.asyncDispose]();
     const read = (version: string | undefined) => (version === undefined ? undefined : vault.adapters.read(version));
+    const options = runOptions(job);
+    // It slows itself down towards the lower of both limits.
+    const limits = [options.maxCelsius, (await readRules(vault)).maxCelsius].flatMap((one) => one ?? []);
     const task = {
-      data: await dataOf(vault, dataset),
+      data: await Promise.all(datasets.map((id) => dataOf(vault, id))),
       heldout: heldout === undefined ? undefined : await dataOf(vault, heldout),
-      options: runOptions(job),
+      options: { ...options, maxCelsius: limits.length > 0 ? Math.min(...limits) : undefined },
       adapters: { start: await read(start), teacher: await read(teacher) },
       makes: { name, key: secret.key },
     };
@@ -54,8 +64,8 @@ export class JobRun {
 
   /** Destroys the key of a job's checkpoints, and what can no longer be read. */
   static async forget(job: StoredJob, home: string, vault: Vault): Promise<void> {
-    const { dataset, name } = job;
-    await vault.runKeys.forget({ dataset, makes: { adapter: name }, run: runOf(job).key });
+    const makes = { adapter: job.name };
+    await vault.runKeys.forget({ datasets: datasetsOf(job), makes, run: runOf(job).key });
     await vault.runKeys.removeStray(home);
   }
 
@@ -77,10 +87,14 @@ export class JobRun {
     const { signal } = this.stopping;
     const pace = new Pace();
     try {
+      const stop = ownCommand('jobs', 'pause', this.job.id);
+      const { keepAwake } = this.task.options;
+      await using attendance = await Attendance.begin(thisDevice(), this.job.id, stop, keepAwake);
       await using tuner = startTuner(this.home);
       this.tuner = tuner;
       let result: JobResult | undefined;
-      if (!this.made) {
+      // A version that was kept may have been deleted since.
+      if (!this.made && !this.job.adapter) {
         const answer = (kept: Kept) => this.keep(kept, hooks);
         const {
           adapter: _,
@@ -90,6 +104,8 @@ export class JobRun {
           hooks.follow(event);
           const seconds = event.type === 'quote' ? event.seconds : event.type === 'step' ? pace.left(event) : undefined;
           if (seconds !== undefined) hooks.follow({ type: 'eta', seconds });
+          const { progress, etaSeconds } = this.job;
+          if (progress && progress.total > 0) attendance.progress(progress.done / progress.total, etaSeconds);
         });
         result = figures;
       }
@@ -114,7 +130,9 @@ export class JobRun {
     if (!made?.run?.ended || made.memorised !== undefined) return;
     const { data, options, makes } = task;
     const adapter = await this.vault.adapters.read(made.id);
-    const probe = { model: options.model, adapter, name: makes.name, data: [data], seconds: PROBE_SECONDS };
+    const { least, most } = PROBE_SECONDS;
+    const seconds = Math.min(most, Math.max(least, PROBE_SHARE * this.job.seconds));
+    const probe = { model: options.model, adapter, name: makes.name, data, known: [], seconds };
     const report = await tuner.run('probe', probe, { signal: this.stopping.signal }).each(follow);
     await noteMemorised(this.vault, made.id, report);
   }

@@ -1,5 +1,6 @@
 import { Run } from '../../base/events.js';
 import { Mutex } from '../../base/lock.js';
+import { jsonDocument, jsonOf } from '../../store/documents.js';
 import type { Vault } from '../../store/Vault.js';
 import type { JobEvent } from '../contract/jobs.js';
 import { followStored, isFinal, isOfTheMoment, type LoggedEvent, type StoredJob } from './Job.js';
@@ -32,11 +33,11 @@ export class JobStore implements Disposable {
     for (const { id } of this.vault.documents.list(JOBS)) {
       const bytes = await this.vault.documents.get(JOBS, id).catch(() => undefined);
       if (!bytes) continue;
-      let job = JSON.parse(Buffer.from(bytes).toString('utf8')) as StoredJob;
+      let job = jsonOf<StoredJob>(bytes);
       // Jobs of earlier versions have none.
       job.run ??= id;
       if (!isFinal(job.state)) job = await this.catchUp(job);
-      jobs.push(job.state === 'running' && !alive ? { ...job, ...afterDeath(job) } : job);
+      jobs.push(job.state === 'running' && !alive ? { ...job, ...interrupted } : job);
     }
     return jobs.sort((a, b) => a.createdAt.localeCompare(b.createdAt) || a.id.localeCompare(b.id));
   }
@@ -79,7 +80,7 @@ export class JobStore implements Disposable {
   }
 
   async put(job: StoredJob): Promise<void> {
-    await this.vault.documents.put(JOBS, job.id, Buffer.from(JSON.stringify(job)));
+    await this.vault.documents.put(JOBS, job.id, jsonDocument(job));
   }
 
   /** @throws TypeError for one that has not ended */
@@ -97,7 +98,7 @@ export class JobStore implements Disposable {
   }
 
   async putEvents(job: string, batch: number, logged: readonly LoggedEvent[]): Promise<void> {
-    await this.vault.documents.put(events(job), String(batch).padStart(6, '0'), Buffer.from(JSON.stringify(logged)));
+    await this.vault.documents.put(events(job), String(batch).padStart(6, '0'), jsonDocument(logged));
   }
 
   /** In order. A batch that cannot be read is left out: events tell how it went, and nothing depends on them. */
@@ -109,19 +110,17 @@ export class JobStore implements Disposable {
     const batches: { batch: number; logged: LoggedEvent[] }[] = [];
     for (const id of ids) {
       const bytes = await this.vault.documents.get(events(job), id).catch(() => undefined);
-      if (bytes)
-        batches.push({ batch: Number(id), logged: JSON.parse(Buffer.from(bytes).toString('utf8')) as LoggedEvent[] });
+      if (bytes) batches.push({ batch: Number(id), logged: jsonOf<LoggedEvent[]>(bytes) });
     }
     return batches;
   }
 }
 
-/** The state of a running job whose processes have died: done, if its adapter was already kept. */
-function afterDeath({ adapter }: StoredJob): Partial<StoredJob> {
-  return adapter
-    ? { state: 'done', message: undefined, leaves: true }
-    : { state: 'interrupted', message: 'interrupted by the system' };
-}
+/**
+ * A running job whose processes have died. Also one whose adapter was kept: what its run has made is found when it goes on, which then
+ * tests it for private details, and tells how the run went.
+ */
+const interrupted = { state: 'interrupted', message: 'interrupted by the system' } as const;
 
 /** Events of a batch that is kept as one document. */
 const BATCH = 400;

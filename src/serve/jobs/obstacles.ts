@@ -1,7 +1,7 @@
 import { type ErrorCode, isDiskFull, LoamError, StoppedError, stated } from '../../base/errors.js';
 import { freeBytes } from '../../base/io.js';
 import { withoutPaths } from '../paths.js';
-import type { StoredJob } from './Job.js';
+import type { StoredJob, Why } from './Job.js';
 
 /** What ends a run of itself, and what comes of it: it is tried again if what stood in its way may go away, or has failed. */
 
@@ -24,9 +24,8 @@ interface Obstacle {
 }
 
 /** What a job is after its run has ended without a result; a failure without a code is a bug. */
-interface Outcome {
+interface Outcome extends Why {
   state: 'interrupted' | 'failed';
-  message: string;
   code?: ErrorCode;
 }
 
@@ -40,9 +39,9 @@ export class Obstacles {
   after(job: StoredJob, raised: unknown): Outcome {
     const error = stated(raised);
     const obstacle = this.meet(job.id, error);
-    if (obstacle !== undefined) return { state: 'interrupted', message: obstacle };
+    if (obstacle !== undefined) return { state: 'interrupted', ...obstacle };
     if (error instanceof StoppedError || (error instanceof LoamError && error.code === 'process-died')) {
-      return { state: 'interrupted', message: this.death(job) };
+      return { state: 'interrupted', ...this.death(job) };
     }
     if (!(error instanceof LoamError)) {
       return { state: 'failed', message: 'An unexpected error, which is a bug in Loam.' };
@@ -51,14 +50,15 @@ export class Obstacles {
     return { state: 'failed', message: withoutPaths(message), code };
   }
 
-  private death(job: StoredJob): string {
+  private death(job: StoredJob): Why {
     const ms = this.retryMs[job.deaths++];
     if (ms !== undefined) {
       this.met.set(job.id, { until: performance.now() + ms, tries: 0, blocks: true, full: false });
-      return 'interrupted by the system';
+      return { message: 'interrupted by the system', causes: ['died'] };
     }
     const memory = 'fewer layers or a smaller model take less memory';
-    return `interrupted by the system ${job.deaths} times without progress; it will be tried again at the next start, or when you resume it; ${memory}`;
+    const message = `interrupted by the system ${job.deaths} times without progress; it will be tried again at the next start, or when you resume it; ${memory}`;
+    return { message, causes: ['hopeless'] };
   }
 
   /** Whether a job has died so often that it is not tried again by itself. */
@@ -67,7 +67,7 @@ export class Obstacles {
   }
 
   /** What is in the way, if it may go away by itself: a full disk, an earlier process that still ends. */
-  private meet(job: string, error: unknown): string | undefined {
+  private meet(job: string, error: unknown): Why | undefined {
     if (!(error instanceof LoamError)) return undefined;
     const full = isDiskFull(error);
     if (!full && error.code !== 'busy') return undefined;
@@ -77,7 +77,9 @@ export class Obstacles {
     this.met.set(job, { until: performance.now() + wait, tries, blocks: false, full });
     const { found, where } = error.fault;
     const what = withoutPaths(where === undefined ? found : `${found} (${where})`);
-    return full ? `${what}; it goes on by itself when there is room` : `${what}; it goes on by itself after that`;
+    return full
+      ? { message: `${what}; it goes on by itself when there is room`, causes: ['disk-full'] }
+      : { message: `${what}; it goes on by itself after that`, causes: ['busy'] };
   }
 
   forget(job: string): void {

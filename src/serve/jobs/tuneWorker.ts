@@ -35,9 +35,9 @@ serveTasks<TunerTasks>(
       }
     },
     quote: ({ data, options }, { signal }) => priceRun(data, options, signal),
-    async probe({ model, adapter, name, data, seconds }, { signal, emit }) {
+    async probe({ model, adapter, name, data, known, seconds }, { signal, emit }) {
       await using file = await memoryFile(adapter);
-      const request = { data, model, adapter: { name, path: file.path } };
+      const request = { data, model, known, adapter: { name, path: file.path } };
       return await probeData(request, { budget: seconds }, signal).each((event) => {
         if (event.type === 'probing') emit(event);
       });
@@ -58,6 +58,7 @@ function privateRun({ heldout, makes: { key, name } }: TuneTask, ask: (kept: Kep
   return {
     key,
     heldout,
+    rulesAreKept: true,
     forget: async () => {},
     keeper: {
       name,

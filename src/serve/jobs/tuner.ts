@@ -1,17 +1,15 @@
 import { fileURLToPath } from 'node:url';
 import type { AdapterToWrite } from '../../adapters/loraGguf.js';
-import { LoamError, UsageError } from '../../base/errors.js';
+import { checkRules } from '../../base/device/rules.js';
+import { UsageError } from '../../base/errors.js';
 import { defaults, type Option, parseObject } from '../../base/options.js';
 import type { NamedBytes } from '../../examples/example.js';
-import type { MemorisedReport } from '../../llama/memorised/report.js';
-import { hashOf, listModels } from '../../models/listModels.js';
-import type { Json } from '../../store/types.js';
+import type { MemorisedReport, ProbedFinding } from '../../llama/memorised/report.js';
 import type { Vault } from '../../store/Vault.js';
 import type { RunQuote, TuneEvent, TuneResult } from '../../train/events.js';
 import { type TuneOptions, tuneOptions } from '../../train/options.js';
-import type { Memorised } from '../contract/adapters.js';
 import { WorkerProcess } from '../worker.js';
-import type { JobRequest } from './Job.js';
+import { datasetsOf, type JobRequest } from './Job.js';
 
 /** The process that tunes, as its parent sees it: what it is asked to do, and the questions that it answers besides tuning. */
 
@@ -21,7 +19,7 @@ const program = fileURLToPath(new URL('./tuneWorker.js', import.meta.url));
 const STOP_MS = 120_000;
 
 export interface TuneTask {
-  data: NamedBytes;
+  data: readonly NamedBytes[];
   heldout?: NamedBytes;
   /** Of `tune`, without the paths of adapters. */
   options: TuneOptions;
@@ -37,6 +35,8 @@ interface ProbeTask {
   adapter: Uint8Array;
   name: string;
   data: readonly NamedBytes[];
+  /** What was found out before. */
+  known: readonly ProbedFinding[];
   /** How long it may take; the findings that count most come first. */
   seconds: number;
 }
@@ -90,7 +90,9 @@ export const jobOptions: Readonly<Record<string, Option>> = Object.fromEntries(
 /** Options by their declarations. @throws UsageError that names the option */
 export function readJobOptions(options: Record<string, unknown> | undefined): Record<string, unknown> {
   try {
-    return parseObject(jobOptions, options ?? {}, 'options');
+    const values = parseObject(jobOptions, options ?? {}, 'options');
+    checkRules(values);
+    return values;
   } catch (error) {
     // "see --help" is for the command line.
     if (error instanceof UsageError) throw new UsageError({ ...error.fault, fix: undefined });
@@ -98,7 +100,7 @@ export function readJobOptions(options: Record<string, unknown> | undefined): Re
   }
 }
 
-/** Every option of a job's run. */
+/** Every option of a job's run. The queue keeps its rules on when it may work (`PrivateRun.rulesAreKept`). */
 export function runOptions({ model, options }: Pick<JobRequest, 'model' | 'options'>): TuneOptions {
   return { ...defaults(tuneOptions), ...(options as Partial<TuneOptions>), model };
 }
@@ -112,67 +114,11 @@ export async function dataOf(vault: Vault, dataset: string): Promise<NamedBytes>
 export async function quoteJob(
   home: string,
   vault: Vault,
-  request: Pick<JobRequest, 'dataset' | 'model' | 'options'>,
+  request: Pick<JobRequest, 'dataset' | 'also' | 'model' | 'options'>,
   signal: AbortSignal,
 ): Promise<RunQuote> {
-  const task = { data: await dataOf(vault, request.dataset), options: runOptions(request) };
+  const data = await Promise.all(datasetsOf(request).map((id) => dataOf(vault, id)));
+  const task = { data, options: runOptions(request) };
   await using tuner = startTuner(home);
   return await tuner.run('quote', task, { signal }).result;
-}
-
-/** Seconds that a version is tested for private details on request. */
-const PROBE_SECONDS = 600;
-
-/**
- * Asks a version for the private details of the data sets that it has learnt from and that are still here.
- * @throws LoamError if none is, StoppedError
- */
-export async function probeVersion(
-  home: string,
-  vault: Vault,
-  versionId: string,
-  onProbing: (event: Probing) => void,
-  signal: AbortSignal,
-): Promise<void> {
-  const { lineage, adapter } = vault.adapters.version(versionId);
-  const here = new Set(vault.datasets.list().map(({ id }) => id));
-  const data: NamedBytes[] = [];
-  for (const { id } of lineage.datasets) if (id !== undefined && here.has(id)) data.push(await dataOf(vault, id));
-  if (data.length === 0) {
-    throw new LoamError({
-      code: 'not-found',
-      found: 'the data that this version learnt from is not in the vault, so it cannot be tested',
-    });
-  }
-  const { models } = await listModels({ home });
-  const usable = models.filter(({ installed }) => installed);
-  for (const model of usable) model.sha256 = await hashOf(model, { home, signal }).result.catch(() => null);
-  const model = usable.find(({ sha256 }) => sha256 === lineage.base.sha256);
-  if (!model) {
-    throw new LoamError({
-      code: 'not-found',
-      found: `its base model (${lineage.base.name}) is not on this device`,
-      fix: 'fetch it first',
-    });
-  }
-  const { name } = vault.adapters.get(adapter);
-  const bytes = await vault.adapters.read(versionId);
-  const task = { model: model.name, adapter: bytes, name, data, seconds: PROBE_SECONDS };
-  await using tuner = startTuner(home);
-  await noteMemorised(vault, versionId, await tuner.run('probe', task, { signal }).each(onProbing));
-}
-
-/** Results kept beside a version; the worst come first. */
-const MAX_RESULTS = 200;
-
-/** Keeps what a probe found beside the version. `reproduced` is what an export asks for. */
-export async function noteMemorised(vault: Vault, version: string, report: MemorisedReport): Promise<void> {
-  const results = report.results.filter(({ verdict }) => verdict === 'reproduced' || verdict === 'likely');
-  const kept: Memorised = {
-    ...report,
-    reproduced: report.verdicts.reproduced,
-    at: new Date().toISOString(),
-    results: results.slice(0, MAX_RESULTS),
-  };
-  await vault.adapters.annotate(version, { memorised: kept as Json });
 }

@@ -64,6 +64,7 @@ const settings: QloraSettings = {
   loraPlus: 1,
   epochs: 2,
   batch: 2,
+  keptBytes: 1 << 20,
   microTokens: 24,
   dropout: 0,
   warmup: 0.1,
@@ -271,12 +272,11 @@ describe('training', () => {
     assert.ok(after < 0.7 * before, `training loss from ${before} to ${after}`);
   });
 
-  it('predicts general examples as before where it is reminded of them, and learns all the same', async () => {
+  it('predicts the answers to general examples better where it is reminded of them, and learns all the same', async () => {
     const changed = { epochs: 12 };
-    const [free, held] = [await fit(seen, changed), await fit(reminded, { ...changed, replay: 16 })];
-    const before = await measure(replay);
-    const moved = async ({ result }: Run) => Math.abs((await measure(replay, result.modules)) - before);
-    assert.ok((await moved(held)) < 0.5 * (await moved(free)), `${await moved(held)} ${await moved(free)}`);
+    const [free, held] = [await fit(seen, changed), await fit(reminded, { ...changed, replay: 2 })];
+    const after = ({ result }: Run) => measure(replay, result.modules);
+    assert.ok((await after(held)) < 0.8 * (await after(free)), `${await after(held)} for ${await after(free)}`);
     const base = await measure(train);
     const gain = async ({ result }: Run) => base - (await measure(train, result.modules));
     assert.ok((await gain(held)) > 0.6 * (await gain(free)), `${await gain(held)} ${await gain(free)}`);
@@ -530,7 +530,7 @@ describe('training goes on from a saved state as if it had never stopped', () =>
     'several runs': { problem: unseen, changed: several },
     'several runs, of which the later ones learn what validated': {
       problem: unseen,
-      changed: { ...several, learnValidation: true, dropout: 0.1 },
+      changed: { ...several, epochs: 3, learnValidation: true, dropout: 0.1 },
     },
     'general examples between': { problem: reminded, changed: { epochs: 4 } },
     'general examples between, several runs that learn what validated': {

@@ -95,7 +95,34 @@ const rope = (mode: 'norm' | 'neox') =>
     betaSlow: 1,
   }) as const;
 
+/** Sizes of the delta rule: [d, heads of keys, heads, tokens, sequences]. */
+const delta = ([d, keyHeads, heads, tokens, sequences]: number[]): Case => ({
+  shapes: [
+    [d!, keyHeads!, tokens!, sequences!],
+    [d!, keyHeads!, tokens!, sequences!],
+    [d!, heads!, tokens!, sequences!],
+    [1, heads!, tokens!, sequences!],
+    [1, heads!, tokens!, sequences!],
+    [d!, d!, heads!, sequences!],
+  ],
+  build: (o, [q, k, v, g, b, s]) => o.gatedDelta(q!, k!, v!, o.scale(o.softplus(g!), -0.3), o.sigmoid(b!), s!),
+  values: (random) => 0.5 * random.normal(),
+});
+
 const cases: Record<string, Case> = {
+  exp: { shapes: [[4, 3]], build: (o, [a]) => o.exp(a!) },
+  sigmoid: { shapes: [[4, 3]], build: (o, [a]) => o.sigmoid(a!) },
+  softplus: { shapes: [[4, 3]], build: (o, [a]) => o.softplus(a!) },
+  sumRows: { shapes: [[4, 3, 2]], build: (o, [a]) => o.sumRows(a!) },
+  padRows: { shapes: [[4, 3, 2]], build: (o, [a]) => o.sqr(o.padRows(a!, 2)) },
+  triangle: { shapes: [[4, 4, 2]], build: (o, [a]) => o.triangle(a!, 'strictlyLower') },
+  inverseLower: {
+    shapes: [[4, 4, 2]],
+    build: (o, [a]) => o.inverseLower(o.add(o.scale(a!, 0.3), o.identity(a!))),
+  },
+  'gatedDelta, one sequence': delta([4, 2, 2, 5, 1]),
+  'gatedDelta, more heads of values than of keys, two sequences': delta([4, 1, 2, 3, 2]),
+
   add: {
     shapes: [
       [4, 3],

@@ -1,5 +1,6 @@
 import type { Operations } from '../../engine/operations.js';
 import type { Tensor } from '../../engine/tensor.js';
+import { deltaInChunks } from './deltaRule.js';
 
 /**
  * The gradient of every operation that may stand between a trained factor and the loss: one table, each rule a few lines of ordinary
@@ -16,8 +17,11 @@ export const primitives = [
   'sqr',
   'sqrt',
   'log',
+  'exp',
   'tanh',
   'silu',
+  'sigmoid',
+  'softplus',
   'scale',
   'sum',
   'sumRows',
@@ -36,16 +40,22 @@ export const primitives = [
   'concat',
   'repeat',
   'repeatTo',
-  'padColumns',
   'padRows',
   'getRows',
   'softMax',
   'rope',
   'swiglu',
   'geglu',
+  'triangle',
+  'fill',
+  'identity',
+  'inverseLower',
   'flashAttention',
+  'gatedDelta',
 ] as const satisfies readonly (keyof Operations)[];
 export type Primitive = (typeof primitives)[number];
+/** What comes out of them is the same whatever the argument holds: no gradient passes. */
+export const constants: ReadonlySet<Primitive | 'frozen'> = new Set(['fill', 'identity']);
 
 /** What a rule works with: `gradient` is that of the operation's `result`; `wants` says whose gradients are needed. */
 export interface RuleContext {
@@ -53,6 +63,11 @@ export interface RuleContext {
   gradient: Tensor;
   result: Tensor;
   wants: (argument: unknown) => boolean;
+  /**
+   * Gradients of tensors through a formula out of operations that have rules, which comes to the same as the operation itself.
+   * @param formula its results, each with its gradient
+   */
+  through: (of: readonly Tensor[], formula: (ops: Operations) => [result: Tensor, gradient: Tensor][]) => Tensor[];
 }
 
 /** Gradients of an operation's arguments, in their order; undefined if none is wanted. */
@@ -61,7 +76,9 @@ type Rule<K extends Primitive> = (
   ...args: Parameters<Operations[K]>
 ) => readonly (Tensor | undefined)[];
 
-const dense = (ops: Operations, t: Tensor) => (t.contiguous ? t : ops.cont(t));
+export const dense = (ops: Operations, t: Tensor) => (t.contiguous ? t : ops.cont(t));
+/** With the values of a row side by side, as ggml wants the first argument of what takes each value by itself. */
+export const inRows = (ops: Operations, t: Tensor) => (t.hasDenseRows ? t : ops.cont(t));
 
 /** Sums a gradient over the dimensions in which `like` was repeated. */
 function reduceTo(ops: Operations, gradient: Tensor, like: Tensor): Tensor {
@@ -120,15 +137,30 @@ export const gradientRules: { readonly [K in Primitive]?: Rule<K> } = {
   add: ({ ops, gradient, wants }, _a, b) => [gradient, wants(b) ? reduceTo(ops, gradient, b) : undefined],
   sub: ({ ops, gradient, wants }, _a, b) => [
     gradient,
-    wants(b) ? ops.scale(reduceTo(ops, gradient, b), -1) : undefined,
+    wants(b) ? ops.scale(dense(ops, reduceTo(ops, gradient, b)), -1) : undefined,
   ],
   mul: ({ ops, gradient, wants }, a, b) => [
-    wants(a) ? ops.mul(gradient, b) : undefined,
-    wants(b) ? reduceTo(ops, ops.mul(gradient, a), b) : undefined,
+    wants(a) ? ops.mul(inRows(ops, gradient), b) : undefined,
+    wants(b) ? reduceTo(ops, ops.mul(inRows(ops, gradient), a), b) : undefined,
   ],
-  scale: ({ ops, gradient }, _a, factor) => [ops.scale(gradient, factor)],
+  scale: ({ ops, gradient }, _a, factor) => [ops.scale(dense(ops, gradient), factor)],
   sqr: ({ ops, gradient }, a) => [ops.scale(ops.mul(gradient, a), 2)],
   sum: ({ ops, gradient }, a) => [ops.repeat(gradient, a)],
+  sumRows: ({ ops, gradient }, a) => [ops.repeat(gradient, a)],
+  exp: ({ ops, gradient, result }) => [ops.mul(inRows(ops, gradient), result)],
+  sigmoid: ({ ops, gradient, result }) => {
+    const part = ops.mul(inRows(ops, gradient), result);
+    return [ops.sub(part, ops.mul(part, result))];
+  },
+  softplus: ({ ops, gradient }, a) => [ops.mul(inRows(ops, gradient), ops.sigmoid(a))],
+  triangle: ({ ops, gradient }, _a, part) => [ops.triangle(dense(ops, gradient), part)],
+  // With T = L⁻¹: dT = -T·dL·T, so the gradient of L is -Tᵀ·G·Tᵀ.
+  inverseLower: ({ ops, gradient, result }) => {
+    const right = ops.mulMat(result, dense(ops, gradient)); // G·Tᵀ
+    const turned = (t: Tensor) => ops.cont(ops.transpose(t));
+    return [ops.triangle(ops.scale(ops.mulMat(turned(right), turned(result)), -1), 'lower')];
+  },
+  padRows: ({ ops, gradient }, a) => [ops.view(gradient, a.ne)],
   silu: ({ ops, gradient }, a) => [ops.siluBack(dense(ops, gradient), a)],
   rmsNorm: ({ ops, gradient }, a, epsilon) => [ops.rmsNormBack(dense(ops, gradient), a, epsilon)],
   // y[n, m] = Σ_k a[k, n]·b[k, m]
@@ -201,5 +233,25 @@ export const gradientRules: { readonly [K in Primitive]?: Rule<K> } = {
       gs && wants(k) ? sumGroups(ops, ops.outProd(q, gs), k.ne[2]) : undefined,
       wants(v) ? sumGroups(ops, ops.outProd(g, p), v.ne[2]) : undefined,
     ];
+  },
+  /** States of all tokens would be megabytes each: those of chunks are computed again (`deltaRule.ts`). */
+  gatedDelta: ({ ops, gradient, wants, through }, ...args) => {
+    const [queries, keys, values, decays, shares, states] = args;
+    const [d, heads, tokens, sequences] = values.ne;
+    const rows = (from: number, count: number) => dense(ops, ops.rowsOf(gradient, from, count));
+    const out = ops.reshape(rows(0, tokens * sequences), d, heads, tokens, sequences);
+    const after = ops.reshape(rows(tokens * sequences, d * sequences), d, d, heads, sequences);
+    const wanted = args.filter(wants);
+    const found = through(wanted, (tape) => {
+      const chunked = deltaInChunks(tape, { queries, keys, values, decays, shares, states });
+      return [
+        [chunked.out, ops.cont(ops.permute(out, 0, 2, 1, 3))],
+        [chunked.states, after],
+      ];
+    });
+    return args.map((argument) => {
+      const of = found[wanted.indexOf(argument)];
+      return of && dense(ops, of);
+    });
   },
 };

@@ -5,7 +5,11 @@ import type { LayerLinear } from '../../families/family.js';
 import { type Batch, groupSequences } from '../../model/batch.js';
 import { type Hyperparameters, linearShape } from '../../model/hyperparameters.js';
 import type { LoraParameters, ParameterGroup } from './parameters.js';
+import { modulesAt } from './trainable.js';
 import type { Masks } from './trainStep.js';
+
+/** β1, β2 and ε of Adam as everyone uses them (Kingma and Ba 2015). */
+export const adam = { beta1: 0.9, beta2: 0.999, epsilon: 1e-8 } as const;
 
 export interface AdamWSettings {
   beta1: number;
@@ -115,6 +119,12 @@ const inputOf: Record<LayerLinear, number> = {
   attn_v: 0,
   attn_qkv: 0,
   attn_output: 1,
+  'shortconv.in_proj': 0,
+  'shortconv.out_proj': 1,
+  attn_gate: 0,
+  ssm_beta: 0,
+  ssm_alpha: 0,
+  ssm_out: 1,
   ffn_gate: 2,
   ffn_up: 2,
   ffn_down: 3,
@@ -149,6 +159,6 @@ export function dropoutMasks(
       made.set(which, tensor);
       return tensor;
     };
-    return Object.fromEntries(modules.map((module) => [module, mask(module)]));
+    return Object.fromEntries(modulesAt(h, layer, modules).map((module) => [module, mask(module)]));
   };
 }

@@ -1,49 +1,16 @@
 import type { Graph } from '../../engine/graph.js';
 import type { Operations } from '../../engine/operations.js';
-import type { Tensor, TensorBuffer } from '../../engine/tensor.js';
+import type { Tensor } from '../../engine/tensor.js';
+import type { LayerLinear } from '../../families/family.js';
 import { batchTokens, type StreamInputs, sharedBlock, streamInputs, tokenIndex } from '../../model/batch.js';
-import { LayerGraph, type LayerLora } from '../../model/block.js';
-import { headChunk, type Model } from '../../model/model.js';
+import { type BlockWeights, LayerGraph, type LayerLora, type Product } from '../../model/block.js';
+import { headChunk } from '../../model/model.js';
 import type { LoraParameters } from './parameters.js';
 import { Tape } from './tape.js';
 import type { TrainableLayer } from './trainable.js';
 import type { Masks, StepData, StepOptions, TrainContext } from './trainStep.js';
 
 /** The way of a batch through the trained layers, one graph a layer, and of its gradient back. */
-
-/**
- * Residual streams between the layers of a batch, and the gradient on its way back: f32 [embedding, tokens], as many tokens as the
- * largest batch so far has had.
- */
-export class Streams implements Disposable {
-  private buffer: TensorBuffer | undefined;
-  private tensors: Tensor[] = [];
-
-  constructor(private readonly model: Model) {}
-
-  /** Makes room for batches of so many tokens on their way through so many layers. What was kept is lost. */
-  reserve(layers: number, tokens: number): void {
-    if (layers === 1 || (layers <= this.tensors.length && tokens <= this.tensors[0]!.ne[1])) return;
-    this[Symbol.dispose]();
-    const buffer = this.model.engine.buffer(layers);
-    const { embedding } = this.model.hyper;
-    this.tensors = Array.from({ length: layers }, () => buffer.tensor('f32', [embedding, tokens]));
-    this.buffer = buffer.allocate();
-  }
-
-  /** What enters the trained layer `place`, not the first; 0: the gradient of what the next layer to be passed puts out. */
-  at(ops: Operations, place: number, tokens: number): Tensor {
-    const { embedding } = this.model.hyper;
-    const [row, all] = [4 * embedding, 4 * embedding * tokens];
-    return ops.view(this.tensors[place]!, [embedding, tokens], { strides: [row, all, all] });
-  }
-
-  [Symbol.dispose](): void {
-    this.buffer?.[Symbol.dispose]();
-    this.buffer = undefined;
-    this.tensors = [];
-  }
-}
 
 /** A batch on its way through the layers and back. */
 export class Pass {
@@ -56,9 +23,9 @@ export class Pass {
   constructor(
     private readonly context: TrainContext,
     private readonly data: StepData,
-    private readonly how: Pick<StepOptions, 'averaged' | 'masks'>,
+    private readonly how: Pick<StepOptions, 'train' | 'averaged' | 'masks'>,
   ) {
-    const { opening, streams, layers } = context;
+    const { opening, streams, products, layers } = context;
     const { batch, sequences } = data;
     this.tokens = batchTokens(batch, opening);
     const rows: number[] = [];
@@ -80,6 +47,7 @@ export class Pass {
     this.targets = Int32Array.from(targets);
     this.held = expected;
     streams.reserve(layers.length, this.tokens);
+    if (how.train) products.reserve(layers.length, this.tokens);
   }
 
   private get last(): TrainableLayer {
@@ -104,15 +72,35 @@ export class Pass {
   }
 
   /** The layer in a graph: what it does to a stream, and its factors. */
-  private layer(g: Graph, layer: TrainableLayer, inputs: StreamInputs) {
+  private layer(g: Graph, layer: TrainableLayer, inputs: StreamInputs, weights: BlockWeights = layer) {
     const { model, parameters } = this.context;
     const { averaged, masks } = this.how;
     const { lora, slotOf } = parameters.views(g, layer.index, averaged ? 'average' : 'values');
     const masked = withMasks(g, lora, layer.index, this.tokens, masks);
     const wanted = layer === this.last ? g.input('i32', [this.rows.length], this.rows) : undefined;
     const run = (ops: Operations, x: Tensor) =>
-      sharedBlock(new LayerGraph(ops, model.hyper, layer, masked), x, inputs, wanted);
+      sharedBlock(new LayerGraph(ops, model.hyper, weights, masked), x, inputs, wanted);
     return { run, lora, slotOf };
+  }
+
+  /** A layer whose products are kept on the way there, as far as there is room for them, and taken from there on the way back. */
+  private keeping(g: Graph, layer: TrainableLayer, way: 'there' | 'back'): BlockWeights {
+    const { products } = this.context;
+    if (!this.how.train) return layer;
+    const place = this.placeOf(layer);
+    const linears = Object.entries(layer.linears).map(([part, linear]): [string, Product] => {
+      const kept = products.at(g, place, part as LayerLinear);
+      if (!kept) return [part, linear];
+      if (way === 'back') return [part, { apply: (ops, x) => linear.by({ apply: () => kept }, ops, x) }];
+      const apply: Product['apply'] = (ops, x) => {
+        const y = linear.apply(ops, x);
+        g.run(g.copy(y, kept));
+        return y;
+      };
+      return [part, { apply }];
+    });
+    const { index, norms, biases, kernel } = layer;
+    return { index, norms, biases, kernel, linears: Object.fromEntries(linears) };
   }
 
   /** Through layers that follow one another, the last of all not among them. */
@@ -121,7 +109,7 @@ export class Pass {
     const inputs = this.inputs(g);
     let x = this.entering(g, group[0]!);
     for (const layer of group) {
-      x = this.layer(g, layer, inputs).run(g, x);
+      x = this.layer(g, layer, inputs, this.keeping(g, layer, 'there')).run(g, x);
       // Nodes are computed in the order in which they are added, so that what is not kept is freed layer by layer.
       g.run(g.copy(x, this.context.streams.at(g, this.placeOf(layer) + 1, this.tokens)));
     }
@@ -146,8 +134,11 @@ export class Pass {
     return valuesOf(nll);
   }
 
-  /** Mean rows of the head at the targets, [embedding, targets]. */
-  async expected(): Promise<Float32Array> {
+  /**
+   * Mean rows of the head at the targets, under what is predicted there and, with the weight `taught`, the targets themselves:
+   * [embedding, targets].
+   */
+  async expected(taught: number): Promise<Float32Array> {
     const { workspace, labels, model } = this.context;
     const { vocabulary } = model.hyper;
     const g = workspace.begin();
@@ -156,7 +147,9 @@ export class Pass {
     const parts: Tensor[] = [];
     for (let from = 0; from < this.rows.length; from += chunk) {
       const n = Math.min(chunk, this.rows.length - from);
-      parts.push(g.output(labels.expectedRow(g, g.rowsOf(x, from, n))));
+      const predicted = labels.expectedRow(g, g.rowsOf(x, from, n));
+      const targets = labels.head.rows(g, g.input('i32', [n], this.targets.slice(from, from + n)));
+      parts.push(g.output(g.add(g.scale(predicted, 1 - taught), g.scale(targets, taught))));
     }
     await this.compute(g, [this.last]);
     return valuesOf(parts);
@@ -170,7 +163,7 @@ export class Pass {
     let gradient: Tensor | undefined = streams.at(g, 0, this.tokens);
     for (const layer of [...group].reverse()) {
       const from = this.entering(g, layer);
-      const at = this.layer(g, layer, inputs);
+      const at = this.layer(g, layer, inputs, this.keeping(g, layer, 'back'));
       const tape = this.tape(g, layer, from, at.lora);
       const out = at.run(tape, from);
       gradient = this.down(g, tape, new Map([[out, gradient!]]), { from, ...at });

@@ -84,13 +84,28 @@ describe('what is held', () => {
     withRig({ start: 'B is zero' }, async (rig) => {
       const sequences = draw([11, 8, 12]);
       const data = { batch: together(sequences), sequences, entering: undefined };
-      const rows = await expectedRows({ ...rig, opening: 0 }, data);
+      const rows = await expectedRows({ ...rig, opening: 0 }, data, 0);
       const held = sequences.map((one, i) => ({ ...one, expected: rows[i]! }));
       const learnt = await gradients(rig, sequences);
       const still = await gradients(rig, held);
       assert.ok(rms(still.b) < 1e-3 * rms(learnt.b), `${rms(still.b)} ${rms(learnt.b)}`);
       const moved = held.map((one) => ({ ...one, expected: one.expected.map((x) => -x) }));
       assert.ok(rms((await gradients(rig, moved)).b) > 0.1 * rms(learnt.b));
+    }));
+
+  it('is pulled towards its answers by the share that is taught of them', () =>
+    withRig({ start: 'B is zero' }, async (rig) => {
+      const sequences = draw([11, 8, 12]);
+      const data = { batch: together(sequences), sequences, entering: undefined };
+      const rows = await expectedRows({ ...rig, opening: 0 }, data, 0.25);
+      const learnt = await gradients(rig, sequences);
+      const taught = await gradients(
+        rig,
+        sequences.map((one, i) => ({ ...one, expected: rows[i]! })),
+      );
+      // Of the prediction itself nothing is left to learn, so that the share of the answers is all.
+      const share = learnt.b.map((x) => 0.25 * x);
+      assert.ok(distance(taught.b, share) < 5e-3, `${distance(taught.b, share)}`);
     }));
 
   it('beside what is learnt changes nothing of what that tells, and adds its gradient', () =>
@@ -111,12 +126,15 @@ describe('what is held', () => {
 describe('the price of what is held', () => {
   it('is in time and memory: more of both, by its tokens and by what is kept of them', () =>
     withRig({}, async ({ model }) => {
-      const costs = {
-        forward: 1,
-        both: 3,
-        head: 2,
-        work: { few: { tokens: 64, bytes: 100 }, many: { tokens: 512, bytes: 100 } },
-      };
+      // A token takes a second forward in a layer and three with the way back, in the last one with the head twice as much.
+      const point = (tokens: number, factor: number) => ({
+        tokens,
+        forward: factor * tokens,
+        both: 3 * factor * tokens,
+        bytes: 100,
+      });
+      const line = (factor: number) => [point(64, factor), point(512, factor)] as const;
+      const costs = { one: line(2), two: line(3), load: 0, step: 0 };
       const [train, validation, replay] = [draw(Array(8).fill(20)), draw([20]), draw([10, 10])];
       const settings = { ...priced, firstLayer: 0 };
       const plain = priceQlora(model, costs, { train, validation }, settings);
@@ -125,8 +143,8 @@ describe('the price of what is held', () => {
       assert.equal(held.memoryBytes - plain.memoryBytes, 4 * model.hyper.embedding * targets);
       // Four examples of 20 tokens a step, and 0.6 of that of the others: 4.8 of 10 tokens. Two steps an epoch, three epochs.
       const layers = model.hyper.layers - 1;
-      const once = layers * 20 * costs.forward + (costs.head / 3) * targets;
-      const between = (3 * 2 * 4.8 * (layers * 20 * costs.both + targets * costs.head)) / 2;
+      const once = 20 * (layers + 2);
+      const between = 3 * 2 * 4.8 * 10 * 3 * (layers + 2);
       assert.ok(Math.abs(held.seconds - plain.seconds - once - between) < 1e-6);
       assert.deepEqual(priceQlora(model, costs, { train, validation, replay: [] }, settings), plain);
     }));

@@ -39,6 +39,12 @@ export class ReplayOrder {
   }
 }
 
+/**
+ * Weight of the answers that lie ready in what is held, the rest being what the model predicts: a correct plain answer pulls back to
+ * plain answering where a prediction alone only does not push away.
+ */
+const taught = 0.3;
+
 /** What a graph of its own costs besides its tokens, in tokens. */
 const graphTokens = 16;
 
@@ -112,7 +118,7 @@ export async function heldSequences(
   const held: TrainSequence[] = [...replay];
   for (const group of groupSequences(ownLengths(replay, context.opening), microTokens)) {
     const batch = { ...group, members: group.members.map((i) => i + from) };
-    const rows = await expectedRows({ ...context, parameters }, await read(batch));
+    const rows = await expectedRows({ ...context, parameters }, await read(batch), taught);
     group.members.forEach((member, i) => {
       held[member] = { ...replay[member]!, expected: rows[i]! };
     });

@@ -55,6 +55,8 @@ export interface QloraSettings extends Pick<Recipe, (typeof qloraOptionNames)[nu
   epochs: number;
   /** Most tokens computed at once. */
   microTokens: number;
+  /** Bytes for products that are not computed again on the way back, at most. Results don't depend on it. */
+  keptBytes: number;
   /** Validations per epoch. */
   evaluations: number;
   /** Largest rank of the mean of all runs. */

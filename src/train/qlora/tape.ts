@@ -1,7 +1,16 @@
 import { Operations } from '../../engine/operations.js';
 import type { Linear } from '../../engine/placement.js';
 import type { Tensor } from '../../engine/tensor.js';
-import { gradientRules, type Primitive, primitives } from './gradientRules.js';
+import type { Product } from '../../model/block.js';
+import {
+  constants,
+  dense,
+  gradientRules,
+  inRows,
+  type Primitive,
+  primitives,
+  type RuleContext,
+} from './gradientRules.js';
 
 /** One recorded operation: `arguments` as the caller gave them. */
 interface Entry {
@@ -41,7 +50,7 @@ export class Tape extends Operations {
   }
 
   private note(entry: Entry): void {
-    if (!entry.arguments.some((argument) => this.wanted.has(argument as Tensor))) return;
+    if (constants.has(entry.op) || !entry.arguments.some((argument) => this.wanted.has(argument as Tensor))) return;
     if (entry.op !== 'frozen' && entry.op !== 'slice' && !gradientRules[entry.op]) {
       throw new Error(`no gradient rule for the operation ${entry.op} (src/qlora/gradientRules.ts)`);
     }
@@ -60,7 +69,7 @@ export class Tape extends Operations {
    * y = W·x of a frozen weight as one step, however its layout computes it. `transposed` holds Wᵀ [outputs, inputs]: the gradient is
    * one product in the order that every quantised kernel is made for.
    */
-  frozen(forward: Linear, transposed: Linear, x: Tensor): Tensor {
+  frozen(forward: Product, transposed: Linear, x: Tensor): Tensor {
     const outer = this.recording;
     this.recording = false;
     const result = forward.apply(this, x);
@@ -85,7 +94,7 @@ export class Tape extends Operations {
     }
     const add = (tensor: Tensor, gradient: Tensor) => {
       const before = gradients.get(tensor);
-      gradients.set(tensor, before ? plain.add(before, gradient) : gradient);
+      gradients.set(tensor, before ? sum(plain, before, gradient) : gradient);
     };
     // The gradients of a tensor's slices are put together once all are there.
     const parts = new Map<Tensor, Part[]>();
@@ -102,6 +111,13 @@ export class Tape extends Operations {
       const gradient = left === 0 ? whole(tensor) : undefined;
       if (gradient) sink(tensor, gradient);
     };
+    const through: RuleContext['through'] = (of, formula) => {
+      const tape = new Tape(plain);
+      for (const tensor of of) tape.watch(tensor);
+      const found = new Map<Tensor, Tensor>();
+      tape.backward(new Map(formula(tape)), (tensor, part) => found.set(tensor, part));
+      return of.map((tensor) => found.get(tensor)!);
+    };
     for (const { op, arguments: args, result } of this.entries.reverse()) {
       const gradient = whole(result);
       gradients.delete(result);
@@ -113,7 +129,7 @@ export class Tape extends Operations {
         const parts =
           op === 'frozen'
             ? [(args[1] as Linear).apply(plain, dense(plain, gradient))]
-            : gradientRules[op]!({ ops: plain, gradient, result, wants }, ...(args as never[]));
+            : gradientRules[op]!({ ops: plain, gradient, result, wants, through }, ...(args as never[]));
         parts.forEach((part, i) => {
           if (part && wants(args[i])) add(args[i] as Tensor, part);
         });
@@ -126,6 +142,12 @@ export class Tape extends Operations {
   }
 }
 
+/** ggml adds to rows whose values lie side by side. */
+function sum(ops: Operations, a: Tensor, b: Tensor): Tensor {
+  if (!a.hasDenseRows && b.hasDenseRows) return ops.add(b, a);
+  return ops.add(inRows(ops, a), b);
+}
+
 /** The gradient of a slice that begins at `from`. */
 interface Part {
   axis: 0 | 1;
@@ -133,9 +155,15 @@ interface Part {
   gradient: Tensor;
 }
 
-/** One gradient from those of slices that follow one another from the first on; rows behind the last had no use. */
+/**
+ * One gradient from those of slices that follow one another from the first on; rows behind the last had no use. Slices of rows may also
+ * overlap or leave some out: then each is filled up with zeros, and they are added up.
+ */
 function joinParts(ops: Operations, tensor: Tensor, parts: readonly Part[]): Tensor {
   const { axis } = parts[0]!;
+  if (parts.every((part) => part.axis === 1) && !follow(parts)) {
+    return parts.map((part) => filledUp(ops, part, tensor.ne[1])).reduce((sum, part) => ops.add(sum, part));
+  }
   let joined: Tensor | undefined;
   for (const part of [...parts].sort((a, b) => a.from - b.from)) {
     const reached = joined?.ne[axis] ?? 0;
@@ -150,6 +178,20 @@ function joinParts(ops: Operations, tensor: Tensor, parts: readonly Part[]): Ten
   return missing > 0 ? ops.padRows(joined!, missing) : joined!;
 }
 
-function dense(ops: Operations, tensor: Tensor): Tensor {
-  return tensor.contiguous ? tensor : ops.cont(tensor);
+/** Whether slices of rows follow one another from the first on. */
+function follow(parts: readonly Part[]): boolean {
+  let reached = 0;
+  for (const { from, gradient } of [...parts].sort((a, b) => a.from - b.from)) {
+    if (from !== reached) return false;
+    reached += gradient.ne[1];
+  }
+  return true;
+}
+
+function filledUp(ops: Operations, { from, gradient }: Part, rows: number): Tensor {
+  const own = dense(ops, gradient);
+  const count = own.ne[1];
+  const placed = from > 0 ? ops.concat(ops.slice(ops.padRows(own, from), 1, count, from), own, 1) : own;
+  const missing = rows - from - count;
+  return missing > 0 ? ops.padRows(placed, missing) : placed;
 }

@@ -21,6 +21,7 @@ import {
   workspace,
 } from '../../testing/trainRig.js';
 import { enteringActivations } from './activations.js';
+import { keptLayers, Products, productsOfToken } from './kept.js';
 import { adamwStep, dropoutMasks } from './optimiser.js';
 import { TrainableLayer } from './trainable.js';
 import { ownLengths, trainStep } from './trainStep.js';
@@ -100,6 +101,24 @@ describe('a step', () => {
         }
       }
     }));
+
+  it('has the same bits whatever there is room to keep of it', async () => {
+    // Nothing, two of the three layers that are gone through twice, and all.
+    for (const family of ['llama', 'gemma3'] as const) {
+      await withRig({ model: { layers: 4, family } }, async (rig) => {
+        const sequences = draw([19, 17, 20], 8);
+        const tokens = 3 * 12 + 8;
+        const steps = [];
+        for (const layers of [0, 2, 3]) {
+          using products = new Products(rig.model, layers * tokens * productsOfToken(rig.model));
+          assert.equal(keptLayers(rig.model, 4, tokens, layers * tokens * productsOfToken(rig.model)), layers);
+          steps.push(await step({ ...rig, products }, sequences, { opening: 8 }));
+        }
+        assert.deepEqual(steps[1], steps[0]);
+        assert.deepEqual(steps[2], steps[0]);
+      });
+    }
+  });
 
   it('has the NLL of a plain forward pass with the same factors', () =>
     withRig({ model: { ropeFactors: true, layers: 3 } }, async (rig) => {

@@ -2,11 +2,14 @@ import type { Graph } from '../../engine/graph.js';
 import type { Tensor } from '../../engine/tensor.js';
 import type { Batch } from '../../model/batch.js';
 import type { LayerLora } from '../../model/block.js';
+import type { Hyperparameters } from '../../model/hyperparameters.js';
 import type { LabelGradient } from '../../model/labelGradient.js';
 import { headChunk } from '../../model/model.js';
 import type { Lab } from '../lab.js';
+import { chunkTokens } from './deltaRule.js';
+import type { Products, Streams } from './kept.js';
 import type { LoraParameters } from './parameters.js';
-import { Pass, type Streams } from './pass.js';
+import { Pass } from './pass.js';
 import type { TrainableLayer } from './trainable.js';
 
 /** A sequence to train on. */
@@ -28,6 +31,7 @@ export interface TrainContext extends Lab {
   readonly parameters: LoraParameters;
   readonly labels: LabelGradient;
   readonly streams: Streams;
+  readonly products: Products;
   /** Tokens that all sequences begin with. */
   readonly opening: number;
 }
@@ -77,11 +81,15 @@ function together(layers: readonly TrainableLayer[]): TrainableLayer[][] {
 
 /**
  * Nodes of the largest graph: a layer takes about 700 with its gradients, 100 more with norms of heads and outputs; that of the last one
- * has the head, chunk by chunk.
+ * has the head, chunk by chunk. A delta net takes about 500 more, and 60 for each of its chunks.
  * @param tokens of a batch, at most
  */
-export function trainNodes(tokens: number, vocabulary: number): number {
-  return 1024 + 1024 * mostTogether + 48 * Math.ceil(tokens / headChunk(vocabulary));
+export function trainNodes(
+  tokens: number,
+  { vocabulary, delta }: Pick<Hyperparameters, 'vocabulary' | 'delta'>,
+): number {
+  const layer = 1024 + (delta ? 512 + 64 * Math.ceil(tokens / chunkTokens) : 0);
+  return 1024 + layer * mostTogether + 48 * Math.ceil(tokens / headChunk(vocabulary));
 }
 
 /** Masks of dropout for each module, by layer: f32 [inputs, tokens]. */
@@ -101,12 +109,12 @@ export interface StepOptions {
  * Sequences with `expected` count by -KL instead, times `hold`.
  *
  * A few layers are a graph of their own, and on the way back they are computed a second time: what is kept of a batch is the residual
- * stream between layers, and only one layer's activations and a few layers' weights are in use at a time (gradient checkpointing, Chen et al. 2016).
+ * stream between layers and what there is room for (`Products`), and only one layer's activations and a few layers' weights are in use at a time (gradient checkpointing, Chen et al. 2016).
  * @returns -log p of each target of the others in nats, member by member
  */
 export async function trainStep(context: TrainContext, data: StepData, options: StepOptions): Promise<Float32Array> {
   const { train, averaged, masks, hold } = options;
-  const pass = new Pass(context, data, { averaged, masks: train ? masks : undefined });
+  const pass = new Pass(context, data, { train, averaged, masks: train ? masks : undefined });
   const { layers, labels } = context;
   const groups = together(layers.slice(0, -1));
   for (const group of groups) await pass.forward(group);
@@ -119,11 +127,12 @@ export async function trainStep(context: TrainContext, data: StepData, options: 
 /**
  * Predictions of sequences, as they are to stay: mean rows of the head, [embedding, targets] for each of the batch's members, by the
  * means of the values over the steps.
+ * @param taught weight of the targets themselves in them
  */
-export async function expectedRows(context: TrainContext, data: StepData): Promise<Float32Array[]> {
-  const pass = new Pass(context, data, { averaged: true });
+export async function expectedRows(context: TrainContext, data: StepData, taught: number): Promise<Float32Array[]> {
+  const pass = new Pass(context, data, { train: false, averaged: true });
   for (const group of together(context.layers.slice(0, -1))) await pass.forward(group);
-  const rows = await pass.expected();
+  const rows = await pass.expected(taught);
   context.labels.release();
   const { embedding } = context.model.hyper;
   let at = 0;

@@ -3,7 +3,8 @@ import type { Operations } from '../../engine/operations.js';
 import { inPlace, type Keep, type Linear, type Placed } from '../../engine/placement.js';
 import type { Tensor } from '../../engine/tensor.js';
 import { WeightFile } from '../../engine/weightFile.js';
-import type { BlockWeights, Layer, Linears } from '../../model/block.js';
+import { type Layered, type LayerLinear, linearsAt } from '../../families/family.js';
+import type { BlockWeights, Layer, Linears, Product } from '../../model/block.js';
 import { linearShape } from '../../model/hyperparameters.js';
 import { LabelGradient } from '../../model/labelGradient.js';
 import type { Model, TransposedType } from '../../model/model.js';
@@ -18,7 +19,7 @@ import { Tape } from './tape.js';
  * A frozen weight that gradients can pass: forward in its own layout, backward by a product with its transpose. ggml's own way
  * (`out_prod` on quantised data) would dequantise every row for every token, at a twentieth of the speed.
  */
-class TwoWayLinear implements Linear {
+export class TwoWayLinear implements Linear {
   constructor(
     private readonly forward: Linear,
     private readonly transposed: Linear,
@@ -36,7 +37,11 @@ class TwoWayLinear implements Linear {
     return this.forward.bytes + this.transposed.bytes;
   }
   apply(ops: Operations, x: Tensor): Tensor {
-    return ops instanceof Tape ? ops.frozen(this.forward, this.transposed, x) : this.forward.apply(ops, x);
+    return this.by(this.forward, ops, x);
+  }
+  /** As `apply`, with the values of another product. */
+  by(product: Product, ops: Operations, x: Tensor): Tensor {
+    return ops instanceof Tape ? ops.frozen(product, this.transposed, x) : product.apply(ops, x);
   }
   async moved(move: (tensor: Tensor) => Promise<Placed>): Promise<Linear> {
     return new TwoWayLinear(await this.forward.moved(move), await this.transposed.moved(move));
@@ -54,7 +59,7 @@ class TwoWayLinear implements Linear {
 export class TrainableLayer implements BlockWeights, Disposable {
   private constructor(
     private readonly layer: Layer,
-    readonly linears: Linears,
+    readonly linears: Readonly<Partial<Record<LayerLinear, TwoWayLinear>>>,
   ) {}
 
   get index(): number {
@@ -65,6 +70,9 @@ export class TrainableLayer implements BlockWeights, Disposable {
   }
   get biases() {
     return this.layer.biases;
+  }
+  get kernel() {
+    return this.layer.kernel;
   }
 
   /** @param keep where weights are to lie */
@@ -77,7 +85,7 @@ export class TrainableLayer implements BlockWeights, Disposable {
     const layer = await model.layerToTrain(index, workspace, keep, signal);
     try {
       const transposed = await model.transposedLinears(index, type, workspace, keep, signal);
-      const linears: Linears = Object.fromEntries(
+      const linears = Object.fromEntries(
         Object.entries(layer.linears).map(([part, forward]) => [
           part,
           new TwoWayLinear(forward, transposed[part as keyof Linears]!),
@@ -160,6 +168,13 @@ export async function loadTrainable(lab: Lab, firstLayer: number, type: Transpos
   }
 }
 
+/** Those of some linears that a layer has. */
+export function modulesAt(of: Layered, layer: number, modules: readonly LayerLinear[]): LayerLinear[] {
+  if (!of.kinds) return [...modules];
+  const own = linearsAt(of, layer);
+  return modules.filter((module) => own.includes(module));
+}
+
 /** The linears of some layers that settings adapt. */
 export function adaptedModules(
   { hyper }: Model,
@@ -167,7 +182,7 @@ export function adaptedModules(
   { modules, rank }: Pick<QloraSettings, 'modules' | 'rank'>,
 ): AdaptedModule[] {
   return layers.flatMap(({ index }) =>
-    modules.map((module) => {
+    modulesAt(hyper, index, modules).map((module) => {
       const [inputs, outputs] = linearShape(hyper, module);
       return { layer: index, module, inputs, outputs, rank: Math.min(rank, inputs, outputs) };
     }),

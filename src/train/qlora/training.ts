@@ -2,9 +2,9 @@ import { throwIfStopped } from '../../base/errors.js';
 import { type Batch, batchTokens, groupSequences, sharedOpening } from '../../model/batch.js';
 import { figure, type Lab, type RunContext } from '../lab.js';
 import { type ActivationCache, enteringActivations } from './activations.js';
-import { adamwStep, dropoutMasks, planEpoch, rateAt, type StepPlan } from './optimiser.js';
+import { Products, Streams } from './kept.js';
+import { adam, adamwStep, dropoutMasks, planEpoch, rateAt, type StepPlan } from './optimiser.js';
 import { type FlatFactors, LoraParameters, type ParameterState } from './parameters.js';
-import { Streams } from './pass.js';
 import { heldSequences, holdFactor, ReplayOrder, withMembers } from './replay.js';
 import { allSequences, replayRate, stepsPerEpoch, TrainingProgress } from './schedule.js';
 import type { QloraEvent, QloraProblem, QloraSettings, QloraState } from './state.js';
@@ -18,8 +18,6 @@ import {
   trainStep,
 } from './trainStep.js';
 
-/** β1, β2 and ε of Adam as everyone uses them (Kingma and Ba 2015). */
-const adam = { beta1: 0.9, beta2: 0.999, epsilon: 1e-8 } as const;
 /** Weight of the newest step in the smoothed loss. */
 const smoothing = 0.1;
 /** The smoothed loss has diverged beyond this multiple of its lowest value plus this many nats. */
@@ -271,7 +269,6 @@ export async function prepareTraining(
   problem: QloraProblem,
   settings: QloraSettings,
 ): Promise<Preparation> {
-  const { vocabulary } = model.hyper;
   const { firstLayer } = settings;
   const sequences = allSequences(problem);
   const opening = sharedOpening(sequences);
@@ -280,7 +277,7 @@ export async function prepareTraining(
   const own: Owned['add'] = (item) => owned.add(item);
   const dispose = () => owned[Symbol.asyncDispose]();
   try {
-    const nodes = trainNodes(Math.max(longest, settings.microTokens), vocabulary);
+    const nodes = trainNodes(Math.max(longest, settings.microTokens), model.hyper);
     const lab = { model, workspace: own(model.engine.workspace(nodes)), emit, signal };
     const progress = new TrainingProgress(lab, problem, settings);
     const below = { firstLayer, opening };
@@ -289,7 +286,8 @@ export async function prepareTraining(
     const { layers: trained, labels } = own(await loadTrainable(lab, firstLayer, settings.transposedType));
     const parameters = own(LoraParameters.create(model.engine, adaptedModules(model, trained, settings)));
     const streams = own(new Streams(model));
-    const context: TrainContext = { ...lab, layers: trained, parameters, labels, streams, opening };
+    const products = own(new Products(model, settings.keptBytes));
+    const context: TrainContext = { ...lab, layers: trained, parameters, labels, streams, products, opening };
     const learnable = problem.train.length + problem.validation.length;
     const plain = { cache, context, sequences };
     const held = await heldSequences(

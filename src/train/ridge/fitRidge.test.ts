@@ -1,7 +1,6 @@
 import assert from 'node:assert/strict';
 import { after, describe, it } from 'node:test';
 import { writeAdapter } from '../../adapters/loraGguf.js';
-import { StoppedError } from '../../base/errors.js';
 import { Random } from '../../base/random.js';
 import { Engine } from '../../engine/engine.js';
 import { measureNll } from '../../llama/measureNll.js';
@@ -10,12 +9,13 @@ import { LabelGradient } from '../../model/labelGradient.js';
 import { eachLayer, Model } from '../../model/model.js';
 import { tinyAdapter } from '../../testing/adapter.js';
 import { plainNll } from '../../testing/plainNll.js';
+import { stoppingKeeper } from '../../testing/ridgeKeeper.js';
 import { scratchFolder } from '../../testing/scratch.js';
 import { type TinyModelOptions, writeTinyModel } from '../../testing/tinyModel.js';
 import { type AnyPart, groupExamples, type RidgeExample } from './examples.js';
 import { fitRidge } from './fitRidge.js';
 import type { RidgeSettings } from './solver.js';
-import { packRidge, type RidgeState, type SavedRidge, type Stores, unpackRidge } from './state.js';
+import type { SavedRidge } from './state.js';
 import { Student } from './student.js';
 import { rowsNll, walkedNll } from './validation.js';
 import { openRidgeLab, type RidgeEvent } from './walk.js';
@@ -249,36 +249,7 @@ describe('ridge', () => {
       ...examples(4, 'general'),
     ];
     const problem = { examples: set, prefixes: [tokens(25), tokens(9)] };
-    const wanted = { ...settings, rank: 8, sweeps: 2, firstLayer: 1, firstSweepLayer: 2 };
-    const copied = new Map<string, Float32Array[]>();
-    /** A keeper that keeps in memory what it is asked to, and stops the fit after some layers. */
-    const keeper = (layers: number, resumed?: SavedRidge) => {
-      let kept: SavedRidge | undefined;
-      let asked = 0;
-      return {
-        resumed,
-        kept: () => kept!,
-        async afterLayer(state: () => RidgeState, stores: Stores) {
-          if (++asked < layers) return;
-          copied.clear();
-          for (const [name, store] of stores) {
-            const blocks = await Promise.all(store.sizes.map(async (_, i) => (await store.read(i)).slice()));
-            copied.set(name, blocks);
-          }
-          const { header, arrays } = packRidge(state());
-          const bytes = new Map([...arrays].map(([name, values]) => [name, values.slice()]));
-          const streams = new Map(copied);
-          kept = {
-            state: unpackRidge(JSON.parse(JSON.stringify(header)), bytes)!,
-            has: (name) => streams.has(name),
-            async *read(name) {
-              yield* streams.get(name)!;
-            },
-          };
-          throw new StoppedError();
-        },
-      };
-    };
+    const wanted = { ...settings, lambdas: [0.3, 0.03, 1], rank: 8, sweeps: 2, firstLayer: 1, firstSweepLayer: 2 };
     const progress: number[] = [];
     const emit = (event: RidgeEvent) => {
       if (event.type === 'progress') progress.push(event.done);
@@ -288,14 +259,14 @@ describe('ridge', () => {
     assert.ok(whole.sweeps > 0, 'with a sweep');
     let states = 0;
     for (let at = 1; ; at++) {
-      const first = keeper(at);
+      const first = stoppingKeeper(at);
       const stopped = await fitRidge(context(model), problem, wanted, first).then(
         () => false,
         () => true,
       );
       if (!stopped) break;
       states++;
-      const last = keeper(Number.POSITIVE_INFINITY, first.kept());
+      const last = stoppingKeeper(Number.POSITIVE_INFINITY, first.kept());
       assert.deepEqual(await fitRidge({ model, emit }, problem, wanted, last), whole, `stopped after ${at}`);
       if (!first.kept().state.ended) assert.equal(progress.at(-1), work, `work told after ${at}`);
     }
@@ -304,7 +275,7 @@ describe('ridge', () => {
     // Stopped again and again: after each single layer.
     let saved: SavedRidge | undefined;
     for (;;) {
-      const once = keeper(1, saved);
+      const once = stoppingKeeper(1, saved);
       const fit = await fitRidge(context(model), problem, wanted, once).catch(() => undefined);
       if (fit) {
         assert.deepEqual(fit, whole);

@@ -80,9 +80,13 @@ export async function fitStudent(
   }
 
   const modules = [...(resumed?.state.found ?? [])];
+  const solver = new LinearSolver(lab, settings, resumed?.state.lambdas);
   const keep = async (layer: Layer) =>
     await keeper?.afterLayer(
-      () => ({ layer: layer.index + 1, found: modules, done: progress.done, total: progress.total }),
+      () => {
+        const { done, total } = progress;
+        return { layer: layer.index + 1, found: modules, lambdas: solver.chosen, done, total };
+      },
       new Map([...(teacher.held ?? []), ...student.held]),
     );
   const { firstLayer } = settings;
@@ -90,9 +94,8 @@ export async function fitStudent(
   if (!resumed) progress.total = walkWork(model.hyper.layers, walk) + sweeps.work;
 
   const metric = await streamMetric(model);
-  const solver = new LinearSolver(lab, settings);
   const layers = correctLayers(lab, walk, async (layer, module, collect) => {
-    if (module === 'attn_output') await sweeps.enter(layer);
+    if (module !== 'ffn_down') await sweeps.enter(layer.index);
     const own = given.find((other) => other.layer === layer.index && other.module === module);
     if (own) {
       await collect(noFit);

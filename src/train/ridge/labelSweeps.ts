@@ -1,22 +1,18 @@
 import type { Graph, Workspace } from '../../engine/graph.js';
 import type { Tensor } from '../../engine/tensor.js';
-import type { Layer } from '../../model/block.js';
 import { type Factors, type ModuleFactors, PlacedLora } from '../../model/factors.js';
-import { linearShape } from '../../model/hyperparameters.js';
 import { LabelGradient } from '../../model/labelGradient.js';
-import { eachLayer } from '../../model/model.js';
-import { HiddenStates } from '../../model/walker.js';
+import { HiddenStates, type Walker } from '../../model/walker.js';
 import { figure } from '../lab.js';
-import type { LearntPart, Part } from './examples.js';
+import type { LearntPart, Part, RidgeExample } from './examples.js';
 import { Gram, meanDiagonal } from './gram.js';
 import { multiplyWith, reducedRankRidge, topEigenvectors } from './reducedRank.js';
 import { Sensitivity } from './sensitivity.js';
-import type { RidgeSettings } from './solver.js';
-import { type RidgeKeeper, refill, type Snapshot, type Swept } from './state.js';
-import type { Student } from './student.js';
-import { labelFit, outputWeights, streamMetric, unweighted, weighted } from './target.js';
+import type { LinearToSolve, RidgeSettings } from './solver.js';
+import { type RidgeKeeper, refill, type Snapshot, type Stores, type Swept } from './state.js';
+import { type Fit, labelFit, unweighted, weighted } from './target.js';
 import { predictingRows, rowsNll } from './validation.js';
-import { correctLayer, type RidgeLab } from './walk.js';
+import type { RidgeLab } from './walk.js';
 
 /** Weight of directions that the data hardly uses, relative to the mean diagonal of XᵀX. */
 const floor = 0.01;
@@ -77,6 +73,37 @@ const lambda = 10;
 const sensitivityRows = { each: 2, most: 2048 };
 
 /**
+ * Says how one linear is to be corrected. `collect` walks the student up to that linear, hands its rows to the fit, and must be called
+ * exactly once.
+ */
+export type CorrectLinear = (linear: LinearToSolve, collect: (fit: Fit) => Promise<void>) => Promise<Factors>;
+
+/** The student as the sweeps need it, whoever computes its layers. */
+export interface SweptStudent {
+  readonly walker: Walker;
+  readonly examples: readonly RidgeExample[];
+  readonly held: Stores;
+  /** Remembers where the walk is, and goes back there. */
+  save(): Promise<void>;
+  restore(): Promise<void>;
+  /** What changes of the stream are measured with (`streamMetric`). */
+  metric(): Promise<Float32Array | undefined>;
+  /** Measures on some batches, from where `save` was called on, the layers from `first` on. */
+  sensitivity(batches: readonly number[], first: number, metric: Float32Array | undefined): Promise<Sensitivity>;
+  /**
+   * Walks from layer `first` on. The student leaves each layer with its corrections on.
+   * @param metric that weights of linears are to have
+   * @param walked told of the corrections of the layers before the next one
+   */
+  sweep(
+    first: number,
+    metric: Float32Array | undefined,
+    correct: CorrectLinear,
+    walked: (next: number, corrections: readonly ModuleFactors[]) => Promise<void>,
+  ): Promise<void>;
+}
+
+/**
  * Passes that follow the labels. The gradient g of a label's log-likelihood at the last residual stream needs the norm and the head
  * only. Each sweep walks the upper layers once more; at each it adds a small ridge-regressed step from the layer's inputs to Jᵀg, J
  * being the layer's measured sensitivity, and truncates the sum to the rank again. g is measured again at the end of the sweep. The
@@ -90,7 +117,7 @@ export class LabelSweeps {
 
   constructor(
     private readonly lab: RidgeLab,
-    private readonly student: Student,
+    private readonly student: SweptStudent,
     private readonly settings: RidgeSettings,
     private readonly keeper?: RidgeKeeper,
   ) {
@@ -116,8 +143,8 @@ export class LabelSweeps {
   }
 
   /** To be called before the student enters a layer on its way through the model: from the first swept one on it will go again. */
-  async enter(layer: Layer): Promise<void> {
-    if (layer.index === this.settings.firstSweepLayer && this.settings.sweeps > 0) await this.student.save();
+  async enter(layer: number): Promise<void> {
+    if (layer === this.settings.firstSweepLayer && this.settings.sweeps > 0) await this.student.save();
   }
 
   private tell(sweep: number, { train, validation }: Record<LearntPart, number>): void {
@@ -133,7 +160,7 @@ export class LabelSweeps {
     const { model, progress } = this.lab;
     const sizes = student.walker.batches.map(({ rows }) => rows.length * model.hyper.embedding);
     await using gradient = await HiddenStates.create(sizes, model.engine.scratch);
-    this.metric = await streamMetric(model);
+    this.metric = await student.metric();
     const stores = () => new Map([...student.held, ['gradient', gradient] as const]);
     const keep = async (swept: Swept, layer: number, found: readonly ModuleFactors[]) =>
       await keeper?.afterLayer(() => ({ layer, found, done: progress.done, total: progress.total, swept }), stores());
@@ -155,18 +182,18 @@ export class LabelSweeps {
 
     // Measured once more, and counted once.
     if (resumed && (swept.best.sweeps > 0 || layer > settings.firstSweepLayer)) progress.done -= this.sensitivityWork;
-    const sample = await student.savedSample(this.sample);
-    using sensitivity = await Sensitivity.measure(this.lab, sample, settings.firstSweepLayer, this.metric);
+    using sensitivity = await student.sensitivity(this.sample, settings.firstSweepLayer, this.metric);
     const step = (kappa * swept.size ** 2) / (2 * this.upperLayers);
     for (let sweep = swept.best.sweeps + 1; sweep <= settings.sweeps; sweep++) {
       const { best } = swept;
       const begins = layer === settings.firstSweepLayer;
       if (begins) await student.restore();
       const next = begins ? best.modules.filter((module) => module.layer < layer) : [...found];
-      await eachLayer(model, layer, async (layer) => {
-        const before = best.modules.filter((module) => module.layer === layer.index);
-        next.push(...(await this.sweepLayer(layer, before, gradient, sensitivity, step)));
-        await keep(swept, layer.index + 1, next);
+      const correct: CorrectLinear = async (linear, collect) =>
+        await this.sweepLinear(linear, collect, { before: best.modules, gradient, sensitivity, step });
+      await student.sweep(layer, this.metric, correct, async (layer, corrections) => {
+        next.push(...corrections);
+        await keep(swept, layer, next);
       });
       const { nll } = await this.measure(sweep < settings.sweeps ? gradient : undefined);
       this.tell(sweep, nll);
@@ -179,30 +206,23 @@ export class LabelSweeps {
     return swept.best;
   }
 
-  private async sweepLayer(
-    layer: Layer,
-    before: readonly ModuleFactors[],
-    gradient: HiddenStates,
-    sensitivity: Sensitivity,
-    step: number,
-  ): Promise<ModuleFactors[]> {
+  private async sweepLinear(
+    { layer, module, inputs, outputs, weights }: LinearToSolve,
+    collect: (fit: Fit) => Promise<void>,
+    { before, gradient, sensitivity, step }: Sweep,
+  ): Promise<Factors> {
     const { model, workspace, signal } = this.lab;
-    const { embedding } = model.hyper;
-    return await correctLayer(this.student, layer, async (_, module, collect) => {
-      const [inputs] = linearShape(model.hyper, module);
-      using gram = new Gram(workspace, inputs, embedding, signal);
-      const old = before.find((entry) => entry.module === module);
-      const weights = outputWeights(model.hyper, layer, module, this.metric);
-      using placed = new PlacedLora(model.engine, old ? [old] : []);
-      const norm = weights && { weights, applied: placed.lora };
-      const carryBack = (g: Graph, atEnd: Tensor) => sensitivity.carryBack(g, layer.index, atEnd);
-      await collect(labelFit(gradient, embedding, carryBack, gram, norm));
-      const { rank } = this.settings;
-      const { factors } = await reducedRankRidge(workspace, gram, { lambda, rank, signal });
-      const first = old ? weighted(old.factors, weights) : none(inputs, embedding);
-      const sum = await combine(workspace, gram, [first, factors], { scale: step, rank, signal });
-      return unweighted(sum, weights);
-    });
+    using gram = new Gram(workspace, inputs, outputs, signal);
+    const old = before.filter((entry) => entry.layer === layer && entry.module === module);
+    using placed = new PlacedLora(model.engine, old);
+    const norm = weights && { weights, applied: placed.lora, over: old };
+    const carryBack = (g: Graph, atEnd: Tensor) => sensitivity.carryBack(g, layer, atEnd);
+    await collect(labelFit(gradient, outputs, carryBack, gram, norm));
+    const { rank } = this.settings;
+    const { factors } = await reducedRankRidge(workspace, gram, { lambda, rank, signal });
+    const first = old[0] ? weighted(old[0].factors, weights) : none(inputs, outputs);
+    const sum = await combine(workspace, gram, [first, factors], { scale: step, rank, signal });
+    return unweighted(sum, weights);
   }
 
   /** Gradients at the last residual stream (into `gradient`, if they are wanted), mean NLL of each part, and the mean norm of the training rows' residual streams. */
@@ -247,6 +267,15 @@ export class LabelSweeps {
   }
 }
 
+/** What a sweep has in hand. */
+interface Sweep {
+  /** The state that it goes on from. */
+  before: readonly ModuleFactors[];
+  gradient: HiddenStates;
+  sensitivity: Sensitivity;
+  step: number;
+}
+
 const none = (inputs: number, outputs: number): Factors => ({
   inputs,
   outputs,
@@ -256,7 +285,7 @@ const none = (inputs: number, outputs: number): Factors => ({
 });
 
 /** Training batches, spread over all lengths, that together have as many rows, or all. */
-function sampleBatches({ walker, examples }: Student, rows: number): number[] {
+function sampleBatches({ walker, examples }: SweptStudent, rows: number): number[] {
   const train = walker.batches.filter(({ batch }) => examples[batch.members[0]!]!.part === 'train');
   const total = train.reduce((sum, batch) => sum + batch.rows.length, 0);
   const every = Math.max(1, Math.floor(total / rows));

@@ -8,7 +8,7 @@ import { Model } from '../../model/model.js';
 import { Walker } from '../../model/walker.js';
 import { scratchFolder } from '../../testing/scratch.js';
 import { writeTinyModel } from '../../testing/tinyModel.js';
-import { Sensitivity } from './sensitivity.js';
+import { ownSteps, Sensitivity } from './sensitivity.js';
 import { openRidgeLab } from './walk.js';
 
 const engine = new Engine({ threads: 1, kernels: 'reference' });
@@ -53,7 +53,7 @@ describe('sensitivity', () => {
       const sample = await Walker.create(model, workspace, sequences(2000));
       await walk(model, sample, 0, first - 1);
       using lab = openRidgeLab({ model, emit() {} });
-      using sensitivity = await Sensitivity.measure(lab, sample, first, metric);
+      using sensitivity = await Sensitivity.measure(lab, sample, ownSteps(lab, first), metric);
       // J_lᵀ of each unit vector: row o says what each dimension of this layer does to dimension o of the last.
       const unit = new Float32Array(d * d);
       for (let k = 0; k < d; k++) unit[k * d + k] = 1;

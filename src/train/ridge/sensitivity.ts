@@ -5,7 +5,7 @@ import { forPlacing, type Linear, placeComputed } from '../../engine/placement.j
 import type { Tensor } from '../../engine/tensor.js';
 import { sharedBlock, streamInputs } from '../../model/batch.js';
 import { type Layer, LayerGraph } from '../../model/block.js';
-import { eachLayer } from '../../model/model.js';
+import { layersInOrder } from '../../model/model.js';
 import { HiddenStates, type Walker } from '../../model/walker.js';
 import { Cholesky } from './cholesky.js';
 import { Gram, meanDiagonal } from './gram.js';
@@ -26,15 +26,15 @@ const stream = 0x5e45;
  */
 export class Sensitivity implements Disposable {
   private constructor(
-    private readonly layers: number,
-    /** D_lᵀ: [embedding, n] after layer l + 1 -> after layer l. */
+    /** D_lᵀ: [embedding, n] after the step behind layer l -> after layer l. */
     private readonly deviations: ReadonlyMap<number, Linear>,
   ) {}
 
   /** J_lᵀ·gradient: gradients at the last layer, [embedding, n], carried back to just behind `layer`. */
   carryBack(g: Graph, layer: number, gradient: Tensor): Tensor {
     let carried = gradient;
-    for (let l = this.layers - 2; l >= layer; l--) carried = g.add(carried, this.deviations.get(l)!.apply(g, carried));
+    const from = [...this.deviations.keys()].filter((l) => l >= layer).sort((a, b) => b - a);
+    for (const l of from) carried = g.add(carried, this.deviations.get(l)!.apply(g, carried));
     return carried;
   }
 
@@ -44,27 +44,32 @@ export class Sensitivity implements Disposable {
   }
 
   /**
-   * Measures layers `firstLayer` to the one before the last.
-   * @param sample what the model will read, standing before `firstLayer`, disposed here; the `positions` of its sequences are
+   * Measures the layers that the steps go through but the last one.
+   * @param sample what the model will read, standing before the first step, disposed here; the `positions` of its sequences are
    *   perturbed and looked at
    * @param metric of `streamMetric`: J is then that of the measured stream, and so is the noise
    */
-  static async measure(lab: RidgeLab, sample: Walker, firstLayer: number, metric?: Float32Array): Promise<Sensitivity> {
+  static async measure(
+    lab: RidgeLab,
+    sample: Walker,
+    steps: AsyncIterable<SampleStep>,
+    metric?: Float32Array,
+  ): Promise<Sensitivity> {
     await using walker = sample;
     await using states = await HiddenStates.create(walker.hidden.sizes, lab.model.engine.scratch);
     const { layers } = lab.model.hyper;
     const deviations = new Map<number, Linear>();
     let perturbed: Perturbed | undefined;
     try {
-      await eachLayer(lab.model, firstLayer, async (layer) => {
-        await advance(lab, layer, walker, walker.hidden);
+      for await (const step of steps) {
+        await step.advance(walker, walker.hidden);
         if (perturbed) {
-          await advance(lab, layer, walker, states);
+          await step.advance(walker, states);
           deviations.set(perturbed.layer, await regress(lab, walker, perturbed, metric));
         }
-        perturbed = layer.index < layers - 1 ? await perturb(lab, walker, layer.index, states, metric) : undefined;
-      });
-      return new Sensitivity(layers, deviations);
+        perturbed = step.layer < layers - 1 ? await perturb(lab, walker, step.layer, states, metric) : undefined;
+      }
+      return new Sensitivity(deviations);
     } catch (error) {
       for (const deviation of deviations.values()) deviation[Symbol.dispose]();
       throw error;
@@ -82,6 +87,21 @@ interface Perturbed {
   /** Size of the noise of each row, batch by batch. */
   readonly scales: Float32Array[];
   readonly states: HiddenStates;
+}
+
+/** A step of the walk: one layer, or several that are computed together. */
+export interface SampleStep {
+  /** The last of them. */
+  readonly layer: number;
+  /** Takes all batches of a store through them, laid out as the walker's. */
+  advance(walker: Walker, store: HiddenStates): Promise<void>;
+}
+
+/** The layers from `first` on, computed by our own graph. */
+export async function* ownSteps(lab: RidgeLab, first: number): AsyncGenerator<SampleStep, void, void> {
+  for await (const layer of layersInOrder(lab.model, first)) {
+    yield { layer: layer.index, advance: (walker, store) => advance(lab, layer, walker, store) };
+  }
 }
 
 /** Walks all batches of a store through one layer. */

@@ -40,16 +40,20 @@ type Choice = Pick<FittedEvent, 'lambda' | 'error' | 'explained'> & { factors: F
  * and remembers λ for the layers that don't choose it again.
  */
 export class LinearSolver {
-  private readonly lambdas = new Map<string, number>();
+  private readonly lambdas: Map<string, number>;
 
+  /** @param chosen λ by module, as the layers below have chosen them */
   constructor(
     private readonly lab: Omit<Lab<FittedEvent>, 'model'>,
     private readonly settings: Pick<RidgeSettings, 'rank' | 'lambdas' | 'firstLayer'>,
-  ) {}
+    chosen: Readonly<Record<string, number>> = {},
+  ) {
+    this.lambdas = new Map(Object.entries(chosen));
+  }
 
-  /** Remembers a λ that was chosen elsewhere for this linear of the layers below. */
-  remember(module: string, lambda: number): void {
-    this.lambdas.set(module, lambda);
+  /** What it needs to go on with the layers above as if it had solved those below. */
+  get chosen(): Readonly<Record<string, number>> {
+    return Object.fromEntries(this.lambdas);
   }
 
   /** @param collect hands the linear's rows to the sinks */

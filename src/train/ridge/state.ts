@@ -1,5 +1,4 @@
-import Type, { type Static } from 'typebox';
-import Value from 'typebox/value';
+import { isRecord } from '../../base/json.js';
 import type { LayerLinear } from '../../families/family.js';
 import type { ModuleFactors } from '../../model/factors.js';
 import type { LearntPart, Part } from './examples.js';
@@ -22,6 +21,8 @@ export interface RidgeState {
   layer: number;
   /** Corrections of the pass in hand: the walk behind the teacher, or a sweep. */
   found: readonly ModuleFactors[];
+  /** λ that layers below have chosen for those above, by module, as long as a teacher is followed. */
+  lambdas?: Readonly<Record<string, number>>;
   /** Of the work, as it is told. */
   done: number;
   total: number;
@@ -75,26 +76,49 @@ export async function refill(stores: Stores, saved: SavedRidge): Promise<void> {
 /** What a checkpoint of this version holds. Another one cannot be gone on from. */
 const layout = 'ridge 1: between two layers';
 
-/** Numbers as text, because JSON has no NaN. */
-const Numbers = Type.Record(Type.String(), Type.String({ maxLength: 40 }));
-const Size = Type.Integer({ minimum: 0, maximum: 1 << 30 });
-const Shape = Type.Object({ layer: Size, module: Type.String(), inputs: Size, outputs: Size, rank: Size });
+interface Shape {
+  layer: number;
+  module: string;
+  inputs: number;
+  outputs: number;
+  rank: number;
+}
 const lists = ['found', 'best'] as const;
-const Header = Type.Object({
-  layout: Type.Literal(layout),
-  layer: Size,
-  done: Type.Number(),
-  total: Type.Number(),
-  ended: Type.Boolean(),
-  swept: Type.Optional(Numbers),
-  lists: Type.Object({
-    found: Type.Array(Shape),
-    best: Type.Optional(Type.Array(Shape)),
-  }),
-});
+interface Header {
+  layout: typeof layout;
+  layer: number;
+  done: number;
+  total: number;
+  ended: boolean;
+  lambdas?: Readonly<Record<string, number>>;
+  /** Numbers as text, because JSON has no NaN. */
+  swept?: Record<string, string>;
+  lists: { found: Shape[]; best?: Shape[] };
+}
+
+const isSize = (value: unknown) => Number.isInteger(value) && (value as number) >= 0 && (value as number) <= 1 << 30;
+const areShapes = (value: unknown) =>
+  Array.isArray(value) &&
+  value.every(
+    (one) =>
+      isRecord(one) && [one.layer, one.inputs, one.outputs, one.rank].every(isSize) && typeof one.module === 'string',
+  );
+
+/** By hand, as in `checkpoints.ts`. */
+function isHeader(value: Readonly<Record<string, unknown>>): boolean {
+  const { layer, done, total, ended, lambdas = {}, swept, lists } = value;
+  if (value.layout !== layout || !isSize(layer) || typeof ended !== 'boolean') return false;
+  if (![done, total].every(Number.isFinite) || !isRecord(lists)) return false;
+  if (!isRecord(lambdas) || !Object.values(lambdas).every(Number.isFinite)) return false;
+  if (swept !== undefined) {
+    if (!isRecord(swept)) return false;
+    if (!Object.values(swept).every((text) => typeof text === 'string' && text.length <= 40)) return false;
+  }
+  return areShapes(lists.found) && (lists.best === undefined || areShapes(lists.best));
+}
 
 /** A state as a checkpoint's header and arrays, without its streams. */
-export function packRidge({ layer, found, done, total, swept, ended = false }: RidgeState): {
+export function packRidge({ layer, found, lambdas, done, total, swept, ended = false }: RidgeState): {
   header: Record<string, unknown>;
   arrays: Map<string, Float32Array>;
 } {
@@ -104,19 +128,20 @@ export function packRidge({ layer, found, done, total, swept, ended = false }: R
       arrays.set(`${list} ${i} a`, a).set(`${list} ${i} b`, b);
       return { layer, module, inputs, outputs, rank };
     });
-  const header: Static<typeof Header> = {
+  const header: Header = {
     layout,
     layer,
     done,
     total,
     ended,
+    ...(lambdas && { lambdas }),
     lists: {
       found: listOf('found', found),
       ...(swept && { best: listOf('best', swept.best.modules) }),
     },
     ...(swept && { swept: textOf(swept) }),
   };
-  return { header, arrays };
+  return { header: { ...header }, arrays };
 }
 
 function textOf({ teacher, size, best: { nll, sweeps } }: Swept): Record<string, string> {
@@ -135,11 +160,11 @@ export function unpackRidge(
   header: Readonly<Record<string, unknown>>,
   arrays: ReadonlyMap<string, Float32Array>,
 ): RidgeState | undefined {
-  if (!Value.Check(Header, header)) return undefined;
-  const { layer, done, total, ended, swept } = header;
+  if (!isHeader(header)) return undefined;
+  const { layer, done, total, ended, lambdas, swept, lists: kept } = header as unknown as Header;
   const modules = new Map<string, ModuleFactors[]>();
   for (const list of lists) {
-    const shapes = header.lists[list] ?? [];
+    const shapes = kept[list] ?? [];
     const read = shapes.flatMap(({ layer, module, inputs, outputs, rank }, i) => {
       const [a, b] = [arrays.get(`${list} ${i} a`), arrays.get(`${list} ${i} b`)];
       if (a?.length !== rank * inputs || b?.length !== rank * outputs) return [];
@@ -148,7 +173,7 @@ export function unpackRidge(
     if (read.length < shapes.length) return undefined;
     modules.set(list, read);
   }
-  const state = { layer, done, total, ended, found: modules.get('found')! };
+  const state = { layer, done, total, ended, found: modules.get('found')!, ...(lambdas && { lambdas }) };
   if (!swept) return state;
   const figure = (name: string) => Number(swept[name]);
   const best = {

@@ -1,14 +1,18 @@
 import { UnsupportedError } from '../../base/errors.js';
 import type { Graph } from '../../engine/graph.js';
 import type { Tensor } from '../../engine/tensor.js';
-import { postNormOf } from '../../families/family.js';
+import { mixedWidth, mixerAt, postNormOf, widestMixed } from '../../families/family.js';
 import { type Batch, type StreamInputs, sharedAttention, sharedBlock, streamInputs } from '../../model/batch.js';
 import { type Layer, LayerGraph, type LayerLora } from '../../model/block.js';
-import { HiddenStates, type WalkedSequence, Walker } from '../../model/walker.js';
+import { linearShape } from '../../model/hyperparameters.js';
+import { eachLayer } from '../../model/model.js';
+import { HiddenStates, Walker } from '../../model/walker.js';
 import { groupExamples, type RidgeExample } from './examples.js';
-import { refill, type SavedRidge, type Store, type Stores } from './state.js';
-import { type Fit, type RowSink, throughNorm } from './target.js';
-import type { CorrectedLinear, RidgeLab } from './walk.js';
+import type { SweptStudent } from './labelSweeps.js';
+import { afterOpening, SavedWalk } from './savedWalk.js';
+import { ownSteps, Sensitivity } from './sensitivity.js';
+import { type Fit, outputWeights, type RowSink, streamMetric, throughNorm } from './target.js';
+import { type CorrectedLinear, correctLayer, type RidgeLab } from './walk.js';
 
 /** Rows of a batch for a fit: `stream` is the residual stream that the linear adds to. */
 interface Taken {
@@ -28,16 +32,16 @@ interface Taken {
  * 2. `middle`: residual after the corrected attention; statistics of `ffn_down`.
  * 3. `finish`: residual after the corrected feed-forward.
  */
-export class Student implements AsyncDisposable {
-  private saved: HiddenStates | undefined;
-
+export class Student extends SavedWalk implements SweptStudent {
   private constructor(
     readonly lab: RidgeLab,
-    readonly examples: readonly RidgeExample[],
-    readonly walker: Walker,
-    /** Inputs of attn_output, [heads·headDim, N] of each batch. */
+    examples: readonly RidgeExample[],
+    walker: Walker,
+    /** What a layer has mixed of each batch, [width, N], with room for the widest. */
     private readonly context: HiddenStates,
-  ) {}
+  ) {
+    super(lab.model, examples, walker);
+  }
 
   static async create(lab: RidgeLab, examples: readonly RidgeExample[]): Promise<Student> {
     const { model, workspace, signal } = lab;
@@ -47,7 +51,7 @@ export class Student implements AsyncDisposable {
       opening: examples[0]?.student.tokens.subarray(0, opening),
       signal,
     });
-    const width = model.hyper.heads * model.hyper.headDim;
+    const width = widestMixed(model.hyper);
     const context = await HiddenStates.create(
       walker.batches.map(({ tokens }) => tokens * width),
       model.engine.scratch,
@@ -55,43 +59,24 @@ export class Student implements AsyncDisposable {
     return new Student(lab, examples, walker, context);
   }
 
-  /** What it needs to stand where it stands, and to go back. */
-  get held(): Stores {
-    return new Map<string, Store>([
-      ['student', this.walker.hidden],
-      ...(this.saved ? [['saved', this.saved] as const] : []),
-    ]);
+  metric(): Promise<Float32Array | undefined> {
+    return streamMetric(this.lab.model);
   }
 
-  /** Puts it where it stood. */
-  async goOn(from: SavedRidge): Promise<void> {
-    if (from.has('saved')) {
-      this.saved = await HiddenStates.create(this.walker.hidden.sizes, this.lab.model.engine.scratch);
-    }
-    await refill(this.held, from);
+  async sensitivity(batches: readonly number[], first: number, metric: Float32Array | undefined): Promise<Sensitivity> {
+    return await Sensitivity.measure(this.lab, await this.savedSample(batches), ownSteps(this.lab, first), metric);
   }
 
-  /** Remembers where the walk is, for `restore`. */
-  async save(): Promise<void> {
-    this.saved ??= await HiddenStates.create(this.walker.hidden.sizes, this.lab.model.engine.scratch);
-    await this.walker.hidden.copyTo(this.saved);
-  }
-
-  /** Goes back to where `save` was called. */
-  async restore(): Promise<void> {
-    await this.saved!.copyTo(this.walker.hidden);
-  }
-
-  /** A walker of its own over some batches, standing where `save` was called. */
-  async savedSample(batches: readonly number[]): Promise<Walker> {
-    const { opening } = this.walker;
-    const groups = batches.map((index) => this.walker.batches[index]!.batch);
-    const hidden = await HiddenStates.create(
-      batches.map((index) => this.saved!.sizes[index]!),
-      this.lab.model.engine.scratch,
-    );
-    for (const [i, index] of batches.entries()) await hidden.write(i, await this.saved!.read(index));
-    return Walker.at(this.lab.model, afterOpening(this.examples, opening), groups, opening, hidden);
+  async sweep(...[first, metric, correct, walked]: Parameters<SweptStudent['sweep']>): Promise<void> {
+    const { model } = this.lab;
+    await eachLayer(model, first, async (layer) => {
+      const found = await correctLayer(this, layer, async (_, module, collect) => {
+        const [inputs, outputs] = linearShape(model.hyper, module);
+        const weights = outputWeights(model.hyper, layer, module, metric);
+        return await correct({ layer: layer.index, module, inputs, outputs, weights }, collect);
+      });
+      await walked(layer.index + 1, found);
+    });
   }
 
   /** Walks through a layer that is not adapted. */
@@ -116,11 +101,14 @@ export class Student implements AsyncDisposable {
       if (sink && rows) {
         const contextRows = g.getRows(context, rows);
         const stream = g.getRows(x, rows);
-        await this.take(g, layer, 'attn_output', { fit, sink, stream, inputs: contextRows, index });
+        await this.take(g, layer, mixerAt(model.hyper, layer.index), { fit, sink, stream, inputs: contextRows, index });
       }
       await g.compute(signal);
-      const room = this.context.inMemory ? await this.context.read(index) : new Float32Array(context.elements);
-      await this.context.write(index, context.read(room));
+      const room = this.context.inMemory
+        ? await this.context.read(index)
+        : new Float32Array(this.context.sizes[index]!);
+      context.read(room.subarray(0, context.elements));
+      await this.context.write(index, room);
       await sink?.computed();
       progress.add(tokens);
     }
@@ -130,10 +118,11 @@ export class Student implements AsyncDisposable {
   async middle(layer: Layer, lora: LayerLora, fit: Fit): Promise<void> {
     const { model, workspace, progress, signal } = this.lab;
     const { hyper } = model;
-    const width = hyper.heads * hyper.headDim;
+    const width = mixedWidth(hyper, layer.index);
     for (const { index, batch, tokens } of this.walker.batches) {
       const { g, x, rows } = await this.walker.begin(workspace, index);
-      const context = g.input('f32', [width, x.ne[1]], await this.context.read(index));
+      const mixed = (await this.context.read(index)).subarray(0, width * x.ne[1]);
+      const context = g.input('f32', [width, x.ne[1]], mixed);
       const middle = g.output(new LayerGraph(g, hyper, layer, lora).afterAttention(x, context));
       const sink = fit.sinkOf(this.partOf(batch));
       if (sink && rows) {
@@ -197,17 +186,8 @@ export class Student implements AsyncDisposable {
     return this.examples[batch.members[0]!]!.part;
   }
 
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.walker[Symbol.asyncDispose]();
+  override async [Symbol.asyncDispose](): Promise<void> {
+    await super[Symbol.asyncDispose]();
     await this.context[Symbol.asyncDispose]();
-    await this.saved?.[Symbol.asyncDispose]();
   }
-}
-
-/** The student's sequences without what they all begin with. */
-function afterOpening(examples: readonly RidgeExample[], opening: number): WalkedSequence[] {
-  return examples.map(({ student: { tokens, positions } }) => ({
-    tokens: tokens.subarray(opening),
-    positions: positions.map((at) => at - opening),
-  }));
 }

@@ -2,7 +2,7 @@ import type { Graph } from '../../engine/graph.js';
 import type { Tensor } from '../../engine/tensor.js';
 import { hasPostNorms, postNormOf } from '../../families/family.js';
 import type { Layer, LayerLora } from '../../model/block.js';
-import type { Factors } from '../../model/factors.js';
+import type { Factors, ModuleFactors } from '../../model/factors.js';
 import { type Hyperparameters, linearShape } from '../../model/hyperparameters.js';
 import type { Model } from '../../model/model.js';
 import type { HiddenStates } from '../../model/walker.js';
@@ -38,15 +38,16 @@ export interface Fit {
 interface BehindNorm {
   /** See `outputWeights`. */
   weights: Float32Array;
-  /** Corrections on top of which the wanted change comes. */
+  /** Corrections on top of which the wanted change comes, placed for our own graph, and as they are. */
   applied?: LayerLora;
+  over?: readonly ModuleFactors[];
 }
 
 /**
  * Follow the teacher: what its residual stream has more than the student's.
  * @param metric of `streamMetric`, what the difference is multiplied by
  */
-function teacherFit(
+export function teacherFit(
   residual: Residuals,
   embedding: number,
   sinks: Record<LearntPart, RowSink>,
@@ -77,7 +78,7 @@ export function followTeacher(
   teacher: Pick<Followed, 'middle' | 'out'>,
   metric: Float32Array | undefined,
 ): Following {
-  const residual = module === 'attn_output' ? teacher.middle : teacher.out;
+  const residual = module === 'ffn_down' ? teacher.out : teacher.middle;
   const [inputs, outputs] = linearShape(model.hyper, module);
   const weights = outputWeights(model.hyper, layer, module, metric);
   return {
@@ -121,7 +122,7 @@ const scaleFloor = 0.01;
  */
 export async function streamMetric(model: Model): Promise<Float32Array | undefined> {
   if (!hasPostNorms(model.hyper.family)) return undefined;
-  return raise((await model.vector('output_norm.weight')).map(Math.abs));
+  return raised((await model.vector(model.normName)).map(Math.abs));
 }
 
 /** Whether linears reach the residual stream by way of a norm or a factor: `outputWeights` has what stands between. */
@@ -140,10 +141,11 @@ export function outputWeights(
 ): Float32Array | undefined {
   const norm = layer.norms[postNormOf(module)];
   if (!norm) return residualScale === 1 ? undefined : new Float32Array(embedding).fill(residualScale);
-  return raise(norm.toFloat32().map((w, i) => w * residualScale * (metric?.[i] ?? 1)));
+  return raised(norm.toFloat32().map((w, i) => w * residualScale * (metric?.[i] ?? 1)));
 }
 
-function raise(weights: Float32Array): Float32Array {
+/** Weights, none of which is near zero. */
+export function raised(weights: Float32Array): Float32Array {
   const rms = Math.sqrt(weights.reduce((sum, w) => sum + w * w, 0) / weights.length);
   const least = Math.max(scaleFloor * rms, Number.MIN_VALUE);
   return weights.map((w) => (w < 0 ? Math.min(w, -least) : Math.max(w, least)));

@@ -1,7 +1,9 @@
 import type { Tensor, TensorBuffer } from '../../engine/tensor.js';
+import { convolvedWidth, kindOf, type LayerKind } from '../../families/family.js';
 import { batchInputs } from '../../model/batch.js';
 import { type Layer, LayerGraph, type LayerLora } from '../../model/block.js';
 import { byLayer, type ModuleFactors, PlacedLora } from '../../model/factors.js';
+import type { Carried } from '../../model/mixing/mixing.js';
 import { HiddenStates, Walker } from '../../model/walker.js';
 import type { Lab } from '../lab.js';
 import { groupExamples, type Part, type RidgeExample } from './examples.js';
@@ -122,18 +124,31 @@ const chunkTokens = 1024;
 export class Prefix implements Disposable {
   private readonly hidden: Float32Array;
   private readonly buffer: TensorBuffer;
-  private readonly keys: Tensor;
-  private readonly values: Tensor;
+  /** By kind of layer. */
+  private readonly kept: Readonly<Record<LayerKind, Carried>>;
+  private kind: LayerKind = 'attention';
 
   private constructor(
     private readonly lab: Lab,
     readonly tokens: Int32Array,
   ) {
-    const { embedding, headDim, kvHeads } = lab.model.hyper;
+    const { hyper } = lab.model;
+    const { embedding, headDim, kvHeads, kinds, delta, taps = 0 } = hyper;
     this.hidden = new Float32Array(tokens.length * embedding);
-    this.buffer = lab.model.engine.buffer(2);
-    this.keys = this.buffer.tensor('f32', [headDim, tokens.length, kvHeads]);
-    this.values = this.buffer.tensor('f32', [headDim, tokens.length, kvHeads]);
+    this.buffer = lab.model.engine.buffer(4);
+    const room = (...dims: number[]) => this.buffer.tensor('f32', dims);
+    const each = (width: number, heads: number) => room(width, tokens.length, heads);
+    const attention = { keys: each(headDim, kvHeads), values: each(headDim, kvHeads) };
+    const over = kinds?.includes('convolution') && each(embedding, 1);
+    const state = delta && {
+      keys: room(convolvedWidth(hyper), taps - 1),
+      values: room(delta.headDim, delta.headDim, delta.valueHeads),
+    };
+    this.kept = {
+      attention,
+      convolution: over ? { keys: over, values: over } : attention,
+      delta: state ?? attention,
+    };
     this.buffer.allocate({ zero: true });
   }
 
@@ -146,9 +161,9 @@ export class Prefix implements Disposable {
     return self;
   }
 
-  /** Keys and values of the layer that was walked last, f32 [headDim, tokens, kvHeads]. */
-  get keysValues(): { keys: Tensor; values: Tensor } {
-    return { keys: this.keys, values: this.values };
+  /** What the layer that was walked last leaves to those that follow. */
+  get keysValues(): Carried {
+    return this.kept[this.kind];
   }
 
   get held(): Store {
@@ -164,26 +179,31 @@ export class Prefix implements Disposable {
   async advance(layer: Layer, lora?: LayerLora): Promise<void> {
     const { model, workspace, signal } = this.lab;
     const { hyper, ropeFactors } = model;
-    const { embedding, headDim, kvHeads } = hyper;
+    const { embedding } = hyper;
+    this.kind = kindOf(hyper, layer.index);
+    const { keys, values } = this.keysValues;
     for (let start = 0; start < this.tokens.length; start += chunkTokens) {
       const length = Math.min(chunkTokens, this.tokens.length - start);
       const block = this.hidden.subarray(start * embedding, (start + length) * embedding);
       const g = workspace.begin();
       const part = (tensor: Tensor, from: number, count: number) =>
-        g.view(tensor, [headDim, count, kvHeads], {
+        g.view(tensor, [tensor.ne[0], count, tensor.ne[2]], {
           offset: from * tensor.nb[1],
           strides: [tensor.nb[1], tensor.nb[2]],
         });
-      const before = start === 0 ? undefined : { keys: part(this.keys, 0, start), values: part(this.values, 0, start) };
+      // A state is replaced, what each token has of its own is added behind that of those before.
+      const grows = this.kind !== 'delta';
+      const known = (tensor: Tensor) => (grows ? part(tensor, 0, start) : tensor);
+      const before = start === 0 ? undefined : { keys: known(keys), values: known(values) };
       const batch = { members: [0], length, lengths: [length] };
       const x = g.input('f32', [embedding, length], block);
       const graph = new LayerGraph(g, hyper, layer, lora);
-      const attention = graph.attend(x, batchInputs(g, batch, ropeFactors, before));
-      const store = (from: Tensor, to: Tensor) =>
-        g.run(g.copy(g.permute(g.reshape(from, headDim, kvHeads, length), 0, 2, 1, 3), part(to, start, length)));
-      store(attention.keys, this.keys);
-      store(attention.values, this.values);
-      const middle = graph.afterAttention(x, attention.context);
+      const { context, carried } = graph.attend(x, batchInputs(g, batch, ropeFactors, before));
+      const store = (from: Tensor, to: Tensor) => g.run(g.copy(from, grows ? part(to, start, length) : to));
+      const own = carried();
+      store(own.keys, keys);
+      if (values !== keys) store(own.values, values);
+      const middle = graph.afterAttention(x, context);
       const out = g.output(graph.afterFeedForward(middle, graph.feedForward(middle)));
       await g.compute(signal);
       out.read(block);

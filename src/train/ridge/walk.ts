@@ -1,3 +1,4 @@
+import { type Mixer, mixerAt } from '../../families/family.js';
 import type { Layer } from '../../model/block.js';
 import { type Factors, type ModuleFactors, PlacedLora } from '../../model/factors.js';
 import { layersInOrder } from '../../model/model.js';
@@ -11,16 +12,17 @@ import type { Fit, Followed } from './target.js';
  * the student leaves with its corrections on, so that those of the layers above see what is still missing.
  */
 
-/** The linears that ridge corrects, in the order in which a layer's are found. */
+/** The linears that ridge corrects in a layer with attention, in the order in which they are found. */
 export const correctedLinears = ['attn_output', 'ffn_down'] as const;
-export type CorrectedLinear = (typeof correctedLinears)[number];
+/** In one with a convolution its last linear stands in the place of the first. */
+export type CorrectedLinear = Mixer | 'ffn_down';
 
 /** As GGUF files name it: "blk.15.ffn_down". */
 export function linearName({ layer, module }: { layer: number; module: string }): string {
   return `blk.${layer}.${module}`;
 }
 
-export type RidgeEvent = Progress | FittedEvent | Extract<TuneEvent, { type: 'sweep' }>;
+export type RidgeEvent = Progress | FittedEvent | Extract<TuneEvent, { type: 'sweep' | 'warning' }>;
 
 /** Tells how much of the walking is done, in tokens through a layer. */
 export class WalkProgress {
@@ -105,7 +107,7 @@ export async function correctLayer(student: Student, layer: Layer, correct: Corr
     const factors = await correct(layer, module, collect);
     if (factors) found.push({ layer: layer.index, module, factors });
   };
-  await add('attn_output', (fit) => student.attend(layer, fit));
+  await add(mixerAt(student.lab.model.hyper, layer.index), (fit) => student.attend(layer, fit));
   using attention = new PlacedLora(engine, found);
   await add('ffn_down', (fit) => student.middle(layer, attention.lora, fit));
   using both = new PlacedLora(engine, found);

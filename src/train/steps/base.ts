@@ -1,5 +1,6 @@
 import { LoamError, quote } from '../../base/errors.js';
 import type { Fields } from '../../base/jsonAccess.js';
+import { requireFamily } from '../../families/foreign.js';
 import type { ModuleFactors } from '../../model/factors.js';
 import { type Hyperparameters, linearShape } from '../../model/hyperparameters.js';
 import { provenModel, type ResolvedModel } from '../../models/listModels.js';
@@ -59,11 +60,17 @@ export async function resolveBase(
   return { ...found, sha256 };
 }
 
+/** @throws UnsupportedError for a model whose layers our own graph does not compute */
+export function requireSteps({ family }: Pick<Hyperparameters, 'family'>, where: string): void {
+  requireFamily(family, 'the steps of the pipeline', { where });
+}
+
 /**
  * Holds a file of activations against the model that is to read its tokens: native code looks tokens up without a check of its own.
  * @throws LoamError
  */
 export function requireTokens({ path, header, examples }: ActivationsFile, hyper: Hyperparameters): void {
+  requireSteps(hyper, path);
   const fail = (found: string, expected: string): never => {
     throw new LoamError({
       code: 'mismatch',

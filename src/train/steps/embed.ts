@@ -1,5 +1,6 @@
 import { stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
+import { UnsupportedError } from '../../base/errors.js';
 import { Run } from '../../base/events.js';
 import { freeBytes, nearestFolder, requireFree, requireFreeSpace, requireWritable } from '../../base/io.js';
 import { version } from '../../base/process.js';
@@ -25,6 +26,7 @@ import {
 } from '../ridge/walk.js';
 import { ridgeRoom } from '../room.js';
 import { firstAdapted, ridgePreset } from '../settings.js';
+import { requireSteps } from './base.js';
 import {
   type ActivationsHeader,
   activationBytes,
@@ -65,6 +67,15 @@ async function run(data: string, options: EmbedOptions, emit: Emit, signal: Abor
     emit,
     signal,
   );
+  requireSteps(opened.model.hyper, source.path);
+  if (opened.model.hyper.kinds) {
+    throw new UnsupportedError({
+      found: 'layers that mix tokens by something else than attention',
+      expected: 'a model whose layers all have attention',
+      where: source.path,
+      fix: 'use `loam tune`, which takes these models too',
+    });
+  }
   const skill = await correctionsOf(opened, options.teacher);
   const { examples, prefixes, shots } = await planExamples(opened, options, ridgePreset);
   const walked = examples.filter(({ part }) => part !== 'heldout');
@@ -183,7 +194,7 @@ async function* activations(
   try {
     for await (const { layer } of layers) {
       for (const module of correctedLinears) {
-        const residual = module === 'attn_output' ? teacher.middle : teacher.out;
+        const residual = module === 'ffn_down' ? teacher.out : teacher.middle;
         yield* linearArrays(following(layer, module).linear, residual, recordings.get(module), rows, header.dtype);
       }
       await forget();

@@ -5,7 +5,7 @@ import { LoamError, quote, UnsupportedError } from '../../base/errors.js';
 import { listFirst } from '../../base/format.js';
 import { ifPresent, readText, writeFileAtomic } from '../../base/io.js';
 import { Fields } from '../../base/jsonAccess.js';
-import { type LayerLinear, layerLinears, linearsOf } from '../../families/family.js';
+import { type LayerLinear, layerLinears, linearsAt } from '../../families/family.js';
 import { ndArray, toFloat32 } from '../../formats/arrays.js';
 import { readNpy, writeNpy } from '../../formats/npy.js';
 import type { ModuleFactors } from '../../model/factors.js';
@@ -196,7 +196,8 @@ function misfit(
 ): string | undefined {
   if (!hyper) return undefined;
   if (layer >= hyper.layers) return `the base model has ${hyper.layers} layers`;
-  if (!linearsOf(hyper.family).includes(module)) return `${hyper.family.title} has no such linear`;
+  if (!linearsAt(hyper, layer).includes(module))
+    return `${hyper.family.title} has no such linear${hyper.kinds ? ' there' : ''}`;
   const [inputs, outputs] = linearShape(hyper, module);
   if (factors.inputs === inputs && factors.outputs === outputs) return undefined;
   return `a is [${factors.rank}, ${factors.inputs}] and b [${factors.outputs}, ${factors.rank}], expected [rank, ${inputs}] and [${outputs}, rank]`;

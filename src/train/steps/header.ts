@@ -2,7 +2,7 @@ import { LoamError, UnsupportedError } from '../../base/errors.js';
 import { Fields } from '../../base/jsonAccess.js';
 import { type NamedArrayToWrite, ndArray } from '../../formats/arrays.js';
 import { type AnyPart, groupExamples, type Part, type RidgeExample } from '../ridge/examples.js';
-import { type CorrectedLinear, correctedLinears } from '../ridge/walk.js';
+import { correctedLinears } from '../ridge/walk.js';
 import { readModelReference } from './base.js';
 
 /** What `format` says in the header of a file of activations. */
@@ -119,8 +119,8 @@ function checkOrder({ kind, layers, firstLayer, linears }: ActivationsHeader, wh
 }
 
 /** Layer and module of every corrected linear, in the order in which they are solved. */
-export function linearsInOrder(firstLayer: number, layers: number): [number, CorrectedLinear][] {
-  const order: [number, CorrectedLinear][] = [];
+export function linearsInOrder(firstLayer: number, layers: number): [number, (typeof correctedLinears)[number]][] {
+  const order: [number, (typeof correctedLinears)[number]][] = [];
   for (let layer = firstLayer; layer < layers; layer++)
     for (const module of correctedLinears) order.push([layer, module]);
   return order;

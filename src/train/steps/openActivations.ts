@@ -25,7 +25,7 @@ const maxTokens = 2 ** 31 - 1;
 type ActivationKind = 'inputs' | 'teacher' | 'student' | 'target' | 'weights';
 
 /** Name of an array of activations, after the weight's own name in GGUF files. */
-function arrayName(linear: Pick<EmbeddedLinear, 'layer' | 'module'>, kind: ActivationKind): string {
+function arrayName(linear: { layer: number; module: string }, kind: ActivationKind): string {
   return `${linearName(linear)}.${kind}`;
 }
 

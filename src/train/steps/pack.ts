@@ -9,7 +9,7 @@ import { Run } from '../../base/events.js';
 import { requireFree, requireWritable } from '../../base/io.js';
 import { isDay } from '../../model/strftime.js';
 import { Tokenizer } from '../../model/tokenizer.js';
-import { resolveBase } from './base.js';
+import { requireSteps, resolveBase } from './base.js';
 import { layerMapName, readFactors } from './factorsFolder.js';
 import { type PackOptions, type PackResult, type PipelineEvent, requireOut } from './options.js';
 
@@ -41,6 +41,7 @@ async function run(
     await requireFree(out, [source.path]);
     sha256 = source.sha256;
     base = await openBase(source.path);
+    requireSteps(base.hyper, source.path);
     return base.hyper;
   });
   if (!linears.some(({ factors }) => factors.rank > 0)) {

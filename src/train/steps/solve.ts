@@ -199,10 +199,9 @@ async function fromArrays(
   using engine = new Engine({ threads: options.threads });
   using workspace = engine.workspace(workspaceNodes);
   const lab = { workspace, emit: asStage('ridge', emit), signal };
-  const solver = new LinearSolver(lab, settings);
-  for (const { module, lambda } of [...before].sort((p, q) => p.layer - q.layer)) {
-    if (lambda !== undefined) solver.remember(module, lambda);
-  }
+  const solved = [...before].sort((p, q) => p.layer - q.layer);
+  const chosen = solved.flatMap(({ module, lambda }) => (lambda === undefined ? [] : [[module, lambda]]));
+  const solver = new LinearSolver(lab, settings, Object.fromEntries(chosen));
   const progress = new WalkProgress(lab.emit);
   const rows = file.batches.reduce((sum, batch) => sum + batch.rows, 0);
   progress.total = rows * file.header.linears.length;

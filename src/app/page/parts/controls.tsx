@@ -1,6 +1,7 @@
 import type { AllHTMLAttributes, ButtonHTMLAttributes, ComponentChildren, Ref } from 'preact';
-import { useId } from 'preact/hooks';
-import type { FormField } from '../../logic/formFields.js';
+import { useId, useRef } from 'preact/hooks';
+import { choiceWord, type FormField } from '../../logic/formFields.js';
+import { number } from '../../logic/language.js';
 import { Icon, type IconName } from './layout.js';
 
 /** What a person types, ticks, picks and presses: controls with a label, a hint and, if a value is not valid, the reason. */
@@ -48,7 +49,7 @@ export function Choice<T extends string>({ label, value, options, onChange, show
             />
             <span>
               {option.label}
-              {option.count !== undefined && <small> {option.count.toLocaleString('en-US')}</small>}
+              {option.count !== undefined && <small> {number(option.count)}</small>}
             </span>
           </label>
         ))}
@@ -184,21 +185,55 @@ interface OptionFieldProps {
   onChange: (value: string | boolean) => void;
 }
 
-/** The control of one declared option; its sentence is the hint. */
-export function OptionField({ field: { name, label, option, fallback }, value, fault, onChange }: OptionFieldProps) {
+/** The control of one declared option; what it does is the hint. */
+export function OptionField({
+  field: { name, label, line, option, fallback },
+  value,
+  fault,
+  onChange,
+}: OptionFieldProps) {
   if (option.kind === 'flag') {
     return (
-      <Check checked={value === undefined ? option.default : value === true} onChange={onChange} hint={option.sentence}>
+      <Check checked={value === undefined ? option.default : value === true} onChange={onChange} hint={line}>
         {label}
       </Check>
     );
   }
-  const field = { name, label, hint: option.sentence, error: fault };
+  const field = { name, label, hint: line, error: fault };
   const text = typeof value === 'string' ? value : '';
   if (option.kind === 'choice') {
-    const options = option.choices.map((choice) => ({ value: choice, label: choice }));
+    const options = option.choices.map((choice) => ({ value: choice, label: choiceWord(choice) }));
     return <Select {...field} value={text || option.default} onChange={onChange} options={options} />;
   }
   const inputMode = option.kind === 'integer' ? 'numeric' : option.kind === 'number' ? 'decimal' : undefined;
   return <TextField {...field} value={text} onInput={onChange} placeholder={fallback} inputMode={inputMode} verbatim />;
+}
+
+/**
+ * Lets the person pick files: `input` stands somewhere on the screen, unseen, and `pick` opens the system's choice.
+ * @param how.label for those who do not see the button that calls `pick`
+ */
+export function useFilePicker(
+  onPick: (files: File[]) => void,
+  how: { label?: string; accept?: string; multiple?: boolean } = {},
+): { input: ComponentChildren; pick: () => void } {
+  const element = useRef<HTMLInputElement>(null);
+  const { label, accept, multiple } = how;
+  const input = (
+    <input
+      ref={element}
+      type="file"
+      hidden
+      aria-label={label}
+      accept={accept}
+      multiple={multiple}
+      onChange={(event) => {
+        const files = [...(event.currentTarget.files ?? [])];
+        // The same file may be picked again.
+        event.currentTarget.value = '';
+        if (files.length > 0) onPick(files);
+      }}
+    />
+  );
+  return { input, pick: () => element.current!.click() };
 }

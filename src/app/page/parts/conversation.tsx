@@ -1,6 +1,7 @@
 import { useId, useState } from 'preact/hooks';
 import type { Adapter } from '../../../serve/contract/adapters.js';
 import type { ModelEntry } from '../../../serve/contract/models.js';
+import { number, t } from '../../logic/language.js';
 import {
   type ChosenVersion,
   chooseSpeaker,
@@ -13,6 +14,7 @@ import {
 } from '../../logic/speakers.js';
 import { call } from '../api.js';
 import { announce, href } from '../browser.js';
+import { useDraft } from '../drafts.js';
 import { tellChanged, useAction, useList } from '../server.js';
 import { Check, IconButton, Select, TextField } from './controls.js';
 import { Dialog } from './dialogs.js';
@@ -52,7 +54,7 @@ export function SpeakerPicker({ label, speaker, adapters, models, withBase, onCh
   return (
     <Select label={label} value={keyOf(speaker)} onChange={(key) => onChange(JSON.parse(key) as Speaker)}>
       {withBase && (
-        <optgroup label="Base models">
+        <optgroup label={t('Base models')}>
           {models.map(({ name, title }) => (
             <option key={name} value={keyOf({ model: name, version: null })}>
               {title}
@@ -64,8 +66,9 @@ export function SpeakerPicker({ label, speaker, adapters, models, withBase, onCh
         <optgroup key={adapter.id} label={adapter.name}>
           {adapter.versions.map((version) => (
             <option key={version.id} value={keyOf(speakerOf({ adapter, version }, models))}>
-              {adapter.name}, version {version.number}
-              {version.id === adapter.active ? ' (in use)' : ''}
+              {version.id === adapter.active
+                ? t('{name}, version {number} (in use)', { name: adapter.name, number: version.number })
+                : t('{name}, version {number}', { name: adapter.name, number: version.number })}
             </option>
           ))}
         </optgroup>
@@ -83,13 +86,15 @@ export function AlsoWorn({ speaker, adapters, models, onChange }: Omit<SpeakerPi
   const set = (version: string, strength: number | undefined) => onChange(withStrength(speaker, version, strength));
   return (
     <details class="fold inner">
-      <summary>{worn.length === 0 ? 'Together with other adapters' : `Together with ${worn.length} more`}</summary>
+      <summary>
+        {worn.length === 0 ? t('Together with other adapters') : t('Together with {worn} more', { worn: worn.length })}
+      </summary>
       <div class="stack">
         <Strength name={own.adapter.name} value={speaker.strength ?? 1} onChange={(one) => set(own.version.id, one)} />
         {others.map(({ adapter, version, strength }) => (
           <div key={adapter.id}>
             <Check checked={strength !== undefined} onChange={(on) => set(version.id, on ? 1 : undefined)}>
-              {adapter.name}, version {version.number}
+              {t('{name}, version {number}', { name: adapter.name, number: version.number })}
             </Check>
             {strength !== undefined && (
               <Strength name={adapter.name} value={strength} onChange={(one) => set(version.id, one)} />
@@ -105,9 +110,7 @@ function Strength({ name, value, onChange }: { name: string; value: number; onCh
   const id = useId();
   return (
     <div class="field">
-      <label for={id}>
-        Strength of {name}: {value.toFixed(1)}
-      </label>
+      <label for={id}>{t('Strength of {name}: {value}', { name, value: number(value, 1) })}</label>
       <input
         id={id}
         type="range"
@@ -122,12 +125,12 @@ function Strength({ name, value, onChange }: { name: string; value: number; onCh
 /** On phones the bar at the bottom has one entry for talking; this chooses between its two ways. */
 export function ChatTabs({ here }: { here: 'chat' | 'compare' }) {
   return (
-    <nav class="tabs narrow-only" aria-label="Ways to talk">
+    <nav class="tabs narrow-only" aria-label={t('Ways to talk')}>
       <a href={href('chat')} aria-current={here === 'chat' ? 'page' : undefined}>
-        Chat
+        {t('Chat')}
       </a>
       <a href={href('compare')} aria-current={here === 'compare' ? 'page' : undefined}>
-        Compare
+        {t('Compare')}
       </a>
     </nav>
   );
@@ -138,7 +141,7 @@ export function Thought({ text, open }: { text: string | undefined; open?: boole
   if (!text) return null;
   return (
     <details class="fold inner" open={open}>
-      <summary>The thought before it</summary>
+      <summary>{t('The thought before it')}</summary>
       <p class="prose quiet">{text}</p>
     </details>
   );
@@ -149,37 +152,54 @@ interface FeedbackProps {
   answer: string;
   /** The data set that an example goes to by default. */
   dataset?: string;
+  /** The answer is one of a conversation, which keeps its rating: it is rated once, whenever it is looked at. */
+  said?: { conversation: string; message: number; rating?: Rating; kept?: true };
+  onRated?: () => void;
 }
 
-const ratings = [
-  { rating: 'up', label: 'Good answer' },
-  { rating: 'down', label: 'Bad answer' },
-] as const;
-type Rating = (typeof ratings)[number]['rating'];
+const ratings = () => [
+  { rating: 'up' as const, label: t('Good answer') },
+  { rating: 'down' as const, label: t('Bad answer') },
+];
+type Rating = 'up' | 'down';
 
 /** A thumb for an answer. It becomes a training example only if the person says so, with the words they want. */
 export function Feedback(props: FeedbackProps) {
-  const [rating, setRating] = useState<Rating>();
-  const [kept, setKept] = useState(false);
-  const [open, setOpen] = useState(false);
+  const { said, onRated = () => {} } = props;
+  /** What was sent from here, where no conversation keeps it. */
+  const [sent, setSent] = useState<{ rating: Rating; kept: boolean }>();
+  const [open, setOpen] = useState<Rating>();
+  const { error, run } = useAction();
+  const rating = said ? said.rating : sent?.rating;
+  const takeBack = ({ conversation, message }: NonNullable<FeedbackProps['said']>) =>
+    run(async () => {
+      await call('PATCH', `/api/conversations/${conversation}`, { body: { rate: { message, rating: null } } });
+      onRated();
+    });
   return (
     <div class="feedback">
-      {ratings.map((one) => (
+      {ratings().map((one) => (
         <IconButton
           key={one.rating}
           icon={one.rating}
           size={20}
           label={one.label}
           aria-pressed={rating === one.rating}
-          onClick={() => {
-            setRating(one.rating);
-            setOpen(true);
-          }}
+          onClick={() => (said && rating === one.rating ? void takeBack(said) : setOpen(one.rating))}
         />
       ))}
-      {kept && <span class="quiet">kept for the next tuning</span>}
-      {open && rating && (
-        <KeepAnswer {...props} rating={rating} onClose={() => setOpen(false)} onKept={() => setKept(true)} />
+      {(said?.kept || sent?.kept) && <span class="quiet">{t('kept for the next tuning')}</span>}
+      <Fault error={error} />
+      {open && (
+        <KeepAnswer
+          {...props}
+          rating={open}
+          onClose={() => setOpen(undefined)}
+          onSent={(kept) => {
+            setSent({ rating: open, kept });
+            onRated();
+          }}
+        />
       )}
     </div>
   );
@@ -188,12 +208,13 @@ export function Feedback(props: FeedbackProps) {
 interface KeepAnswerProps extends FeedbackProps {
   rating: Rating;
   onClose: () => void;
-  onKept: () => void;
+  onSent: (kept: boolean) => void;
 }
 
-function KeepAnswer({ prompt, answer, rating, dataset, onClose, onKept }: KeepAnswerProps) {
+function KeepAnswer({ prompt, answer, rating, dataset, said, onClose, onSent }: KeepAnswerProps) {
   const list = useList('datasets').data ?? [];
-  const [text, setText] = useState(rating === 'up' ? answer : '');
+  const about = said ? `${said.conversation}/${said.message}/${answer.length}` : `${prompt}\0${answer}`;
+  const [text, setText] = useDraft(`correction/${rating}/${about}`, rating === 'up' ? answer : '');
   const [target, setTarget] = useState(dataset);
   const { error, run } = useAction();
   const into = list.find(({ id }) => id === target)?.id ?? list[0]?.id;
@@ -207,39 +228,41 @@ function KeepAnswer({ prompt, answer, rating, dataset, onClose, onKept }: KeepAn
         keepAsExample,
         ...correction,
         ...(keepAsExample && into && { dataset: into }),
+        ...(said && { conversation: said.conversation, message: said.message }),
       };
       await call('POST', '/api/feedback', { body });
       if (keepAsExample) {
-        onKept();
         tellChanged('datasets');
-        announce('Kept for the next tuning');
+        announce(t('Kept for the next tuning'));
       }
+      setText(rating === 'up' ? answer : '');
+      onSent(keepAsExample);
       onClose();
     });
   return (
     <Dialog
-      title={rating === 'up' ? 'A good answer' : 'What should it have said?'}
+      title={rating === 'up' ? t('A good answer') : t('What should it have said?')}
       onClose={onClose}
       actions={
         <>
           <button type="button" class="button" onClick={() => void send(false)}>
-            Only rate
+            {t('Only rate')}
           </button>
           <button type="button" class="button primary" disabled={text.trim() === ''} onClick={() => void send(true)}>
-            Keep as example
+            {t('Keep as example')}
           </button>
         </>
       }
     >
-      <p>Keep this as an example for the next tuning? It is stored, encrypted, with your other examples.</p>
+      <p>{t('Keep this as an example for the next tuning? It is stored, encrypted, with your other examples.')}</p>
       <section class="passage">
-        <h3>Someone asks</h3>
+        <h3>{t('Someone asks')}</h3>
         <p class="prose">{prompt}</p>
       </section>
-      <TextField label="The answer to learn" rows={4} value={text} onInput={setText} />
+      <TextField label={t('The answer to learn')} rows={4} value={text} onInput={setText} />
       {list.length > 1 && (
         <Select
-          label="Add it to"
+          label={t('Add it to')}
           value={into ?? ''}
           onChange={setTarget}
           options={list.map(({ id, name }) => ({ value: id, label: name }))}

@@ -1,5 +1,8 @@
 import type { ComponentChildren } from 'preact';
-import { useEffect, useId, useRef, useState } from 'preact/hooks';
+import { useEffect, useId, useRef } from 'preact/hooks';
+import { t } from '../../logic/language.js';
+import { openSheet } from '../browser.js';
+import { useDraft } from '../drafts.js';
 import { useAction } from '../server.js';
 import { IconButton, TextField } from './controls.js';
 import { Fault } from './layout.js';
@@ -13,15 +16,19 @@ interface DialogProps {
   wide?: boolean;
 }
 
-/** A dialog of the browser's own: it holds the focus, closes on Escape, and gives the focus back. On phones it comes from below. */
+/** A dialog of the browser's own: it holds the focus, closes on Escape and on going back, and gives the focus back. On phones it comes from below. */
 export function Dialog({ title, onClose, children, actions, wide }: DialogProps) {
   const element = useRef<HTMLDialogElement>(null);
   const id = useId();
+  const close = useRef(onClose);
+  close.current = onClose;
   useEffect(() => {
     const dialog = element.current!;
     const before = document.activeElement as HTMLElement | null;
     if (!dialog.open) dialog.showModal();
+    const closed = openSheet(() => close.current());
     return () => {
+      closed();
       dialog.close();
       before?.focus?.();
     };
@@ -44,7 +51,7 @@ export function Dialog({ title, onClose, children, actions, wide }: DialogProps)
       <div class="dialog-sheet">
         <header class="dialog-head">
           <h2 id={id}>{title}</h2>
-          <IconButton icon="close" label="Close" onClick={onClose} />
+          <IconButton icon="close" label={t('Close')} onClick={onClose} />
         </header>
         <div class="dialog-body">{children}</div>
         {actions && <footer class="dialog-foot">{actions}</footer>}
@@ -75,7 +82,7 @@ export function Confirm({ title, children, verb, danger, disabled, onClose, onCo
       actions={
         <>
           <button type="button" class="button" onClick={onClose}>
-            Cancel
+            {t('Cancel')}
           </button>
           <button
             type="button"
@@ -83,7 +90,7 @@ export function Confirm({ title, children, verb, danger, disabled, onClose, onCo
             disabled={busy || disabled}
             onClick={() => void run(onConfirm).then((done) => done && onClose())}
           >
-            {busy ? 'One moment…' : verb}
+            {busy ? t('One moment…') : verb}
           </button>
         </>
       }
@@ -95,22 +102,27 @@ export function Confirm({ title, children, verb, danger, disabled, onClose, onCo
 }
 
 interface RenameProps {
+  /** Of what is renamed: what was typed is kept under it. */
+  id: string;
   name: string;
   onClose: () => void;
   onRename: (name: string) => Promise<void>;
 }
 
-export function Rename({ name, onClose, onRename }: RenameProps) {
-  const [next, setNext] = useState(name);
+export function Rename({ id, name, onClose, onRename }: RenameProps) {
+  const [next, setNext] = useDraft(`name/${id}`, name);
   return (
     <Confirm
-      title="Rename"
-      verb="Rename"
+      title={t('Rename')}
+      verb={t('Rename')}
       disabled={next.trim() === ''}
       onClose={onClose}
-      onConfirm={() => onRename(next.trim())}
+      onConfirm={async () => {
+        await onRename(next.trim());
+        setNext(name);
+      }}
     >
-      <TextField label="Name" value={next} onInput={setNext} maxLength={120} />
+      <TextField label={t('Name')} value={next} onInput={setNext} maxLength={120} />
     </Confirm>
   );
 }

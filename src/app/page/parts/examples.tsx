@@ -1,6 +1,4 @@
 import { useCallback, useEffect, useRef, useState } from 'preact/hooks';
-import { count } from '../../../base/format.js';
-
 import { pythonJson } from '../../../model/pythonJson.js';
 import type {
   DatasetPreview,
@@ -12,7 +10,9 @@ import type {
   Message,
 } from '../../../serve/contract/datasets.js';
 import { visibleRange } from '../../logic/geometry.js';
-import { capital, plural } from '../../logic/words.js';
+import { number, plural, t } from '../../logic/language.js';
+import { sayProblem } from '../../logic/said.js';
+import { capital, detailName } from '../../logic/words.js';
 import { call } from '../api.js';
 import { useAnswer } from '../server.js';
 import { Dialog } from './dialogs.js';
@@ -29,17 +29,18 @@ interface ExampleText {
   fixed?: true;
 }
 
-const roles = {
-  system: { label: 'Instructions', role: 'other' },
-  user: { label: 'Someone asks', role: 'question' },
-  assistant: { label: 'The answer', role: 'answer' },
-  tool: { label: 'A tool answers', role: 'other' },
-} as const;
+const roles = () =>
+  ({
+    system: { label: t('Instructions'), role: 'other' },
+    user: { label: t('Someone asks'), role: 'question' },
+    assistant: { label: t('The answer'), role: 'answer' },
+    tool: { label: t('A tool answers'), role: 'other' },
+  }) as const;
 
 /** The texts of an example, whichever form it has. */
 export function textsOf(row: ExampleRow): ExampleText[] {
   if (row.messages) return [...toolsOf(row), ...row.messages.flatMap((message, i) => messageTexts(row, message, i))];
-  if (row.text !== undefined) return [{ label: 'The text', role: 'answer', text: row.text, findings: row.findings }];
+  if (row.text !== undefined) return [{ label: t('The text'), role: 'answer', text: row.text, findings: row.findings }];
   const field = (name: 'instruction' | 'input' | 'output', label: string, role: ExampleText['role']): ExampleText => ({
     label,
     role,
@@ -47,17 +48,35 @@ export function textsOf(row: ExampleRow): ExampleText[] {
     findings: row.findings.filter((finding) => finding.field === name),
   });
   return [
-    field('instruction', 'Someone asks', 'question'),
-    field('input', 'with this text', 'other'),
-    field('output', 'The answer', 'answer'),
+    field('instruction', t('Someone asks'), 'question'),
+    field('input', t('with this text'), 'other'),
+    field('output', t('The answer'), 'answer'),
   ];
+}
+
+type Call = NonNullable<Message['calls']>[number];
+
+function callText({ name, arguments: given }: Pick<Call, 'name' | 'arguments'>): string {
+  return `${name} ${pythonJson(given)}`;
+}
+
+/** A call as it was edited: its tool, then its arguments as JSON. @throws SyntaxError in people's words */
+function callWith(one: Call, text: string): Call {
+  if (text === callText(one)) return one;
+  const [, name, json = '{}'] = /^\s*(\S+)\s*(\{.*\})?\s*$/s.exec(text) ?? [];
+  try {
+    if (name === undefined) throw new SyntaxError();
+    return { ...one, name, arguments: JSON.parse(json) as Record<string, unknown> };
+  } catch {
+    throw new SyntaxError(t('A call is the name of a tool and its arguments as JSON: weather {"city": "Hull"}'));
+  }
 }
 
 /** What the answers may call. */
 function toolsOf({ tools }: ExampleRow): ExampleText[] {
   if (!tools) return [];
   const text = tools.map(({ name, description }) => (description ? `${name}: ${description}` : name)).join('\n');
-  return [{ label: 'Tools that may be called', role: 'other', text, findings: [], fixed: true }];
+  return [{ label: t('Tools that may be called'), role: 'other', text, findings: [], fixed: true }];
 }
 
 /** A message as its texts: of an answer the thought, the text and the calls. */
@@ -70,18 +89,17 @@ function messageTexts(
   const texts: ExampleText[] = [];
   if (reasoning !== undefined) {
     const found = own.filter(({ part }) => part === 'reasoning');
-    texts.push({ label: 'The thought before it', role: 'other', text: reasoning, findings: found });
+    texts.push({ label: t('The thought before it'), role: 'other', text: reasoning, findings: found });
   }
   if (content !== '' || !calls) {
-    texts.push({ ...roles[role], text: content, findings: own.filter(({ part }) => part === undefined) });
+    texts.push({ ...roles()[role], text: content, findings: own.filter(({ part }) => part === undefined) });
   }
   for (const { name, arguments: given } of calls ?? []) {
     texts.push({
-      label: 'It calls a tool',
+      label: t('It calls a tool'),
       role: 'answer',
-      text: `${name} ${pythonJson(given)}`,
+      text: callText({ name, arguments: given }),
       findings: [],
-      fixed: true,
     });
   }
   return texts;
@@ -96,7 +114,7 @@ export function withTexts(row: ExampleRow, texts: readonly string[]): ExampleInp
       const edited = { ...message };
       if (reasoning !== undefined) edited.reasoning = texts[next++]!;
       if (content !== '' || !calls) edited.content = texts[next++]!;
-      next += calls?.length ?? 0;
+      if (calls) edited.calls = calls.map((one) => callWith(one, texts[next++]!));
       return edited;
     });
     return { messages, ...(row.tools && { tools: row.tools }) };
@@ -192,7 +210,7 @@ export function ExampleList({ total, rows, onRange, onOpen }: ExampleListProps) 
   useEffect(() => onRange(range.from, range.to), [range, total]);
   const shown = Array.from({ length: Math.max(0, Math.min(range.to, total) - range.from) }, (_, i) => range.from + i);
   return (
-    <ol ref={list} class="windowed" aria-label="Examples" style={{ height: `${total * ROW}px` }}>
+    <ol ref={list} class="windowed" aria-label={t('Examples')} style={{ height: `${total * ROW}px` }}>
       {shown.map((row) => (
         <li
           key={row}
@@ -221,10 +239,10 @@ function Row({ row, onOpen }: { row: ExampleRow | undefined; onOpen: () => void 
       <span class="example-question">{joined('question')}</span>
       <span class="example-answer">{joined('answer')}</span>
       <span class="chips">
-        {row.excluded && <span class="chip">left out</span>}
-        {row.problems.length > 0 && <span class="chip warn">{row.problems[0]!.reason}</span>}
+        {row.excluded && <span class="chip">{t('left out')}</span>}
+        {row.problems.length > 0 && <span class="chip warn">{sayProblem(row.problems[0]!).text}</span>}
         {row.findings.length > 0 && (
-          <span class="chip bad">{capital([...new Set(row.findings.map(({ label }) => label))].join(', '))}</span>
+          <span class="chip bad">{capital([...new Set(row.findings.map(detailName))].join(', '))}</span>
         )}
       </span>
     </button>
@@ -235,50 +253,62 @@ function Row({ row, onOpen }: { row: ExampleRow | undefined; onOpen: () => void 
 export function LearningPreview({ id, onClose }: { id: string; onClose: () => void }) {
   const preview = useAnswer<DatasetPreview>(`/api/datasets/${id}/preview`);
   const { data } = preview;
+  const learnt = data && {
+    examples: plural(data.usable, '{n} example', '{n} examples'),
+    tokens: plural(data.trainedTokens, '{n} token', '{n} tokens'),
+  };
   const most = Math.max(1, ...(data?.histogram ?? []).map((bin) => bin.count));
   return (
-    <Dialog wide title="What the model learns" onClose={onClose}>
-      <Pending of={[preview]} what="Counting tokens" />
+    <Dialog wide title={t('What the model learns')} onClose={onClose}>
+      <Pending of={[preview]} what={t('Counting tokens')} />
       {data && (
         <>
           <p>
-            {plural(data.usable, 'example')} with {plural(data.trainedTokens, 'token')} to learn
-            {data.sequences !== data.usable && ` in ${plural(data.sequences, 'sequence')}`}.
+            {data.sequences === data.usable
+              ? t('{examples} with {tokens} to learn.', learnt)
+              : t('{examples} with {tokens} to learn in {sequences}.', {
+                  ...learnt,
+                  sequences: plural(data.sequences, '{n} sequence', '{n} sequences'),
+                })}
             {data.tooLong.length > 0 &&
-              ` ${plural(data.tooLong.length, 'example is', 'examples are')} too long and left out.`}
+              ` ${plural(data.tooLong.length, '{n} example is too long and left out.', '{n} examples are too long and left out.')}`}
             {data.refused.length > 0 &&
-              ` ${plural(data.refused.length, 'example is', 'examples are')} refused by the model's template (${data.refused[0]!.reason}).`}
+              ` ${plural(data.refused.length, "{n} example is refused by the model's template ({reason}).", "{n} examples are refused by the model's template ({reason}).", { reason: data.refused[0]!.reason })}`}
             {data.divided.length > 0 &&
-              ` ${plural(data.divided.length, 'text is', 'texts are')} too long and learnt in parts.`}
+              ` ${plural(data.divided.length, '{n} text is too long and learnt in parts.', '{n} texts are too long and learnt in parts.')}`}
           </p>
           {data.remarks.map((remark) => (
             <p key={remark} class="note">
               {capital(remark)}.
             </p>
           ))}
-          <h3>Lengths</h3>
+          <h3>{t('Lengths')}</h3>
           <table class="histogram">
-            <caption class="unseen">Examples by number of tokens</caption>
+            <caption class="unseen">{t('Examples by number of tokens')}</caption>
             <tbody>
               {data.histogram.map((bin) => (
                 <tr key={bin.from}>
                   <th scope="row">
-                    {count(bin.from)}–{count(bin.to)}
+                    {number(bin.from)}–{number(bin.to)}
                   </th>
                   <td>
                     <span class="histogram-bar" style={{ width: `${(100 * bin.count) / most}%` }} />
                   </td>
-                  <td>{count(bin.count)}</td>
+                  <td>{number(bin.count)}</td>
                 </tr>
               ))}
             </tbody>
           </table>
-          <h3>As the model reads it</h3>
-          <p class="quiet">The highlighted part is learnt; the rest is its context.</p>
+          <h3>{t('As the model reads it')}</h3>
+          <p class="quiet">{t('The highlighted part is learnt; the rest is its context.')}</p>
           {data.examples.map(({ line, tokens, trained, pieces }) => (
             <section key={line} class="passage">
               <p class="quiet">
-                line {count(line)}: {plural(tokens, 'token')}, {count(trained)} learnt
+                {t('line {line}: {tokens}, {trained} learnt', {
+                  line,
+                  tokens: plural(tokens, '{n} token', '{n} tokens'),
+                  trained,
+                })}
               </p>
               <p class="prose mono">
                 {pieces.map((piece, i) =>

@@ -1,6 +1,9 @@
 import { useState } from 'preact/hooks';
 import type { ApiKey, NewApiKey } from '../../../serve/contract/access.js';
+import { t } from '../../logic/language.js';
+import { day } from '../../logic/words.js';
 import { call } from '../api.js';
+import { useDraft } from '../drafts.js';
 import { tellChanged, useAction, useList } from '../server.js';
 import { IconButton, Select, TextField } from './controls.js';
 import { Confirm } from './dialogs.js';
@@ -11,7 +14,7 @@ export function OtherApps() {
   const keys = useList('keys');
   const adapters = useList('adapters');
   const { busy, error, run } = useAction();
-  const [name, setName] = useState('');
+  const [name, setName] = useDraft('key-name', '');
   const [adapter, setAdapter] = useState('');
   const [made, setMade] = useState<NewApiKey>();
   const [revoking, setRevoking] = useState<ApiKey>();
@@ -21,34 +24,35 @@ export function OtherApps() {
     await navigator.clipboard.writeText(text);
     setCopied(text);
   };
-  const copyButton = (what: string, text: string) => (
+  const copyButton = (label: string, text: string) => (
     <button type="button" class="button small" onClick={() => void copy(text).catch(() => setCopied(undefined))}>
-      {copied === text ? 'Copied' : `Copy the ${what}`}
+      {copied === text ? t('Copied') : label}
     </button>
   );
-  const nameOf = (id: string) => adapters.data?.find((one) => one.id === id)?.name ?? 'an adapter that is gone';
+  const nameOf = (id: string) => adapters.data?.find((one) => one.id === id)?.name ?? t('an adapter that is gone');
   return (
     <section class="sheet">
-      <h2>Other apps</h2>
+      <h2>{t('Other apps')}</h2>
       <p>
-        Chat apps that work with OpenAI’s API can use your models: enter this address and a key of their own. With it
-        they can chat, and nothing else.
+        {t(
+          'Chat apps that work with OpenAI’s API can use your models: enter this address and a key of their own. With it they can chat, and nothing else.',
+        )}
       </p>
       <dl class="lineage">
-        <Entry name="Address">
+        <Entry name={t('Address')}>
           <code>{address}</code>
         </Entry>
         {made && (
-          <Entry name={`Key “${made.name}”`}>
+          <Entry name={t('Key “{name}”', { name: made.name })}>
             <code>{made.key}</code>
           </Entry>
         )}
       </dl>
       <div class="row">
-        {copyButton('address', address)}
-        {made && copyButton('key', made.key)}
+        {copyButton(t('Copy the address'), address)}
+        {made && copyButton(t('Copy the key'), made.key)}
       </div>
-      {made && <p class="quiet">Copy the key now: it is not shown again.</p>}
+      {made && <p class="quiet">{t('Copy the key now: it is not shown again.')}</p>}
       <Pending of={[keys]} />
       <ul class="models">
         {keys.data?.map((key) => (
@@ -58,17 +62,22 @@ export function OtherApps() {
               <br />
               <small class="quiet">
                 {[
-                  key.scope === 'chat' ? 'chats' : 'chats, adds data, tunes',
-                  key.adapter && `with ${nameOf(key.adapter)} only`,
-                  `made ${key.createdAt.slice(0, 10)}`,
-                  key.usedOn ? `last used ${key.usedOn}` : 'never used',
-                  key.endsAt && `until ${key.endsAt.slice(0, 10)}`,
+                  key.scope === 'chat' ? t('chats') : t('chats, adds data, tunes'),
+                  key.adapter && t('with {name} only', { name: nameOf(key.adapter) }),
+                  t('made {day}', { day: day(key.createdAt) }),
+                  key.usedOn ? t('last used {day}', { day: day(key.usedOn) }) : t('never used'),
+                  key.endsAt && t('until {day}', { day: day(key.endsAt) }),
                 ]
                   .filter(Boolean)
                   .join(' · ')}
               </small>
             </span>
-            <IconButton icon="trash" size={20} label={`Revoke ${key.name}`} onClick={() => setRevoking(key)} />
+            <IconButton
+              icon="trash"
+              size={20}
+              label={t('Revoke {name}', { name: key.name })}
+              onClick={() => setRevoking(key)}
+            />
           </li>
         ))}
       </ul>
@@ -84,25 +93,25 @@ export function OtherApps() {
           });
         }}
       >
-        <TextField label="Name of the app" value={name} onInput={setName} maxLength={120} verbatim />
+        <TextField label={t('Name of the app')} value={name} onInput={setName} maxLength={120} verbatim />
         <Select
-          label="It talks to"
+          label={t('It talks to')}
           value={adapter}
           onChange={setAdapter}
           options={[
-            { value: '', label: 'All models and adapters' },
+            { value: '', label: t('All models and adapters') },
             ...(adapters.data ?? []).map(({ id, name }) => ({ value: id, label: name })),
           ]}
         />
         <Fault error={error} />
         <button type="submit" class="button" disabled={busy || name.trim() === ''}>
-          Make a key
+          {t('Make a key')}
         </button>
       </form>
       {revoking && (
         <Confirm
-          title={`Revoke “${revoking.name}”`}
-          verb="Revoke"
+          title={t('Revoke “{name}”', { name: revoking.name })}
+          verb={t('Revoke')}
           danger
           onClose={() => setRevoking(undefined)}
           onConfirm={async () => {
@@ -110,7 +119,7 @@ export function OtherApps() {
             tellChanged('keys');
           }}
         >
-          <p>The app that uses this key is locked out at once.</p>
+          <p>{t('The app that uses this key is locked out at once.')}</p>
         </Confirm>
       )}
     </section>

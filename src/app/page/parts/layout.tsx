@@ -1,6 +1,8 @@
 import type { ComponentChildren } from 'preact';
 import { useEffect, useRef, useState } from 'preact/hooks';
-import type { Resource } from '../server.js';
+import { t } from '../../logic/language.js';
+import { sayFault } from '../../logic/said.js';
+import { type Resource, useServer } from '../server.js';
 
 /** What every screen is made of: icons, the frame, empty lists, faults, progress, figures. */
 
@@ -30,6 +32,8 @@ const paths = {
   warn: 'M12 4 21 20H3zM12 10v4.5M12 17.2h.01',
   eye: 'M2.5 12S6 6 12 6s9.5 6 9.5 6-3.5 6-9.5 6-9.5-6-9.5-6zM12 9.5a2.5 2.5 0 1 0 0 5 2.5 2.5 0 0 0 0-5',
   check: 'M5 12.5l4.5 4.5L19 7.5',
+  copy: 'M9 9h10v11H9zM6 15H5V4h10v2',
+  again: 'M19.5 12a7.5 7.5 0 1 1-2.2-5.3L19.5 9M19.5 4.5V9H15',
   undo: 'M8 5L4 9l4 4M4 9h10a5 5 0 0 1 0 10H9',
   export: 'M12 15V4M8 8l4-4 4 4M5 14v6h14v-6',
   import: 'M12 4v11M8 11l4 4 4-4M5 14v6h14v-6',
@@ -57,6 +61,8 @@ export function Icon({ name, size = 22 }: { name: IconName; size?: number }) {
 
 interface PageProps {
   title: string;
+  /** In the browser's tab, instead of the title. */
+  tab?: string;
   /** Where the arrow beside the title leads. */
   back?: string;
   backLabel?: string;
@@ -68,11 +74,13 @@ interface PageProps {
 }
 
 /** The frame of a screen. Coming to it moves the focus to its title, so that a screen reader begins there. */
-export function Page({ title, back, backLabel = 'Back', actions, children, wide, full }: PageProps) {
+export function Page({ title, tab, back, backLabel = t('Back'), actions, children, wide, full }: PageProps) {
   const heading = useRef<HTMLHeadingElement>(null);
+  const { job } = useServer();
+  const share = job?.state === 'running' && job.share !== undefined ? `${job.share}% · ` : '';
   useEffect(() => {
-    document.title = `${title} · Loam`;
-  }, [title]);
+    document.title = `${tab ?? share + title} · Loam`;
+  }, [title, tab, share]);
   useEffect(() => {
     heading.current?.focus({ preventScroll: true });
     if (!full) scrollTo(0, 0);
@@ -123,17 +131,19 @@ export function Soil({ sprout }: { sprout?: boolean }) {
   );
 }
 
-/** What went wrong, in the server's words. Read out at once. */
+/** What went wrong. Read out at once. */
 export function Fault({ error, onRetry }: { error: Error | undefined; onRetry?: () => void }) {
   if (!error) return null;
+  const { text, detail } = sayFault(error);
   return (
     <div class="note bad" role="alert">
       <Icon name="warn" />
       <div>
-        <p>{error.message}</p>
+        <p>{text}</p>
+        <Detail text={detail} />
         {onRetry && (
           <button type="button" class="link" onClick={onRetry}>
-            Try again
+            {t('Try again')}
           </button>
         )}
       </div>
@@ -141,8 +151,19 @@ export function Fault({ error, onRetry }: { error: Error | undefined; onRetry?: 
   );
 }
 
+/** The server's own sentence, behind words in another language. */
+export function Detail({ text }: { text: string | undefined }) {
+  if (text === undefined) return null;
+  return (
+    <details class="detail">
+      <summary>{t('More, in English')}</summary>
+      <p lang="en">{text}</p>
+    </details>
+  );
+}
+
 /** Shown only if it takes a while: on loopback most answers arrive before anyone could read it. */
-export function Loading({ what = 'Loading' }: { what?: string }) {
+export function Loading({ what = t('Loading') }: { what?: string }) {
   const [late, setLate] = useState(false);
   useEffect(() => {
     const timer = setTimeout(() => setLate(true), 250);

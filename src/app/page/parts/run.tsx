@@ -1,44 +1,55 @@
 import { useEffect, useId, useRef, useState } from 'preact/hooks';
-import { duration } from '../../../base/format.js';
-import { describeLoss, type General, lossAdvice, lossOf } from '../../../base/lost.js';
+import { type General, lossOf, signed } from '../../../base/lost.js';
 import type { DatasetInfo } from '../../../serve/contract/datasets.js';
-import type { Job, JobResult, RunQuote } from '../../../serve/contract/jobs.js';
+import type { Job, RunQuote } from '../../../serve/contract/jobs.js';
 import { curveShape } from '../../logic/geometry.js';
-import { asChance, roughly, size } from '../../logic/words.js';
+import { number, rich, t } from '../../logic/language.js';
+import { sayFault } from '../../logic/said.js';
+import { asChance, capital, roughly, size } from '../../logic/words.js';
 import { call } from '../api.js';
-import { href } from '../browser.js';
 import { useAction, useServer } from '../server.js';
-import { Entry, Icon } from './layout.js';
+import { Detail, Entry } from './layout.js';
 
 /** A run in figures: what it would take, its loss as it falls, its result. */
 
 /** Milliseconds without a change before asking for a quote, which costs the device a few seconds of work. */
 const PATIENCE = 700;
 
-interface QuoteCardProps {
-  dataset: DatasetInfo;
+interface Asked {
+  datasets: readonly DatasetInfo[];
   model: string;
   options: Record<string, unknown>;
   /** Invalid options have no quote. */
   paused: boolean;
-  onLayers: (layers: number) => void;
 }
 
-/** What a run would take, before it starts. */
-export function QuoteCard({ dataset, model, options, paused, onLayers }: QuoteCardProps) {
-  const { status } = useServer();
+export interface Quoted {
+  quote?: RunQuote;
+  /** It is of other choices than those made, and a newer one is on its way. */
+  waiting: boolean;
+  error?: Error;
+  /** Layers of the model, once a quote has told them. */
+  modelLayers?: number;
+}
+
+/** What a run would take, as it is chosen. */
+export function useQuote({ datasets, model, options, paused }: Asked): Quoted {
   const [quote, setQuote] = useState<RunQuote>();
   const [waiting, setWaiting] = useState(!paused);
+  const [known, setKnown] = useState<Record<string, number>>({});
   const { error, run } = useAction();
-  const key = JSON.stringify([dataset.id, dataset.examples, dataset.excluded, model, options]);
+  const key = JSON.stringify([datasets.map(({ id, sha256, excluded }) => [id, sha256, excluded]), model, options]);
   useEffect(() => {
     if (paused) return;
     const abort = new AbortController();
     setWaiting(true);
     const timer = setTimeout(async () => {
-      const body = { dataset: dataset.id, model, options };
+      const [first, ...also] = datasets.map(({ id }) => id);
+      const body = { dataset: first, also, model, options };
       const done = await run(async () => {
-        setQuote(await call<RunQuote>('POST', '/api/quote', { body, signal: abort.signal }));
+        const next = await call<RunQuote>('POST', '/api/quote', { body, signal: abort.signal });
+        setQuote(next);
+        setKnown((old) => ({ ...old, [model]: next.modelLayers }));
       });
       if (abort.signal.aborted) return;
       if (!done) setQuote(undefined);
@@ -49,42 +60,69 @@ export function QuoteCard({ dataset, model, options, paused, onLayers }: QuoteCa
       abort.abort();
     };
   }, [key, paused]);
+  return { quote, waiting, error, modelLayers: known[model] };
+}
 
+/** What a run would take, before it starts. */
+export function QuoteCard({
+  quoted: { quote, waiting, error },
+  onLayers,
+}: {
+  quoted: Quoted;
+  onLayers: (layers: number) => void;
+}) {
+  const { status, job } = useServer();
   const battery = status?.device?.battery;
   const free = status?.device?.availableMemoryBytes;
+  const said = error && sayFault(error);
   const tight = quote !== undefined && free !== undefined && quote.memoryBytes > 0.9 * free;
   return (
-    <section class="sheet quote" aria-label="What it takes" aria-busy={waiting}>
+    <section class="sheet quote" aria-label={t('What it takes')} aria-busy={waiting}>
       <dl class={waiting ? 'figures stale' : 'figures'}>
-        <Entry name="Time">{quote ? roughly(quote.seconds) : '…'}</Entry>
-        <Entry name="Memory">{quote ? size(quote.memoryBytes) : '…'}</Entry>
-        <Entry name="Disk">{quote ? (quote.diskBytes > 0 ? size(quote.diskBytes) : 'almost none') : '…'}</Entry>
-        <Entry name={quote?.energyJoules !== undefined ? 'Energy' : 'Battery'}>{energy(quote, battery)}</Entry>
+        <Entry name={t('Time')}>{quote ? roughly(quote.seconds) : '…'}</Entry>
+        <Entry name={t('Memory')}>{quote ? size(quote.memoryBytes) : '…'}</Entry>
+        <Entry name={t('Disk')}>{quote ? (quote.diskBytes > 0 ? size(quote.diskBytes) : t('almost none')) : '…'}</Entry>
+        <Entry
+          name={quote?.energyJoules !== undefined && quote.batteryPercent === undefined ? t('Energy') : t('Battery')}
+        >
+          {energy(quote, battery)}
+        </Entry>
       </dl>
       <p class="quiet" role="status">
         {waiting
-          ? 'Measuring on this device…'
-          : error
-            ? `No estimate: ${error.message}`
+          ? job?.state === 'running'
+            ? t('Measuring on this device; it takes longer, because learning is going on…')
+            : t('Measuring on this device…')
+          : said
+            ? t('No estimate: {message}', { message: said.text })
             : quote &&
-              'At most: tuning ends earlier once it stops improving. You can stop at any time and keep the best so far.'}
+              t(
+                'At most: tuning ends earlier once it stops improving. You can stop at any time and keep the best so far.',
+              )}
       </p>
+      {said && !waiting && <Detail text={said.detail} />}
       {tight && (
         <p class="note warn">
-          That is close to all the memory that is free now ({size(free)}). Close other apps, or adapt fewer layers.
+          {t('That is close to all the memory that is free now ({free}). Close other apps, or adapt fewer layers.', {
+            free: size(free),
+          })}
         </p>
       )}
       {quote?.warnings?.map((warning) => (
-        <p key={warning} class="note warn">
-          {warning}
+        <p key={warning} class="note warn" lang="en">
+          {capital(warning)}
         </p>
       ))}
       {quote?.cheaper && quote.cheaper.length > 0 && (
         <div class="row">
-          <span class="quiet">Cheaper:</span>
+          <span class="quiet">{t('Cheaper:')}</span>
           {quote.cheaper.map((one) => (
             <button key={one.layers} type="button" class="button small" onClick={() => onLayers(one.layers)}>
-              {one.layers} layers, {roughly(one.seconds)}, {size(one.memoryBytes)}
+              {t('{layers} layers, {time}, {memory}', {
+                layers: one.layers,
+                time: roughly(one.seconds),
+                memory: size(one.memoryBytes),
+              })}
             </button>
           ))}
         </div>
@@ -96,9 +134,12 @@ export function QuoteCard({ dataset, model, options, paused, onLayers }: QuoteCa
 /** Joules are kilowatt-hours to nobody; a share of the battery is what a person can weigh. */
 function energy(quote: RunQuote | undefined, battery: { percent: number; charging: boolean } | undefined): string {
   if (!quote) return '…';
-  if (quote.energyJoules !== undefined) return `${(quote.energyJoules / 3600).toFixed(1)} Wh`;
-  if (battery) return battery.charging ? 'charging' : `${battery.percent}% left`;
-  return 'unknown';
+  const { batteryPercent, energyJoules } = quote;
+  if (batteryPercent !== undefined && battery)
+    return t('{part}% of {percent}%', { part: Math.ceil(batteryPercent), percent: battery.percent });
+  if (energyJoules !== undefined) return `${number(energyJoules / 3600, 1)} Wh`;
+  if (battery) return battery.charging ? t('charging') : t('{percent}% left', { percent: battery.percent });
+  return t('unknown');
 }
 
 const HEIGHT = 220;
@@ -125,7 +166,7 @@ export function Curve({ curve }: { curve: Job['curve'] }) {
             role="img"
             aria-labelledby={`${id}-t ${id}-d`}
           >
-            <title id={`${id}-t`}>Loss over the steps</title>
+            <title id={`${id}-t`}>{t('Loss over the steps')}</title>
             <desc id={`${id}-d`}>{describe(curve)}</desc>
             {shape.y.map(({ place, label }) => (
               <g key={label}>
@@ -163,18 +204,18 @@ export function Curve({ curve }: { curve: Job['curve'] }) {
                   y={shape.best.y > 40 ? shape.best.y - 10 : shape.best.y + 22}
                   text-anchor={shape.best.x > width / 2 ? 'end' : 'start'}
                 >
-                  {`best ${shape.best.value.toFixed(3)}`}
+                  {t('best {value}', { value: number(shape.best.value, 3) })}
                 </text>
               </g>
             )}
           </svg>
         ) : (
-          <div class="curve-empty">The curve starts with the first step.</div>
+          <div class="curve-empty">{t('The curve starts with the first step.')}</div>
         )}
       </div>
       <figcaption>
-        <span class="key">loss on your examples</span>
-        <span class="key key-checked">loss on held-out examples</span>
+        <span class="key">{t('loss on your examples')}</span>
+        <span class="key key-checked">{t('loss on held-out examples')}</span>
       </figcaption>
     </figure>
   );
@@ -183,11 +224,11 @@ export function Curve({ curve }: { curve: Job['curve'] }) {
 function describe({ train, validation }: Job['curve']): string {
   const parts: string[] = [];
   if (train.length > 0) {
-    const [first, last] = [train[0]!, train.at(-1)!].map(([, loss]) => loss.toFixed(2));
-    parts.push(`Loss on your examples: from ${first} to ${last}.`);
+    const [first, last] = [train[0]!, train.at(-1)!].map(([, loss]) => number(loss, 2));
+    parts.push(t('Loss on your examples: from {first} to {last}.', { first, last }));
   }
   const best = bestLoss({ validation });
-  if (best !== undefined) parts.push(`The best held-out loss so far is ${best.toFixed(3)}.`);
+  if (best !== undefined) parts.push(t('The best held-out loss so far is {best}.', { best: number(best, 3) }));
   return parts.join(' ');
 }
 
@@ -205,24 +246,42 @@ export function NllBars({ base, adapted, on }: { base: number; adapted: number; 
       <span class="nll-track">
         <span class={`nll-bar ${kind}`} style={{ width: `${(100 * nll) / most}%` }} />
       </span>
-      <span class="nll-value">{nll.toFixed(3)}</span>
+      <span class="nll-value">{number(nll, 3)}</span>
     </>
   );
   return (
     <figure class="nll">
       <figcaption>
-        Loss on {on ?? 'held-out examples'}; lower is better.{' '}
-        <strong>{drop >= 0 ? `${drop}% lower` : `${-drop}% higher`}</strong> than the base model.
+        {rich('Loss on {on}; lower is better. {change} than the base model.', {
+          on: on ?? t('held-out examples'),
+          change: <strong>{drop >= 0 ? t('{n}% lower', { n: drop }) : t('{n}% higher', { n: -drop })}</strong>,
+        })}
       </figcaption>
       <dl>
-        <Entry name="Base model">{bar(base, 'base')}</Entry>
-        <Entry name="With your adapter">{bar(adapted, 'adapted')}</Entry>
+        <Entry name={t('Base model')}>{bar(base, 'base')}</Entry>
+        <Entry name={t('With your adapter')}>{bar(adapted, 'adapted')}</Entry>
       </dl>
       <p class="quiet">
-        It gives the right next word a chance of {asChance(adapted)}; the base model gives it {asChance(base)}.
+        {t('It gives the right next word a chance of {adapted}; the base model gives it {base}.', {
+          adapted: asChance(adapted),
+          base: asChance(base),
+        })}
       </p>
     </figure>
   );
+}
+
+/** "+0.12 nats per token, -2 points of right answers (65 to 63 of 100)". */
+function lossInWords(general: General): string {
+  const { nats, points } = lossOf(general);
+  const { right, questions } = general;
+  return t('{nats} nats per token, {points} points of right answers ({before} to {after} of {questions})', {
+    nats: signed(nats, 2),
+    points: signed(-points, 0),
+    before: right.base,
+    after: right.adapted,
+    questions,
+  });
 }
 
 /** What the adapter has taken from the model, if it was measured. */
@@ -231,42 +290,18 @@ export function Lost({ general }: { general: General | undefined }) {
   return (
     <>
       <p>
-        What was lost, on {general.questions} general questions: <strong>{describeLoss(general)}</strong>.
+        {rich('What was lost, on {questions} general questions: {loss}.', {
+          questions: general.questions,
+          loss: <strong>{lossInWords(general)}</strong>,
+        })}
       </p>
-      {lossOf(general).much && <p role="note">{lossAdvice}</p>}
+      {lossOf(general).much && (
+        <p role="note">
+          {t(
+            'This adapter has unlearnt much of what the base model could do besides: use it for what it was trained for only, apply it at less than its full strength, or train again so that it holds on more to what it knew, with smaller steps or fewer epochs.',
+          )}
+        </p>
+      )}
     </>
-  );
-}
-
-const measured = {
-  heldout: 'your test set',
-  validation: 'held-out examples',
-  train: 'the training examples, which were too few to hold any out',
-} as const;
-
-export function ResultCard({ adapter, result }: { adapter: Job['adapter']; result: JobResult }) {
-  return (
-    <section class="sheet result" aria-label="Result">
-      <h2>It has learnt</h2>
-      <NllBars base={result.nll.base} adapted={result.nll.adapted} on={measured[result.measuredOn]} />
-      <Lost general={result.general} />
-      <p class="quiet">
-        Took {duration(result.seconds)} and at most {size(result.peakRssBytes)} of memory; the adapter is{' '}
-        {size(result.bytes)}.
-      </p>
-      <div class="row">
-        <a class="button primary" href={adapter ? `${href('chat')}?version=${adapter.version}` : href('chat')}>
-          <Icon name="chat" /> Talk to it
-        </a>
-        <a class="button" href={adapter ? href('compare', adapter.version) : href('compare')}>
-          <Icon name="compare" /> Compare
-        </a>
-        {adapter && (
-          <a class="button" href={href('adapters', adapter.id)}>
-            <Icon name="adapters" /> Adapter
-          </a>
-        )}
-      </div>
-    </section>
   );
 }

@@ -1,29 +1,34 @@
 import { useRef, useState } from 'preact/hooks';
 import type { DatasetInfo } from '../../../serve/contract/datasets.js';
-import { plural } from '../../logic/words.js';
+import { plural, rich, t } from '../../logic/language.js';
 import { call } from '../api.js';
 import { announce, go, href } from '../browser.js';
+import { readDraft, useDraft } from '../drafts.js';
 import { Choice, IconButton, TextField } from '../parts/controls.js';
+import { addDataset, DropZone, useTaking } from '../parts/files.js';
 import { Fault, Icon, Page } from '../parts/layout.js';
+import { learnNext } from '../parts/tuneChoice.js';
+import { offerUndo } from '../parts/undo.js';
 import { tellChanged, useAction, useResource } from '../server.js';
-import { addDataset, DropZone } from './DataScreen.js';
 
 type Way = 'files' | 'paste' | 'type';
 
 /** The ways to bring examples in; with `into`, to add some to a data set that is there. */
 export function AddData({ into }: { into?: string }) {
-  const [way, setWay] = useState<Way>(into ? 'type' : 'files');
+  // There first is what was begun.
+  const begun = into || readDraft('add/type/') ? 'type' : readDraft('add/paste') ? 'paste' : 'files';
+  const [way, setWay] = useState<Way>(begun);
   return (
-    <Page title={into ? 'Add examples' : 'Add data'} back={into ? href('data', into) : href('data')}>
+    <Page title={into ? t('Add examples') : t('Add data')} back={into ? href('data', into) : href('data')}>
       {!into && (
         <Choice
-          label="How"
+          label={t('How')}
           value={way}
           onChange={setWay}
           options={[
-            { value: 'files', label: 'Files' },
-            { value: 'paste', label: 'Paste' },
-            { value: 'type', label: 'Type' },
+            { value: 'files', label: t('Files') },
+            { value: 'paste', label: t('Paste') },
+            { value: 'type', label: t('Type') },
           ]}
         />
       )}
@@ -31,8 +36,8 @@ export function AddData({ into }: { into?: string }) {
         <>
           <DropZone />
           <details class="fold">
-            <summary>What a file looks like</summary>
-            <p>A list of questions with the answers you would give; “input” may be empty or missing.</p>
+            <summary>{t('What a file looks like')}</summary>
+            <p>{t('A list of questions with the answers you would give; “input” may be empty or missing.')}</p>
             <pre>{`[
   {
     "instruction": "When are you open?",
@@ -42,12 +47,21 @@ export function AddData({ into }: { into?: string }) {
   }
 ]`}</pre>
             <p>
-              JSON Lines and CSV with a header row work as well: <code>instruction,input,output</code>, or{' '}
-              <code>question,answer</code>, <code>prompt,completion</code>. So do chats: <code>messages</code> and{' '}
-              <code>conversations</code>.
+              {rich(
+                'Any table works as well (CSV, JSON Lines): you are asked which column is which. So do chats that WhatsApp or Telegram exported, {code} and {code2}, and texts with lines that begin with {code3} and {code4}.',
+                {
+                  code: <code>messages</code>,
+                  code2: <code>conversations</code>,
+                  code3: <code>Q:</code>,
+                  code4: <code>A:</code>,
+                },
+              )}
             </p>
             <p>
-              Plain text and Markdown (<code>.txt</code>, <code>.md</code>) are learnt as they are, every word of them.
+              {rich('Other plain text and Markdown ({code}, {code2}) are learnt as they are, every word of them.', {
+                code: <code>.txt</code>,
+                code2: <code>.md</code>,
+              })}
             </p>
           </details>
         </>
@@ -61,66 +75,73 @@ export function AddData({ into }: { into?: string }) {
 /** The name of a new data set; `fallback` if left empty. */
 function NameField({ name, fallback, onInput }: { name: string; fallback: string; onInput: (name: string) => void }) {
   return (
-    <TextField label="Name of the data set" value={name} placeholder={fallback} maxLength={120} onInput={onInput} />
+    <TextField
+      label={t('Name of the data set')}
+      value={name}
+      placeholder={fallback}
+      maxLength={120}
+      onInput={onInput}
+    />
   );
 }
 
 function Paste() {
-  const [name, setName] = useState('');
-  const [text, setText] = useState('');
-  const { busy, error, run } = useAction();
-  const fallback = 'Pasted examples';
+  const [{ name, text }, setPaste] = useDraft('add/paste', { name: '', text: '' });
+  const { take, sending, words } = useTaking();
+  const fallback = t('Pasted examples');
   return (
     <form
       class="stack"
       onSubmit={(event) => {
         event.preventDefault();
-        void run(async () => {
-          const made = await addDataset(name.trim() || fallback, new Blob([text]));
-          tellChanged('datasets');
-          announce(`${plural(made.examples, 'example')} added`);
-          go('data', made.id);
+        void take([new File([text], fallback)], name.trim() || fallback).then((made) => {
+          // Not what was typed meanwhile.
+          if (made.length > 0 && readDraft<{ text: string }>('add/paste')?.text === text)
+            setPaste({ name: '', text: '' });
         });
       }}
     >
-      <NameField name={name} fallback={fallback} onInput={setName} />
+      <NameField name={name} fallback={fallback} onInput={(next) => setPaste({ name: next, text })} />
       <TextField
-        label="Text"
-        hint="JSON, JSON Lines, or a table with a header row copied from a spreadsheet."
+        label={t('Text')}
+        hint={t('A table copied from a spreadsheet, a chat, lines that begin with Q: and A:, or JSON.')}
         class="mono"
         rows={10}
         value={text}
         spellcheck={false}
         placeholder={'question,answer\nWhen are you open?,From eight till four.'}
-        onInput={setText}
+        onInput={(next) => setPaste({ name, text: next })}
       />
-      <Fault error={error} />
-      <button type="submit" class="button primary big" disabled={busy || text.trim() === ''}>
-        {busy ? 'Adding…' : 'Add'}
+      {words}
+      <button type="submit" class="button primary big" disabled={sending !== undefined || text.trim() === ''}>
+        {sending ? t('Adding…') : t('Add')}
       </button>
     </form>
   );
 }
 
 const blank = { instruction: '', input: '', output: '' };
+/** Of a list that is being typed. */
+const nothing = { name: '', example: blank, list: [] as (typeof blank)[] };
 
 function Type({ into }: { into?: string }) {
   const target = useResource(
     into ? (signal) => call<DatasetInfo>('GET', `/api/datasets/${into}`, { signal }) : undefined,
   );
-  const [name, setName] = useState('');
-  const [example, setExample] = useState(blank);
-  const [list, setList] = useState<(typeof blank)[]>([]);
+  const draft = `add/type/${into ?? ''}`;
+  const [typed, setTyped] = useDraft(draft, nothing);
+  /** As it is when something that was begun has come to its end. */
+  const latest = () => readDraft<typeof nothing>(draft) ?? nothing;
+  const { name, example, list } = typed;
   const question = useRef<HTMLTextAreaElement>(null);
   const { busy, error, run } = useAction();
   const complete = example.instruction.trim() !== '' && example.output.trim() !== '';
   const examples = complete ? [...list, example] : list;
-  const fallback = 'Typed examples';
+  const fallback = t('Typed examples');
   const addAnother = () => {
     if (!complete) return;
-    setList(examples);
-    setExample(blank);
-    announce(`Example ${examples.length} added`);
+    setTyped({ name, example: blank, list: examples });
+    announce(t('Example {n} added', { n: examples.length }));
     question.current?.focus();
   };
   const save = () =>
@@ -128,13 +149,20 @@ function Type({ into }: { into?: string }) {
       const bytes = new Blob([JSON.stringify(examples)]);
       const id = into ?? (await addDataset(name.trim() || fallback, bytes)).id;
       if (into) await call('PATCH', `/api/datasets/${into}`, { body: { add: examples } });
+      const now = latest();
+      setTyped({
+        ...nothing,
+        example: now.example === example && complete ? blank : now.example,
+        list: now.list.filter((one) => !examples.includes(one)),
+      });
+      learnNext(id);
       tellChanged('datasets');
-      announce(`${plural(examples.length, 'example')} saved`);
+      announce(t('{examples} saved', { examples: plural(examples.length, '{n} example', '{n} examples') }));
       go('data', id);
     });
   const field = (part: keyof typeof blank) => ({
     value: example[part],
-    onInput: (text: string) => setExample({ ...example, [part]: text }),
+    onInput: (text: string) => setTyped({ ...typed, example: { ...example, [part]: text } }),
   });
   return (
     <form
@@ -145,17 +173,19 @@ function Type({ into }: { into?: string }) {
       }}
     >
       {into ? (
-        <p class="quiet">These are added to {target.data ? `“${target.data.name}”` : 'the data set'}.</p>
+        <p class="quiet">
+          {t('These are added to {name}.', { name: target.data ? `“${target.data.name}”` : t('the data set') })}
+        </p>
       ) : (
-        <NameField name={name} fallback={fallback} onInput={setName} />
+        <NameField name={name} fallback={fallback} onInput={(next) => setTyped({ ...typed, name: next })} />
       )}
       <fieldset class="sheet">
-        <legend>Example {list.length + 1}</legend>
-        <TextField label="Someone asks" rows={2} control={question} {...field('instruction')} />
-        <TextField label="with this text (optional)" rows={1} {...field('input')} />
-        <TextField label="You answer" rows={3} {...field('output')} />
+        <legend>{t('Example {index}', { index: list.length + 1 })}</legend>
+        <TextField label={t('Someone asks')} rows={2} control={question} {...field('instruction')} />
+        <TextField label={t('with this text (optional)')} rows={1} {...field('input')} />
+        <TextField label={t('You answer')} rows={3} {...field('output')} />
         <button type="submit" class="button" disabled={!complete}>
-          <Icon name="add" /> Add another
+          <Icon name="add" /> {t('Add another')}
         </button>
       </fieldset>
       {list.length > 0 && (
@@ -167,8 +197,14 @@ function Type({ into }: { into?: string }) {
               </span>
               <IconButton
                 icon="trash"
-                label={`Remove example ${i + 1}`}
-                onClick={() => setList(list.filter((_, j) => j !== i))}
+                label={t('Remove example {n}', { n: i + 1 })}
+                onClick={() => {
+                  setTyped({ ...typed, list: list.filter((_, j) => j !== i) });
+                  offerUndo(t('Example {n} removed', { n: i + 1 }), () => {
+                    const now = latest();
+                    setTyped({ ...now, list: now.list.toSpliced(i, 0, one) });
+                  });
+                }}
               />
             </li>
           ))}
@@ -181,7 +217,11 @@ function Type({ into }: { into?: string }) {
         disabled={busy || examples.length === 0}
         onClick={() => void save()}
       >
-        {busy ? 'Saving…' : examples.length === 0 ? 'Save' : `Save ${plural(examples.length, 'example')}`}
+        {busy
+          ? t('Saving…')
+          : examples.length === 0
+            ? t('Save')
+            : t('Save {examples}', { examples: plural(examples.length, '{n} example', '{n} examples') })}
       </button>
     </form>
   );

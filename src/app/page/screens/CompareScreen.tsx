@@ -1,13 +1,16 @@
 import { useEffect, useRef, useState } from 'preact/hooks';
 import type { CompareEvent } from '../../../serve/contract/chat.js';
 import type { ExamplePage } from '../../../serve/contract/datasets.js';
-import { speakerOf, versionsOf } from '../../logic/speakers.js';
+import { t } from '../../logic/language.js';
+import { baseTitle, speakerOf, versionsOf } from '../../logic/speakers.js';
 import { ask, call } from '../api.js';
 import { announce, href } from '../browser.js';
+import { useDraft } from '../drafts.js';
 import { TextField } from '../parts/controls.js';
 import { ChatTabs, Feedback, SpeakerPicker, sourceOf, Thought, useSpeakers } from '../parts/conversation.js';
 import { textsOf } from '../parts/examples.js';
 import { Empty, Fault, Icon, Page, Pending } from '../parts/layout.js';
+import { Markdown } from '../parts/markdown.js';
 import { Lost, NllBars } from '../parts/run.js';
 import { useAction, useResource } from '../server.js';
 
@@ -19,7 +22,7 @@ const none = { text: '', thought: '' };
 /** The base model and a version of an adapter answer the same question, side by side. */
 export function CompareScreen({ version }: { version?: string }) {
   const { pending, ready, adapters, models, pick, ...speakers } = useSpeakers(version);
-  const [prompt, setPrompt] = useState('');
+  const [prompt, setPrompt] = useDraft('compare', '');
   const [asked, setAsked] = useState('');
   const [answers, setAnswers] = useState<Answers>();
   const [answered, setAnswered] = useState(false);
@@ -59,20 +62,22 @@ export function CompareScreen({ version }: { version?: string }) {
           setAnswers(state);
         } else if (event.type === 'done' || event.side === 'adapted') setAnswered(true);
       }
-      announce(`Base model: ${state.base.text}. With your adapter: ${state.adapted.text}`);
+      announce(
+        t('Base model: {base}. With your adapter: {adapted}', { base: state.base.text, adapted: state.adapted.text }),
+      );
     });
   };
 
   if (!ready || !chosen) {
     return (
-      <Page title="Compare">
+      <Page title={t('Compare')}>
         <ChatTabs here="compare" />
         <Pending of={pending} />
         {ready && (
-          <Empty title="Nothing to compare yet" sprout>
-            <p>Here the base model and your adapter answer the same question, side by side.</p>
+          <Empty title={t('Nothing to compare yet')} sprout>
+            <p>{t('Here the base model and your adapter answer the same question, side by side.')}</p>
             <a class="button primary" href={href('tune')}>
-              <Icon name="tune" /> Tune
+              <Icon name="tune" /> {t('Tune')}
             </a>
           </Empty>
         )}
@@ -81,10 +86,10 @@ export function CompareScreen({ version }: { version?: string }) {
   }
   const nll = chosen.version.metrics?.nll;
   return (
-    <Page title="Compare" wide>
+    <Page title={t('Compare')} wide>
       <ChatTabs here="compare" />
       <SpeakerPicker
-        label="Compare with the base model"
+        label={t('Compare with the base model')}
         speaker={speakerOf(chosen, models)}
         models={models}
         adapters={adapters}
@@ -101,7 +106,7 @@ export function CompareScreen({ version }: { version?: string }) {
         }}
       >
         <TextField
-          label="Question"
+          label={t('Question')}
           rows={2}
           value={prompt}
           onInput={setPrompt}
@@ -123,11 +128,11 @@ export function CompareScreen({ version }: { version?: string }) {
         )}
         {busy ? (
           <button type="button" class="button" onClick={() => running.current?.abort()}>
-            <Icon name="stop" /> Stop
+            <Icon name="stop" /> {t('Stop')}
           </button>
         ) : (
           <button type="submit" class="button primary" disabled={prompt.trim() === ''}>
-            Ask both
+            {t('Ask both')}
           </button>
         )}
       </form>
@@ -135,12 +140,14 @@ export function CompareScreen({ version }: { version?: string }) {
       {answers && (
         <div class="sides" aria-busy={busy}>
           <section class="side">
-            <h2>Base model</h2>
+            <h2>
+              {t('Base model')} <small>{baseTitle(chosen.adapter, models)}</small>
+            </h2>
             <Answer {...answers.base} busy={busy} />
           </section>
           <section class="side adapted">
             <h2>
-              {chosen.adapter.name} <small>version {chosen.version.number}</small>
+              {chosen.adapter.name} <small>{t('version {number}', { number: chosen.version.number })}</small>
             </h2>
             <Answer {...answers.adapted} busy={busy} />
             {answered && (
@@ -163,7 +170,7 @@ function Answer({ text, thought, busy }: Answers[Side] & { busy: boolean }) {
   return (
     <>
       <Thought text={thought} open={text === ''} />
-      <p class="prose answer">{text || (busy ? '…' : '')}</p>
+      <div class="answer">{text === '' ? busy && '…' : <Markdown text={text} />}</div>
     </>
   );
 }

@@ -1,28 +1,28 @@
 import { useEffect, useRef, useState } from 'preact/hooks';
-import { count } from '../../../base/format.js';
+import type { ApiFault } from '../../../serve/contract/errors.js';
 import type { Job, JobEvent, JobState } from '../../../serve/contract/jobs.js';
 import { isFinal } from '../../../serve/jobs/Job.js';
-import {
-  asChance,
-  openRun,
-  type RunView,
-  roughly,
-  size,
-  stageNames,
-  stateNames,
-  withEvent,
-} from '../../logic/words.js';
-import { call, follow } from '../api.js';
+import { number, rich, t } from '../../logic/language.js';
+import { sayState } from '../../logic/said.js';
+import { titleOf } from '../../logic/speakers.js';
+import { whereIs } from '../../logic/stages.js';
+import { asChance, openRun, type RunView, size, stageNames, stateNames, withEvent } from '../../logic/words.js';
+import { ApiError, call, follow } from '../api.js';
 import { announce, href, replace } from '../browser.js';
 import { Check } from '../parts/controls.js';
 import { Confirm } from '../parts/dialogs.js';
-import { Bar, Entry, Fault, Icon, Page, Pending } from '../parts/layout.js';
-import { bestLoss, Curve, ResultCard } from '../parts/run.js';
-import { tellChanged, useAction, useAnswer } from '../server.js';
+import { Detail, Entry, Fault, Icon, Page, Pending } from '../parts/layout.js';
+import { RunProgress } from '../parts/progress.js';
+import { ResultCard } from '../parts/result.js';
+import { KeepScreenOn, TellMe } from '../parts/rules.js';
+import { bestLoss, Curve } from '../parts/run.js';
+import { deleteLater } from '../parts/undo.js';
+import { tellChanged, useAction, useAnswer, useList } from '../server.js';
 
 /** A run while it learns, and afterwards: how far it is, its curve, its log, its result. */
 export function JobScreen({ id }: { id: string }) {
   const answer = useAnswer<Job>(`/api/jobs/${id}`, ['jobs']);
+  const models = useList('models');
   const job = answer.data;
   const view = useRun(job);
   const told = useRef<JobState | undefined>(undefined);
@@ -32,57 +32,75 @@ export function JobScreen({ id }: { id: string }) {
     const before = told.current ?? state;
     told.current = state;
     if (state === before) return;
-    announce(`${name}: ${stateNames[state]}`);
+    announce(`${name}: ${stateNames()[state]}`);
     tellChanged('jobs');
   }, [view?.job.state]);
   const { busy, error: failed, run } = useAction();
   const [dialog, setDialog] = useState<'stop' | 'delete' | 'restart'>();
   const [keep, setKeep] = useState(true);
 
-  const send = async (verb: 'pause' | 'resume' | 'cancel', body = {}) => {
+  const send = async (verb: 'pause' | 'resume' | 'resume?now=true' | 'cancel', body = {}) => {
     await call('POST', `/api/jobs/${id}/${verb}`, { body });
     tellChanged('jobs');
   };
 
   if (!job || !view) {
     return (
-      <Page title="Progress" back={href('tune')}>
+      <Page title={t('Progress')} back={href('tune')}>
         <Pending of={[answer]} />
       </Page>
     );
   }
-  const { state, stage, etaSeconds, latest, progress, curve, result, adapter } = view.job;
+  const { state, stage, latest, curve, result, adapter } = view.job;
   const best = bestLoss(curve);
   const over = isFinal(state);
   const halted = state === 'paused' || state === 'interrupted';
-  const share = progress && progress.total > 0 ? progress.done / progress.total : undefined;
-  const message = view.job.doing || view.job.message || '';
+  const { error } = view.job;
+  const said = sayState(view.job);
   const resume = (label: string, look = 'button') => (
     <button type="button" class={look} disabled={busy} onClick={() => void run(() => send('resume'))}>
       <Icon name="play" /> {label}
     </button>
   );
   return (
-    <Page title={job.name} back={href('tune')} backLabel="Back to tuning">
+    <Page
+      title={job.name}
+      tab={state === 'running' ? `${Math.floor(100 * whereIs(view.job).whole)}% ${job.name}` : undefined}
+      back={href('tune')}
+      backLabel={t('Back to tuning')}
+    >
       <section class="run-head">
         <p class="row">
           {state === 'running' && <span class="pulse running" />}
-          <strong>{state === 'running' && stage ? stageNames[stage] : stateNames[state]}</strong>
+          <strong>{state === 'running' && stage ? stageNames()[stage] : stateNames()[state]}</strong>
         </p>
-        {!over && <Bar share={state === 'running' ? share : (share ?? 0)} label="Progress of this stage" />}
-        {message !== '' && <p class="quiet">{message}</p>}
-        {state === 'running' && etaSeconds !== undefined && <p class="eta">{roughly(etaSeconds)} left</p>}
-        {state === 'interrupted' && (
-          <p>
-            {message.startsWith('interrupted by the system') &&
-              'The system ended this run, perhaps because memory ran out. '}
-            Nothing is lost: it resumes from its last checkpoint.
-          </p>
+        <p class="quiet clamp">
+          {t('{model} learns from {data}', { model: titleOf(job.model, models.data ?? []), data: job.datasetName })}
+        </p>
+        {!over && <RunProgress job={view.job} />}
+        {said && state !== 'failed' && (
+          <div class="quiet">
+            <p>{said.text}</p>
+            <Detail text={said.detail} />
+          </div>
         )}
+        {state === 'interrupted' && <p>{t('Nothing is lost: it resumes from its last checkpoint.')}</p>}
+        {state === 'running' && <KeepScreenOn />}
+        {!over && <TellMe />}
         {!over && (
           <div class="row">
+            {state === 'waiting' && (
+              <button
+                type="button"
+                class="button primary"
+                disabled={busy}
+                onClick={() => void run(() => send('resume?now=true'))}
+              >
+                <Icon name="play" /> {t('Run now')}
+              </button>
+            )}
             {halted ? (
-              resume('Resume', 'button primary')
+              resume(t('Resume'), 'button primary')
             ) : (
               <button
                 type="button"
@@ -90,68 +108,78 @@ export function JobScreen({ id }: { id: string }) {
                 disabled={busy || state === 'queued'}
                 onClick={() => void run(() => send('pause'))}
               >
-                <Icon name="pause" /> Pause
+                <Icon name="pause" /> {t('Pause')}
               </button>
             )}
             <button type="button" class="button" disabled={busy} onClick={() => setDialog('stop')}>
-              <Icon name="stop" /> Stop
+              <Icon name="stop" /> {t('Stop')}
             </button>
           </div>
         )}
         <Fault error={failed} />
       </section>
 
-      {state === 'failed' && <Fault error={new Error(message || 'The run failed.')} />}
-      {result && <ResultCard adapter={adapter} result={result} />}
+      {state === 'failed' && (
+        <Fault error={error ? new ApiError(0, error as ApiFault) : new Error(t('The run failed.'))} />
+      )}
+      {result && <ResultCard job={view.job} result={result} />}
+      {!result && adapter && (
+        <p class="note good">
+          <Icon name="check" />
+          <span>
+            {rich('The best so far was kept, not measured: {link}.', {
+              link: <a href={href('adapters', adapter.id)}>{t('look at it')}</a>,
+            })}
+          </span>
+        </p>
+      )}
       {(curve.train.length > 0 || curve.validation.length > 0 || !over) && (
         <section class="sheet">
-          <h2>Learning curve</h2>
+          <h2>{t('Learning curve')}</h2>
           <Curve curve={curve} />
           <dl class="figures">
             {latest && (
-              <Entry name="Step">
-                {count(latest.step)} of {count(latest.steps)}
-              </Entry>
+              <Entry name={t('Step')}>{t('{step} of {steps}', { step: latest.step, steps: latest.steps })}</Entry>
             )}
             {best !== undefined && (
-              <Entry name="Best held-out loss">
-                {best.toFixed(3)} <small class="quiet">{asChance(best)} per token</small>
+              <Entry name={t('Best held-out loss')}>
+                {number(best, 3)} <small class="quiet">{t('{chance} per token', { chance: asChance(best) })}</small>
               </Entry>
             )}
-            {latest && <Entry name="Speed">{count(Math.round(latest.tokensPerSecond))} tokens/s</Entry>}
-            {latest && <Entry name="Memory">{size(latest.rssBytes)}</Entry>}
+            {latest && <Entry name={t('Speed')}>{t('{n} tokens/s', { n: Math.round(latest.tokensPerSecond) })}</Entry>}
+            {latest && <Entry name={t('Memory')}>{size(latest.rssBytes)}</Entry>}
           </dl>
         </section>
       )}
       <RunLog log={view.log} />
-      {over && state !== 'done' && resume('Try again')}
+      {over && state !== 'done' && resume(t('Try again'))}
       {over && job.error?.code === 'confirm' && (
         <button type="button" class="button" disabled={busy} onClick={() => setDialog('restart')}>
-          Start over
+          {t('Start over')}
         </button>
       )}
       {over && (
         <button type="button" class="link danger" onClick={() => setDialog('delete')}>
-          Remove this run from the list
+          {t('Remove this run from the list')}
         </button>
       )}
       {dialog === 'stop' && (
         <Confirm
-          title="Stop learning"
-          verb="Stop"
+          title={t('Stop learning')}
+          verb={t('Stop')}
           onClose={() => setDialog(undefined)}
           onConfirm={() => send('cancel', { keep })}
         >
-          <p>After that it can only start over. To continue later, choose Pause instead.</p>
-          <Check checked={keep} onChange={setKeep} hint="As a version that is neither measured nor in use.">
-            Keep the best so far
+          <p>{t('After that it can only start over. To continue later, choose Pause instead.')}</p>
+          <Check checked={keep} onChange={setKeep} hint={t('As a version that is neither measured nor in use.')}>
+            {t('Keep the best so far')}
           </Check>
         </Confirm>
       )}
       {dialog === 'restart' && (
         <Confirm
-          title="Start over"
-          verb="Start over"
+          title={t('Start over')}
+          verb={t('Start over')}
           danger
           onClose={() => setDialog(undefined)}
           onConfirm={async () => {
@@ -159,27 +187,29 @@ export function JobScreen({ id }: { id: string }) {
             tellChanged('jobs');
           }}
         >
-          <p>What this run has learnt so far is given up, and it begins again with things as they are now.</p>
+          <p>{t('What this run has learnt so far is given up, and it begins again with things as they are now.')}</p>
         </Confirm>
       )}
       {dialog === 'delete' && (
         <Confirm
-          title="Remove the run"
-          verb="Remove"
+          title={t('Remove the run')}
+          verb={t('Remove')}
           danger
           onClose={() => setDialog(undefined)}
           onConfirm={async () => {
-            await call('DELETE', `/api/jobs/${id}`);
             replace('tune');
-            tellChanged('jobs');
+            deleteLater(t('The run {name} is removed', { name: job.name }), { ids: [id], path: `/api/jobs/${id}` });
           }}
         >
-          <p>Its log and curve are deleted. The adapter it made stays.</p>
+          <p>{t('Its log and curve are deleted. The adapter it made stays.')}</p>
         </Confirm>
       )}
     </Page>
   );
 }
+
+/** Milliseconds between two drawings: what is computed for the screen is missing where the model learns. */
+const DRAW = 200;
 
 /** A job and its events, followed from the first on; a batch of them is drawn at once. */
 function useRun(job: Job | undefined): RunView | undefined {
@@ -197,41 +227,51 @@ function useRun(job: Job | undefined): RunView | undefined {
     if (!job) return;
     let state = openRun(job);
     setView(state);
-    let frame = 0;
+    let timer = 0;
     const draw = () => {
-      frame = 0;
+      timer = 0;
       setView(state);
     };
     const stop = follow(`/api/jobs/${job.id}/events`, {
       onEvent(eventId, data) {
         state = withEvent(state, eventId, data as JobEvent);
-        frame ||= requestAnimationFrame(draw);
+        timer ||= window.setTimeout(draw, DRAW);
       },
       isOver: () => isFinal(state.job.state),
     });
     return () => {
       stop();
-      cancelAnimationFrame(frame);
+      clearTimeout(timer);
     };
   }, [id, round]);
   return view;
 }
 
+/** Its lines are in the page only while it is open: to lay them out takes time that the model could learn in. */
 function RunLog({ log }: { log: RunView['log'] }) {
-  const end = useRef<HTMLDivElement>(null);
+  const [open, setOpen] = useState(false);
+  const list = useRef<HTMLDivElement>(null);
   // Follows the newest line, unless the person has scrolled away from it.
+  const follows = useRef(true);
   useEffect(() => {
-    const list = end.current;
-    if (list && list.scrollHeight - list.scrollTop - list.clientHeight < 80) list.scrollTop = list.scrollHeight;
-  }, [log]);
+    if (open && follows.current) list.current!.scrollTop = list.current!.scrollHeight;
+  }, [log, open]);
   return (
-    <details class="fold">
-      <summary>Log</summary>
-      {/* biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be reached by the keyboard. */}
-      <div ref={end} class="log" role="log" aria-label="Log of the run" aria-live="off" tabIndex={0}>
-        {log.map((line, i) => (
-          <p key={i}>{line}</p>
-        ))}
+    <details class="fold" onToggle={(event) => setOpen(event.currentTarget.open)}>
+      <summary>{t('Log')}</summary>
+      <div
+        ref={list}
+        class="log"
+        role="log"
+        aria-label={t('Log of the run')}
+        aria-live="off"
+        // biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be reached by the keyboard.
+        tabIndex={0}
+        onScroll={({ currentTarget: { scrollHeight, scrollTop, clientHeight } }) => {
+          follows.current = scrollHeight - scrollTop - clientHeight < 80;
+        }}
+      >
+        {open && log.map((line, i) => <p key={i}>{line}</p>)}
       </div>
     </details>
   );

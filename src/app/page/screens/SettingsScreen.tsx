@@ -1,50 +1,71 @@
 import { useState } from 'preact/hooks';
 import type { Storage } from '../../../serve/contract/server.js';
+import { languages, t } from '../../logic/language.js';
 import { size } from '../../logic/words.js';
 import { disconnect } from '../access.js';
 import { getTheme, setTheme, type Theme } from '../browser.js';
-import { Choice } from '../parts/controls.js';
+import { chooseLanguage, getLanguage, type LanguageChoice } from '../language.js';
+import { Backups } from '../parts/backup.js';
+import { Choice, Select } from '../parts/controls.js';
 import { OtherApps } from '../parts/keys.js';
 import { Entry, Fault, Icon, Page } from '../parts/layout.js';
 import { Models } from '../parts/models.js';
+import { Protection } from '../parts/protection.js';
+import { Rules } from '../parts/rules.js';
 import { useAnswer, useServer } from '../server.js';
-import { DestroyEverything, Protection } from './AccessScreens.js';
+import { DestroyEverything } from './AccessScreens.js';
 
 export function SettingsScreen() {
   const { status } = useServer();
   const [theme, pickTheme] = useState<Theme>(getTheme);
+  const [spoken, pickLanguage] = useState<LanguageChoice>(getLanguage);
   const [destroying, setDestroying] = useState(false);
   return (
-    <Page title="Settings">
+    <Page title={t('Settings')}>
       <Protection />
+      <Backups />
       <Models />
       <StorageUsed />
+      <Rules />
       <section class="sheet">
-        <h2>Appearance</h2>
+        <h2>{t('Appearance')}</h2>
         <Choice
-          label="Appearance"
+          label={t('Appearance')}
           value={theme}
           onChange={(next) => {
             pickTheme(next);
             setTheme(next);
           }}
           options={[
-            { value: 'auto', label: 'System' },
-            { value: 'light', label: 'Light' },
-            { value: 'dark', label: 'Dark' },
+            { value: 'auto', label: t('System') },
+            { value: 'light', label: t('Light') },
+            { value: 'dark', label: t('Dark') },
+          ]}
+        />
+        <Select
+          label={t('Language')}
+          value={spoken}
+          onChange={(next) => {
+            const choice = next as LanguageChoice;
+            pickLanguage(choice);
+            void chooseLanguage(choice);
+          }}
+          options={[
+            { value: 'auto', label: t('As the browser says') },
+            ...Object.entries(languages).map(([value, label]) => ({ value, label })),
           ]}
         />
       </section>
       <OtherApps />
       <section class="sheet">
-        <h2>Delete everything</h2>
-        <p>Data sets, adapters, conversations and runs are destroyed with their keys.</p>
+        <h2>{t('Delete everything')}</h2>
+        <p>{t('Data sets, adapters, conversations and runs are destroyed with their keys.')}</p>
         <button type="button" class="button danger" onClick={() => setDestroying(true)}>
-          <Icon name="trash" /> Delete everything
+          <Icon name="trash" /> {t('Delete everything')}
         </button>
       </section>
       <p class="quiet centred">
-        Loam {status?.version}. Nothing leaves this device.{' '}
+        {t('Loam {version}. Nothing leaves this device.', { version: status?.version })}{' '}
         <button
           type="button"
           class="link"
@@ -52,7 +73,7 @@ export function SettingsScreen() {
             void disconnect().then(() => location.reload());
           }}
         >
-          Disconnect this browser
+          {t('Disconnect this browser')}
         </button>
       </p>
       {destroying && <DestroyEverything onClose={() => setDestroying(false)} />}
@@ -61,14 +82,14 @@ export function SettingsScreen() {
 }
 
 /** What takes up storage, by the server's word for it. */
-const kinds: Readonly<Record<string, { name?: string; background?: string }>> = {
-  datasets: { name: 'Data sets', background: 'var(--soil-c)' },
-  adapters: { name: 'Adapters', background: 'var(--leaf)' },
-  documents: { name: 'Conversations and runs', background: 'var(--soil-b)' },
-  index: { name: 'Index' },
-  models: { name: 'Models', background: 'var(--soil-a)' },
-  runs: { name: 'Unfinished runs' },
-};
+const kinds = (): Readonly<Record<string, { name?: string; background?: string }>> => ({
+  datasets: { name: t('Data sets'), background: 'var(--soil-c)' },
+  adapters: { name: t('Adapters'), background: 'var(--leaf)' },
+  documents: { name: t('Conversations and runs'), background: 'var(--soil-b)' },
+  index: { name: t('Index') },
+  models: { name: t('Models'), background: 'var(--soil-a)' },
+  runs: { name: t('Unfinished runs') },
+});
 
 function StorageUsed() {
   const { status } = useServer();
@@ -76,12 +97,12 @@ function StorageUsed() {
   const entries = data
     ? Object.entries({ ...data.vault.byKind, models: data.models, runs: data.runs })
         .filter(([, used]) => used > 0)
-        .map(([kind, used]) => ({ name: kind, ...kinds[kind], used }))
+        .map(([kind, used]) => ({ name: kind, ...kinds()[kind], used }))
     : [];
   const total = entries.reduce((sum, { used }) => sum + used, 0);
   return (
     <section class="sheet">
-      <h2>Storage</h2>
+      <h2>{t('Storage')}</h2>
       <Fault error={error} />
       {data && (
         <>
@@ -100,7 +121,7 @@ function StorageUsed() {
               </div>
             ))}
             {status?.device?.freeDiskBytes !== undefined && (
-              <Entry name="Free on this disk">{size(status.device.freeDiskBytes)}</Entry>
+              <Entry name={t('Free on this disk')}>{size(status.device.freeDiskBytes)}</Entry>
             )}
           </dl>
           {data.problems.map((problem) => (

@@ -1,17 +1,21 @@
-import { useEffect, useMemo, useState } from 'preact/hooks';
+import { useMemo } from 'preact/hooks';
 import type { Adapter } from '../../../serve/contract/adapters.js';
 import type { DatasetInfo } from '../../../serve/contract/datasets.js';
 import type { Job, OptionDeclaration } from '../../../serve/contract/jobs.js';
 import type { ModelEntry } from '../../../serve/contract/models.js';
 import { formFields, readForm } from '../../logic/formFields.js';
+import { number, plural, t } from '../../logic/language.js';
 import { belongsTo } from '../../logic/speakers.js';
-import { plural, stateNames, when } from '../../logic/words.js';
+import { stateNames, when } from '../../logic/words.js';
 import { call } from '../api.js';
-import { go, href } from '../browser.js';
+import { go, href, replace } from '../browser.js';
+import { useDraft } from '../drafts.js';
 import { Check, OptionField, Select, TextField } from '../parts/controls.js';
+import { LayersField } from '../parts/layers.js';
 import { Card, Empty, Fault, Icon, Page, Pending } from '../parts/layout.js';
 import { ModelDownload } from '../parts/models.js';
-import { QuoteCard } from '../parts/run.js';
+import { QuoteCard, useQuote } from '../parts/run.js';
+import { type TuneChoice, unchosen } from '../parts/tuneChoice.js';
 import { tellChanged, useAction, useAnswer, useList, useServer } from '../server.js';
 
 /** What is to be learnt, by which model, and how; and the runs so far. */
@@ -24,7 +28,7 @@ export function TuneScreen({ dataset }: { dataset?: string }) {
   const jobs = useList('jobs');
   if (!sets.data || !models.data || !options.data) {
     return (
-      <Page title="Tune">
+      <Page title={t('Tune')}>
         <Pending of={[sets, models, options]} />
       </Page>
     );
@@ -33,10 +37,12 @@ export function TuneScreen({ dataset }: { dataset?: string }) {
   const first = models.data.find(({ name }) => name === status?.model.name) ?? models.data[0];
   if (present.length === 0 && first) {
     return (
-      <Page title="Tune">
-        <Empty title="First, a model">
+      <Page title={t('Tune')}>
+        <Empty title={t('First, a model')}>
           <p>
-            Learning starts from a model that can already write. Downloading it is the only thing that uses the network.
+            {t(
+              'Learning starts from a model that can already write. Downloading it is the only thing that uses the network.',
+            )}
           </p>
           <ModelDownload model={first} download={downloads[first.name]} />
         </Empty>
@@ -45,18 +51,18 @@ export function TuneScreen({ dataset }: { dataset?: string }) {
   }
   if (sets.data.length === 0) {
     return (
-      <Page title="Tune">
-        <Empty title="First, some examples" sprout>
-          <p>There is nothing to learn from yet.</p>
+      <Page title={t('Tune')}>
+        <Empty title={t('First, some examples')} sprout>
+          <p>{t('There is nothing to learn from yet.')}</p>
           <a class="button primary" href={href('data', 'add')}>
-            <Icon name="add" /> Add examples
+            <Icon name="add" /> {t('Add examples')}
           </a>
         </Empty>
       </Page>
     );
   }
   return (
-    <Page title="Tune">
+    <Page title={t('Tune')}>
       <TuneForm
         sets={sets.data}
         models={present}
@@ -80,52 +86,56 @@ interface TuneFormProps {
 
 function TuneForm({ sets, models, adapters, declared, chosen }: TuneFormProps) {
   const { status } = useServer();
-  const [dataset, setDataset] = useState(chosen);
-  const [model, setModel] = useState(models.find(({ name }) => name === status?.model.name)?.name ?? models[0]!.name);
-  const [adapter, setAdapter] = useState('');
-  const [goOn, setGoOn] = useState(false);
-  const [name, setName] = useState('');
-  const [typed, setTyped] = useState<Record<string, string | boolean>>({});
+  const [choice, choose] = useDraft<TuneChoice>('tune', unchosen);
+  const { goOn, name, typed } = choice;
+  const dataset = chosen ?? choice.dataset;
+  const usual = models.find((one) => one.name === status?.model.name)?.name ?? models[0]!.name;
+  const model = models.find((one) => one.name === choice.model)?.name ?? usual;
+  const setTyped = (next: TuneChoice['typed']) => choose({ ...choice, typed: next });
   const { busy, error, run } = useAction();
   const fields = useMemo(() => formFields(declared), [declared]);
   const { options, faults } = readForm([...fields.main, ...fields.more], typed);
   const faulty = [...fields.main, ...fields.more].filter((field) => field.name in faults).map(({ label }) => label);
-  const set = sets.find(({ id }) => id === dataset) ?? sets[0]!;
+  const newest = sets.reduce((a, b) => (b.createdAt > a.createdAt ? b : a));
+  const set = sets.find(({ id }) => id === dataset) ?? newest;
   const base = models.find((one) => one.name === model);
   const fitting = adapters.filter((one) => base && belongsTo(one, base));
-  const kept = fitting.find(({ id }) => id === adapter);
-  useEffect(() => {
-    if (!kept) setAdapter('');
-  }, [model]);
+  const kept = fitting.find(({ id }) => id === choice.adapter);
   // The server keeps one adapter of a name.
   const same = adapters.find((one) => one.name === (name.trim() || set.name));
-  const usable = set.examples - set.excluded;
+  const others = sets.filter((one) => one.id !== set.id);
+  const also = others.filter(({ id }) => choice.also?.includes(id));
+  const learnt = [set, ...also];
+  const usable = learnt.reduce((sum, one) => sum + one.examples - one.excluded, 0);
   const ready = faulty.length === 0 && usable > 0;
+  const quoted = useQuote({ datasets: learnt, model, options, paused: !ready });
 
   const start = () =>
     run(async () => {
       const body = {
         dataset: set.id,
+        ...(also.length > 0 && { also: also.map(({ id }) => id) }),
         model,
         name: kept?.name ?? (name.trim() || set.name),
         ...(kept?.active && goOn && { start: kept.active }),
         options,
       };
       const job = await call<Job>('POST', '/api/jobs', { body });
+      choose(unchosen);
       tellChanged('jobs');
       go('jobs', job.id);
     });
   const optionFields = (list: typeof fields.main) => (
     <div class="options">
-      {list.map((field) => (
-        <OptionField
-          key={field.name}
-          field={field}
-          value={typed[field.name]}
-          fault={faults[field.name]}
-          onChange={(value) => setTyped({ ...typed, [field.name]: value })}
-        />
-      ))}
+      {list.map((field) => {
+        const { name: option } = field;
+        const shared = { field, onChange: (value: string | boolean) => setTyped({ ...typed, [option]: value }) };
+        return option === 'layers' ? (
+          <LayersField key={option} {...shared} value={String(typed[option] ?? '')} quoted={quoted} />
+        ) : (
+          <OptionField key={option} {...shared} value={typed[option]} fault={faults[option]} />
+        );
+      })}
     </div>
   );
   return (
@@ -138,79 +148,102 @@ function TuneForm({ sets, models, adapters, declared, chosen }: TuneFormProps) {
     >
       <div class="pair">
         <Select
-          label="Learn from"
-          hint={plural(usable, 'example')}
+          label={t('Learn from')}
+          hint={plural(usable, '{n} example', '{n} examples')}
           value={set.id}
-          onChange={setDataset}
+          onChange={(id) => {
+            choose({ ...choice, dataset: id });
+            // The address names another one.
+            if (chosen !== undefined) replace('tune', id);
+          }}
           options={sets.map((one) => ({ value: one.id, label: one.name }))}
         />
         <Select
-          label="Start from"
+          label={t('Start from')}
           value={model}
-          onChange={setModel}
+          onChange={(next) => choose({ ...choice, model: next })}
           options={models.map((one) => ({ value: one.name, label: one.title }))}
         />
       </div>
-      <QuoteCard
-        dataset={set}
-        model={model}
-        options={options}
-        paused={!ready}
-        onLayers={(layers) => setTyped({ ...typed, layers: `top:${layers}` })}
-      />
+      {others.length > 0 && (
+        <details class="fold" open={also.length > 0}>
+          <summary>{t('Learn from other data sets as well')}</summary>
+          <div class="stack">
+            {others.map(({ id, name: title, examples, excluded }) => (
+              <Check
+                key={id}
+                checked={also.some((one) => one.id === id)}
+                hint={plural(examples - excluded, '{n} example', '{n} examples')}
+                onChange={(on) => {
+                  const kept = also.map((one) => one.id).filter((one) => one !== id);
+                  choose({ ...choice, also: on ? [...kept, id] : kept });
+                }}
+              >
+                {title}
+              </Check>
+            ))}
+          </div>
+        </details>
+      )}
+      <QuoteCard quoted={quoted} onLayers={(layers) => setTyped({ ...typed, layers: `top:${layers}` })} />
       <Fault error={error} />
       <div class="press">
         <button type="submit" class="button primary big" disabled={busy || !ready}>
-          <Icon name="tune" /> {busy ? 'Starting…' : 'Tune'}
+          <Icon name="tune" /> {busy ? t('Starting…') : t('Tune')}
         </button>
       </div>
       <details class="fold">
-        <summary>More options</summary>
+        <summary>{t('More options')}</summary>
         <div class="stack">
-          <p class="quiet">Everything has a good default. What you leave empty is chosen for you.</p>
+          <p class="quiet">{t('Everything has a good default. What you leave empty is chosen for you.')}</p>
           {fitting.length > 0 && (
             <Select
-              label="Save as"
-              value={adapter}
-              onChange={setAdapter}
+              label={t('Save as')}
+              value={kept?.id ?? ''}
+              onChange={(id) => choose({ ...choice, adapter: id })}
               options={[
-                { value: '', label: 'a new adapter' },
-                ...fitting.map((one) => ({ value: one.id, label: `the next version of ${one.name}` })),
+                { value: '', label: t('a new adapter') },
+                ...fitting.map((one) => ({
+                  value: one.id,
+                  label: t('the next version of {name}', { name: one.name }),
+                })),
               ]}
             />
           )}
           {kept?.active && (
             <Check
               checked={goOn}
-              onChange={setGoOn}
-              hint="What it has learnt is kept; otherwise learning starts from the base model."
+              onChange={(on) => choose({ ...choice, goOn: on })}
+              hint={t('What it has learnt is kept; otherwise learning starts from the base model.')}
             >
-              Continue from the version in use
+              {t('Continue from the version in use')}
             </Check>
           )}
-          {adapter === '' && (
+          {!kept && (
             <TextField
-              label="Name of the adapter"
+              label={t('Name of the adapter')}
               hint={
                 same &&
-                `An adapter of this name exists: this becomes its version ${(same.versions[0]?.number ?? 0) + 1}.`
+                t('An adapter of this name exists: this becomes its version {number}.', {
+                  number: (same.versions[0]?.number ?? 0) + 1,
+                })
               }
               value={name}
               placeholder={set.name}
               maxLength={120}
-              onInput={setName}
+              onInput={(next) => choose({ ...choice, name: next })}
             />
           )}
           {optionFields(fields.main)}
           <details class="fold inner">
-            <summary>All other options</summary>
+            <summary>{t('All other options')}</summary>
             {optionFields(fields.more)}
           </details>
         </div>
       </details>
       {faulty.length > 0 && (
         <p class="note warn" role="status">
-          <Icon name="warn" /> <span>Not valid: {faulty.join(', ')}.</span>
+          <Icon name="warn" /> <span>{t('Not valid: {labels}.', { labels: faulty.join(', ') })}</span>
         </p>
       )}
     </form>
@@ -221,11 +254,11 @@ function TuneForm({ sets, models, adapters, declared, chosen }: TuneFormProps) {
 function RunList({ jobs }: { jobs: Job[] }) {
   return (
     <section>
-      <h2>Runs</h2>
+      <h2>{t('Runs')}</h2>
       <ul class="cards">
         {jobs.map((job) => (
           <Card key={job.id} to={href('jobs', job.id)} title={job.name} about={`${when(job.createdAt)}${lossOf(job)}`}>
-            <span class={`chip state-${job.state}`}>{stateNames[job.state]}</span>
+            <span class={`chip state-${job.state}`}>{stateNames()[job.state]}</span>
           </Card>
         ))}
       </ul>
@@ -234,5 +267,7 @@ function RunList({ jobs }: { jobs: Job[] }) {
 }
 
 function lossOf({ result }: Job): string {
-  return result ? ` · loss ${result.nll.base.toFixed(2)} → ${result.nll.adapted.toFixed(2)}` : '';
+  return result
+    ? ` · ${t('loss {base} → {adapted}', { base: number(result.nll.base, 2), adapted: number(result.nll.adapted, 2) })}`
+    : '';
 }

@@ -1,20 +1,18 @@
 import { readFile } from 'node:fs/promises';
-import Value from 'typebox/value';
 import { UsageError } from '../../../base/errors.js';
 import { bytes, count } from '../../../base/format.js';
 import { describeLoss } from '../../../base/lost.js';
 import { flag, text } from '../../../base/options.js';
 import { provenModel } from '../../../models/listModels.js';
-import { deleteBesideServer } from '../../../serve/client.js';
 import { exportVersion, importedLineage, nameOfFile } from '../../../store/adapterFiles.js';
 import { findVersion, referenceTo, requireVersion, versionBefore } from '../../../store/references.js';
 import type { AdapterVersion } from '../../../store/types.js';
 import type { Vault } from '../../../store/Vault.js';
-import { MeasuredGeneral } from '../../../train/events.js';
+import type { MeasuredGeneral } from '../../../train/events.js';
 import { runOptions } from '../../../train/options.js';
 import { command, jsonOption, vaultOptions } from '../../command.js';
 import { type Output, table } from '../../output.js';
-import { hashModel } from '../../show.js';
+import { hashModel, modelFlag } from '../../show.js';
 import { confirm } from '../../terminal.js';
 import { openVault, vaultVerb, yesOption } from '../../vault.js';
 
@@ -51,13 +49,27 @@ export const showVerb = vaultVerb({
     const { adapter, version, explicit } = findVersion(vault, positionals[0]!);
     output.line(`${adapter.name}, for ${adapter.model.name}`);
     const shown = explicit && version ? [version] : adapter.versions;
-    for (const one of shown) showVersion(vault, one, one.id === adapter.active, output);
+    // Schemas take longer to load than all else here.
+    const [{ MeasuredGeneral }, { default: Value }] = await Promise.all([
+      import('../../../train/events.js'),
+      import('typebox/value'),
+    ]);
+    for (const one of shown) {
+      const { general } = one.lineage.metrics ?? {};
+      const lost = Value.Check(MeasuredGeneral, general) ? general : undefined;
+      showVersion(vault, one, { inUse: one.id === adapter.active, lost }, output);
+    }
     if (adapter.active === null) output.line('in use: the base model alone');
     output.event({ type: 'result', adapter, ...(explicit && { version }) });
   },
 });
 
-function showVersion(vault: Vault, version: AdapterVersion, inUse: boolean, output: Output): void {
+function showVersion(
+  vault: Vault,
+  version: AdapterVersion,
+  { inUse, lost }: { inUse: boolean; lost: MeasuredGeneral | undefined },
+  output: Output,
+): void {
   const { lineage, note } = version;
   output.line(
     `  @${version.number}${inUse ? ' (in use)' : ''}  ${version.createdAt.slice(0, 16).replace('T', ' ')}  ${bytes(version.bytes)}`,
@@ -80,8 +92,7 @@ function showVersion(vault: Vault, version: AdapterVersion, inUse: boolean, outp
   const nll = lineage.metrics?.nll as { base?: unknown; adapted?: unknown } | undefined;
   if (typeof nll?.base === 'number' && typeof nll.adapted === 'number') {
     output.line(`      NLL ${nll.adapted.toFixed(3)}; base model ${nll.base.toFixed(3)}`);
-    const general = lineage.metrics?.general;
-    if (Value.Check(MeasuredGeneral, general)) output.line(`      what was lost: ${describeLoss(general)}`);
+    if (lost) output.line(`      what was lost: ${describeLoss(lost)}`);
   } else if (lineage.metrics?.stopped === true) {
     output.line('      from a stopped run, not measured');
   }
@@ -178,7 +189,7 @@ export const importVerb = command({
     const version = await vault.adapters.addVersion(name, await readFile(file), lineage);
     const reference = referenceTo({ name }, version);
     output.line(`in the vault as ${name}@${version.number}; the file is still at ${file}, not encrypted`);
-    output.line(`try it: loam chat --adapter "${reference}"`);
+    output.line(`try it: loam chat --adapter "${reference}"${modelFlag(options.model)}`);
     output.event({ type: 'result', version, reference });
   },
 });
@@ -198,6 +209,7 @@ export const deleteVerb = vaultVerb({
       : `${adapter.name} with ${adapter.versions.length} versions`;
     await confirm(`${what} will be gone forever`, 'yes', options.yes, signal);
     const path = `/api/adapters/${adapter.id}`;
+    const { deleteBesideServer } = await import('../../../serve/client.js');
     if (explicit) {
       const { id } = version!;
       await deleteBesideServer(vault, `${path}/versions/${id}`, () => vault.adapters.deleteVersion(id));

@@ -96,6 +96,9 @@ export function readTokenizer(folder: HfFolder, settings: HfSettings, problems: 
   const stated = hints?.spacePrefix === 'stated';
   const spacePrefix = flagAt(folder.tokenizerConfig, 'add_prefix_space');
   if (stated && spacePrefix !== undefined) before.push(['tokenizer.ggml.add_space_prefix', bool(spacePrefix)]);
+  if (hints?.spacePrefix === 'stated last' && spacePrefix !== undefined) {
+    after.push(['tokenizer.ggml.add_space_prefix', bool(spacePrefix)]);
+  }
   let vocabulary: Vocabulary;
   if (folder.sentencePiece) {
     vocabulary = sentencePieceVocabulary(folder, folder.sentencePiece, size, hints?.asMarked);

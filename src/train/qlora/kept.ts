@@ -1,0 +1,114 @@
+import type { Operations } from '../../engine/operations.js';
+import type { Tensor, TensorBuffer } from '../../engine/tensor.js';
+import { hasPostNorms, type LayerLinear, linearsOf } from '../../families/family.js';
+import { linearShape } from '../../model/hyperparameters.js';
+import type { Model } from '../../model/model.js';
+
+/** What of a batch is kept between its way through the layers and back. */
+
+/**
+ * Residual streams between the layers of a batch, and the gradient on its way back: f32 [embedding, tokens], as many tokens as the
+ * largest batch so far has had.
+ */
+export class Streams implements Disposable {
+  private buffer: TensorBuffer | undefined;
+  private tensors: Tensor[] = [];
+
+  constructor(private readonly model: Model) {}
+
+  /** Makes room for batches of so many tokens on their way through so many layers. What was kept is lost. */
+  reserve(layers: number, tokens: number): void {
+    if (layers === 1 || (layers <= this.tensors.length && tokens <= this.tensors[0]!.ne[1])) return;
+    this[Symbol.dispose]();
+    const buffer = this.model.engine.buffer(layers);
+    const { embedding } = this.model.hyper;
+    this.tensors = Array.from({ length: layers }, () => buffer.tensor('f32', [embedding, tokens]));
+    this.buffer = buffer.allocate();
+  }
+
+  /** What enters the trained layer `place`, not the first; 0: the gradient of what the next layer to be passed puts out. */
+  at(ops: Operations, place: number, tokens: number): Tensor {
+    const { embedding } = this.model.hyper;
+    const [row, all] = [4 * embedding, 4 * embedding * tokens];
+    return ops.view(this.tensors[place]!, [embedding, tokens], { strides: [row, all, all] });
+  }
+
+  [Symbol.dispose](): void {
+    this.buffer?.[Symbol.dispose]();
+    this.buffer = undefined;
+    this.tensors = [];
+  }
+}
+
+/** Bytes of a value that is kept, f32: what is computed again has the same bits, so that results don't depend on the room. */
+const productBytes = 4;
+
+/** Linears whose products are needed on the way back: the last one's is not. */
+function keptLinears(model: Model): readonly LayerLinear[] {
+  return linearsOf(model.hyper.family).filter((part) => part !== 'ffn_down' || hasPostNorms(model.hyper.family));
+}
+
+/** Bytes of a token's products in a layer. */
+export function productsOfToken(model: Model): number {
+  return keptLinears(model).reduce((sum, part) => sum + productBytes * linearShape(model.hyper, part)[1], 0);
+}
+
+/** How many of so many layers have their products kept in so many bytes: not the last, whose way back follows at once. */
+export function keptLayers(model: Model, layers: number, tokens: number, bytes: number): number {
+  return Math.min(layers - 1, Math.floor(bytes / (productsOfToken(model) * tokens)));
+}
+
+/**
+ * Products of a batch's frozen weights of as many layers as there is room for: most of what a layer takes to compute again, in little
+ * of the memory of all that is in between.
+ */
+export class Products implements Disposable {
+  private buffer: TensorBuffer | undefined;
+  private flat: Tensor | undefined;
+  private tokens = 0;
+  /** Places of the layers that are kept. */
+  private from = 0;
+  private to = 0;
+  private readonly offsets = new Map<LayerLinear, number>();
+
+  /** @param room bytes, at most */
+  constructor(
+    private readonly model: Model,
+    private readonly room: number,
+  ) {
+    let at = 0;
+    for (const part of keptLinears(model)) {
+      this.offsets.set(part, at);
+      at += linearShape(model.hyper, part)[1];
+    }
+  }
+
+  /** Makes room for a batch of so many tokens on its way through so many layers. What was kept is lost. */
+  reserve(layers: number, tokens: number): void {
+    const count = keptLayers(this.model, layers, tokens, this.room);
+    [this.from, this.to, this.tokens] = [layers - 1 - count, layers - 1, tokens];
+    const values = (count * tokens * productsOfToken(this.model)) / productBytes;
+    if (values <= (this.flat?.elements ?? 0)) return;
+    this[Symbol.dispose]();
+    const buffer = this.model.engine.buffer(1);
+    this.flat = buffer.tensor('f32', [values]);
+    this.buffer = buffer.allocate();
+  }
+
+  /** Where products of the trained layer `place` are kept, f32 [outputs, tokens]; undefined: they are not. */
+  at(ops: Operations, place: number, part: LayerLinear): Tensor | undefined {
+    const { flat, tokens, from, to, model } = this;
+    const first = this.offsets.get(part);
+    if (!flat || first === undefined || place < from || place >= to) return undefined;
+    const [, outputs] = linearShape(model.hyper, part);
+    const [row, all] = [productBytes * outputs, productBytes * outputs * tokens];
+    const offset = tokens * ((place - from) * productsOfToken(model) + productBytes * first);
+    return ops.view(flat, [outputs, tokens], { offset, strides: [row, all, all] });
+  }
+
+  [Symbol.dispose](): void {
+    this.buffer?.[Symbol.dispose]();
+    this.buffer = undefined;
+    this.flat = undefined;
+  }
+}
