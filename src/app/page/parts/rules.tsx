@@ -8,7 +8,7 @@ import { canTell, isTold, setTold } from '../around.js';
 import { useDraft, writeDraft } from '../drafts.js';
 import { tellChanged, useAction, useAnswer } from '../server.js';
 import { Check, OptionField } from './controls.js';
-import { Fault, Icon } from './layout.js';
+import { Fault, Icon, Pending } from './layout.js';
 
 /** When runs may work on this device: by rules for all of them, and the screen while one does. */
 
@@ -16,9 +16,19 @@ const ruled = Object.entries(ruleOptions).map(([name, option]) => ({ name, ...op
 
 /** A part of the settings. */
 export function Rules() {
-  const { data, error } = useAnswer<JobRules>('/api/rules', ['settings']);
+  const rules = useAnswer<JobRules>('/api/rules', ['settings']);
+  return (
+    <details class="sheet fold">
+      <summary>{t('When tuning may run')}</summary>
+      {rules.data ? <RulesForm rules={rules.data} reload={rules.reload} /> : <Pending of={[rules]} />}
+    </details>
+  );
+}
+
+/** Only once the rules are known: what is typed into empty fields before would take the place of them all. */
+function RulesForm({ rules, reload }: { rules: JobRules; reload: () => Promise<void> }) {
   const fields = useMemo(() => Object.values(formFields(ruled)).flat(), [language()]);
-  const kept = { ...typedOf(fields, data ?? {}), onDemand: data?.onDemand ?? false };
+  const kept = { ...typedOf(fields, rules), onDemand: rules.onDemand ?? false };
   const [typed, setTyped] = useDraft<Record<string, string | boolean>>('rules', kept);
   const [saved, setSaved] = useState(false);
   const { busy, error: failed, run } = useAction();
@@ -31,50 +41,49 @@ export function Rules() {
     run(async () => {
       const body = { ...options, ...(typed.onDemand === true && { onDemand: true }) };
       await call('POST', '/api/rules', { body });
+      // First, so that the form never goes back to what was.
+      await reload();
       writeDraft('rules', undefined);
       setSaved(true);
       tellChanged('settings', 'jobs');
     });
   return (
-    <details class="sheet fold">
-      <summary>{t('When tuning may run')}</summary>
-      <form
-        class="stack"
-        onSubmit={(event) => {
-          event.preventDefault();
-          if (Object.keys(faults).length === 0) void save();
-        }}
+    <form
+      class="stack"
+      onSubmit={(event) => {
+        event.preventDefault();
+        if (Object.keys(faults).length === 0) void save();
+      }}
+    >
+      <p class="quiet">
+        {t('A run that may not work pauses, and goes on by itself. What you leave empty asks nothing of the device.')}
+      </p>
+      {fields.map((field) => (
+        <OptionField
+          key={field.name}
+          field={field}
+          value={typed[field.name]}
+          fault={faults[field.name]}
+          onChange={(value) => change(field.name, value)}
+        />
+      ))}
+      <Check
+        checked={typed.onDemand === true}
+        onChange={(on) => change('onDemand', on)}
+        hint={t('New runs wait until you press Run now.')}
       >
-        <p class="quiet">
-          {t('A run that may not work pauses, and goes on by itself. What you leave empty asks nothing of the device.')}
-        </p>
-        {fields.map((field) => (
-          <OptionField
-            key={field.name}
-            field={field}
-            value={typed[field.name]}
-            fault={faults[field.name]}
-            onChange={(value) => change(field.name, value)}
-          />
-        ))}
-        <Check
-          checked={typed.onDemand === true}
-          onChange={(on) => change('onDemand', on)}
-          hint={t('New runs wait until you press Run now.')}
-        >
-          {t('Only when I start it')}
-        </Check>
-        <Fault error={error ?? failed} />
-        <div class="row">
-          <button type="submit" class="button" disabled={busy || !data}>
-            <Icon name="check" /> {t('Save')}
-          </button>
-          <span class="quiet" role="status">
-            {saved && t('Saved.')}
-          </span>
-        </div>
-      </form>
-    </details>
+        {t('Only when I start it')}
+      </Check>
+      <Fault error={failed} />
+      <div class="row">
+        <button type="submit" class="button" disabled={busy}>
+          <Icon name="check" /> {t('Save')}
+        </button>
+        <span class="quiet" role="status">
+          {saved && t('Saved.')}
+        </span>
+      </div>
+    </form>
   );
 }
 
