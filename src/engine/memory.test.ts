@@ -70,9 +70,10 @@ describe('memoryFile', () => {
 
 it('releaseMemory collects arrays that nobody refers to', () => {
   const before = process.memoryUsage().arrayBuffers;
-  // Written to, so that the pages are real. Out of scope when the loop ends.
-  for (let i = 0; i < 4; i++) new Uint8Array(32 * 2 ** 20).fill(i + 1);
+  const size = 32 * 2 ** 20;
+  // Written to, so that the pages are real. Nobody refers to them when the loop ends, but a register of V8's may to the last.
+  for (let i = 0; i < 4; i++) new Uint8Array(size).fill(i + 1);
   releaseMemory();
   releaseMemory();
-  assert.ok(process.memoryUsage().arrayBuffers - before < 32 * 2 ** 20);
+  assert.ok(process.memoryUsage().arrayBuffers - before < 1.5 * size);
 });
