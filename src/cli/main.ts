@@ -41,11 +41,11 @@ async function overview(): Promise<string> {
 /** The life of a process of the command line: `run` makes its exit code. */
 export async function begin(run: (args: readonly string[]) => Promise<number>): Promise<never> {
   dumpNoMemory();
-  // A reader that closes early (`loam ... | head`) is no error.
+  // A reader that closes early (`loam ... | head`) is no error, but what was asked for is not done either: ended as by SIGPIPE.
   for (const stream of [process.stdout, process.stderr]) {
     stream.on('error', (error: NodeJS.ErrnoException) => {
       if (error.code !== 'EPIPE') throw error;
-      process.exit(0);
+      process.exit(141);
     });
   }
   process.exitCode = await run(process.argv.slice(2));
