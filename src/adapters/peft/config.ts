@@ -71,6 +71,9 @@ const unsupported: readonly [key: string, isSet: (value: JsonValue) => boolean, 
     ],
   ];
 
+/** Switches that change nothing of what an adapter computes, or are read here. */
+const known = ['inference_mode', 'init_lora_weights', 'use_rslora', 'ensure_weight_tying', 'unsloth_fixed'];
+
 function filled(value: JsonValue): boolean {
   if (value === null || value === false) return false;
   if (Array.isArray(value)) return value.length > 0;
@@ -98,6 +101,11 @@ export function readPeftConfig(value: JsonValue, path: string): PeftConfig {
     });
   }
   const lacking = unsupported.filter(([key, isSet]) => json.has(key) && isSet(json.get(key)!));
+  const isUnknown = (key: string) => !known.includes(key) && !unsupported.some(([name]) => name === key);
+  // Later releases of PEFT have switches that nobody knows here: one that is on may change everything.
+  for (const [key, value] of json) {
+    if (value === true && isUnknown(key)) lacking.push([key, filled, `a setting ${quote(key)} that Loam does not know`]);
+  }
   if (lacking.length > 0) {
     throw new UnsupportedError({
       found: `this adapter has ${lacking.map(([, , what]) => what).join(', and ')}, which a LoRA GGUF cannot hold`,

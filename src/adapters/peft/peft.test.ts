@@ -316,6 +316,7 @@ describe('refused, with the reason', () => {
     ['whole layers', { modules_to_save: ['lm_head'] }, /modules_to_save/],
     ['biases', { bias: 'all' }, /trained biases/],
     ['biases of factors', { lora_bias: true }, /lora_bias/],
+    ['a switch of a later release', { use_tomorrow: true }, /"use_tomorrow" that Loam does not know/],
     ['embeddings', { trainable_token_indices: [1] }, /trained embeddings/],
     ['parameters', { target_parameters: ['x'] }, /target_parameters/],
     ['repeated layers', { layer_replication: [[0, 1]] }, /several times.*PEFT cannot merge this one/],
