@@ -13,6 +13,7 @@ import { peakRss } from '../dist/base/memory.js';
 import { openTensors } from '../dist/formats/gguf/Gguf.js';
 import { measureNll } from '../dist/llama/measureNll.js';
 import { surveyModel } from '../dist/model/slices/survey.js';
+import { surveyTokens } from '../dist/model/slices/surveyApart.js';
 import { resolveModel } from '../dist/models/listModels.js';
 import { openRun } from '../dist/train/lab.js';
 import { replaySet } from '../dist/train/replaySet.js';
@@ -34,12 +35,14 @@ const { values, positionals } = commandLine({
 const [data, heldout] = positionals;
 if (!data || !heldout) throw new Error('usage: node bench/slices.mjs TRAIN.json HELDOUT.json');
 
+const maxTokens = 2048;
+
 async function one(way, seed) {
   const folder = await mkdtemp(join(tmpdir(), 'loam-bench-'));
   let run;
   try {
     const source = await resolveModel(values.model);
-    const options = { seed, maxTokens: 2048, threads: Number(values.threads), scratch: folder };
+    const options = { seed, maxTokens, threads: Number(values.threads), scratch: folder };
     const signal = new AbortController().signal;
     run = await openRun(source, { data, heldout }, options, () => {}, signal);
     const { model, tokenizer } = run;
@@ -54,7 +57,7 @@ async function one(way, seed) {
     else {
       const file = await openTensors(model.gguf);
       const from = { gguf: model.gguf, file, folder, threads: Number(values.threads) };
-      const survey = await surveyModel(from, model.hyper.contextLength, signal);
+      const survey = await surveyModel(from, surveyTokens(model.gguf, maxTokens));
       await file[Symbol.asyncDispose]();
       surveyed = (performance.now() - started) / 1000;
       fit = await fitSlices(context, problem, settings, { survey, hasHead: true });

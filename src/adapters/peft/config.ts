@@ -104,7 +104,8 @@ export function readPeftConfig(value: JsonValue, path: string): PeftConfig {
   const isUnknown = (key: string) => !known.includes(key) && !unsupported.some(([name]) => name === key);
   // Later releases of PEFT have switches that nobody knows here: one that is on may change everything.
   for (const [key, value] of json) {
-    if (value === true && isUnknown(key)) lacking.push([key, filled, `a setting ${quote(key)} that Loam does not know`]);
+    if (value === true && isUnknown(key))
+      lacking.push([key, filled, `a setting ${quote(key)} that Loam does not know`]);
   }
   if (lacking.length > 0) {
     throw new UnsupportedError({
