@@ -82,7 +82,9 @@ async function fabric(file) {
     join(folder, 'fabric.gguf'),
   );
   const child = spawn(program, args.map(String), { cwd: folder, stdio: ['ignore', 'pipe', 'pipe'] });
+  /** @type {{ done: number, at: number } | undefined} */
   let first;
+  /** @type {typeof first} */
   let last;
   const look = (chunk) => {
     // train: [===>     ] data=0000003/0000016 loss=... t=00:00:04 ETA=...
@@ -121,6 +123,8 @@ async function loam(tokens) {
     epochs: 2,
     batch: 4,
     microTokens: 512,
+    keptBytes: 48 << 20,
+    replay: 0,
     dropout: 0,
     warmup: 0,
     rateFloor: 1,
@@ -133,7 +137,7 @@ async function loam(tokens) {
     keptRank: 8,
     learnValidation: false,
     seed: 1,
-    transposedType: 'q8_0',
+    transposedType: /** @type {const} */ ('q8_0'),
   };
   const emit = (event) => {
     if (event.type !== 'step') return;

@@ -21,7 +21,7 @@ const folder = await mkdtemp(join(tmpdir(), 'loam-kills-'));
 const out = join(folder, 'adapter.gguf');
 
 /** One process: its result, or the signal that ended it. */
-function tune(home, onEvent = () => {}) {
+function tune(home, onEvent = (_event, _child) => {}) {
   const args = ['tune', data, '--method', 'qlora', '--model', model, '--out', out, '--json', ...further];
   const child = spawn(process.execPath, [program, ...args], {
     stdio: ['ignore', 'pipe', 'ignore'],

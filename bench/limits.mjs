@@ -23,13 +23,13 @@ const controller = existsSync('/sys/fs/cgroup/memory')
   ? {
       folder: '/sys/fs/cgroup/memory',
       limit: 'memory.limit_in_bytes',
-      oom: ['memory.oom_control', /oom_kill (\d+)/],
+      oom: 'memory.oom_control',
       processes: 'cgroup.procs',
     }
   : {
       folder: '/sys/fs/cgroup',
       limit: 'memory.max',
-      oom: ['memory.events', /oom_kill (\d+)/],
+      oom: 'memory.events',
       processes: 'cgroup.procs',
     };
 
@@ -46,8 +46,7 @@ try {
       const started = performance.now();
       const events = await tune(join(group, controller.processes), data, join(folder, `${megabytes}.gguf`));
       const seconds = (performance.now() - started) / 1000;
-      const [file, pattern] = controller.oom;
-      const killed = Number(pattern.exec(readFileSync(join(group, file), 'utf8'))?.[1] ?? 0);
+      const killed = Number(/oom_kill (\d+)/.exec(readFileSync(join(group, controller.oom), 'utf8'))?.[1] ?? 0);
       const quote = events.find(({ type }) => type === 'quote');
       const { nll, peakRssBytes, message } = events.at(-1) ?? {};
       const speeds = events.flatMap((e) => (e.type === 'step' ? [e.tokensPerSecond] : [])).sort((a, b) => a - b);

@@ -32,6 +32,9 @@ const {
 const threads = values.threads ? Number(values.threads) : defaultThreads();
 /** Stock libllama, as it is used by default: seconds that it takes to read. */
 class Reader {
+  /** @type {LlamaModel} */ model;
+  /** @type {Awaited<ReturnType<LlamaModel['context']>>} */ context;
+
   static async open(path, heads, tails) {
     const reader = new Reader();
     reader.model = await LlamaModel.load(path);
@@ -119,12 +122,12 @@ try {
   console.log(`data: ${examples.length} examples, ${count(own)} tokens; shots ${count(prefixes)} tokens`);
   console.log(outcome);
   console.log(`loam tune: ${seconds.toFixed(0)} s`);
-  for (const [what, of] of [
+  for (const [what, of] of /** @type {[string, number][]} */ ([
     ['on the examples', once],
     ['on all that teacher and student read, each sequence alone', alone],
     ['on all that teacher and student read, the teacher behind its shots', behind],
     [`on that and what ${sweeps} label sweeps read again`, behind + swept],
-  ]) {
+  ])) {
     console.log(`libllama ${what}: ${of.toFixed(0)} s, ${(seconds / of).toFixed(2)}x`);
   }
 } finally {

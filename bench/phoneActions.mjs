@@ -63,6 +63,7 @@ if (values.write) {
 
 /** DroidCall's functions as tools: their arguments are Python's types. */
 async function droidCall(path) {
+  /** @type {[RegExp, object][]} */
   const types = [
     [/^(Optional\[)?(List|list)\b/, { type: 'array', items: { type: 'string' } }],
     [/^(Optional\[)?(Dict|dict)\b/, { type: 'object' }],

@@ -26,7 +26,7 @@ const workspace = engine.workspace(16 + 4 * products);
 console.log(`${threads} threads, ${tokens} tokens; ${Object.keys(engine.cpu.features()).join(' ')}`);
 for (const [inputs, outputs] of values.shapes.split(',').map((shape) => shape.split('x').map(Number))) {
   const row = [];
-  for (const type of ['q4_0', 'q4_1', 'q8_0', 'bf16', 'f16', 'f32']) {
+  for (const type of /** @type {const} */ (['q4_0', 'q4_1', 'q8_0', 'bf16', 'f16', 'f32'])) {
     const data = quantizeRows(type, random(inputs * outputs), inputs);
     const linear = await placeLinear(engine, {
       type: tensorTypes[type],

@@ -6,7 +6,11 @@ import { parseArgs } from 'node:util';
 
 export const program = join(import.meta.dirname, '../bin/loam.js');
 
-/** The bench's own options and positionals, and the flags for `loam tune` that stand behind `--`; undefined if nothing does. */
+/**
+ * The bench's own options and positionals, and the flags for `loam tune` that stand behind `--`; undefined if nothing does.
+ * @template {NonNullable<import('node:util').ParseArgsConfig['options']>} const T
+ * @param {T} options
+ */
 export function commandLine(options, { allowPositionals = true } = {}) {
   const split = process.argv.indexOf('--');
   const args = process.argv.slice(2, split < 0 ? undefined : split);
@@ -23,7 +27,11 @@ export async function writeFirst(
   await writeFile(path, JSON.stringify(JSON.parse(await readFile(source, 'utf8')).slice(0, Number(count))));
 }
 
-/** Runs loam with --json, or a command that does, to its end, whatever it comes to. @returns its events */
+/**
+ * Runs loam with --json, or a command that does, to its end, whatever it comes to. @returns its events
+ * @param {readonly string[]} args
+ * @param {{ command?: readonly string[], env?: NodeJS.ProcessEnv, stderr?: 'ignore' | 'inherit' }} [how]
+ */
 export async function eventsOf(args, { command = [process.execPath, program], env, stderr = 'ignore' } = {}) {
   const [file, ...before] = command;
   const child = spawn(file, [...before, ...args, '--json'], { stdio: ['ignore', 'pipe', stderr], env });

@@ -12,10 +12,11 @@ export const tinyLlama = { layers: 22, embedding: 2048, feedForward: 5632, heads
 export async function writeRandomModel(path, vocabularyFrom, shape = tinyLlama) {
   const { layers, embedding, feedForward, heads, kvHeads, vocabulary } = shape;
   const donor = await readGguf(vocabularyFrom);
-  const list = (key) => donor.metadata.get(key).value.slice(0, vocabulary);
+  const all = (key) => /** @type {any[]} */ (donor.metadata.get(key).value);
+  const list = (key) => all(key).slice(0, vocabulary);
   const tokens = list('tokenizer.ggml.tokens');
   const known = new Set(tokens);
-  const merges = donor.metadata.get('tokenizer.ggml.merges').value.filter((merge) => known.has(merge.replace(' ', '')));
+  const merges = all('tokenizer.ggml.merges').filter((merge) => known.has(merge.replace(' ', '')));
   const metadata = new Map([...donor.metadata].filter(([key]) => key.startsWith('tokenizer.')));
   for (const [key, value] of Object.entries({
     'general.architecture': str('llama'),

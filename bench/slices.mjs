@@ -36,6 +36,8 @@ const [data, heldout] = positionals;
 if (!data || !heldout) throw new Error('usage: node bench/slices.mjs TRAIN.json HELDOUT.json');
 
 const maxTokens = 2048;
+/** Of a ridge: as they are if nobody says otherwise. */
+const asDefault = { rank: undefined, layers: undefined, lambda: undefined, sweeps: undefined };
 
 async function one(way, seed) {
   const folder = await mkdtemp(join(tmpdir(), 'loam-bench-'));
@@ -47,8 +49,8 @@ async function one(way, seed) {
     run = await openRun(source, { data, heldout }, options, () => {}, signal);
     const { model, tokenizer } = run;
     const preset = { ...ridgePreset, sweeps: Number(values.sweeps ?? ridgePreset.sweeps) };
-    const problem = await planExamples(run, { seed }, preset, await replaySet(run, { replay: 0.5 }));
-    const settings = ridgeSettings(model.hyper.layers, {}, preset);
+    const problem = await planExamples(run, { seed, shots: undefined }, preset, await replaySet(run, { replay: 0.5 }));
+    const settings = ridgeSettings(model.hyper.layers, asDefault, preset);
     const context = { model, emit() {}, signal };
     const [started, before] = [performance.now(), process.cpuUsage()];
     let fit;

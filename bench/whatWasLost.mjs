@@ -43,7 +43,8 @@ console.log('replay  seed  held-out NLL        gain    general NLL       lost   
 for (const replay of numbers(values.replay)) {
   for (const seed of numbers(values.seeds)) {
     const out = join(folder, `${replay}-${seed}.gguf`);
-    const { method, model } = values;
+    const { model } = values;
+    const method = /** @type {'qlora' | 'auto' | 'ridge'} */ (values.method);
     const options = { ...defaults(tuneOptions), ...chosen, method, model, heldout, out, seed, replay };
     const { nll, general, seconds } = await tune(data, options).result;
     const { nats, points } = lossOf(general);

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
 import { describe, it } from 'node:test';
-import { fileURLToPath, pathToFileURL } from 'node:url';
+import { fileURLToPath } from 'node:url';
 
 /** The checkout: the table of rooms is read from its documentation, imports from its source. */
 const root = join(dirname(fileURLToPath(import.meta.url)), '..');
@@ -110,19 +110,4 @@ describe('rooms of src/', () => {
       [],
     );
   });
-});
-
-describe('scripts of bench/', () => {
-  const folder = join(root, 'bench');
-  for (const name of readdirSync(folder).filter((one) => one.endsWith('.mjs'))) {
-    it(`${name} imports what there is`, async () => {
-      const text = readFileSync(join(folder, name), 'utf8');
-      for (const [, names, from] of text.matchAll(/^import \{([^}]*)\} from '(\.[^']+)';$/gm)) {
-        const module = await import(pathToFileURL(join(folder, from!)).href);
-        for (const one of names!.split(',').map((part) => part.trim().split(' as ')[0]!)) {
-          assert.ok(one === '' || one in module, `${one} of ${from}`);
-        }
-      }
-    });
-  }
 });
