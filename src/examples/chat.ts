@@ -2,7 +2,7 @@ import { BadRecord, isTrained, type Message, type Remark, type Role, type Shape 
 import { isObject, kindOf, numberOf, readFilledText, readText } from './fields.js';
 import { readCalls, readCallText, readResult, readThought, THOUGHTS } from './tools.js';
 
-/** Conversations: lists of messages in OpenAI's form and in ShareGPT's, and which of their answers are learnt. */
+/** Conversations: lists of messages in OpenAI's form, in ShareGPT's and in Gemini's, and which of their answers are learnt. */
 
 /** A conversation as it stands in a record. */
 export interface ChatParts {
@@ -16,14 +16,15 @@ export interface ChatParts {
   system?: unknown;
 }
 
-/** Reads a conversation: a list of `{role, content}` (OpenAI) or `{from, value}` (ShareGPT) messages. Kept whole. */
+/** Reads a conversation: a list of `{role, content}` (OpenAI), `{from, value}` (ShareGPT) or `{role, parts}` (Gemini) messages. Kept whole. */
 export function readChat(
   { learnt, context, other, system }: ChatParts,
   remarks: Remark[],
   unused: Set<string>,
 ): { shape: Shape; messages: Message[] } {
   const messages: Message[] = [];
-  const beside = readText(system ?? '', '"system"', remarks);
+  const text = isObject(system) && Object.hasOwn(system, 'parts') ? joinParts(system.parts, '"system".parts') : system;
+  const beside = readText(text ?? '', '"system"', remarks);
   if (beside !== '') messages.push({ role: 'system', content: beside });
   const list = asList(learnt.list, learnt.name, 'assistant');
   const asked = context ? asList(context.list, context.name, 'user') : [];
@@ -154,6 +155,7 @@ function checkResult(messages: readonly Message[], { callId }: Message, name: st
 const NEUTRAL = new Set([
   'role',
   'content',
+  'parts',
   'from',
   'value',
   'name',
@@ -169,7 +171,8 @@ const OF_ANSWERS = ['tool_calls', 'function_call', ...THOUGHTS];
 function readMessage(value: unknown, name: string, remarks: Remark[], unused: Set<string>): Message {
   if (!isObject(value)) throw new BadRecord('wrong-type', `${name} is ${kindOf(value)}, expected a message`);
   const openai = Object.hasOwn(value, 'role') || Object.hasOwn(value, 'content');
-  const [roleKey, textKey] = openai ? ['role', 'content'] : ['from', 'value'];
+  const isParted = Object.hasOwn(value, 'parts') && !Object.hasOwn(value, 'content');
+  const [roleKey, textKey] = openai ? ['role', isParted ? 'parts' : 'content'] : ['from', 'value'];
   if (!Object.hasOwn(value, roleKey)) throw new BadRecord('missing-field', `${name} has no field "${roleKey}"`);
   const role = readRole(value[roleKey], `${name}.${roleKey}`);
   if (role === 'assistant' || role === 'call')
@@ -275,13 +278,15 @@ function readRole(value: unknown, name: string): Role | 'call' {
   throw new BadRecord('role', `${name} is ${shown}, expected system, user, assistant or tool`);
 }
 
-/** OpenAI also writes a content as parts; those of type text are joined. */
+/** OpenAI also writes a content as parts, Gemini always, without a type: the texts are joined. */
 function joinParts(value: unknown, name: string): unknown {
   if (!Array.isArray(value)) return value;
   const parts: unknown[] = value;
   return parts
     .map((part, i) => {
-      if (isObject(part) && part.type === 'text' && typeof part.text === 'string') return part.text;
+      const isText = isObject(part) && typeof part.text === 'string' && (part.type ?? 'text') === 'text';
+      if (isText && part.thought !== true) return part.text;
+      if (isText) throw new BadRecord('wrong-type', `${name}[${i}] is a thought; write it as "reasoning_content"`);
       throw new BadRecord('wrong-type', `${name}[${i}] is not a part of type text`);
     })
     .join('');

@@ -12,6 +12,10 @@ export const CONTEXT = ['input', 'context'];
 export const SYSTEM = ['system', 'system_prompt'];
 /** Fields that hold a conversation. */
 const CHAT = ['messages', 'conversations', 'conversation'];
+/** Gemini's, where it is a list: as a column it holds texts. */
+const CONTENTS = 'contents';
+/** Gemini's names of the system message. */
+export const SYSTEM_INSTRUCTION = ['systemInstruction', 'system_instruction'];
 
 /** Holds a plain text, where there is no question and no answer beside it (mlx-lm, LLaMA-Factory, Hugging Face's text data sets). */
 const TEXT = 'text';
@@ -33,7 +37,8 @@ export function chatFields(
   record: Readonly<Record<string, unknown>>,
   names: readonly string[],
 ): ChatFields | undefined {
-  const chat = CHAT.find((name) => names.includes(name));
+  const isContents = names.includes(CONTENTS) && Array.isArray(record[CONTENTS]);
+  const chat = CHAT.find((name) => names.includes(name)) ?? (isContents ? CONTENTS : undefined);
   // LLaMA-Factory's preferences: two messages, one of which follows the conversation.
   if (chat !== undefined && names.includes('rejected') && isObject(record.chosen))
     return { learnt: 'chosen', context: chat, other: 'rejected' };

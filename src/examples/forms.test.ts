@@ -209,6 +209,39 @@ describe('forms of records', () => {
     assert.match(told(data).join(), /conversations\[0\] answers no question and is not learnt/);
   });
 
+  it('conversations in the form of Gemini, with thoughts and calls of its own kind refused by name', async () => {
+    const said = (role: string, ...parts: object[]) => ({ role, parts });
+    const record = (answer: object) => ({
+      systemInstruction: { role: 'system', parts: [{ text: 's' }] },
+      contents: [said('user', { text: 'q' }, { text: '!' }), said('model', answer)],
+    });
+    const data = await load(JSON.stringify([record({ text: 'a' })]));
+    assert.deepEqual([turns(data), told(data)], [['s:s u:q! a:a'], []]);
+    for (const [answer, why] of [
+      [{ text: 'hm', thought: true }, /contents\[1\]\.parts\[0\] is a thought/],
+      [{ functionCall: { name: 'f', args: {} } }, /contents\[1\]\.parts\[0\] is not a part of type text/],
+    ] as const) {
+      assert.match(told(await load(JSON.stringify([record(answer), record({ text: 'a' })]))).join(), why);
+    }
+    assert.deepEqual(turns(await load('[{"prompt":"p","completion":"c","contents":"x"}]')), ['u:p a:c']);
+  });
+
+  it('rows as the viewer of the hub gives them; what it cut short is told', async () => {
+    const row = { prompt: 'p', completion: 'c' };
+    const rows = [
+      { row_idx: 0, row, truncated_cells: [] },
+      { row_idx: 1, row, truncated_cells: ['prompt'] },
+    ];
+    for (const text of [
+      JSON.stringify({ features: [{ name: 'prompt' }], rows }),
+      rows.map((one) => JSON.stringify(one)).join('\n'),
+    ]) {
+      const data = await load(text);
+      assert.deepEqual(turns(data), ['u:p a:c']);
+      assert.match(told(data).join(), /cut it short/);
+    }
+  });
+
   it('numbers are learnt as they are written', async () => {
     const written = [
       '1.50',

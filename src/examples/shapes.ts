@@ -10,6 +10,7 @@ import {
   readFilledText,
   readText,
   SYSTEM,
+  SYSTEM_INSTRUCTION,
 } from './fields.js';
 import { readCallText, readTools, TOOLS } from './tools.js';
 import { requireSeen, requireWanted } from './verdict.js';
@@ -75,7 +76,9 @@ function readFields(
       tools && names.includes('answers') ? readCalled(record, names, remarks) : readPair(record, names, remarks);
     return { ...read, tools, used: [...used, field] };
   }
-  const system = SYSTEM.find((name) => Object.hasOwn(record, name) && record[name] !== undefined);
+  const system = [...SYSTEM, ...SYSTEM_INSTRUCTION].find(
+    (name) => Object.hasOwn(record, name) && record[name] !== undefined,
+  );
   const part = (name: string | undefined): ChatParts['learnt'] | undefined =>
     name === undefined ? undefined : { list: record[name], name };
   const parts = { context: part(chat.context), learnt: part(chat.learnt)!, other: part(chat.other)?.list };

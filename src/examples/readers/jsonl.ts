@@ -102,11 +102,20 @@ export function parseRecord(bytes: Buffer, span: JsonSpan, fileEnd: string): unk
     throw new BadRecord('too-long', `it has ${count(found)} fields, the limit is ${count(most)}`);
   }
   try {
-    return withLists(parseText(record.toString('utf8')));
-  } catch {
+    return withLists(rowOf(parseText(record.toString('utf8'))));
+  } catch (error) {
+    if (error instanceof BadRecord) throw error;
     // Not given on as cause: V8's message quotes the user's text.
     throw explainJson(bytes, start, fileEnd);
   }
+}
+
+/** A record itself where it stands beside its number, as the hub's viewer gives rows. */
+function rowOf(value: unknown): unknown {
+  if (!isObject(value) || !isObject(value.row) || !Object.hasOwn(value, 'row_idx')) return value;
+  const { row, truncated_cells: cut } = value;
+  if (Array.isArray(cut) && cut.length > 0) throw new BadRecord('too-long', 'the hub cut it short ("truncated_cells")');
+  return row;
 }
 
 /** Fields that hold a list of messages, which some tools write as JSON in a text. */
