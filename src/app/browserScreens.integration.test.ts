@@ -499,6 +499,95 @@ describe('the screens', { skip: skipBrowser }, () => {
     await page.locator('[aria-label="Bad answer"][aria-pressed=false]').waitFor();
   });
 
+  it('keeps a comparison over another screen and a reload, in every tab, marks what was cut, and rates it once', async () => {
+    const question = page.getByLabel('Question', { exact: true });
+    const side = (part: string) => page.locator('.side', { hasText: part });
+    const event = (data: object) => `data: ${JSON.stringify(data)}\n\n`;
+    const said = (side: string, text: string) => event({ type: 'text', side, text });
+    const end = (side: string) => event({ type: 'side', side, reason: 'turn', tokens: 1, seconds: 1 });
+    const whole = said('adapted', 'In the inn.') + end('adapted') + said('base', 'Nowhere.') + end('base');
+    /** The server takes its time. @returns what tells it to answer now, once it was asked */
+    const held = async () => {
+      let asked = () => {};
+      let release = (_: string) => {};
+      const arrived = new Promise<void>((resolve) => {
+        asked = resolve;
+      });
+      const body = new Promise<string>((resolve) => {
+        release = resolve;
+      });
+      await page.route('**/api/compare', async (route) => {
+        asked();
+        // The page that asked may be gone.
+        await route.fulfill({ contentType: 'text/event-stream', body: await body }).catch(() => {});
+      });
+      return async (content: string) => {
+        await arrived;
+        release(content);
+        await page.unrouteAll({ behavior: 'wait' });
+      };
+    };
+
+    let answer = await held();
+    await phone.go('compare');
+    await question.fill('Where is the kettle?');
+    await button('Ask both').click();
+    await button('Stop').waitFor();
+    const tab = await phone.tab(page.url());
+    await tab.getByRole('button', { name: 'Stop' }).waitFor();
+    await phone.go('data');
+    await answer(whole);
+    await tab.locator('.side', { hasText: 'In the inn.' }).waitFor();
+    await phone.go('compare');
+    await side('Nowhere.').waitFor();
+    await page.reload();
+    await side('In the inn.').waitFor();
+    assert.equal(await page.getByText('This answer was cut off.').count(), 0);
+
+    const good = (pressed: boolean) => page.locator(`[aria-label="Good answer"][aria-pressed=${pressed}]`);
+    await button('Good answer').click();
+    await button('Only rate').click();
+    await good(true).waitFor();
+    await page.reload();
+    await good(true).click();
+    await good(false).waitFor();
+    await button('Good answer').click();
+    await button('Keep as example').click();
+    await page.getByText('kept for the next tuning', { exact: true }).waitFor();
+    const rating = { prompt: 'Where is the kettle?', answer: 'In the inn.', rating: 'up', keepAsExample: true };
+    const { count } = await client.ok('GET', '/api/corrections');
+    await client.ok('POST', '/api/feedback', rating);
+    assert.equal((await client.ok('GET', '/api/corrections')).count, count);
+
+    // Nobody asks any more: the page that did was loaded anew. In the other tab it is seen too.
+    answer = await held();
+    await button('Ask again').click();
+    await button('Stop').waitFor();
+    await tab.getByRole('button', { name: 'Stop' }).waitFor();
+    await page.reload();
+    await page.getByText('This answer was cut off.').nth(1).waitFor();
+    await tab.getByText('This answer was cut off.').nth(1).waitFor();
+    await answer('');
+    // The server ends in the middle.
+    answer = await held();
+    await button('Ask both').click();
+    await answer(said('adapted', 'In the inn.') + end('adapted') + said('base', 'Now'));
+    await side('Now').getByText('This answer was cut off.').waitFor();
+    assert.equal(await page.getByText('This answer was cut off.').count(), 1);
+    await phone.show('compared');
+    // Stopped from the other tab.
+    answer = await held();
+    await button('Ask both').click();
+    await tab.getByRole('button', { name: 'Stop' }).click();
+    await button('Ask both').waitFor();
+    await answer(whole);
+    await phone.go('settings');
+    await phone.go('compare');
+    await page.getByText('This answer was cut off.').nth(1).waitFor();
+    assert.equal(await side('In the inn.').count(), 0);
+    await tab.close();
+  });
+
   it('learns from corrections by one button, beginning with the version in use', async () => {
     const conversation = await converse('Where is the kettle?');
     const { messages } = await client.ok('GET', `/api/conversations/${conversation}`);

@@ -402,7 +402,12 @@ describe('answers', () => {
     );
     assert.equal((await client.send('POST', '/api/chat', { model: 'tiny', conversation: id })).status, 400);
 
-    await client.ok('PATCH', path, { title: 'Called so', rate: { message: 2, rating: 'up' } });
+    await client.ok('PATCH', path, { title: 'Called so' });
+    const rate = async (rating: string | null) => {
+      const answer = { prompt: 'Tell me', answer: 'z', keepAsExample: false, conversation: id, message: 2 };
+      await client.ok('POST', '/api/feedback', { ...answer, rating });
+    };
+    await rate('up');
     const rating = { prompt: 'Tell me', answer: 'x', rating: 'down', correction: 'y', keepAsExample: true };
     const feedback = () => client.ok('POST', '/api/feedback', { ...rating, conversation: id, message: 4 });
     const { dataset } = await feedback();
@@ -417,7 +422,7 @@ describe('answers', () => {
     );
     const found = async (text: string) => (await client.ok('GET', `/api/conversations?text=${text}`)).conversations;
     assert.deepEqual([(await found('CALLED')).length, (await found('nowhere')).length], [1, 0]);
-    await client.ok('PATCH', path, { rate: { message: 2, rating: null } });
+    await rate(null);
     assert.equal((await client.ok('GET', path)).messages[2].rating, undefined);
     await client.ok('DELETE', path);
   });
@@ -476,6 +481,19 @@ describe('settings, feedback, storage', () => {
     );
     const { correction: _, ...without } = body;
     assert.equal((await client.send('POST', '/api/feedback', without)).status, 400);
+    // An answer is rated once, and has one example; taking the rating back leaves that.
+    const ratings = () => server.services.vault.documents.list('feedback').length;
+    const before = ratings();
+    await client.ok('POST', '/api/feedback', { ...body, rating: 'up' });
+    await client.ok('POST', '/api/feedback', { ...body, rating: null, keepAsExample: false });
+    const other = { prompt: 'S', answer: 'right', keepAsExample: false };
+    await client.ok('POST', '/api/feedback', { ...other, rating: 'up' });
+    assert.equal(ratings(), before + 1);
+    await client.ok('POST', '/api/feedback', { ...other, rating: null });
+    assert.equal(ratings(), before);
+    assert.equal((await client.ok('GET', `/api/datasets/${dataset}`)).examples, 2);
+    assert.equal((await client.ok('GET', '/api/corrections')).count, 2);
+    assert.equal((await client.send('POST', '/api/feedback', { ...body, rating: null })).status, 400);
     assert.deepEqual(filesWith(home, text), []);
     const storage = await client.ok('GET', '/api/storage');
     assert.ok(storage.vault.byKind.datasets > 0 && storage.models > 0);

@@ -14,7 +14,7 @@ import {
   WholeConversation,
 } from '../contract/chat.js';
 import { Done, done } from '../contract/common.js';
-import { Conversations, OngoingAnswer, rated, titleOf } from '../conversations.js';
+import { Conversations, OngoingAnswer, titleOf } from '../conversations.js';
 import { notFound } from '../http/errors.js';
 import type { ServerEvent } from '../http/events.js';
 import { Answer, routesOf } from '../http/route.js';
@@ -153,8 +153,10 @@ export const chatRoutes = [
           )) {
             if (event.type === 'text' || event.type === 'thought')
               yield { data: { type: event.type, side, text: event.text } };
-            if (event.type === 'end')
-              yield { data: { type: 'side', side, tokens: event.tokens, seconds: event.seconds } };
+            if (event.type === 'end') {
+              const { reason, tokens, seconds } = event;
+              yield { data: { type: 'side', side, reason, tokens, seconds } };
+            }
           }
         }
         yield { data: { type: 'done', done: true, nll: viewVersion(found!, vault).metrics?.nll } };
@@ -198,16 +200,11 @@ export const chatRoutes = [
   route({
     method: 'PATCH',
     path: '/api/conversations/{id}',
-    summary: 'Renames a conversation; rates one of its answers, null takes the rating back.',
+    summary: 'Renames a conversation.',
     body: ConversationEdit,
     response: WholeConversation,
     async handler({ params, body }, services) {
-      const { title, rate } = body;
-      const edited = await new Conversations(services.vault).edit(params.id, (now) => ({
-        ...now,
-        ...(title !== undefined && { title }),
-        ...(rate && { messages: rated(now.messages, rate) }),
-      }));
+      const edited = await new Conversations(services.vault).edit(params.id, (now) => ({ ...now, ...body }));
       if (!edited) throw notFound('such conversation');
       services.changed('conversations');
       return edited;

@@ -1,4 +1,4 @@
-import { createHash, randomBytes } from 'node:crypto';
+import { createHash } from 'node:crypto';
 import { LoamError, UsageError } from '../../base/errors.js';
 import { jsonDocument, jsonOf } from '../../store/documents.js';
 import type { Vault } from '../../store/Vault.js';
@@ -30,22 +30,21 @@ export const feedbackRoutes = [
     method: 'POST',
     path: '/api/feedback',
     summary:
-      'A thumb up or down, kept encrypted; with keepAsExample the answer, or its correction, becomes an example.',
+      'A thumb up or down, kept encrypted, once an answer; with keepAsExample the answer, or its correction, becomes an example.',
     body: FeedbackInput,
     response: FeedbackAnswer,
     async handler({ body }, services) {
-      const { answer, rating, correction, keepAsExample, conversation, message } = body;
-      if (keepAsExample && rating === 'down' && correction === undefined) {
+      const { prompt, answer, rating, correction, keepAsExample, conversation, message } = body;
+      if (keepAsExample && rating !== 'up' && (rating === null || correction === undefined)) {
         throw new UsageError({ found: 'a bad answer becomes an example only with a correction' });
       }
       const { vault } = services;
-      const at = new Date().toISOString();
       const isSaid = conversation !== undefined && message !== undefined;
-      // An answer of a conversation is rated once: what was said of it before is replaced, and no example is kept twice.
-      const id = isSaid
-        ? `${conversation}-${message}-${createHash('sha256').update(answer).digest('hex').slice(0, 16)}`
-        : `${at}-${randomBytes(8).toString('hex')}`;
-      const earlier = isSaid ? await read(vault, id) : undefined;
+      // An answer is rated once: what was said of it before is replaced, and no example is kept twice.
+      const which = isSaid ? answer : JSON.stringify([prompt, answer]);
+      const hash = createHash('sha256').update(which).digest('hex');
+      const id = isSaid ? `${conversation}-${message}-${hash.slice(0, 16)}` : hash.slice(0, 32);
+      const earlier = await read(vault, id);
       const isKept =
         earlier?.keepAsExample &&
         JSON.stringify(exampleOf(earlier)) === JSON.stringify(exampleOf(body)) &&
@@ -55,8 +54,11 @@ export const feedbackRoutes = [
           ? earlier.into
           : await keepExample(services, exampleOf(body), body)
         : undefined;
+      const at = new Date().toISOString();
       const kept: Kept = { ...body, at, into: dataset, ...(isKept && { handedOn: earlier.handedOn }) };
-      await vault.documents.put(FEEDBACK, id, jsonDocument(kept));
+      if (rating !== null) await vault.documents.put(FEEDBACK, id, jsonDocument(kept));
+      else if (earlier?.keepAsExample) await vault.documents.put(FEEDBACK, id, jsonDocument({ ...earlier, rating }));
+      else await vault.documents.delete(FEEDBACK, id);
       if (isSaid) {
         const mark = { message, rating, kept: keepAsExample };
         await new Conversations(vault).edit(conversation, (now) => ({ ...now, messages: rated(now.messages, mark) }));

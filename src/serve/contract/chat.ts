@@ -51,7 +51,7 @@ export const ChatInput = Type.Object(
   strict,
 );
 
-const Answered = { tokens: Count, seconds: Type.Number() };
+const Answered = { reason: Type.Enum(['turn', 'length', 'stop']), tokens: Count, seconds: Type.Number() };
 
 export const ChatEvent = Type.Union([
   /** Nothing has refused it: it goes on until it ends or is stopped, whoever listens. */
@@ -66,7 +66,6 @@ export const ChatEvent = Type.Union([
     type: Type.Literal('done'),
     done: Type.Literal(true),
     conversation: Type.Union([Id, Type.Null()]),
-    reason: Type.Enum(['turn', 'length', 'stop']),
     ...Answered,
   }),
 ]);
@@ -121,7 +120,6 @@ export type SaidMessage = Static<typeof SaidMessage>;
 export const ConversationEdit = Type.Object(
   {
     title: Type.Optional(Type.String({ minLength: 1, maxLength: 200 })),
-    rate: Type.Optional(Type.Object({ message: Count, rating: Type.Union([Rating, Type.Null()]) }, strict)),
   },
   strict,
 );
@@ -138,7 +136,7 @@ export const FeedbackInput = Type.Object(
   {
     prompt: Type.String({ minLength: 1, maxLength: 1 << 18 }),
     answer: Type.String({ maxLength: 1 << 18 }),
-    rating: Rating,
+    rating: Type.Union([Rating, Type.Null()], { description: 'Null takes it back; what became an example stays one.' }),
     correction: Type.Optional(Type.String({ minLength: 1, maxLength: 1 << 18 })),
     keepAsExample: Type.Boolean(),
     dataset: Type.Optional(Id),

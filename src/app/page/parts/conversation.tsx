@@ -1,5 +1,6 @@
 import { useId, useState } from 'preact/hooks';
 import type { Adapter } from '../../../serve/contract/adapters.js';
+import type { SaidMessage } from '../../../serve/contract/chat.js';
 import type { ModelEntry } from '../../../serve/contract/models.js';
 import { number, t } from '../../logic/language.js';
 import {
@@ -147,34 +148,36 @@ export function Thought({ text, open }: { text: string | undefined; open?: boole
   );
 }
 
+type Mark = Pick<SaidMessage, 'rating' | 'kept'>;
+type Rating = NonNullable<Mark['rating']>;
+
 interface FeedbackProps {
+  /** Under which what is typed about it lasts. */
+  name: string;
   prompt: string;
   answer: string;
   /** The data set that an example goes to by default. */
   dataset?: string;
-  /** The answer is one of a conversation, which keeps its rating: it is rated once, whenever it is looked at. */
-  said?: { conversation: string; message: number; rating?: Rating; kept?: true };
-  onRated?: () => void;
+  /** Where it stands, if it is one of a conversation. */
+  said?: { conversation: string; message: number };
+  /** What is kept of its rating. */
+  mark: Mark;
+  onRated: (mark: Mark) => void;
 }
 
 const ratings = () => [
   { rating: 'up' as const, label: t('Good answer') },
   { rating: 'down' as const, label: t('Bad answer') },
 ];
-type Rating = 'up' | 'down';
-
-/** A thumb for an answer. It becomes a training example only if the person says so, with the words they want. */
+/** A thumb for an answer, which is rated once. It becomes a training example only if the person says so, with the words they want. */
 export function Feedback(props: FeedbackProps) {
-  const { said, onRated = () => {} } = props;
-  /** What was sent from here, where no conversation keeps it. */
-  const [sent, setSent] = useState<{ rating: Rating; kept: boolean }>();
+  const { prompt, answer, said, mark, onRated } = props;
   const [open, setOpen] = useState<Rating>();
   const { error, run } = useAction();
-  const rating = said ? said.rating : sent?.rating;
-  const takeBack = ({ conversation, message }: NonNullable<FeedbackProps['said']>) =>
+  const takeBack = () =>
     run(async () => {
-      await call('PATCH', `/api/conversations/${conversation}`, { body: { rate: { message, rating: null } } });
-      onRated();
+      await call('POST', '/api/feedback', { body: { prompt, answer, rating: null, keepAsExample: false, ...said } });
+      onRated({ rating: undefined });
     });
   return (
     <div class="feedback">
@@ -184,23 +187,13 @@ export function Feedback(props: FeedbackProps) {
           icon={one.rating}
           size={20}
           label={one.label}
-          aria-pressed={rating === one.rating}
-          onClick={() => (said && rating === one.rating ? void takeBack(said) : setOpen(one.rating))}
+          aria-pressed={mark.rating === one.rating}
+          onClick={() => (mark.rating === one.rating ? void takeBack() : setOpen(one.rating))}
         />
       ))}
-      {(said?.kept || sent?.kept) && <span class="quiet">{t('kept for the next tuning')}</span>}
+      {mark.kept && <span class="quiet">{t('kept for the next tuning')}</span>}
       <Fault error={error} />
-      {open && (
-        <KeepAnswer
-          {...props}
-          rating={open}
-          onClose={() => setOpen(undefined)}
-          onSent={(kept) => {
-            setSent({ rating: open, kept });
-            onRated();
-          }}
-        />
-      )}
+      {open && <KeepAnswer {...props} rating={open} onClose={() => setOpen(undefined)} />}
     </div>
   );
 }
@@ -208,13 +201,11 @@ export function Feedback(props: FeedbackProps) {
 interface KeepAnswerProps extends FeedbackProps {
   rating: Rating;
   onClose: () => void;
-  onSent: (kept: boolean) => void;
 }
 
-function KeepAnswer({ prompt, answer, rating, dataset, said, onClose, onSent }: KeepAnswerProps) {
+function KeepAnswer({ name, prompt, answer, rating, dataset, said, onRated, onClose }: KeepAnswerProps) {
   const list = useList('datasets').data ?? [];
-  const about = said ? `${said.conversation}/${said.message}/${answer.length}` : `${prompt}\0${answer}`;
-  const [text, setText] = useDraft(`correction/${rating}/${about}`, rating === 'up' ? answer : '');
+  const [text, setText] = useDraft(`correction/${rating}/${name}`, rating === 'up' ? answer : '');
   const [target, setTarget] = useState(dataset);
   const { error, run } = useAction();
   const into = list.find(({ id }) => id === target)?.id ?? list[0]?.id;
@@ -228,7 +219,7 @@ function KeepAnswer({ prompt, answer, rating, dataset, said, onClose, onSent }: 
         keepAsExample,
         ...correction,
         ...(keepAsExample && into && { dataset: into }),
-        ...(said && { conversation: said.conversation, message: said.message }),
+        ...said,
       };
       await call('POST', '/api/feedback', { body });
       if (keepAsExample) {
@@ -236,7 +227,7 @@ function KeepAnswer({ prompt, answer, rating, dataset, said, onClose, onSent }: 
         announce(t('Kept for the next tuning'));
       }
       setText(rating === 'up' ? answer : '');
-      onSent(keepAsExample);
+      onRated({ rating, ...(keepAsExample && { kept: true }) });
       onClose();
     });
   return (

@@ -1,5 +1,4 @@
 import { useState } from 'preact/hooks';
-import type { SaidMessage } from '../../../serve/contract/chat.js';
 import { number, t } from '../../logic/language.js';
 import { call } from '../api.js';
 import { copyText } from '../browser.js';
@@ -54,10 +53,12 @@ export function Said({ talk, at, who, dataset, onEdit, onAgain, onGoOn }: SaidPr
         {at > 0 && (
           <Feedback
             key={message.content}
+            name={`${talk.id}/${at}/${message.content.length}`}
             prompt={talk.messages[at - 1]!.content}
             answer={message.content}
             dataset={dataset}
-            said={talk.id === undefined ? undefined : { conversation: talk.id, message: at, ...markOf(message) }}
+            said={talk.id === undefined ? undefined : { conversation: talk.id, message: at }}
+            mark={message}
             onRated={() => void talk.reload()}
           />
         )}
@@ -77,10 +78,6 @@ export function Said({ talk, at, who, dataset, onEdit, onAgain, onGoOn }: SaidPr
       )}
     </li>
   );
-}
-
-function markOf({ rating, kept }: SaidMessage): Pick<SaidMessage, 'rating' | 'kept'> {
-  return { rating, kept };
 }
 
 function CopyButton({ text }: { text: string }) {

@@ -1,12 +1,12 @@
 import { useEffect, useRef, useState } from 'preact/hooks';
-import type { CompareEvent } from '../../../serve/contract/chat.js';
 import type { ExamplePage } from '../../../serve/contract/datasets.js';
 import type { Job, JobResult } from '../../../serve/contract/jobs.js';
 import { t } from '../../logic/language.js';
 import { inWords, lostInWords } from '../../logic/outcome.js';
 import { duration, size } from '../../logic/words.js';
-import { ask, call } from '../api.js';
+import { call } from '../api.js';
 import { href } from '../browser.js';
+import { askBoth } from '../comparison.js';
 import { useAction } from '../server.js';
 import { textsOf } from './examples.js';
 import { Fault, Icon } from './layout.js';
@@ -106,9 +106,8 @@ function BeforeAndAfter({ dataset, model, version }: BeforeAndAfterProps) {
         let pair: Pair = { question, base: '', adapted: '' };
         const options = { maxTokens: TOKENS, temperature: 0 };
         const body = { prompt: question, model, version, options };
-        for await (const event of ask<CompareEvent>('/api/compare', body, abort.signal)) {
-          if (event.type !== 'text') continue;
-          pair = { ...pair, [event.side]: pair[event.side] + event.text };
+        for await (const { base, adapted } of askBoth(body, abort.signal)) {
+          pair = { question, base: base.text, adapted: adapted.text };
           setPairs([...done, pair]);
         }
         done.push(pair);

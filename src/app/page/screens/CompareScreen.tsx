@@ -1,12 +1,12 @@
-import { useEffect, useRef, useState } from 'preact/hooks';
-import type { CompareEvent } from '../../../serve/contract/chat.js';
+import { useEffect, useRef } from 'preact/hooks';
 import type { ExamplePage } from '../../../serve/contract/datasets.js';
 import { t } from '../../logic/language.js';
 import { baseTitle, speakerOf, versionsOf } from '../../logic/speakers.js';
-import { ask, call } from '../api.js';
+import { call } from '../api.js';
 import { announce, href } from '../browser.js';
+import { type SideAnswer, useComparison } from '../comparison.js';
 import { useDraft } from '../drafts.js';
-import { TextField } from '../parts/controls.js';
+import { IconButton, TextField } from '../parts/controls.js';
 import { ChatTabs, Feedback, SpeakerPicker, sourceOf, Thought, useSpeakers } from '../parts/conversation.js';
 import { textsOf } from '../parts/examples.js';
 import { Empty, Fault, Icon, Page, Pending } from '../parts/layout.js';
@@ -14,23 +14,19 @@ import { Markdown } from '../parts/markdown.js';
 import { Lost, NllBars } from '../parts/run.js';
 import { useAction, useResource } from '../server.js';
 
-type Side = 'base' | 'adapted';
-type Answers = Record<Side, { text: string; thought: string }>;
-
-const none = { text: '', thought: '' };
-
 /** The base model and a version of an adapter answer the same question, side by side. */
 export function CompareScreen({ version }: { version?: string }) {
   const { pending, ready, adapters, models, pick, ...speakers } = useSpeakers(version);
   const [prompt, setPrompt] = useDraft('compare', '');
-  const [asked, setAsked] = useState('');
-  const [answers, setAnswers] = useState<Answers>();
-  const [answered, setAnswered] = useState(false);
-  const { busy, error, run } = useAction();
-  const running = useRef<AbortController | undefined>(undefined);
-  useEffect(() => () => running.current?.abort(), []);
+  const { error, run } = useAction();
 
   const chosen = speakers.chosen ?? versionsOf(adapters)[0];
+  const comparison = useComparison(chosen, models);
+  const { compared, busy } = comparison;
+  // So that a reload, and coming back, show the same version.
+  useEffect(() => {
+    if (chosen) history.replaceState(history.state, '', href('compare', chosen.version.id));
+  }, [chosen?.version.id]);
   const source = sourceOf(chosen);
   const ideas = useResource(
     source
@@ -45,28 +41,17 @@ export function CompareScreen({ version }: { version?: string }) {
     .slice(0, 3);
 
   const askBoth = (question: string) => {
-    if (!chosen || question.trim() === '') return;
-    running.current?.abort();
-    const abort = new AbortController();
-    running.current = abort;
-    setAsked(question);
-    setAnswered(false);
-    let state: Answers = { base: none, adapted: none };
-    setAnswers(state);
-    void run(async () => {
-      const body = { prompt: question, ...speakerOf(chosen, models), options: {} };
-      for await (const event of ask<CompareEvent>('/api/compare', body, abort.signal)) {
-        if (event.type === 'text' || event.type === 'thought') {
-          const { side, type, text } = event;
-          state = { ...state, [side]: { ...state[side], [type]: state[side][type] + text } };
-          setAnswers(state);
-        } else if (event.type === 'done' || event.side === 'adapted') setAnswered(true);
-      }
-      announce(
-        t('Base model: {base}. With your adapter: {adapted}', { base: state.base.text, adapted: state.adapted.text }),
-      );
-    });
+    if (question.trim() !== '') void run(() => comparison.ask(question));
   };
+  /** The asking whose answers were seen to come. */
+  const seen = useRef<number | undefined>(undefined);
+  useEffect(() => {
+    if (busy) seen.current = compared?.at;
+    else if (compared?.at === seen.current && compared?.adapted.end && compared.base.end) {
+      const [base, adapted] = [compared.base.text, compared.adapted.text];
+      announce(t('Base model: {base}. With your adapter: {adapted}', { base, adapted }));
+    }
+  }, [busy, compared?.at]);
 
   if (!ready || !chosen) {
     return (
@@ -93,10 +78,7 @@ export function CompareScreen({ version }: { version?: string }) {
         speaker={speakerOf(chosen, models)}
         models={models}
         adapters={adapters}
-        onChange={(next) => {
-          pick(next);
-          setAnswers(undefined);
-        }}
+        onChange={pick}
       />
       <form
         class="stack"
@@ -126,35 +108,53 @@ export function CompareScreen({ version }: { version?: string }) {
             ))}
           </div>
         )}
+        {/* With keys: were it one element that changes, the press that stops would send the form. */}
         {busy ? (
-          <button type="button" class="button" onClick={() => running.current?.abort()}>
+          <button key="stop" type="button" class="button" onClick={comparison.stop}>
             <Icon name="stop" /> {t('Stop')}
           </button>
         ) : (
-          <button type="submit" class="button primary" disabled={prompt.trim() === ''}>
+          <button key="ask" type="submit" class="button primary" disabled={prompt.trim() === ''}>
             {t('Ask both')}
           </button>
         )}
       </form>
       <Fault error={error} />
-      {answers && (
-        <div class="sides" aria-busy={busy}>
-          <section class="side">
-            <h2>
-              {t('Base model')} <small>{baseTitle(chosen.adapter, models)}</small>
-            </h2>
-            <Answer {...answers.base} busy={busy} />
-          </section>
-          <section class="side adapted">
-            <h2>
-              {chosen.adapter.name} <small>{t('version {number}', { number: chosen.version.number })}</small>
-            </h2>
-            <Answer {...answers.adapted} busy={busy} />
-            {answered && (
-              <Feedback key={answers.adapted.text} prompt={asked} answer={answers.adapted.text} dataset={source} />
-            )}
-          </section>
-        </div>
+      {compared && (
+        <>
+          <div class="row">
+            <p class="prose">
+              <span class="unseen">{t('You:')} </span>
+              {compared.question}
+            </p>
+            {!busy && <IconButton icon="again" label={t('Ask again')} onClick={() => askBoth(compared.question)} />}
+          </div>
+          <div class="sides" aria-busy={busy}>
+            <section class="side">
+              <h2>
+                {t('Base model')} <small>{baseTitle(chosen.adapter, models)}</small>
+              </h2>
+              <Answer {...compared.base} busy={busy} />
+            </section>
+            <section class="side adapted">
+              <h2>
+                {chosen.adapter.name} <small>{t('version {number}', { number: chosen.version.number })}</small>
+              </h2>
+              <Answer {...compared.adapted} busy={busy} />
+              {compared.adapted.text !== '' && !(busy && !compared.adapted.end) && (
+                <Feedback
+                  key={compared.at}
+                  name={`${chosen.adapter.id}/${chosen.version.id}/${compared.at}`}
+                  prompt={compared.question}
+                  answer={compared.adapted.text}
+                  dataset={source}
+                  mark={compared}
+                  onRated={comparison.rate}
+                />
+              )}
+            </section>
+          </div>
+        </>
       )}
       {nll && (
         <section class="sheet">
@@ -166,11 +166,13 @@ export function CompareScreen({ version }: { version?: string }) {
   );
 }
 
-function Answer({ text, thought, busy }: Answers[Side] & { busy: boolean }) {
+function Answer({ text, thought, end, busy }: SideAnswer & { busy: boolean }) {
+  const isGiven = busy && !end;
   return (
     <>
       <Thought text={thought} open={text === ''} />
-      <div class="answer">{text === '' ? busy && '…' : <Markdown text={text} />}</div>
+      <div class="answer">{text === '' ? isGiven && '…' : <Markdown text={text} />}</div>
+      {!isGiven && (!end || end === 'length') && <p class="cut">{t('This answer was cut off.')}</p>}
     </>
   );
 }
