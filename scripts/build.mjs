@@ -1,7 +1,7 @@
 // Compiles src/ to dist/ with the TypeScript compiler of this checkout. Runs from `prepare` (so after `npm ci`) and before the tests.
 // Does nothing when the compiler is absent (`npm ci --omit=dev`): a published package brings dist/ with it.
 import { spawnSync } from 'node:child_process';
-import { cpSync, existsSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { cpSync, existsSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -54,24 +54,58 @@ for (const path of walk(src)) {
   if (!/\.tsx?$/.test(path)) cpSync(path, join(dist, relative(src, path)));
 }
 
-// The page as one script, with the libraries that it uses: a phone waits longer for eighty files than for their bytes. Their licences go
-// along. What was bundled is written beside it, for the tests.
-const app = join(dist, 'app');
-const { metafile } = await (await import('esbuild')).build({
-  entryPoints: [join(app, 'page', 'main.js')],
-  outfile: join(app, 'page.js'),
+const { build } = await import('esbuild');
+const bundled = {
   bundle: true,
-  minify: true,
   format: 'esm',
-  target: 'es2023',
   legalComments: 'none',
   metafile: true,
   absWorkingDir: root,
   logLevel: 'warning',
+};
+
+/** Lays the licences of all packages that were bundled into a folder. */
+function addLicences({ inputs }, folder) {
+  const names = Object.keys(inputs).map((path) => /^node_modules\/((?:@[^/]+\/)?[^/]+)/.exec(path)?.[1]);
+  for (const name of new Set(names.filter(Boolean))) {
+    const licence = readdirSync(join(root, 'node_modules', name)).find((one) => /^licen[cs]e/i.test(one));
+    cpSync(join(root, 'node_modules', name, licence), join(folder, `LICENSE-${name.replace('/', '-')}`));
+  }
+}
+
+// Libraries of many small files as a few: a phone waits longer for seven hundred files than for their bytes.
+const libraries = ['age-encryption', 'typebox', 'typebox/compile', 'typebox/schema', 'typebox/value'];
+const fileOf = (library) => `${library.replace('/', '-')}.js`;
+const vendor = join(dist, 'vendor');
+const { metafile: parts } = await build({
+  ...bundled,
+  entryPoints: libraries.map((library) => ({ in: library, out: fileOf(library).slice(0, -3) })),
+  outdir: vendor,
+  splitting: true,
+  platform: 'node',
+  target: 'node20',
+  minifyWhitespace: true,
+});
+addLicences(parts, vendor);
+for (const path of walk(dist)) {
+  if (!path.endsWith('.js') || path.startsWith(vendor)) continue;
+  const text = readFileSync(path, 'utf8');
+  const own = text.replace(/(from |import |import\()'([\w-]+(?:\/\w+)?)'/g, (all, before, library) =>
+    libraries.includes(library)
+      ? `${before}'${relative(dirname(path), join(vendor, fileOf(library))).replaceAll('\\', '/')}'`
+      : all,
+  );
+  if (own !== text) writeFileSync(path, own);
+}
+
+// The page as one script, with the libraries that it uses, for the same reason. What was bundled is written beside it, for the tests.
+const app = join(dist, 'app');
+const { metafile } = await build({
+  ...bundled,
+  entryPoints: [join(app, 'page', 'main.js')],
+  outfile: join(app, 'page.js'),
+  minify: true,
+  target: 'es2023',
 });
 writeFileSync(join(dist, 'testing', 'page.meta.json'), JSON.stringify(metafile));
-for (const name of ['preact', 'marked']) {
-  const folder = dirname(createRequire(join(root, 'package.json')).resolve(`${name}/package.json`));
-  const licence = readdirSync(folder).find((one) => one.startsWith('LICENSE'));
-  cpSync(join(folder, licence), join(app, `LICENSE-${name}`));
-}
+addLicences(metafile, app);
