@@ -1,25 +1,27 @@
 import assert from 'node:assert/strict';
 import { copyFileSync, linkSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
-import { after, before, describe, it } from 'node:test';
+import { after, afterEach, before, beforeEach, describe, it } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import type { Browser, Page } from 'playwright-core';
+import { PIECE_BYTES } from '../serve/contract/uploads.js';
+import { isFinal } from '../serve/jobs/Job.js';
 import { launchChromium, Phone, Serving, skipBrowser } from '../testing/browser.js';
 import { resultOf, runLoam } from '../testing/runLoam.js';
 import { scratchFolder } from '../testing/scratch.js';
+import { Client, readEvents } from '../testing/server.js';
 import '../testing/realHome.js';
 
 /**
  * The page in a real browser, at the size of a phone, on the real server with the real default model: from a file to a talk with the
  * result. What needs no model is in browserWithoutModel.integration.test.ts. LOAM_SCREENSHOTS names a folder for
- * pictures of the screens.
+ * pictures of the screens. Each test has a browser of its own and makes by the API what it changes; those that need an adapter share one run.
  */
 
 const root = fileURLToPath(new URL('../../', import.meta.url));
 /** Where the default model is kept between test runs; fetched once. */
 const models = process.env.LOAM_HOME ? resolve(process.env.LOAM_HOME) : join(root, '.cache', 'loam');
 const folder = scratchFolder();
-const home = join(folder, 'home');
 /** Milliseconds: for a run, and for what the model writes. */
 const tuning = 900_000;
 
@@ -33,39 +35,49 @@ interface Pair {
   output: string;
 }
 
-/** Bundled examples with that mark, one with somebody's address, and a record that cannot be used. */
-function writeExamples(): string {
+/** Bundled examples with that mark. */
+function examples(): Pair[] {
   const all = JSON.parse(readFileSync(join(root, 'assets', 'examples', 'mara-train.json'), 'utf8')) as Pair[];
   const some = Array.from({ length: 48 }, (_, i) => all[Math.floor((i * all.length) / 48)]!);
-  const records: unknown[] = some.map((pair, i) => ({
-    ...pair,
-    instruction: i === 2 ? `${pair.instruction} My address is ${mail}.` : pair.instruction,
-    output: pair.output.replace(/^Right then,?/, mark),
-  }));
-  assert.ok(records.every((record) => (record as Pair).output.startsWith(mark)));
-  records.splice(5, 0, { instruction: 'No answer', input: '', output: '' });
-  const file = join(folder, 'workshop.json');
-  writeFileSync(file, JSON.stringify(records, null, 1));
-  return file;
+  const marked = some.map((pair) => ({ ...pair, output: pair.output.replace(/^Right then,?/, mark) }));
+  assert.ok(marked.every(({ output }) => output.startsWith(mark)));
+  return marked;
 }
+
+/** The same, one with somebody's address, and a record that cannot be used. */
+function faultyExamples(): Pair[] {
+  const records = examples().map((pair, i) =>
+    i === 2 ? { ...pair, instruction: `${pair.instruction} My address is ${mail}.` } : pair,
+  );
+  return records.toSpliced(5, 0, { instruction: 'No answer', input: '', output: '' });
+}
+
+/** Of the run, as the form is filled in too. What general examples do is tested elsewhere, in less time. */
+const options = { method: 'qlora', rank: 8, epochs: 2, layers: { top: 4 }, runs: 1, replay: 0 };
 
 describe('the page in a browser', { skip: skipBrowser }, () => {
   let browser: Browser;
   let phone: Phone;
   let page: Page;
+  let model: string;
   let serving: Serving;
+  let client: Client;
+  /** The one that the browser is at. */
+  let at: Serving;
   const go = (place: string) => phone.go(place);
   const button = (name: string | RegExp) => phone.button(name);
   const dialog = () => phone.dialog();
   const show = (name: string) => phone.show(name);
 
-  before(async () => {
-    const fetched = await runLoam(['models', 'get', 'smollm2-135m', '--json'], {
-      home: models,
-      env: { HF_ENDPOINT: process.env.HF_ENDPOINT },
-      limit: 600_000,
-    });
-    const model = resultOf(fetched).path as string;
+  const enter = async (place: string, to = serving) => {
+    at = to;
+    await page.goto(to.link);
+    await page.getByRole('heading', { name: /^(Grow your own model|Welcome back)$/ }).waitFor();
+    await go(place);
+  };
+
+  /** A server on a vault of its own, with the model. */
+  const serve = async (home: string) => {
     const kept = join(home, 'models', basename(model));
     mkdirSync(dirname(kept), { recursive: true });
     try {
@@ -73,10 +85,67 @@ describe('the page in a browser', { skip: skipBrowser }, () => {
     } catch {
       copyFileSync(model, kept);
     }
-    serving = await Serving.start(home);
+    return await Serving.start(home);
+  };
+
+  const addSet = async (name: string, records: Pair[]): Promise<string> =>
+    (await client.ok('POST', `/api/datasets?name=${name}`, { examples: records })).id;
+
+  let run: Promise<{ id: string; dataset: string }> | undefined;
+  /** The run, begun by whoever needs it first. */
+  const begun = () => {
+    run ??= (async () => {
+      const dataset = await addSet('workshop', examples());
+      await client.ok('PATCH', `/api/datasets/${dataset}`, { exclude: [3] });
+      const { id } = await client.ok('POST', '/api/jobs', { name: 'workshop', dataset, options });
+      return { id, dataset };
+    })();
+    return run;
+  };
+  /** What came of it. */
+  const trained = async () => {
+    const { id, dataset } = await begun();
+    const { state, adapter } = await client.job(id, ({ state }) => isFinal(state), tuning);
+    assert.equal(state, 'done');
+    return { id, dataset, adapter: adapter!.id, version: adapter!.version };
+  };
+  /** Bytes of an answer. */
+  const bytes = async (path: string, init: RequestInit = {}): Promise<Buffer> => {
+    const headers = { authorization: `Bearer ${client.token}`, 'content-type': 'application/json' };
+    const answer = await fetch(`${client.base}${path}`, { ...init, headers });
+    assert.ok(answer.ok, path);
+    return Buffer.from(await answer.arrayBuffer());
+  };
+  const exported = async () => {
+    const { adapter, version } = await trained();
+    return await bytes(`/api/adapters/${adapter}/versions/${version}/export?confirm=true`);
+  };
+
+  before(async () => {
+    const fetched = await runLoam(['models', 'get', 'smollm2-135m', '--json'], {
+      home: models,
+      env: { HF_ENDPOINT: process.env.HF_ENDPOINT },
+      limit: 600_000,
+    });
+    model = resultOf(fetched).path as string;
+    serving = await serve(join(folder, 'home'));
+    client = new Client(serving.port, serving.token);
     browser = await launchChromium();
+  });
+
+  beforeEach(async () => {
+    at = serving;
     phone = await Phone.open(browser);
     page = phone.page;
+  });
+
+  // It asked no other host for anything, and nothing failed in the page.
+  afterEach(async () => {
+    try {
+      phone.assertAlone(at);
+    } finally {
+      await phone.close();
+    }
   });
 
   after(async () => {
@@ -90,12 +159,17 @@ describe('the page in a browser', { skip: skipBrowser }, () => {
     assert.doesNotMatch(page.url(), /token/);
     assert.equal(await page.evaluate('document.activeElement.tagName'), 'H1');
     await show('start');
+    await page.getByRole('link', { name: 'Add examples' }).click();
+    await page.getByRole('radio', { name: 'Files' }).waitFor();
   });
 
   it('takes a file, and marks what cannot be used and what is private', async () => {
-    await page.getByRole('link', { name: 'Add examples' }).click();
+    const file = join(folder, 'counter.json');
+    writeFileSync(file, JSON.stringify(faultyExamples(), null, 1));
+    await enter('data/add');
+    await page.getByRole('radio', { name: 'Files' }).check();
     await show('add');
-    await page.locator('input[type=file]').setInputFiles(writeExamples());
+    await page.locator('input[type=file]').setInputFiles(file);
     await page.locator('.example').first().waitFor();
     assert.match(await page.locator('main').innerText(), /48 examples/);
     await page.getByText(/^\d+ examples? contains? private details/).waitFor();
@@ -106,6 +180,7 @@ describe('the page in a browser', { skip: skipBrowser }, () => {
   });
 
   it('shows what is learnt', async () => {
+    await enter(`data/${await addSet('shown', examples())}`);
     await button('Preview').click();
     await page.locator('mark.learnt').first().waitFor();
     assert.ok((await page.locator('mark.learnt').first().innerText()).includes(mark));
@@ -117,6 +192,7 @@ describe('the page in a browser', { skip: skipBrowser }, () => {
   });
 
   it('redacts, leaves out and edits examples', async () => {
+    await enter(`data/${await addSet('edited', faultyExamples())}`);
     await page.getByRole('radio', { name: /Private/ }).check();
     await page.locator('.example').filter({ hasText: mail }).click();
     await page.locator('mark', { hasText: mail }).waitFor();
@@ -141,6 +217,8 @@ describe('the page in a browser', { skip: skipBrowser }, () => {
   });
 
   it('tells what a run takes, says what does not fit, and starts it', async () => {
+    const set = await addSet('tuned', examples());
+    await enter(`data/${set}`);
     await page.getByRole('link', { name: 'Tune' }).first().click();
     await page.getByText(/^At most: tuning ends earlier/).waitFor();
     assert.match(await page.locator('.figures').first().innerText(), /Memory\s+[\d.]+ [MG]B/);
@@ -159,7 +237,6 @@ describe('the page in a browser', { skip: skipBrowser }, () => {
     await button('Back to automatic').waitFor();
     await page.locator('summary', { hasText: 'All other options' }).click();
     await page.getByLabel('Runs', { exact: true }).fill('1');
-    // What general examples do is tested elsewhere, in less time.
     await page.getByLabel('Hold on to what it knew', { exact: true }).fill('0');
     await page.getByText(/^At most: tuning ends earlier/).waitFor();
     await page.getByText(/^The top 4 of 30 layers: .*, [\d.]+ [MG]B of memory$/).waitFor();
@@ -169,9 +246,14 @@ describe('the page in a browser', { skip: skipBrowser }, () => {
     await show('tune');
     await button('Tune').click();
     await page.getByRole('heading', { name: 'Learning curve' }).waitFor();
+    const job = page.url().split('/').at(-1)!;
+    const started = await client.job(job, ({ state }) => state !== 'queued');
+    assert.deepEqual([started.state, started.dataset, started.options], ['running', set, options]);
+    await client.ok('POST', `/api/jobs/${job}/cancel`, { keep: false });
   });
 
   it('keeps up with the run after a reload in the middle of it', async () => {
+    await enter(`jobs/${(await begun()).id}`);
     const step = async () => Number(/Step\s+([\d,]+) of/.exec(await page.locator('main').innerText())?.[1] ?? 0);
     await page.getByText(/^\d+ of \d+$/).waitFor({ timeout: tuning });
     const before = await step();
@@ -196,6 +278,7 @@ describe('the page in a browser', { skip: skipBrowser }, () => {
   });
 
   it('answers as it has learnt, HTML as text; what was said stays', async () => {
+    await enter(`jobs/${(await trained()).id}`);
     await page.getByRole('link', { name: 'Talk to it' }).click();
     // The likeliest answer, not one by chance.
     await button('How it answers').click();
@@ -221,17 +304,23 @@ describe('the page in a browser', { skip: skipBrowser }, () => {
   });
 
   it('makes an example of an answer, if the person agrees', async () => {
+    const { dataset, version } = await trained();
+    const body = { version, message: 'When are you open?', options: { maxTokens: 24, temperature: 0 } };
+    const [first] = await readEvents(client, '/api/chat', { method: 'POST', body });
+    const { name, examples: before } = await client.ok('GET', `/api/datasets/${dataset}`);
+    await enter(`chat/${first!.data.conversation}`);
     await button('Good answer').click();
     await dialog().getByLabel('The answer to learn').fill(`${mark} From eight till four.`);
     await show('feedback');
     await button('Keep as example').click();
     await page.getByText('kept for the next tuning', { exact: true }).waitFor();
     await go('data');
-    await page.locator('.card', { hasText: '49 examples' }).waitFor();
+    const card = page.locator('.card', { hasText: name });
+    await card.filter({ hasText: `${before + 1} examples` }).waitFor();
   });
 
   it('compares with the base model', async () => {
-    await go('compare');
+    await enter(`compare/${(await trained()).version}`);
     await page.getByLabel('Question', { exact: true }).fill('Where is the workshop?');
     await button('Ask both').click();
     // More than its beginning.
@@ -246,7 +335,8 @@ describe('the page in a browser', { skip: skipBrowser }, () => {
   });
 
   it('exports after saying what was memorised, and imports', async () => {
-    await go('adapters');
+    await client.ok('POST', '/api/adapters/import?name=carried', await exported());
+    await enter('adapters');
     await show('adapters');
     await page.locator('.card', { hasText: 'workshop' }).click();
     await button('Export').waitFor();
@@ -263,7 +353,7 @@ describe('the page in a browser', { skip: skipBrowser }, () => {
     assert.equal(await agree.count(), risky ? 1 : 0);
     if (risky) await agree.check();
     const [download] = await Promise.all([page.waitForEvent('download'), confirm.click()]);
-    const file = join(folder, 'workshop.gguf');
+    const file = join(folder, 'carried.gguf');
     renameSync(await download.path(), file);
     assert.equal(readFileSync(file).toString('latin1', 0, 4), 'GGUF');
     await page.getByRole('dialog').waitFor({ state: 'detached' });
@@ -282,24 +372,31 @@ describe('the page in a browser', { skip: skipBrowser }, () => {
   });
 
   it('rolls back to an earlier version and to the base model, in every browser that looks', async () => {
+    const file = await exported();
+    const add = () => client.ok('POST', '/api/adapters/import?name=rolled', file);
+    await add();
+    await add();
+    const { adapters } = await client.ok('GET', '/api/adapters');
+    await enter(`adapters/${adapters.find(({ name }: { name: string }) => name === 'rolled').id}`);
     const other = await Phone.open(browser, { width: 1200, height: 800 });
     const { page: second } = other;
     await second.goto(serving.link);
     await second.goto(`${new URL(serving.link).origin}/#/adapters`);
-    await second.getByText('version 2 in use').waitFor();
+    const card = (says: string) => second.locator('.card', { hasText: 'rolled' }).filter({ hasText: says });
+    await card('version 2 in use').waitFor();
 
     const used = page.locator('.layer.used');
     await used.getByRole('heading', { name: 'Version 2' }).waitFor();
     await button(/^Roll back to it\s*, version 1$/).click();
     await used.getByRole('heading', { name: 'Version 1' }).waitFor();
-    await second.getByText('version 1 in use').waitFor();
+    await card('version 1 in use').waitFor();
     await show('versions');
     await button('Use no version').click();
     await used.getByRole('heading', { name: 'Base model' }).waitFor();
-    await second.getByText('no version in use').waitFor();
+    await card('no version in use').waitFor();
     await button(/^Use it\s*, version 2$/).click();
     await used.getByRole('heading', { name: 'Version 2' }).waitFor();
-    assert.deepEqual(other.errors, []);
+    other.assertAlone(serving);
     await other.close();
 
     await button('Note').first().click();
@@ -309,7 +406,22 @@ describe('the page in a browser', { skip: skipBrowser }, () => {
   });
 
   it('deletes a set with the adapters made from it, and then everything', async () => {
-    await go('data');
+    // In a copy of the vault, where it takes nothing from other tests.
+    const file = await exported();
+    const passphrase = 'nine brown loaves';
+    const backup = await bytes('/api/vault/backup', { method: 'POST', body: JSON.stringify({ passphrase }) });
+    await using copy = await serve(join(folder, 'copy'));
+    const there = new Client(copy.port, copy.token);
+    const whole = { purpose: 'backup', name: 'loam.age', bytes: backup.length };
+    const { id: upload } = await there.ok('POST', '/api/uploads', whole);
+    for (let offset = 0; offset < backup.length; offset += PIECE_BYTES) {
+      await there.ok('POST', `/api/uploads/${upload}?offset=${offset}`, backup.subarray(offset, offset + PIECE_BYTES));
+    }
+    await there.ok('POST', '/api/vault/restore', { upload, passphrase });
+    await there.ok('POST', '/api/adapters/import?name=workshop', file);
+    const body = { message: 'Are you there?', options: { maxTokens: 4 } };
+    await readEvents(there, '/api/chat', { method: 'POST', body });
+    await enter('data', copy);
     await page.locator('.card', { hasText: 'workshop' }).click();
     await button('Delete the data set').click();
     await dialog().getByText('workshop, version 1').waitFor();
@@ -334,9 +446,5 @@ describe('the page in a browser', { skip: skipBrowser }, () => {
     await go('chat');
     await button('Conversations').click();
     await dialog().getByText('No conversations yet.').waitFor();
-  });
-
-  it('asked no other host for anything, and nothing failed in the page', () => {
-    phone.assertAlone(serving);
   });
 });

@@ -1,26 +1,42 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { after, before, describe, it } from 'node:test';
+import { after, afterEach, before, beforeEach, describe, it } from 'node:test';
 import type { Browser, Page } from 'playwright-core';
 import { launchChromium, Phone, Serving, skipBrowser } from '../testing/browser.js';
 import { buildZip } from '../testing/buildZip.js';
 import { pressableInPage } from '../testing/pressable.js';
 import { scratchFolder } from '../testing/scratch.js';
+import { Client } from '../testing/server.js';
 import { writeTinyModel } from '../testing/tinyModel.js';
 
 /**
  * The page in a real browser where no model is needed: examples typed and texts edited, who may come in (token, passphrase), a server
- * that goes away and comes back, light and dark.
+ * that goes away and comes back, light and dark. Each test has a browser of its own, and a server too where it ends it or changes all.
  */
 
-const home = join(scratchFolder(), 'home');
+const newHome = () => join(scratchFolder(), 'home');
 
 describe('the page in a browser, without a model', { skip: skipBrowser }, () => {
   let browser: Browser;
   let phone: Phone;
   let page: Page;
   let serving: Serving;
+  /** The one that the browser is at. */
+  let at: Serving;
+
+  const enter = async (place: string, to = serving) => {
+    at = to;
+    await page.goto(to.link);
+    await page.getByRole('heading', { name: 'Grow your own model' }).waitFor();
+    await phone.go(place);
+  };
+
+  /** @returns its id */
+  const addSet = async (name: string, output: string, to = serving): Promise<string> => {
+    const examples = [{ instruction: 'When do you close?', output }];
+    return (await new Client(to.port, to.token).ok('POST', `/api/datasets?name=${name}`, { examples })).id;
+  };
 
   /** Every control within reach and no word broken at the narrowest window and the largest text. */
   const fitsSmall = async (on = page) => {
@@ -32,12 +48,23 @@ describe('the page in a browser, without a model', { skip: skipBrowser }, () => 
   };
 
   before(async () => {
-    serving = await Serving.start(home);
+    serving = await Serving.start(newHome());
     browser = await launchChromium();
+  });
+
+  beforeEach(async () => {
+    at = serving;
     phone = await Phone.open(browser);
     page = phone.page;
-    await page.goto(serving.link);
-    await page.getByRole('heading', { name: 'Grow your own model' }).waitFor();
+  });
+
+  // It asked no other host for anything, and nothing failed in the page.
+  afterEach(async () => {
+    try {
+      phone.assertAlone(at);
+    } finally {
+      await phone.close();
+    }
   });
 
   after(async () => {
@@ -47,7 +74,7 @@ describe('the page in a browser, without a model', { skip: skipBrowser }, () => 
 
   it('takes examples that are typed, one after another', async () => {
     // An address that was cut off.
-    await phone.go('%');
+    await enter('%');
     await page.getByRole('heading', { name: 'Grow your own model' }).waitFor();
     await phone.go('data/add');
     await page.getByRole('radio', { name: 'Type' }).check();
@@ -64,26 +91,24 @@ describe('the page in a browser, without a model', { skip: skipBrowser }, () => 
   });
 
   it('says what to do with a spreadsheet, and has sample data to try with', async () => {
-    await phone.go('data/add');
+    await enter('data/add');
     await page.getByRole('radio', { name: 'Files' }).check();
     const name = 'orders.xlsx';
     await page.locator('input[type=file]').setInputFiles({ name, mimeType: '', buffer: Buffer.from('PK') });
     await page.getByText('save the sheet as CSV').waitFor();
-    const fresh = await Phone.open(browser);
-    await fresh.page.route('**/api/datasets', async (route) => {
+    await page.route('**/api/datasets', async (route) => {
       if (route.request().method() === 'GET') await route.fulfill({ json: { datasets: [] } });
       else await route.continue();
     });
-    await fresh.page.goto(serving.link);
-    await fresh.go('data');
-    await fresh.button('Try it with sample data').click();
-    await fresh.page.getByRole('heading', { name: 'Sample: a bicycle workshop' }).waitFor();
-    await fresh.page.locator('.example').first().waitFor();
-    await fresh.close();
+    await phone.go('data');
+    await phone.button('Try it with sample data').click();
+    await page.getByRole('heading', { name: 'Sample: a bicycle workshop' }).waitFor();
+    await page.locator('.example').first().waitFor();
+    await page.unrouteAll({ behavior: 'wait' });
   });
 
   it('takes a text, and edits it by paragraphs', async () => {
-    await phone.go('data/add');
+    await enter('data/add');
     const paragraphs = ['# Notes', 'The kettle is always on in the workshop.', 'We close when the light goes.'];
     await page.locator('input[type=file]').setInputFiles({
       name: 'notes.md',
@@ -102,6 +127,8 @@ describe('the page in a browser, without a model', { skip: skipBrowser }, () => 
   });
 
   it('shows what another app shares, and adds it only when the person says so', async () => {
+    await addSet('hours', 'We close at four.');
+    await enter('data');
     await page.evaluate('navigator.serviceWorker.ready.then(() => true)');
     // A share and the form of any web page look alike: neither adds anything.
     const other = await phone.tab('about:blank');
@@ -114,7 +141,6 @@ describe('the page in a browser, without a model', { skip: skipBrowser }, () => 
       await other.evaluate("document.querySelector('form').submit()");
       await other.getByRole('heading', { name: 'Shared with Loam' }).waitFor();
     };
-    await phone.go('data');
     await page.locator('main .card').first().waitFor();
     const sets = await page.locator('main .card').count();
     await share();
@@ -144,20 +170,23 @@ describe('the page in a browser, without a model', { skip: skipBrowser }, () => 
     assert.ok(refused.status >= 400);
     await other.close();
     await phone.go('data');
-    await page.locator('main .card').filter({ hasText: 'notes' }).click();
+    await page.locator('main .card').filter({ hasText: 'hours' }).click();
     await page.locator('.example').filter({ hasText: 'We close at four.' }).waitFor();
   });
 
   it('opens without its server, says so, and reconnects when it is back', async () => {
-    const { port } = serving;
+    const home = newHome();
+    await using first = await Serving.start(home);
+    await enter(`data/${await addSet('hours', 'We close at four.', first)}`, first);
+    await page.locator('.example').filter({ hasText: 'We close at four.' }).waitFor();
     const gone = page.getByText('server is not responding');
     await page.evaluate('navigator.serviceWorker.ready.then(() => true)');
-    await serving.end('SIGKILL');
+    await first.end('SIGKILL');
     await gone.waitFor();
     await page.reload();
     await gone.waitFor();
     await phone.show('gone');
-    serving = await Serving.start(home, port);
+    await using _ = await Serving.start(home, first.port);
     await gone.waitFor({ state: 'detached' });
     await page.locator('.example').filter({ hasText: 'We close at four.' }).waitFor();
   });
@@ -165,7 +194,7 @@ describe('the page in a browser, without a model', { skip: skipBrowser }, () => 
   it('is light or dark as the device says, unless the person chose', async () => {
     const background = () => page.evaluate('getComputedStyle(document.documentElement).backgroundColor');
     const [light, dark] = ['rgb(246, 240, 228)', 'rgb(23, 18, 14)'];
-    await phone.go('settings');
+    await enter('settings');
     for (const [choice, onLight, onDark] of [
       ['System', light, dark],
       ['Light', light, light],
@@ -186,7 +215,10 @@ describe('the page in a browser, without a model', { skip: skipBrowser }, () => 
   });
 
   it('is saved as one encrypted file, and restored from it once all of it was checked', async () => {
-    await phone.go('settings');
+    await using own = await Serving.start(newHome());
+    await addSet('hours', 'We close at four.', own);
+    await addSet('days', 'Never on Sundays.', own);
+    await enter('settings', own);
     await phone.button('Make a backup').click();
     const dialog = phone.dialog();
     await dialog.getByLabel('Passphrase of the backup').fill('1234');
@@ -201,6 +233,7 @@ describe('the page in a browser, without a model', { skip: skipBrowser }, () => 
     const bytes = readFileSync(await file.path());
     await phone.until("!document.querySelector('dialog[open]')");
     await phone.go('data');
+    await page.locator('main .card').nth(1).waitFor();
     const sets = await page.locator('main .card').count();
 
     const restore = async (buffer: Buffer) => {
@@ -234,10 +267,12 @@ describe('the page in a browser, without a model', { skip: skipBrowser }, () => 
       .locator('main .card')
       .nth(sets - 1)
       .waitFor();
-    await phone.go('settings');
   });
 
   it('is locked by a passphrase', async () => {
+    const home = newHome();
+    await using first = await Serving.start(home);
+    await enter('settings', first);
     await phone.button('Set a passphrase').click();
     const dialog = phone.dialog();
     await dialog.getByLabel('New passphrase').fill('1234');
@@ -251,9 +286,8 @@ describe('the page in a browser, without a model', { skip: skipBrowser }, () => 
     await confirm.click();
     await phone.button('Change the passphrase').waitFor();
 
-    const { port } = serving;
-    await serving.end('SIGTERM');
-    serving = await Serving.start(home, port);
+    await first.end('SIGTERM');
+    await using _ = await Serving.start(home, first.port);
     await page.reload();
     const passphrase = page.getByLabel('Passphrase', { exact: true });
     await passphrase.fill('nine white loaves');
@@ -277,7 +311,7 @@ describe('the page in a browser, without a model', { skip: skipBrowser }, () => 
   });
 
   it('takes a model file of the device where there is no network, and says which model suits it', async () => {
-    await phone.go('settings');
+    await enter('settings');
     await page
       .getByText(/of memory while it learns/)
       .first()
@@ -297,20 +331,13 @@ describe('the page in a browser, without a model', { skip: skipBrowser }, () => 
   });
 
   it('without the token nothing is shown', async () => {
-    const stranger = await Phone.open(browser);
-    const { page: door } = stranger;
-    await door.goto(new URL(serving.link).origin);
-    await door.getByRole('heading', { name: 'Open Loam' }).waitFor();
-    await door.getByLabel('Link or token').fill(`${serving.link}x`);
-    await stranger.button('Connect').click();
-    await door.locator('.field-error').waitFor();
-    await door.getByLabel('Link or token').fill(serving.link);
-    await stranger.button('Connect').click();
-    await door.getByRole('heading', { name: 'Grow your own model' }).waitFor();
-    await stranger.close();
-  });
-
-  it('asked no other host for anything, and nothing failed in the page', () => {
-    phone.assertAlone(serving);
+    await page.goto(serving.origin);
+    await page.getByRole('heading', { name: 'Open Loam' }).waitFor();
+    await page.getByLabel('Link or token').fill(`${serving.link}x`);
+    await phone.button('Connect').click();
+    await page.locator('.field-error').waitFor();
+    await page.getByLabel('Link or token').fill(serving.link);
+    await phone.button('Connect').click();
+    await page.getByRole('heading', { name: 'Grow your own model' }).waitFor();
   });
 });

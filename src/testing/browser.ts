@@ -47,7 +47,7 @@ export async function launchChromium(): Promise<Browser> {
 }
 
 /** `loam serve` in a process of its own. */
-export class Serving {
+export class Serving implements AsyncDisposable {
   private constructor(
     readonly child: ChildProcess,
     readonly link: string,
@@ -86,6 +86,10 @@ export class Serving {
     const ended = new Promise((resolve) => this.child.once('close', resolve));
     this.child.kill(signal);
     await ended;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.end('SIGKILL');
   }
 }
 
