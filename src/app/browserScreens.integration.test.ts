@@ -535,6 +535,7 @@ describe('the screens', { skip: skipBrowser }, () => {
     await button('Stop').waitFor();
     const tab = await phone.tab(page.url());
     await tab.getByRole('button', { name: 'Stop' }).waitFor();
+    await page.bringToFront();
     await phone.go('data');
     await answer(whole);
     await tab.locator('.side', { hasText: 'In the inn.' }).waitFor();
@@ -638,6 +639,68 @@ describe('the screens', { skip: skipBrowser }, () => {
     await phone.show('outcome');
     await page.locator('summary', { hasText: 'Log' }).click();
     await page.locator('.log p', { hasText: 'examples to learn from' }).waitFor();
+  });
+
+  it('lets nobody fill in or press what rests on an answer that is not there yet', async () => {
+    const conversation = await converse('Slowly');
+    /** Opens a place while the server takes its time about this. @returns what lets it answer */
+    const slowly = async (path: string, place: string) => {
+      let release = () => {};
+      const released = new Promise<void>((resolve) => {
+        release = resolve;
+      });
+      await page.route(path, async (route) => {
+        await released;
+        await route.continue();
+      });
+      await phone.go(place);
+      return async () => {
+        release();
+        await page.unrouteAll({ behavior: 'wait' });
+      };
+    };
+    // A run, and what was corrected, might go to another adapter than the one that was chosen.
+    let answer = await slowly('**/api/adapters', 'tune');
+    await page.locator('.loading').waitFor();
+    assert.equal(await button('Tune').count(), 0);
+    await answer();
+    await button('Tune').waitFor();
+    const correction = { prompt: 'Slowly?', answer: 'Quickly.', rating: 'up', keepAsExample: true };
+    await client.ok('POST', '/api/feedback', { ...correction, datasetName: 'slow' });
+    answer = await slowly('**/api/adapters', 'data');
+    await page.locator('.card', { hasText: 'slow' }).waitFor();
+    assert.equal(await button('Learn from them').count(), 0);
+    await answer();
+    await button(/^Teach them to/).waitFor();
+    // Typed before the conversation is there, it would be the manner of another one.
+    answer = await slowly(`**/api/conversations/${conversation}`, `chat/${conversation}`);
+    await button('How it answers').waitFor();
+    assert.ok(await button('How it answers').isDisabled());
+    assert.equal(await page.getByLabel('Talk to').count(), 0);
+    await answer();
+    await page.getByLabel('Talk to').waitFor();
+    await page.locator('[aria-label="How it answers"]:enabled').waitFor();
+    // An example would go to another data set.
+    answer = await slowly('**/api/datasets', `chat/${conversation}`);
+    await button('Good answer').click();
+    await dialog().getByLabel('The answer to learn').fill('Slower.');
+    assert.ok(await button('Keep as example').isDisabled());
+    await answer();
+    await dialog().getByLabel('Add it to').waitFor();
+    await page.locator('button:enabled', { hasText: 'Keep as example' }).waitFor();
+    await page.keyboard.press('Escape');
+    await dialog().waitFor({ state: 'detached' });
+    // What was saved stands there at once, also where the list takes its time.
+    await phone.go(`adapters/${adapter}`);
+    await button('Note').click();
+    await dialog().getByLabel('Note').fill('Slower');
+    await button('Save').click();
+    await dialog().waitFor({ state: 'detached' });
+    await button('Note').click();
+    assert.equal(await dialog().getByLabel('Note').inputValue(), 'Slower');
+    await dialog().getByLabel('Note').fill('');
+    await button('Save').click();
+    await dialog().waitFor({ state: 'detached' });
   });
 
   it('finds, renames and saves conversations', async () => {

@@ -219,19 +219,27 @@ export function useResource<T>(
   latest.current = load;
   const running = useRef<AbortController | undefined>(undefined);
 
-  const reload = useCallback(async () => {
+  const newest = useRef(Promise.resolve());
+
+  const reload = useCallback(() => {
     running.current?.abort();
-    if (!latest.current) return;
     const abort = new AbortController();
     running.current = abort;
-    try {
-      const next = await latest.current(abort.signal);
-      if (abort.signal.aborted) return;
-      setData(next);
-      setError(undefined);
-    } catch (caught) {
-      if (!isAbort(caught) && !abort.signal.aborted) setError(caught as Error);
-    }
+    const run = async () => {
+      try {
+        const next = await latest.current?.(abort.signal);
+        if (abort.signal.aborted || next === undefined) return;
+        setData(next);
+        setError(undefined);
+      } catch (caught) {
+        if (!isAbort(caught) && !abort.signal.aborted) setError(caught as Error);
+      } finally {
+        // Overtaken by another one: whoever waits for what is true now has it with that.
+        if (running.current !== abort) await newest.current;
+      }
+    };
+    newest.current = run();
+    return newest.current;
   }, []);
 
   useEffect(() => {

@@ -19,7 +19,7 @@ import { useDraft } from '../drafts.js';
 import { tellChanged, useAction, useList } from '../server.js';
 import { Check, IconButton, Select, TextField } from './controls.js';
 import { Dialog } from './dialogs.js';
-import { Fault } from './layout.js';
+import { Fault, Pending } from './layout.js';
 
 /** What chat and comparison share: whom one talks to, and what becomes of an answer. */
 
@@ -204,7 +204,8 @@ interface KeepAnswerProps extends FeedbackProps {
 }
 
 function KeepAnswer({ name, prompt, answer, rating, dataset, said, onRated, onClose }: KeepAnswerProps) {
-  const list = useList('datasets').data ?? [];
+  const sets = useList('datasets');
+  const list = sets.data ?? [];
   const [text, setText] = useDraft(`correction/${rating}/${name}`, rating === 'up' ? answer : '');
   const [target, setTarget] = useState(dataset);
   const { error, run } = useAction();
@@ -239,7 +240,12 @@ function KeepAnswer({ name, prompt, answer, rating, dataset, said, onRated, onCl
           <button type="button" class="button" onClick={() => void send(false)}>
             {t('Only rate')}
           </button>
-          <button type="button" class="button primary" disabled={text.trim() === ''} onClick={() => void send(true)}>
+          <button
+            type="button"
+            class="button primary"
+            disabled={text.trim() === '' || !sets.data}
+            onClick={() => void send(true)}
+          >
             {t('Keep as example')}
           </button>
         </>
@@ -251,6 +257,7 @@ function KeepAnswer({ name, prompt, answer, rating, dataset, said, onRated, onCl
         <p class="prose">{prompt}</p>
       </section>
       <TextField label={t('The answer to learn')} rows={4} value={text} onInput={setText} />
+      <Pending of={[sets]} />
       {list.length > 1 && (
         <Select
           label={t('Add it to')}

@@ -66,6 +66,7 @@ export function ConversationList({ here, onLeave }: { here?: string; onLeave?: (
           onClose={close}
           onRename={async (title) => {
             await call('PATCH', `/api/conversations/${open.one.id}`, { body: { title } });
+            await list.reload();
             tellChanged('conversations');
           }}
         />

@@ -153,25 +153,26 @@ export function useExamples(id: string, filter: ExampleFilter) {
   };
 
   const pages = useRef<[number, number]>([0, 0]);
-  const fetchPages = () => {
-    for (let page = pages.current[0]; page <= pages.current[1]; page++) void fetchPage(page);
+  const fetchPages = async () => {
+    const [first, last] = pages.current;
+    await Promise.all(Array.from({ length: last - first + 1 }, (_, i) => fetchPage(first + i)));
   };
-  const reload = useCallback(() => {
+  const reload = useCallback(async () => {
     round.current++;
     asked.current.clear();
     // Rows in sight stay until the new ones are here.
-    fetchPages();
+    await fetchPages();
   }, [id, filter]);
 
   useEffect(() => {
     setRows(new Map());
     pages.current = [0, 0];
-    reload();
+    void reload();
   }, [reload]);
 
   const onRange = (from: number, to: number) => {
     pages.current = [Math.floor(from / PAGE), Math.floor(Math.max(from, to - 1) / PAGE)];
-    fetchPages();
+    void fetchPages();
   };
   return { head, rows, error, onRange, reload };
 }

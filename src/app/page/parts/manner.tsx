@@ -4,6 +4,7 @@ import { t } from '../../logic/language.js';
 import { call } from '../api.js';
 import { useDraft } from '../drafts.js';
 import { useAnswer } from '../server.js';
+import type { Talk } from '../talk.js';
 import { Check, TextField } from './controls.js';
 import { Dialog } from './dialogs.js';
 
@@ -60,12 +61,15 @@ export function isValid(manner: Manner): boolean {
 
 /** Of a conversation: as it is kept in it, else as it is the rule for the adapter. @param adapter its id; none: base models */
 export function useManner(
-  whole: WholeConversation | undefined,
+  { id: conversation, whole }: Pick<Talk, 'id' | 'whole'>,
   adapter: string | undefined,
 ): {
   manner: Manner;
   setManner: (next: Manner) => void;
+  /** Whether an answer may begin: also where no rule can be read. */
   isReady: boolean;
+  /** Whether it is known what stands now: what is typed before would take its place unseen. */
+  isKnown: boolean;
   keepAsRule: (next: Manner) => Promise<void>;
 } {
   const settings = useAnswer<Record<string, unknown>>('/api/settings', ['settings']);
@@ -85,6 +89,7 @@ export function useManner(
     manner,
     setManner,
     isReady: settings.data !== undefined || settings.error !== undefined,
+    isKnown: settings.data !== undefined && (whole !== undefined || conversation === undefined),
     keepAsRule: async (next) => {
       await call('PATCH', '/api/settings', { body: { [rule]: next } });
     },

@@ -36,6 +36,8 @@ export function AdapterScreen({ id }: { id: string }) {
   const path = `/api/adapters/${id}`;
   const change = async (method: string, where: string, body?: object) => {
     await call(method, where, { body });
+    // First, so that no form is filled in again with what was.
+    await adapters.reload();
     tellChanged('adapters');
   };
   const use = (version: AdapterVersion | null) =>

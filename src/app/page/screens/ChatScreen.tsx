@@ -20,17 +20,18 @@ export function ChatScreen({ conversation, version }: { conversation?: string; v
   const { pending, ready, adapters, models, speaker, pick, chosen } = useSpeakers(version);
   const talk = useTalk(conversation);
   const [draft, setDraft] = useDraft<ChatDraft>(`chat/${talk.id ?? ''}`, nothing);
-  const { manner, setManner, isReady, keepAsRule } = useManner(talk.whole, chosen?.adapter.id);
+  const { manner, setManner, isReady, isKnown, keepAsRule } = useManner(talk, chosen?.adapter.id);
   const [open, setOpen] = useState<'list' | 'manner'>();
   const end = useRef<HTMLDivElement>(null);
   const box = useRef<HTMLTextAreaElement>(null);
   const { messages, answer, whole } = talk;
 
+  // Of one that was opened; what is picked while one begins stays picked.
   useEffect(() => {
-    if (!whole) return;
+    if (talk.loading || !whole) return;
     const { model, version: worn, strength, also } = whole;
     pick({ model, version: worn, ...(strength !== undefined && { strength }), ...(also && { also }) });
-  }, [whole?.id]);
+  }, [talk.loading]);
   useEffect(() => {
     const room = document.documentElement.scrollHeight - scrollY - innerHeight;
     if (answer === undefined || room < 160) end.current?.scrollIntoView({ block: 'end' });
@@ -49,6 +50,8 @@ export function ChatScreen({ conversation, version }: { conversation?: string; v
   const say = async (what: Asked) => {
     if (!speaker || !isReady || talk.loading || answer !== undefined || !isValid(manner)) return;
     const isNew = talk.id === undefined;
+    // Another version may come into use meanwhile.
+    pick(speaker);
     // What was chosen for the conversation that begins is kept with it.
     if ((await talk.send({ ...speaker, ...asked(manner, whole), ...what })) && isNew) dropDrafts('manner/manner');
     box.current?.focus();
@@ -90,7 +93,7 @@ export function ChatScreen({ conversation, version }: { conversation?: string; v
           <IconButton
             icon="settings"
             label={t('How it answers')}
-            disabled={!isReady}
+            disabled={!isKnown}
             onClick={() => setOpen('manner')}
           />
           <a
@@ -111,15 +114,19 @@ export function ChatScreen({ conversation, version }: { conversation?: string; v
           <ConversationList here={talk.id} />
         </aside>
         <div class="chat-main">
-          <SpeakerPicker
-            label={t('Talk to')}
-            speaker={speaker}
-            models={models}
-            adapters={adapters}
-            withBase
-            onChange={pick}
-          />
-          <AlsoWorn speaker={speaker} models={models} adapters={adapters} onChange={pick} />
+          {!talk.loading && (
+            <>
+              <SpeakerPicker
+                label={t('Talk to')}
+                speaker={speaker}
+                models={models}
+                adapters={adapters}
+                withBase
+                onChange={pick}
+              />
+              <AlsoWorn speaker={speaker} models={models} adapters={adapters} onChange={pick} />
+            </>
+          )}
           <ol class="messages" aria-label={t('Conversation')} aria-busy={answer !== undefined}>
             {messages.length === 0 && !talk.loading && answer === undefined && (
               <li class="messages-empty">

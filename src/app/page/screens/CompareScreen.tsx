@@ -25,7 +25,9 @@ export function CompareScreen({ version }: { version?: string }) {
   const { compared, busy } = comparison;
   // So that a reload, and coming back, show the same version.
   useEffect(() => {
-    if (chosen) history.replaceState(history.state, '', href('compare', chosen.version.id));
+    // Perhaps the person is on the way to another place.
+    if (chosen && location.hash.startsWith(href('compare')))
+      history.replaceState(history.state, '', href('compare', chosen.version.id));
   }, [chosen?.version.id]);
   const source = sourceOf(chosen);
   const ideas = useResource(

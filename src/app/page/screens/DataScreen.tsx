@@ -12,7 +12,7 @@ import { tellChanged, useAction, useList } from '../server.js';
 
 export function DataScreen() {
   const sets = useList('datasets');
-  const { speaker, chosen } = useSpeakers();
+  const { ready, speaker, chosen } = useSpeakers();
   const adding = useAction();
   const addSample = async () => {
     const made = await call<DatasetInfo>('POST', '/api/datasets/sample', { body: {} });
@@ -66,7 +66,7 @@ export function DataScreen() {
           ))}
         </ul>
       )}
-      {speaker && <LearnCorrections chosen={chosen} model={speaker.model} />}
+      {ready && speaker && <LearnCorrections chosen={chosen} model={speaker.model} />}
       <DropZone />
     </Page>
   );

@@ -29,7 +29,7 @@ export function DatasetScreen({ id }: { id: string }) {
   const info = useAnswer<DatasetInfo>(`/api/datasets/${id}`, ['datasets']);
   const seen = useRef(info.data);
   useEffect(() => {
-    if (seen.current && info.data && seen.current !== info.data) list.reload();
+    if (seen.current && info.data && seen.current !== info.data) void list.reload();
     seen.current = info.data;
   }, [info.data]);
   const [open, setOpen] = useState<number>();
@@ -42,10 +42,12 @@ export function DatasetScreen({ id }: { id: string }) {
     try {
       await call('PATCH', `/api/datasets/${id}`, { body: { ...body, ...(sha256 && { sha256 }) } });
     } catch (caught) {
-      if (caught instanceof ApiError && caught.code === 'changed') list.reload();
+      if (caught instanceof ApiError && caught.code === 'changed') void list.reload();
       throw caught;
     }
     announce(said);
+    // First, so that no form goes back to what was.
+    await Promise.all([list.reload(), info.reload()]);
     tellChanged('datasets');
   };
 
@@ -160,7 +162,7 @@ export function DatasetScreen({ id }: { id: string }) {
           { value: 'excluded', label: t('Left out'), count: head?.counts.excluded },
         ]}
       />
-      <Fault error={list.error} onRetry={list.reload} />
+      <Fault error={list.error} onRetry={() => void list.reload()} />
       {filter === 'problems' && isPartLeft && <Refused id={id} onRepair={patch} />}
       {!head && !list.error && <Loading what={t('Reading the examples')} />}
       {head && total === 0 && !(filter === 'problems' && isPartLeft) && (

@@ -26,10 +26,11 @@ export function TuneScreen({ dataset }: { dataset?: string }) {
   const options = useAnswer<{ options: OptionDeclaration[] }>('/api/options');
   const adapters = useList('adapters');
   const jobs = useList('jobs');
-  if (!sets.data || !models.data || !options.data) {
+  // The adapters too: without them a run that goes on with one would begin another.
+  if (!sets.data || !models.data || !options.data || !adapters.data) {
     return (
       <Page title={t('Tune')}>
-        <Pending of={[sets, models, options]} />
+        <Pending of={[sets, models, options, adapters]} />
       </Page>
     );
   }
@@ -66,7 +67,7 @@ export function TuneScreen({ dataset }: { dataset?: string }) {
       <TuneForm
         sets={sets.data}
         models={present}
-        adapters={adapters.data ?? []}
+        adapters={adapters.data}
         declared={options.data.options}
         chosen={dataset}
       />
