@@ -55,6 +55,7 @@ for (const path of walk(src)) {
 }
 
 const { build } = await import('esbuild');
+/** @satisfies {import('esbuild').BuildOptions} */
 const bundled = {
   bundle: true,
   format: 'esm',
