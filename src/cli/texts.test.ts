@@ -33,7 +33,8 @@ const warnings = (run: LoamRun) =>
 const nllOf = (run: LoamRun) => resultOf(run).nll as { base: number; adapted: number; teacher?: number };
 
 describe('a Markdown file', () => {
-  for (const method of ['auto', 'ridge', 'qlora']) {
+  // `auto` is ridge, and then qlora.
+  for (const method of ['auto', 'ridge']) {
     it(`is learnt by ${method}, as eval measures it`, async () => {
       const out = desk.path(`${method}.gguf`);
       const page = desk.path(`${method}.html`);
@@ -43,7 +44,7 @@ describe('a Markdown file', () => {
       const { base, adapted, teacher } = nllOf(run);
       assert.ok(adapted < 0.95 * base, `${adapted} of ${base}`);
       // The teacher of ridge has other parts of the text before it.
-      assert.equal(teacher !== undefined, method !== 'qlora');
+      assert.ok(teacher !== undefined);
       assert.deepEqual(warnings(run), []);
       const told = jsonLines(run).find(({ type }) => type === 'data')!;
       assert.equal(told.examples, 80);

@@ -87,8 +87,8 @@ describe('a run that is stopped', () => {
     const losses = new Map(steps(whole));
     assert.ok(all > 30, `${all} computations`);
     let [tried, survived, went] = [0, 0, 0];
-    const first = rounds(Math.floor(all / 4), 1);
-    for (let at = first; at <= all; at += rounds(Math.ceil(all / 3), 1)) {
+    const first = rounds(Math.floor(all / 3), 1);
+    for (let at = first; at <= all; at += rounds(Math.ceil(all / 2), 1)) {
       const home = newHome();
       const stopped = await run(home, {}, at);
       tried++;
