@@ -94,7 +94,13 @@ export interface Comparison {
 }
 
 export function useComparison(chosen: ChosenVersion | undefined, models: Parameters<typeof speakerOf>[1]): Comparison {
-  const [compared, keep] = useDraft<Compared | undefined>(chosen ? nameOf(chosen) : 'compared/', undefined);
+  const name = chosen ? nameOf(chosen) : 'compared/';
+  const [compared] = useDraft<Compared | undefined>(name, undefined);
+  /** Of the one in sight, as it is by now. */
+  const change = (more: Partial<Compared>) => {
+    const now = readDraft<Compared>(name);
+    if (now && now.at === compared?.at) writeDraft(name, { ...now, ...more });
+  };
   const open = compared && isOpen(compared) ? compared.at : undefined;
   /** One that nobody asks any more. */
   const [gone, setGone] = useState<number>();
@@ -113,12 +119,9 @@ export function useComparison(chosen: ChosenVersion | undefined, models: Paramet
       if (chosen) await compare(chosen, speakerOf(chosen, models), question);
     },
     stop: () => {
-      if (!compared) return;
-      running.get(compared.at)?.abort();
-      keep({ ...compared, stopped: true });
+      running.get(compared?.at ?? 0)?.abort();
+      change({ stopped: true });
     },
-    rate: (mark) => {
-      if (compared) keep({ ...compared, ...mark });
-    },
+    rate: change,
   };
 }
