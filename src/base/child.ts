@@ -77,6 +77,7 @@ interface Asked<Report, Answer> {
   answerOf: (report: Report) => Answer | undefined;
   /** @param how the process ended, after "the process": "was ended by the system (SIGABRT)" */
   died: (how: string) => Error;
+  onStart?: (child: ChildProcess) => void;
   signal?: AbortSignal;
 }
 
@@ -84,10 +85,11 @@ interface Asked<Report, Answer> {
 export async function askChild<Report, Answer>(
   program: string,
   request: object,
-  { answerOf, died, signal }: Asked<Report, Answer>,
+  { answerOf, died, onStart, signal }: Asked<Report, Answer>,
 ): Promise<Answer> {
   throwIfStopped(signal);
   const child = startChild(program, { kind: 'trial' });
+  onStart?.(child);
   const stop = () => child.kill('SIGKILL');
   signal?.addEventListener('abort', stop, { once: true });
   try {

@@ -62,6 +62,23 @@ it('a process that does not come to an end is ended, and that is said', async ()
   await assert.rejects(asked, /^Error: took too long and was ended$/);
 });
 
+it('a process that others keep from the processor is waited for', async () => {
+  const program = join(root, 'late.mjs');
+  writeFileSync(
+    program,
+    "process.on('message', () => process.send('here', () => setTimeout(() => process.send('done'), 1000)));",
+  );
+  const answer = await askInTime(
+    program,
+    {},
+    {
+      answerOf: (report: string, limit) => (report === 'done' ? report : void limit(500)),
+      died: (how) => new Error(how),
+    },
+  );
+  assert.equal(answer, 'done');
+});
+
 it('a model is surveyed once', async () => {
   const home = join(root, 'surveyed');
   const gguf = await readGguf(await writeTinyArchitecture(join(root, 'gpt-oss.gguf'), 'gpt-oss'));

@@ -1,7 +1,8 @@
+import type { ChildProcess } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { mkdir, readdir, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { afterAwake, askChild } from '../base/child.js';
+import { afterWork, askChild } from '../base/child.js';
 import { StoppedError } from '../base/errors.js';
 import { ifPresent, readText, writeFileAtomic } from '../base/io.js';
 import { loamHome, version } from '../base/process.js';
@@ -96,23 +97,27 @@ interface Tried<Report, Answer> {
   signal?: AbortSignal;
 }
 
-/** `askChild` with a time limit, which reports renew. @throws StoppedError, what `died` gives */
+/** `askChild` with a limit of what is computed, which reports renew. @throws StoppedError, what `died` gives */
 export async function askInTime<Report, Answer>(
   program: string,
   request: object,
   { answerOf, died, signal }: Tried<Report, Answer>,
 ): Promise<Answer> {
   const late = new AbortController();
+  let child: ChildProcess | undefined;
   let endWait = () => {};
   const limit = (ms: number) => {
     endWait();
-    endWait = afterAwake(ms, () => late.abort());
+    endWait = afterWork(child!, ms, () => late.abort());
   };
-  limit(startMs);
   try {
     return await askChild(program, request, {
       answerOf: (report: Report) => answerOf(report, limit),
       died,
+      onStart: (started) => {
+        child = started;
+        limit(startMs);
+      },
       signal: signal ? AbortSignal.any([signal, late.signal]) : late.signal,
     });
   } catch (error) {
