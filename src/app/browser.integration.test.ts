@@ -407,6 +407,7 @@ describe('the page in a browser', { skip: skipBrowser }, () => {
 
   it('deletes a set with the adapters made from it, and then everything', async () => {
     // In a copy of the vault, where it takes nothing from other tests.
+    const { dataset } = await trained();
     const file = await exported();
     const passphrase = 'nine brown loaves';
     const backup = await bytes('/api/vault/backup', { method: 'POST', body: JSON.stringify({ passphrase }) });
@@ -419,6 +420,8 @@ describe('the page in a browser', { skip: skipBrowser }, () => {
     }
     await there.ok('POST', '/api/vault/restore', { upload, passphrase });
     await there.ok('POST', '/api/adapters/import?name=workshop', file);
+    const { datasets } = await there.ok('GET', '/api/datasets');
+    for (const { id } of datasets) if (id !== dataset) await there.ok('DELETE', `/api/datasets/${id}?adapters=keep`);
     const body = { message: 'Are you there?', options: { maxTokens: 4 } };
     await readEvents(there, '/api/chat', { method: 'POST', body });
     await enter('data', copy);
@@ -431,7 +434,7 @@ describe('the page in a browser', { skip: skipBrowser }, () => {
     await page.getByText('No examples yet').waitFor();
     await go('adapters');
     // The imported version knows of no data set.
-    await page.locator('.card', { hasText: '1 version ' }).waitFor();
+    await page.locator('.card', { hasText: 'workshop' }).filter({ hasText: '1 version ' }).waitFor();
 
     await go('settings');
     await page.getByRole('heading', { name: 'Storage' }).waitFor();
