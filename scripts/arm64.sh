@@ -3,7 +3,7 @@
 # src/model, ridge and training, of a tiny model and of the default one. The loss on held-out examples must be within 1 % of what x64 finds.
 # Speeds mean nothing here; results and memory do.
 #
-#   scripts/arm64.sh              three processors: plain armv8-a, with dotprod, with i8mm (and 128-bit SVE); some hours
+#   scripts/arm64.sh              three processors: plain armv8-a, with dotprod, with i8mm (and 128-bit SVE); an hour or two
 #   scripts/arm64.sh --tiny       the same with the tiny model alone, in q4_0: some minutes
 #   scripts/arm64.sh --short      one processor, training of two layers of the tiny model, tests of src/engine
 #
@@ -94,8 +94,8 @@ await writeTinyModel(`${work}/tiny.gguf`, { layers: 4, embedding: 64, feedForwar
 write('tiny-train', sayings(64));
 write('tiny-heldout', sayings(24, 64));
 const bundled = (name) => JSON.parse(readFileSync(`${checkout}/assets/examples/mara-${name}.json`, 'utf8'));
-write('smollm2-135m-train', bundled('train').slice(0, 8));
-write('smollm2-135m-heldout', bundled('heldout').slice(0, 4));
+write('smollm2-135m-train', bundled('train').slice(0, 4));
+write('smollm2-135m-heldout', bundled('heldout').slice(0, 2));
 process.exit();
 M
 node "$work/inputs.mjs" "$checkout" "$work"
