@@ -60,8 +60,8 @@ const report = new Spec();
 report.pipe(process.stdout);
 // Through a stream of its own: a test stream that is iterated as it is holds up the processes it reads.
 const events = new PassThrough({ objectMode: true });
-// Two files more than there are cores: many of them wait for processes, clocks and disks.
-run({ files, concurrency: availableParallelism() + 2 }).pipe(events);
+// One file more than there are cores: many of them wait for processes, clocks and disks.
+run({ files, concurrency: availableParallelism() + 1 }).pipe(events);
 for await (const event of events) {
   if (event.type === 'test:fail') failed++;
   report.write(event);
