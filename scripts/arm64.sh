@@ -80,7 +80,7 @@ models=${LOAM_HOME:-$HOME/.loam}/models
 case ${runs[*]} in *smollm2-135m*) node bin/loam.js models get smollm2-135m >&2 ;; esac
 mkdir -p "$work/home"
 ln -sfn "$models" "$work/home/models"
-export LOAM_HOME=$work/home LOAM_THREADS=1
+export LOAM_HOME=$work/home LOAM_THREADS=1 LOAM_PATIENCE=20
 
 # The tiny model is made up, as in the unit tests, and learns made-up sayings. Of the default one's examples a few must do: an emulated
 # processor reads some tokens a second.

@@ -21,7 +21,7 @@ const kinds = {
   /** A process of ours that tries what is foreign. */
   trial: engine,
   /** Loam's own processes: its settings but the passphrases, and those of Node. */
-  worker: `${engine} LOAM_HOME LOAM_CHECKPOINT_SECONDS LOAM_DEVICE LOAM_DEVICE_SECONDS NODE_OPTIONS NODE_V8_COVERAGE`,
+  worker: `${engine} LOAM_HOME LOAM_CHECKPOINT_SECONDS LOAM_PATIENCE LOAM_DEVICE LOAM_DEVICE_SECONDS NODE_OPTIONS NODE_V8_COVERAGE`,
   /** pip: its own settings, the person's Python, and how to reach an index. */
   python: `PIP_* PYTHON* VIRTUAL_ENV CONDA_PREFIX CONDA_DEFAULT_ENV PYENV_* XDG_* NETRC SSL_CERT_FILE SSL_CERT_DIR REQUESTS_CA_BUNDLE
     CURL_CA_BUNDLE HTTP_PROXY HTTPS_PROXY ALL_PROXY NO_PROXY http_proxy https_proxy all_proxy no_proxy`,

@@ -88,6 +88,8 @@ export async function tryOnce(
 
 /** Milliseconds for starting. */
 const startMs = 30_000;
+/** How many times as long all limits are: for processors that are emulated. */
+const patience = Math.max(1, Number(process.env.LOAM_PATIENCE) || 1);
 
 interface Tried<Report, Answer> {
   /** @param limit gives the process so many milliseconds from now on. @returns undefined while more reports are to come */
@@ -108,7 +110,7 @@ export async function askInTime<Report, Answer>(
   let endWait = () => {};
   const limit = (ms: number) => {
     endWait();
-    endWait = afterWork(child!, ms, () => late.abort());
+    endWait = afterWork(child!, patience * ms, () => late.abort());
   };
   try {
     return await askChild(program, request, {
