@@ -29,11 +29,17 @@ const everything: readonly Changed[] = [
   'keys',
 ];
 
-const changeListeners = new Set<(what: Changed) => void>();
+const changeListeners = new Set<(what: Changed) => Promise<void> | undefined>();
 
 /** Makes every screen that shows one of these reload it; without arguments, everything. */
 export function tellChanged(...what: Changed[]): void {
-  for (const one of what.length > 0 ? what : everything) for (const listener of changeListeners) listener(one);
+  void refresh(...what);
+}
+
+/** The same, and waits until they show what is true now: so no form goes back to what was. */
+export async function refresh(...what: Changed[]): Promise<void> {
+  const changed = what.length > 0 ? what : everything;
+  await Promise.all(changed.flatMap((one) => [...changeListeners].map((listener) => listener(one))));
 }
 
 /** What is about to be deleted is in no list. */
@@ -218,7 +224,6 @@ export function useResource<T>(
   const latest = useRef(load);
   latest.current = load;
   const running = useRef<AbortController | undefined>(undefined);
-
   const newest = useRef(Promise.resolve());
 
   const reload = useCallback(() => {
@@ -250,9 +255,7 @@ export function useResource<T>(
   }, key);
 
   useEffect(() => {
-    const onChange = (changed: Changed) => {
-      if (what.includes(changed)) void reload();
-    };
+    const onChange = (changed: Changed) => (what.includes(changed) ? reload() : undefined);
     changeListeners.add(onChange);
     return () => {
       changeListeners.delete(onChange);

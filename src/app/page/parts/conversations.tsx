@@ -5,7 +5,7 @@ import { when } from '../../logic/words.js';
 import { call, saveFile } from '../api.js';
 import { canShare, shareFile } from '../around.js';
 import { go, href } from '../browser.js';
-import { tellChanged, useAction, useListed } from '../server.js';
+import { refresh, useAction, useListed } from '../server.js';
 import { IconButton, TextField } from './controls.js';
 import { Confirm, Dialog, Rename } from './dialogs.js';
 import { Fault } from './layout.js';
@@ -66,8 +66,7 @@ export function ConversationList({ here, onLeave }: { here?: string; onLeave?: (
           onClose={close}
           onRename={async (title) => {
             await call('PATCH', `/api/conversations/${open.one.id}`, { body: { title } });
-            await list.reload();
-            tellChanged('conversations');
+            await refresh('conversations');
           }}
         />
       )}

@@ -6,7 +6,7 @@ import { language, t } from '../../logic/language.js';
 import { call } from '../api.js';
 import { canTell, isTold, setTold } from '../around.js';
 import { useDraft, writeDraft } from '../drafts.js';
-import { tellChanged, useAction, useAnswer } from '../server.js';
+import { refresh, useAction, useAnswer } from '../server.js';
 import { Check, OptionField } from './controls.js';
 import { Fault, Icon, Pending } from './layout.js';
 
@@ -20,13 +20,13 @@ export function Rules() {
   return (
     <details class="sheet fold">
       <summary>{t('When tuning may run')}</summary>
-      {rules.data ? <RulesForm rules={rules.data} reload={rules.reload} /> : <Pending of={[rules]} />}
+      {rules.data ? <RulesForm rules={rules.data} /> : <Pending of={[rules]} />}
     </details>
   );
 }
 
 /** Only once the rules are known: what is typed into empty fields before would take the place of them all. */
-function RulesForm({ rules, reload }: { rules: JobRules; reload: () => Promise<void> }) {
+function RulesForm({ rules }: { rules: JobRules }) {
   const fields = useMemo(() => Object.values(formFields(ruled)).flat(), [language()]);
   const kept = { ...typedOf(fields, rules), onDemand: rules.onDemand ?? false };
   const [typed, setTyped] = useDraft<Record<string, string | boolean>>('rules', kept);
@@ -41,11 +41,9 @@ function RulesForm({ rules, reload }: { rules: JobRules; reload: () => Promise<v
     run(async () => {
       const body = { ...options, ...(typed.onDemand === true && { onDemand: true }) };
       await call('POST', '/api/rules', { body });
-      // First, so that the form never goes back to what was.
-      await reload();
+      await refresh('settings', 'jobs');
       writeDraft('rules', undefined);
       setSaved(true);
-      tellChanged('settings', 'jobs');
     });
   return (
     <form

@@ -12,7 +12,7 @@ import { Bar, Card, Empty, Fault, Icon, Page, Pending } from '../parts/layout.js
 import { ExportDialog, TriedChip } from '../parts/memorised.js';
 import { deleteLater } from '../parts/undo.js';
 import { VersionCard } from '../parts/versions.js';
-import { tellChanged, useAction, useList, useServer } from '../server.js';
+import { refresh, tellChanged, useAction, useList, useServer } from '../server.js';
 
 type Open =
   | { what: 'note' | 'export' | 'delete-version'; version: AdapterVersion }
@@ -36,9 +36,7 @@ export function AdapterScreen({ id }: { id: string }) {
   const path = `/api/adapters/${id}`;
   const change = async (method: string, where: string, body?: object) => {
     await call(method, where, { body });
-    // First, so that no form is filled in again with what was.
-    await adapters.reload();
-    tellChanged('adapters');
+    await refresh('adapters');
   };
   const use = (version: AdapterVersion | null) =>
     run(async () => {

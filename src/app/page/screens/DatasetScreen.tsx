@@ -19,7 +19,7 @@ import { Fault, Icon, Loading, Page } from '../parts/layout.js';
 import { Redaction } from '../parts/redaction.js';
 import { Refused } from '../parts/refused.js';
 import { deleteLater, offerUndo } from '../parts/undo.js';
-import { tellChanged, useAction, useAnswer } from '../server.js';
+import { refresh, useAction, useAnswer } from '../server.js';
 import { type EditDraft, ExampleEditor, editName } from './ExampleEditor.js';
 
 /** One data set: its examples, filtered, and what can be done with the set as a whole. */
@@ -46,9 +46,7 @@ export function DatasetScreen({ id }: { id: string }) {
       throw caught;
     }
     announce(said);
-    // First, so that no form goes back to what was.
-    await Promise.all([list.reload(), info.reload()]);
-    tellChanged('datasets');
+    await Promise.all([list.reload(), refresh('datasets')]);
   };
 
   const close = () => setDialog(undefined);
