@@ -65,22 +65,23 @@ const bundled = {
   logLevel: 'warning',
 };
 
+const nameOf = (library) => library.replace('/', '-');
+
 /** Lays the licences of all packages that were bundled into a folder. */
 function addLicences({ inputs }, folder) {
   const names = Object.keys(inputs).map((path) => /^node_modules\/((?:@[^/]+\/)?[^/]+)/.exec(path)?.[1]);
   for (const name of new Set(names.filter(Boolean))) {
     const licence = readdirSync(join(root, 'node_modules', name)).find((one) => /^licen[cs]e/i.test(one));
-    cpSync(join(root, 'node_modules', name, licence), join(folder, `LICENSE-${name.replace('/', '-')}`));
+    cpSync(join(root, 'node_modules', name, licence), join(folder, `LICENSE-${nameOf(name)}`));
   }
 }
 
 // Libraries of many small files as a few: a phone waits longer for seven hundred files than for their bytes.
 const libraries = ['age-encryption', 'typebox', 'typebox/compile', 'typebox/schema', 'typebox/value'];
-const fileOf = (library) => `${library.replace('/', '-')}.js`;
 const vendor = join(dist, 'vendor');
 const { metafile: parts } = await build({
   ...bundled,
-  entryPoints: libraries.map((library) => ({ in: library, out: fileOf(library).slice(0, -3) })),
+  entryPoints: libraries.map((library) => ({ in: library, out: nameOf(library) })),
   outdir: vendor,
   splitting: true,
   platform: 'node',
@@ -93,7 +94,7 @@ for (const path of walk(dist)) {
   const text = readFileSync(path, 'utf8');
   const own = text.replace(/(from |import |import\()'([\w-]+(?:\/\w+)?)'/g, (all, before, library) =>
     libraries.includes(library)
-      ? `${before}'${relative(dirname(path), join(vendor, fileOf(library))).replaceAll('\\', '/')}'`
+      ? `${before}'${relative(dirname(path), join(vendor, `${nameOf(library)}.js`)).replaceAll('\\', '/')}'`
       : all,
   );
   if (own !== text) writeFileSync(path, own);

@@ -14,8 +14,8 @@ export const SYSTEM = ['system', 'system_prompt'];
 const CHAT = ['messages', 'conversations', 'conversation'];
 /** Gemini's, where it is a list: as a column it holds texts. */
 const CONTENTS = 'contents';
-/** Gemini's names of the system message. */
-export const SYSTEM_INSTRUCTION = ['systemInstruction', 'system_instruction'];
+/** Fields that hold the system message of a conversation: Gemini's too. */
+export const CHAT_SYSTEM = [...SYSTEM, 'systemInstruction', 'system_instruction'];
 
 /** Holds a plain text, where there is no question and no answer beside it (mlx-lm, LLaMA-Factory, Hugging Face's text data sets). */
 const TEXT = 'text';

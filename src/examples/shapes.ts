@@ -2,6 +2,7 @@ import type { Tool } from '../model/message.js';
 import { type ChatParts, readChat, readTurns } from './chat.js';
 import { BadRecord, type Message, type Remark, type Shape } from './example.js';
 import {
+  CHAT_SYSTEM,
   chatFields,
   chooseFields,
   isObject,
@@ -9,8 +10,6 @@ import {
   kindOf,
   readFilledText,
   readText,
-  SYSTEM,
-  SYSTEM_INSTRUCTION,
 } from './fields.js';
 import { readCallText, readTools, TOOLS } from './tools.js';
 import { requireSeen, requireWanted } from './verdict.js';
@@ -76,9 +75,7 @@ function readFields(
       tools && names.includes('answers') ? readCalled(record, names, remarks) : readPair(record, names, remarks);
     return { ...read, tools, used: [...used, field] };
   }
-  const system = [...SYSTEM, ...SYSTEM_INSTRUCTION].find(
-    (name) => Object.hasOwn(record, name) && record[name] !== undefined,
-  );
+  const system = CHAT_SYSTEM.find((name) => Object.hasOwn(record, name) && record[name] !== undefined);
   const part = (name: string | undefined): ChatParts['learnt'] | undefined =>
     name === undefined ? undefined : { list: record[name], name };
   const parts = { context: part(chat.context), learnt: part(chat.learnt)!, other: part(chat.other)?.list };

@@ -1,4 +1,3 @@
-import type { ChildProcess } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { mkdir, readdir, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -106,18 +105,17 @@ export async function askInTime<Report, Answer>(
   { answerOf, died, signal }: Tried<Report, Answer>,
 ): Promise<Answer> {
   const late = new AbortController();
-  let child: ChildProcess | undefined;
   let endWait = () => {};
-  const limit = (ms: number) => {
-    endWait();
-    endWait = afterWork(child!, patience * ms, () => late.abort());
-  };
+  let limit = (_ms: number) => {};
   try {
     return await askChild(program, request, {
       answerOf: (report: Report) => answerOf(report, limit),
       died,
-      onStart: (started) => {
-        child = started;
+      onStart: (child) => {
+        limit = (ms) => {
+          endWait();
+          endWait = afterWork(child, patience * ms, () => late.abort());
+        };
         limit(startMs);
       },
       signal: signal ? AbortSignal.any([signal, late.signal]) : late.signal,

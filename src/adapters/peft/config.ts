@@ -101,15 +101,16 @@ export function readPeftConfig(value: JsonValue, path: string): PeftConfig {
     });
   }
   const lacking = unsupported.filter(([key, isSet]) => json.has(key) && isSet(json.get(key)!));
-  const isUnknown = (key: string) => !known.includes(key) && !unsupported.some(([name]) => name === key);
   // Later releases of PEFT have switches that nobody knows here: one that is on may change everything.
-  for (const [key, value] of json) {
-    if (value === true && isUnknown(key))
-      lacking.push([key, filled, `a setting ${quote(key)} that Loam does not know`]);
-  }
-  if (lacking.length > 0) {
+  const unknown = [...json].flatMap(([key, value]) =>
+    value !== true || known.includes(key) || unsupported.some(([name]) => name === key)
+      ? []
+      : [`a setting ${quote(key)} that Loam does not know`],
+  );
+  const extras = [...lacking.map(([, , what]) => what), ...unknown];
+  if (extras.length > 0) {
     throw new UnsupportedError({
-      found: `this adapter has ${lacking.map(([, , what]) => what).join(', and ')}, which a LoRA GGUF cannot hold`,
+      found: `this adapter has ${extras.join(', and ')}, which a LoRA GGUF cannot hold`,
       where: path,
       fix: lacking.some(([, , , isUnmergeable]) => isUnmergeable)
         ? 'train it again as a plain LoRA: PEFT cannot merge this one into its base either'

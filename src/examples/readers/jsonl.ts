@@ -101,13 +101,14 @@ export function parseRecord(bytes: Buffer, span: JsonSpan, fileEnd: string): unk
     const [found, most] = widest > MAX_FIELDS ? [widest, MAX_FIELDS] : [fields, MAX_ALL_FIELDS];
     throw new BadRecord('too-long', `it has ${count(found)} fields, the limit is ${count(most)}`);
   }
+  let value: unknown;
   try {
-    return withLists(rowOf(parseText(record.toString('utf8'))));
-  } catch (error) {
-    if (error instanceof BadRecord) throw error;
+    value = parseText(record.toString('utf8'));
+  } catch {
     // Not given on as cause: V8's message quotes the user's text.
     throw explainJson(bytes, start, fileEnd);
   }
+  return withLists(rowOf(value));
 }
 
 /** A record itself where it stands beside its number, as the hub's viewer gives rows. */
