@@ -28,6 +28,7 @@ describe('the screens', { skip: skipBrowser }, () => {
   let client: Client;
   let dataset: string;
   let adapter: string;
+  let version: string;
   let job: string;
   /** A data set with a record that cannot be used. */
   let leaky: string;
@@ -51,7 +52,7 @@ describe('the screens', { skip: skipBrowser }, () => {
     const options = { method: 'qlora', patience: 99, runs: 1, threads: 1, epochs: 1, replay: 0, skipGeneral: true };
     ({ id: job } = await client.ok('POST', '/api/jobs', { name: 'sayings', dataset, model: 'tiny', options }));
     const done = await client.job(job, ({ state }) => state === 'done' || state === 'failed');
-    adapter = done.adapter!.id;
+    ({ id: adapter, version } = done.adapter!);
     browser = await launchChromium();
     phone = await Phone.open(browser);
     page = phone.page;
@@ -96,9 +97,9 @@ describe('the screens', { skip: skipBrowser }, () => {
           adapters: { id: string; versions: { memorised: object }[] }[];
         };
         const adapters = all.filter(({ id }) => id === adapter);
-        const [version] = adapters[0]!.versions;
-        const memorised = more && { ...version!.memorised, ...report, ...more };
-        adapters[0]!.versions[0] = { ...version!, memorised: memorised as object };
+        const [latest] = adapters[0]!.versions;
+        const memorised = more && { ...latest!.memorised, ...report, ...more };
+        adapters[0]!.versions[0] = { ...latest!, memorised: memorised as object };
         await route.fulfill({ response: answer, json: { adapters } });
       });
       await phone.go('adapters');
@@ -120,7 +121,17 @@ describe('the screens', { skip: skipBrowser }, () => {
       await page.unrouteAll({ behavior: 'wait' });
       await phone.go('settings');
     }
+    await page.route('**/api/status', async (route) => {
+      const answer = await route.fetch();
+      const status = (await answer.json()) as object;
+      await route.fulfill({ response: answer, json: { ...status, probing: [{ version, done: 1, total: 3 }] } });
+    });
     await phone.go(`adapters/${adapter}`);
+    await page.reload();
+    await page.getByText('The test goes on').waitFor();
+    assert.deepEqual(await pressableHere('while it is tested'), []);
+    await page.unrouteAll({ behavior: 'wait' });
+    await page.reload();
     await button('Test again').click();
     await page
       .getByText(/The test goes on|It was tried with all/)
@@ -250,6 +261,23 @@ describe('the screens', { skip: skipBrowser }, () => {
     await page.keyboard.press('Escape');
     await page.locator('.example').filter({ hasText: 'quite another thing' }).waitFor();
     assert.equal(await page.getByText('not saved yet').count(), 0);
+  });
+
+  it('stays at a place that was chosen as a sheet closed, however long the browser takes to go back', async () => {
+    await phone.go(`data/${dataset}`);
+    await page.evaluate('history.go = (steps) => setTimeout(() => History.prototype.go.call(history, steps), 300)');
+    await page.locator('.example').first().click();
+    await button('Edit').waitFor();
+    await page.keyboard.press('Escape');
+    await dialog().waitFor({ state: 'detached' });
+    await phone.go('adapters');
+    await page.getByRole('heading', { name: 'Adapters', level: 1 }).waitFor();
+    await settled();
+    await page.waitForTimeout(400);
+    assert.equal(new URL(page.url()).hash, '#/adapters');
+    await page.goBack();
+    assert.equal(new URL(page.url()).hash, `#/data/${dataset}`);
+    await page.evaluate('delete history.go');
   });
 
   it('asks what the model is to answer in place of what is redacted', async () => {

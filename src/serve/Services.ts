@@ -220,7 +220,7 @@ export class Services implements AsyncDisposable {
     });
     const { jobQueue } = this;
     this.probing = new Probes(this.home, vault, {
-      onProgress: (progress) => this.events.emit({ type: 'probing', ...progress }),
+      onChange: (probing) => this.events.emit({ type: 'probing', probing }),
       onNoted: () => this.changed('adapters'),
       isBusy: () => !this.mayTest || (jobQueue.current !== undefined && jobQueue.current.state !== 'paused'),
     });

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { triedOf } from '../base/tried.js';
 import { Vault } from '../store/Vault.js';
-import { addTinyModel, newHome, ServerProcess } from '../testing/server.js';
+import { addTinyModel, newHome, readEvents, type SentEvent, ServerProcess } from '../testing/server.js';
 import type { Memorised } from './contract/adapters.js';
 import { noteMemorised, type ProbeProgress, Probes } from './jobs/probing.js';
 import { memorisedOf } from './views.js';
@@ -34,6 +34,7 @@ describe('testing for private details', () => {
 
   it('is repeated in the background, which the status tells of', async () => {
     const { at } = await memorised();
+    const before = await client.ok('GET', '/api/status');
     await client.ok('POST', `${path}/memorised?wait=false&again=true`, {});
     const { probing } = await client.ok('GET', '/api/status');
     assert.deepEqual(
@@ -45,6 +46,12 @@ describe('testing for private details', () => {
     assert.ok(whole.memorised.at > at);
     assert.equal(whole.memorised.probed, 3);
     assert.deepEqual((await client.ok('GET', '/api/status')).probing, []);
+    // Who has the status and listens only then misses nothing.
+    const told = ({ data }: SentEvent) => (data.type === 'probing' ? [data.probing as ProbeProgress[]] : []);
+    const isOver = (event: SentEvent) => told(event)[0]?.length === 0;
+    const lists = (await readEvents(client, '/api/events', { lastId: before.event, until: isOver })).flatMap(told);
+    assert.deepEqual(lists[0], [{ version: adapter!.version, done: 0, total: 0 }]);
+    assert.deepEqual(lists.at(-2), [{ version: adapter!.version, done: 2, total: 3 }]);
   });
 
   it('goes on where it was left, waits while something is learnt, and asks before an export', async () => {
@@ -64,9 +71,9 @@ describe('testing for private details', () => {
     assert.equal(triedOf(memorisedOf(vault.adapters.version(version))), 'partly');
 
     let isBusy = true;
-    const seen: ProbeProgress[] = [];
+    const seen: ProbeProgress[][] = [];
     await using probes = new Probes(home, vault, {
-      onProgress: (progress) => seen.push(progress),
+      onChange: (list) => seen.push(list),
       onNoted: () => {},
       isBusy: () => isBusy,
     });
@@ -75,7 +82,7 @@ describe('testing for private details', () => {
       probes.list().map((one) => one.version),
       [version],
     );
-    assert.equal(seen.length, 0);
+    assert.deepEqual(seen, [[{ version, done: 0, total: 0 }]]);
     isBusy = false;
     // The one that waits is joined.
     const done = probes.begin(version);
@@ -84,6 +91,7 @@ describe('testing for private details', () => {
     const whole = memorisedOf(vault.adapters.version(version))!;
     assert.deepEqual([whole.probed, whole.left, triedOf(whole)], [3, 0, 'clean']);
     assert.deepEqual(probes.list(), []);
+    assert.deepEqual([seen.at(-2), seen.at(-1)], [[{ version, done: 2, total: 3 }], []]);
     // What was found out before was only for as long as some was left.
     assert.equal(await vault.documents.get('probed', version), undefined);
   });

@@ -150,9 +150,15 @@ export class Phone {
     assert.deepEqual(this.errors, []);
   }
 
-  /** Another place in the app. */
+  /** Another place in the app, by a link. */
   async go(place: string): Promise<void> {
-    await this.page.evaluate(`location.hash = ${JSON.stringify(`#/${place}`)}`);
+    await this.page.evaluate(`{
+      const link = document.createElement('a');
+      link.href = ${JSON.stringify(`#/${place}`)};
+      document.body.append(link);
+      link.click();
+      link.remove();
+    }`);
     await this.page.locator('h1').waitFor();
   }
 

@@ -221,6 +221,8 @@ async function* answerOf<T extends { type: string }>(response: Response): AsyncG
 }
 
 interface Follower {
+  /** What happened since this event is told too. */
+  after?: string;
   /** `id` is 0 for an event of this moment only, which is not sent again. */
   onEvent: (id: number, data: unknown) => void;
   /** Asked when the server closes the stream: whether the job is over, or the stream only broke. */
@@ -242,7 +244,7 @@ const LONG = 3_600_000;
  * battery is small.
  */
 export function follow(path: string, follower: Follower): () => void {
-  let lastId = '';
+  let lastId = follower.after ?? '';
   let stopped = false;
   let attempt = 0;
   let abort = new AbortController();

@@ -47,18 +47,17 @@ export function href(...parts: string[]): string {
 }
 
 export function go(...parts: string[]): void {
-  location.hash = href(...parts);
+  settled(() => {
+    location.hash = href(...parts);
+  });
 }
 
 /** Without a new entry for the back button; the entries of open sheets go. */
 export function replace(...parts: string[]): void {
-  const depth = depthOf(history.state);
-  if (depth === 0) {
-    location.replace(href(...parts));
-    return;
-  }
-  addEventListener('popstate', () => location.replace(href(...parts)), { once: true });
-  history.go(-depth);
+  settled(() => {
+    goBack(depthOf(history.state));
+    settled(() => location.replace(href(...parts)));
+  });
 }
 
 /** How the open sheets are closed, the lowest first. Each has an entry of its own, so that going back closes the uppermost. */
@@ -68,18 +67,53 @@ function depthOf(state: unknown): number {
   return (state as { sheet?: number } | null)?.sheet ?? 0;
 }
 
+/**
+ * Set while the browser goes back, which takes it a moment. What is to follow waits: a place that was gone to at once would be the
+ * one that is gone back from.
+ */
+let goingBack: number | undefined;
+const following: (() => void)[] = [];
+
+function goBack(steps: number): void {
+  if (steps <= 0 || goingBack !== undefined) return;
+  // Where there is nothing to go back to, no event comes.
+  goingBack = setTimeout(wentBack, 2000);
+  history.go(-steps);
+}
+
+function wentBack(): void {
+  clearTimeout(goingBack);
+  goingBack = undefined;
+  settle();
+  follow();
+}
+
+function follow(): void {
+  while (goingBack === undefined && following.length > 0) following.shift()!();
+}
+
+/** Calls at once, or when the browser has gone back. */
+function settled(call: () => void): void {
+  following.push(call);
+  follow();
+}
+
 /** Goes back past entries whose sheets are no longer open. */
 function settle(): void {
-  const extra = depthOf(history.state) - sheets.length;
-  if (extra > 0) history.go(-extra);
+  goBack(depthOf(history.state) - sheets.length);
 }
 
 /** A sheet has opened. @returns what to call when it was closed otherwise than by going back */
 export function openSheet(close: () => void): () => void {
   const entry = () => close();
-  sheets.push(entry);
-  history.pushState({ sheet: sheets.length }, '');
+  let isOpen = true;
+  settled(() => {
+    if (!isOpen) return;
+    sheets.push(entry);
+    history.pushState({ sheet: sheets.length }, '');
+  });
   return () => {
+    isOpen = false;
     const at = sheets.indexOf(entry);
     if (at < 0) return;
     sheets.splice(at, 1);
@@ -90,8 +124,20 @@ export function openSheet(close: () => void): () => void {
 
 addEventListener('popstate', ({ state }) => {
   while (sheets.length > depthOf(state)) sheets.pop()!();
-  settle();
+  wentBack();
 });
+addEventListener(
+  'click',
+  (event) => {
+    const link = (event.target as Element).closest<HTMLAnchorElement>('a[href^="#"]');
+    if (goingBack === undefined || !link) return;
+    event.preventDefault();
+    settled(() => {
+      location.hash = link.hash;
+    });
+  },
+  true,
+);
 // After a reload no sheet is open.
 settle();
 

@@ -147,6 +147,7 @@ export function useFollowedServer(): Server {
     if (refused || !open) return;
     let latest: { id?: string; state?: JobState; share?: number } = {};
     return follow('/api/events', {
+      after: status!.event,
       alsoHidden: isTold,
       onEvent: (_id, data) => {
         const event = data as ChangeEvent;
@@ -170,8 +171,7 @@ export function useFollowedServer(): Server {
           tellChanged('jobs');
           if (next.state === 'done') tellChanged('adapters');
         } else if (event.type === 'probing') {
-          const { type: _, ...one } = event;
-          setProbing((old) => [one, ...old.filter(({ version }) => version !== one.version)].filter(isUnderWay));
+          setProbing(event.probing);
         } else if (event.type === 'reset') {
           tellChanged();
           void reload();
@@ -199,11 +199,6 @@ export function useFollowedServer(): Server {
 function shareOf({ state, stage, progress, method }: JobChange): number | undefined {
   if (state !== 'running' || !stage) return undefined;
   return Math.floor(100 * whereIs({ stage, progress, options: { method } }).whole);
-}
-
-/** The last word on a version is that all of it was tried. */
-function isUnderWay({ done, total }: Status['probing'][number]): boolean {
-  return total === 0 || done < total;
 }
 
 export interface Resource<T> {

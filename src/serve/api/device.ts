@@ -132,12 +132,15 @@ export const statusRoutes = [
     summary: 'What there is: version, vault, default model, device.',
     response: Status,
     async handler(_, services): Promise<Status> {
+      // What happens while the rest is read is told twice, rather than never.
+      const event = services.events.now;
       const { models } = await listModels({ home: services.home });
       const model = models.find(({ name }) => name === DEFAULT_MODEL)!;
       const memory = readMemory();
       const disk = await statfs(services.home).catch(() => undefined);
       const { vaultState } = services;
       return {
+        event,
         version,
         vault: vaultState,
         protection: vaultState === 'locked' || (vaultState === 'open' && services.vault.locked) ? 'passphrase' : 'key',

@@ -7,8 +7,12 @@ import { Download } from './models.js';
 
 /** How far a version has been asked for the private details of its data; `total` is 0 while it is not known. */
 const Progress = Type.Object({ version: Id, done: Type.Integer(), total: Type.Integer() });
+const Probing = Type.Array(Progress, { description: 'Versions that are tested for private details, or wait for it.' });
 
 export const Status = Type.Object({
+  event: Type.String({
+    description: 'Last-Event-ID with which /api/events tells what happens after this status.',
+  }),
   version: Type.String(),
   vault: Type.Enum(['absent', 'open', 'locked']),
   protection: Type.Enum(['key', 'passphrase']),
@@ -21,7 +25,7 @@ export const Status = Type.Object({
   job: Type.Union([Type.Object({ id: Id, state: JobState }), Type.Null()], {
     description: 'The one that runs, or the next one.',
   }),
-  probing: Type.Array(Progress, { description: 'Versions that are tested for private details, or wait for it.' }),
+  probing: Probing,
   device: Type.Object({
     cores: Type.Integer(),
     memoryBytes: Type.Number(),
@@ -114,7 +118,7 @@ export const ChangeEvent = Type.Union([
   Type.Object({ type: Type.Literal('changed'), what: Changed }),
   Type.Object({ type: Type.Literal('job'), job: JobChange }),
   Type.Object({ type: Type.Literal('download'), ...Download.properties }),
-  Type.Object({ type: Type.Literal('probing'), ...Progress.properties }),
+  Type.Object({ type: Type.Literal('probing'), probing: Probing }),
   /** The first event of a stream, which gives the client an id to come back with. */
   Type.Object({ type: Type.Literal('hello') }),
   /** The server does not know what came after the client's last event: everything is to be loaded again. */

@@ -19,6 +19,15 @@ export class EventChannel<E extends { type: string }> {
   private readonly listeners = new Set<() => void>();
   private ended = false;
 
+  /** The id of the last event: what comes after it is listened to by it. */
+  get now(): string {
+    return this.idOf(this.last);
+  }
+
+  private idOf(number: number): string {
+    return `${this.epoch}-${number}`;
+  }
+
   emit(data: E): void {
     this.kept.push({ number: ++this.last, data });
     // In steps, so that the list is not moved for each event.
@@ -48,7 +57,7 @@ export class EventChannel<E extends { type: string }> {
       else yield this.reset();
     } else {
       // Gives the client an id before the first event.
-      yield { id: `${this.epoch}-${at}`, data: { type: 'hello' } };
+      yield { id: this.idOf(at), data: { type: 'hello' } };
     }
     const wakeup = new Wakeup();
     const { wake } = wakeup;
@@ -65,7 +74,7 @@ export class EventChannel<E extends { type: string }> {
         const next = this.kept[at + 1 - this.first];
         if (next) {
           at = next.number;
-          yield { id: `${this.epoch}-${at}`, data: next.data };
+          yield { id: this.idOf(at), data: next.data };
           continue;
         }
         if (this.ended) return;
@@ -82,7 +91,7 @@ export class EventChannel<E extends { type: string }> {
   }
 
   private reset(): ServerEvent<ChannelEvent> {
-    return { id: `${this.epoch}-${this.last}`, data: { type: 'reset' } };
+    return { id: this.now, data: { type: 'reset' } };
   }
 }
 

@@ -13,8 +13,8 @@ import { dataOf, startTuner } from './tuner.js';
 /** Which private details of its data a version gives away: asked in the background until every one was tried, and kept beside it. */
 
 interface ProbesOptions {
-  /** Told how far one is, and when it is put away or done. */
-  onProgress: (progress: ProbeProgress) => void;
+  /** Told what is tested and how far it is, as `list` tells it. */
+  onChange: (list: ProbeProgress[]) => void;
   /** Told when there is more to know of a version. */
   onNoted: () => void;
   /** Whether something else needs the processor: then all this waits. */
@@ -47,7 +47,7 @@ export class Probes implements AsyncDisposable {
 
   /** Those that are tested or wait for it. */
   list(): ProbeProgress[] {
-    return [...this.waiting.values()].map(({ progress }) => progress);
+    return [...this.waiting.values()].map(({ progress }) => ({ ...progress }));
   }
 
   /** Goes on with what an earlier process, or the test at the end of a run, had no time for. */
@@ -72,6 +72,7 @@ export class Probes implements AsyncDisposable {
     if (known) return await known.whenDone.promise;
     const whenDone = new Deferred();
     this.waiting.set(version, { progress: { version, done: 0, total: 0 }, whenDone, again });
+    this.changed();
     this.look();
     await whenDone.promise;
   }
@@ -79,7 +80,7 @@ export class Probes implements AsyncDisposable {
   /** Leaves a version as far as it was tried. */
   async stop(version: string): Promise<void> {
     const one = this.waiting.get(version);
-    this.waiting.delete(version);
+    if (this.waiting.delete(version)) this.changed();
     if (this.running?.version === version) {
       this.running.abort.abort();
       await this.running.ended;
@@ -126,7 +127,7 @@ export class Probes implements AsyncDisposable {
       whenDone.reject(error);
     }
     this.waiting.delete(version);
-    this.options.onProgress({ ...progress, done: progress.total });
+    this.changed();
   }
 
   private async slice(
@@ -143,10 +144,14 @@ export class Probes implements AsyncDisposable {
     const task = { model, adapter, name, data, known, seconds };
     const report = await tuner.run('probe', task, { signal }).each(({ done, total }) => {
       Object.assign(progress, { done, total });
-      this.options.onProgress({ ...progress });
+      this.changed();
     });
     await noteMemorised(vault, version, report);
     return { ...report, isFurther: report.probed > known.length };
+  }
+
+  private changed(): void {
+    this.options.onChange(this.list());
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
