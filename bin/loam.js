@@ -1,8 +1,8 @@
 #!/usr/bin/env node
-// Starts the compiled command line. A checkout without dist/ gets told what to run instead of a module-not-found trace.
+// Starts the compiled command line. A checkout without lib/ gets told what to run instead of a module-not-found trace.
 import { existsSync } from 'node:fs';
 
-const entry = new URL('../dist/cli/run.js', import.meta.url);
+const entry = new URL('../lib/cli/run.js', import.meta.url);
 const [major, minor] = process.versions.node.split('.').map(Number);
 if (major < 20 || (major === 20 && minor < 4)) {
   process.stderr.write(

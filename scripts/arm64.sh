@@ -61,10 +61,10 @@ if [ ! -x "$work/root/node" ]; then
   mv "$work/package/bin/node" "$work/root/node"
 fi
 
-[ -e dist/cli/run.js ] || npm run build
+[ -e lib/cli/run.js ] || npm run build
 rm -rf "$work/loam"
 mkdir -p "$work/loam"
-cp -r bin dist assets docs scripts package.json package-lock.json README.md "$work/loam/"
+cp -r bin lib dist assets docs scripts package.json package-lock.json README.md "$work/loam/"
 (cd "$work/loam" && npm ci --silent --os=linux --cpu=arm64 --libc=glibc --ignore-scripts --omit=dev)
 
 # A process that starts another names itself, and the kernel cannot start an arm64 program: it is to name the wrapper.

@@ -1,7 +1,8 @@
-// Compiles src/ to dist/ with the TypeScript compiler of this checkout. Runs from `prepare` (so after `npm ci`) and before the tests.
-// Does nothing when the compiler is absent (`npm ci --omit=dev`): a published package brings dist/ with it.
+// Compiles src/ to dist/ with the TypeScript compiler of this checkout, for the tests, and bundles it in lib/, which is what is used and
+// published. Runs from `prepare` (so after `npm ci`) and before the tests. Does nothing when the compiler is absent
+// (`npm ci --omit=dev`): a published package brings lib/ with it.
 import { spawnSync } from 'node:child_process';
-import { cpSync, existsSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -9,13 +10,14 @@ import { fileURLToPath } from 'node:url';
 const root = join(dirname(fileURLToPath(import.meta.url)), '..');
 const src = join(root, 'src');
 const dist = join(root, 'dist');
+const lib = join(root, 'lib');
 
 let tsc;
 try {
   tsc = join(dirname(createRequire(join(root, 'package.json')).resolve('typescript/package.json')), 'bin', 'tsc');
 } catch {
-  if (existsSync(dist)) process.exit(0);
-  console.error('loam: no TypeScript compiler and no dist/ folder: run `npm ci` without --omit=dev first.');
+  if (existsSync(lib)) process.exit(0);
+  console.error('loam: no TypeScript compiler and no lib/ folder: run `npm ci` without --omit=dev first.');
   process.exit(1);
 }
 
@@ -55,6 +57,7 @@ for (const path of walk(src)) {
 }
 
 const { build } = await import('esbuild');
+const { default: ts } = await import('typescript');
 /** @satisfies {import('esbuild').BuildOptions} */
 const bundled = {
   bundle: true,
@@ -111,3 +114,63 @@ const { metafile } = await build({
 });
 writeFileSync(join(dist, 'testing', 'page.meta.json'), JSON.stringify(metafile));
 addLicences(metafile, app);
+
+// The library, the command line and the programs that it starts, with what they share beside them: a process starts in a few large files
+// instead of hundreds. Names and lines stay, for the stack of a bug.
+rmSync(lib, { recursive: true, force: true });
+const programs = ['index.js', 'cli/run.js', ...[...walk(dist)].map((path) => relative(dist, path)).filter(isProgram)];
+const { dependencies } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
+const { metafile: used } = await build({
+  ...bundled,
+  entryPoints: programs.map((name) => join(dist, name)),
+  outdir: lib,
+  outbase: dist,
+  chunkNames: 'parts/[name]-[hash]',
+  splitting: true,
+  // Those that bring native code or WebAssembly; they are what is installed with Loam.
+  external: Object.keys(dependencies),
+  // Libraries in CommonJS ask by it for Node's own modules.
+  banner: {
+    js: "import { createRequire as requireOf } from 'node:module'; const require = requireOf(import.meta.url);",
+  },
+  platform: 'node',
+  target: 'node20',
+});
+for (const path of [join('app', 'page', 'static'), join('app', 'page.js')]) {
+  cpSync(join(dist, path), join(lib, path), { recursive: true });
+}
+for (const bundle of [parts, metafile, used]) addLicences(bundle, lib);
+copyTypes('index.d.ts');
+
+/** What is started as a process of its own. */
+function isProgram(name) {
+  return /[a-z]Worker\.js$/.test(name) && !name.startsWith('testing');
+}
+
+/** Declarations of a module, and of those that it names. */
+function copyTypes(name) {
+  const copy = join(lib, name);
+  if (existsSync(copy)) return;
+  const written = readFileSync(join(dist, name), 'utf8').replace(/^\/\/# sourceMappingURL=.*$/m, '');
+  const text = written.includes("from 'typebox'") ? plainTypes(join(dist, name)) : written;
+  mkdirSync(dirname(copy), { recursive: true });
+  writeFileSync(copy, text);
+  for (const [, other] of text.matchAll(/(?:from |import\()['"](\.[^'"]+)\.js['"]/g)) {
+    copyTypes(join(dirname(name), `${other}.d.ts`));
+  }
+}
+
+/** The types that a module exports, written out: whoever uses the library need not have what they were derived with. */
+function plainTypes(file) {
+  const program = ts.createProgram([file], { module: ts.ModuleKind.NodeNext, strict: true, types: [] });
+  const source = program.getSourceFile(file);
+  const checker = program.getTypeChecker();
+  const { NoTruncation, InTypeAlias } = ts.TypeFormatFlags;
+  return source.statements
+    .filter((node) => ts.isTypeAliasDeclaration(node))
+    .map(
+      ({ name }) =>
+        `export type ${name.text} = ${checker.typeToString(checker.getTypeAtLocation(name), source, NoTruncation | InTypeAlias)};\n`,
+    )
+    .join('');
+}

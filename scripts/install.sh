@@ -109,10 +109,10 @@ wanted_packages() { { cat "$source/package-lock.json"; node --version; uname -m;
 
 install_packages() {
   done=$source/node_modules/.loam-installed
-  if [ -f "$done" ] && [ "$(cat "$done")" = "$(wanted_packages)" ] && [ -f "$source/dist/cli/run.js" ]; then return; fi
+  if [ -f "$done" ] && [ "$(cat "$done")" = "$(wanted_packages)" ] && [ -f "$source/lib/cli/run.js" ]; then return; fi
   say 'installing packages and building (some minutes on a phone) ...'
   (cd "$source" && npm ci --no-audit --no-fund >&2)
-  [ -f "$source/dist/cli/run.js" ] || (cd "$source" && npm run build >&2)
+  [ -f "$source/lib/cli/run.js" ] || (cd "$source" && npm run build >&2)
   case $place in
   # More than half of a phone's storage for packages is of those that compile and test.
   termux | proot) (cd "$source" && npm prune --omit=dev --ignore-scripts --no-audit --no-fund >&2) ;;

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
-import { execFile } from 'node:child_process';
-import { mkdir, readFile, stat, symlink, writeFile } from 'node:fs/promises';
+import { execFile, execFileSync } from 'node:child_process';
+import { copyFile, mkdir, readFile, stat, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { fileURLToPath } from 'node:url';
@@ -8,10 +8,14 @@ import { promisify } from 'node:util';
 import { findModel } from './models/catalogue.js';
 import { modelsFolder, updateRegister } from './models/register.js';
 import { scratchFolder } from './testing/scratch.js';
-import { writeTinyModel } from './testing/tinyModel.js';
 
 const folder = scratchFolder();
 const checkout = fileURLToPath(new URL('..', import.meta.url));
+const model = join(folder, 'model.gguf');
+// By a process of its own: one process has the engine's library once, and this one has it from the package.
+const tinyModel = new URL('./testing/tinyModel.js', import.meta.url).href;
+const write = `import { writeTinyModel } from '${tinyModel}'; await writeTinyModel(process.argv[1], { layers: 4 });`;
+execFileSync(process.execPath, ['--input-type=module', '--eval', write, model]);
 // One answer for all: a few steps teach any model that.
 const records = Array.from({ length: 40 }, (_, i) => ({ instruction: `in ${i}`, output: 'the the the the the' }));
 
@@ -19,7 +23,6 @@ describe('the library', () => {
   it('is what package.json exports, and tunes with the defaults of the command line', async () => {
     // The package by its own name, as a program that depends on it would import it.
     const loam = (await import('loam' as string)) as typeof import('./index.js');
-    const model = await writeTinyModel(join(folder, 'model.gguf'), { layers: 4 });
     const data = join(folder, 'data.json');
     await writeFile(data, JSON.stringify(records));
     const out = join(folder, 'me.gguf');
@@ -58,7 +61,8 @@ describe('the library', () => {
     await writeFile(join(program, 'examples.json'), JSON.stringify(records));
     const { name, file } = findModel('smollm2-135m');
     await mkdir(modelsFolder(home), { recursive: true });
-    const { size: bytes } = await stat(await writeTinyModel(join(modelsFolder(home), file), { layers: 4 }));
+    await copyFile(model, join(modelsFolder(home), file));
+    const { size: bytes } = await stat(model);
     await updateRegister(modelsFolder(home), (models) => {
       models[name] = { file, bytes, sha256: '0'.repeat(64), source: 'a test', added: new Date().toISOString() };
     });

@@ -1,10 +1,10 @@
 import { createHash } from 'node:crypto';
 import { readdir, readFile } from 'node:fs/promises';
 import { dirname, join, relative } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { gzip } from 'node:zlib';
 import { LoamError } from '../base/errors.js';
+import { programPath } from '../base/package.js';
 
 /** The web app as files to serve. Its script is one file, which scripts/build.mjs puts together. */
 
@@ -17,8 +17,8 @@ export interface AppFile {
   cacheControl: string;
 }
 
-const here = dirname(fileURLToPath(import.meta.url));
-const dist = dirname(here);
+const here = programPath('app');
+const root = dirname(here);
 
 /** In the order in which their rules apply. */
 const styles = [
@@ -99,7 +99,7 @@ async function readText(file: string): Promise<string> {
       {
         code: 'not-found',
         found: 'a file of the web app is missing',
-        where: relative(dist, file),
+        where: relative(root, file),
         fix: 'build again with `npm run build`',
       },
       { cause },

@@ -2,6 +2,7 @@ import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { homedir, setPriority } from 'node:os';
 import { join, resolve } from 'node:path';
 import { type Fault, LoamError, StoppedError, UsageError } from './errors.js';
+import { packagePath } from './package.js';
 
 /** This process: where its state lies, its version and priority, and errors on their way to another process. */
 
@@ -12,9 +13,8 @@ export function loamHome(...parts: string[]): string {
 }
 
 /** Loam's version, from its package.json. */
-export const version: string = (
-  JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as { version: string }
-).version;
+export const version: string = (JSON.parse(readFileSync(packagePath('package.json'), 'utf8')) as { version: string })
+  .version;
 
 /**
  * Lets other programs go first from now on: this process and the threads it has. On Linux priorities belong to threads, and later ones

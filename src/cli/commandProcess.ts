@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process';
-import { fileURLToPath } from 'node:url';
 import { afterSilence, youngObjects } from '../base/child.js';
 import { LoamError } from '../base/errors.js';
+import { programPath } from '../base/package.js';
 import { commandNames, withoutModels } from './commands.js';
 import { main, report } from './main.js';
 import { Output } from './output.js';
@@ -11,7 +11,7 @@ import { Output } from './output.js';
  * all checks and of the trial before (`model/proof.ts`), its death is a stated error here. Nothing is read or written on this side.
  */
 
-const program = fileURLToPath(new URL('./commandWorker.js', import.meta.url));
+const program = programPath('cli/commandWorker.js');
 
 /** By these somebody stops a command: the first is passed on, the second ends it at once. */
 const stops = ['SIGINT', 'SIGTERM'] as const;

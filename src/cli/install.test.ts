@@ -111,7 +111,7 @@ esac`,
 case $1 in
 ci) rm -rf node_modules; mkdir -p node_modules/koffi
 ${counted.replace('"$(basename "$0") $*"', '"npm halfway"')}
-mkdir -p node_modules/typescript dist/cli; echo built >dist/cli/run.js ;;
+mkdir -p node_modules/typescript lib/cli; echo built >lib/cli/run.js ;;
 prune) rm -r node_modules/typescript ;;
 *) exit 2 ;;
 esac`,

@@ -1,9 +1,9 @@
 import { open, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { askChild } from '../base/child.js';
 import { LoamError, throwIfStopped } from '../base/errors.js';
 import { explainWriteError, makeFolder, publish } from '../base/io.js';
+import { programPath } from '../base/package.js';
 import { type SentError, unpackError } from '../base/process.js';
 import { partialPath, sweepOnce } from '../base/unfinished.js';
 import { defaultThreads } from './threads.js';
@@ -73,7 +73,7 @@ export interface QuantizeRequest {
 }
 export type QuantizeReport = { status: number } | { error: SentError };
 
-const program = fileURLToPath(new URL('./quantizeWorker.js', import.meta.url));
+const program = programPath('engine/quantizeWorker.js');
 
 /**
  * Writes a model again with its matrices as another type, by libllama's own quantiser, in a process of its own: libllama knows more

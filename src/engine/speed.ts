@@ -1,6 +1,6 @@
-import { fileURLToPath } from 'node:url';
 import { askChild } from '../base/child.js';
 import { LoamError } from '../base/errors.js';
+import { programPath } from '../base/package.js';
 import { type SentError, unpackError } from '../base/process.js';
 import { defaultThreads } from './threads.js';
 
@@ -17,7 +17,7 @@ export interface SpeedRequest {
 }
 export type SpeedReport = { speed: Speed } | { error: SentError };
 
-const program = fileURLToPath(new URL('speedWorker.js', import.meta.url));
+const program = programPath('engine/speedWorker.js');
 
 let known: Promise<Speed> | undefined;
 

@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { LoamError } from '../base/errors.js';
 import type { General } from '../base/lost.js';
+import { packagePath } from '../base/package.js';
 import { encodeExamples } from '../examples/encode.js';
 import type { Tokenizer } from '../model/tokenizer.js';
 import { Kept } from './Kept.js';
@@ -11,7 +12,7 @@ import type { Measured, MeasuringOptions, ScoredSequence, Yardstick } from './Ya
  * likeliest of four. Nothing is generated, which on a phone would take minutes.
  */
 
-const file = new URL('../../assets/general/questions.json', import.meta.url);
+const file = packagePath('assets/general/questions.json');
 
 interface Question {
   question: string;
@@ -36,7 +37,7 @@ export async function generalQuestions(
         { role: 'user' as const, content: questions[index]!.question },
         { role: 'assistant' as const, content: answer },
       ],
-      source: { file: file.pathname, line: 1 + index, index },
+      source: { file, line: 1 + index, index },
     })),
   );
   const { sequences } = await encodeExamples(tokenizer, examples, { maxTokens, signal }).catch((error: unknown) => {

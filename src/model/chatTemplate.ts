@@ -1,10 +1,10 @@
 import type { ChildProcess } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { fileURLToPath } from 'node:url';
 import { afterAwake, afterWork, startChild } from '../base/child.js';
 import { LoamError } from '../base/errors.js';
 import { count } from '../base/format.js';
 import { Mutex } from '../base/lock.js';
+import { programPath } from '../base/package.js';
 import type { ChatMessage, Tool } from './message.js';
 import {
   charactersOf,
@@ -81,7 +81,7 @@ export const plainTemplate =
   "{% else %}{{ '### Response:\n' + message['content'] + eos_token + '\n\n' }}{% endif %}{% endfor %}" +
   "{% if add_generation_prompt %}{{ '### Response:\n' }}{% endif %}";
 
-const program = fileURLToPath(new URL('./chatTemplateWorker.js', import.meta.url));
+const program = programPath('model/chatTemplateWorker.js');
 
 /**
  * A model's chat template, rendered by the Jinja interpreter in a process of its own with bounded time, memory and output: a template is a

@@ -1,6 +1,6 @@
 import { stat } from 'node:fs/promises';
-import { fileURLToPath } from 'node:url';
 import { LoamError, underName } from '../base/errors.js';
+import { programPath } from '../base/package.js';
 import { type SentError, unpackError } from '../base/process.js';
 import { readGguf } from '../formats/gguf/readGguf.js';
 import { readHyperparameters } from './hyperparameters.js';
@@ -18,7 +18,7 @@ export type ProofReport =
   | { type: 'proven' }
   | { type: 'failed'; error: SentError };
 
-const program = fileURLToPath(new URL('./proofWorker.js', import.meta.url));
+const program = programPath('model/proofWorker.js');
 
 /** Milliseconds for the tokeniser, of which the largest takes a phone two seconds; then for the weights. */
 const vocabularyMs = (tokens: number) => 4000 + tokens / 25;

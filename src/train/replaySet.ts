@@ -1,12 +1,13 @@
 import { readFile } from 'node:fs/promises';
 import { LoamError } from '../base/errors.js';
+import { packagePath } from '../base/package.js';
 import { encodeExamples, type Sequence } from '../examples/encode.js';
 import type { Example, Message } from '../examples/example.js';
 import type { OpenedRun } from './lab.js';
 import type { TuneOptions } from './options.js';
 
 /** Bundled questions with plain answers, of which none is in the set that what was lost is measured on. */
-const file = new URL('../../assets/general/replay.json', import.meta.url);
+const file = packagePath('assets/general/replay.json');
 
 export async function readReplay(): Promise<{ question: string; answer: string }[]> {
   return JSON.parse(await readFile(file, 'utf8')) as { question: string; answer: string }[];
@@ -37,7 +38,7 @@ export async function replaySet(
       { role: 'user', content: question },
       { role: 'assistant', content: answer },
     ];
-    const source = { file: file.pathname, line: 1 + index, index };
+    const source = { file, line: 1 + index, index };
     return { messages: system ? [system, ...turns] : turns, ...(tools && { tools }), source };
   });
   try {

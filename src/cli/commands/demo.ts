@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
-import { fileURLToPath } from 'node:url';
 import { bytes } from '../../base/format.js';
 import { defaults } from '../../base/options.js';
+import { packagePath } from '../../base/package.js';
 import { loamHome } from '../../base/process.js';
 import { ChatSession } from '../../llama/ChatSession.js';
 import { samplingOptions } from '../../llama/sampling.js';
@@ -27,7 +27,7 @@ interface DemoPrompt {
  */
 const settings = { method: 'qlora', budget: 200 } as const;
 
-const asset = (name: string) => fileURLToPath(new URL(`../../../assets/examples/${name}`, import.meta.url));
+const asset = (name: string) => packagePath(`assets/examples/${name}`);
 
 export const demoCommand = command({
   name: 'demo',

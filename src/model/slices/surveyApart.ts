@@ -1,5 +1,5 @@
-import { fileURLToPath } from 'node:url';
 import { LoamError } from '../../base/errors.js';
+import { programPath } from '../../base/package.js';
 import { type SentError, unpackError } from '../../base/process.js';
 import type { Gguf } from '../../formats/gguf/Gguf.js';
 import { askInTime, keptTrial, type TrialOptions, tryOnce } from '../trial.js';
@@ -22,7 +22,7 @@ export type SurveyReport =
   | { type: 'surveyed'; survey: Survey }
   | { type: 'failed'; error: SentError };
 
-const program = fileURLToPath(new URL('./surveyWorker.js', import.meta.url));
+const program = programPath('model/slices/surveyWorker.js');
 
 /** Tokens that whole and slices read; so many behind a window. */
 const tokensRead = 48;

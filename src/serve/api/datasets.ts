@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises';
-import { fileURLToPath } from 'node:url';
 import Type from 'typebox';
+import { packagePath } from '../../base/package.js';
 import { columnsOption } from '../../examples/columns.js';
 import { lookAt } from '../../examples/look.js';
 import { Done, done, Name } from '../contract/common.js';
@@ -28,7 +28,7 @@ const UPLOAD_LIMIT = 200_000_000;
 const columnsQuery = Type.String({ maxLength: 1000, description: columnsOption.sentence });
 const Index = Type.Integer({ minimum: 0 });
 /** Questions to somebody who mends bicycles, answered in her way; and what they are called in the vault. */
-const sample = fileURLToPath(new URL('../../../assets/examples/mara-train.json', import.meta.url));
+const sample = packagePath('assets/examples/mara-train.json');
 const SAMPLE = 'Sample: a bicycle workshop';
 
 export const datasetRoutes = [

@@ -1,8 +1,8 @@
 import { stat } from 'node:fs/promises';
-import { fileURLToPath } from 'node:url';
 import { LoamError, throwIfStopped } from '../../base/errors.js';
 import { Run } from '../../base/events.js';
 import { Mutex } from '../../base/lock.js';
+import { programPath } from '../../base/package.js';
 import type { ExamplePreview, PreviewRequest } from '../../examples/preview.js';
 import type { AnswerOptions, ChatEvent } from '../../llama/ChatSession.js';
 import type { TextPrompt } from '../../llama/prompts.js';
@@ -15,7 +15,7 @@ import type { ResolvedModel } from '../../models/listModels.js';
 import type { Lineage } from '../../store/types.js';
 import { WorkerProcess } from '../worker.js';
 
-const program = fileURLToPath(new URL('./inferenceWorker.js', import.meta.url));
+const program = programPath('serve/inference/inferenceWorker.js');
 
 /** Milliseconds without a request after which the process ends and its memory is free; starting again takes about a second. */
 const IDLE_MS = 5 * 60_000;

@@ -1,8 +1,8 @@
-import { fileURLToPath } from 'node:url';
 import type { AdapterToWrite } from '../../adapters/loraGguf.js';
 import { checkRules } from '../../base/device/rules.js';
 import { UsageError } from '../../base/errors.js';
 import { defaults, type Option, parseObject } from '../../base/options.js';
+import { programPath } from '../../base/package.js';
 import type { NamedBytes } from '../../examples/example.js';
 import type { MemorisedReport, ProbedFinding } from '../../llama/memorised/report.js';
 import type { Vault } from '../../store/Vault.js';
@@ -13,7 +13,7 @@ import { datasetsOf, type JobRequest } from './Job.js';
 
 /** The process that tunes, as its parent sees it: what it is asked to do, and the questions that it answers besides tuning. */
 
-const program = fileURLToPath(new URL('./tuneWorker.js', import.meta.url));
+const program = programPath('serve/jobs/tuneWorker.js');
 
 /** Milliseconds that a stopped run may take to save its checkpoint. */
 const STOP_MS = 120_000;
