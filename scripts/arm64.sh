@@ -65,7 +65,7 @@ fi
 rm -rf "$work/loam"
 mkdir -p "$work/loam"
 cp -r bin lib dist assets docs scripts package.json package-lock.json README.md "$work/loam/"
-(cd "$work/loam" && npm ci --silent --os=linux --cpu=arm64 --libc=glibc --ignore-scripts --omit=dev)
+(cd "$work/loam" && npm ci --silent --os=linux --cpu=arm64 --libc=glibc --ignore-scripts)
 
 # A process that starts another names itself, and the kernel cannot start an arm64 program: it is to name the wrapper.
 echo "process.execPath = '$work/node';" >"$work/self.mjs"

@@ -276,6 +276,7 @@ describe('the screens', { skip: skipBrowser }, () => {
     await page.waitForTimeout(400);
     assert.equal(new URL(page.url()).hash, '#/adapters');
     await page.goBack();
+    await settled();
     assert.equal(new URL(page.url()).hash, `#/data/${dataset}`);
     await page.evaluate('delete history.go');
   });

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { renameSync } from 'node:fs';
 import { describe, it } from 'node:test';
 import { triedOf } from '../base/tried.js';
 import { Vault } from '../store/Vault.js';
@@ -10,7 +11,7 @@ import { memorisedOf } from './views.js';
 /** Testing versions for private details in the background: put off, gone on with, repeated, and what an export asks for meanwhile. */
 
 const home = newHome();
-await addTinyModel(home, { layers: 2 });
+const model = await addTinyModel(home, { layers: 2 });
 const server = await ServerProcess.start(home);
 const { client } = server;
 const examples = Array.from({ length: 24 }, (_, i) => ({
@@ -52,6 +53,15 @@ describe('testing for private details', () => {
     const lists = (await readEvents(client, '/api/events', { lastId: before.event, until: isOver })).flatMap(told);
     assert.deepEqual(lists[0], [{ version: adapter!.version, done: 0, total: 0 }]);
     assert.deepEqual(lists.at(-2), [{ version: adapter!.version, done: 2, total: 3 }]);
+  });
+
+  it('is refused at once where the base model is gone, and what was found out stays', async () => {
+    renameSync(model, `${model}.away`);
+    const answer = await client.send('POST', `${path}/memorised?wait=false&again=true`, {});
+    renameSync(`${model}.away`, model);
+    assert.equal(answer.status, 404);
+    assert.match(answer.text, /its base model .*is not on this device/);
+    assert.equal((await memorised()).probed, 3);
   });
 
   it('goes on where it was left, waits while something is learnt, and asks before an export', async () => {

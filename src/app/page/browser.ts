@@ -67,22 +67,27 @@ function depthOf(state: unknown): number {
   return (state as { sheet?: number } | null)?.sheet ?? 0;
 }
 
+/** What tells the entry of one sheet from that of another. */
+function entryOf(state: unknown): unknown {
+  return (state as { entry?: number } | null)?.entry;
+}
+
 /**
  * Set while the browser goes back, which takes it a moment. What is to follow waits: a place that was gone to at once would be the
  * one that is gone back from.
  */
-let goingBack: number | undefined;
+let goingBack: { from: unknown; timer: number } | undefined;
 const following: (() => void)[] = [];
 
 function goBack(steps: number): void {
   if (steps <= 0 || goingBack !== undefined) return;
   // Where there is nothing to go back to, no event comes.
-  goingBack = setTimeout(wentBack, 2000);
+  goingBack = { from: entryOf(history.state), timer: setTimeout(wentBack, 2000) };
   history.go(-steps);
 }
 
 function wentBack(): void {
-  clearTimeout(goingBack);
+  clearTimeout(goingBack?.timer);
   goingBack = undefined;
   settle();
   follow();
@@ -110,7 +115,7 @@ export function openSheet(close: () => void): () => void {
   settled(() => {
     if (!isOpen) return;
     sheets.push(entry);
-    history.pushState({ sheet: sheets.length }, '');
+    history.pushState({ sheet: sheets.length, entry: crypto.getRandomValues(new Uint32Array(1))[0] }, '');
   });
   return () => {
     isOpen = false;
@@ -122,9 +127,10 @@ export function openSheet(close: () => void): () => void {
   };
 }
 
-addEventListener('popstate', ({ state }) => {
-  while (sheets.length > depthOf(state)) sheets.pop()!();
-  wentBack();
+addEventListener('popstate', () => {
+  // Not the state that the event brings: links tell of themselves too, and so late that a sheet may have opened since.
+  while (sheets.length > depthOf(history.state)) sheets.pop()!();
+  if (!goingBack || entryOf(history.state) !== goingBack.from) wentBack();
 });
 addEventListener(
   'click',

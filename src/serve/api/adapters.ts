@@ -124,6 +124,7 @@ export const adapterRoutes = [
     response: MemorisedAnswer,
     async handler({ params, query, signal }, services) {
       const { version } = requireVersion(services, params);
+      await services.probes.check(version.id, signal);
       const testing = services.probes.begin(version.id, { again: query.again });
       if (query.wait === false) testing.catch(() => {});
       else await stoppable(testing, signal);

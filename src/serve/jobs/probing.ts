@@ -62,6 +62,11 @@ export class Probes implements AsyncDisposable {
     }
   }
 
+  /** @throws LoamError: not-found, if the data of a version or its base model is not here; StoppedError */
+  async check(version: string, signal: AbortSignal): Promise<void> {
+    await subjectOf(this.home, this.vault, version, signal);
+  }
+
   /**
    * Tests a version until all was tried.
    * @param again gives up what was found out before
