@@ -4,8 +4,9 @@
 #
 #   sh scripts/install.sh            in a checkout: installs that checkout
 #   sh install.sh                    anywhere: clones LOAM_REPOSITORY into LOAM_DIR (default ~/loam) first
-#   sh scripts/install.sh update     takes new commits, then installs what they need
-#   sh scripts/install.sh remove     removes the command, the engine and the clone; models, adapters and the vault stay
+#   LOAM_PACKAGE=loam.tgz sh install.sh   unpacks a package instead (a file that `npm pack` has made, or its address): nothing is compiled
+#   sh scripts/install.sh update     takes new commits, or LOAM_PACKAGE, then installs what they need
+#   sh scripts/install.sh remove     removes the command, the engine and what was cloned or unpacked; models, adapters and the vault stay
 #
 # In Termux the engine is llama.cpp's own archive for Android. LOAM_ENGINE=termux takes Termux's package instead (several times slower).
 # LOAM_ENGINE_URL and LOAM_ENGINE_SHA256 name another archive and what it must hash to.
@@ -91,9 +92,41 @@ own_checkout() {
   if is_checkout "$folder" && [ -f "$folder/scripts/install.sh" ]; then echo "$folder"; fi
 }
 
+# A package has all that runs, built, and nothing that only builds or tests.
+unpack_package() {
+  package=$LOAM_PACKAGE
+  case $package in
+  http://* | https://*)
+    has curl || install_package curl
+    package=$source.tgz
+    say "fetching Loam ($LOAM_PACKAGE) ..."
+    curl -fL -o "$package" "$LOAM_PACKAGE" >&2 || fail 'Loam could not be fetched; run this again when the network is there'
+    ;;
+  esac
+  [ -f "$package" ] || fail "there is no file $package; LOAM_PACKAGE names a package of Loam, or its address"
+  of=$(cksum <"$package")
+  if [ -f "$source/.package" ] && [ "$(cat "$source/.package")" = "$of" ]; then return; fi
+  if [ -e "$source" ] && [ ! -f "$source/.package" ]; then fail "$source is there and is no unpacked package of Loam; move it away, or name another folder in LOAM_DIR"; fi
+  rm -rf "$source.part"
+  mkdir -p "$source.part"
+  if ! tar -xzf "$package" -C "$source.part" >&2 || ! is_checkout "$source.part/package" || [ ! -f "$source.part/package/lib/cli/run.js" ]; then
+    fail "$LOAM_PACKAGE is damaged, or no package of Loam"
+  fi
+  printf '%s\n' "$of" >"$source.part/package/.package"
+  # Most of these will do for the next version too.
+  if [ -d "$source/node_modules" ]; then mv "$source/node_modules" "$source.part/package/"; fi
+  rm -rf "$source"
+  mv "$source.part/package" "$source"
+  rm -rf "$source.part" "$source.tgz"
+}
+
 fetch_source() {
+  if [ -n "${LOAM_PACKAGE:-}" ]; then
+    unpack_package
+    return
+  fi
   if is_checkout "$source"; then return; fi
-  [ -n "${LOAM_REPOSITORY:-}" ] || fail "there is no checkout of Loam here; run this script inside one, or name its address in LOAM_REPOSITORY"
+  [ -n "${LOAM_REPOSITORY:-}" ] || fail "there is no checkout of Loam here; run this script inside one, or name its address in LOAM_REPOSITORY, or a package in LOAM_PACKAGE"
   if [ -e "$source" ]; then fail "$source is there and is no checkout of Loam; move it away, or name another folder in LOAM_DIR"; fi
   has git || install_package git
   say 'fetching Loam ...'
@@ -105,18 +138,23 @@ fetch_source() {
 }
 
 # What an installation of the packages belongs to: their list, Node and the engine's platform.
-wanted_packages() { { cat "$source/package-lock.json"; node --version; uname -m; } | cksum; }
+wanted_packages() { { cat "$source"/package*.json; node --version; uname -m; } | cksum; }
 
 install_packages() {
   done=$source/node_modules/.loam-installed
   if [ -f "$done" ] && [ "$(cat "$done")" = "$(wanted_packages)" ] && [ -f "$source/lib/cli/run.js" ]; then return; fi
-  say 'installing packages and building (some minutes on a phone) ...'
-  (cd "$source" && npm ci --no-audit --no-fund >&2)
-  [ -f "$source/lib/cli/run.js" ] || (cd "$source" && npm run build >&2)
-  case $place in
-  # More than half of a phone's storage for packages is of those that compile and test.
-  termux | proot) (cd "$source" && npm prune --omit=dev --ignore-scripts --no-audit --no-fund >&2) ;;
-  esac
+  if [ -f "$source/.package" ]; then
+    say 'installing packages ...'
+    (cd "$source" && npm install --omit=dev --no-audit --no-fund >&2)
+  else
+    say 'installing packages and building (some minutes on a phone) ...'
+    (cd "$source" && npm ci --no-audit --no-fund >&2)
+    [ -f "$source/lib/cli/run.js" ] || (cd "$source" && npm run build >&2)
+    case $place in
+    # More than half of a phone's storage for packages is of those that compile and test.
+    termux | proot) (cd "$source" && npm prune --omit=dev --ignore-scripts --no-audit --no-fund >&2) ;;
+    esac
+  fi
   wanted_packages >"$done.new"
   mv "$done.new" "$done"
 }
@@ -243,7 +281,7 @@ install() {
 }
 
 update() {
-  is_checkout "$source" || fail "there is no checkout of Loam in $source; install it first"
+  is_checkout "$source" || fail "there is no Loam in $source; install it first"
   if [ -d "$source/.git" ] && has git && git -C "$source" rev-parse --abbrev-ref '@{upstream}' >/dev/null 2>&1; then
     git -C "$source" pull --ff-only --quiet >&2 || fail "new commits do not fit onto $source; see git status there"
     # What was compiled is of the commit before.
@@ -257,7 +295,7 @@ remove() {
   if ours "$path"; then rm -f "$path"; fi
   if [ "$place" = termux ]; then rm -rf "$PREFIX/opt/loam"; fi
   # A checkout that this script lies in is the person's own.
-  if [ -z "$own" ] && is_checkout "$source"; then rm -rf "$source" "$source.part"; fi
+  if { [ -z "$own" ] || [ -f "$source/.package" ]; } && is_checkout "$source"; then rm -rf "$source" "$source.part"; fi
   say "Loam is removed. Models, adapters and the vault are still in ${LOAM_HOME:-$HOME/.loam}: remove that folder if you want them gone."
 }
 

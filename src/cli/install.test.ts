@@ -36,6 +36,9 @@ const skip =
 const folder = scratchFolder();
 const digest = (path: string) => createHash('sha256').update(readFileSync(path)).digest('hex');
 
+/** A package of Loam, as `npm pack` makes it. */
+const packageOf = (version: string) => join(folder, `loam-${version}.tgz`);
+
 /** Serves the archive; `cut` ends the first answers after so many bytes. */
 const archive = join(folder, 'engine.tar.gz');
 let served: { range: string | undefined; bytes: number }[] = [];
@@ -69,6 +72,14 @@ before(async () => {
   ])
     writeFileSync(join(inner, name), name.repeat(1000));
   spawnSync('tar', ['-czf', archive, '-C', join(folder, 'pack'), '.']);
+  for (const version of ['1.0.0', '1.0.1']) {
+    const inside = join(folder, version, 'package');
+    for (const at of ['bin', 'lib/cli', 'scripts']) mkdirSync(join(inside, at), { recursive: true });
+    writeFileSync(join(inside, 'package.json'), `{\n  "name": "loam",\n  "version": "${version}"\n}\n`);
+    writeFileSync(join(inside, 'lib/cli/run.js'), `// ${version}\n`);
+    writeFileSync(join(inside, 'scripts/install.sh'), script);
+    spawnSync('tar', ['-czf', packageOf(version), '-C', join(folder, version), 'package']);
+  }
   await new Promise<void>((listening) => server.listen(0, '127.0.0.1', listening));
 });
 after(() => server.close());
@@ -113,6 +124,9 @@ ci) rm -rf node_modules; mkdir -p node_modules/koffi
 ${counted.replace('"$(basename "$0") $*"', '"npm halfway"')}
 mkdir -p node_modules/typescript lib/cli; echo built >lib/cli/run.js ;;
 prune) rm -r node_modules/typescript ;;
+install) mkdir -p node_modules/koffi
+${counted.replace('"$(basename "$0") $*"', '"npm halfway"')}
+echo built >node_modules/koffi/built ;;
 *) exit 2 ;;
 esac`,
   git: `${counted}
@@ -260,6 +274,56 @@ describe('install.sh in a made-up Termux', { skip }, () => {
       assert.equal(second.status, 0, `after cut ${cut}: ${second.stderr}`);
       assert.deepEqual(installed(phone), files, `after cut ${cut}`);
     }
+  });
+
+  it('unpacks a package, compiles nothing, takes the next one and goes on from any step', async () => {
+    const first = { LOAM_PACKAGE: packageOf('1.0.0') };
+    const phone = newPhone(false);
+    const { status, stderr } = await phone.run([], first);
+    assert.equal(status, 0, stderr);
+    const called = () =>
+      phone
+        .calls()
+        .filter((call) => /^(npm|git)/.test(call))
+        .map((call) => call.split(' ').slice(0, 3).join(' '));
+    assert.deepEqual(called(), ['npm install --omit=dev', 'npm halfway']);
+    const source = join(phone.home, 'loam');
+    assert.equal(readFileSync(join(source, 'lib/cli/run.js'), 'utf8'), '// 1.0.0\n');
+    assert.equal((await phone.run([], first)).status, 0);
+    assert.deepEqual(called(), []);
+    const files = installed(phone);
+
+    const steps = await (async () => {
+      const whole = newPhone(false);
+      await whole.run([], first);
+      return whole.steps();
+    })();
+    const stride = process.env.LOAM_FAULTS === 'long' ? 1 : 5;
+    for (let cut = 2; cut <= steps; cut += stride) {
+      const other = newPhone(false);
+      assert.notEqual((await other.run([], { ...first, CUT: String(cut) })).status, 0, `cut ${cut}`);
+      const second = await other.run([], first);
+      assert.equal(second.status, 0, `after cut ${cut}: ${second.stderr}`);
+      assert.deepEqual(installed(other), files, `after cut ${cut}`);
+    }
+
+    const updated = await phone.run(['update'], { LOAM_PACKAGE: packageOf('1.0.1') });
+    assert.equal(updated.status, 0, updated.stderr);
+    assert.deepEqual(called(), ['npm install --omit=dev', 'npm halfway']);
+    assert.equal(readFileSync(join(source, 'lib/cli/run.js'), 'utf8'), '// 1.0.1\n');
+    for (const [named, said] of [
+      [join(folder, 'none.tgz'), /there is no file .*none\.tgz/],
+      [archive, /is damaged, or no package of Loam/],
+    ] as const) {
+      const refused = await phone.run(['update'], { LOAM_PACKAGE: named });
+      assert.equal(refused.status, 1);
+      assert.match(refused.stderr, said);
+      assert.equal(readFileSync(join(source, 'lib/cli/run.js'), 'utf8'), '// 1.0.1\n');
+    }
+    await phone.run(['remove']);
+    assert.ok(!existsSync(source) && existsSync(join(phone.home, '.loam/models/default.gguf')));
+    const own = newPhone();
+    assert.match((await own.run([], first)).stderr, /source is there and is no unpacked package of Loam/);
   });
 
   it('a download that is cut goes on where it was', async () => {
