@@ -2,7 +2,17 @@
 // published. Runs from `prepare` (so after `npm ci`) and before the tests. Does nothing when the compiler is absent
 // (`npm ci --omit=dev`): a published package brings lib/ with it.
 import { spawnSync } from 'node:child_process';
-import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -117,13 +127,15 @@ addLicences(metafile, app);
 
 // The library, the command line and the programs that it starts, with what they share beside them: a process starts in a few large files
 // instead of hundreds. Names and lines stay, for the stack of a bug.
-rmSync(lib, { recursive: true, force: true });
+// In a folder of its own, and under its name when it is whole.
+const bundle = `${lib}.new`;
+rmSync(bundle, { recursive: true, force: true });
 const programs = ['index.js', 'cli/run.js', ...[...walk(dist)].map((path) => relative(dist, path)).filter(isProgram)];
 const { dependencies } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
 const { metafile: used } = await build({
   ...bundled,
   entryPoints: programs.map((name) => join(dist, name)),
-  outdir: lib,
+  outdir: bundle,
   outbase: dist,
   chunkNames: 'parts/[name]-[hash]',
   splitting: true,
@@ -137,10 +149,12 @@ const { metafile: used } = await build({
   target: 'node20',
 });
 for (const path of [join('app', 'page', 'static'), join('app', 'page.js')]) {
-  cpSync(join(dist, path), join(lib, path), { recursive: true });
+  cpSync(join(dist, path), join(bundle, path), { recursive: true });
 }
-for (const bundle of [parts, metafile, used]) addLicences(bundle, lib);
+for (const one of [parts, metafile, used]) addLicences(one, bundle);
 copyTypes('index.d.ts');
+rmSync(lib, { recursive: true, force: true });
+renameSync(bundle, lib);
 
 /** What is started as a process of its own. */
 function isProgram(name) {
@@ -149,7 +163,7 @@ function isProgram(name) {
 
 /** Declarations of a module, and of those that it names. */
 function copyTypes(name) {
-  const copy = join(lib, name);
+  const copy = join(bundle, name);
   if (existsSync(copy)) return;
   const written = readFileSync(join(dist, name), 'utf8').replace(/^\/\/# sourceMappingURL=.*$/m, '');
   const text = written.includes("from 'typebox'") ? plainTypes(join(dist, name)) : written;

@@ -94,30 +94,39 @@ own_checkout() {
 
 # A package has all that runs, built, and nothing that only builds or tests.
 unpack_package() {
+  # An update that was cut off here: whatever happens, one of the two is there whole.
+  if [ ! -e "$source" ] && [ -e "$source.old" ]; then mv "$source.old" "$source"; fi
+  if [ -e "$source" ] && [ ! -f "$source/.package" ]; then fail "$source is there and is no unpacked package of Loam; move it away, or name another folder in LOAM_DIR"; fi
   package=$LOAM_PACKAGE
   case $package in
   http://* | https://*)
     has curl || install_package curl
-    package=$source.tgz
+    package=$source.fetched
     say "fetching Loam ($LOAM_PACKAGE) ..."
     curl -fL -o "$package" "$LOAM_PACKAGE" >&2 || fail 'Loam could not be fetched; run this again when the network is there'
     ;;
   esac
   [ -f "$package" ] || fail "there is no file $package; LOAM_PACKAGE names a package of Loam, or its address"
   of=$(cksum <"$package")
-  if [ -f "$source/.package" ] && [ "$(cat "$source/.package")" = "$of" ]; then return; fi
-  if [ -e "$source" ] && [ ! -f "$source/.package" ]; then fail "$source is there and is no unpacked package of Loam; move it away, or name another folder in LOAM_DIR"; fi
-  rm -rf "$source.part"
-  mkdir -p "$source.part"
-  if ! tar -xzf "$package" -C "$source.part" >&2 || ! is_checkout "$source.part/package" || [ ! -f "$source.part/package/lib/cli/run.js" ]; then
-    fail "$LOAM_PACKAGE is damaged, or no package of Loam"
+  if [ ! -f "$source/.package" ] || [ "$(cat "$source/.package")" != "$of" ]; then
+    part=$source.part/package
+    rm -rf "$source.part"
+    mkdir -p "$source.part"
+    if ! tar -xzf "$package" -C "$source.part" >&2 || ! is_checkout "$part" || [ ! -f "$part/lib/cli/run.js" ]; then
+      fail "$LOAM_PACKAGE is damaged, or no package of Loam"
+    fi
+    # What builds and tests it is not looked for.
+    (cd "$part" && npm pkg delete devDependencies scripts >&2)
+    printf '%s\n' "$of" >"$part/.package"
+    rm -rf "$source.old"
+    [ ! -e "$source" ] || mv "$source" "$source.old"
+    mv "$part" "$source"
   fi
-  printf '%s\n' "$of" >"$source.part/package/.package"
-  # Most of these will do for the next version too.
-  if [ -d "$source/node_modules" ]; then mv "$source/node_modules" "$source.part/package/"; fi
-  rm -rf "$source"
-  mv "$source.part/package" "$source"
-  rm -rf "$source.part" "$source.tgz"
+  # Most of the old one's packages will do for the new one.
+  if [ -d "$source.old/node_modules" ] && [ ! -e "$source/node_modules" ]; then mv "$source.old/node_modules" "$source/"; fi
+  rm -rf "$source.old" "$source.part" "$source.fetched"
+  # Where this was started may be the folder that has gone.
+  cd "$source"
 }
 
 fetch_source() {
@@ -282,11 +291,12 @@ install() {
 
 update() {
   is_checkout "$source" || fail "there is no Loam in $source; install it first"
-  if [ -d "$source/.git" ] && has git && git -C "$source" rev-parse --abbrev-ref '@{upstream}' >/dev/null 2>&1; then
+  if [ -z "${LOAM_PACKAGE:-}" ] && [ -d "$source/.git" ] && has git && git -C "$source" rev-parse --abbrev-ref '@{upstream}' >/dev/null 2>&1; then
     git -C "$source" pull --ff-only --quiet >&2 || fail "new commits do not fit onto $source; see git status there"
     # What was compiled is of the commit before.
     rm -f "$source/node_modules/.loam-installed"
   fi
+  say 'a page that is open is of the version before: start loam serve again after this'
   install
 }
 
@@ -295,13 +305,15 @@ remove() {
   if ours "$path"; then rm -f "$path"; fi
   if [ "$place" = termux ]; then rm -rf "$PREFIX/opt/loam"; fi
   # A checkout that this script lies in is the person's own.
-  if { [ -z "$own" ] || [ -f "$source/.package" ]; } && is_checkout "$source"; then rm -rf "$source" "$source.part"; fi
+  if { [ -z "$own" ] || [ -f "$source/.package" ]; } && is_checkout "$source"; then rm -rf "$source" "$source.part" "$source.old" "$source.fetched"; fi
   say "Loam is removed. Models, adapters and the vault are still in ${LOAM_HOME:-$HOME/.loam}: remove that folder if you want them gone."
 }
 
 main() {
   place=$(find_place)
   own=$(own_checkout)
+  # A checkout is the person's own: a package goes to a folder of its own.
+  if [ -n "${LOAM_PACKAGE:-}" ] && [ ! -f "$own/.package" ]; then own=; fi
   source=${own:-${LOAM_DIR:-$HOME/loam}}
   case $source in /*) ;; *) source=$PWD/$source ;; esac
   case ${1:-install} in

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { execFile, execFileSync } from 'node:child_process';
-import { copyFile, mkdir, readFile, stat, symlink, writeFile } from 'node:fs/promises';
+import { copyFile, mkdir, readdir, readFile, stat, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { fileURLToPath } from 'node:url';
@@ -42,6 +42,16 @@ describe('the library', () => {
     );
     await using file = await loam.openSafetensors(join(folder, 'peft', 'adapter_model.safetensors'));
     assert.equal([...file.tensors.keys()].length, 2 * adapter.modules.length);
+  });
+
+  it('names in NOTICE what is bundled with it, and brings its licence', async () => {
+    const notice = (await readFile(join(checkout, 'NOTICE'), 'utf8')).toLowerCase();
+    const bundled = (await readdir(join(checkout, 'lib'))).flatMap((name) => /^LICENSE-(.*)/.exec(name)?.[1] ?? []);
+    assert.ok(bundled.length > 10);
+    assert.deepEqual(
+      bundled.filter((name) => !notice.includes(name.replace(/^(@\w+)-/, '$1/'))),
+      [],
+    );
   });
 
   it('runs the first example of README.md as it stands there, which is the one of index.ts', async () => {

@@ -278,6 +278,16 @@ describe('the screens', { skip: skipBrowser }, () => {
     await page.goBack();
     await settled();
     assert.equal(new URL(page.url()).hash, `#/data/${dataset}`);
+    // Nor does a browser that does not go back at all keep anybody from another place.
+    await page.evaluate('history.go = () => {}');
+    await page.locator('.example').first().click();
+    await button('Edit').waitFor();
+    await page.keyboard.press('Escape');
+    await dialog().waitFor({ state: 'detached' });
+    await phone.until('history.state !== null');
+    await page.waitForTimeout(50);
+    await phone.go('adapters');
+    await page.getByRole('heading', { name: 'Adapters', level: 1 }).waitFor();
     await page.evaluate('delete history.go');
   });
 

@@ -123,6 +123,7 @@ case $1 in
 ci) rm -rf node_modules; mkdir -p node_modules/koffi
 ${counted.replace('"$(basename "$0") $*"', '"npm halfway"')}
 mkdir -p node_modules/typescript lib/cli; echo built >lib/cli/run.js ;;
+pkg) [ "$*" = 'pkg delete devDependencies scripts' ] || exit 2 ;;
 prune) rm -r node_modules/typescript ;;
 install) mkdir -p node_modules/koffi
 ${counted.replace('"$(basename "$0") $*"', '"npm halfway"')}
@@ -286,7 +287,8 @@ describe('install.sh in a made-up Termux', { skip }, () => {
         .calls()
         .filter((call) => /^(npm|git)/.test(call))
         .map((call) => call.split(' ').slice(0, 3).join(' '));
-    assert.deepEqual(called(), ['npm install --omit=dev', 'npm halfway']);
+    const installs = ['npm pkg delete', 'npm install --omit=dev', 'npm halfway'];
+    assert.deepEqual(called(), installs);
     const source = join(phone.home, 'loam');
     assert.equal(readFileSync(join(source, 'lib/cli/run.js'), 'utf8'), '// 1.0.0\n');
     assert.equal((await phone.run([], first)).status, 0);
@@ -309,7 +311,7 @@ describe('install.sh in a made-up Termux', { skip }, () => {
 
     const updated = await phone.run(['update'], { LOAM_PACKAGE: packageOf('1.0.1') });
     assert.equal(updated.status, 0, updated.stderr);
-    assert.deepEqual(called(), ['npm install --omit=dev', 'npm halfway']);
+    assert.deepEqual(called(), installs);
     assert.equal(readFileSync(join(source, 'lib/cli/run.js'), 'utf8'), '// 1.0.1\n');
     for (const [named, said] of [
       [join(folder, 'none.tgz'), /there is no file .*none\.tgz/],
@@ -322,8 +324,13 @@ describe('install.sh in a made-up Termux', { skip }, () => {
     }
     await phone.run(['remove']);
     assert.ok(!existsSync(source) && existsSync(join(phone.home, '.loam/models/default.gguf')));
+    // Beside a checkout, which stays as it is; another folder of that name is the person's.
     const own = newPhone();
-    assert.match((await own.run([], first)).stderr, /source is there and is no unpacked package of Loam/);
+    assert.equal((await own.run([], first)).status, 0);
+    assert.ok(!existsSync(join(own.home, '../source/.package')));
+    const taken = newPhone(false);
+    mkdirSync(join(taken.home, 'loam'));
+    assert.match((await taken.run([], first)).stderr, /loam is there and is no unpacked package of Loam/);
   });
 
   it('a download that is cut goes on where it was', async () => {

@@ -62,7 +62,7 @@ export function remedy({ source }: Pick<LibraryFiles, 'source'>): string {
     return `unset LOAM_GGML_DIR, or point it at a build of llama.cpp ${releases} for this system`;
   if (source === 'system' || source === 'install.sh')
     return 'run `sh scripts/install.sh update`, which fetches such a build';
-  return 'install Loam again (`npm ci` in a checkout)';
+  return 'install Loam again (`npm ci` in a checkout, else as it was installed)';
 }
 
 /** Whether this is a Linux without glibc, such as Alpine with musl: the packaged engine does not load there. */
@@ -108,7 +108,7 @@ export function locateLibraries(): LibraryFiles {
 }
 
 function missingFix(): string {
-  if (process.platform === 'android') return 'run `sh scripts/install.sh` in the checkout, which fetches them';
+  if (process.platform === 'android') return "run `sh scripts/install.sh` in Loam's folder, which fetches them";
   if (otherLibc()) return muslFix;
   return `install again without --omit=optional, or set LOAM_GGML_DIR to a build of llama.cpp ${releases} with shared libraries`;
 }

@@ -56,7 +56,9 @@ export function go(...parts: string[]): void {
 export function replace(...parts: string[]): void {
   settled(() => {
     goBack(depthOf(history.state));
-    settled(() => location.replace(href(...parts)));
+    // Before what was pressed meanwhile.
+    following.unshift(() => location.replace(href(...parts)));
+    follow();
   });
 }
 
@@ -81,8 +83,12 @@ const following: (() => void)[] = [];
 
 function goBack(steps: number): void {
   if (steps <= 0 || goingBack !== undefined) return;
-  // Where there is nothing to go back to, no event comes.
-  goingBack = { from: entryOf(history.state), timer: setTimeout(wentBack, 2000) };
+  // Where there is nothing to go back to no event comes, and this entry is left as one without a sheet.
+  const giveUp = () => {
+    history.replaceState(null, '');
+    wentBack();
+  };
+  goingBack = { from: entryOf(history.state), timer: setTimeout(giveUp, 2000) };
   history.go(-steps);
 }
 

@@ -103,6 +103,8 @@ export function useFollowedServer(): Server {
   const [round, setRound] = useState(0);
   const [ready, setReady] = useState(false);
   const [probing, setProbing] = useState<Status['probing']>([]);
+  /** Number of the latest event. */
+  const seen = useRef(0);
   const open = status?.vault === 'open' || status?.vault === 'absent';
 
   const reload = useCallback(async () => {
@@ -110,6 +112,8 @@ export function useFollowedServer(): Server {
       const next = await call<Status>('GET', '/api/status');
       setStatus(next);
       setRefused(false);
+      // Events may have told of what came after it.
+      if (Number(/\d+$/.exec(next.event)?.[0]) < seen.current) return;
       setJob(next.job ?? undefined);
       setProbing(next.probing);
     } catch (error) {
@@ -149,8 +153,9 @@ export function useFollowedServer(): Server {
     return follow('/api/events', {
       after: status!.event,
       alsoHidden: isTold,
-      onEvent: (_id, data) => {
+      onEvent: (id, data) => {
         const event = data as ChangeEvent;
+        seen.current = event.type === 'reset' ? 0 : id;
         if (event.type === 'download') {
           setDownloads((old) => ({ ...old, [event.name]: event }));
           if (event.state !== 'running') {

@@ -4,7 +4,7 @@ import type { NamedBytes } from '../../examples/example.js';
 import type { MemorisedReport, ProbedFinding } from '../../llama/memorised/report.js';
 import { hashOf, listModels } from '../../models/listModels.js';
 import { jsonDocument, jsonOf } from '../../store/documents.js';
-import type { Json } from '../../store/types.js';
+import type { Json, Lineage } from '../../store/types.js';
 import type { Vault } from '../../store/Vault.js';
 import type { Memorised } from '../contract/adapters.js';
 import { memorisedOf } from '../views.js';
@@ -64,7 +64,9 @@ export class Probes implements AsyncDisposable {
 
   /** @throws LoamError: not-found, if the data of a version or its base model is not here; StoppedError */
   async check(version: string, signal: AbortSignal): Promise<void> {
-    await subjectOf(this.home, this.vault, version, signal);
+    const { lineage } = this.vault.adapters.version(version);
+    dataIdsOf(this.vault, lineage);
+    await baseOf(this.home, lineage, signal);
   }
 
   /**
@@ -168,27 +170,39 @@ export class Probes implements AsyncDisposable {
 /** What it takes to test a version. @throws LoamError: not-found */
 async function subjectOf(home: string, vault: Vault, version: string, signal: AbortSignal) {
   const { lineage, adapter } = vault.adapters.version(version);
-  const here = new Set(vault.datasets.list().map(({ id }) => id));
   const data: NamedBytes[] = [];
-  for (const { id } of lineage.datasets) if (id !== undefined && here.has(id)) data.push(await dataOf(vault, id));
-  if (data.length === 0) {
+  for (const id of dataIdsOf(vault, lineage)) data.push(await dataOf(vault, id));
+  const model = await baseOf(home, lineage, signal);
+  return { data, model, name: vault.adapters.get(adapter).name };
+}
+
+/** Of the data that a version learnt from, what is in the vault. @throws LoamError: not-found, if none is */
+function dataIdsOf(vault: Vault, { datasets }: Lineage): string[] {
+  const here = new Set(vault.datasets.list().map(({ id }) => id));
+  const ids = datasets.flatMap(({ id }) => (id !== undefined && here.has(id) ? [id] : []));
+  if (ids.length === 0) {
     throw new LoamError({
       code: 'not-found',
       found: 'the data that this version learnt from is not in the vault, so it cannot be tested',
     });
   }
+  return ids;
+}
+
+/** @returns the name of the model. @throws LoamError: not-found, if it is not here */
+async function baseOf(home: string, { base }: Lineage, signal: AbortSignal): Promise<string> {
   const { models } = await listModels({ home });
-  const usable = models.filter(({ installed }) => installed);
-  for (const model of usable) model.sha256 = await hashOf(model, { home, signal }).result.catch(() => null);
-  const model = usable.find(({ sha256 }) => sha256 === lineage.base.sha256);
-  if (!model) {
-    throw new LoamError({
-      code: 'not-found',
-      found: `its base model (${lineage.base.name}) is not on this device`,
-      fix: 'fetch it first',
-    });
+  // Those of which the hash is known cost nothing.
+  const usable = models.filter(({ installed }) => installed).sort((a, b) => Number(!a.sha256) - Number(!b.sha256));
+  for (const model of usable) {
+    const sha256 = await hashOf(model, { home, signal }).result.catch(() => null);
+    if (sha256 === base.sha256) return model.name;
   }
-  return { data, model: model.name, name: vault.adapters.get(adapter).name };
+  throw new LoamError({
+    code: 'not-found',
+    found: `its base model (${base.name}) is not on this device`,
+    fix: 'fetch it first',
+  });
 }
 
 /** What was found out of a version is a document of this kind: all of it, while some is left to ask for. */
