@@ -78,6 +78,7 @@ describe('the screens', { skip: skipBrowser }, () => {
   };
 
   beforeEach(async () => {
+    await page.evaluate('delete history.go');
     await phone.go('settings');
   });
 
@@ -284,8 +285,6 @@ describe('the screens', { skip: skipBrowser }, () => {
     await button('Edit').waitFor();
     await page.keyboard.press('Escape');
     await dialog().waitFor({ state: 'detached' });
-    await phone.until('history.state !== null');
-    await page.waitForTimeout(50);
     await phone.go('adapters');
     await page.getByRole('heading', { name: 'Adapters', level: 1 }).waitFor();
     await page.evaluate('delete history.go');
