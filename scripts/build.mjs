@@ -101,7 +101,6 @@ const { metafile: parts } = await build({
   target: 'node20',
   minifyWhitespace: true,
 });
-addLicences(parts, vendor);
 for (const path of walk(dist)) {
   if (!path.endsWith('.js') || path.startsWith(vendor)) continue;
   const text = readFileSync(path, 'utf8');
@@ -123,7 +122,6 @@ const { metafile } = await build({
   target: 'es2023',
 });
 writeFileSync(join(dist, 'testing', 'page.meta.json'), JSON.stringify(metafile));
-addLicences(metafile, app);
 
 // The library, the command line and the programs that it starts, with what they share beside them: a process starts in a few large files
 // instead of hundreds. Names and lines stay, for the stack of a bug.

@@ -265,14 +265,17 @@ describe('the screens', { skip: skipBrowser }, () => {
   });
 
   it('stays at a place that was chosen as a sheet closed, however long the browser takes to go back', async () => {
+    const leaveFromSheet = async () => {
+      await page.locator('.example').first().click();
+      await button('Edit').waitFor();
+      await page.keyboard.press('Escape');
+      await dialog().waitFor({ state: 'detached' });
+      await phone.go('adapters');
+      await page.getByRole('heading', { name: 'Adapters', level: 1 }).waitFor();
+    };
     await phone.go(`data/${dataset}`);
     await page.evaluate('history.go = (steps) => setTimeout(() => History.prototype.go.call(history, steps), 300)');
-    await page.locator('.example').first().click();
-    await button('Edit').waitFor();
-    await page.keyboard.press('Escape');
-    await dialog().waitFor({ state: 'detached' });
-    await phone.go('adapters');
-    await page.getByRole('heading', { name: 'Adapters', level: 1 }).waitFor();
+    await leaveFromSheet();
     await settled();
     await page.waitForTimeout(400);
     assert.equal(new URL(page.url()).hash, '#/adapters');
@@ -281,13 +284,7 @@ describe('the screens', { skip: skipBrowser }, () => {
     assert.equal(new URL(page.url()).hash, `#/data/${dataset}`);
     // Nor does a browser that does not go back at all keep anybody from another place.
     await page.evaluate('history.go = () => {}');
-    await page.locator('.example').first().click();
-    await button('Edit').waitFor();
-    await page.keyboard.press('Escape');
-    await dialog().waitFor({ state: 'detached' });
-    await phone.go('adapters');
-    await page.getByRole('heading', { name: 'Adapters', level: 1 }).waitFor();
-    await page.evaluate('delete history.go');
+    await leaveFromSheet();
   });
 
   it('asks what the model is to answer in place of what is redacted', async () => {
