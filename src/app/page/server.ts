@@ -105,6 +105,8 @@ export function useFollowedServer(): Server {
   const [probing, setProbing] = useState<Status['probing']>([]);
   /** Number of the latest event. */
   const seen = useRef(0);
+  /** The job that was heard of last, from whatever source. */
+  const heard = useRef<Server['job']>(undefined);
   const open = status?.vault === 'open' || status?.vault === 'absent';
 
   const reload = useCallback(async () => {
@@ -114,6 +116,8 @@ export function useFollowedServer(): Server {
       setRefused(false);
       // Events may have told of what came after it.
       if (Number(/\d+$/.exec(next.event)?.[0]) < seen.current) return;
+      // Of one that still runs, an event is going to tell the end.
+      if (!heard.current || isFinal(heard.current.state)) heard.current = next.job ?? undefined;
       setJob(next.job ?? undefined);
       setProbing(next.probing);
     } catch (error) {
@@ -149,7 +153,18 @@ export function useFollowedServer(): Server {
 
   useEffect(() => {
     if (refused || !open) return;
-    let latest: { id?: string; state?: JobState; share?: number } = {};
+    /** One event comes with every step of a run, but what lists show of a job changes only with its state. */
+    const hear = (next: JobChange) => {
+      const told = { id: next.id, state: next.state, share: shareOf(next) };
+      const before = heard.current?.id === next.id ? heard.current : undefined;
+      if (before?.state === next.state && before.share === told.share) return;
+      heard.current = told;
+      setJob(told);
+      if (before?.state === next.state) return;
+      if (before && !isFinal(before.state) && isFinal(next.state)) void tellEnd(next);
+      tellChanged('jobs');
+      if (next.state === 'done') tellChanged('adapters');
+    };
     return follow('/api/events', {
       after: status!.event,
       alsoHidden: isTold,
@@ -163,23 +178,15 @@ export function useFollowedServer(): Server {
             void reload();
           }
         } else if (event.type === 'job') {
-          // One comes with every step of a run, but what lists show of a job changes only with its state.
-          const next = event.job;
-          const { share, ...told } = { ...next, share: shareOf(next) };
-          const isKnown = latest.id === next.id && latest.state === next.state;
-          if (isKnown && latest.share === share) return;
-          const wasRunning = latest.id === next.id && latest.state === 'running';
-          latest = { id: next.id, state: next.state, share };
-          setJob({ ...told, share });
-          if (isKnown) return;
-          if (wasRunning && isFinal(next.state)) void tellEnd(next);
-          tellChanged('jobs');
-          if (next.state === 'done') tellChanged('adapters');
+          hear(event.job);
         } else if (event.type === 'probing') {
           setProbing(event.probing);
         } else if (event.type === 'reset') {
           tellChanged();
           void reload();
+          // Its end may be among what was missed.
+          const { current } = heard;
+          if (current && !isFinal(current.state)) void call<Job>('GET', `/api/jobs/${current.id}`).then(hear, () => {});
         } else if (event.type === 'changed') {
           tellChanged(event.what);
           if (event.what === 'vault') setRound((n) => n + 1);
