@@ -1,5 +1,4 @@
 import { createHash } from 'node:crypto';
-import { Decrypter, Encrypter } from 'age-encryption';
 import { LoamError, systemCode, UnsupportedError } from '../base/errors.js';
 import { count } from '../base/format.js';
 import { version as loam } from '../base/process.js';
@@ -49,6 +48,7 @@ export async function* writeBackup(
   passphrase: string,
   told: (summary: BackupSummary) => void = () => {},
 ): AsyncGenerator<Uint8Array, void> {
+  const { Encrypter } = await import('age-encryption');
   const encrypter = new Encrypter();
   encrypter.addRecipient(passphraseRecipient(passphrase));
   yield* await encrypter.encrypt(webStream(writeTar(members(contents, told))));
@@ -239,6 +239,7 @@ async function jsonIn(content: AsyncIterable<Uint8Array>): Promise<unknown> {
 /** What an age file under a passphrase holds. @throws LoamError: wrong-passphrase, wrong-format, damaged; what `source` throws */
 async function* decrypted(source: AsyncIterable<Uint8Array>, passphrase: string): AsyncGenerator<Uint8Array, void> {
   const identity = passphraseIdentity(passphrase);
+  const { Decrypter } = await import('age-encryption');
   const decrypter = new Decrypter();
   decrypter.addIdentity(identity);
   try {

@@ -1,7 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import type { FileHandle } from 'node:fs/promises';
 import { setImmediate } from 'node:timers/promises';
-import { Decrypter, Encrypter, generateX25519Identity, identityToRecipient } from 'age-encryption';
 import { clauseOf, LoamError, systemCode } from '../base/errors.js';
 import { isLeftBehind } from '../base/unfinished.js';
 import type { BlobFiles } from './blobFiles.js';
@@ -94,6 +93,7 @@ export class Contents {
   }
 
   private async encrypt(content: Uint8Array | AsyncIterable<Uint8Array>): Promise<Blob> {
+    const { Encrypter, generateX25519Identity, identityToRecipient } = await import('age-encryption');
     const secret = await generateX25519Identity();
     const encrypter = new Encrypter();
     encrypter.addRecipient(await identityToRecipient(secret));
@@ -151,6 +151,7 @@ export class Contents {
     try {
       if ((await file.stat()).size > bytes + bytes / 2048 + HEADER_BYTES)
         throw new BlobDamaged('it is longer than it was');
+      const { Decrypter } = await import('age-encryption');
       const decrypter = new Decrypter();
       decrypter.addIdentity(secret);
       let done = 0;

@@ -1,5 +1,5 @@
 import { createCipheriv, createDecipheriv, randomBytes, scrypt } from 'node:crypto';
-import { type Identity, type Recipient, Stanza } from 'age-encryption';
+import type { Identity, Recipient, Stanza } from 'age-encryption';
 import { decodeBase64, KEY_BYTES } from '../base/crypto.js';
 import { LoamError } from '../base/errors.js';
 
@@ -43,6 +43,7 @@ export function passphraseRecipient(passphrase: string, logN = WORK_FACTOR): Rec
         authTagLength: TAG_BYTES,
       });
       const body = Buffer.concat([cipher.update(fileKey), cipher.final(), cipher.getAuthTag()]);
+      const { Stanza } = await import('age-encryption');
       return [new Stanza(['scrypt', base64(salt), String(logN)], new Uint8Array(body))];
     },
   };

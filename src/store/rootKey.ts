@@ -1,5 +1,4 @@
 import { createHash, randomBytes } from 'node:crypto';
-import { Decrypter, Encrypter } from 'age-encryption';
 import { KEY_BYTES } from '../base/crypto.js';
 import { LoamError, systemCode } from '../base/errors.js';
 import type { Pair, VaultFiles } from './files.js';
@@ -64,6 +63,7 @@ export async function writeRootKey(files: VaultFiles, key: Uint8Array, passphras
     await files.remove('key.age');
     return;
   }
+  const { Encrypter } = await import('age-encryption');
   const encrypter = new Encrypter();
   encrypter.addRecipient(passphraseRecipient(passphrase));
   await files.write('key.age', await encrypter.encrypt(format(key)), { scrub: true });
@@ -107,6 +107,7 @@ async function readEncrypted(
   passphrase: string,
   opens: (key: ReadKey) => boolean,
 ): Promise<ReadKey> {
+  const { Decrypter } = await import('age-encryption');
   let refused = false;
   let refusal: unknown;
   let other: ReadKey | undefined;
