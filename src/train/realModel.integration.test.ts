@@ -136,11 +136,11 @@ describe('tuning', () => {
   const layers = ['--layers', 'top:10'];
   const ridge = ['--method', 'ridge', ...layers, '--heldout', heldout];
   // What general questions lose is measured by the run of the page's test.
-  const options = [...ridge, '--out', adapter, '--shots', '6', '--sweeps', '1', '--skip-general'];
+  const options = [...ridge, '--out', adapter, '--shots', '4', '--sweeps', '1', '--skip-general'];
   let nll: Nll | undefined;
 
   it('on some of the bundled examples lowers the held-out NLL in libllama', async (t) => {
-    const result = resultOf(await loam(['tune', subset('a-dozen.json', 12), ...options]));
+    const result = resultOf(await loam(['tune', subset('ten.json', 10), ...options]));
     nll = result.nll as Nll;
     t.diagnostic(
       `NLL ${nll.base.toFixed(3)} -> ${nll.adapted.toFixed(3)} (teacher ${nll.teacher.toFixed(3)}) in ${(result.seconds as number).toFixed(1)} s`,
@@ -194,7 +194,7 @@ describe('tuning', () => {
     const out = join(folder, 'pupil.gguf');
     const teacher = ['--teacher', adapter, '--shots', '0', '--sweeps', '0'];
     const flags = [...ridge, ...teacher, '--out', out, '--skip-general'];
-    const pupil = resultOf(await loam(['tune', subset('few.json', 10), ...flags])).nll as Nll;
+    const pupil = resultOf(await loam(['tune', subset('few.json', 8), ...flags])).nll as Nll;
     t.diagnostic(
       `teacher ${pupil.teacher.toFixed(3)}, pupil ${pupil.adapted.toFixed(3)}, base ${pupil.base.toFixed(3)}`,
     );
@@ -205,22 +205,22 @@ describe('tuning', () => {
 
   it('by gradients learns more, and can be killed and resumed', async (t) => {
     const flags = ['--method', 'qlora', '--layers', 'top:4', '--epochs', '2', '--skip-general', '--heldout', heldout];
-    const args = (out: string) => ['tune', subset('some.json', 18), ...flags, '--out', join(folder, out)];
+    const args = (out: string) => ['tune', subset('some.json', 16), ...flags, '--out', join(folder, out)];
     const env = { LOAM_CHECKPOINT_SECONDS: '0' };
     const whole = resultOf(await loam(args('gradients.gguf')));
     const { base, adapted } = whole.nll as Nll;
     t.diagnostic(`NLL ${base.toFixed(3)} -> ${adapted.toFixed(3)} in ${(whole.seconds as number).toFixed(1)} s`);
-    assert.ok(adapted < 0.8 * base);
+    assert.ok(adapted < 0.85 * base);
     const expected = readFileSync(join(folder, 'gradients.gguf'));
     renameSync(join(folder, 'gradients.gguf'), join(folder, 'whole.gguf'));
     const stopWhen = {
       signal: 'SIGKILL' as const,
-      when: (stdout: string) => stdout.includes('"type":"step","step":5'),
+      when: (stdout: string) => stdout.includes('"type":"step","step":4'),
     };
     const killed = await loam(args('gradients.gguf'), { stopWhen, env });
     assert.equal(killed.signal, 'SIGKILL');
     const resumed = await loam([...args('gradients.gguf'), '--resume'], { env });
-    assert.ok(jsonLines(resumed).some(({ type, step }) => type === 'resumed' && (step as number) > 3));
+    assert.ok(jsonLines(resumed).some(({ type, step }) => type === 'resumed' && (step as number) > 2));
     assert.ok(readFileSync(join(folder, 'gradients.gguf')).equals(expected), 'the same file, bit for bit');
     assert.equal(resultOf(resumed).bytes, expected.length);
   });
