@@ -1,9 +1,10 @@
-// `loam tune --method ridge` on a model of TinyLlama-1.1B's exact shape at Q4_0 (random weights): peak resident memory, and wall time
-// as a multiple of libllama's for reading the same tokens once, in one run.
+// `loam tune --method ridge` on a model of TinyLlama-1.1B's exact shape at Q4_0 (random weights): peak resident memory, and the time
+// of processors as a multiple of libllama's for reading the same tokens once, in one run (Linux).
 //
-//   npm run build && node bench/memory.mjs [DATA.json] [--examples 120] [--threads N] [-- further flags of loam tune]
+//   npm run build && node bench/memory.mjs [DATA.json] [--examples 120] [--layers 22] [--threads N] [-- further flags of loam tune]
 //
-// Multiples of four readings are printed: of the examples (each read once); of all tokens that ridge puts through the model, which are
+// With fewer layers the memory of the ridge stage stays as it is, and that of measuring, which maps the whole file, is less.
+// Multiples of four readings are printed: of the examples, general ones included (each read once); of all tokens that ridge puts through the model, which are
 // the examples as the student reads them, the teacher's shots, and the examples as the teacher reads them, every token alone with its
 // sequence; of the same with the teacher's examples where it reads them, behind its shots; and of these with what label sweeps read
 // again, which is the examples in the top fifth of the layers, sweep by sweep (that the sensitivity of the last layer is measured by
@@ -12,23 +13,30 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { defaults } from '../dist/base/options.js';
 import { LlamaModel } from '../dist/engine/llama.js';
 import { defaultThreads } from '../dist/engine/threads.js';
 import { readGguf } from '../dist/formats/gguf/readGguf.js';
 import { readHyperparameters } from '../dist/model/hyperparameters.js';
 import { Tokenizer } from '../dist/model/tokenizer.js';
 import { resolveModel } from '../dist/models/listModels.js';
+import { tuneOptions } from '../dist/train/options.js';
 import { prepareData } from '../dist/train/prepare.js';
+import { replaySet } from '../dist/train/replaySet.js';
 import { planExamples } from '../dist/train/ridge/examples.js';
 import { ridgePreset } from '../dist/train/settings.js';
-import { commandLine, eventsOf, writeFirst } from './program.mjs';
-import { writeRandomModel } from './randomModel.mjs';
+import { commandLine, eventsOf, processorSeconds, writeFirst } from './program.mjs';
+import { tinyLlama, writeRandomModel } from './randomModel.mjs';
 
 const {
   values,
   positionals,
   further = [],
-} = commandLine({ examples: { type: 'string', default: '120' }, threads: { type: 'string' } });
+} = commandLine({
+  examples: { type: 'string', default: '120' },
+  layers: { type: 'string', default: String(tinyLlama.layers) },
+  threads: { type: 'string' },
+});
 const threads = values.threads ? Number(values.threads) : defaultThreads();
 /** Stock libllama, as it is used by default: seconds that it takes to read. */
 class Reader {
@@ -46,24 +54,24 @@ class Reader {
 
   /** The sequences, one after the other. */
   async each(sequences) {
-    const from = performance.now();
+    const from = processorSeconds();
     for (const tokens of sequences) {
       this.context.clear();
       await this.context.decode(tokens, 0);
     }
-    return (performance.now() - from) / 1000;
+    return processorSeconds() - from;
   }
 
   /** The sequences, each behind a prefix that has been read before. */
   async behind(prefix, sequences) {
     this.context.clear();
     await this.context.decode(prefix, 0);
-    const from = performance.now();
+    const from = processorSeconds();
     for (const tokens of sequences) {
       await this.context.decode(tokens, prefix.length);
       this.context.truncate(prefix.length);
     }
-    return (performance.now() - from) / 1000;
+    return processorSeconds() - from;
   }
 
   close() {
@@ -76,10 +84,10 @@ try {
   const model = join(folder, 'model.gguf');
   const data = join(folder, 'data.json');
   const out = join(folder, 'adapter.gguf');
-  await writeRandomModel(model, (await resolveModel()).path);
+  await writeRandomModel(model, (await resolveModel()).path, { ...tinyLlama, layers: Number(values.layers) });
   await writeFirst(data, values.examples, positionals[0]);
 
-  const started = performance.now();
+  const started = processorSeconds();
   const { outcome, sweeps } = await tune([
     'tune',
     data,
@@ -93,15 +101,19 @@ try {
     String(threads),
     ...further,
   ]);
-  const seconds = (performance.now() - started) / 1000;
+  const seconds = processorSeconds() - started;
 
   const gguf = await readGguf(model);
   const tokenizer = await Tokenizer.open(gguf);
-  const base = { model: { hyper: readHyperparameters(gguf) }, tokenizer, emit() {} };
+  const { signal } = new AbortController();
+  const base = { model: { hyper: readHyperparameters(gguf) }, tokenizer, emit() {}, signal };
   const { hyper } = base.model;
   const prepared = await prepareData(base, tokenizer, { data }, { maxTokens: 2048, seed: 1 });
-  const shots = further.includes('--shots') ? Number(further[further.indexOf('--shots') + 1]) : undefined;
-  const { examples, prefixes } = await planExamples({ ...base, data: prepared }, { shots, seed: 1 }, ridgePreset);
+  const given = (flag) => (further.includes(flag) ? Number(further[further.indexOf(flag) + 1]) : undefined);
+  const opened = /** @type {any} */ ({ ...base, data: prepared });
+  const general = await replaySet(opened, { replay: given('--replay') ?? defaults(tuneOptions).replay });
+  const options = { shots: given('--shots'), seed: 1 };
+  const { examples, prefixes } = await planExamples(opened, options, ridgePreset, general);
   tokenizer[Symbol.dispose]();
   const own = examples.map(({ student }) => student.tokens);
   const taught = examples.map(({ teacher }) => teacher.tokens);
@@ -121,7 +133,7 @@ try {
   const swept = (once * sweeps * (hyper.layers - Math.floor(0.8 * hyper.layers))) / hyper.layers;
   console.log(`data: ${examples.length} examples, ${count(own)} tokens; shots ${count(prefixes)} tokens`);
   console.log(outcome);
-  console.log(`loam tune: ${seconds.toFixed(0)} s`);
+  console.log(`loam tune: ${seconds.toFixed(0)} s of processors`);
   for (const [what, of] of /** @type {[string, number][]} */ ([
     ['on the examples', once],
     ['on all that teacher and student read, each sequence alone', alone],

@@ -1,5 +1,6 @@
 // What the benches that run loam as a program share: their command line, their examples, and the events of a run.
 import { spawn } from 'node:child_process';
+import { readFileSync } from 'node:fs';
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
@@ -42,4 +43,14 @@ export async function eventsOf(args, { command = [process.execPath, program], en
     .split('\n')
     .filter((line) => line.startsWith('{'))
     .map((line) => JSON.parse(line));
+}
+
+/** Ticks of a processor's time in a second, as the kernel tells it (USER_HZ of proc(5)). */
+const ticks = 100;
+
+/** Seconds of processors that this process and those it has waited for, with theirs, have taken (Linux). */
+export function processorSeconds() {
+  // utime, stime, cutime, cstime of proc(5), counted behind the name in brackets.
+  const fields = readFileSync('/proc/self/stat', 'utf8').split(') ').at(-1).split(' ');
+  return fields.slice(11, 15).reduce((sum, value) => sum + Number(value), 0) / ticks;
 }

@@ -133,6 +133,23 @@ describe('operations', () => {
     });
   });
 
+  it('a workspace that was released holds nothing, and computes what comes next', async () => {
+    using own = engine.workspace(64);
+    const [k, n, m] = [64, 32, 16];
+    const [a, b] = [normal(k * n), normal(k * m)];
+    const product = async () => {
+      const g = own.begin();
+      const y = g.output(g.mulMat(g.input('f32', [k, n], a), g.input('f32', [k, m], b)));
+      await g.compute();
+      return y.toFloat32();
+    };
+    const before = await product();
+    assert.ok(own.bytes > 0);
+    own.release();
+    assert.equal(own.bytes, 0);
+    assert.deepEqual(await product(), before);
+  });
+
   it('an input that nothing uses does no harm', async () => {
     const g = workspace.begin();
     g.input('f32', [4], new Float32Array(4));

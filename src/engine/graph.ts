@@ -78,7 +78,7 @@ export class Graph extends Operations implements Disposable {
  * one before it.
  */
 export class Workspace implements Disposable {
-  readonly scheduler: SchedulerHandle;
+  private handle: SchedulerHandle;
   private current: Graph | undefined;
   private disposed = false;
 
@@ -86,7 +86,11 @@ export class Workspace implements Disposable {
     readonly engine: Engine,
     readonly nodes: number,
   ) {
-    this.scheduler = engine.newScheduler(nodes);
+    this.handle = engine.newScheduler(nodes);
+  }
+
+  get scheduler(): SchedulerHandle {
+    return this.handle;
   }
 
   /** A new, empty graph. */
@@ -102,11 +106,19 @@ export class Workspace implements Disposable {
     return this.engine.schedulerBytes(this.scheduler);
   }
 
+  /** Ends the graph in hand and gives back its compute memory: the next graph takes what it needs itself. */
+  release(): void {
+    this.current?.[Symbol.dispose]();
+    this.current = undefined;
+    native().ggml.schedulerFree(this.handle);
+    this.handle = this.engine.newScheduler(this.nodes);
+  }
+
   [Symbol.dispose](): void {
     if (this.disposed) return;
     this.disposed = true;
     this.current?.[Symbol.dispose]();
-    native().ggml.schedulerFree(this.scheduler);
+    native().ggml.schedulerFree(this.handle);
   }
 }
 

@@ -169,6 +169,8 @@ export async function reducedRankRidge(
   const { inputs: n, outputs: m } = train;
   const rank = Math.min(options.rank, n, m);
   await train.complete();
+  // What the walk computed in is idle now, and the factor is as large as all statistics.
+  workspace.release();
   const penalty = lambda * meanDiagonal(train);
   using cholesky = await Cholesky.factor(workspace, train.xx, penalty, signal);
   // ZᵀZ = XYᵀ·C⁻¹·XY is only multiplied with, some columns at a time: Z itself would be as much work as all else together.
