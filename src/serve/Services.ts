@@ -136,7 +136,7 @@ export class Services implements AsyncDisposable {
   async lockIfIdle(): Promise<void> {
     const { opened, jobQueue } = this;
     if (!opened || !this.idle.isOver()) return;
-    const isNeeded = jobQueue?.current !== undefined || this.testedNow().length > 0 || this.answers.isBusy;
+    const isNeeded = jobQueue?.current !== undefined || this.probing?.hasWork || this.answers.isBusy;
     if (!isNeeded && opened.locked) await this.lock();
   }
 
@@ -238,7 +238,7 @@ export class Services implements AsyncDisposable {
    * another key, or is gone, is closed until it can be opened again.
    */
   private async look(): Promise<void> {
-    if (this.probing && this.probing.list().length > 0) {
+    if (this.probing?.hasWork) {
       this.mayTest = (await this.jobQueue?.gate.allows()) ?? false;
       this.probing.look();
     }

@@ -104,5 +104,15 @@ describe('testing for private details', () => {
     assert.deepEqual([seen.at(-2), seen.at(-1)], [[{ version, done: 2, total: 3 }], []]);
     // What was found out before was only for as long as some was left.
     assert.equal(await vault.documents.get('probed', version), undefined);
+
+    // One that fails is listed with the reason, and keeps nothing busy, until it is begun again.
+    renameSync(model, `${model}.away`);
+    await assert.rejects(probes.begin(version, { again: true }), { code: 'not-found' });
+    renameSync(`${model}.away`, model);
+    const [{ message, ...rest } = {}, ...others] = seen.at(-1)!;
+    assert.deepEqual([rest, others, probes.hasWork], [{ version, done: 0, total: 0, code: 'not-found' }, [], false]);
+    assert.match(message!, /^its base model .*is not on this device/);
+    await probes.begin(version);
+    assert.deepEqual(probes.list(), []);
   });
 });

@@ -6,8 +6,16 @@ import { Download } from './models.js';
 /** The server itself: what there is, what it holds on the disk, its vault's lock, settings, and what changes. */
 
 /** How far a version has been asked for the private details of its data; `total` is 0 while it is not known. */
-const Progress = Type.Object({ version: Id, done: Type.Integer(), total: Type.Integer() });
-const Probing = Type.Array(Progress, { description: 'Versions that are tested for private details, or wait for it.' });
+const Progress = Type.Object({
+  version: Id,
+  done: Type.Integer(),
+  total: Type.Integer(),
+  message: Type.Optional(Type.String({ description: 'Why its test has failed, until it is begun again.' })),
+  code: Type.Optional(Type.String({ description: 'Of that error, for programs.' })),
+});
+const Probing = Type.Array(Progress, {
+  description: 'Versions that are tested for private details, those that wait for it, and those whose test has failed.',
+});
 
 export const Status = Type.Object({
   event: Type.String({

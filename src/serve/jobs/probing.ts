@@ -1,4 +1,4 @@
-import { LoamError } from '../../base/errors.js';
+import { LoamError, StoppedError, stated } from '../../base/errors.js';
 import { leftOf } from '../../base/tried.js';
 import type { NamedBytes } from '../../examples/example.js';
 import type { MemorisedReport, ProbedFinding } from '../../llama/memorised/report.js';
@@ -7,6 +7,8 @@ import { jsonDocument, jsonOf } from '../../store/documents.js';
 import type { Json, Lineage } from '../../store/types.js';
 import type { Vault } from '../../store/Vault.js';
 import type { Memorised } from '../contract/adapters.js';
+import type { Status } from '../contract/server.js';
+import { withoutPaths } from '../paths.js';
 import { memorisedOf } from '../views.js';
 import { dataOf, startTuner } from './tuner.js';
 
@@ -21,12 +23,7 @@ interface ProbesOptions {
   isBusy: () => boolean;
 }
 
-/** `total` is 0 while it is not known. */
-export interface ProbeProgress {
-  version: string;
-  done: number;
-  total: number;
-}
+export type ProbeProgress = Status['probing'][number];
 
 /** Seconds after which what was found out is kept; what is not kept is asked for again. */
 const SLICE = 60;
@@ -36,6 +33,8 @@ const LONGEST_SLICE = 3600;
 /** Versions that are being tested, one after the other. */
 export class Probes implements AsyncDisposable {
   private readonly waiting = new Map<string, { progress: ProbeProgress; whenDone: Deferred; again: boolean }>();
+  /** Those whose test has failed, until it is begun again. */
+  private readonly failed = new Map<string, ProbeProgress>();
   private running: { version: string; abort: AbortController; ended: Promise<void> } | undefined;
   private disposed = false;
 
@@ -45,9 +44,13 @@ export class Probes implements AsyncDisposable {
     private readonly options: ProbesOptions,
   ) {}
 
-  /** Those that are tested or wait for it. */
+  /** Those that are tested or wait for it, then those whose test has failed. */
   list(): ProbeProgress[] {
-    return [...this.waiting.values()].map(({ progress }) => ({ ...progress }));
+    return [...[...this.waiting.values()].map(({ progress }) => ({ ...progress })), ...this.failed.values()];
+  }
+
+  get hasWork(): boolean {
+    return this.waiting.size > 0;
   }
 
   /** Goes on with what an earlier process, or the test at the end of a run, had no time for. */
@@ -78,6 +81,7 @@ export class Probes implements AsyncDisposable {
     const known = this.waiting.get(version);
     if (known) return await known.whenDone.promise;
     const whenDone = new Deferred();
+    this.failed.delete(version);
     this.waiting.set(version, { progress: { version, done: 0, total: 0 }, whenDone, again });
     this.changed();
     this.look();
@@ -87,7 +91,8 @@ export class Probes implements AsyncDisposable {
   /** Leaves a version as far as it was tried. */
   async stop(version: string): Promise<void> {
     const one = this.waiting.get(version);
-    if (this.waiting.delete(version)) this.changed();
+    const isKnown = [this.waiting.delete(version), this.failed.delete(version)].some(Boolean);
+    if (isKnown) this.changed();
     if (this.running?.version === version) {
       this.running.abort.abort();
       await this.running.ended;
@@ -129,6 +134,7 @@ export class Probes implements AsyncDisposable {
     } catch (error) {
       // Put off, and not ended.
       if (signal.aborted) return;
+      if (!(stated(error) instanceof StoppedError)) this.failed.set(version, { ...progress, ...failureOf(error) });
       // Nobody may be waiting for it.
       whenDone.promise.catch(() => {});
       whenDone.reject(error);
@@ -165,6 +171,12 @@ export class Probes implements AsyncDisposable {
     this.disposed = true;
     for (const version of [...this.waiting.keys()]) await this.stop(version);
   }
+}
+
+function failureOf(raised: unknown): Pick<ProbeProgress, 'message' | 'code'> {
+  const error = stated(raised);
+  if (!(error instanceof LoamError)) return { message: 'An unexpected error, which is a bug in Loam.' };
+  return { message: withoutPaths(error.message), code: error.code };
 }
 
 /** What it takes to test a version. @throws LoamError: not-found */

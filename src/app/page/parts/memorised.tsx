@@ -1,10 +1,11 @@
 import { useState } from 'preact/hooks';
 import { leftOf, type Tried, triedOf } from '../../../base/tried.js';
 import type { Adapter, AdapterVersion, Memorised } from '../../../serve/contract/adapters.js';
+import type { ApiFault } from '../../../serve/contract/errors.js';
 import { isFinal } from '../../../serve/jobs/Job.js';
 import { plural, rich, t } from '../../logic/language.js';
 import { capital, detailName, when } from '../../logic/words.js';
-import { call, download } from '../api.js';
+import { ApiError, call, download } from '../api.js';
 import { canShare, shareFile } from '../around.js';
 import { tellChanged, useAction, useList, useServer } from '../server.js';
 import { Check } from './controls.js';
@@ -118,7 +119,8 @@ function Testing({ version: { id, adapter, memorised, imported, datasets } }: { 
       await call(method, path + query, method === 'POST' ? { body: {} } : {});
       tellChanged('adapters', 'jobs');
     });
-  const now = probing.find((one) => one.version === id);
+  const known = probing.find((one) => one.version === id);
+  const now = known?.message === undefined ? known : undefined;
   const learning = job !== undefined && !isFinal(job.state) && job.state !== 'paused';
   if (now) {
     return (
@@ -163,7 +165,7 @@ function Testing({ version: { id, adapter, memorised, imported, datasets } }: { 
           </button>
         )}
       </div>
-      <Fault error={error} />
+      <Fault error={error ?? (known && new ApiError(0, known as Partial<ApiFault>))} />
     </>
   );
 }
