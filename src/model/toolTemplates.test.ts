@@ -196,9 +196,12 @@ describe('templates of tools', { skip: typeof python === 'string' && python }, (
     const expected = await reference(cases);
     // Refused here: keys of objects that are numbers; a filter on what is none of its kind, whose result nobody looks at.
     const refused = new Set(['ByteDance-Seed-OSS.jinja', 'meetkai-functionary-medium-v3.1.jinja']);
-    const differing = cases.flatMap(({ name, ours }, i) =>
-      ours === expected[i] || (ours === null && refused.has(name)) ? [] : [name],
-    );
+    // Written for llama.cpp: Python makes no JSON of what `map` gives.
+    const llamaCpp = 'llama-cpp-deepseek-r1.jinja';
+    const differing = cases.flatMap(({ name, ours }, i) => {
+      const isKnown = ours === null ? refused.has(name) : expected[i] === null && name === llamaCpp;
+      return ours === expected[i] || isKnown ? [] : [name];
+    });
     assert.deepEqual([...new Set(differing)], []);
   });
 });
