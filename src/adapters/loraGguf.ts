@@ -136,14 +136,14 @@ async function readModules(gguf: Gguf, base: Base, alpha: number): Promise<LoraM
   return modules;
 }
 
-function checkPair(gguf: Gguf, base: Base, { module, weight }: Pair, problems: string[]): void {
+function checkPair(gguf: Gguf, base: Base, { layer, module, weight }: Pair, problems: string[]): void {
   const a = gguf.tensors.get(`${weight}.lora_a`)!;
   const b = gguf.tensors.get(`${weight}.lora_b`);
   if (!b) {
     problems.push(`${weight}.lora_a has no lora_b beside it`);
     return;
   }
-  const [inputs, outputs] = base.family.isForeign ? base.gguf!.tensor(weight).shape : linearShape(base, module);
+  const [inputs, outputs] = base.family.isForeign ? base.gguf!.tensor(weight).shape : linearShape(base, module, layer);
   const shape = (t: { shape: readonly number[] }) => `[${t.shape.join(', ')}]`;
   const two = (t: { shape: readonly number[] }) => [t.shape[0] ?? 1, t.shape[1] ?? 1, ...t.shape.slice(2)] as number[];
   const [sa, sb] = [two(a), two(b)];

@@ -38,7 +38,7 @@ async function someLora(path: string): Promise<Lora> {
     linearsOf(base.family)
       .filter((_, i) => (i + layer) % 2 === 0)
       .map((module) => {
-        const [inputs, outputs] = linearShape(base, module);
+        const [inputs, outputs] = linearShape(base, module, layer);
         const factors = { inputs, outputs, rank: 3, a: normal(3 * inputs, 0.2), b: normal(3 * outputs, 0.2) };
         return { layer, module, factors, alpha: 6 };
       }),
@@ -130,11 +130,11 @@ describe('an adapter merged into a Hugging Face folder', () => {
   const weights = new Map<string, Float32Array>();
   for (const layer of [0, 1]) {
     for (const module of linearsOf(base.family)) {
-      const [inputs, outputs] = linearShape(base, module);
+      const [inputs, outputs] = linearShape(base, module, layer);
       weights.set(`${hfName(layer, module)}.weight`, normal(inputs * outputs, 0.2));
     }
   }
-  const [inputs, outputs] = linearShape(base, 'attn_q');
+  const [inputs, outputs] = linearShape(base, 'attn_q', 0);
   const factors = { inputs, outputs, rank: 2, a: normal(2 * inputs, 0.3), b: normal(2 * outputs, 0.3) };
   const lora: Lora = {
     path: 'adapter',

@@ -35,7 +35,7 @@ async function write({ config = usual, dtype = 'f32', prefix = '', name = (one) 
   mkdirSync(at);
   const factors = new Map<string, { a: Float32Array; b: Float32Array }>();
   const tensors = (['attn_q', 'attn_v', 'ffn_down'] as const).flatMap((module) => {
-    const [inputs, outputs] = linearShape(base, module);
+    const [inputs, outputs] = linearShape(base, module, 0);
     const [a, b] = [normal(inputs * 3), normal(3 * outputs)];
     factors.set(module, { a, b });
     const one = (part: 'a' | 'b', values: Float32Array, rows: number, columns: number) => ({
@@ -63,7 +63,7 @@ describe('an adapter of MLX', () => {
       for (const { layer, module, factors: found } of read) {
         assert.equal(layer, 1);
         const { a, b } = factors.get(module)!;
-        const [inputs, outputs] = linearShape(base, module);
+        const [inputs, outputs] = linearShape(base, module, layer);
         const delta = new Float32Array(outputs * inputs);
         for (let o = 0; o < outputs; o++)
           for (let i = 0; i < inputs; i++)

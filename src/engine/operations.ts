@@ -209,6 +209,12 @@ export class Operations extends Elementwise {
     return this.wrap(native().ggml.pad(this.context, a.handle, 0, count, 0, 0), a.type, ne);
   }
 
+  /** `count` columns of zeros appended to a matrix. */
+  padColumns(a: Tensor, count: number): Tensor {
+    const ne: Shape = [a.ne[0] + count, a.ne[1], a.ne[2], a.ne[3]];
+    return this.wrap(native().ggml.pad(this.context, a.handle, count, 0, 0, 0), a.type, ne);
+  }
+
   /** Rows of a by index: a [n, rows], indices i32 [m] -> f32 [n, m] (dequantised). The caller checks the indices' range. */
   getRows(a: Tensor, indices: Tensor): Tensor {
     if (indices.type.name !== 'i32' || a.ne[2] !== indices.ne[1] || a.ne[3] !== indices.ne[2])

@@ -17,7 +17,7 @@ import { negativeLogLikelihood } from '../llama/likelihood.js';
 import { batchInputs } from '../model/batch.js';
 import { LayerGraph } from '../model/block.js';
 import { byLayer, type ModuleFactors, PlacedLora } from '../model/factors.js';
-import { linearShape } from '../model/hyperparameters.js';
+import { linearShape, streamWidth } from '../model/hyperparameters.js';
 import { eachLayer, Model } from '../model/model.js';
 import { Walker } from '../model/walker.js';
 import { convertModel } from '../models/convert/convertModel.js';
@@ -79,7 +79,7 @@ function someModules(model: Model, parts: readonly LayerLinear[], first: number,
   const modules: ModuleFactors[] = [];
   for (let layer = first; layer < hyper.layers; layer++) {
     for (const module of parts.filter((part) => linearsAt(hyper, layer).includes(part))) {
-      const [inputs, outputs] = linearShape(hyper, module);
+      const [inputs, outputs] = linearShape(hyper, module, layer);
       const rank = 3;
       const a = normal(rank * inputs, 1 / Math.sqrt(inputs));
       modules.push({ layer, module, factors: { inputs, outputs, rank, a, b: normal(outputs * rank, size) } });
@@ -88,7 +88,7 @@ function someModules(model: Model, parts: readonly LayerLinear[], first: number,
   return modules;
 }
 
-/** The residual streams after the last layer of sequences that all have `prefix` before them, read once; [embedding] a token. */
+/** The residual streams after the last layer of sequences that all have `prefix` before them, read once; [streamWidth] a token. */
 async function walkWithPrefix(model: Model, prefixTokens: Int32Array, sequences: readonly Int32Array[]) {
   using workspace = model.engine.workspace(forwardNodes(model));
   using prefix = await Prefix.create({ model, workspace, emit() {} }, prefixTokens);
@@ -98,8 +98,8 @@ async function walkWithPrefix(model: Model, prefixTokens: Int32Array, sequences:
   await using walker = await Walker.create(model, workspace, walked, { groups });
   await eachLayer(model, 0, async (layer) => {
     await prefix.advance(layer);
-    const { g, x } = await walker.begin(workspace, 0);
-    const inputs = batchInputs(g, groups[0]!, model.ropeFactors, prefix.keysValues);
+    const { g, x, tokens } = await walker.begin(workspace, 0);
+    const inputs = batchInputs(g, groups[0]!, tokens, model.ropeFactors, prefix.keysValues);
     const out = g.output(new LayerGraph(g, model.hyper, layer).run(x, inputs));
     await g.compute();
     await walker.hidden.write(0, out.toFloat32());
@@ -111,8 +111,8 @@ async function walkAlone(model: Model, sequence: Int32Array): Promise<Float32Arr
   using workspace = model.engine.workspace(forwardNodes(model));
   await using walker = await Walker.create(model, workspace, [{ tokens: sequence, positions: Int32Array.of(0) }]);
   await eachLayer(model, 0, async (layer) => {
-    const { g, x } = await walker.begin(workspace, 0);
-    const inputs = batchInputs(g, walker.batches[0]!.batch, model.ropeFactors);
+    const { g, x, tokens } = await walker.begin(workspace, 0);
+    const inputs = batchInputs(g, walker.batches[0]!.batch, tokens, model.ropeFactors);
     const out = g.output(new LayerGraph(g, model.hyper, layer).run(x, inputs));
     await g.compute();
     await walker.hidden.write(0, out.toFloat32());
@@ -121,12 +121,12 @@ async function walkAlone(model: Model, sequence: Int32Array): Promise<Float32Arr
 }
 
 async function checkPrefix(model: Model, prefix: Int32Array, sequences: readonly Int32Array[]): Promise<void> {
-  const { embedding } = model.hyper;
+  const width = streamWidth(model.hyper);
   const { states, length } = await walkWithPrefix(model, prefix, sequences);
   for (const [row, sequence] of sequences.entries()) {
     const whole = await walkAlone(model, Int32Array.from([...prefix, ...sequence]));
-    const wanted = whole.subarray(prefix.length * embedding);
-    const found = states.subarray(row * length * embedding, (row * length + sequence.length) * embedding);
+    const wanted = whole.subarray(prefix.length * width);
+    const found = states.subarray(row * length * width, (row * length + sequence.length) * width);
     const size = Math.sqrt(wanted.reduce((sum, x) => sum + x * x, 0) / wanted.length);
     const difference = maxDifference(wanted, found);
     assert.ok(difference < 2e-4 * size, `sequence ${row} differs by ${difference}, streams of size ${size}`);
@@ -260,9 +260,12 @@ for (const [index, { name, ...options }] of familyVariants.entries()) {
   });
 }
 
-for (const layout of layouts) {
+for (const [index, layout] of layouts.entries()) {
   const [name] = layout.huggingFace.classes;
   describe(`folders of ${name}`, () => {
+    before(() => {
+      random = new Random(23, familyVariants.length + index);
+    });
     const at = (...parts: string[]) => join(folder, name!, ...parts);
     const made = writeTinyFolder(at('model'), { layout });
     const sequence = tokens(40);
@@ -280,9 +283,9 @@ for (const layout of layouts) {
     it('have adapters in PEFT and in GGUF that do the same, merged and beside the model', async () => {
       await made;
       const base = await hfBase(at('model'));
-      const modules = [0, 1].flatMap((layer) =>
+      const modules = [...Array(base.layers).keys()].flatMap((layer) =>
         linearsAt(base, layer).map((module, i): LoraModule => {
-          const [inputs, outputs] = linearShape(base, module);
+          const [inputs, outputs] = linearShape(base, module, layer);
           const rank = 2 + ((i + layer) % 3);
           const factors = { inputs, outputs, rank, a: normal(rank * inputs, 0.1), b: normal(outputs * rank, 0.2) };
           return { layer, module, factors, alpha: 2 * rank };

@@ -38,6 +38,12 @@ export interface Block {
   readonly local?: LocalAttention;
   /** A file may have all of its layers with attention see the last tokens only. */
   readonly windows?: true;
+  /** Heads of values are divided by their root mean square, as those of keys are before their norm's weights. */
+  readonly evenValues?: true;
+  /** A file may name a cap c of the logits z, which become c·tanh(z/c); 0 is none. This where it does not. */
+  readonly logitCap?: number;
+  /** A file may have embeddings of their own for each layer, which stand before what it leaves behind. */
+  readonly perLayerEmbeddings?: true;
   /** Layers that mix tokens by a short convolution stand between those with attention. */
   readonly convolution?: Convolution;
   /** Or by a gated delta net. */
@@ -63,8 +69,8 @@ export interface Block {
 
 /** Layers that see only the last tokens, with a rotation of their own, between layers that see everything. */
 export interface LocalAttention {
-  /** Of so many layers the last one sees everything. */
-  readonly period: number;
+  /** Of so many layers the last one sees everything; `listed`: a file says it of each layer, and their heads have a width of their own. */
+  readonly period: number | 'listed';
   /** Base of the rotation in the layers that see the last tokens only, where the file does not say. */
   readonly ropeBase: number;
 }
@@ -92,8 +98,11 @@ export interface DeltaNet {
   readonly module: string;
 }
 
-/** How a layer mixes tokens. */
-export type LayerKind = 'attention' | 'convolution' | 'delta';
+/**
+ * How a layer mixes tokens. By attention: with keys that are its values too (`keysAlone`), or with those of an earlier layer
+ * (`sharedKeys`).
+ */
+export type LayerKind = 'attention' | 'keysAlone' | 'sharedKeys' | 'convolution' | 'delta';
 
 /** Constants of the graph; without one: 1, and for attention 1/√headDim. */
 export interface Scales {
@@ -121,6 +130,19 @@ export interface Sizes {
   readonly kinds?: readonly LayerKind[];
   /** Where some do so by a gated delta net. */
   readonly delta?: DeltaSizes;
+  /** Of each layer, where they differ. */
+  readonly each?: readonly LayerSizes[];
+  /** Width of the embeddings that each layer has of its own. */
+  readonly perLayer?: number;
+}
+
+/** Sizes that layers of one model may differ in. */
+export type LayerSizes = Pick<Sizes, 'kvHeads' | 'headDim' | 'feedForward'>;
+
+/** The sizes as one layer has them. */
+export function sizesAt<T extends Sizes>(sizes: T, layer: number): T {
+  const own = sizes.each?.[layer];
+  return own ? { ...sizes, ...own } : sizes;
 }
 
 /** Value head h reads by key head h mod keyHeads. */
@@ -141,7 +163,9 @@ type Width =
   | 'deltaKeys'
   | 'deltaValues'
   | 'deltaHeads'
-  | 'deltaHeadDim';
+  | 'deltaHeadDim'
+  | 'perLayer'
+  | 'one';
 
 export function widthOf(sizes: Sizes, width: Width): number {
   const { keyHeads, valueHeads, headDim } = sizes.delta ?? { keyHeads: 0, valueHeads: 0, headDim: 0 };
@@ -158,6 +182,10 @@ export function widthOf(sizes: Sizes, width: Width): number {
       return valueHeads;
     case 'deltaHeadDim':
       return headDim;
+    case 'perLayer':
+      return sizes.perLayer ?? 0;
+    case 'one':
+      return 1;
     default:
       return sizes[width];
   }
@@ -183,16 +211,20 @@ export type LayerLinear =
   | 'ssm_out'
   | 'ffn_gate'
   | 'ffn_up'
-  | 'ffn_down';
+  | 'ffn_down'
+  | 'inp_gate'
+  | 'proj';
 /** Norms before attention and feed-forward, which most families have. */
 export type InputNorm = 'attn_norm' | 'ffn_norm';
 /** Norms of each head's queries and keys, before they are rotated. */
 export type HeadNorm = 'attn_q_norm' | 'attn_k_norm';
-/** Norms of what attention and feed-forward write, before it is added to the residual stream. */
-export type PostNorm = 'post_attention_norm' | 'post_ffw_norm';
+/** Norms of what attention, feed-forward and a layer's own embeddings write, before it is added to the residual stream. */
+export type PostNorm = 'post_attention_norm' | 'post_ffw_norm' | 'post_norm';
 /** The norm of what each head of a delta net puts out. */
 export type DeltaNorm = 'ssm_norm';
-export type LayerNorm = InputNorm | HeadNorm | PostNorm | DeltaNorm;
+/** The factor of the residual stream that leaves a layer. */
+export type StreamScale = 'layer_output_scale';
+export type LayerNorm = InputNorm | HeadNorm | PostNorm | DeltaNorm | StreamScale;
 
 /** A linear, which LoRA may adapt. */
 export interface LinearRow {
@@ -214,7 +246,7 @@ export interface LinearRow {
   readonly tiled?: 'outputs' | 'inputs';
   /** Published models have a bias there, or a file may hold one. */
   readonly bias?: 'usual' | 'possible';
-  readonly only?: LayerKind;
+  readonly only?: LayerKind | readonly LayerKind[];
 }
 
 export interface NormRow {
@@ -222,13 +254,20 @@ export interface NormRow {
   /** Its name in the file, where that is another: `blk.<l>.<stored>.weight`. */
   readonly stored?: string;
   readonly module: string;
-  readonly width: 'embedding' | 'headDim' | 'deltaHeadDim';
+  readonly width: 'embedding' | 'headDim' | 'deltaHeadDim' | 'one';
+  /** In the folder its name ends with the module's. */
+  readonly bare?: true;
+  /** A file may lack it. */
+  readonly optional?: true;
   /** In the folder it is what it is here, where the family's other norms are less by a constant (`normShift`). */
   readonly unshifted?: true;
-  readonly only?: LayerKind;
+  readonly only?: LayerKind | readonly LayerKind[];
 }
 
 export type LayerRow = LinearRow | NormRow;
+
+/** Of a layer's own embeddings, which a model may lack. */
+const isOwn = ({ name }: LayerRow): boolean => ['inp_gate', 'proj', 'post_norm'].includes(name);
 
 const isLinear = (row: LayerRow): row is LinearRow => 'inputs' in row;
 
@@ -237,13 +276,16 @@ export const linearRows = ({ layer }: Family): LinearRow[] => layer.filter(isLin
 export const normRows = ({ layer }: Family): NormRow[] => layer.filter((row): row is NormRow => !isLinear(row));
 
 /** What is known of a model where its layers are gone through. */
-export type Layered = Pick<Sizes, 'kinds'> & { readonly family: Family };
+export type Layered = Pick<Sizes, 'kinds' | 'perLayer'> & { readonly family: Family };
 
 export const kindOf = ({ kinds }: Pick<Sizes, 'kinds'>, layer: number): LayerKind => kinds?.[layer] ?? 'attention';
 
 /** The rows of one layer, in the order data flows through them. */
 export function rowsAt(of: Layered, layer: number): LayerRow[] {
-  return of.family.layer.filter(({ only }) => only === undefined || only === kindOf(of, layer));
+  const kind = kindOf(of, layer);
+  return of.family.layer.filter(
+    (row) => (row.only === undefined || [row.only].flat().includes(kind)) && (of.perLayer || !isOwn(row)),
+  );
 }
 export const linearRowsAt = (of: Layered, layer: number): LinearRow[] => rowsAt(of, layer).filter(isLinear);
 export const normRowsAt = (of: Layered, layer: number): NormRow[] =>
@@ -251,14 +293,22 @@ export const normRowsAt = (of: Layered, layer: number): NormRow[] =>
 /** The linears of one layer. */
 export const linearsAt = (of: Layered, layer: number): LayerLinear[] => linearRowsAt(of, layer).map(({ name }) => name);
 
-/** The linear that writes to the residual stream what a layer has mixed of its tokens. */
+/** Linears that write to the residual stream. */
+export type Writer = Mixer | 'ffn_down' | 'proj';
+/** The one that writes what a layer has mixed of its tokens. */
 export type Mixer = 'attn_output' | 'shortconv.out_proj' | 'ssm_out';
-const mixers = { attention: 'attn_output', convolution: 'shortconv.out_proj', delta: 'ssm_out' } as const;
+const mixers = {
+  attention: 'attn_output',
+  keysAlone: 'attn_output',
+  sharedKeys: 'attn_output',
+  convolution: 'shortconv.out_proj',
+  delta: 'ssm_out',
+} as const;
 export const mixerAt = (of: Pick<Sizes, 'kinds'>, layer: number): Mixer => mixers[kindOf(of, layer)];
 
 /** Inputs of that linear. */
 export function mixedWidth(of: Sizes & { family: Family }, layer: number): number {
-  return rowShape(of, linearRow(of.family, mixerAt(of, layer)))[0];
+  return rowShape(sizesAt(of, layer), linearRow(of.family, mixerAt(of, layer)))[0];
 }
 
 /** Most values of a token that any layer has mixed. */
@@ -285,6 +335,8 @@ export const layerLinears: readonly LayerLinear[] = [
   'ffn_gate',
   'ffn_up',
   'ffn_down',
+  'inp_gate',
+  'proj',
 ];
 
 /** @throws RangeError for a linear that the family does not have */
@@ -300,7 +352,8 @@ export function rowShape(sizes: Sizes, { inputs, outputs }: LinearRow): [number,
 }
 
 /** The norm that stands between a linear and the residual stream, where the family has one. */
-export function postNormOf(linear: Mixer | 'ffn_down'): PostNorm {
+export function postNormOf(linear: Writer): PostNorm {
+  if (linear === 'proj') return 'post_norm';
   return linear === 'ffn_down' ? 'post_ffw_norm' : 'post_attention_norm';
 }
 

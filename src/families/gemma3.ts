@@ -15,6 +15,7 @@ export const gemma3: Family = {
     rope: 'neox',
     activation: 'geglu',
     scaledQueries: true,
+    logitCap: 0,
     local: { period: 6, ropeBase: 10_000 },
     scales: (sizes) => ({
       embedding: Math.fround(Math.sqrt(sizes.embedding)),
@@ -56,7 +57,7 @@ export const gemma3: Family = {
 };
 
 /** What the norm before the feed-forward part is called in Llama's layer is the norm behind attention here. */
-function withPostNorms(layer: readonly LayerRow[]): LayerRow[] {
+export function withPostNorms(layer: readonly LayerRow[]): LayerRow[] {
   return layer.flatMap((row): LayerRow[] => {
     if (row.name === 'ffn_norm') return [{ ...row, module: 'pre_feedforward_layernorm' }];
     if (row.name === 'attn_output') {

@@ -25,6 +25,8 @@ export interface HuggingFace {
    * max_window_layers on, or all layers where sliding_window is `stated`. Absent: never, or `own` sees to it.
    */
   readonly unfollowedWindows?: 'switched' | 'stated';
+  /** What layers differ in, beside the sizes that all would have. */
+  readonly sizes?: (config: HfConfig, usual: Sizes) => Partial<Sizes>;
   /** Heads of its delta nets. */
   readonly delta?: (config: HfConfig) => Sizes['delta'];
   /** The width of the feed-forward part, given what config.json calls intermediate_size. */
@@ -78,10 +80,21 @@ interface TensorChanges {
 interface TokenizerHints {
   /** Whether a space is put before a text: as tokenizer_config.json says, or never. Absent: not written. */
   readonly spacePrefix?: 'stated' | 'stated last' | 'never';
+  readonly pieces?: OwnPieces;
   /** Tokens added to a SentencePiece model are special where they are marked so, whatever they look like. */
   readonly asMarked?: boolean;
   /** A vocabulary of this size gets no token at the beginning. */
   readonly startlessVocabulary?: number;
+}
+
+/** Pieces with merges as a kind of tokeniser of its own, of which llama.cpp reads the merges instead of scores. */
+export interface OwnPieces {
+  /** What GGUF calls it. */
+  readonly model: string;
+  /** Special tokens, where tokenizer_config.json does not name them. */
+  readonly special: readonly string[];
+  /** Tokens that are shown, named there or not. */
+  readonly shown: readonly string[];
 }
 
 export type Entry = [key: string, value: GgufValue];
@@ -152,6 +165,11 @@ export class HfConfig {
     return this.read(key, fits, `a whole number from 1 to ${most}`) ?? fallback;
   }
 
+  /** A whole number from 0 to `most`; `null` counts as 0. */
+  count(key: string, most: number, fallback: number): number {
+    return this.isNull(key) || this.raw(key) === 0 ? 0 : this.whole(key, most, fallback);
+  }
+
   /** A positive number, not beyond what f32 can hold. */
   positive(key: string, fallback: number): number;
   positive(key: string): number | undefined;
@@ -209,7 +227,7 @@ export function readSizes(config: HfConfig, { huggingFace }: Family): Sizes {
   const layers = config.whole('num_hidden_layers', limits.layers, defaults.layers);
   const stated = config.whole('intermediate_size', limits.width, defaults.feedForward);
   const kinds = huggingFace.kinds?.(config, layers);
-  return {
+  const usualSizes: Sizes = {
     layers,
     ...(kinds?.some((kind) => kind !== 'attention') && { kinds }),
     ...(huggingFace.delta && { delta: huggingFace.delta(config) }),
@@ -219,4 +237,5 @@ export function readSizes(config: HfConfig, { huggingFace }: Family): Sizes {
     headDim,
     feedForward: huggingFace.feedForward?.(config, stated) ?? stated,
   };
+  return { ...usualSizes, ...huggingFace.sizes?.(config, usualSizes) };
 }

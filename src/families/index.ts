@@ -2,6 +2,7 @@ import { ernie4_5 } from './ernie4_5.js';
 import { exaone4 } from './exaone4.js';
 import type { Family } from './family.js';
 import { gemma3 } from './gemma3.js';
+import { gemma4 } from './gemma4.js';
 import { granite, graniteHybrid } from './granite.js';
 import { lfm2 } from './lfm2.js';
 import { llama } from './llama.js';
@@ -13,7 +14,7 @@ import { qwen35 } from './qwen35.js';
 import { smollm3 } from './smollm3.js';
 
 /** The families that Loam can run: the one list of them. */
-const list = { llama, qwen2, qwen3, gemma3, phi3, granite, smollm3, mistral3, ernie4_5, exaone4, lfm2, qwen35 };
+const list = { llama, qwen2, qwen3, gemma3, phi3, granite, smollm3, mistral3, ernie4_5, exaone4, lfm2, qwen35, gemma4 };
 
 export type FamilyName = keyof typeof list;
 

@@ -62,7 +62,7 @@ async function writeLoamAdapter(at: string): Promise<void> {
     ...upper.map((module, i) => [1, module, 2 + i] as const),
   ] as const;
   const modules = adapted.map(([layer, module, rank]) => {
-    const [inputs, outputs] = linearShape(base, module);
+    const [inputs, outputs] = linearShape(base, module, layer);
     const factors = { inputs, outputs, rank, a: values(rank * inputs), b: values(rank * outputs) };
     return { layer, module, alpha: 16, factors };
   });

@@ -99,8 +99,14 @@ export function lazyMask(graph: Graph, length: number, sequences: number, prefix
   };
 }
 
-/** Declares positions and mask as graph inputs. `prefix` holds keys and values that lie at positions 0 to prefix - 1. */
-export function batchInputs(graph: Graph, batch: Batch, ropeFactors: Tensor | null, prefix?: Carried): BatchInputs {
+/** Declares positions and mask of a batch's padded tokens (i32 [N]) as graph inputs. `prefix` holds keys and values that lie at positions 0 to prefix - 1. */
+export function batchInputs(
+  graph: Graph,
+  batch: Batch,
+  tokens: Tensor,
+  ropeFactors: Tensor | null,
+  prefix?: Carried,
+): BatchInputs {
   const { length } = batch;
   const sequences = batch.members.length;
   const before = prefix?.keys.ne[1] ?? 0;
@@ -108,6 +114,7 @@ export function batchInputs(graph: Graph, batch: Batch, ropeFactors: Tensor | nu
   const attending = prefix ? sequences : 1;
   const positions = new Int32Array(length * sequences).map((_, i) => before + (i % length));
   return {
+    tokens,
     length,
     sequences,
     positions: graph.input('i32', [positions.length], positions),
@@ -146,9 +153,15 @@ export interface StreamInputs extends Positions {
 
 /**
  * Declares what attention needs. The batch's lengths are those of the sequences without the opening, N tokens in all; the opening's
- * tokens lie behind them.
+ * tokens lie behind them (`tokens`: all of them, i32).
  */
-export function streamInputs(g: Graph, batch: Batch, opening: number, ropeFactors: Tensor | null): StreamInputs {
+export function streamInputs(
+  g: Graph,
+  batch: Batch,
+  tokens: Tensor,
+  opening: number,
+  ropeFactors: Tensor | null,
+): StreamInputs {
   const { length, members } = batch;
   const own = batchTokens(batch);
   const positions = new Int32Array(own + opening).map((_, i) => (i < own ? opening + (i % length) : i - own));
@@ -159,6 +172,7 @@ export function streamInputs(g: Graph, batch: Batch, opening: number, ropeFactor
     halfKeys: g.workspace.engine.kernels === 'reference',
   });
   return {
+    tokens,
     positions: g.input('i32', [positions.length], positions),
     ropeFactors,
     opening: opening > 0 ? of(opening, 1, 0) : undefined,
@@ -193,5 +207,5 @@ export function sharedAttention(layer: LayerGraph, x: Tensor, inputs: StreamInpu
  * product for both. With `rows` only those tokens of the sequences come out: after the last layer nothing else is needed.
  */
 export function sharedBlock(layer: LayerGraph, x: Tensor, inputs: StreamInputs, rows?: Tensor): Tensor {
-  return layer.rest(x, sharedAttention(layer, x, inputs, rows !== undefined), rows);
+  return layer.rest(x, sharedAttention(layer, x, inputs, rows !== undefined), inputs.tokens, rows);
 }

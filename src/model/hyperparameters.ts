@@ -12,6 +12,7 @@ import {
   normRowsAt,
   rowShape,
   type Sizes,
+  sizesAt,
   widthOf,
 } from '../families/family.js';
 import { limits } from '../families/huggingFace.js';
@@ -19,9 +20,11 @@ import { families } from '../families/index.js';
 import type { Gguf, GgufTensor } from '../formats/gguf/Gguf.js';
 import { contextRoom, readForeign } from './foreign.js';
 import { checkSections, kindsOf, kvHeadsOf } from './layerKinds.js';
+import { type LeftKeys, type ListedLayers, leftKeys, listedLayers } from './layerSizes.js';
 import { finite, positive, VariantError, whole } from './metadata.js';
 import { checkNativeKeys } from './nativeKeys.js';
 import { checkNativeVocabulary } from './nativeVocabulary.js';
+import { perLayerTensors } from './perLayer.js';
 import { predictingLayers } from './slices/sliceFile.js';
 
 /** Sizes and constants of a model, read from its file. */
@@ -43,6 +46,10 @@ export interface Hyperparameters extends Sizes {
   readonly residualScale: number;
   /** Factor of the logits. */
   readonly logitScale: number;
+  /** Logits z become c·tanh(z/c). */
+  readonly logitCap?: number;
+  /** Keys and values that later layers attend to. */
+  readonly left?: readonly LeftKeys[];
   /** Layers that see the last tokens only, where the model has such. */
   readonly local?: {
     /** Tokens that a query sees, itself included. */
@@ -51,6 +58,11 @@ export interface Hyperparameters extends Sizes {
     /** Layer by layer, whether it is one. */
     readonly layers: readonly boolean[];
   };
+}
+
+/** Rows of what goes from layer to layer: the residual stream, and behind it keys and values that later layers attend to. */
+export function streamWidth({ embedding, left = [] }: Pick<Hyperparameters, 'embedding' | 'left'>): number {
+  return left.reduce((sum, { width }) => sum + 2 * width, embedding);
 }
 
 /** RoPE scaling as llama.cpp derives it (llama-context.cpp, llama_context constructor). */
@@ -104,6 +116,7 @@ function readLocal(
   { name, block }: Family,
   layers: number,
   rope: RopeParameters,
+  listed: ListedLayers | undefined,
 ): Hyperparameters['local'] {
   const key = (part: string) => `${name}.${part}`;
   const { local } = block;
@@ -116,12 +129,20 @@ function readLocal(
     };
   }
   if (!local || window === 0) return undefined;
+  const base = positive(gguf, key('rope.freq_base_swa'), local.ropeBase);
+  if (local.period === 'listed') {
+    const { headDim } = listed!.sizes.each![listed!.windows.indexOf(true)] ?? listed!.sizes;
+    return {
+      window: whole(gguf, key('attention.sliding_window'), limits.context),
+      rope: { ...rope, base, scale: 1, dimensions: whole(gguf, key('rope.dimension_count_swa'), headDim, headDim) },
+      layers: listed!.windows,
+    };
+  }
   const period = whole(gguf, key('attention.sliding_window_pattern'), limits.layers, local.period);
   if (period === 1) {
     const found = `${key('attention.sliding_window_pattern')} is 1: a window that no layer has`;
     throw new LoamError({ code: 'damaged', found, expected: 'at least 2', where: gguf.path });
   }
-  const base = positive(gguf, key('rope.freq_base_swa'), local.ropeBase);
   return {
     window: whole(gguf, key('attention.sliding_window'), limits.context),
     rope: { ...rope, base, scale: 1 },
@@ -135,10 +156,14 @@ function refuseVariants(gguf: Gguf, { name, title, block }: Family, headDim: num
   const same = (part: string) => gguf.number(key(part), headDim) === headDim;
   const problems: string[] = [];
   if (gguf.number(key('expert_count'), 0) > 0) problems.push('a mixture-of-experts model');
-  if (gguf.number(key('final_logit_softcapping'), 0) > 0) problems.push('capped logits');
+  if (block.logitCap === undefined && gguf.number(key('final_logit_softcapping'), 0) > 0)
+    problems.push('capped logits');
   if (!same('attention.value_length')) problems.push('values of another width than keys');
   const local = ['attention.key_length_swa', 'attention.value_length_swa', 'rope.dimension_count_swa'];
-  if (!local.every(same)) problems.push('heads of another width in layers with a sliding window');
+  if (block.local?.period === 'listed') {
+    const [keys, values] = local.map((part) => gguf.number(key(part), headDim));
+    if (keys !== values) problems.push('values of another width than keys in layers with a sliding window');
+  } else if (!local.every(same)) problems.push('heads of another width in layers with a sliding window');
   for (const { key: part, value, otherwise } of block.switches ?? []) {
     if (gguf.boolean(key(part), value) !== value) problems.push(otherwise);
   }
@@ -193,16 +218,20 @@ function readFamily(gguf: Gguf, family: Family): Hyperparameters {
     throw new LoamError({ code: 'damaged', found, expected: 'fewer than all of them', where: gguf.path });
   }
   const { taps, ...kinds } = kindsOf(gguf, family, layers);
+  const headDim = whole(gguf, key('attention.key_length'), limits.width, Math.floor(embedding / heads));
+  refuseVariants(gguf, family, headDim);
+  const listed = family.block.local?.period === 'listed' ? listedLayers(gguf, family, layers, headDim) : undefined;
   const sizes: Sizes = {
     layers,
     embedding,
     heads,
-    kvHeads: kvHeadsOf(gguf, key('attention.head_count_kv'), heads, family.block),
-    headDim: whole(gguf, key('attention.key_length'), limits.width, Math.floor(embedding / heads)),
-    feedForward: whole(gguf, key('feed_forward_length'), limits.width),
+    ...(listed?.sizes ?? {
+      kvHeads: kvHeadsOf(gguf, key('attention.head_count_kv'), heads, family.block),
+      headDim,
+      feedForward: whole(gguf, key('feed_forward_length'), limits.width),
+    }),
     ...kinds,
   };
-  refuseVariants(gguf, family, sizes.headDim);
   checkNativeKeys(gguf, family);
   const trained = whole(gguf, key('context_length'), limits.context);
   const rope = readRope(gguf, family, sizes.headDim, trained);
@@ -214,6 +243,10 @@ function readFamily(gguf: Gguf, family: Family): Hyperparameters {
     const found = `factors of the rotation for a context of ${rope.contextOriginal} tokens`;
     throw new LoamError({ code: 'damaged', found, expected: `more than ${contextRoom}`, where: gguf.path });
   }
+  const local = readLocal(gguf, family, sizes.layers, rope, listed);
+  const { logitCap } = family.block;
+  const cap = logitCap === undefined ? 0 : finite(gguf, key('final_logit_softcapping'), logitCap);
+  const left = local && listed ? leftKeys(sizes, local.layers) : [];
   const scales = family.block.scales?.(sizes, (part, fallback) => finite(gguf, key(part), fallback));
   const hyper: Hyperparameters = {
     family,
@@ -227,7 +260,9 @@ function readFamily(gguf: Gguf, family: Family): Hyperparameters {
     embeddingScale: scales?.embedding ?? 1,
     residualScale: scales?.residual ?? 1,
     logitScale: scales?.logits ?? 1,
-    local: readLocal(gguf, family, sizes.layers, rope),
+    ...(cap > 0 && { logitCap: cap }),
+    ...(left.length > 0 && { left }),
+    local,
   };
   checkTensors(gguf, hyper);
   checkNativeVocabulary(gguf, hyper.vocabulary);
@@ -238,8 +273,8 @@ function readFamily(gguf: Gguf, family: Family): Hyperparameters {
  * ggml-order shape [inputs, outputs] of a layer's linear.
  * @throws RangeError for a linear that the family does not have
  */
-export function linearShape(h: Sizes & { family: Family }, linear: LayerLinear): [number, number] {
-  return rowShape(h, linearRow(h.family, linear));
+export function linearShape(h: Sizes & { family: Family }, linear: LayerLinear, layer: number): [number, number] {
+  return rowShape(sizesAt(h, layer), linearRow(h.family, linear));
 }
 
 function checkTensors(gguf: Gguf, h: Hyperparameters): void {
@@ -263,8 +298,11 @@ function checkTensors(gguf: Gguf, h: Hyperparameters): void {
   };
   if (h.family.block.convolution && h.kinds && h.heads * h.headDim !== h.embedding)
     problems.push(`${h.heads} heads of ${h.headDim} values in a stream of ${h.embedding}`);
-  if (h.heads % h.kvHeads !== 0) problems.push(`${h.heads} heads do not divide by ${h.kvHeads} key/value heads`);
-  if (h.rope.dimensions % 2 !== 0) problems.push(`${h.rope.dimensions} rotated dimensions, expected an even number`);
+  const uneven = h.each?.find(({ kvHeads }) => h.heads % kvHeads !== 0) ?? h;
+  if (h.heads % uneven.kvHeads !== 0)
+    problems.push(`${h.heads} heads do not divide by ${uneven.kvHeads} key/value heads`);
+  for (const { dimensions } of [h.rope, h.local?.rope ?? h.rope])
+    if (dimensions % 2 !== 0) problems.push(`${dimensions} rotated dimensions, expected an even number`);
   if (h.rope.dimensions !== h.headDim && !(h.family.block.partialRotation && h.rope.dimensions < h.headDim))
     problems.push(`${h.rope.dimensions} rotated dimensions of ${h.headDim} of a head`);
   expect('token_embd.weight', [h.embedding, h.vocabulary]);
@@ -272,15 +310,26 @@ function checkTensors(gguf: Gguf, h: Hyperparameters): void {
   expect('output.weight', [h.embedding, h.vocabulary], false);
   const { family } = h;
   for (const name of family.block.ropeFactors ?? []) expect(`${name}.weight`, [h.rope.dimensions / 2], false);
+  if (h.perLayer) {
+    const all = h.perLayer * h.layers;
+    expect(`${perLayerTensors.table}.weight`, [all, h.vocabulary]);
+    expect(`${perLayerTensors.projection}.weight`, [h.embedding, all]);
+    expect(`${perLayerTensors.norm}.weight`, [h.perLayer]);
+    requireWholeBlocks(gguf, h.perLayer);
+  }
   for (let l = 0; l < h.layers; l++) {
-    for (const { name, stored = name, width } of normRowsAt(h, l))
-      expect(`blk.${l}.${stored}.weight`, [widthOf(h, width)]);
+    const own = sizesAt(h, l);
+    for (const { name, stored = name, width, optional } of normRowsAt(h, l))
+      expect(`blk.${l}.${stored}.weight`, [widthOf(own, width)], !optional);
     for (const row of linearRowsAt(h, l)) {
-      const shape = rowShape(h, row);
+      const shape = rowShape(own, row);
       expect(`blk.${l}.${row.name}.weight`, shape);
       if (row.bias) expect(`blk.${l}.${row.name}.bias`, [shape[1]], false);
     }
     const kind = kindOf(h, l);
+    // libllama loads them where they are, and computes without.
+    if (kind === 'sharedKeys')
+      for (const name of ['attn_k', 'attn_v', 'attn_k_norm']) known.add(`blk.${l}.${name}.weight`);
     if (kind === 'convolution') expectKernel(`blk.${l}.shortconv.conv.weight`);
     if (kind !== 'delta') continue;
     expectKernel(`blk.${l}.ssm_conv1d.weight`);
@@ -295,6 +344,17 @@ function checkTensors(gguf: Gguf, h: Hyperparameters): void {
       fix: 'fetch the model again, or use a file made by llama.cpp',
     });
   }
+}
+
+/** A layer's part of a row of the table is read by itself. */
+function requireWholeBlocks(gguf: Gguf, width: number): void {
+  const type = gguf.tensors.get(`${perLayerTensors.table}.weight`)?.type;
+  if (!type || width % type.blockSize === 0) return;
+  throw new VariantError({
+    found: `embeddings of ${width} values for each layer in blocks of ${type.blockSize}`,
+    expected: 'whole blocks',
+    where: gguf.path,
+  });
 }
 
 /** Matrices are multiplied and looked up in; norms, biases and factors of the rotation meet f32 values, with which only f32 goes (binary-ops.cpp, rope). */

@@ -139,26 +139,51 @@ export class LabelGradient implements Disposable {
     const logits = this.head.logits(ops, x);
     const probabilities = ops.softMax(logits, null, 1);
     // d log p(t) / d logits = onehot(t) - p; through the head that is row t of it minus the mean row under p.
-    const gradient = this.gradientAt(ops, x, ops.sub(this.head.rows(ops, labels), this.meanRow(ops, probabilities)));
+    const rows = ops.sub(this.labelRow(ops, logits, labels), this.meanRow(ops, logits, probabilities));
+    const gradient = this.gradientAt(ops, x, rows);
     return { gradient, nll: this.head.nll(ops, logits, probabilities, labels) };
   }
 
-  /** x [embedding, n] -> the mean row of the head under the prediction at x, [embedding, n]: all that `towards` needs of it. */
-  expectedRow(ops: Operations, x: Tensor): Tensor {
-    return this.meanRow(ops, ops.softMax(this.head.logits(ops, x), null, 1));
+  /**
+   * x [embedding, n] -> the mean row of the head under the prediction at x, [embedding, n]: all that `towards` needs of it.
+   * @param taught tokens to be predicted there, i32 [n], and their weight in that prediction
+   */
+  expectedRow(ops: Operations, x: Tensor, taught?: { labels: Tensor; weight: number }): Tensor {
+    const logits = this.head.logits(ops, x);
+    const predicted = this.meanRow(ops, logits, ops.softMax(logits, null, 1));
+    if (!taught) return predicted;
+    const { labels, weight } = taught;
+    return ops.add(ops.scale(predicted, 1 - weight), ops.scale(this.labelRow(ops, logits, labels), weight));
   }
 
   /**
    * The gradient of -KL(q, p), where p is predicted at x [embedding, n] and q is another prediction, of which the mean row of the head,
-   * `expected` [embedding, n], says enough: d/d logits = q - p, and through the head that is one mean row minus the other.
+   * `expected` [embedding, n], says enough: d/d logits = q - p, and through the head that is one mean row minus the other. Where logits
+   * have a cap both rows are weighted by its slopes, each at its own logits, and it is the gradient of the Bregman divergence of
+   * log Σ exp(c·tanh(z/c)) instead, which without a cap is KL and is 0 in the same place.
    */
   towards(ops: Operations, x: Tensor, expected: Tensor): Tensor {
     return this.gradientAt(ops, x, ops.sub(expected, this.expectedRow(ops, x)));
   }
 
-  private meanRow(ops: Operations, probabilities: Tensor): Tensor {
+  /** The head's row of each label, times the slope of its logit's cap. */
+  private labelRow(ops: Operations, logits: Tensor, labels: Tensor): Tensor {
+    const rows = this.head.rows(ops, labels);
+    const slopes = this.lostSlopes(ops, logits);
+    return slopes ? ops.sub(rows, ops.mul(rows, ops.reshape(ops.pick(slopes, labels), 1, labels.ne[0]))) : rows;
+  }
+
+  /** What the cap takes of the slope 1: tanh² of the logits z/c, which are c·tanh(z/c) here. */
+  private lostSlopes(ops: Operations, logits: Tensor): Tensor | undefined {
+    const { logitCap: cap } = this.model.hyper;
+    return cap ? ops.once(logits, 'lost slopes', () => ops.sqr(ops.scale(logits, 1 / cap))) : undefined;
+  }
+
+  private meanRow(ops: Operations, logits: Tensor, probabilities: Tensor): Tensor {
     const { scale } = this;
-    const weights = scale === 1 ? probabilities : ops.scale(probabilities, scale);
+    const slopes = this.lostSlopes(ops, logits);
+    const sloped = slopes ? ops.sub(probabilities, ops.mul(probabilities, slopes)) : probabilities;
+    const weights = scale === 1 ? sloped : ops.scale(sloped, scale);
     const product = this.transposed.apply(ops, weights);
     return scale === 1 ? product : ops.scale(product, 1 / scale);
   }

@@ -193,8 +193,9 @@ describe('batches', () => {
     buffer.allocate();
     const one = (n: number) => ({ members: [0], length: n, lengths: [n] });
     const first = workspace.begin();
-    const x = model.embed(first, first.input('i32', [prefix.length], prefix));
-    const inputs = batchInputs(first, one(prefix.length), null);
+    const ids = first.input('i32', [prefix.length], prefix);
+    const x = model.embed(first, ids);
+    const inputs = batchInputs(first, one(prefix.length), ids, null);
     const read = new LayerGraph(first, model.hyper, layer).attend(x, inputs).carried();
     first.run(first.copy(read.keys, keys));
     first.run(first.copy(read.values, values));
@@ -203,10 +204,11 @@ describe('batches', () => {
     const batch = groupSequences(own.map((s) => s.length))[0]!;
     const g = workspace.begin();
     const padded = paddedTokens(batch, own);
+    const several = g.input('i32', [padded.length], padded);
     const shared = g.output(
       new LayerGraph(g, model.hyper, layer).run(
-        model.embed(g, g.input('i32', [padded.length], padded)),
-        batchInputs(g, batch, null, { keys, values }),
+        model.embed(g, several),
+        batchInputs(g, batch, several, null, { keys, values }),
       ),
     );
     await g.compute();
@@ -215,10 +217,11 @@ describe('batches', () => {
     for (const [row, sequence] of own.entries()) {
       const whole = Int32Array.from([...prefix, ...sequence]);
       const again = workspace.begin();
+      const tokens = again.input('i32', [whole.length], whole);
       const y = again.output(
         new LayerGraph(again, model.hyper, layer).run(
-          model.embed(again, again.input('i32', [whole.length], whole)),
-          batchInputs(again, one(whole.length), null),
+          model.embed(again, tokens),
+          batchInputs(again, one(whole.length), tokens, null),
         ),
       );
       await again.compute();
@@ -361,11 +364,7 @@ describe('files that cannot be run are refused with a reason', () => {
     { family: 'qwen2', biases: 'all' },
     /tensors that a dense Qwen2[^:]* model does not have: blk\.0\.attn_output\.bias/,
   );
-  leaves(
-    'capped logits',
-    { family: 'gemma3', metadata: { 'gemma3.final_logit_softcapping': f32(30) } },
-    /capped logits/,
-  );
+  leaves('capped logits', { family: 'qwen3', metadata: { 'qwen3.final_logit_softcapping': f32(30) } }, /capped logits/);
   leaves(
     'heads of another width in windows',
     { family: 'gemma3', window: 8, metadata: { 'gemma3.attention.key_length_swa': u32(8) } },

@@ -19,7 +19,8 @@ import { requireFamily } from '../families/foreign.js';
 import { type Gguf, type GgufFile, openTensors } from '../formats/gguf/Gguf.js';
 import { readGguf } from '../formats/gguf/readGguf.js';
 import { Layer, type Linears } from './block.js';
-import { type Hyperparameters, linearShape, readHyperparameters } from './hyperparameters.js';
+import { type Hyperparameters, linearShape, readHyperparameters, streamWidth } from './hyperparameters.js';
+import { type OwnEmbeddings, ownEmbeddings, type PerLayerWeights, perLayerTensors } from './perLayer.js';
 
 /** Types that keep a transposed matrix close enough for gradients. */
 export type TransposedType = 'q8_0' | 'bf16' | 'f16';
@@ -147,6 +148,7 @@ export class Model implements AsyncDisposable {
     private readonly embedding: Tensor,
     /** f32 [rope.dimensions/2] or null. */
     readonly ropeFactors: Tensor | null,
+    private readonly perLayer: PerLayerWeights | undefined,
     private readonly owned: Disposable[],
   ) {}
 
@@ -165,7 +167,12 @@ export class Model implements AsyncDisposable {
       const embedding = await plain('token_embd.weight');
       const factors = `${hyper.family.block.ropeFactors?.[0]}.weight`;
       const ropeFactors = weights.has(factors) ? await plain(factors) : null;
-      return new Model(engine, gguf, hyper, weights, embedding, ropeFactors, owned);
+      const { table, projection, norm } = perLayerTensors;
+      const of = (name: string) => plain(`${name}.weight`);
+      const perLayer = hyper.perLayer
+        ? { table: await of(table), projection: await of(projection), norm: await of(norm) }
+        : undefined;
+      return new Model(engine, gguf, hyper, weights, embedding, ropeFactors, perLayer, owned);
     } catch (error) {
       for (const item of owned) item[Symbol.dispose]();
       await weights[Symbol.asyncDispose]();
@@ -176,7 +183,11 @@ export class Model implements AsyncDisposable {
   /** Loads the weights of layer `index`; the caller disposes them. */
   layer(index: number): Promise<Layer> {
     this.requireLayers();
-    return Layer.load(this.weights, this.hyper, index);
+    return Layer.load(this.weights, this.hyper, index, this.own(index));
+  }
+
+  private own(index: number): OwnEmbeddings | undefined {
+    return this.perLayer && ownEmbeddings(this.perLayer, this.hyper, index, (ops, tokens) => this.look(ops, tokens));
   }
 
   /**
@@ -185,7 +196,7 @@ export class Model implements AsyncDisposable {
    */
   layerToTrain(index: number, workspace: Workspace, keep: Keep, signal?: AbortSignal): Promise<Layer> {
     this.requireLayers();
-    return Layer.load(this.weights, this.hyper, index, async (name) =>
+    return Layer.load(this.weights, this.hyper, index, this.own(index), async (name) =>
       keep(
         this.slowToTrain(name)
           ? await this.weights.converted(name, 'q8_0', workspace, signal)
@@ -202,7 +213,7 @@ export class Model implements AsyncDisposable {
   /** Bytes of one linear's weight as `layerToTrain` holds it. */
   bytesToTrain(index: number, part: LayerLinear): number {
     const name = `blk.${index}.${part}.weight`;
-    const [inputs, outputs] = linearShape(this.hyper, part);
+    const [inputs, outputs] = linearShape(this.hyper, part, index);
     return this.slowToTrain(name) ? (inputs * outputs * 34) / 32 : this.gguf.tensor(name).bytes;
   }
 
@@ -283,8 +294,14 @@ export class Model implements AsyncDisposable {
     }
   }
 
-  /** Residual stream entering the first layer: tokens i32 [n] -> [embedding, n]. */
+  /** What enters the first layer: tokens i32 [n] -> [streamWidth, n], the residual stream and room for what goes beside it. */
   embed(ops: Operations, tokens: Tensor): Tensor {
+    const stream = this.look(ops, tokens);
+    const more = streamWidth(this.hyper) - this.hyper.embedding;
+    return more > 0 ? ops.padColumns(stream, more) : stream;
+  }
+
+  private look(ops: Operations, tokens: Tensor): Tensor {
     const rows = ops.getRows(this.embedding, tokens);
     const { embeddingScale } = this.hyper;
     return embeddingScale === 1 ? rows : ops.scale(rows, embeddingScale);
@@ -320,8 +337,9 @@ export class Head implements Disposable {
   /** x [embedding, n], the residual stream after the last layer -> logits [vocabulary, n]. */
   logits(ops: Operations, x: Tensor): Tensor {
     const logits = this.output.apply(ops, ops.mul(ops.rmsNorm(x, this.hyper.normEpsilon), this.norm));
-    const { logitScale } = this.hyper;
-    return logitScale === 1 ? logits : ops.scale(logits, logitScale);
+    const { logitScale, logitCap: cap } = this.hyper;
+    const scaled = logitScale === 1 ? logits : ops.scale(logits, logitScale);
+    return cap ? ops.scale(ops.tanh(ops.scale(scaled, 1 / cap)), cap) : scaled;
   }
 
   /** Rows of the output matrix, by token i32 [n] -> [embedding, n]. */

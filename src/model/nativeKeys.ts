@@ -162,7 +162,13 @@ const shown = (value: GgufValue): string =>
 export const recurrentLayers = 'attention.recurrent_layers';
 
 /** A key that is read for this family alone. */
-function ownKey({ temperature, convolution, deltaNet }: Family['block'], part: string): Read | undefined {
+function ownKey({ temperature, convolution, deltaNet, ...block }: Family['block'], part: string): Read | undefined {
+  if (block.local?.period === 'listed') {
+    if (part === 'attention.sliding_window_pattern') return { kind: 'u32', each: true, truths: true };
+    if (part === 'attention.shared_kv_layers') return { kind: 'u32' };
+  }
+  if (block.perLayerEmbeddings && part === 'embedding_length_per_layer_input') return { kind: 'u32' };
+  if (block.logitCap !== undefined && part === 'final_logit_softcapping') return { kind: 'f32' };
   if (part === temperature) return { kind: 'f32' };
   if (deltaNet && part === 'rope.dimension_sections') return { kind: 'i32', list: true };
   if (deltaNet && part === recurrentLayers) return { kind: 'u32', each: true, truths: true };

@@ -9,8 +9,11 @@ import { refuse } from './nativeKeys.js';
  * assertion, a byte without a token an exception while a text is read, an unending escape an endless loop.
  */
 
-/** Two kinds of tokenisers are what the families have; the others have rules of their own, of which some loop for ever. */
-const known = /^(gpt2|llama)$/;
+/**
+ * Three kinds of tokenisers are what the families have: byte pairs (gpt2), pieces with scores (llama) and pieces with merges (gemma4).
+ * The others have rules of their own, of which some loop for ever.
+ */
+const known = /^(gpt2|llama|gemma4)$/;
 
 /** Ways to cut a text before byte pairs that belong to no family here: they take the text as it is, and assert what it then holds. */
 const foreignCuts = ['gemma4', 'granite-embed-multi-311m', 'sarvam-moe', 'kimi-k2', 'whitespace', 'exaone-moe'];
@@ -78,15 +81,15 @@ export function checkNativeVocabulary(gguf: Gguf, vocabulary: number): void {
   if (!known.test(kind) || (kind === 'gpt2' && foreignCuts.includes(cut))) {
     throw new UnsupportedError({
       found: `a tokeniser of the kind ${quote(foreignCuts.includes(cut) ? cut : kind)}`,
-      expected: 'byte pairs (gpt2) or pieces (llama)',
+      expected: 'byte pairs (gpt2) or pieces (llama, gemma4)',
       where: gguf.path,
     });
   }
-  const tables = new Tables(gguf, kind === 'gpt2', problems);
+  const tables = new Tables(gguf, kind as Kind, problems);
   tables.checkTokens(vocabulary);
   if (problems.length === 0) tables.checkTexts();
   tables.checkSpecial(cut);
-  if (kind === 'gpt2') tables.checkMerges();
+  if (kind !== 'llama') tables.checkMerges();
   refuse(gguf.path, problems);
 }
 
@@ -99,12 +102,14 @@ function wrongType(key: string, value: GgufValue): string | undefined {
   return value.type === 'array' && list.includes(value.of) ? undefined : `an array of ${list.join(' or ')}`;
 }
 
+type Kind = 'gpt2' | 'llama' | 'gemma4';
+
 class Tables {
   private readonly tokens: readonly string[];
 
   constructor(
     private readonly gguf: Gguf,
-    private readonly byteLevel: boolean,
+    private readonly kind: Kind,
     private readonly problems: string[],
   ) {
     this.tokens = gguf.strings(`${prefix}tokens`);
@@ -135,7 +140,7 @@ class Tables {
   }
 
   checkTexts(): void {
-    const { tokens, problems, byteLevel } = this;
+    const { tokens, problems, kind: model } = this;
     const kinds = this.list('token_type')?.value as Int32Array | undefined;
     const raw = (this.list('tokens') as { raw?: ReadonlyMap<number, Uint8Array> }).raw;
     const seen = new Map<string, number>();
@@ -149,7 +154,7 @@ class Tables {
       const bytes = stored?.length ?? Buffer.byteLength(text);
       if (bytes > maxTokenBytes)
         problems.push(`token ${i} has ${count(bytes)} bytes, expected at most ${maxTokenBytes}`);
-      if (stored && byteLevel) problems.push(`token ${i} is not UTF-8`);
+      if (stored && model !== 'llama') problems.push(`token ${i} is not UTF-8`);
       const kind = kinds?.[i] ?? 1;
       if (kind === types.byte && !/^<0x[0-9A-F]{2}>$/.test(text)) {
         problems.push(`token ${i} stands for a byte and is ${quote(text)}, expected one such as "<0x0A>"`);
@@ -157,7 +162,7 @@ class Tables {
       if (kind === types.control || kind === types.userDefined || kind === types.unknown) {
         marks++;
         markBytes += bytes;
-      } else if (byteLevel) {
+      } else if (model === 'gpt2') {
         spelled += (text.match(standsForNoByte)?.length ?? 0) * bytes;
       }
       if (problems.length > 100) break;
@@ -166,7 +171,7 @@ class Tables {
       problems.push(`${count(marks)} control tokens of ${count(markBytes)} bytes, expected at most ${count(maxMarks)}`);
     }
     if (spelled > maxSpelled) problems.push('byte-level tokens whose characters stand for no bytes');
-    if (!byteLevel) this.checkBytes(seen, raw);
+    if (model !== 'gpt2') this.checkBytes(seen, raw);
   }
 
   /** What no piece covers becomes bytes: libllama throws where one of them has no token. */
@@ -183,22 +188,27 @@ class Tables {
 
   /** Special tokens that decide what is read and where an answer ends; libllama passes over others that are out of range. */
   checkSpecial(cut: string): void {
-    const { gguf, byteLevel, tokens } = this;
+    const { gguf, kind, tokens } = this;
     for (const name of ['bos', 'eos', 'eot', 'eom']) {
       const id = gguf.number(`${prefix}${name}_token_id`, 0);
       if (id >= tokens.length) {
         this.problems.push(`${prefix}${name}_token_id is ${id}, expected less than ${count(tokens.length)}`);
       }
     }
-    // Its own defaults: 11 for byte pairs, 1 and 2 for pieces.
+    // Its own defaults: 11 for byte pairs, 1 and 2 for pieces with scores; none for those with merges, which it begins whatever is said.
+    const [bos, eos] = { gpt2: [11, 11], llama: [1, 2], gemma4: [tokens.length, tokens.length] }[kind] as [
+      number,
+      number,
+    ];
     const has = (name: string, usual: number) => gguf.has(`${prefix}${name}_token_id`) || usual < tokens.length;
-    const begins = gguf.boolean(`${prefix}add_bos_token`, !byteLevel || beginsText.test(cut));
+    const says = gguf.boolean(`${prefix}add_bos_token`, kind !== 'gpt2' || beginsText.test(cut));
+    const begins = says || kind === 'gemma4';
     const ends = gguf.boolean(`${prefix}add_eos_token`, false);
     const unnamed = /^(glm4|chatglm-bpe)$/.test(cut);
-    if (begins && (unnamed ? !gguf.has(`${prefix}bos_token_id`) : !has('bos', byteLevel ? 11 : 1))) {
+    if (begins && !has('bos', unnamed ? tokens.length : bos)) {
       this.problems.push('a token that begins every text, and none is named');
     }
-    if (ends && !has('eos', byteLevel ? 11 : 2)) this.problems.push('a token that ends every text, and none is named');
+    if (ends && !has('eos', eos)) this.problems.push('a token that ends every text, and none is named');
   }
 
   /** Two texts with a space between them. */

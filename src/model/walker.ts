@@ -2,6 +2,7 @@ import { SpillFile } from '../base/spillFile.js';
 import type { Graph, Workspace } from '../engine/graph.js';
 import type { Tensor } from '../engine/tensor.js';
 import { type Batch, batchTokens, groupSequences, paddedTokens, tokenIndex } from './batch.js';
+import { streamWidth } from './hyperparameters.js';
 import type { Model } from './model.js';
 
 /** Bytes of activations kept in memory by all stores of this process together; a store that would exceed it uses a file. */
@@ -99,19 +100,23 @@ export class Walker implements AsyncDisposable {
   readonly batches: readonly WalkerBatch[];
 
   private constructor(
-    private readonly model: Model,
     private readonly sequences: readonly WalkedSequence[],
     groups: readonly Batch[],
-    /** Tokens that every sequence begins with and that are not part of it; they lie behind the sequences of each batch. */
-    readonly opening: number,
+    /** What every sequence begins with and is not part of it; it lies behind the sequences of each batch. */
+    readonly openingTokens: Int32Array,
     readonly hidden: HiddenStates,
   ) {
     this.batches = groups.map((batch, index) => ({
       index,
       batch,
-      tokens: batchTokens(batch, opening),
+      tokens: batchTokens(batch, this.opening),
       rows: rowsOf(batch, sequences),
     }));
+  }
+
+  /** Tokens of the opening. */
+  get opening(): number {
+    return this.openingTokens.length;
   }
 
   /**
@@ -131,20 +136,12 @@ export class Walker implements AsyncDisposable {
         options.batchTokens,
       );
     const { opening = new Int32Array(0) } = options;
-    const sizes = groups.map((batch) => batchTokens(batch, opening.length) * model.hyper.embedding);
-    const walker = new Walker(
-      model,
-      sequences,
-      groups,
-      opening.length,
-      await HiddenStates.create(sizes, model.engine.scratch),
-    );
+    const sizes = groups.map((batch) => batchTokens(batch, opening.length) * streamWidth(model.hyper));
+    const walker = new Walker(sequences, groups, opening, await HiddenStates.create(sizes, model.engine.scratch));
     const { hidden } = walker;
-    const texts = sequences.map((s) => s.tokens);
-    for (const { index, batch } of walker.batches) {
-      const tokens = Int32Array.from([...paddedTokens(batch, texts), ...opening]);
+    for (const { index } of walker.batches) {
       const g = workspace.begin();
-      const x = g.output(model.embed(g, g.input('i32', [tokens.length], tokens)));
+      const x = g.output(model.embed(g, walker.tokens(g, index)));
       await g.compute(options.signal);
       await hidden.write(index, x.read(await walker.room(index)));
     }
@@ -153,13 +150,12 @@ export class Walker implements AsyncDisposable {
 
   /** Sequences that have walked already: `hidden` holds their residual streams, one block a group, and is disposed with the walker. */
   static at(
-    model: Model,
     sequences: readonly WalkedSequence[],
     groups: readonly Batch[],
-    opening: number,
+    opening: Int32Array,
     hidden: HiddenStates,
   ): Walker {
-    return new Walker(model, sequences, groups, opening, hidden);
+    return new Walker(sequences, groups, opening, hidden);
   }
 
   /** Memory for one batch's activations: the store's own where it is in memory. */
@@ -168,21 +164,32 @@ export class Walker implements AsyncDisposable {
     return new Float32Array(this.hidden.sizes[index]!);
   }
 
-  /** Declares a batch's residual stream (from `store`), sequences before opening, and its rows as inputs of a graph. */
+  /** Declares a batch's residual stream (from `store`), sequences before opening, its tokens and its rows as inputs of a graph. */
   async begin(
     workspace: Workspace,
     index: number,
     store: HiddenStates = this.hidden,
-  ): Promise<{ g: Graph; x: Tensor; rows: Tensor | undefined }> {
+  ): Promise<{ g: Graph; x: Tensor; tokens: Tensor; rows: Tensor | undefined }> {
     const { tokens, rows } = this.batches[index]!;
     const hidden = await store.read(index);
     const g = workspace.begin();
-    const x = g.input('f32', [this.model.hyper.embedding, tokens], hidden);
+    const x = g.input('f32', [hidden.length / tokens, tokens], hidden);
     return {
       g,
       x,
+      tokens: this.tokens(g, index),
       rows: rows.length > 0 ? g.input('i32', [rows.length], rows) : undefined,
     };
+  }
+
+  /** A batch's tokens, sequences before opening, as an input of a graph: i32 [tokens]. */
+  private tokens(g: Graph, index: number): Tensor {
+    const padded = paddedTokens(
+      this.batches[index]!.batch,
+      this.sequences.map(({ tokens }) => tokens),
+    );
+    const all = Int32Array.from([...padded, ...this.openingTokens]);
+    return g.input('i32', [all.length], all);
   }
 
   /** Tokens of all batches, padding and openings included. */

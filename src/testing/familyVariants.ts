@@ -16,13 +16,17 @@ export const familyVariants: readonly (TinyModelOptions & { name: string })[] = 
   { name: 'gemma3, window of 9', family: 'gemma3', layers: 3, headDim: 32, kvHeads: 1, window: 9, period: 3 },
   { name: 'gemma3, window of 2, the usual pattern', family: 'gemma3', layers: 7, embedding: 32, window: 2 },
   {
-    name: 'gemma3, linear scaling where all is seen, untied head',
+    name: 'gemma3, linear scaling where all is seen, untied head, capped logits',
     family: 'gemma3',
     layers: 4,
     tied: false,
     window: 16,
     period: 2,
-    metadata: { 'gemma3.rope.freq_base_swa': f32(5000), 'gemma3.rope.scaling.factor': f32(8) },
+    metadata: {
+      'gemma3.rope.freq_base_swa': f32(5000),
+      'gemma3.rope.scaling.factor': f32(8),
+      'gemma3.final_logit_softcapping': f32(4),
+    },
   },
   { name: 'gemma3, no window', family: 'gemma3', layers: 2 },
   { name: 'phi3', family: 'phi3', layers: 3 },
@@ -109,6 +113,29 @@ export const familyVariants: readonly (TinyModelOptions & { name: string })[] = 
     tied: false,
     delta: { keyHeads: 3, valueHeads: 3, headDim: 16 },
   },
+  {
+    name: 'gemma4, heads of two widths, keys that are values, capped logits',
+    family: 'gemma4',
+    layers: 4,
+    period: 2,
+    headDim: 32,
+    window: 9,
+    ropeFactors: true,
+    tied: false,
+    differing: { localHeadDim: 16, keysAlone: 1 },
+    metadata: { 'gemma4.final_logit_softcapping': f32(4), 'gemma4.rope.freq_base_swa': f32(5000) },
+  },
+  {
+    name: 'gemma4, embeddings of its own for each layer, the last ones sharing keys',
+    family: 'gemma4',
+    layers: 6,
+    period: 2,
+    headDim: 32,
+    kvHeads: 1,
+    window: 9,
+    ropeFactors: true,
+    differing: { localHeadDim: 16, sharedKeys: 2, perLayer: 24 },
+  },
   { name: 'lfm2, window of 9', family: 'lfm2', layers: 3, window: 9, convolutions: [1] },
 ];
 
@@ -147,6 +174,16 @@ export const deltaNet = {
 /** What config.json of a tiny folder says beside what that of all says, by the class that it names. */
 export const folderConfigs: Readonly<Record<string, object>> = {
   Gemma3ForCausalLM: { sliding_window: 32, query_pre_attn_scalar: 16 },
+  Gemma4ForConditionalGeneration: {
+    num_hidden_layers: 4,
+    layer_types: ['sliding_attention', 'full_attention', 'sliding_attention', 'full_attention'],
+    global_head_dim: 32,
+    num_kv_shared_layers: 2,
+    use_double_wide_mlp: true,
+    hidden_size_per_layer_input: 24,
+    sliding_window: 9,
+    final_logit_softcapping: 30,
+  },
   Phi3ForCausalLM: {
     partial_rotary_factor: 0.75,
     original_max_position_embeddings: 256,
@@ -176,6 +213,13 @@ export const peftMembers: readonly { name: string; config: string; published?: o
   { name: 'qwen2', config: 'T.Qwen2Config(**headless)' },
   { name: 'qwen3', config: 'T.Qwen3Config(**common)' },
   { name: 'gemma3', config: 'T.Gemma3TextConfig(**common, query_pre_attn_scalar=16, sliding_window=512)' },
+  {
+    name: 'gemma4',
+    config:
+      `T.Gemma4TextConfig(**{**common, 'num_hidden_layers': 4}, vocab_size_per_layer_input=VOCABULARY, global_head_dim=32, ` +
+      `layer_types=['sliding_attention', 'full_attention'] * 2, num_kv_shared_layers=2, hidden_size_per_layer_input=24, ` +
+      `use_double_wide_mlp=True, sliding_window=512, final_logit_softcapping=30.0)`,
+  },
   { name: 'phi3', config: 'T.Phi3Config(**headless, original_max_position_embeddings=512)' },
   { name: 'granite', config: `T.GraniteConfig(**headless, **${JSON.stringify(graniteFactors)})` },
   {

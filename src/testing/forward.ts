@@ -22,12 +22,15 @@ export function forward(
   rows?: Int32Array,
 ): Tensor {
   const tokens = paddedTokens(batch, sequences);
-  const inputs = batchInputs(graph, batch, model.ropeFactors);
-  let x = model.embed(graph, graph.input('i32', [tokens.length], tokens));
+  const ids = graph.input('i32', [tokens.length], tokens);
+  const inputs = batchInputs(graph, batch, ids, model.ropeFactors);
+  let x = model.embed(graph, ids);
   const wanted = rows && graph.input('i32', [rows.length], rows);
   for (const [l, layer] of layers.entries()) {
     const last = l === layers.length - 1;
-    x = new LayerGraph(graph, model.hyper, layer, lora[l]).run(x, inputs, last ? wanted : undefined);
+    const at = new LayerGraph(graph, model.hyper, layer, lora[l]);
+    x = at.run(x, inputs, last ? wanted : undefined);
+    if (last) x = at.stream(x);
   }
   return x;
 }

@@ -125,6 +125,30 @@ put(path, 'tokenizer_config.json', {'bos_token': '<s>', 'eos_token': '</s>', 'un
 `,
   },
   {
+    names: ['gemma-4-E2B-it', 'gemma-4-31B-it'],
+    python: String.raw`
+# Gemma 4: embeddings of each layer's own and shared keys; keys that are values, capped logits
+turns = ['<|turn>', '<turn|>', '<|tool_call>', '<mask>']
+gemma4_pieces = piece_model(420, dict(dummy=False, unk=3, bos=2, eos=1, pad=0), turns)
+gemma4_size = sentencepiece.SentencePieceProcessor(model_proto=gemma4_pieces).vocab_size()
+both = ['sliding_attention', 'full_attention']
+gemma4 = dict(hidden_size=64, intermediate_size=96, num_attention_heads=4, head_dim=16, global_head_dim=32, max_position_embeddings=512, sliding_window=9, vocab_size=gemma4_size, vocab_size_per_layer_input=gemma4_size)
+texts4 = {
+    'gemma-4-E2B-it': T.Gemma4TextConfig(**gemma4, num_key_value_heads=1, num_hidden_layers=6, layer_types=both * 3, num_kv_shared_layers=2, use_double_wide_mlp=True, hidden_size_per_layer_input=32, final_logit_softcapping=30.0),
+    'gemma-4-31B-it': T.Gemma4TextConfig(**gemma4, num_key_value_heads=2, num_hidden_layers=4, layer_types=both * 2, num_global_key_value_heads=1, attention_k_eq_v=True, hidden_size_per_layer_input=0, final_logit_softcapping=10.0),
+}
+for name, text in texts4.items():
+    path = folder(name)
+    m = randomise(T.Gemma4ForCausalLM(text)).bfloat16()
+    # Scores are divided by nothing: the norms of heads do it, as in published models.
+    for i, layer in enumerate(m.model.layers): layer.layer_scalar.fill_(0.7 + 0.1 * i); layer.self_attn.q_norm.weight.data *= 0.2
+    m.save_pretrained(path)
+    t = json_of_pieces(gemma4_pieces, True, '<unk>', '<s>', turns)
+    put(path, 'tokenizer.json', t)
+    put(path, 'tokenizer_config.json', {'bos_token': '<s>', 'eos_token': '</s>', 'unk_token': '<unk>', 'pad_token': '<pad>', 'mask_token': '<mask>', 'eot_token': '<turn|>', 'extra_special_tokens': ['<|turn>'], 'tokenizer_class': 'GemmaTokenizer', 'chat_template': chatml})
+`,
+  },
+  {
     names: ['Phi-4-mini-instruct'],
     pre: 'gpt-4o',
     python: `

@@ -41,7 +41,7 @@ export async function writePeftFolder(
   const { dtype = 'f32', rename = (name: string) => name } = options;
   const weights: Weights = new Map();
   const tensors = modules.flatMap(({ layer, module, rank }) => {
-    const [inputs, outputs] = linearShape(tinyBase(), module);
+    const [inputs, outputs] = linearShape(tinyBase(), module, layer);
     const one = (part: 'A' | 'B', rows: number, columns: number) => {
       const values = new Float32Array(rows * columns).map(() => 0.3 * random.normal());
       const name = `base_model.model.${hfName(layer, module)}.lora_${part}.weight`;

@@ -58,7 +58,7 @@ def put(path, name, value):
 
 def randomise(model):
     for name, p in model.named_parameters():
-        p.data = torch.randn_like(p) * (0.2 if p.dim() > 1 else 0.1) + (1.0 if name.endswith('norm.weight') and 'Gemma' not in type(model).__name__ else 0.0)
+        p.data = torch.randn_like(p) * (0.2 if p.dim() > 1 else 0.1) + (1.0 if name.endswith('norm.weight') and 'Gemma3' not in type(model).__name__ else 0.0)
     return model
 
 def piece_model(vocab, specials, user):

@@ -62,7 +62,7 @@ for member in members:
     config = eval(member['config'])
     model = AutoModelForCausalLM.from_config(config, attn_implementation='eager').float().eval()
     for p in model.parameters():
-        if p.dim() == 1: torch.nn.init.normal_(p, 0 if 'Gemma' in type(model).__name__ else 1, 0.1)
+        if p.dim() == 1: torch.nn.init.normal_(p, 0 if 'Gemma3' in type(model).__name__ else 1, 0.1)
     model.save_pretrained(at / 'model')
     written = json.load(open(at / 'model' / 'config.json'))
     json.dump({**written, **member.get('published', {})}, open(at / 'model' / 'config.json', 'w'))

@@ -1,7 +1,17 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { type JsonObject, parseJson } from '../base/json.js';
 import { Random } from '../base/random.js';
-import { convolvedWidth, type Family, linearRowsAt, normRowsAt, rowShape, widthOf } from '../families/family.js';
+import {
+  convolvedWidth,
+  type Family,
+  linearRowsAt,
+  normRowsAt,
+  rowShape,
+  sizesAt,
+  widthOf,
+} from '../families/family.js';
+import { HfConfig, readSizes } from '../families/huggingFace.js';
 import { type FamilyName, families } from '../families/index.js';
 import { fromFloat32, type NamedArrayToWrite } from '../formats/arrays.js';
 import { writeSafetensorsFolder } from '../formats/safetensorsFolder.js';
@@ -74,35 +84,6 @@ export async function writeTinyFolder(
   const { classes, modelTypes, tensors: changes, defaults } = family.huggingFace;
   const { embedding, vocabulary, ...others } = sizes;
   const { convolution, deltaNet } = family.block;
-  const kinds = convolution ? (['convolution', 'attention'] as const) : deltaNet && (['delta', 'attention'] as const);
-  const random = new Random(options.seed ?? 1);
-  const tensors = new Map<string, { shape: number[]; values: Float32Array }>();
-  const add = (name: string, shape: number[], mean = 0) => {
-    const size = shape.reduce((a, b) => a * b, 1);
-    tensors.set(name, { shape, values: new Float32Array(size).map(() => mean + 0.1 * random.normal()) });
-  };
-  const norm = 1 - (changes?.normShift ?? 0);
-  add('model.embed_tokens.weight', [vocabulary, embedding]);
-  add(`model.${family.outputNorm?.module ?? 'norm'}.weight`, [embedding], norm);
-  for (let l = 0; l < sizes.layers; l++) {
-    const at = (module: string, kind = 'weight') => `model.layers.${l}.${module}.${kind}`;
-    for (const { module, width, unshifted } of normRowsAt({ family, kinds }, l))
-      add(at(module), [widthOf(sizes, width)], unshifted ? 1 : norm);
-    const rows = linearRowsAt({ family, kinds }, l);
-    if (kinds?.[l] === 'convolution') add(at(convolution!.module), [embedding, 1, 3]);
-    if (kinds?.[l] === 'delta') {
-      const own = (name: string) => `model.layers.${l}.${deltaNet!.module}.${name}`;
-      add(own('conv1d.weight'), [convolvedWidth(sizes), 1, 4]);
-      for (const name of ['A_log', 'dt_bias']) add(own(name), [sizes.delta.valueHeads], 0.3);
-    }
-    for (const module of new Set(rows.map((row) => row.module))) {
-      const inside = rows.filter((row) => row.module === module);
-      const outputs = inside.reduce((sum, row) => sum + rowShape(sizes, row)[1], 0);
-      add(at(module), [outputs, rowShape(sizes, inside[0]!)[0]]);
-      if (inside[0]!.bias === 'usual') add(at(module, 'bias'), [outputs]);
-    }
-  }
-  options.tensors?.(tensors);
   const config: Record<string, unknown> = {
     architectures: [classes[0]],
     model_type: modelTypes.at(-1),
@@ -118,10 +99,46 @@ export async function writeTinyFolder(
     tie_word_embeddings: true,
     hidden_act: defaults.activation ?? 'silu',
     ...folderConfigs[classes[0]!],
-    ...options.config,
   };
+  const stated = parseJson(JSON.stringify(config), 'config.json') as JsonObject;
+  const described = readSizes(new HfConfig(stated, { add() {} }), family);
+  const { kinds, layers, perLayer } = described;
+  const random = new Random(options.seed ?? 1);
+  const tensors = new Map<string, { shape: number[]; values: Float32Array }>();
+  const add = (name: string, shape: number[], mean = 0) => {
+    const size = shape.reduce((a, b) => a * b, 1);
+    tensors.set(name, { shape, values: new Float32Array(size).map(() => mean + 0.1 * random.normal()) });
+  };
+  const norm = 1 - (changes?.normShift ?? 0);
+  add('model.embed_tokens.weight', [vocabulary, embedding]);
+  add(`model.${family.outputNorm?.module ?? 'norm'}.weight`, [embedding], norm);
+  if (perLayer) {
+    add('model.embed_tokens_per_layer.weight', [vocabulary, perLayer * layers]);
+    add('model.per_layer_model_projection.weight', [perLayer * layers, embedding]);
+    add('model.per_layer_projection_norm.weight', [perLayer], 1);
+  }
+  for (let l = 0; l < layers; l++) {
+    const own = sizesAt(described, l);
+    const at = (module: string, kind = 'weight') => `model.layers.${l}.${module}.${kind}`;
+    for (const { module, width, unshifted, bare } of normRowsAt({ family, kinds, perLayer }, l))
+      add(bare ? `model.layers.${l}.${module}` : at(module), [widthOf(own, width)], unshifted ? 1 : norm);
+    const rows = linearRowsAt({ family, kinds, perLayer }, l);
+    if (kinds?.[l] === 'convolution') add(at(convolution!.module), [embedding, 1, 3]);
+    if (kinds?.[l] === 'delta') {
+      const named = (name: string) => `model.layers.${l}.${deltaNet!.module}.${name}`;
+      add(named('conv1d.weight'), [convolvedWidth(sizes), 1, 4]);
+      for (const name of ['A_log', 'dt_bias']) add(named(name), [sizes.delta.valueHeads], 0.3);
+    }
+    for (const module of new Set(rows.map((row) => row.module))) {
+      const inside = rows.filter((row) => row.module === module);
+      const outputs = inside.reduce((sum, row) => sum + rowShape(own, row)[1], 0);
+      add(at(module), [outputs, rowShape(own, inside[0]!)[0]]);
+      if (inside[0]!.bias === 'usual') add(at(module, 'bias'), [outputs]);
+    }
+  }
+  options.tensors?.(tensors);
   const files: Record<string, string | undefined> = {
-    'config.json': JSON.stringify(config),
+    'config.json': JSON.stringify({ ...config, ...options.config }),
     'tokenizer.json': JSON.stringify(tinyTokenizer()),
     'tokenizer_config.json': JSON.stringify({ bos_token: '<|im_start|>', eos_token: '<|im_end|>' }),
     ...options.files,

@@ -5,13 +5,16 @@ import {
   convolvedWidth,
   type DeltaSizes,
   type LayerKind,
+  type LayerSizes,
   type LinearRow,
   rowShape,
   rowsAt,
+  type Sizes,
+  sizesAt,
   widthOf,
 } from '../families/family.js';
 import { type FamilyName, families } from '../families/index.js';
-import { bool, f32, type GgufValue, i32s, str, strings, u32 } from '../formats/gguf/values.js';
+import { bool, bools, f32, type GgufValue, i32s, str, strings, u32 } from '../formats/gguf/values.js';
 import { type TensorToWrite, writeGguf } from '../formats/gguf/writeGguf.js';
 
 /** A random model small enough for unit tests, as a complete GGUF file that stock libllama loads too. */
@@ -37,6 +40,17 @@ export interface TinyModelOptions {
   /** Tokens that local layers see (gemma3); of `period` layers the last one sees all. */
   window?: number;
   period?: number;
+  /** What layers differ in, in a family whose files say it layer by layer: of `period` layers the last one sees all. */
+  differing?: {
+    /** Width of heads in windows. */
+    localHeadDim: number;
+    /** Key heads where all is seen, which are the values too. */
+    keysAlone?: number;
+    /** Layers at the end that attend to keys and values of earlier ones, with feed-forward parts twice as wide. */
+    sharedKeys?: number;
+    /** Width of the embeddings that each has of its own. */
+    perLayer?: number;
+  };
   /** Share of a head's dimensions that is rotated. */
   rotated?: number;
   /** Layers that mix tokens by a convolution. */
@@ -123,14 +137,42 @@ export async function writeTinyModel(path: string, options: TinyModelOptions = {
   } = options;
   const { delta = { keyHeads: 2, valueHeads: 4, headDim: 16 }, period = tinyPeriod, drafts = 0 } = options;
   const family = families.get(name)!;
+  const isListed = family.block.local?.period === 'listed';
+  const { differing = isListed ? { localHeadDim: headDim } : undefined, window = isListed ? 8 : undefined } = options;
+  const { ropeFactors = isListed } = options;
   const kindOf = (l: number): LayerKind => {
     if (l >= layers) return 'attention';
+    if (differing) {
+      if (l >= layers - (differing.sharedKeys ?? 0)) return 'sharedKeys';
+      return differing.keysAlone && (l + 1) % period === 0 ? 'keysAlone' : 'attention';
+    }
     if (family.block.deltaNet) return (l + 1) % period === 0 ? 'attention' : 'delta';
     return options.convolutions?.includes(l) ? 'convolution' : 'attention';
   };
-  const mixed = options.convolutions || family.block.deltaNet;
+  const mixed = options.convolutions || family.block.deltaNet || differing;
   const kinds = mixed && Array.from({ length: layers + drafts }, (_, l) => kindOf(l));
-  const sizes = { layers, embedding, heads, kvHeads, headDim, feedForward, kinds, delta };
+  const isWindow = (l: number) => (l + 1) % period !== 0;
+  const each = differing && Array.from({ length: layers }, (_, l) => sizesOf(l));
+  const sizes: Sizes = {
+    layers,
+    embedding,
+    heads,
+    kvHeads,
+    headDim,
+    feedForward,
+    kinds,
+    delta,
+    each,
+    perLayer: differing?.perLayer,
+  };
+  function sizesOf(l: number): LayerSizes {
+    const { localHeadDim, keysAlone = kvHeads, sharedKeys = 0 } = differing!;
+    return {
+      kvHeads: isWindow(l) ? kvHeads : keysAlone,
+      headDim: isWindow(l) ? localHeadDim : headDim,
+      feedForward: l < layers - sharedKeys ? feedForward : 2 * feedForward,
+    };
+  }
   const rotated = (options.rotated ?? 1) * headDim;
   const random = new Random(seed);
   const { tokens, types, merges } = vocabulary();
@@ -146,11 +188,15 @@ export async function writeTinyModel(path: string, options: TinyModelOptions = {
     ...(drafts > 0 ? [[`${name}.nextn_predict_layers`, u32(drafts)] as const] : []),
     [`${name}.context_length`, u32(512)],
     [`${name}.embedding_length`, u32(embedding)],
-    [`${name}.feed_forward_length`, u32(feedForward)],
+    [`${name}.feed_forward_length`, each ? i32s(each.map((own) => own.feedForward)) : u32(feedForward)],
     [`${name}.attention.head_count`, u32(heads)],
     [
       `${name}.attention.head_count_kv`,
-      options.convolutions && kinds ? i32s(kinds.map((kind) => (kind === 'attention' ? kvHeads : 0))) : u32(kvHeads),
+      each
+        ? i32s(each.map((own) => own.kvHeads))
+        : options.convolutions && kinds
+          ? i32s(kinds.map((kind) => (kind === 'attention' ? kvHeads : 0)))
+          : u32(kvHeads),
     ],
     ...(family.block.convolution ? [[`${name}.${family.block.convolution.taps}`, u32(taps)] as const] : []),
     ...(family.block.deltaNet
@@ -171,8 +217,18 @@ export async function writeTinyModel(path: string, options: TinyModelOptions = {
     [`${name}.rope.freq_base`, f32(10000)],
     [`${name}.vocab_size`, u32(tokens.length)],
     ...tokenizerMetadata(tokens, types, merges),
-    ...(options.window ? [[`${name}.attention.sliding_window`, u32(options.window)] as const] : []),
-    ...(options.period && !family.block.deltaNet
+    ...(window ? [[`${name}.attention.sliding_window`, u32(window)] as const] : []),
+    ...(differing
+      ? ([
+          [`${name}.attention.sliding_window_pattern`, bools(Array.from({ length: layers }, (_, l) => isWindow(l)))],
+          [`${name}.attention.key_length_swa`, u32(differing.localHeadDim)],
+          [`${name}.attention.value_length_swa`, u32(differing.localHeadDim)],
+          [`${name}.rope.dimension_count_swa`, u32(differing.localHeadDim)],
+          [`${name}.attention.shared_kv_layers`, u32(differing.sharedKeys ?? 0)],
+          [`${name}.embedding_length_per_layer_input`, u32(differing.perLayer ?? 0)],
+        ] as const)
+      : []),
+    ...(options.period && !family.block.deltaNet && !differing
       ? [[`${name}.attention.sliding_window_pattern`, u32(options.period)] as const]
       : []),
     ...(template === null ? [] : [['tokenizer.chat_template', str(template)] as const]),
@@ -192,12 +248,14 @@ export async function writeTinyModel(path: string, options: TinyModelOptions = {
     const value = options.metadata?.[`${name}.${key}`];
     return value && typeof value.value === 'number' ? value.value : fallback;
   };
-  const scale = family.block.scales?.(sizes, stated).embedding;
+  const { embedding: scale, attention } = family.block.scales?.(sizes, stated) ?? {};
+  // Where scores are not divided by the root of their width, the norms of heads do it, as in published models.
+  const headNorm = 1.5 / Math.sqrt(Math.sqrt(headDim) * (attention ?? 1 / Math.sqrt(headDim)));
   const spread = (options.embeddingSize ?? 1) * (scale === undefined ? 1 : 4 / scale);
   matrix('token_embd.weight', embedding, tokens.length, spread);
   vector(`${family.outputNorm?.name ?? 'output_norm'}.weight`, embedding, 1);
   if (!tied) matrix('output.weight', embedding, tokens.length);
-  if (options.ropeFactors) {
+  if (ropeFactors) {
     for (const [which, tensor] of (family.block.ropeFactors ?? []).entries()) {
       const values = new Float32Array(rotated / 2).map((_, i) => 1 + i / (which === 0 ? 4 : 1));
       const data = quantizeRows('f32', values, values.length);
@@ -206,18 +264,25 @@ export async function writeTinyModel(path: string, options: TinyModelOptions = {
   }
   const biased = ({ name, bias }: LinearRow) =>
     options.biases ? (bias !== undefined || options.biases === 'all') && name.startsWith('attn_') : bias === 'usual';
+  if (differing?.perLayer) {
+    const all = differing.perLayer * layers;
+    matrix('per_layer_token_embd.weight', all, tokens.length, 1 / Math.sqrt(differing.perLayer));
+    matrix('per_layer_model_proj.weight', embedding, all);
+    vector('per_layer_proj_norm.weight', differing.perLayer, 1);
+  }
   for (let l = 0; l < layers + drafts; l++) {
-    for (const row of rowsAt({ family, kinds }, l)) {
+    const own = sizesAt(sizes, l);
+    for (const row of rowsAt({ family, kinds, perLayer: sizes.perLayer }, l)) {
       const at = `blk.${l}.${'stored' in row && row.stored ? row.stored : row.name}`;
       if ('inputs' in row) {
-        const [inputs, outputs] = rowShape(sizes, row);
+        const [inputs, outputs] = rowShape(own, row);
         matrix(`${at}.weight`, inputs, outputs);
         if (biased(row)) vector(`${at}.bias`, outputs, 0, 0.3);
         continue;
       }
       // Those behind a linear are of the size of the stream.
-      const [mean, deviation] = row.name.startsWith('post_') ? [3, 1] : [row.width === 'headDim' ? 1.5 : 1, 0.1];
-      vector(`${at}.weight`, widthOf(sizes, row.width), mean, deviation);
+      const [mean, deviation] = row.name.startsWith('post_') ? [3, 1] : [row.width === 'headDim' ? headNorm : 1, 0.1];
+      vector(`${at}.weight`, widthOf(own, row.width), mean, deviation);
     }
     const kernel = (name: string, taps: number, width: number) => {
       const values = new Float32Array(taps * width).map(() => 0.6 * random.normal());

@@ -2,6 +2,7 @@ import { isDiskFull, StoppedError } from '../base/errors.js';
 import { duration } from '../base/format.js';
 import { readMemory } from '../base/memory.js';
 import { sharedOpening } from '../model/batch.js';
+import { streamWidth } from '../model/hyperparameters.js';
 import { Checkpoints, type ResumableTraining, tellDamaged } from './checkpoints.js';
 import { DeviceLog } from './DeviceLog.js';
 import type { TuneEvent } from './events.js';
@@ -69,7 +70,7 @@ export async function qloraStage(
   if (resumed) {
     const sequences = allSequences(problem);
     const below = { firstLayer, opening: sharedOpening(sequences) };
-    const { walk, cache } = enteringRoom(sequences, below, model.hyper.embedding);
+    const { walk, cache } = enteringRoom(sequences, below, streamWidth(model.hyper));
     const room = walk.disk + cache.disk + weightFileBytes(model, settings);
     await requireRoom(model.engine.scratch, room, 'training');
   }

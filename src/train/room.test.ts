@@ -86,7 +86,7 @@ describe('room for what does not fit into memory', () => {
   });
 
   it('is quoted for a model that is read whole: what is noted of a third of its linears', async () => {
-    const whole = await writeTinyArchitecture(join(root, 'whole.gguf'), 'gemma4');
+    const whole = await writeTinyArchitecture(join(root, 'whole.gguf'), 'gemma3n');
     const options = { ...defaults(tuneOptions), model: whole, method: 'ridge', threads: 1, scratch: root } as const;
     const most = await held(options);
     const { signal } = new AbortController();

@@ -4,7 +4,7 @@ import { freeBytes } from '../base/io.js';
 import { otherFolder } from '../base/spillFile.js';
 import { widestMixed } from '../families/family.js';
 import { batchTokens } from '../model/batch.js';
-import type { Hyperparameters } from '../model/hyperparameters.js';
+import { type Hyperparameters, streamWidth } from '../model/hyperparameters.js';
 import type { Model } from '../model/model.js';
 import { sliceBytes } from '../model/slices/sliceFile.js';
 import { placeStores } from '../model/walker.js';
@@ -31,6 +31,7 @@ export function ridgeRoom(
   { teaches = true, sweeps }: { teaches?: boolean; sweeps: number },
 ): Room {
   const { embedding, family } = hyper;
+  const width = streamWidth(hyper);
   const mixed = family.isForeign ? hyper.heads * hyper.headDim : widestMixed(hyper);
   const { opening, student, teacher } = groupExamples(examples);
   const tokens = (batches: typeof student, more: number) =>
@@ -38,8 +39,8 @@ export function ridgeRoom(
   const rows = (batches: typeof student) =>
     batches.reduce((sum, { members }) => sum + members.reduce((n, i) => n + examples[i]!.targets.length, 0), 0);
   const streams = 4 * embedding * rows(teacher);
-  const walked = 4 * embedding * tokens(student, opening);
-  const taught = placeStores(teaches ? [4 * embedding * tokens(teacher, 0), streams, streams] : []);
+  const walked = 4 * width * tokens(student, opening);
+  const taught = placeStores(teaches ? [4 * width * tokens(teacher, 0), streams, streams] : []);
   const context = 4 * mixed * tokens(student, opening);
   const learnt = placeStores([walked, context, ...(sweeps > 0 ? [walked] : [])], taught.memory);
   const gradient = 4 * embedding * rows(student);

@@ -77,7 +77,7 @@ export async function readFactors(source: TensorSource, base: LoraBase, layout: 
   };
   for (const pair of [...found.values()].sort((x, y) => order(x) - order(y))) {
     const { layer, module } = pair;
-    const [inputs, outputs] = moduleShape(base, module);
+    const [inputs, outputs] = moduleShape(base, pair);
     const [a, b] = [await read(pair.A!), await read(pair.B!)];
     const { rank, alpha } = layout.settings(pair.names);
     modules.push(...toGguf(base, { layer, module, factors: { inputs, outputs, rank, a, b }, alpha }));
@@ -132,7 +132,7 @@ function checkPair(
     return;
   }
   const [a, b] = [tensors.get(pair.A)!, tensors.get(pair.B)!];
-  const [inputs, outputs] = moduleShape(base, pair.module);
+  const [inputs, outputs] = moduleShape(base, pair);
   const { rank } = settings(pair.names);
   if (rank > maxRank) problems.push(`${key} has rank ${rank}, expected at most ${maxRank}`);
   for (const [part, stored, rows, columns] of [

@@ -11,6 +11,7 @@ import {
   linearRow,
   linearRows,
   rowShape,
+  sizesAt,
 } from '../../families/family.js';
 import { HfConfig, readSizes } from '../../families/huggingFace.js';
 import { layouts } from '../../families/index.js';
@@ -99,8 +100,8 @@ const rowsIn = ({ family }: LoraBase, module: string): LinearRow[] =>
   linearRows(family).filter((row) => row.module === module);
 
 /** [inputs, outputs] of a module. */
-export function moduleShape(base: LoraBase, module: string): [number, number] {
-  const shapes = rowsIn(base, module).map((row) => rowShape(base, row));
+export function moduleShape(base: LoraBase, { layer, module }: Pick<HfModule, 'layer' | 'module'>): [number, number] {
+  const shapes = rowsIn(base, module).map((row) => rowShape(sizesAt(base, layer), row));
   return [shapes[0]![0], shapes.reduce((sum, [, outputs]) => sum + outputs, 0)];
 }
 
@@ -109,7 +110,7 @@ export function toGguf(base: LoraBase, { layer, module, factors, alpha }: HfModu
   const { inputs, rank, a, b } = factors;
   let from = 0;
   return rowsIn(base, module).map((row) => {
-    const [, outputs] = rowShape(base, row);
+    const [, outputs] = rowShape(sizesAt(base, layer), row);
     const part = b.subarray(from * rank, (from + outputs) * rank);
     from += outputs;
     const rows = permuteRows(part, rank, base, row.name, 'toGguf');
@@ -127,7 +128,7 @@ export function toHf(base: LoraBase, modules: readonly LoraModule[]): HfModule[]
     if (found.has(name)) continue;
     const parts = rowsIn(base, module).map((row) => {
       const known = modules.find((other) => other.layer === layer && other.module === row.name);
-      const outputs = rowShape(base, row)[1];
+      const outputs = rowShape(sizesAt(base, layer), row)[1];
       if (!known) return { outputs };
       const b = permuteRows(known.factors.b, known.factors.rank, base, row.name, 'toHf');
       const a = permuteColumns(known.factors.a, base, row.name, 'toHf');

@@ -162,7 +162,7 @@ describe('PEFT to GGUF', () => {
         const { layer, module: linear, factors, alpha } = module;
         const original = modules.find((m) => m.layer === layer && m.module === linear)!;
         const part = (p: string) => weights.get(`base_model.model.${hfName(layer, linear)}.lora_${p}.weight`)!;
-        const [inputs, outputs] = linearShape(base, linear);
+        const [inputs, outputs] = linearShape(base, linear, layer);
         const expected = dense(part('A'), part('B'), original.rank, inputs, outputs, scale(original));
         const b = permuteRows(factors.b, factors.rank, base, linear, 'toHf');
         const got = dense(factors.a, b, factors.rank, inputs, outputs, alpha / factors.rank);
@@ -263,7 +263,7 @@ describe('GGUF to PEFT', () => {
     const base = tinyBase();
     const random = new Random(4);
     const modules = everywhere((module) => (module === 'attn_output' ? 5 : 3)).map(({ layer, module, rank }) => {
-      const [inputs, outputs] = linearShape(base, module);
+      const [inputs, outputs] = linearShape(base, module, layer);
       const values = (count: number) => new Float32Array(count).map(() => random.normal());
       const factors: Factors = { inputs, outputs, rank, a: values(rank * inputs), b: values(outputs * rank) };
       return { layer, module, factors, alpha: 16 };

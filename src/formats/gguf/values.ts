@@ -105,4 +105,5 @@ export function numbers(of: Exclude<GgufNumericType, 'u64' | 'i64'>, value: Arra
   return { type: 'array', of, value: elements } as GgufArray;
 }
 export const i32s = (value: ArrayLike<number>): GgufArray => numbers('i32', value);
+export const bools = (value: readonly boolean[]): GgufArray => ({ type: 'array', of: 'bool', value });
 export const f32s = (value: ArrayLike<number>): GgufArray => numbers('f32', value);

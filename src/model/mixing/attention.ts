@@ -1,5 +1,5 @@
 import type { Tensor } from '../../engine/tensor.js';
-import type { HeadNorm } from '../../families/family.js';
+import { type HeadNorm, kindOf, sizesAt } from '../../families/family.js';
 import type { Hyperparameters } from '../hyperparameters.js';
 import type { Attending, Brought, Mixed, Mixing, Positions, Within } from './mixing.js';
 
@@ -10,17 +10,18 @@ type Heads = Readonly<Record<'queries' | 'keys' | 'values', Tensor> & { gates?: 
 export class Attention implements Mixing {
   constructor(private readonly at: Within) {}
 
-  bring(input: Tensor, batch: Positions): Brought {
+  bring(input: Tensor, batch: Positions, beside: () => Tensor): Brought {
     const { ops, hyper, layer } = this.at;
-    const { headDim, heads, kvHeads, normEpsilon, rope } = hyper;
+    const { headDim, heads, kvHeads } = this.sizes;
     const [, tokens] = input.ne;
-    const read = (part: 'attn_q' | 'attn_k' | 'attn_v' | 'attn_qkv', n: number, width = headDim) =>
+    const read = (part: 'attn_q' | 'attn_qkv', n: number, width = headDim) =>
       ops.reshape(this.at.project(part, input), width, n, tokens);
-    const rotate = (part: 'attn_q' | 'attn_k', y: Tensor) => {
-      const weight = layer.norms[`${part}_norm` satisfies HeadNorm];
-      const even = weight ? ops.mul(ops.rmsNorm(y, normEpsilon), weight) : y;
-      return this.isRotated ? ops.rope(even, batch.positions, batch.ropeFactors, this.local?.rope ?? rope) : even;
+    const turn = (y: Tensor) => {
+      if (!this.isRotated) return y;
+      const [rope, factors] = this.local ? [this.local.rope, null] : [hyper.rope, batch.ropeFactors];
+      return ops.rope(y, batch.positions, factors, rope);
     };
+    const rotate = (part: 'attn_q' | 'attn_k', y: Tensor) => turn(this.even(part, y));
     if (layer.linears.attn_qkv) {
       const all = read('attn_qkv', heads + 2 * kvHeads);
       return {
@@ -30,10 +31,11 @@ export class Attention implements Mixing {
       };
     }
     const both = hyper.family.block.gatedAttention && read('attn_q', heads, 2 * headDim);
+    const { keys, values } = kindOf(hyper, layer.index) === 'sharedKeys' ? this.left(beside()) : this.own(input);
     return {
       queries: rotate('attn_q', both ? ops.cont(ops.slice(both, 0, 0, headDim)) : read('attn_q', heads)),
-      keys: rotate('attn_k', read('attn_k', kvHeads)),
-      values: read('attn_v', kvHeads),
+      keys: turn(keys),
+      values,
       ...(both && { gates: ops.cont(ops.slice(both, 0, headDim, headDim)) }),
     };
   }
@@ -42,7 +44,8 @@ export class Attention implements Mixing {
     const { ops, hyper } = this.at;
     const { queries, keys, values, gates } = brought as Heads;
     const { length: T, sequences: B } = batch;
-    const { headDim, heads, kvHeads, attentionScale, family } = hyper;
+    const { headDim, heads, kvHeads } = this.sizes;
+    const { attentionScale, family } = hyper;
     // Where keys are f16, flash attention rounds queries to it too: scaled before or after, as llama.cpp does for the family.
     const scaled = batch.halfKeys && family.block.scaledQueries;
     const asked = scaled ? ops.scale(queries, attentionScale) : queries;
@@ -67,6 +70,42 @@ export class Attention implements Mixing {
     const context = gates ? ops.mul(flat, ops.sigmoid(ops.reshape(gates, headDim * heads, T * B))) : flat;
     const carry = (y: Tensor) => ops.permute(y, 0, 2, 1, 3);
     return { context, carried: () => ({ keys: carry(keys), values: carry(values) }) };
+  }
+
+  /** Keys, not rotated yet, and values of the layer's own, each [headDim, kvHeads, tokens]. */
+  own(input: Tensor): Record<'keys' | 'values', Tensor> {
+    const { ops, hyper, layer } = this.at;
+    const { headDim, kvHeads } = this.sizes;
+    const read = (part: 'attn_k' | 'attn_v') =>
+      ops.once(input, part, () => ops.reshape(this.at.project(part, input), headDim, kvHeads, input.ne[1]));
+    const values = read(layer.linears.attn_v ? 'attn_v' : 'attn_k');
+    const { evenValues } = hyper.family.block;
+    return {
+      keys: ops.once(input, 'keys', () => this.even('attn_k', read('attn_k'))),
+      values: evenValues ? ops.once(input, 'values', () => ops.rmsNorm(values, hyper.normEpsilon)) : values,
+    };
+  }
+
+  /** The same of the layer that left them beside the stream. */
+  private left(beside: Tensor): Record<'keys' | 'values', Tensor> {
+    const { ops, hyper, layer } = this.at;
+    const { headDim, kvHeads } = this.sizes;
+    const sees = (index: number) => hyper.local?.layers[index] ?? false;
+    const { from, width } = hyper.left!.find((left) => sees(left.layer) === sees(layer.index))!;
+    const part = (from: number) =>
+      ops.reshape(ops.cont(ops.slice(beside, 0, from, width)), headDim, kvHeads, beside.ne[1]);
+    return { keys: part(from), values: part(from + width) };
+  }
+
+  /** Heads of queries or keys through their norm, where they have one. */
+  private even(part: 'attn_q' | 'attn_k', y: Tensor): Tensor {
+    const { ops, hyper, layer } = this.at;
+    const weight = layer.norms[`${part}_norm` satisfies HeadNorm];
+    return weight ? ops.mul(ops.rmsNorm(y, hyper.normEpsilon), weight) : y;
+  }
+
+  private get sizes() {
+    return sizesAt(this.at.hyper, this.at.layer.index);
   }
 
   /** What is different in a layer that looks at the last tokens only. */

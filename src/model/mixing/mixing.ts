@@ -8,6 +8,8 @@ import type { Hyperparameters } from '../hyperparameters.js';
 
 /** What a block needs to know of the batch it runs on; N = length · sequences tokens, sequence after sequence. */
 export interface BatchInputs {
+  /** i32 [N]: the tokens themselves, of which layers may have embeddings of their own. */
+  tokens: Tensor;
   /** Tokens a sequence, padding included. */
   length: number;
   sequences: number;
@@ -30,8 +32,8 @@ export interface BatchInputs {
   prefix?: Carried & { each?: boolean };
 }
 
-/** Where tokens stand. */
-export type Positions = Pick<BatchInputs, 'positions' | 'ropeFactors'>;
+/** Which tokens there are, and where they stand. */
+export type Positions = Pick<BatchInputs, 'tokens' | 'positions' | 'ropeFactors'>;
 /** Which tokens see which. */
 export type Attending = Omit<BatchInputs, keyof Positions>;
 
@@ -57,8 +59,11 @@ export interface Mixed {
 
 /** How a layer mixes tokens. */
 export interface Mixing {
-  /** @param input the residual stream, normed: [embedding, N] */
-  bring(input: Tensor, positions: Positions): Brought;
+  /**
+   * @param input the residual stream, normed: [embedding, N]
+   * @param beside keys and values that earlier layers have left beside the stream
+   */
+  bring(input: Tensor, positions: Positions, beside: () => Tensor): Brought;
   /** Each sequence by itself, behind its prefix or nothing. */
   mix(brought: Brought, batch: Attending): Mixed;
 }

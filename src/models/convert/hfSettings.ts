@@ -114,8 +114,10 @@ function refuseUnsupported(config: HfConfig, { title, block, huggingFace }: Fami
       'attention_factor, or none of them',
     );
   }
-  if (config.flag('use_bidirectional_attention', false) || !config.flag('is_causal', true))
-    refuse('an embedding model', 'a model that writes text');
+  // Of images alone, which no text has.
+  const seesAhead =
+    config.raw('use_bidirectional_attention') !== 'vision' && config.flag('use_bidirectional_attention', false);
+  if (seesAhead || !config.flag('is_causal', true)) refuse('an embedding model', 'a model that writes text');
   const { activation } = huggingFace.defaults;
   const possible = activation === undefined ? ['silu', 'swish'] : [activation];
   const stated = config.text('hidden_activation') ?? config.text('hidden_act');

@@ -3,9 +3,10 @@ import { bfloatsToFloats, floatsToBfloats, floatsToHalves, halvesToFloats } from
 import { quantizeRows } from '../../engine/rows.js';
 import { type TensorType, tensorTypes } from '../../engine/tensorTypes.js';
 import { convolvedTiles, headTiles, placeInFolder, type Tiles, tilesOf } from '../../families/deltaHeads.js';
-import { convolvedWidth, kindOf, linearRowsAt, normRowsAt, rowShape, widthOf } from '../../families/family.js';
+import { convolvedWidth, kindOf, type LayerRow, rowShape, rowsAt, sizesAt, widthOf } from '../../families/family.js';
 import type { HfSettings } from '../../families/huggingFace.js';
 import type { StoredTensor, TensorSource } from '../../formats/safetensors.js';
+import { perLayerTensors } from '../../model/perLayer.js';
 import type { Problems } from './convertModel.js';
 
 /** Types that are written without libllama's quantiser. */
@@ -94,19 +95,38 @@ function targets(
   const { name: norm, module } = family.outputNorm ?? { name: 'output_norm', module: 'norm' };
   add(`model.${module}.weight`, { name: `${norm}.weight`, shape: [embedding], shift });
   add('lm_head.weight', { name: 'output.weight', shape: table }, !settings.tied);
+  if (settings.perLayer) {
+    const { perLayer, layers } = settings;
+    const { table, projection, norm } = perLayerTensors;
+    add('model.embed_tokens_per_layer.weight', { name: `${table}.weight`, shape: [tokens, perLayer * layers] });
+    add('model.per_layer_model_projection.weight', {
+      name: `${projection}.weight`,
+      shape: [perLayer * layers, embedding],
+    });
+    add('model.per_layer_projection_norm.weight', { name: `${norm}.weight`, shape: [perLayer] });
+  }
   for (let l = 0; l < settings.layers; l++) {
-    for (const { name, stored = name, module, width, unshifted } of normRowsAt(settings, l)) {
-      const norm = { name: `blk.${l}.${stored}.weight`, shape: [widthOf(settings, width)] };
-      add(`model.layers.${l}.${module}.weight`, { ...norm, shift: unshifted ? undefined : shift });
-    }
-    for (const row of linearRowsAt(settings, l)) {
+    const own = sizesAt(settings, l);
+    const addRow = (row: LayerRow, must?: boolean) => {
       const [hf, gguf] = [`model.layers.${l}.${row.module}`, `blk.${l}.${row.name}`];
-      const [inputs, outputs] = rowShape(settings, row);
+      if (!('inputs' in row)) {
+        const { stored = row.name, width, unshifted, bare } = row;
+        const norm = { name: `blk.${l}.${stored}.weight`, shape: [widthOf(own, width)] };
+        add(bare ? hf : `${hf}.weight`, { ...norm, shift: unshifted ? undefined : shift }, must);
+        return;
+      }
+      const [inputs, outputs] = rowShape(own, row);
       const { interleaved } = row;
       const of = tilesOf(settings, row);
       const tiles = of && ({ of, along: row.tiled === 'inputs' ? 'row' : 'rows' } as const);
-      add(`${hf}.weight`, { name: `${gguf}.weight`, shape: [outputs, inputs], interleaved, tiles });
+      add(`${hf}.weight`, { name: `${gguf}.weight`, shape: [outputs, inputs], interleaved, tiles }, must);
       if (row.bias) add(`${hf}.bias`, { name: `${gguf}.bias`, shape: [outputs], interleaved }, false);
+    };
+    const rows = rowsAt(settings, l);
+    for (const row of rows) addRow(row);
+    // Published folders have keys and values that nothing attends to, and so has the file made of them.
+    if (kindOf(settings, l) === 'sharedKeys') {
+      for (const row of family.layer) if (!rows.includes(row) && row.only) addRow(row, false);
     }
     if (kindOf(settings, l) === 'convolution') {
       const kernel = { name: `blk.${l}.shortconv.conv.weight`, shape: [embedding, taps], between: true };

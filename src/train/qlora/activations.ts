@@ -1,7 +1,8 @@
 import { SpillFile } from '../../base/spillFile.js';
 import { toHalf } from '../../engine/rows.js';
-import { batchTokens, groupSequences, sharedBlock, streamInputs, tokenIndex } from '../../model/batch.js';
+import { type Batch, batchTokens, groupSequences, sharedBlock, streamInputs, tokenIndex } from '../../model/batch.js';
 import { LayerGraph } from '../../model/block.js';
+import { streamWidth } from '../../model/hyperparameters.js';
 import { eachLayer } from '../../model/model.js';
 import { HiddenStates, placeStores } from '../../model/walker.js';
 import type { Lab } from '../lab.js';
@@ -114,11 +115,11 @@ export async function enteringActivations(
   { firstLayer, opening }: { firstLayer: number; opening: number },
   onBatch: (tokens: number) => void,
 ): Promise<ActivationCache> {
-  const { embedding } = model.hyper;
+  const width = streamWidth(model.hyper);
   const lengths = ownLengths(sequences, opening);
   const groups = groupSequences(lengths);
   await using hidden = await HiddenStates.create(
-    groups.map((batch) => embedding * batchTokens(batch)),
+    groups.map((batch) => width * batchTokens(batch)),
     model.engine.scratch,
   );
   let shared: Float32Array | undefined;
@@ -129,22 +130,25 @@ export async function enteringActivations(
     await g.compute(signal);
     return x.toFloat32();
   };
-  if (opening > 0) shared = await embed(sequences[0]!.tokens.slice(0, opening));
-  for (const [index, batch] of groups.entries()) {
+  const first = sequences[0]?.tokens.slice(0, opening) ?? new Int32Array(0);
+  if (opening > 0) shared = await embed(first);
+  const tokensOf = (batch: Batch) => {
     const tokens = new Int32Array(batchTokens(batch));
     batch.members.forEach((member, row) => {
       tokens.set(sequences[member]!.tokens.subarray(opening), row * batch.length);
     });
-    await hidden.write(index, await embed(tokens));
-  }
+    return tokens;
+  };
+  for (const [index, batch] of groups.entries()) await hidden.write(index, await embed(tokensOf(batch)));
 
   const walk = async (layer: Parameters<Parameters<typeof eachLayer>[2]>[0]) => {
     let after: Float32Array | undefined;
     for (const [index, batch] of groups.entries()) {
       const g = workspace.begin();
-      const own = g.input('f32', [embedding, batchTokens(batch)], await hidden.read(index));
-      const x = shared ? g.concat(own, g.input('f32', [embedding, opening], shared), 1) : own;
-      const inputs = streamInputs(g, batch, opening, model.ropeFactors);
+      const own = g.input('f32', [width, batchTokens(batch)], await hidden.read(index));
+      const x = shared ? g.concat(own, g.input('f32', [width, opening], shared), 1) : own;
+      const tokens = g.input('i32', [x.ne[1]], Int32Array.from([...tokensOf(batch), ...first]));
+      const inputs = streamInputs(g, batch, tokens, opening, model.ropeFactors);
       const out = g.output(sharedBlock(new LayerGraph(g, model.hyper, layer), x, inputs));
       await g.compute(signal);
       const values = out.toFloat32();
@@ -157,7 +161,7 @@ export async function enteringActivations(
   };
   await eachLayer(model, 0, walk, firstLayer);
 
-  const cache = await ActivationCache.create(lengths, embedding, model.engine.scratch);
+  const cache = await ActivationCache.create(lengths, width, model.engine.scratch);
   // As large as embeddings make them, streams exceed what f16 holds.
   const { embeddingScale } = model.hyper;
   const half = (stream: Float32Array) => toHalf(embeddingScale === 1 ? stream : stream.map((x) => x / embeddingScale));
@@ -166,8 +170,8 @@ export async function enteringActivations(
     for (const [index, batch] of groups.entries()) {
       const states = await hidden.read(index);
       for (const [row, member] of batch.members.entries()) {
-        const from = tokenIndex(batch, row, 0) * embedding;
-        await cache.write(member, half(states.subarray(from, from + lengths[member]! * embedding)));
+        const from = tokenIndex(batch, row, 0) * width;
+        await cache.write(member, half(states.subarray(from, from + lengths[member]! * width)));
       }
     }
     return cache;

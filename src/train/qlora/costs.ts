@@ -2,7 +2,7 @@ import type { Engine } from '../../engine/engine.js';
 import { weightsInFile } from '../../engine/weightFile.js';
 import { linearsAt } from '../../families/family.js';
 import { batchTokens, sharedOpening } from '../../model/batch.js';
-import { linearShape } from '../../model/hyperparameters.js';
+import { linearShape, streamWidth } from '../../model/hyperparameters.js';
 import { transposedHead } from '../../model/labelGradient.js';
 import type { Model, TransposedType } from '../../model/model.js';
 import type { RunContext } from '../lab.js';
@@ -179,7 +179,7 @@ export function layerSeconds({ one, two }: LayerCosts, figure: 'forward' | 'both
 function weightsOf({ hyper }: Model, layers: number): number {
   let sum = hyper.embedding * hyper.vocabulary;
   for (let l = hyper.layers - layers; l < hyper.layers; l++) {
-    for (const part of linearsAt(hyper, l)) sum += linearShape(hyper, part).reduce((a, b) => a * b);
+    for (const part of linearsAt(hyper, l)) sum += linearShape(hyper, part, l).reduce((a, b) => a * b);
   }
   return sum;
 }
@@ -194,11 +194,12 @@ export interface QloraPrice {
 /** Bytes of weights as training holds them: of a layer as it is stored, of it with its transpose, and of the head. */
 function placedWeights(model: Model, type: TransposedType): { stored: number; layer: number; head: number } {
   const { hyper } = model;
-  // One layer stands for all; of two kinds the larger.
-  const kinds = hyper.kinds ? [...new Set(hyper.kinds)].map((kind) => hyper.kinds!.indexOf(kind)) : [0];
-  const sizes = kinds.map((index) => {
+  // One layer stands for all; of several kinds the largest.
+  const all = [...Array(hyper.layers).keys()];
+  const kinds = all.filter((l) => hyper.each ?? hyper.kinds?.indexOf(hyper.kinds[l]!) === l);
+  const sizes = (kinds.length > 0 ? kinds : [0]).map((index) => {
     const linears = linearsAt(hyper, index);
-    const weights = linears.reduce((sum, linear) => sum + linearShape(hyper, linear).reduce((a, b) => a * b), 0);
+    const weights = linears.reduce((sum, linear) => sum + linearShape(hyper, linear, index).reduce((a, b) => a * b), 0);
     return { weights, stored: linears.reduce((sum, part) => sum + model.bytesToTrain(index, part), 0) };
   });
   const weights = Math.max(...sizes.map((size) => size.weights));
@@ -216,12 +217,14 @@ export function weightFileBytes(
   return weightsInFile(model.engine) ? (model.hyper.layers - firstLayer) * layer + head : 0;
 }
 
-/** Trained values of a layer. */
+/** Trained values of a layer; of several kinds the most. */
 export function valuesOfLayer({ hyper }: Model, { modules, rank }: Pick<QloraSettings, 'modules' | 'rank'>): number {
-  return modules.reduce((sum, module) => {
-    const [inputs, outputs] = linearShape(hyper, module);
-    return sum + (inputs + outputs) * Math.ceil(rank / 16) * 16;
-  }, 0);
+  const of = (layer: number) =>
+    modules.reduce((sum, module) => {
+      const [inputs, outputs] = linearShape(hyper, module, layer);
+      return sum + (inputs + outputs) * Math.ceil(rank / 16) * 16;
+    }, 0);
+  return Math.max(...Array.from({ length: hyper.layers }, (_, layer) => of(layer)));
 }
 
 export function priceQlora(
@@ -231,6 +234,7 @@ export function priceQlora(
   settings: QloraSettings,
 ): QloraPrice {
   const { layers, embedding } = model.hyper;
+  const width = streamWidth(model.hyper);
   const { replay = [] } = problem;
   const all = allSequences(problem);
   const opening = sharedOpening(all);
@@ -270,9 +274,9 @@ export function priceQlora(
   const values = valuesOfLayer(model, settings);
   const batch = largestBatch(ownLengths(all, opening), settings.microTokens);
   const tokensAtOnce = batchTokens(batch, opening);
-  const { walk, cache } = enteringRoom(all, { firstLayer: below, opening }, embedding);
+  const { walk, cache } = enteringRoom(all, { firstLayer: below, opening }, width);
   const { stored, layer, head } = placedWeights(model, settings.transposedType);
-  const perLayer = 4 * (copies + settings.runs - 1) * values + 4 * embedding * tokensAtOnce;
+  const perLayer = 4 * (copies + settings.runs - 1) * values + 4 * width * tokensAtOnce;
   const products = keptLayers(model, trained, tokensAtOnce, keptBytes) * productsOfToken(model) * tokensAtOnce;
   // A third is written before the older of two goes.
   const checkpoints = 3 * 8 * 4 * values * trained;

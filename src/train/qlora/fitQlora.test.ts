@@ -188,7 +188,7 @@ describe('training', () => {
     for (const { layer, module, factors } of result.modules) {
       await using model = await Model.open(engine, path);
       assert.ok(layer >= settings.firstLayer);
-      assert.deepEqual([factors.inputs, factors.outputs], linearShape(model.hyper, module));
+      assert.deepEqual([factors.inputs, factors.outputs], linearShape(model.hyper, module, layer));
       assert.equal(factors.rank, settings.rank);
     }
     assert.equal(result.modules.length, 2 * settings.modules.length);
@@ -323,7 +323,7 @@ describe('training', () => {
     const { result } = await fit(seen, { rank: 64, alpha: 64, epochs: 0.5 });
     await using model = await Model.open(engine, path);
     for (const { module, factors } of result.modules) {
-      assert.equal(factors.rank, Math.min(64, ...linearShape(model.hyper, module)));
+      assert.equal(factors.rank, Math.min(64, ...linearShape(model.hyper, module, 0)));
     }
   });
 

@@ -114,6 +114,7 @@ const cases: Record<string, Case> = {
   sigmoid: { shapes: [[4, 3]], build: (o, [a]) => o.sigmoid(a!) },
   softplus: { shapes: [[4, 3]], build: (o, [a]) => o.softplus(a!) },
   sumRows: { shapes: [[4, 3, 2]], build: (o, [a]) => o.sumRows(a!) },
+  padColumns: { shapes: [[4, 3, 2]], build: (o, [a]) => o.sqr(o.padColumns(a!, 2)) },
   padRows: { shapes: [[4, 3, 2]], build: (o, [a]) => o.sqr(o.padRows(a!, 2)) },
   triangle: { shapes: [[4, 4, 2]], build: (o, [a]) => o.triangle(a!, 'strictlyLower') },
   inverseLower: {

@@ -41,6 +41,7 @@ export const primitives = [
   'repeat',
   'repeatTo',
   'padRows',
+  'padColumns',
   'getRows',
   'softMax',
   'rope',
@@ -161,6 +162,7 @@ export const gradientRules: { readonly [K in Primitive]?: Rule<K> } = {
     return [ops.triangle(ops.scale(ops.mulMat(turned(right), turned(result)), -1), 'lower')];
   },
   padRows: ({ ops, gradient }, a) => [ops.view(gradient, a.ne)],
+  padColumns: ({ ops, gradient }, a) => [ops.view(gradient, a.ne)],
   silu: ({ ops, gradient }, a) => [ops.siluBack(dense(ops, gradient), a)],
   rmsNorm: ({ ops, gradient }, a, epsilon) => [ops.rmsNormBack(dense(ops, gradient), a, epsilon)],
   // y[n, m] = Σ_k a[k, n]·b[k, m]

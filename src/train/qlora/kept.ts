@@ -1,13 +1,13 @@
 import type { Operations } from '../../engine/operations.js';
 import type { Tensor, TensorBuffer } from '../../engine/tensor.js';
 import { hasPostNorms, type LayerLinear, linearsOf } from '../../families/family.js';
-import { linearShape } from '../../model/hyperparameters.js';
+import { linearShape, streamWidth } from '../../model/hyperparameters.js';
 import type { Model } from '../../model/model.js';
 
 /** What of a batch is kept between its way through the layers and back. */
 
 /**
- * Residual streams between the layers of a batch, and the gradient on its way back: f32 [embedding, tokens], as many tokens as the
+ * Residual streams between the layers of a batch, and the gradient on its way back: f32 [streamWidth, tokens], as many tokens as the
  * largest batch so far has had.
  */
 export class Streams implements Disposable {
@@ -21,16 +21,16 @@ export class Streams implements Disposable {
     if (layers === 1 || (layers <= this.tensors.length && tokens <= this.tensors[0]!.ne[1])) return;
     this[Symbol.dispose]();
     const buffer = this.model.engine.buffer(layers);
-    const { embedding } = this.model.hyper;
-    this.tensors = Array.from({ length: layers }, () => buffer.tensor('f32', [embedding, tokens]));
+    const width = streamWidth(this.model.hyper);
+    this.tensors = Array.from({ length: layers }, () => buffer.tensor('f32', [width, tokens]));
     this.buffer = buffer.allocate();
   }
 
   /** What enters the trained layer `place`, not the first; 0: the gradient of what the next layer to be passed puts out. */
   at(ops: Operations, place: number, tokens: number): Tensor {
-    const { embedding } = this.model.hyper;
-    const [row, all] = [4 * embedding, 4 * embedding * tokens];
-    return ops.view(this.tensors[place]!, [embedding, tokens], { strides: [row, all, all] });
+    const width = streamWidth(this.model.hyper);
+    const [row, all] = [4 * width, 4 * width * tokens];
+    return ops.view(this.tensors[place]!, [width, tokens], { strides: [row, all, all] });
   }
 
   [Symbol.dispose](): void {
@@ -48,9 +48,14 @@ function keptLinears(model: Model): readonly LayerLinear[] {
   return linearsOf(model.hyper.family).filter((part) => part !== 'ffn_down' || hasPostNorms(model.hyper.family));
 }
 
+/** Outputs of a linear in the layer where it has the most. */
+function outputsOf({ hyper }: Model, part: LayerLinear): number {
+  return Math.max(...Array.from({ length: hyper.layers }, (_, layer) => linearShape(hyper, part, layer)[1]));
+}
+
 /** Bytes of a token's products in a layer. */
 export function productsOfToken(model: Model): number {
-  return keptLinears(model).reduce((sum, part) => sum + productBytes * linearShape(model.hyper, part)[1], 0);
+  return keptLinears(model).reduce((sum, part) => sum + productBytes * outputsOf(model, part), 0);
 }
 
 /** How many of so many layers have their products kept in so many bytes: not the last, whose way back follows at once. */
@@ -79,7 +84,7 @@ export class Products implements Disposable {
     let at = 0;
     for (const part of keptLinears(model)) {
       this.offsets.set(part, at);
-      at += linearShape(model.hyper, part)[1];
+      at += outputsOf(model, part);
     }
   }
 
@@ -95,12 +100,12 @@ export class Products implements Disposable {
     this.buffer = buffer.allocate();
   }
 
-  /** Where products of the trained layer `place` are kept, f32 [outputs, tokens]; undefined: they are not. */
-  at(ops: Operations, place: number, part: LayerLinear): Tensor | undefined {
+  /** Where products of a layer, the trained one `place`, are kept, f32 [outputs, tokens]; undefined: they are not. */
+  at(ops: Operations, { place, layer, part }: { place: number; layer: number; part: LayerLinear }): Tensor | undefined {
     const { flat, tokens, from, to, model } = this;
     const first = this.offsets.get(part);
     if (!flat || first === undefined || place < from || place >= to) return undefined;
-    const [, outputs] = linearShape(model.hyper, part);
+    const [, outputs] = linearShape(model.hyper, part, layer);
     const [row, all] = [productBytes * outputs, productBytes * outputs * tokens];
     const offset = tokens * ((place - from) * productsOfToken(model) + productBytes * first);
     return ops.view(flat, [outputs, tokens], { offset, strides: [row, all, all] });

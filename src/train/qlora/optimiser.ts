@@ -128,6 +128,8 @@ const inputOf: Record<LayerLinear, number> = {
   ffn_gate: 2,
   ffn_up: 2,
   ffn_down: 3,
+  inp_gate: 4,
+  proj: 5,
 };
 
 /** Masks of LoRA dropout (Srivastava et al. 2014): a pure function of (seed, step, micro-batch). */
@@ -145,7 +147,7 @@ export function dropoutMasks(
       const which = inputOf[module];
       const known = made.get(which);
       if (known) return known;
-      const [inputs] = linearShape(h, module);
+      const [inputs] = linearShape(h, module, layer);
       const values = new Float32Array(inputs * tokens);
       // xorshift32 (Marsaglia 2003): a hash for every value would cost more than the layer.
       let state = hash32(words.seed, words.step, words.micro, layer, which) || 1;

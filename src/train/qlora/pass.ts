@@ -4,6 +4,7 @@ import type { Tensor } from '../../engine/tensor.js';
 import type { LayerLinear } from '../../families/family.js';
 import { batchTokens, type StreamInputs, sharedBlock, streamInputs, tokenIndex } from '../../model/batch.js';
 import { type BlockWeights, LayerGraph, type LayerLora, type Product } from '../../model/block.js';
+import { streamWidth } from '../../model/hyperparameters.js';
 import { headChunk } from '../../model/model.js';
 import type { LoraParameters } from './parameters.js';
 import { Tape } from './tape.js';
@@ -68,7 +69,7 @@ export class Pass {
   /** What all layers of a graph need of the batch. */
   private inputs(g: Graph): StreamInputs {
     const { model, opening } = this.context;
-    return streamInputs(g, this.data.batch, opening, model.ropeFactors);
+    return streamInputs(g, this.data.batch, tokensOf(g, this.data, opening), opening, model.ropeFactors);
   }
 
   /** The layer in a graph: what it does to a stream, and its factors. */
@@ -89,7 +90,7 @@ export class Pass {
     if (!this.how.train) return layer;
     const place = this.placeOf(layer);
     const linears = Object.entries(layer.linears).map(([part, linear]): [string, Product] => {
-      const kept = products.at(g, place, part as LayerLinear);
+      const kept = products.at(g, { place, layer: layer.index, part: part as LayerLinear });
       if (!kept) return [part, linear];
       if (way === 'back') return [part, { apply: (ops, x) => linear.by({ apply: () => kept }, ops, x) }];
       const apply: Product['apply'] = (ops, x) => {
@@ -99,8 +100,8 @@ export class Pass {
       };
       return [part, { apply }];
     });
-    const { index, norms, biases, kernel } = layer;
-    return { index, norms, biases, kernel, linears: Object.fromEntries(linears) };
+    const { index, norms, biases, kernel, own } = layer;
+    return { index, norms, biases, kernel, own, linears: Object.fromEntries(linears) };
   }
 
   /** Through layers that follow one another, the last of all not among them. */
@@ -147,9 +148,8 @@ export class Pass {
     const parts: Tensor[] = [];
     for (let from = 0; from < this.rows.length; from += chunk) {
       const n = Math.min(chunk, this.rows.length - from);
-      const predicted = labels.expectedRow(g, g.rowsOf(x, from, n));
-      const targets = labels.head.rows(g, g.input('i32', [n], this.targets.slice(from, from + n)));
-      parts.push(g.output(g.add(g.scale(predicted, 1 - taught), g.scale(targets, taught))));
+      const targets = g.input('i32', [n], this.targets.slice(from, from + n));
+      parts.push(g.output(labels.expectedRow(g, g.rowsOf(x, from, n), { labels: targets, weight: taught })));
     }
     await this.compute(g, [this.last]);
     return valuesOf(parts);
@@ -223,24 +223,30 @@ function valuesOf(parts: readonly Tensor[]): Float32Array {
 }
 
 /** The residual stream that enters the first of the layers: the sequences' tokens, and behind them those of the opening. */
-function enter(g: Graph, { model, opening }: TrainContext, { batch, sequences, entering }: StepData): Tensor {
-  const { embedding, embeddingScale } = model.hyper;
+function enter(g: Graph, { model, opening }: TrainContext, data: StepData): Tensor {
+  const { entering } = data;
+  const { embeddingScale } = model.hyper;
+  const width = streamWidth(model.hyper);
   if (entering) {
     const of = (values: Uint16Array) => {
-      const stream = g.cast(g.input('f16', [embedding, values.length / embedding], values), 'f32');
+      const stream = g.cast(g.input('f16', [width, values.length / width], values), 'f32');
       return embeddingScale === 1 ? stream : g.scale(stream, embeddingScale);
     };
     const own = of(entering.own);
     return entering.opening ? g.concat(own, of(entering.opening), 1) : own;
   }
-  // Padding is token 0, whose results nobody reads.
+  return model.embed(g, tokensOf(g, data, opening));
+}
+
+/** The sequences' tokens, and behind them those of the opening, i32. Padding is token 0, whose results nobody reads. */
+function tokensOf(g: Graph, { batch, sequences }: StepData, opening: number): Tensor {
   const own = batchTokens(batch);
   const tokens = new Int32Array(own + opening);
   batch.members.forEach((member, row) => {
     tokens.set(sequences[member]!.tokens.subarray(opening), row * batch.length);
   });
   tokens.set(sequences[batch.members[0]!]!.tokens.subarray(0, opening), own);
-  return model.embed(g, g.input('i32', [tokens.length], tokens));
+  return g.input('i32', [tokens.length], tokens);
 }
 
 /** A layer's factors with the masks of dropout if there are any. */

@@ -156,8 +156,8 @@ interface Part {
 }
 
 /**
- * One gradient from those of slices that follow one another from the first on; rows behind the last had no use. Slices of rows may also
- * overlap or leave some out: then each is filled up with zeros, and they are added up.
+ * One gradient from those of slices that follow one another; what lies before, between and behind them had no use. Slices of rows may
+ * also overlap: then each is filled up with zeros, and they are added up.
  */
 function joinParts(ops: Operations, tensor: Tensor, parts: readonly Part[]): Tensor {
   const { axis } = parts[0]!;
@@ -166,17 +166,26 @@ function joinParts(ops: Operations, tensor: Tensor, parts: readonly Part[]): Ten
   }
   let joined: Tensor | undefined;
   for (const part of [...parts].sort((a, b) => a.from - b.from)) {
-    const reached = joined?.ne[axis] ?? 0;
-    if (part.axis !== axis || part.from !== reached) {
-      throw new Error(`slices of ${tensor} whose gradients leave a gap or overlap at ${reached}`);
+    const reached: number = joined?.ne[axis] ?? 0;
+    if (part.axis !== axis || part.from < reached) {
+      throw new Error(`slices of ${tensor} whose gradients overlap at ${reached}`);
     }
     const gradient = dense(ops, part.gradient);
-    joined = joined ? ops.concat(joined, gradient, axis) : gradient;
+    const gap = part.from - reached;
+    const before = gap === 0 ? joined : joined ? filled(ops, joined, axis, gap) : zeros(ops, gradient, axis, gap);
+    joined = before ? ops.concat(before, gradient, axis) : gradient;
   }
   const missing = tensor.ne[axis] - joined!.ne[axis];
-  if (missing > 0 && axis === 0) throw new Error(`columns of ${tensor} that had no use`);
-  return missing > 0 ? ops.padRows(joined!, missing) : joined!;
+  return missing > 0 ? filled(ops, joined!, axis, missing) : joined!;
 }
+
+/** Zeros behind the rows or columns of a matrix. */
+const filled = (ops: Operations, t: Tensor, axis: 0 | 1, count: number) =>
+  axis === 0 ? ops.padColumns(t, count) : ops.padRows(t, count);
+
+/** Those zeros alone. */
+const zeros = (ops: Operations, t: Tensor, axis: 0 | 1, count: number) =>
+  ops.slice(filled(ops, t, axis, count), axis, t.ne[axis], count);
 
 /** Whether slices of rows follow one another from the first on. */
 function follow(parts: readonly Part[]): boolean {
@@ -191,7 +200,7 @@ function follow(parts: readonly Part[]): boolean {
 function filledUp(ops: Operations, { from, gradient }: Part, rows: number): Tensor {
   const own = dense(ops, gradient);
   const count = own.ne[1];
-  const placed = from > 0 ? ops.concat(ops.slice(ops.padRows(own, from), 1, count, from), own, 1) : own;
+  const placed = from > 0 ? ops.concat(zeros(ops, own, 1, from), own, 1) : own;
   const missing = rows - from - count;
   return missing > 0 ? ops.padRows(placed, missing) : placed;
 }

@@ -74,6 +74,9 @@ export class TrainableLayer implements BlockWeights, Disposable {
   get kernel() {
     return this.layer.kernel;
   }
+  get own() {
+    return this.layer.own;
+  }
 
   /** @param keep where weights are to lie */
   static async load(
@@ -183,7 +186,7 @@ export function adaptedModules(
 ): AdaptedModule[] {
   return layers.flatMap(({ index }) =>
     modulesAt(hyper, index, modules).map((module) => {
-      const [inputs, outputs] = linearShape(hyper, module);
+      const [inputs, outputs] = linearShape(hyper, module, index);
       return { layer: index, module, inputs, outputs, rank: Math.min(rank, inputs, outputs) };
     }),
   );

@@ -40,11 +40,11 @@ export class SavedWalk implements AsyncDisposable {
 
   /** A walker of its own over some batches, standing where `save` was called. */
   protected async savedSample(batches: readonly number[]): Promise<Walker> {
-    const { opening } = this.walker;
+    const { openingTokens } = this.walker;
     const groups = batches.map((index) => this.walker.batches[index]!.batch);
     const hidden = await this.like(batches.map((index) => this.saved!.sizes[index]!));
     for (const [i, index] of batches.entries()) await hidden.write(i, await this.saved!.read(index));
-    return Walker.at(this.model, afterOpening(this.examples, opening), groups, opening, hidden);
+    return Walker.at(afterOpening(this.examples, openingTokens.length), groups, openingTokens, hidden);
   }
 
   private like(sizes: readonly number[]): Promise<HiddenStates> {

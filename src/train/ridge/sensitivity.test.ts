@@ -29,8 +29,9 @@ async function walk(model: Model, walker: Walker, first: number, last: number): 
   for (let l = first; l <= last; l++) {
     using layer = await model.layer(l);
     for (const { index, batch } of walker.batches) {
-      const { g, x } = await walker.begin(workspace, index);
-      const out = g.output(new LayerGraph(g, model.hyper, layer).run(x, batchInputs(g, batch, model.ropeFactors)));
+      const { g, x, tokens } = await walker.begin(workspace, index);
+      const inputs = batchInputs(g, batch, tokens, model.ropeFactors);
+      const out = g.output(new LayerGraph(g, model.hyper, layer).run(x, inputs));
       await g.compute();
       await walker.hidden.write(index, out.toFloat32());
     }

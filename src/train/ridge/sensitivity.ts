@@ -5,6 +5,7 @@ import { forPlacing, type Linear, placeComputed } from '../../engine/placement.j
 import type { Tensor } from '../../engine/tensor.js';
 import { sharedBlock, streamInputs } from '../../model/batch.js';
 import { type Layer, LayerGraph } from '../../model/block.js';
+import { streamWidth } from '../../model/hyperparameters.js';
 import { layersInOrder } from '../../model/model.js';
 import { HiddenStates, type Walker } from '../../model/walker.js';
 import { Cholesky } from './cholesky.js';
@@ -109,8 +110,8 @@ async function advance(lab: RidgeLab, layer: Layer, walker: Walker, store: Hidde
   const { model, workspace, progress, signal } = lab;
   for (const { index, batch, tokens } of walker.batches) {
     throwIfStopped(signal);
-    const { g, x } = await walker.begin(workspace, index, store);
-    const inputs = streamInputs(g, batch, walker.opening, model.ropeFactors);
+    const { g, x, tokens: ids } = await walker.begin(workspace, index, store);
+    const inputs = streamInputs(g, batch, ids, walker.opening, model.ropeFactors);
     const out = g.output(sharedBlock(new LayerGraph(g, model.hyper, layer), x, inputs));
     await g.compute(signal);
     await store.write(index, out.read(new Float32Array(out.elements)));
@@ -131,7 +132,8 @@ async function perturb(
   states: HiddenStates,
   metric?: Float32Array,
 ): Promise<Perturbed> {
-  const d = model.hyper.embedding;
+  const { embedding: d } = model.hyper;
+  const width = streamWidth(model.hyper);
   const measure = (k: number) => metric?.[k] ?? 1;
   const random = noiseAfter(layer);
   const perturbed: Perturbed = { layer, scales: [], states };
@@ -140,9 +142,9 @@ async function perturb(
     const scales = new Float32Array(rows.length);
     rows.forEach((token, i) => {
       let norm = 0;
-      for (let k = 0; k < d; k++) norm += (hidden[token * d + k]! * measure(k)) ** 2;
+      for (let k = 0; k < d; k++) norm += (hidden[token * width + k]! * measure(k)) ** 2;
       scales[i] = relativeSize * Math.sqrt(norm / d);
-      for (let k = 0; k < d; k++) hidden[token * d + k]! += (scales[i]! * random.normal()) / measure(k);
+      for (let k = 0; k < d; k++) hidden[token * width + k]! += (scales[i]! * random.normal()) / measure(k);
     });
     perturbed.scales.push(scales);
     await states.write(index, hidden);
@@ -158,7 +160,8 @@ async function regress(
   metric: Float32Array | undefined,
 ): Promise<Linear> {
   const { engine } = model;
-  const d = model.hyper.embedding;
+  const { embedding: d } = model.hyper;
+  const width = streamWidth(model.hyper);
   using gram = new Gram(workspace, d, d, signal);
   const random = noiseAfter(perturbed.layer);
   for (const { index, rows } of walker.batches) {
@@ -172,7 +175,7 @@ async function regress(
       for (let k = 0; k < d; k++) {
         const n = random.normal();
         noise[i * d + k] = n;
-        const change = (moved[token * d + k]! - still[token * d + k]!) * (metric?.[k] ?? 1);
+        const change = (moved[token * width + k]! - still[token * width + k]!) * (metric?.[k] ?? 1);
         deviation[i * d + k] = change / scale - n;
       }
     });

@@ -24,6 +24,12 @@ interface Taken {
   index: number;
 }
 
+/** What is wanted of the stream that leaves a layer, as it is before the layer's factor. */
+function behindScale(fit: Fit, { norms: { layer_output_scale: scale } }: Layer): Fit {
+  if (!scale) return fit;
+  return { ...fit, wanted: async (g, ...rest) => g.mul(await fit.wanted(g, ...rest), scale) };
+}
+
 /**
  * The student: the bare base, corrected as it goes. A layer is walked in three steps, because its output projection and its
  * feed-forward part are fitted one after the other on what the correction before has left to do:
@@ -71,9 +77,10 @@ export class Student extends SavedWalk implements SweptStudent {
     const { model } = this.lab;
     await eachLayer(model, first, async (layer) => {
       const found = await correctLayer(this, layer, async (_, module, collect) => {
-        const [inputs, outputs] = linearShape(model.hyper, module);
+        const [inputs, outputs] = linearShape(model.hyper, module, layer.index);
         const weights = outputWeights(model.hyper, layer, module, metric);
-        return await correct({ layer: layer.index, module, inputs, outputs, weights }, collect);
+        const left = async (fit: Fit) => await collect(behindScale(fit, layer));
+        return await correct({ layer: layer.index, module, inputs, outputs, weights }, left);
       });
       await walked(layer.index + 1, found);
     });
@@ -83,8 +90,8 @@ export class Student extends SavedWalk implements SweptStudent {
   async advance(layer: Layer): Promise<void> {
     const { model, workspace, progress, signal } = this.lab;
     for (const { index, batch, tokens } of this.walker.batches) {
-      const { g, x } = await this.walker.begin(workspace, index);
-      const out = g.output(sharedBlock(new LayerGraph(g, model.hyper, layer), x, this.inputs(g, batch)));
+      const { g, x, tokens: ids } = await this.walker.begin(workspace, index);
+      const out = g.output(sharedBlock(new LayerGraph(g, model.hyper, layer), x, this.inputs(g, batch, ids)));
       await g.compute(signal);
       await this.walker.hidden.write(index, out.read(await this.walker.room(index)));
       progress.add(tokens);
@@ -95,8 +102,8 @@ export class Student extends SavedWalk implements SweptStudent {
   async attend(layer: Layer, fit: Fit): Promise<void> {
     const { model, workspace, progress, signal } = this.lab;
     for (const { index, batch, tokens } of this.walker.batches) {
-      const { g, x, rows } = await this.walker.begin(workspace, index);
-      const context = g.output(sharedAttention(new LayerGraph(g, model.hyper, layer), x, this.inputs(g, batch)));
+      const { g, x, rows, tokens: ids } = await this.walker.begin(workspace, index);
+      const context = g.output(sharedAttention(new LayerGraph(g, model.hyper, layer), x, this.inputs(g, batch, ids)));
       const sink = fit.sinkOf(this.partOf(batch));
       if (sink && rows) {
         const contextRows = g.getRows(context, rows);
@@ -141,9 +148,9 @@ export class Student extends SavedWalk implements SweptStudent {
   async finish(layer: Layer, lora: LayerLora): Promise<void> {
     const { model, workspace, progress, signal } = this.lab;
     for (const { index, tokens } of this.walker.batches) {
-      const { g, x } = await this.walker.begin(workspace, index);
+      const { g, x, tokens: ids } = await this.walker.begin(workspace, index);
       const graph = new LayerGraph(g, model.hyper, layer, lora);
-      const out = g.output(graph.afterFeedForward(x, graph.feedForward(x)));
+      const out = g.output(graph.leave(graph.afterFeedForward(x, graph.feedForward(x)), ids));
       await g.compute(signal);
       await this.walker.hidden.write(index, out.read(await this.walker.room(index)));
       progress.add(tokens);
@@ -159,7 +166,7 @@ export class Student extends SavedWalk implements SweptStudent {
   ): Promise<void> {
     const { hyper } = this.lab.model;
     const graph = new LayerGraph(g, hyper, layer);
-    const own = () => g.add(graph.written(module, graph.project(module, inputs)), stream);
+    const own = () => g.add(graph.written(module, graph.project(module, inputs)), graph.stream(stream));
     const wanted = await fit.wanted(g, index, inputs.rows, own);
     if (!layer.norms[postNormOf(module)]) {
       sink.add(g, inputs, wanted);
@@ -178,8 +185,8 @@ export class Student extends SavedWalk implements SweptStudent {
     sink.add(g, x, y);
   }
 
-  private inputs(g: Graph, batch: Batch): StreamInputs {
-    return streamInputs(g, batch, this.walker.opening, this.lab.model.ropeFactors);
+  private inputs(g: Graph, batch: Batch, tokens: Tensor): StreamInputs {
+    return streamInputs(g, batch, tokens, this.walker.opening, this.lab.model.ropeFactors);
   }
 
   private partOf(batch: Batch) {

@@ -79,7 +79,7 @@ export function followTeacher(
   metric: Float32Array | undefined,
 ): Following {
   const residual = module === 'ffn_down' ? teacher.out : teacher.middle;
-  const [inputs, outputs] = linearShape(model.hyper, module);
+  const [inputs, outputs] = linearShape(model.hyper, module, layer.index);
   const weights = outputWeights(model.hyper, layer, module, metric);
   return {
     linear: { layer: layer.index, module, inputs, outputs, weights },

@@ -1,8 +1,9 @@
 import type { Tensor, TensorBuffer } from '../../engine/tensor.js';
-import { convolvedWidth, kindOf, type LayerKind } from '../../families/family.js';
+import { convolvedWidth, kindOf, sizesAt } from '../../families/family.js';
 import { batchInputs } from '../../model/batch.js';
 import { type Layer, LayerGraph, type LayerLora } from '../../model/block.js';
 import { byLayer, type ModuleFactors, PlacedLora } from '../../model/factors.js';
+import { type Hyperparameters, streamWidth } from '../../model/hyperparameters.js';
 import type { Carried } from '../../model/mixing/mixing.js';
 import { HiddenStates, Walker } from '../../model/walker.js';
 import type { Lab } from '../lab.js';
@@ -32,7 +33,7 @@ export class Teacher implements Followed {
     private readonly problem: RidgeProblem,
     private readonly walker: Walker,
     private readonly prefixes: readonly Prefix[],
-    /** [embedding, rows] of each batch, after attention and after the block. */
+    /** [embedding, rows] of each batch, after attention and after the feed-forward part. */
     private readonly streams: { middle: HiddenStates; out: HiddenStates },
   ) {
     this.skills = byLayer(problem.skill ?? [], lab.model.hyper.layers);
@@ -84,13 +85,14 @@ export class Teacher implements Followed {
     }
     for (const { index, batch, tokens, rows: indices } of this.walker.batches) {
       const prefix = this.prefixes[this.problem.examples[batch.members[0]!]!.prefix]?.keysValues;
-      const { g, x, rows } = await this.walker.begin(workspace, index);
-      const inputs = batchInputs(g, batch, model.ropeFactors, prefix);
+      const { g, x, rows, tokens: ids } = await this.walker.begin(workspace, index);
+      const inputs = batchInputs(g, batch, ids, model.ropeFactors, prefix);
       const graph = new LayerGraph(g, hyper, layer, lora);
       const middle = graph.afterAttention(x, graph.attend(x, inputs).context);
-      const out = g.output(graph.afterFeedForward(middle, graph.feedForward(middle)));
-      const middleRows = rows && g.output(g.getRows(middle, rows));
-      const outRows = rows && g.output(g.getRows(out, rows));
+      const forward = graph.afterFeedForward(middle, graph.feedForward(middle));
+      const out = g.output(graph.leave(forward, ids));
+      const middleRows = rows && g.output(g.getRows(graph.stream(middle), rows));
+      const outRows = rows && g.output(g.getRows(graph.stream(forward), rows));
       await g.compute(signal);
       await this.walker.hidden.write(index, out.read(await this.walker.room(index)));
       const size = indices.length * hyper.embedding;
@@ -114,6 +116,23 @@ export class Teacher implements Followed {
   }
 }
 
+/** Shapes of the keys and values of so many tokens in a layer; of the keys alone where they are the values too. */
+function roomOf(hyper: Hyperparameters, layer: number, tokens: number): [keys: number[], values?: number[]] {
+  const { headDim, kvHeads } = sizesAt(hyper, layer);
+  const { embedding, delta, taps = 0 } = hyper;
+  const kind = kindOf(hyper, layer);
+  if (kind === 'convolution') return [[embedding, tokens, 1]];
+  if (kind !== 'delta')
+    return [
+      [headDim, tokens, kvHeads],
+      [headDim, tokens, kvHeads],
+    ];
+  return [
+    [convolvedWidth(hyper), taps - 1],
+    [delta!.headDim, delta!.headDim, delta!.valueHeads],
+  ];
+}
+
 /** Tokens of a prefix computed at once: bounds the memory of a long prefix; each chunk attends to the ones before it. */
 const chunkTokens = 1024;
 
@@ -124,31 +143,27 @@ const chunkTokens = 1024;
 export class Prefix implements Disposable {
   private readonly hidden: Float32Array;
   private readonly buffer: TensorBuffer;
-  /** By kind of layer. */
-  private readonly kept: Readonly<Record<LayerKind, Carried>>;
-  private kind: LayerKind = 'attention';
+  /** Of each layer; those of one shape have the same room. */
+  private readonly kept: readonly Carried[];
+  private layer = 0;
 
   private constructor(
     private readonly lab: Lab,
     readonly tokens: Int32Array,
   ) {
     const { hyper } = lab.model;
-    const { embedding, headDim, kvHeads, kinds, delta, taps = 0 } = hyper;
-    this.hidden = new Float32Array(tokens.length * embedding);
-    this.buffer = lab.model.engine.buffer(4);
-    const room = (...dims: number[]) => this.buffer.tensor('f32', dims);
-    const each = (width: number, heads: number) => room(width, tokens.length, heads);
-    const attention = { keys: each(headDim, kvHeads), values: each(headDim, kvHeads) };
-    const over = kinds?.includes('convolution') && each(embedding, 1);
-    const state = delta && {
-      keys: room(convolvedWidth(hyper), taps - 1),
-      values: room(delta.headDim, delta.headDim, delta.valueHeads),
-    };
-    this.kept = {
-      attention,
-      convolution: over ? { keys: over, values: over } : attention,
-      delta: state ?? attention,
-    };
+    this.hidden = new Float32Array(tokens.length * streamWidth(hyper));
+    const rooms = Array.from({ length: hyper.layers }, (_, layer) => roomOf(hyper, layer, tokens.length));
+    this.buffer = lab.model.engine.buffer(2 * new Set(rooms.map(String)).size);
+    const made = new Map<string, Carried>();
+    this.kept = rooms.map(([keys, values]) => {
+      const known = made.get(`${keys} ${values}`);
+      if (known) return known;
+      const tensor = this.buffer.tensor('f32', keys);
+      const carried = { keys: tensor, values: values ? this.buffer.tensor('f32', values) : tensor };
+      made.set(`${keys} ${values}`, carried);
+      return carried;
+    });
     this.buffer.allocate({ zero: true });
   }
 
@@ -163,7 +178,7 @@ export class Prefix implements Disposable {
 
   /** What the layer that was walked last leaves to those that follow. */
   get keysValues(): Carried {
-    return this.kept[this.kind];
+    return this.kept[this.layer]!;
   }
 
   get held(): Store {
@@ -179,12 +194,12 @@ export class Prefix implements Disposable {
   async advance(layer: Layer, lora?: LayerLora): Promise<void> {
     const { model, workspace, signal } = this.lab;
     const { hyper, ropeFactors } = model;
-    const { embedding } = hyper;
-    this.kind = kindOf(hyper, layer.index);
+    const width = streamWidth(hyper);
+    this.layer = layer.index;
     const { keys, values } = this.keysValues;
     for (let start = 0; start < this.tokens.length; start += chunkTokens) {
       const length = Math.min(chunkTokens, this.tokens.length - start);
-      const block = this.hidden.subarray(start * embedding, (start + length) * embedding);
+      const block = this.hidden.subarray(start * width, (start + length) * width);
       const g = workspace.begin();
       const part = (tensor: Tensor, from: number, count: number) =>
         g.view(tensor, [tensor.ne[0], count, tensor.ne[2]], {
@@ -192,19 +207,20 @@ export class Prefix implements Disposable {
           strides: [tensor.nb[1], tensor.nb[2]],
         });
       // A state is replaced, what each token has of its own is added behind that of those before.
-      const grows = this.kind !== 'delta';
+      const grows = kindOf(hyper, layer.index) !== 'delta';
       const known = (tensor: Tensor) => (grows ? part(tensor, 0, start) : tensor);
       const before = start === 0 ? undefined : { keys: known(keys), values: known(values) };
       const batch = { members: [0], length, lengths: [length] };
-      const x = g.input('f32', [embedding, length], block);
+      const x = g.input('f32', [width, length], block);
+      const ids = g.input('i32', [length], this.tokens.slice(start, start + length));
       const graph = new LayerGraph(g, hyper, layer, lora);
-      const { context, carried } = graph.attend(x, batchInputs(g, batch, ropeFactors, before));
+      const { context, carried } = graph.attend(x, batchInputs(g, batch, ids, ropeFactors, before));
       const store = (from: Tensor, to: Tensor) => g.run(g.copy(from, grows ? part(to, start, length) : to));
       const own = carried();
       store(own.keys, keys);
       if (values !== keys) store(own.values, values);
       const middle = graph.afterAttention(x, context);
-      const out = g.output(graph.afterFeedForward(middle, graph.feedForward(middle)));
+      const out = g.output(graph.leave(graph.afterFeedForward(middle, graph.feedForward(middle)), ids));
       await g.compute(signal);
       out.read(block);
     }

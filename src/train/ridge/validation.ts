@@ -1,5 +1,6 @@
 import type { Graph, Workspace } from '../../engine/graph.js';
 import type { Tensor } from '../../engine/tensor.js';
+import { streamWidth } from '../../model/hyperparameters.js';
 import { type Head, headChunk } from '../../model/model.js';
 import type { Walker } from '../../model/walker.js';
 import type { Lab } from '../lab.js';
@@ -78,12 +79,13 @@ export async function predictingRows(
   index: number,
   examples: readonly RidgeExample[],
 ): Promise<{ rows: Float32Array; targets: Int32Array }> {
-  const width = model.hyper.embedding;
+  const { embedding } = model.hyper;
+  const width = streamWidth(model.hyper);
   const { batch, rows: indices } = walker.batches[index]!;
   const hidden = await walker.hidden.read(index);
-  const rows = new Float32Array(indices.length * width);
+  const rows = new Float32Array(indices.length * embedding);
   indices.forEach((token, i) => {
-    rows.set(hidden.subarray(token * width, (token + 1) * width), i * width);
+    rows.set(hidden.subarray(token * width, token * width + embedding), i * embedding);
   });
   return { rows, targets: Int32Array.from(batch.members.flatMap((member) => [...examples[member]!.targets])) };
 }

@@ -117,7 +117,7 @@ export class Ground implements AsyncDisposable {
       model.engine.scratch,
     );
     for (const [index, block] of rows.entries()) await hidden.write(index, block);
-    return Walker.at(model, sequences, groups, opening.length, hidden);
+    return Walker.at(sequences, groups, opening, hidden);
   }
 
   /**

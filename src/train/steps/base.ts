@@ -104,7 +104,7 @@ export function requireCorrectable(
   folder: string,
 ): void {
   for (const correction of given) {
-    const { module, factors } = correction;
+    const { layer, module, factors } = correction;
     const where = `${folder}, ${linearName(correction)}`;
     if (!linears.some((linear) => linearName(linear) === linearName(correction))) {
       throw new LoamError({
@@ -115,7 +115,7 @@ export function requireCorrectable(
         fix: 'use `loam pack` alone for others',
       });
     }
-    const [inputs, outputs] = linearShape(hyper, module);
+    const [inputs, outputs] = linearShape(hyper, module, layer);
     if (factors.inputs === inputs && factors.outputs === outputs) continue;
     throw new LoamError({
       code: 'mismatch',

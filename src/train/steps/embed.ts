@@ -132,7 +132,7 @@ async function headerOf(
     linears: linearsInOrder(firstLayer, layers).map(([layer, module]) => ({
       layer,
       module,
-      inputs: linearShape(model.hyper, module)[0],
+      inputs: linearShape(model.hyper, module, layer)[0],
       normed: isWeighted(model.hyper),
     })),
     dtype: options.f16 ? 'f16' : 'f32',

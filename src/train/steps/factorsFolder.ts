@@ -198,7 +198,7 @@ function misfit(
   if (layer >= hyper.layers) return `the base model has ${hyper.layers} layers`;
   if (!linearsAt(hyper, layer).includes(module))
     return `${hyper.family.title} has no such linear${hyper.kinds ? ' there' : ''}`;
-  const [inputs, outputs] = linearShape(hyper, module);
+  const [inputs, outputs] = linearShape(hyper, module, layer);
   if (factors.inputs === inputs && factors.outputs === outputs) return undefined;
   return `a is [${factors.rank}, ${factors.inputs}] and b [${factors.outputs}, ${factors.rank}], expected [rank, ${inputs}] and [${outputs}, rank]`;
 }

@@ -1,4 +1,6 @@
-import { isList, listAt, textAt } from '../../../base/jsonAccess.js';
+import type { JsonObject } from '../../../base/json.js';
+import { isList, isObject, listAt, textAt } from '../../../base/jsonAccess.js';
+import type { OwnPieces } from '../../../families/huggingFace.js';
 import type { Problems } from '../convertModel.js';
 import type { HfFolder } from '../hfFolder.js';
 import { mergeRanks } from './encodeText.js';
@@ -51,8 +53,7 @@ export function mergesVocabulary(folder: HfFolder, size: number, problems: Probl
   const unknown = textAt(folder.tokenizer, 'model', 'unk_token');
   const table = new TokenTable(size);
   for (const [text, id] of modelTokens(folder, problems)) {
-    const byte = /^<0x[0-9A-Fa-f]{2}>$/.test(text);
-    const type = text === unknown ? tokenType.unknown : byte ? tokenType.byte : tokenType.normal;
+    const type = text === unknown ? tokenType.unknown : isByte.test(text) ? tokenType.byte : tokenType.normal;
     table.put(id, text, type, -(best.get(text) ?? ranks.size));
   }
   for (const { id, text, special } of added.values()) table.putAdded(id, text, special);
@@ -60,6 +61,39 @@ export function mergesVocabulary(folder: HfFolder, size: number, problems: Probl
   const { tokens, types, scores } = table;
   return { model: 'llama', pre: 'default', tokens, types, scores };
 }
+
+/** What tokenizer_config.json names as a special token: `bos_token` and all that are called so, and lists of more. */
+function namedTokens(config: JsonObject | undefined): string[] {
+  const named = [...(config ?? [])].filter(([key]) => key.endsWith('_token')).map(([, value]) => value);
+  const more = ['extra_special_tokens', 'additional_special_tokens', 'model_specific_special_tokens']
+    .map((key) => config?.get(key))
+    .flatMap((value) => (isList(value) ? value : isObject(value) ? [...value.values()] : []));
+  return [...named, ...more].flatMap((value) => (typeof value === 'string' ? value : (textAt(value, 'content') ?? [])));
+}
+
+/**
+ * Pieces with merges, as llama.cpp's converter takes them from transformers' tokeniser (vocab.py, LlamaHfVocab; conversion/gemma.py): the
+ * scores of all are the same, since none is read.
+ */
+export function piecesVocabulary(
+  folder: HfFolder,
+  { model, special, shown }: OwnPieces,
+  problems: Problems,
+): Vocabulary {
+  const known = [...modelTokens(folder, problems)];
+  const more = [...readAddedTokens(folder, problems).values()].filter(({ id }) => id >= known.length);
+  const specials = new Set([...special, ...namedTokens(folder.tokenizerConfig)]);
+  const table = new TokenTable(known.length + more.length);
+  const put = (id: number, text: string, usual: number) =>
+    table.put(id, text, shown.includes(text) ? tokenType.userDefined : specials.has(text) ? tokenType.control : usual);
+  for (const [text, id] of known) put(id, text, isByte.test(text) ? tokenType.byte : tokenType.normal);
+  for (const { id, text } of more) put(id, text, tokenType.userDefined);
+  table.check(problems);
+  const { tokens, types, scores } = table;
+  return { model, tokens, types, scores };
+}
+
+const isByte = /^<0x[0-9A-Fa-f]{2}>$/;
 
 /** A space inside a part would end it: its stand-in of byte-level BPE instead (vocab.py, SpecialVocab). */
 const encodeSpaces = (part: unknown): string => String(part).replaceAll(' ', String.fromCharCode(32 + 256));

@@ -4,7 +4,7 @@ import type { HfSettings } from '../../../families/huggingFace.js';
 import { bool, f32s, type GgufValue, i32s, str, strings, u32 } from '../../../formats/gguf/values.js';
 import type { Problems } from '../convertModel.js';
 import type { HfFolder } from '../hfFolder.js';
-import { bpeVocabulary, mergesVocabulary } from './bpe.js';
+import { bpeVocabulary, mergesVocabulary, piecesVocabulary } from './bpe.js';
 import { sentencePieceVocabulary } from './sentencePiece.js';
 import { type NamedTemplate, readSpecialTokens, type SpecialTokens } from './specialTokens.js';
 import type { Vocabulary } from './vocabulary.js';
@@ -26,7 +26,7 @@ const addKeys: Readonly<Record<string, string>> = { bos: 'add_bos_token', eos: '
 function vocabularyMetadata({ model, pre, tokens, scores, types }: Vocabulary): [string, GgufValue][] {
   return [
     ['tokenizer.ggml.model', str(model)],
-    ['tokenizer.ggml.pre', str(pre)],
+    ...(pre === undefined ? [] : [['tokenizer.ggml.pre', str(pre)] as [string, GgufValue]]),
     ['tokenizer.ggml.tokens', strings(tokens)],
     ...(scores ? [['tokenizer.ggml.scores', f32s(scores)] as [string, GgufValue]] : []),
     ['tokenizer.ggml.token_type', i32s(types)],
@@ -100,7 +100,8 @@ export function readTokenizer(folder: HfFolder, settings: HfSettings, problems: 
     after.push(['tokenizer.ggml.add_space_prefix', bool(spacePrefix)]);
   }
   let vocabulary: Vocabulary;
-  if (folder.sentencePiece) {
+  const pieces = flagAt(folder.tokenizer, 'model', 'byte_fallback') ? hints?.pieces : undefined;
+  if (folder.sentencePiece && !pieces) {
     vocabulary = sentencePieceVocabulary(folder, folder.sentencePiece, size, hints?.asMarked);
   } else if (!folder.tokenizer) {
     throw new LoamError({
@@ -117,6 +118,8 @@ export function readTokenizer(folder: HfFolder, settings: HfSettings, problems: 
       expected: 'BPE, as these families have',
       where: `${folder.path}/tokenizer.json`,
     });
+  } else if (pieces) {
+    vocabulary = piecesVocabulary(folder, pieces, problems);
   } else if (flagAt(folder.tokenizer, 'model', 'byte_fallback')) {
     vocabulary = mergesVocabulary(folder, size, problems);
     if (stated && spacePrefix === undefined) after.push(['tokenizer.ggml.add_space_prefix', bool(addsSpace(folder))]);
@@ -126,9 +129,10 @@ export function readTokenizer(folder: HfFolder, settings: HfSettings, problems: 
     vocabulary = bpe;
     if (!pre.known) notes.push(`llama.cpp does not know this vocabulary; it cuts text as "${pre.name}" does`);
   }
-  const bpe = vocabulary.model === 'gpt2';
-  const special = readSpecialTokens(folder, bpe, bpe ? undefined : size);
+  const merges = vocabulary.model !== 'llama';
+  const special = readSpecialTokens(folder, merges, merges ? undefined : size);
   if (hints?.spacePrefix === 'never') after.push(['tokenizer.ggml.add_space_prefix', bool(false)]);
+  if (pieces) after.push(['tokenizer.ggml.add_bos_token', bool(true)]);
   if (size === hints?.startlessVocabulary) after.push(['tokenizer.ggml.add_bos_token', bool(false)]);
   return {
     metadata: [...before, ...vocabularyMetadata(vocabulary), ...specialMetadata(special), ...after],

@@ -6,9 +6,9 @@ import type { HfFolder } from '../hfFolder.js';
 /** A vocabulary as GGUF stores it. */
 export interface Vocabulary {
   /** `tokenizer.ggml.model`. */
-  readonly model: 'llama' | 'gpt2';
+  readonly model: string;
   /** `tokenizer.ggml.pre`: how text is cut before merging. */
-  readonly pre: string;
+  readonly pre?: string;
   readonly tokens: readonly string[];
   readonly types: readonly number[];
   /** Of SentencePiece's pieces. */

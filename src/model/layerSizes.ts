@@ -1,0 +1,104 @@
+import { LoamError } from '../base/errors.js';
+import { type Family, type LayerKind, type LayerSizes, type Sizes, sizesAt } from '../families/family.js';
+import { limits } from '../families/huggingFace.js';
+import type { Gguf } from '../formats/gguf/Gguf.js';
+import { VariantError, whole } from './metadata.js';
+
+/** Layers of one model that differ in their sizes, and in whose keys and values they attend to (`LocalAttention` with `listed`). */
+
+/** What a file lists layer by layer. */
+export interface ListedLayers {
+  readonly sizes: Pick<Sizes, 'each' | 'kinds' | 'perLayer'> & LayerSizes;
+  /** Whether each sees the last tokens only. */
+  readonly windows: readonly boolean[];
+}
+
+/** @param headDim of the layers that see everything */
+export function listedLayers(gguf: Gguf, { name }: Family, layers: number, headDim: number): ListedLayers {
+  const key = (part: string) => `${name}.${part}`;
+  const windows = listOf(gguf, key('attention.sliding_window_pattern'), layers).map(Boolean);
+  const local = whole(gguf, key('attention.key_length_swa'), limits.width, headDim);
+  const kvHeads = numbersOf(gguf, key('attention.head_count_kv'), layers, limits.heads);
+  const feedForward = numbersOf(gguf, key('feed_forward_length'), layers, limits.width);
+  const each = windows.map((inWindow, l) => ({
+    kvHeads: kvHeads[l]!,
+    headDim: inWindow ? local : headDim,
+    feedForward: feedForward[l]!,
+  }));
+  const own = gguf.number(key('embedding_length_per_layer_input'), 0);
+  return {
+    sizes: {
+      kvHeads: Math.max(...kvHeads),
+      headDim,
+      feedForward: Math.max(...feedForward),
+      each,
+      kinds: kindsOf(gguf, key('attention.shared_kv_layers'), windows),
+      ...(own > 0 && { perLayer: whole(gguf, key('embedding_length_per_layer_input'), limits.width) }),
+    },
+    windows,
+  };
+}
+
+/** Layers without keys of their own attend to those of the last layer before them that sees as much (llama-model.cpp, create_memory). */
+function kindsOf(gguf: Gguf, key: string, windows: readonly boolean[]): LayerKind[] {
+  const layers = windows.length;
+  const own = layers - gguf.number(key, 0);
+  const follow = own >= 2 && (own === layers || (windows[own - 2] && !windows[own - 1]));
+  if (!follow) {
+    throw new VariantError({
+      found: `keys and values of ${own} of ${layers} layers`,
+      expected: 'at least two, the last of which sees everything, and the one before it the last tokens',
+      where: gguf.path,
+    });
+  }
+  return windows.map((_, l) => {
+    if (l >= own) return 'sharedKeys';
+    return gguf.tensors.has(`blk.${l}.attn_v.weight`) ? 'attention' : 'keysAlone';
+  });
+}
+
+function listOf(gguf: Gguf, key: string, layers: number): readonly unknown[] {
+  const value = gguf.metadata.get(key);
+  const list = value?.type === 'array' ? [...(value.value as Iterable<unknown>)] : [];
+  if (list.length === layers) return list;
+  throw new VariantError({
+    found: `${key} says nothing of ${layers - list.length} of ${layers} layers`,
+    where: gguf.path,
+  });
+}
+
+/** A number for all layers, or one for each. */
+function numbersOf(gguf: Gguf, key: string, layers: number, most: number): readonly number[] {
+  if (gguf.metadata.get(key)?.type !== 'array') return new Array<number>(layers).fill(whole(gguf, key, most));
+  const list = listOf(gguf, key, layers);
+  if (list.every((n): n is number => typeof n === 'number' && n >= 1 && n <= most)) return list;
+  throw new LoamError({
+    code: 'damaged',
+    found: `${key} is [${list.join(', ')}]`,
+    expected: `whole numbers from 1 to ${most}`,
+    where: gguf.path,
+  });
+}
+
+/** Keys and values that a layer leaves to later ones beside the residual stream: in the rows from `from` on, the keys first. */
+export interface LeftKeys {
+  readonly layer: number;
+  readonly from: number;
+  /** Of the keys, and of the values. */
+  readonly width: number;
+}
+
+/** What is left by which layer, where some share keys and values. */
+export function leftKeys(sizes: Sizes, windows: readonly boolean[]): LeftKeys[] {
+  const first = sizes.kinds?.indexOf('sharedKeys') ?? -1;
+  if (first < 0) return [];
+  let from = 0;
+  return [first - 2, first - 1]
+    .filter((layer) => windows.slice(first).includes(windows[layer]!))
+    .map((layer) => {
+      const { kvHeads, headDim } = sizesAt(sizes, layer);
+      const left = { layer, from, width: kvHeads * headDim };
+      from += 2 * left.width;
+      return left;
+    });
+}
