@@ -220,6 +220,7 @@ function readFamily(gguf: Gguf, family: Family): Hyperparameters {
   const { taps, ...kinds } = kindsOf(gguf, family, layers);
   const headDim = whole(gguf, key('attention.key_length'), limits.width, Math.floor(embedding / heads));
   refuseVariants(gguf, family, headDim);
+  checkNativeKeys(gguf, family);
   const listed = family.block.local?.period === 'listed' ? listedLayers(gguf, family, layers, headDim) : undefined;
   const sizes: Sizes = {
     layers,
@@ -232,7 +233,6 @@ function readFamily(gguf: Gguf, family: Family): Hyperparameters {
     }),
     ...kinds,
   };
-  checkNativeKeys(gguf, family);
   const trained = whole(gguf, key('context_length'), limits.context);
   const rope = readRope(gguf, family, sizes.headDim, trained);
   if (family.block.deltaNet) checkSections(gguf, family, rope.dimensions);

@@ -50,7 +50,6 @@ describe('layers that differ', () => {
 
   const foreign: Record<string, Record<string, GgufValue>> = {
     'a window for every sixth layer, by a number': { 'attention.sliding_window_pattern': u32(6) },
-    'windows of some layers only': { 'attention.sliding_window_pattern': bools([true, false, true, false]) },
     'as many that share as there are': { 'attention.shared_kv_layers': u32(6) },
     'keys of layers that see as much as each other': { 'attention.shared_kv_layers': u32(3) },
     'values of another width than keys in windows': { 'attention.value_length_swa': u32(32) },
@@ -62,6 +61,7 @@ describe('layers that differ', () => {
   }
 
   const damaged: Record<string, Record<string, GgufValue>> = {
+    'windows of some layers only': { 'attention.sliding_window_pattern': bools([true, false, true, false]) },
     'no heads of keys': { 'attention.head_count_kv': i32s([2, 2, 2, 0, 2, 2]) },
     'heads that do not divide': { 'attention.head_count_kv': i32s([2, 2, 2, 3, 2, 2]) },
     'a width that is none': { 'attention.key_length_swa': u32(0), 'attention.value_length_swa': u32(0) },

@@ -16,7 +16,7 @@ export interface ListedLayers {
 /** @param headDim of the layers that see everything */
 export function listedLayers(gguf: Gguf, { name }: Family, layers: number, headDim: number): ListedLayers {
   const key = (part: string) => `${name}.${part}`;
-  const windows = listOf(gguf, key('attention.sliding_window_pattern'), layers).map(Boolean);
+  const windows = listOf(gguf, key('attention.sliding_window_pattern')).map(Boolean);
   const local = whole(gguf, key('attention.key_length_swa'), limits.width, headDim);
   const kvHeads = numbersOf(gguf, key('attention.head_count_kv'), layers, limits.heads);
   const feedForward = numbersOf(gguf, key('feed_forward_length'), layers, limits.width);
@@ -57,20 +57,17 @@ function kindsOf(gguf: Gguf, key: string, windows: readonly boolean[]): LayerKin
   });
 }
 
-function listOf(gguf: Gguf, key: string, layers: number): readonly unknown[] {
+/** Its length is that of the layers (`checkNativeKeys`). */
+function listOf(gguf: Gguf, key: string): readonly unknown[] {
   const value = gguf.metadata.get(key);
-  const list = value?.type === 'array' ? [...(value.value as Iterable<unknown>)] : [];
-  if (list.length === layers) return list;
-  throw new VariantError({
-    found: `${key} says nothing of ${layers - list.length} of ${layers} layers`,
-    where: gguf.path,
-  });
+  if (value?.type === 'array') return [...(value.value as Iterable<unknown>)];
+  throw new VariantError({ found: `${key} does not say it of each layer`, where: gguf.path });
 }
 
 /** A number for all layers, or one for each. */
 function numbersOf(gguf: Gguf, key: string, layers: number, most: number): readonly number[] {
   if (gguf.metadata.get(key)?.type !== 'array') return new Array<number>(layers).fill(whole(gguf, key, most));
-  const list = listOf(gguf, key, layers);
+  const list = listOf(gguf, key);
   if (list.every((n): n is number => typeof n === 'number' && n >= 1 && n <= most)) return list;
   throw new LoamError({
     code: 'damaged',

@@ -209,6 +209,22 @@ export const rows: readonly Row[] = [
     hub: ['unsloth/gemma-3-1b-it-GGUF', 'main'],
   },
   {
+    name: 'gemma4-e2b-it',
+    title: 'Gemma 4 E2B Instruct',
+    // Half of them are embeddings of the layers' own, of which the rows of a text's tokens are read.
+    parameters: 4_628_569_635,
+    architecture: 'gemma4',
+    quantisation: 'Q4_0',
+    contextLength: 131_072,
+    chat: true,
+    file: 'gemma-4-E2B-it-Q4_0.gguf',
+    size: 2_841_481_184,
+    sha256: '8e30dff3ac4c8434c49a7036fa15564bdbb6044e42bf04550bf1a096ad7e6a52',
+    hashFrom: 'records',
+    licence: APACHE,
+    hub: ['ggml-org/gemma-4-E2B-it-GGUF', 'b4243c156154b6dca9324415f8c7ccc098b4aed1'],
+  },
+  {
     name: 'granite-4.0-350m',
     title: 'Granite 4.0 350M Instruct',
     parameters: 352_379_904,
