@@ -126,7 +126,7 @@ put(path, 'tokenizer_config.json', {'bos_token': '<s>', 'eos_token': '</s>', 'un
   },
   {
     names: ['gemma-4-E2B-it', 'gemma-4-31B-it'],
-    python: String.raw`
+    python: `
 # Gemma 4: embeddings of each layer's own and shared keys; keys that are values, capped logits
 turns = ['<|turn>', '<turn|>', '<|tool_call>', '<mask>']
 gemma4_pieces = piece_model(420, dict(dummy=False, unk=3, bos=2, eos=1, pad=0), turns)

@@ -70,8 +70,8 @@ async function run(data: string, options: EmbedOptions, emit: Emit, signal: Abor
   requireSteps(opened.model.hyper, source.path);
   if (opened.model.hyper.kinds) {
     throw new UnsupportedError({
-      found: 'layers that mix tokens by something else than attention',
-      expected: 'a model whose layers all have attention',
+      found: 'layers of several kinds',
+      expected: 'a model whose layers all have attention, each with keys and values of its own',
       where: source.path,
       fix: 'use `loam tune`, which takes these models too',
     });
