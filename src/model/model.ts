@@ -20,7 +20,7 @@ import { type Gguf, type GgufFile, openTensors } from '../formats/gguf/Gguf.js';
 import { readGguf } from '../formats/gguf/readGguf.js';
 import { Layer, type Linears } from './block.js';
 import { type Hyperparameters, linearShape, readHyperparameters, streamWidth } from './hyperparameters.js';
-import { type OwnEmbeddings, ownEmbeddings, type PerLayerWeights, perLayerTensors } from './perLayer.js';
+import { loadPerLayer, type OwnEmbeddings, ownEmbeddings, type PerLayerWeights } from './perLayer.js';
 
 /** Types that keep a transposed matrix close enough for gradients. */
 export type TransposedType = 'q8_0' | 'bf16' | 'f16';
@@ -167,11 +167,7 @@ export class Model implements AsyncDisposable {
       const embedding = await plain('token_embd.weight');
       const factors = `${hyper.family.block.ropeFactors?.[0]}.weight`;
       const ropeFactors = weights.has(factors) ? await plain(factors) : null;
-      const { table, projection, norm } = perLayerTensors;
-      const of = (name: string) => plain(`${name}.weight`);
-      const perLayer = hyper.perLayer
-        ? { table: await of(table), projection: await of(projection), norm: await of(norm) }
-        : undefined;
+      const perLayer = hyper.perLayer ? await loadPerLayer(plain) : undefined;
       return new Model(engine, gguf, hyper, weights, embedding, ropeFactors, perLayer, owned);
     } catch (error) {
       for (const item of owned) item[Symbol.dispose]();

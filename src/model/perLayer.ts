@@ -21,6 +21,13 @@ export interface PerLayerWeights {
   norm: Tensor;
 }
 
+/** @param plain places a tensor in its plain layout, mapped where possible */
+export async function loadPerLayer(plain: (name: string) => Promise<Tensor>): Promise<PerLayerWeights> {
+  const { table, projection, norm } = perLayerTensors;
+  const of = (name: string) => plain(`${name}.weight`);
+  return { table: await of(table), projection: await of(projection), norm: await of(norm) };
+}
+
 /** One layer's: its rows for tokens i32 [n], [perLayer, n]. They follow from the tokens alone. */
 export type OwnEmbeddings = (ops: Operations, tokens: Tensor) => Tensor;
 
