@@ -28,11 +28,14 @@ export interface MappedFile extends Disposable {
   size: number;
   /** Tells the system that this range won't be needed soon; its pages leave the resident set. */
   release(offset: number, length: number): void;
+  /** Tells it that few places of this range will be read: each by itself, nothing around it ahead of time. */
+  scatter(offset: number, length: number): void;
 }
 
 /** Values of sys/mman.h, the same on Linux, Android and macOS. */
 const PROT_READ = 1;
 const MAP_SHARED = 1;
+const MADV_RANDOM = 1;
 const MADV_DONTNEED = 4;
 /** Ranges are rounded to this multiple of every system's pages; larger pages only make the rounded range smaller than it could be. */
 export const mapUnit = 65536;
@@ -66,15 +69,17 @@ export async function mapPart({ fd }: FileHandle, path: string, offset: number, 
     throw new LoamError({ code: 'out-of-memory', found: 'the file cannot be mapped into memory', where: path });
   }
   let mapped = true;
+  const advise = (offset: number, length: number, advice: number) => {
+    const from = Math.ceil(offset / mapUnit) * mapUnit;
+    // What lies behind the end is nobody's.
+    const to = offset + length === size ? size : Math.floor((offset + length) / mapUnit) * mapUnit;
+    if (mapped && to > from) madvise(address + BigInt(from), to - from, advice);
+  };
   return {
     address,
     size,
-    release(offset, length) {
-      const from = Math.ceil(offset / mapUnit) * mapUnit;
-      // What lies behind the end is nobody's.
-      const to = offset + length === size ? size : Math.floor((offset + length) / mapUnit) * mapUnit;
-      if (mapped && to > from) madvise(address + BigInt(from), to - from, MADV_DONTNEED);
-    },
+    release: (offset, length) => advise(offset, length, MADV_DONTNEED),
+    scatter: (offset, length) => advise(offset, length, MADV_RANDOM),
     [Symbol.dispose]() {
       if (mapped) munmap(address, size);
       mapped = false;

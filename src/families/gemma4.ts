@@ -82,9 +82,6 @@ const usualPeriod = 6;
 /** Whether each layer sees the last tokens only. */
 function windowsOf(config: HfConfig, layers: number): boolean[] {
   const listed = config.raw('layer_types');
-  if (listed !== undefined && !(Array.isArray(listed) && listed.length === layers)) {
-    config.problem(`layer_types does not name the kind of each of ${layers} layers`);
-  }
   const isWindow = (l: number) =>
     Array.isArray(listed) ? listed[l] === 'sliding_attention' : (l + 1) % usualPeriod !== 0;
   return Array.from({ length: layers }, (_, l) => l < layers - 1 && isWindow(l));
@@ -110,8 +107,13 @@ const sharedLayers = (config: HfConfig) => config.count('num_kv_shared_layers', 
 
 function sizes(config: HfConfig, usual: Sizes): Partial<Sizes> {
   const { layers, headDim, kvHeads, feedForward } = usual;
+  const listed = config.raw('layer_types');
+  if (listed !== undefined && !(Array.isArray(listed) && listed.length === layers)) {
+    config.problem(`layer_types does not name the kind of each of ${layers} layers`);
+  }
   const windows = windowsOf(config, layers);
   const full = fullLayers(config, windows, usual);
+  if (full.headDim % 2 !== 0) config.problem(`heads of ${full.headDim} values, expected an even number`);
   const own = layers - sharedLayers(config);
   if (own < 2 || (own < layers && !(windows[own - 2] && !windows[own - 1]))) {
     config.problem(

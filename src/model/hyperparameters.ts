@@ -134,7 +134,12 @@ function readLocal(
     const { headDim } = listed!.sizes.each![listed!.windows.indexOf(true)] ?? listed!.sizes;
     return {
       window: whole(gguf, key('attention.sliding_window'), limits.context),
-      rope: { ...rope, base, scale: 1, dimensions: whole(gguf, key('rope.dimension_count_swa'), headDim, headDim) },
+      rope: {
+        ...rope,
+        base,
+        scale: 1,
+        dimensions: whole(gguf, key('rope.dimension_count_swa'), headDim, rope.dimensions),
+      },
       layers: listed!.windows,
     };
   }

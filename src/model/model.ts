@@ -33,7 +33,7 @@ export class Weights implements AsyncDisposable {
     readonly engine: Engine,
     readonly gguf: Gguf,
     private readonly file: GgufFile,
-    private readonly mapped: MappedFile | undefined,
+    readonly mapped: MappedFile | undefined,
   ) {}
 
   static async open(engine: Engine, gguf: Gguf): Promise<Weights> {
@@ -167,7 +167,7 @@ export class Model implements AsyncDisposable {
       const embedding = await plain('token_embd.weight');
       const factors = `${hyper.family.block.ropeFactors?.[0]}.weight`;
       const ropeFactors = weights.has(factors) ? await plain(factors) : null;
-      const perLayer = hyper.perLayer ? await loadPerLayer(plain) : undefined;
+      const perLayer = hyper.perLayer ? await loadPerLayer(plain, weights) : undefined;
       return new Model(engine, gguf, hyper, weights, embedding, ropeFactors, perLayer, owned);
     } catch (error) {
       for (const item of owned) item[Symbol.dispose]();
@@ -292,9 +292,8 @@ export class Model implements AsyncDisposable {
 
   /** What enters the first layer: tokens i32 [n] -> [streamWidth, n], the residual stream and room for what goes beside it. */
   embed(ops: Operations, tokens: Tensor): Tensor {
-    const stream = this.look(ops, tokens);
     const more = streamWidth(this.hyper) - this.hyper.embedding;
-    return more > 0 ? ops.padColumns(stream, more) : stream;
+    return more > 0 ? ops.padColumns(this.look(ops, tokens), more) : this.look(ops, tokens);
   }
 
   private look(ops: Operations, tokens: Tensor): Tensor {
