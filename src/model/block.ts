@@ -80,7 +80,7 @@ export class LayerGraph {
   }
 
   /** What goes beside the stream. */
-  beside(x: Tensor): Tensor {
+  private beside(x: Tensor): Tensor {
     const { ops } = this;
     const { embedding } = this.hyper;
     return ops.once(x, 'beside', () => ops.slice(x, 0, embedding, x.ne[0] - embedding));
