@@ -329,6 +329,16 @@ describe('a prefix that is read in several pieces', () => {
     await checkPrefix(model, tokens(1040), [tokens(12), tokens(30)]);
   });
 
+  it('is attended to by layers that share keys', async () => {
+    const path = join(folder, 'long-shared.gguf');
+    const size = { embedding: 32, heads: 2, kvHeads: 1, headDim: 16, feedForward: 32, window: 40 };
+    const differing = { localHeadDim: 8, sharedKeys: 2, perLayer: 8 };
+    const metadata = { 'gemma4.context_length': u32(2048) };
+    await writeTinyModel(path, { ...size, family: 'gemma4', layers: 4, differing, metadata });
+    await using model = await Model.open(fast, path);
+    await checkPrefix(model, tokens(1040), [tokens(12), tokens(30)]);
+  });
+
   it('is what delta nets go on from', async () => {
     const path = join(folder, 'long-delta.gguf');
     const size = { embedding: 32, heads: 2, kvHeads: 1, headDim: 16, feedForward: 32 };

@@ -238,11 +238,13 @@ describe('a step', () => {
     }));
 
   const gemma = { family: 'gemma3', layers: 4, window: 6, period: 2, tied: false } as const;
+  const differing = { localHeadDim: 8, sharedKeys: 2, perLayer: 16 } as const;
   for (const [opening, name, model] of [
     [0, '', { layers: 4, biases: true }],
     [8, ' and a shared opening', { layers: 4, biases: true }],
     [8, ' of a model with windows', gemma],
     [8, ' beyond what f16 holds', { ...gemma, embeddingSize: 2e4 }],
+    [8, ' with keys of the layers below', { family: 'gemma4', layers: 4, window: 6, headDim: 16, differing }],
   ] as const) {
     it(`from cached activations${name} is near the one that looks tokens up`, () =>
       withRig({ model, first: 2 }, async (rig) => {
