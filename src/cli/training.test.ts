@@ -78,10 +78,10 @@ describe('training by gradients', () => {
     for (const name of ['seconds', 'memoryBytes', 'availableBytes']) assert.ok((quote[name] as number) > 0, name);
   });
 
-  it('auto begins where ridge ends, and a report shows it', async () => {
+  it('auto begins where ridge ends if it is asked for shots, and a report shows it', async () => {
     const out = join(desk.newFolder('auto'), 'auto.gguf');
     const report = join(desk.folder, 'report.html');
-    const args = ['--method', 'auto', '--heldout', heldout, '--report', report];
+    const args = ['--method', 'auto', '--shots', '16', '--heldout', heldout, '--report', report];
     const run = await desk.run([
       'tune',
       data,

@@ -12,12 +12,13 @@ import { replaySet } from './replaySet.js';
 import { planExamples } from './ridge/examples.js';
 import { fitRidge } from './ridge/fitRidge.js';
 import type { RidgeKeeper } from './ridge/state.js';
+import { hasRidgeStart } from './ridgeStart.js';
 import { requireRoom, ridgeRoom } from './room.js';
 import type { RunFolder } from './runFolder.js';
 import { autoPreset, type RidgePreset, type RidgeRecipe, ridgePreset, ridgeRecipe, ridgeSettings } from './settings.js';
 import { fitForeign } from './slices/fitSlices.js';
 
-/** The methods of tuning, stage by stage: ridge, qlora, or one after the other. */
+/** The methods of tuning, stage by stage: ridge, qlora, or qlora with ridge's factors as a possible start. */
 
 /** What decides, with the model and the data, what a run computes. */
 export interface RunInputs {
@@ -79,14 +80,10 @@ export async function fitModel(
     return { modules, teacherNll: record.teacherNll, used: record.recipe };
   }
   let ridge: RidgeStage | undefined;
-  if (options.method === 'auto' && !trained) {
-    if (start) {
-      run.emit({ type: 'warning', message: 'training starts from the adapter of --start, so ridge is left out' });
-    } else {
-      ridge = await ridgeStage(run, inputs, autoPreset, place, ridged);
-      // Gram matrices and their factors: training needs that room.
-      releaseMemory();
-    }
+  if (!trained && (ridged || hasRidgeStart(options))) {
+    ridge = await ridgeStage(run, inputs, autoPreset, place, ridged);
+    // Gram matrices and their factors: training needs that room.
+    releaseMemory();
   }
   return await qloraStage(run, inputs, { ridge, resumed: trained }, place, keep);
 }

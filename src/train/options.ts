@@ -7,7 +7,7 @@ import { layerLinears } from '../families/family.js';
 export const recipeOptions = {
   method: choice(
     ['auto', 'ridge', 'qlora'],
-    'How to tune: ridge needs only forward passes, qlora trains by gradients, auto runs one after the other.',
+    'How to tune: ridge needs only forward passes, qlora trains by gradients, auto is qlora where the model can be trained so and ridge elsewhere.',
   ),
   rank: integer([1, 512], 'Maximum rank of a correction (default 64 for ridge, 16 for qlora and auto).'),
   alpha: number(
@@ -29,7 +29,7 @@ export const recipeOptions = {
   ),
   sweeps: integer(
     [0, 20],
-    'Maximum number of ridge passes that fit the labels after the teacher; validation may end them earlier (default 3; 0 for auto, where gradients do that).',
+    'Maximum number of ridge passes that fit the labels after the teacher; validation may end them earlier (default 3; 0 before gradients, which do that).',
   ),
   epochs: number(
     [0.01, 1000],

@@ -14,6 +14,7 @@ import { chosenBy, planTraining, type TrainingPlan } from './plan.js';
 import { measuringBytes, PriceList, priceKey, type TrainingPrice } from './price.js';
 import { replaySet } from './replaySet.js';
 import { planExamples } from './ridge/examples.js';
+import { hasRidgeStart } from './ridgeStart.js';
 import { type Room, ridgeRoom } from './room.js';
 import { autoPreset, qloraSettings, ridgePreset, ridgeSettings } from './settings.js';
 import { foreignRoom, surveyFor } from './slices/fitSlices.js';
@@ -81,14 +82,12 @@ const ridgePasses = 4;
 const sweepPasses = 1;
 
 /** Seconds of ridge by rule of thumb. @param pass seconds of a forward pass over all tokens */
-function ridgeSeconds(pass: number, { method, start, sweeps }: TuneOptions): number {
-  if (method === 'qlora' || (method === 'auto' && start !== undefined)) return 0;
+function ridgeSeconds(pass: number, { method, sweeps }: Pick<TuneOptions, 'method' | 'sweeps'>): number {
   return pass * (ridgePasses + sweepPasses * (sweeps ?? (method === 'ridge' ? 3 : 0)));
 }
 
 /** What the ridge stage of a run holds; where the disk is memory, all of it there. */
 async function roomOfRidge(run: OpenedRun, options: TuneOptions): Promise<Room> {
-  if (options.method === 'auto' && options.start !== undefined) return { memory: 0, disk: 0 };
   const preset = options.method === 'ridge' ? ridgePreset : autoPreset;
   const { examples } = await planExamples(run, options, preset, await replaySet(run, options));
   return await placed(run, ridgeRoom(run.model.hyper, examples, { sweeps: options.sweeps ?? preset.sweeps }));
@@ -176,7 +175,8 @@ export async function priceRun(
   const prices = await PriceList.measure(run, problem, settings, priceKey(options, await modelHash(run)));
   const walked = [...run.data.train, ...run.data.validation, ...(problem.replay ?? [])];
   const tokens = walked.reduce((sum, sequence) => sum + sequence.tokens.length, 0);
-  const ridge = ridgeSeconds(prices.forwardSeconds(tokens), options);
+  const hasRidge = options.method === 'ridge' || hasRidgeStart(options);
+  const ridge = hasRidge ? ridgeSeconds(prices.forwardSeconds(tokens), options) : 0;
   const budget = options.budget ?? Number.POSITIVE_INFINITY;
   const common = {
     type: 'quote',
@@ -185,7 +185,7 @@ export async function priceRun(
     examples: run.data.examples.train,
     tokens: run.data.train.reduce((sum, { targets }) => sum + targets.length, 0),
   } as const;
-  const room = options.method === 'qlora' ? undefined : await roomOfRidge(run, options);
+  const room = hasRidge ? await roomOfRidge(run, options) : undefined;
   if (options.method === 'ridge') {
     const memoryBytes = ridgeBytes(model, options, room!);
     const taken = { seconds: Math.min(ridge, budget), memoryBytes, diskBytes: room!.disk };

@@ -3,10 +3,10 @@ import { listFirst } from '../base/format.js';
 import { flagOf } from '../base/options.js';
 import type { OpenedRun } from './lab.js';
 import { type TuneOptions, tuneOptions } from './options.js';
+import { ridgeOptionNames } from './ridgeStart.js';
 
 /** Options that a method has no use for: what is asked for and not done must not go unnoticed. */
 
-const ofRidge = ['teacher', 'shots', 'lambda', 'sweeps'] as const;
 const ofGradients = [
   'start',
   ...(['epochs', 'batch', 'lr', 'targets', 'rsLora', 'loraPlus', 'dropout', 'weightDecay'] as const),
@@ -35,7 +35,7 @@ function unusedOptions(options: TuneOptions, isForeign: boolean): string | undef
     });
   }
   const ridgeAlone = method === 'ridge' || isForeign;
-  const unused = ridgeAlone ? ofGradients : method === 'qlora' || start !== undefined ? ofRidge : [];
+  const unused = ridgeAlone ? ofGradients : method === 'qlora' || start !== undefined ? ridgeOptionNames : [];
   const changed = unused.filter((name) => {
     const { default: usual } = tuneOptions[name] as { default?: unknown };
     return options[name] !== undefined && options[name] !== usual && options[name] !== false;

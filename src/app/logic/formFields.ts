@@ -142,7 +142,7 @@ export const optionWords = (): Readonly<Record<string, { label: string; line: st
 
 /** What is chosen among, in words. */
 const choiceWords = (): Readonly<Record<string, string>> => ({
-  auto: t('First fit, then training'),
+  auto: t('automatic'),
   ridge: t('First fit only'),
   qlora: t('Training only'),
 });

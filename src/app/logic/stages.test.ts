@@ -3,7 +3,7 @@ import { it } from 'node:test';
 import { secondsInAll, secondsLeft, whereIs } from './stages.js';
 
 const run = (stage: 'hash' | 'ridge' | 'qlora' | 'measure' | 'probe', done: number, method = 'auto') =>
-  whereIs({ stage, progress: { done, total: 10 }, options: { method } });
+  whereIs({ stage, progress: { done, total: 10 }, options: { method, ...(method === 'auto' && { shots: 16 }) } });
 
 it('is one bar that only grows, over the stages of the method', () => {
   const all = [run('hash', 5), run('ridge', 0), run('ridge', 9), run('qlora', 5), run('measure', 1), run('probe', 10)];
@@ -19,6 +19,12 @@ it('is one bar that only grows, over the stages of the method', () => {
   );
   assert.deepEqual([run('qlora', 0, 'qlora').number, run('qlora', 0, 'qlora').count], [2, 4]);
   assert.deepEqual([run('measure', 0, 'ridge').number, run('measure', 0, 'ridge').count], [3, 4]);
+  // By default training has no first fit before it; a model that cannot be trained so has nothing else.
+  assert.equal(whereIs({ stage: 'qlora', options: {} }).count, 4);
+  assert.deepEqual(
+    [whereIs({ stage: 'ridge', options: {} }).number, whereIs({ stage: 'ridge', options: {} }).count],
+    [2, 4],
+  );
   assert.equal(whereIs({ options: {} }).number, 1);
 });
 

@@ -1,4 +1,5 @@
 import type { Job } from '../../serve/contract/jobs.js';
+import { hasRidgeStart } from '../../train/ridgeStart.js';
 import { t } from './language.js';
 
 /** How far a run is over all its stages, as one bar, and how long the rest takes. */
@@ -15,9 +16,10 @@ interface Phase {
   stop: string;
 }
 
-/** What a run by this method consists of. */
-function phasesOf(method: unknown): Phase[] {
-  const both = method !== 'ridge' && method !== 'qlora';
+/** What a run with these options consists of; of a model that only ridge can tune its stage tells. */
+function phasesOf(options: Job['options'], stage: Stage | undefined): Phase[] {
+  const both = hasRidgeStart(options);
+  const trains = options.method !== 'ridge' && (both || stage !== 'ridge');
   const all: (Phase | false)[] = [
     {
       name: t('Preparing'),
@@ -26,14 +28,14 @@ function phasesOf(method: unknown): Phase[] {
       pause: t('Pause: this stage begins again when you resume; it is short.'),
       stop: t('Stop: nothing is learnt yet, so there is nothing to keep.'),
     },
-    method !== 'qlora' && {
+    (both || !trains) && {
       name: t('First fit'),
       stages: ['ridge'],
       weight: both ? 20 : 75,
       pause: t('Pause: goes on later where it was a minute ago at most.'),
       stop: t('Stop: the first fit is given up.'),
     },
-    method !== 'ridge' && {
+    trains && {
       name: t('Learning from your examples'),
       stages: ['qlora'],
       weight: both ? 55 : 75,
@@ -71,7 +73,7 @@ export interface Whereabouts extends Pick<Phase, 'name' | 'pause' | 'stop'> {
 }
 
 export function whereIs({ stage, progress, options }: Pick<Job, 'stage' | 'progress' | 'options'>): Whereabouts {
-  const phases = phasesOf(options.method);
+  const phases = phasesOf(options, stage);
   const at = Math.max(
     0,
     phases.findIndex(({ stages }) => stage !== undefined && stages.includes(stage)),
