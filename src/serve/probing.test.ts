@@ -113,6 +113,7 @@ describe('testing for private details', () => {
     assert.deepEqual([rest, others, probes.hasWork], [{ version, done: 0, total: 0, code: 'not-found' }, [], false]);
     assert.match(message!, /^its base model .*is not on this device/);
     await probes.begin(version);
+    await assert.rejects(probes.begin('0'.repeat(32)), { code: 'not-found' });
     assert.deepEqual(probes.list(), []);
   });
 });

@@ -9,13 +9,28 @@ let loaded: Sqlite | undefined;
 
 /** Compiles SQLite (WebAssembly), once per process. No image can be made before that. */
 export async function loadSqlite(): Promise<void> {
-  // Node 20 optimises all of it at once, in twice the time that a command otherwise takes; nothing here runs long enough to gain by that.
-  if (!loading) setFlagsFromString('--liftoff-only');
-  const quiet = { print: () => {}, printErr: () => {} };
-  loading ??= (sqlite3InitModule as (options: object) => Promise<Sqlite>)(quiet);
+  loading ??= unoptimised(() => {
+    const quiet = { print: () => {}, printErr: () => {} };
+    return (sqlite3InitModule as (options: object) => Promise<Sqlite>)(quiet);
+  });
   loaded = await loading;
   // What it says of a damaged image goes to the console otherwise, past the sentences for people.
   Object.assign(loaded.config, { warn() {}, error() {}, log() {}, debug() {} });
+}
+
+/**
+ * Node 20 optimises all of a module as it is compiled, in twice the time that a command otherwise takes; no index is so large that this
+ * would pay. Later ones optimise what runs often.
+ */
+async function unoptimised<T>(compile: () => Promise<T>): Promise<T> {
+  const isEager = process.versions.node.startsWith('20.') && ['x64', 'arm64'].includes(process.arch);
+  if (!isEager) return await compile();
+  setFlagsFromString('--liftoff-only');
+  try {
+    return await compile();
+  } finally {
+    setFlagsFromString('--no-liftoff-only');
+  }
 }
 
 function isSqliteError(error: unknown): boolean {

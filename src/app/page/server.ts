@@ -165,6 +165,15 @@ export function useFollowedServer(): Server {
       tellChanged('jobs');
       if (next.state === 'done') tellChanged('adapters');
     };
+    /** The end of the job that was heard of last may be among what was missed. */
+    const tellMissed = async () => {
+      const id = heard.current?.id;
+      if (id === undefined || isFinal(heard.current!.state)) return;
+      const job = await call<Job>('GET', `/api/jobs/${id}`).catch(() => undefined);
+      if (!job || !isFinal(job.state) || heard.current?.id !== id || isFinal(heard.current.state)) return;
+      heard.current = { id, state: job.state };
+      void tellEnd(job);
+    };
     return follow('/api/events', {
       after: status!.event,
       alsoHidden: isTold,
@@ -184,9 +193,7 @@ export function useFollowedServer(): Server {
         } else if (event.type === 'reset') {
           tellChanged();
           void reload();
-          // Its end may be among what was missed.
-          const { current } = heard;
-          if (current && !isFinal(current.state)) void call<Job>('GET', `/api/jobs/${current.id}`).then(hear, () => {});
+          void tellMissed();
         } else if (event.type === 'changed') {
           tellChanged(event.what);
           if (event.what === 'vault') setRound((n) => n + 1);

@@ -134,7 +134,9 @@ export class Probes implements AsyncDisposable {
     } catch (error) {
       // Put off, and not ended.
       if (signal.aborted) return;
-      if (!(stated(error) instanceof StoppedError)) this.failed.set(version, { ...progress, ...failureOf(error) });
+      if (!(error instanceof StoppedError) && this.has(version)) {
+        this.failed.set(version, { ...progress, ...failureOf(error) });
+      }
       // Nobody may be waiting for it.
       whenDone.promise.catch(() => {});
       whenDone.reject(error);
@@ -161,6 +163,15 @@ export class Probes implements AsyncDisposable {
     });
     await noteMemorised(vault, version, report);
     return { ...report, isFurther: report.probed > known.length };
+  }
+
+  /** Another program may have deleted it. */
+  private has(version: string): boolean {
+    try {
+      return this.vault.adapters.version(version).id === version;
+    } catch {
+      return false;
+    }
   }
 
   private changed(): void {
