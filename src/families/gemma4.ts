@@ -112,6 +112,8 @@ function sizes(config: HfConfig, usual: Sizes): Partial<Sizes> {
     config.problem(`layer_types does not name the kind of each of ${layers} layers`);
   }
   const windows = windowsOf(config, layers);
+  if (!windows.includes(true))
+    config.problem('no layer with a sliding window, and llama.cpp computes Gemma 4 with some');
   const full = fullLayers(config, windows, usual);
   if (full.headDim % 2 !== 0) config.problem(`heads of ${full.headDim} values, expected an even number`);
   const own = layers - sharedLayers(config);

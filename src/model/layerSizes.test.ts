@@ -9,10 +9,14 @@ import { readHyperparameters, streamWidth } from './hyperparameters.js';
 
 const folder = scratchFolder();
 let files = 0;
-const read = async (differing: TinyModelOptions['differing'], metadata: Record<string, GgufValue> = {}) => {
+const read = async (
+  differing: TinyModelOptions['differing'],
+  metadata: Record<string, GgufValue> = {},
+  ropeFactors = true,
+) => {
   const named = Object.entries(metadata).map(([part, value]) => [`gemma4.${part}`, value]);
   const path = join(folder, `${files++}.gguf`);
-  const options = { family: 'gemma4', layers: 6, period: 2, headDim: 32, kvHeads: 2, differing } as const;
+  const options = { family: 'gemma4', layers: 6, period: 2, headDim: 32, kvHeads: 2, differing, ropeFactors } as const;
   await writeTinyModel(path, { ...options, metadata: Object.fromEntries(named) });
   return readHyperparameters(await readGguf(path));
 };
@@ -41,11 +45,21 @@ describe('layers that differ', () => {
   });
 
   it('share those of one only, where the others are not asked for', async () => {
-    const { left } = await read({ localHeadDim: 16, sharedKeys: 0 }, { 'attention.shared_kv_layers': u32(0) });
-    assert.equal(left, undefined);
     const windows = bools([true, true, true, false, true, true]);
     const hyper = await read({ localHeadDim: 32, sharedKeys: 2 }, { 'attention.sliding_window_pattern': windows });
     assert.deepEqual(hyper.left, [{ layer: 2, from: 0, width: 64 }]);
+  });
+
+  it('with other numbers of heads than those whose keys they share: libllama alone computes them, if it can', async () => {
+    const { family } = await read(
+      { localHeadDim: 16, sharedKeys: 2 },
+      { 'attention.head_count_kv': i32s([2, 2, 2, 2, 2, 1]) },
+    );
+    assert.equal(family.isForeign, true);
+  });
+
+  it('without the factors that turn a part of a head are refused before native code sees them', async () => {
+    await assert.rejects(read({ localHeadDim: 16 }, {}, false), { code: 'damaged', message: /rope_freqs/ });
   });
 
   const foreign: Record<string, Record<string, GgufValue>> = {
@@ -65,6 +79,8 @@ describe('layers that differ', () => {
     'no heads of keys': { 'attention.head_count_kv': i32s([2, 2, 2, 0, 2, 2]) },
     'heads that do not divide': { 'attention.head_count_kv': i32s([2, 2, 2, 3, 2, 2]) },
     'a width that is none': { 'attention.key_length_swa': u32(0), 'attention.value_length_swa': u32(0) },
+    'no window': { 'attention.sliding_window_pattern': bools(new Array(6).fill(false)) },
+    'a window of nothing': { 'attention.sliding_window': u32(0) },
     'more rotated than there is of a head': { 'rope.dimension_count_swa': u32(64) },
     'an odd part of a head that is rotated': { 'rope.dimension_count_swa': u32(7) },
   };

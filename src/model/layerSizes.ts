@@ -17,6 +17,14 @@ export interface ListedLayers {
 export function listedLayers(gguf: Gguf, { name }: Family, layers: number, headDim: number): ListedLayers {
   const key = (part: string) => `${name}.${part}`;
   const windows = listOf(gguf, key('attention.sliding_window_pattern')).map(Boolean);
+  if (!windows.includes(true)) {
+    throw new LoamError({
+      code: 'damaged',
+      found: 'no layer that sees the last tokens only',
+      expected: 'at least one, without which libllama ends',
+      where: gguf.path,
+    });
+  }
   const local = whole(gguf, key('attention.key_length_swa'), limits.width, headDim);
   const kvHeads = numbersOf(gguf, key('attention.head_count_kv'), layers, limits.heads);
   const feedForward = numbersOf(gguf, key('feed_forward_length'), layers, limits.width);
@@ -25,6 +33,15 @@ export function listedLayers(gguf: Gguf, { name }: Family, layers: number, headD
     headDim: inWindow ? local : headDim,
     feedForward: feedForward[l]!,
   }));
+  const kinds = kindsOf(gguf, key('attention.shared_kv_layers'), windows);
+  const shared = kinds.flatMap((kind, l) => (kind === 'sharedKeys' ? [l] : []));
+  const odd = shared.find((l) => kvHeads[l] !== kvHeads[sourceOf(shared[0]!, windows[l]!)]);
+  if (odd !== undefined) {
+    throw new VariantError({
+      found: `a layer ${odd} with another number of key/value heads than the layer whose it shares`,
+      where: gguf.path,
+    });
+  }
   const own = gguf.number(key('embedding_length_per_layer_input'), 0);
   return {
     sizes: {
@@ -32,12 +49,15 @@ export function listedLayers(gguf: Gguf, { name }: Family, layers: number, headD
       headDim,
       feedForward: Math.max(...feedForward),
       each,
-      kinds: kindsOf(gguf, key('attention.shared_kv_layers'), windows),
+      kinds,
       ...(own > 0 && { perLayer: whole(gguf, key('embedding_length_per_layer_input'), limits.width) }),
     },
     windows,
   };
 }
+
+/** The layer whose keys and values those from `first` on attend to, where they see as much. */
+const sourceOf = (first: number, inWindow: boolean): number => first - (inWindow ? 2 : 1);
 
 /** Layers without keys of their own attend to those of the last layer before them that sees as much (llama-model.cpp, create_memory). */
 function kindsOf(gguf: Gguf, key: string, windows: readonly boolean[]): LayerKind[] {
@@ -90,7 +110,7 @@ export function leftKeys(sizes: Sizes, windows: readonly boolean[]): LeftKeys[] 
   const first = sizes.kinds?.indexOf('sharedKeys') ?? -1;
   if (first < 0) return [];
   let from = 0;
-  return [first - 2, first - 1]
+  return [sourceOf(first, true), sourceOf(first, false)]
     .filter((layer) => windows.slice(first).includes(windows[layer]!))
     .map((layer) => {
       const { kvHeads, headDim } = sizesAt(sizes, layer);

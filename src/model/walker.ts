@@ -98,6 +98,8 @@ interface WalkerBatch {
  */
 export class Walker implements AsyncDisposable {
   readonly batches: readonly WalkerBatch[];
+  /** Tokens of batches, made once. */
+  private readonly laidOut = new Map<number, Int32Array>();
 
   private constructor(
     private readonly sequences: readonly WalkedSequence[],
@@ -184,12 +186,16 @@ export class Walker implements AsyncDisposable {
 
   /** A batch's tokens, sequences before opening, as an input of a graph: i32 [tokens]. */
   private tokens(g: Graph, index: number): Tensor {
-    const padded = paddedTokens(
-      this.batches[index]!.batch,
-      this.sequences.map(({ tokens }) => tokens),
-    );
-    const all = Int32Array.from([...padded, ...this.openingTokens]);
-    return g.input('i32', [all.length], all);
+    const { batch, tokens } = this.batches[index]!;
+    let all = this.laidOut.get(index);
+    if (!all) {
+      all = new Int32Array(tokens);
+      const texts = this.sequences.map((sequence) => sequence.tokens);
+      all.set(paddedTokens(batch, texts));
+      all.set(this.openingTokens, tokens - this.opening);
+      this.laidOut.set(index, all);
+    }
+    return g.input('i32', [tokens], all);
   }
 
   /** Tokens of all batches, padding and openings included. */

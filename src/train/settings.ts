@@ -1,5 +1,5 @@
 import { UsageError } from '../base/errors.js';
-import { type LayerLinear, linearsOf } from '../families/family.js';
+import { type LayerLinear, linearsAt, linearsOf } from '../families/family.js';
 import type { Hyperparameters } from '../model/hyperparameters.js';
 import type { TuneOptions } from './options.js';
 import { type QloraSettings, qloraOptionNames } from './qlora/state.js';
@@ -103,10 +103,13 @@ export function qloraSettings(
   const adaptedByDefault = isReminded ? Math.ceil(remindedShare * hyper.layers) : hyper.layers;
   const byData = Math.round(epochBudget.examples / Math.max(1, examples));
   const asGiven = Object.fromEntries(qloraOptionNames.map((name) => [name, options[name]]));
+  const firstLayer = firstAdapted(options.layers, hyper.layers, adaptedByDefault);
+  const modules = readTargets(options.targets, linearsOf(hyper.family));
+  requireTargets(hyper, firstLayer, modules);
   return {
     ...(asGiven as Pick<TuneOptions, (typeof qloraOptionNames)[number]>),
-    firstLayer: firstAdapted(options.layers, hyper.layers, adaptedByDefault),
-    modules: readTargets(options.targets, linearsOf(hyper.family)),
+    firstLayer,
+    modules,
     rank,
     alpha: options.alpha ?? 2 * rank,
     learningRate: options.lr ?? (start ? learningRate.known : learningRate.fresh),
@@ -120,6 +123,17 @@ export function qloraSettings(
     learnValidation: options.heldout !== undefined,
     transposedType: 'q8_0',
   };
+}
+
+/** Layers of one model may have other linears. @throws UsageError where none of the trained ones has any of these */
+function requireTargets(hyper: Hyperparameters, first: number, modules: readonly LayerLinear[]): void {
+  const there = new Set(Array.from({ length: hyper.layers - first }, (_, i) => linearsAt(hyper, first + i)).flat());
+  if (modules.length === 0 || modules.some((module) => there.has(module))) return;
+  throw new UsageError({
+    found: `${modules.join(',')}, which none of the layers to be trained has`,
+    expected: `some of ${[...there].join(',')}`,
+    where: '--targets',
+  });
 }
 
 function readTargets(text: string, linears: readonly LayerLinear[]): readonly LayerLinear[] {

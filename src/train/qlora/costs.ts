@@ -13,7 +13,7 @@ import { LoraParameters } from './parameters.js';
 import { replayBytes } from './replay.js';
 import { allSequences, effort, judges, replayRate, stepsPerEpoch } from './schedule.js';
 import type { QloraProblem, QloraSettings } from './state.js';
-import { adaptedModules, loadTrainable } from './trainable.js';
+import { adaptedModules, loadTrainable, modulesAt } from './trainable.js';
 import { largestBatch } from './training.js';
 import {
   bytesTogether,
@@ -220,7 +220,7 @@ export function weightFileBytes(
 /** Trained values of a layer; of several kinds the most. */
 export function valuesOfLayer({ hyper }: Model, { modules, rank }: Pick<QloraSettings, 'modules' | 'rank'>): number {
   const of = (layer: number) =>
-    modules.reduce((sum, module) => {
+    modulesAt(hyper, layer, modules).reduce((sum, module) => {
       const [inputs, outputs] = linearShape(hyper, module, layer);
       return sum + (inputs + outputs) * Math.ceil(rank / 16) * 16;
     }, 0);

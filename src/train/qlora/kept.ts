@@ -1,6 +1,6 @@
 import type { Operations } from '../../engine/operations.js';
 import type { Tensor, TensorBuffer } from '../../engine/tensor.js';
-import { hasPostNorms, type LayerLinear, linearsOf } from '../../families/family.js';
+import { hasPostNorms, type LayerLinear, linearsAt, linearsOf } from '../../families/family.js';
 import { linearShape, streamWidth } from '../../model/hyperparameters.js';
 import type { Model } from '../../model/model.js';
 
@@ -48,9 +48,12 @@ function keptLinears(model: Model): readonly LayerLinear[] {
   return linearsOf(model.hyper.family).filter((part) => part !== 'ffn_down' || hasPostNorms(model.hyper.family));
 }
 
-/** Outputs of a linear in the layer where it has the most. */
+/** Outputs of a linear in the layer where it has the most; 0 where none has it. */
 function outputsOf({ hyper }: Model, part: LayerLinear): number {
-  return Math.max(...Array.from({ length: hyper.layers }, (_, layer) => linearShape(hyper, part, layer)[1]));
+  const all = Array.from({ length: hyper.layers }, (_, layer) =>
+    linearsAt(hyper, layer).includes(part) ? linearShape(hyper, part, layer)[1] : 0,
+  );
+  return Math.max(...all);
 }
 
 /** Bytes of a token's products in a layer. */

@@ -85,7 +85,10 @@ describe('tuning a model of any architecture', () => {
     const { methods, why } = await told('qwen3moe');
     assert.equal(methods, 'ridge');
     assert.match(why!, /^ffn_down_exps is left as it is: each token chooses its own of several weights$/);
-    assert.deepEqual(await told('gemma3n'), { methods: 'ridge' });
+    assert.deepEqual(await told('gemma3n'), {
+      methods: 'ridge',
+      why: 'proj is left as it is: it is added to several streams',
+    });
     const known = await writeTinyModel(join(root, 'known.gguf'));
     assert.deepEqual(await tuningOf(known, root), { methods: 'ridge and training' });
   });
