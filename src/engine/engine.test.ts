@@ -150,6 +150,16 @@ describe('operations', () => {
     assert.deepEqual(await product(), before);
   });
 
+  it('an input may be an output, and be larger the next time', async () => {
+    using own = engine.workspace(64);
+    for (const n of [8, 4096]) {
+      const g = own.begin();
+      const x = g.output(g.input('f32', [64, n], new Float32Array(64 * n).fill(n)));
+      await g.compute();
+      assert.ok(x.toFloat32().every((value) => value === n));
+    }
+  });
+
   it('an input that nothing uses does no harm', async () => {
     const g = workspace.begin();
     g.input('f32', [4], new Float32Array(4));

@@ -38,9 +38,11 @@ export class Graph extends Operations implements Disposable {
 
   /** Marks a tensor to be computed and kept for reading after `compute`. */
   output(tensor: Tensor): Tensor {
-    native().ggml.setOutput(tensor.handle);
-    native().ggml.buildForward(this.handle, tensor.handle);
-    return tensor;
+    // An input is copied: ggml finds room anew for what has become larger, but does not look at inputs that no operation reads.
+    const kept = this.pending.some((input) => input.tensor === tensor) ? this.cont(tensor) : tensor;
+    native().ggml.setOutput(kept.handle);
+    native().ggml.buildForward(this.handle, kept.handle);
+    return kept;
   }
 
   /** Adds a tensor to what is computed, for its side effect (an in-place sum, a copy into a TensorBuffer). */
