@@ -1,6 +1,6 @@
 import { pipeline, Readable } from 'node:stream';
 import { createInflateRaw } from 'node:zlib';
-import type { Entry } from 'yauzl';
+import { type Entry, fromBufferPromise, fromFdPromise } from 'yauzl';
 import { crc32 } from '../base/crc32.js';
 import { type ErrorCode, LoamError, quote, UnsupportedError } from '../base/errors.js';
 import { bytes as asBytes, count } from '../base/format.js';
@@ -72,7 +72,6 @@ export async function readZipDirectory(file: ZipSource): Promise<ZipMember[]> {
   const names = new Set<string>();
   let unpacked = 0;
   try {
-    const { fromBufferPromise, fromFdPromise } = await import('yauzl');
     const options = { lazyEntries: true, autoClose: false, strictFileNames: true };
     const zip = await (file instanceof MemoryFile
       ? fromBufferPromise(file.bytes, options)

@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdir, readdir, rename, rm } from 'node:fs/promises';
 import { basename, join } from 'node:path';
-import type { Entry, ZipFile } from 'yauzl';
+import { type Entry, openPromise, type ZipFile } from 'yauzl';
 import { environmentOf } from '../base/child.js';
 import { crc32 } from '../base/crc32.js';
 import { clauseOf, LoamError, StoppedError, throwIfStopped } from '../base/errors.js';
@@ -56,7 +56,6 @@ export async function openWheelMember(path: string, member: string, maxBytes: nu
   };
   const explain = (error: unknown) =>
     error instanceof LoamError ? error : bad(`the wheel cannot be read: ${(error as Error).message}`, undefined, error);
-  const { openPromise } = await import('yauzl');
   const zip = await openPromise(path, { lazyEntries: true, autoClose: false, strictFileNames: true }).catch(
     (error: unknown) => {
       throw explain(error);
