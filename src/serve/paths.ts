@@ -1,5 +1,5 @@
 import { isAbsolute } from 'node:path';
-import { type Fault, LoamError } from '../base/errors.js';
+import { type ErrorCode, type Fault, LoamError } from '../base/errors.js';
 import { loamHome } from '../base/process.js';
 
 /**
@@ -22,6 +22,12 @@ export function withoutPaths(text: string): string {
 
 function lastOf(found: string): string {
   return found.replace(/[\\/]+$/, '').replace(/^.*[\\/]/, '');
+}
+
+/** What ended work in the background, for whoever asks later; without a code it is a bug. */
+export function failureOf(error: unknown): { message: string; code?: ErrorCode } {
+  if (!(error instanceof LoamError)) return { message: 'An unexpected error, which is a bug in Loam.' };
+  return { message: withoutPaths(error.message), code: error.code };
 }
 
 /** The same refusal for somebody else. */

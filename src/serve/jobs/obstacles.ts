@@ -1,6 +1,6 @@
 import { type ErrorCode, isDiskFull, LoamError, StoppedError, stated } from '../../base/errors.js';
 import { freeBytes } from '../../base/io.js';
-import { withoutPaths } from '../paths.js';
+import { failureOf, withoutPaths } from '../paths.js';
 import type { StoredJob, Why } from './Job.js';
 
 /** What ends a run of itself, and what comes of it: it is tried again if what stood in its way may go away, or has failed. */
@@ -43,11 +43,7 @@ export class Obstacles {
     if (error instanceof StoppedError || (error instanceof LoamError && error.code === 'process-died')) {
       return { state: 'interrupted', ...this.death(job) };
     }
-    if (!(error instanceof LoamError)) {
-      return { state: 'failed', message: 'An unexpected error, which is a bug in Loam.' };
-    }
-    const { message, code } = asToldOfJob(error);
-    return { state: 'failed', message: withoutPaths(message), code };
+    return { state: 'failed', ...failureOf(error instanceof LoamError ? asToldOfJob(error) : error) };
   }
 
   private death(job: StoredJob): Why {

@@ -8,7 +8,7 @@ import type { Json, Lineage } from '../../store/types.js';
 import type { Vault } from '../../store/Vault.js';
 import type { Memorised } from '../contract/adapters.js';
 import type { Status } from '../contract/server.js';
-import { withoutPaths } from '../paths.js';
+import { failureOf } from '../paths.js';
 import { memorisedOf } from '../views.js';
 import { dataOf, startTuner } from './tuner.js';
 
@@ -135,7 +135,7 @@ export class Probes implements AsyncDisposable {
       // Put off, and not ended.
       if (signal.aborted) return;
       if (!(error instanceof StoppedError) && this.has(version)) {
-        this.failed.set(version, { ...progress, ...failureOf(error) });
+        this.failed.set(version, { ...progress, ...failureOf(stated(error)) });
       }
       // Nobody may be waiting for it.
       whenDone.promise.catch(() => {});
@@ -168,7 +168,8 @@ export class Probes implements AsyncDisposable {
   /** Another program may have deleted it. */
   private has(version: string): boolean {
     try {
-      return this.vault.adapters.version(version).id === version;
+      this.vault.adapters.version(version);
+      return true;
     } catch {
       return false;
     }
@@ -182,12 +183,6 @@ export class Probes implements AsyncDisposable {
     this.disposed = true;
     for (const version of [...this.waiting.keys()]) await this.stop(version);
   }
-}
-
-function failureOf(raised: unknown): Pick<ProbeProgress, 'message' | 'code'> {
-  const error = stated(raised);
-  if (!(error instanceof LoamError)) return { message: 'An unexpected error, which is a bug in Loam.' };
-  return { message: withoutPaths(error.message), code: error.code };
 }
 
 /** What it takes to test a version. @throws LoamError: not-found */
