@@ -53,12 +53,17 @@ export function tokenIndex(batch: Batch, row: number, position: number): number 
   return row * batch.length + position;
 }
 
-/** The members' tokens, padded with token 0, whose results nobody reads. */
-export function paddedTokens(batch: Batch, sequences: readonly ArrayLike<number>[]): Int32Array {
-  const out = new Int32Array(batchTokens(batch));
+/** The members' tokens, padded with token 0, whose results nobody reads; behind them those of the opening, which sequences lack. */
+export function paddedTokens(
+  batch: Batch,
+  tokensOf: (member: number) => ArrayLike<number>,
+  opening: ArrayLike<number> = [],
+): Int32Array {
+  const out = new Int32Array(batchTokens(batch, opening.length));
   batch.members.forEach((member, row) => {
-    out.set(Array.from(sequences[member]!).slice(0, batch.lengths[row]), row * batch.length);
+    out.set(Array.from(tokensOf(member)).slice(0, batch.lengths[row]), row * batch.length);
   });
+  out.set(opening, out.length - opening.length);
   return out;
 }
 

@@ -186,16 +186,13 @@ export class Walker implements AsyncDisposable {
 
   /** A batch's tokens, sequences before opening, as an input of a graph: i32 [tokens]. */
   private tokens(g: Graph, index: number): Tensor {
-    const { batch, tokens } = this.batches[index]!;
     let all = this.laidOut.get(index);
     if (!all) {
-      all = new Int32Array(tokens);
-      const texts = this.sequences.map((sequence) => sequence.tokens);
-      all.set(paddedTokens(batch, texts));
-      all.set(this.openingTokens, tokens - this.opening);
+      const { batch } = this.batches[index]!;
+      all = paddedTokens(batch, (member) => this.sequences[member]!.tokens, this.openingTokens);
       this.laidOut.set(index, all);
     }
-    return g.input('i32', [tokens], all);
+    return g.input('i32', [all.length], all);
   }
 
   /** Tokens of all batches, padding and openings included. */

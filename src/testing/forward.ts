@@ -21,7 +21,7 @@ export function forward(
   lora: readonly LayerLora[] = [],
   rows?: Int32Array,
 ): Tensor {
-  const tokens = paddedTokens(batch, sequences);
+  const tokens = paddedTokens(batch, (member) => sequences[member]!);
   const ids = graph.input('i32', [tokens.length], tokens);
   const inputs = batchInputs(graph, batch, ids, model.ropeFactors);
   let x = model.embed(graph, ids);

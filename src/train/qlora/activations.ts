@@ -1,6 +1,6 @@
 import { SpillFile } from '../../base/spillFile.js';
 import { toHalf } from '../../engine/rows.js';
-import { type Batch, batchTokens, groupSequences, sharedBlock, streamInputs, tokenIndex } from '../../model/batch.js';
+import { batchTokens, groupSequences, paddedTokens, sharedBlock, streamInputs, tokenIndex } from '../../model/batch.js';
 import { LayerGraph } from '../../model/block.js';
 import { streamWidth } from '../../model/hyperparameters.js';
 import { eachLayer } from '../../model/model.js';
@@ -132,14 +132,10 @@ export async function enteringActivations(
   };
   const first = sequences[0]?.tokens.slice(0, opening) ?? new Int32Array(0);
   if (opening > 0) shared = await embed(first);
-  const tokensOf = (batch: Batch) => {
-    const tokens = new Int32Array(batchTokens(batch));
-    batch.members.forEach((member, row) => {
-      tokens.set(sequences[member]!.tokens.subarray(opening), row * batch.length);
-    });
-    return tokens;
-  };
-  for (const [index, batch] of groups.entries()) await hidden.write(index, await embed(tokensOf(batch)));
+  const tokensOf = (member: number) => sequences[member]!.tokens.subarray(opening);
+  const laidOut = groups.map((batch) => paddedTokens(batch, tokensOf, first));
+  for (const [index, batch] of groups.entries())
+    await hidden.write(index, await embed(laidOut[index]!.subarray(0, batchTokens(batch))));
 
   const walk = async (layer: Parameters<Parameters<typeof eachLayer>[2]>[0]) => {
     let after: Float32Array | undefined;
@@ -147,7 +143,7 @@ export async function enteringActivations(
       const g = workspace.begin();
       const own = g.input('f32', [width, batchTokens(batch)], await hidden.read(index));
       const x = shared ? g.concat(own, g.input('f32', [width, opening], shared), 1) : own;
-      const tokens = g.input('i32', [x.ne[1]], Int32Array.from([...tokensOf(batch), ...first]));
+      const tokens = g.input('i32', [x.ne[1]], laidOut[index]!);
       const inputs = streamInputs(g, batch, tokens, opening, model.ropeFactors);
       const out = g.output(sharedBlock(new LayerGraph(g, model.hyper, layer), x, inputs));
       await g.compute(signal);

@@ -78,6 +78,8 @@ export class Products implements Disposable {
   private from = 0;
   private to = 0;
   private readonly offsets = new Map<LayerLinear, number>();
+  /** Bytes of a token's products in a layer. */
+  private readonly ofToken: number;
 
   /** @param room bytes, at most */
   constructor(
@@ -89,13 +91,14 @@ export class Products implements Disposable {
       this.offsets.set(part, at);
       at += outputsOf(model, part);
     }
+    this.ofToken = productBytes * at;
   }
 
   /** Makes room for a batch of so many tokens on its way through so many layers. What was kept is lost. */
   reserve(layers: number, tokens: number): void {
     const count = keptLayers(this.model, layers, tokens, this.room);
     [this.from, this.to, this.tokens] = [layers - 1 - count, layers - 1, tokens];
-    const values = (count * tokens * productsOfToken(this.model)) / productBytes;
+    const values = (count * tokens * this.ofToken) / productBytes;
     if (values <= (this.flat?.elements ?? 0)) return;
     this[Symbol.dispose]();
     const buffer = this.model.engine.buffer(1);
@@ -110,7 +113,7 @@ export class Products implements Disposable {
     if (!flat || first === undefined || place < from || place >= to) return undefined;
     const [, outputs] = linearShape(model.hyper, part, layer);
     const [row, all] = [productBytes * outputs, productBytes * outputs * tokens];
-    const offset = tokens * ((place - from) * productsOfToken(model) + productBytes * first);
+    const offset = tokens * ((place - from) * this.ofToken + productBytes * first);
     return ops.view(flat, [outputs, tokens], { offset, strides: [row, all, all] });
   }
 

@@ -2,7 +2,7 @@ import type { Graph } from '../../engine/graph.js';
 import type { Operations } from '../../engine/operations.js';
 import type { Tensor } from '../../engine/tensor.js';
 import type { LayerLinear } from '../../families/family.js';
-import { batchTokens, type StreamInputs, sharedBlock, streamInputs, tokenIndex } from '../../model/batch.js';
+import { paddedTokens, type StreamInputs, sharedBlock, streamInputs, tokenIndex } from '../../model/batch.js';
 import { type BlockWeights, LayerGraph, type LayerLora, type Product } from '../../model/block.js';
 import { streamWidth } from '../../model/hyperparameters.js';
 import { headChunk } from '../../model/model.js';
@@ -16,6 +16,8 @@ import type { Masks, StepData, StepOptions, TrainContext } from './trainStep.js'
 /** A batch on its way through the layers and back. */
 export class Pass {
   private readonly tokens: number;
+  /** The sequences' tokens, padded, and behind them those of the opening. */
+  private readonly ids: Int32Array;
   /** Places in the padded batch of what predicts a target: first what is learnt, then what is held. */
   private readonly rows: Int32Array;
   private readonly targets: Int32Array;
@@ -28,7 +30,10 @@ export class Pass {
   ) {
     const { opening, streams, products, layers } = context;
     const { batch, sequences } = data;
-    this.tokens = batchTokens(batch, opening);
+    const tokensOf = (member: number) => sequences[member]!.tokens;
+    const first = tokensOf(batch.members[0]!).subarray(0, opening);
+    this.ids = paddedTokens(batch, (member) => tokensOf(member).subarray(opening), first);
+    this.tokens = this.ids.length;
     const rows: number[] = [];
     const targets: number[] = [];
     const expected: Float32Array[] = [];
@@ -63,13 +68,13 @@ export class Pass {
   /** What enters a layer. */
   private entering(g: Graph, layer: TrainableLayer): Tensor {
     const place = this.placeOf(layer);
-    return place === 0 ? enter(g, this.context, this.data) : this.context.streams.at(g, place, this.tokens);
+    return place === 0 ? enter(g, this.context, this.data, this.ids) : this.context.streams.at(g, place, this.tokens);
   }
 
   /** What all layers of a graph need of the batch. */
   private inputs(g: Graph): StreamInputs {
     const { model, opening } = this.context;
-    return streamInputs(g, this.data.batch, tokensOf(g, this.data, opening), opening, model.ropeFactors);
+    return streamInputs(g, this.data.batch, g.input('i32', [this.tokens], this.ids), opening, model.ropeFactors);
   }
 
   /** The layer in a graph: what it does to a stream, and its factors. */
@@ -223,8 +228,7 @@ function valuesOf(parts: readonly Tensor[]): Float32Array {
 }
 
 /** The residual stream that enters the first of the layers: the sequences' tokens, and behind them those of the opening. */
-function enter(g: Graph, { model, opening }: TrainContext, data: StepData): Tensor {
-  const { entering } = data;
+function enter(g: Graph, { model }: TrainContext, { entering }: StepData, ids: Int32Array): Tensor {
   const { embeddingScale } = model.hyper;
   const width = streamWidth(model.hyper);
   if (entering) {
@@ -235,18 +239,7 @@ function enter(g: Graph, { model, opening }: TrainContext, data: StepData): Tens
     const own = of(entering.own);
     return entering.opening ? g.concat(own, of(entering.opening), 1) : own;
   }
-  return model.embed(g, tokensOf(g, data, opening));
-}
-
-/** The sequences' tokens, and behind them those of the opening, i32. Padding is token 0, whose results nobody reads. */
-function tokensOf(g: Graph, { batch, sequences }: StepData, opening: number): Tensor {
-  const own = batchTokens(batch);
-  const tokens = new Int32Array(own + opening);
-  batch.members.forEach((member, row) => {
-    tokens.set(sequences[member]!.tokens.subarray(opening), row * batch.length);
-  });
-  tokens.set(sequences[batch.members[0]!]!.tokens.subarray(0, opening), own);
-  return g.input('i32', [tokens.length], tokens);
+  return model.embed(g, g.input('i32', [ids.length], ids));
 }
 
 /** A layer's factors with the masks of dropout if there are any. */

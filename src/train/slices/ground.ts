@@ -110,8 +110,8 @@ export class Ground implements AsyncDisposable {
   /** Sequences before the first layer, laid out as on our own graph. */
   async walker(sequences: readonly WalkedSequence[], groups: readonly Batch[], opening: Int32Array): Promise<Walker> {
     const { model } = this.lab;
-    const texts = sequences.map(({ tokens }) => tokens);
-    const rows = await this.embed(groups.map((batch) => Int32Array.from([...paddedTokens(batch, texts), ...opening])));
+    const tokensOf = (member: number) => sequences[member]!.tokens;
+    const rows = await this.embed(groups.map((batch) => paddedTokens(batch, tokensOf, opening)));
     const hidden = await HiddenStates.create(
       rows.map(({ length }) => length),
       model.engine.scratch,
