@@ -246,6 +246,8 @@ export interface LinearRow {
   readonly tiled?: 'outputs' | 'inputs';
   /** Published models have a bias there, or a file may hold one. */
   readonly bias?: 'usual' | 'possible';
+  /** Of a layer's own embeddings, which a model may lack. */
+  readonly ofOwn?: true;
   readonly only?: LayerKind | readonly LayerKind[];
 }
 
@@ -261,13 +263,11 @@ export interface NormRow {
   readonly optional?: true;
   /** In the folder it is what it is here, where the family's other norms are less by a constant (`normShift`). */
   readonly unshifted?: true;
+  readonly ofOwn?: true;
   readonly only?: LayerKind | readonly LayerKind[];
 }
 
 export type LayerRow = LinearRow | NormRow;
-
-/** Of a layer's own embeddings, which a model may lack. */
-const isOwn = ({ name }: LayerRow): boolean => ['inp_gate', 'proj', 'post_norm'].includes(name);
 
 const isLinear = (row: LayerRow): row is LinearRow => 'inputs' in row;
 
@@ -284,7 +284,7 @@ export const kindOf = ({ kinds }: Pick<Sizes, 'kinds'>, layer: number): LayerKin
 export function rowsAt(of: Layered, layer: number): LayerRow[] {
   const kind = kindOf(of, layer);
   return of.family.layer.filter(
-    (row) => (row.only === undefined || [row.only].flat().includes(kind)) && (of.perLayer || !isOwn(row)),
+    (row) => (row.only === undefined || [row.only].flat().includes(kind)) && (!row.ofOwn || of.perLayer),
   );
 }
 export const linearRowsAt = (of: Layered, layer: number): LinearRow[] => rowsAt(of, layer).filter(isLinear);

@@ -20,9 +20,9 @@ export const gemma4: Family = {
       if (['attn_k', 'attn_k_norm'].includes(row.name)) return { ...row, only: ['attention', 'keysAlone'] };
       return row.name === 'attn_v' ? { ...row, only: 'attention' } : row;
     }),
-    { name: 'inp_gate', module: 'per_layer_input_gate', inputs: 'embedding', outputs: 'perLayer' },
-    { name: 'proj', module: 'per_layer_projection', inputs: 'perLayer', outputs: 'embedding' },
-    { name: 'post_norm', module: 'post_per_layer_input_norm', width: 'embedding' },
+    { name: 'inp_gate', module: 'per_layer_input_gate', inputs: 'embedding', outputs: 'perLayer', ofOwn: true },
+    { name: 'proj', module: 'per_layer_projection', inputs: 'perLayer', outputs: 'embedding', ofOwn: true },
+    { name: 'post_norm', module: 'post_per_layer_input_norm', width: 'embedding', ofOwn: true },
     { name: 'layer_output_scale', module: 'layer_scalar', width: 'one', bare: true, optional: true },
   ],
   block: {

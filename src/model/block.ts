@@ -19,8 +19,8 @@ import { Attention } from './mixing/attention.js';
 import { type Kernel, loadKernel, ShortConvolution } from './mixing/convolution.js';
 import { type DeltaKernel, GatedDeltaNet, loadDeltaKernel } from './mixing/deltaNet.js';
 import type { Attending, BatchInputs, Brought, Mixed, Mixing, Positions } from './mixing/mixing.js';
-import type { Weights } from './model.js';
 import type { OwnEmbeddings } from './perLayer.js';
+import type { Weights } from './weights.js';
 
 /** The transformer block as graph operations: one place where every family's forward pass is written down. */
 

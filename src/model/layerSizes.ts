@@ -33,7 +33,7 @@ export function listedLayers(gguf: Gguf, { name }: Family, layers: number, headD
     headDim: inWindow ? local : headDim,
     feedForward: feedForward[l]!,
   }));
-  const kinds = kindsOf(gguf, key('attention.shared_kv_layers'), windows);
+  const kinds = keyKinds(gguf, key('attention.shared_kv_layers'), windows);
   const shared = kinds.flatMap((kind, l) => (kind === 'sharedKeys' ? [l] : []));
   const odd = shared.find((l) => kvHeads[l] !== kvHeads[sourceOf(shared[0]!, windows[l]!)]);
   if (odd !== undefined) {
@@ -60,7 +60,7 @@ export function listedLayers(gguf: Gguf, { name }: Family, layers: number, headD
 const sourceOf = (first: number, inWindow: boolean): number => first - (inWindow ? 2 : 1);
 
 /** Layers without keys of their own attend to those of the last layer before them that sees as much (llama-model.cpp, create_memory). */
-function kindsOf(gguf: Gguf, key: string, windows: readonly boolean[]): LayerKind[] {
+function keyKinds(gguf: Gguf, key: string, windows: readonly boolean[]): LayerKind[] {
   const layers = windows.length;
   const own = layers - gguf.number(key, 0);
   const follow = own >= 2 && (own === layers || (windows[own - 2] && !windows[own - 1]));

@@ -2,7 +2,7 @@ import type { Operations } from '../engine/operations.js';
 import type { Tensor } from '../engine/tensor.js';
 import { rowBytes } from '../engine/tensorTypes.js';
 import type { Hyperparameters } from './hyperparameters.js';
-import type { Weights } from './model.js';
+import type { Weights } from './weights.js';
 
 /** The embeddings that each layer has of its own for every token (Gemma 4 E2B, E4B; llama.cpp, src/models/gemma4.cpp, build_inp_per_layer). */
 
@@ -25,12 +25,10 @@ export interface PerLayerWeights {
 /** @param plain places a tensor in its plain layout, mapped where possible */
 export async function loadPerLayer(
   plain: (name: string) => Promise<Tensor>,
-  { gguf, mapped }: Pick<Weights, 'gguf' | 'mapped'>,
+  weights: Pick<Weights, 'scatter'>,
 ): Promise<PerLayerWeights> {
   const { table, projection, norm } = perLayerTensors;
-  const { offset, bytes } = gguf.tensor(`${table}.weight`);
-  // A few rows of it for each text.
-  mapped?.scatter(offset, bytes);
+  weights.scatter(`${table}.weight`);
   const of = (name: string) => plain(`${name}.weight`);
   return { table: await of(table), projection: await of(projection), norm: await of(norm) };
 }

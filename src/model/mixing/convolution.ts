@@ -1,6 +1,6 @@
 import type { Operations } from '../../engine/operations.js';
 import type { Tensor } from '../../engine/tensor.js';
-import type { Weights } from '../model.js';
+import type { Weights } from '../weights.js';
 import type { Attending, Brought, Mixed, Mixing, Within } from './mixing.js';
 
 /** A short convolution: f32 [width] for each token that it is over, the oldest first; zeros [width, tokens - 1]. */

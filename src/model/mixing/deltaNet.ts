@@ -1,6 +1,6 @@
 import type { Tensor } from '../../engine/tensor.js';
 import type { DeltaSizes } from '../../families/family.js';
-import type { Weights } from '../model.js';
+import type { Weights } from '../weights.js';
 import { convolve, type Kernel, loadKernel } from './convolution.js';
 import type { Attending, Brought, Mixed, Mixing, Within } from './mixing.js';
 

@@ -1,6 +1,6 @@
 import type { LayerLinear } from '../../families/family.js';
 import type { ModuleFactors } from '../../model/factors.js';
-import type { TransposedType } from '../../model/model.js';
+import type { TransposedType } from '../../model/weights.js';
 import type { TuneEvent } from '../events.js';
 import type { Progress } from '../lab.js';
 import type { Recipe } from '../options.js';

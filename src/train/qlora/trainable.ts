@@ -7,7 +7,8 @@ import { type Layered, type LayerLinear, linearsAt } from '../../families/family
 import type { BlockWeights, Layer, Linears, Product } from '../../model/block.js';
 import { linearShape } from '../../model/hyperparameters.js';
 import { LabelGradient } from '../../model/labelGradient.js';
-import type { Model, TransposedType } from '../../model/model.js';
+import type { Model } from '../../model/model.js';
+import type { TransposedType } from '../../model/weights.js';
 import type { Lab } from '../lab.js';
 import type { AdaptedModule } from './parameters.js';
 import type { QloraSettings } from './state.js';
