@@ -13,6 +13,8 @@ export interface LoraBase extends Sizes {
   /** Where this is known from, for errors. */
   readonly path: string;
   readonly family: Family;
+  /** Whether it is the text model of one that also sees; absent where that is not known. */
+  readonly sees?: boolean;
 }
 
 /** A base in a GGUF file, or in a Hugging Face folder, of which only config.json is read. */

@@ -35,6 +35,8 @@ export const gemma3: Family = {
   huggingFace: {
     classes: ['Gemma3ForCausalLM', 'Gemma3ForConditionalGeneration'],
     modelTypes: ['gemma3', 'gemma3_text'],
+    // Those of 270M and 1B, with 18 and 26 layers, read texts only.
+    sees: ({ layers }) => layers > 26,
     defaults: {
       layers: 26,
       embedding: 2304,

@@ -38,6 +38,7 @@ export const gemma4: Family = {
   huggingFace: {
     classes: ['Gemma4ForConditionalGeneration', 'Gemma4ForCausalLM'],
     modelTypes: ['gemma4', 'gemma4_text'],
+    sees: () => true,
     defaults: {
       layers: 30,
       embedding: 2304,

@@ -13,6 +13,8 @@ export interface HuggingFace {
   /** What it names as `model_type`. */
   readonly modelTypes: readonly string[];
   readonly defaults: Defaults;
+  /** Whether most published models of these sizes also see (`...ForConditionalGeneration`); absent: none does. GGUF does not say. */
+  readonly sees?: (sizes: Sizes) => boolean;
   readonly tensors?: TensorChanges;
   /** RoPE scalings that `own` turns into tensors of factors. */
   readonly ropeScalings?: readonly string[];

@@ -16,6 +16,7 @@ export const mistral3: Family = {
     ...llama.huggingFace,
     classes: ['Ministral3ForCausalLM', 'Mistral3ForConditionalGeneration'],
     modelTypes: ['mistral3', 'ministral3'],
+    sees: () => true,
     defaults: {
       layers: 34,
       embedding: 4096,

@@ -102,7 +102,7 @@ describe('against transformers, PEFT and the converters of llama.cpp', { skip },
         const got = await libllama(at('model.gguf'), at(`${name}.gguf`));
         assert.ok(largest(expected, plain) > 50 * apart, 'the adapter does something');
         assert.ok(
-          largest(got, expected) < 5e-3 * largest(expected),
+          largest(got, expected) < Math.max(5e-3 * largest(expected), 3 * apart),
           `${name}: ${largest(got, expected)}, bare ${apart}`,
         );
       }
@@ -130,30 +130,31 @@ describe('against transformers, PEFT and the converters of llama.cpp', { skip },
     });
   }
 
-  it("llama: Loam's own graph and PEFT agree to 1e-3", async () => {
-    const at = (...path: string[]) => join(folder, 'llama', ...path);
-    const base = await hfBase(at('model'));
-    await using model = await Model.open(engine, at('model.gguf'));
-    using workspace = engine.workspace(forwardNodes(model));
-    const logits = async (lora?: Lora) => {
-      const folded = (lora?.modules ?? []).map((m) => ({ ...m, factors: foldAlpha(m) }));
-      const placed = byLayer(folded, 2).map((list) => new PlacedLora(engine, list));
-      const out = (
-        await sequenceLogits(
-          model,
-          workspace,
-          tokens,
-          placed.map((p) => p.lora),
-        )
-      ).slice();
-      for (const p of placed) p[Symbol.dispose]();
-      return out;
-    };
-    for (const name of ['plain', 'mixed']) {
-      const got = await logits(await readPeft(at(name), base));
-      assert.ok(largest(got, await npy('llama', `${name}.npy`)) < 1e-3);
-    }
-    const loam = await readLora(at('loam.gguf'), base);
-    assert.ok(largest(await logits(loam), await npy('llama', 'loam.npy')) < 1e-3);
-  });
+  for (const family of ['llama', 'mistral3 that sees'])
+    it(`${family}: Loam's own graph and PEFT agree to 1e-3`, async () => {
+      const at = (...path: string[]) => join(folder, family, ...path);
+      const base = await hfBase(at('model'));
+      await using model = await Model.open(engine, at('model.gguf'));
+      using workspace = engine.workspace(forwardNodes(model));
+      const logits = async (lora?: Lora) => {
+        const folded = (lora?.modules ?? []).map((m) => ({ ...m, factors: foldAlpha(m) }));
+        const placed = byLayer(folded, 2).map((list) => new PlacedLora(engine, list));
+        const out = (
+          await sequenceLogits(
+            model,
+            workspace,
+            tokens,
+            placed.map((p) => p.lora),
+          )
+        ).slice();
+        for (const p of placed) p[Symbol.dispose]();
+        return out;
+      };
+      for (const name of ['plain', 'mixed']) {
+        const got = await logits(await readPeft(at(name), base));
+        assert.ok(largest(got, await npy(family, `${name}.npy`)) < 1e-3);
+      }
+      const loam = await readLora(at('loam.gguf'), base);
+      assert.ok(largest(await logits(loam), await npy(family, 'loam.npy')) < 1e-3);
+    });
 });

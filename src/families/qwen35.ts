@@ -74,6 +74,7 @@ export const qwen35: Family = {
   huggingFace: {
     classes: ['Qwen3_5ForConditionalGeneration', 'Qwen3_5ForCausalLM'],
     modelTypes: ['qwen3_5', 'qwen3_5_text'],
+    sees: () => true,
     defaults: {
       layers: 32,
       embedding: 4096,

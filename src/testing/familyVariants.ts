@@ -203,6 +203,19 @@ export const folderConfigs: Readonly<Record<string, object>> = {
   },
 };
 
+const gemma3 = 'T.Gemma3TextConfig(**common, query_pre_attn_scalar=16, sliding_window=512)';
+const gemma4 =
+  `T.Gemma4TextConfig(**{**common, 'num_hidden_layers': 4}, vocab_size_per_layer_input=VOCABULARY, global_head_dim=32, ` +
+  `layer_types=['sliding_attention', 'full_attention'] * 2, num_kv_shared_layers=2, hidden_size_per_layer_input=24, ` +
+  `use_double_wide_mlp=True, sliding_window=512, final_logit_softcapping=30.0)`;
+const mistral3 = `T.Ministral3Config(**common, rope_parameters=json.loads('${JSON.stringify(stretched)}'))`;
+const qwen35 = `T.Qwen3_5TextConfig(**common, **json.loads('${JSON.stringify(deltaNet)}'))`;
+/** Why llama.cpp's converter does not take adapters of them. */
+const [ofTwoKinds, ofMovedInputs] = [
+  'its converter for models of two kinds takes no adapters',
+  'its converter of adapters cannot put the inputs of a linear into another order',
+];
+
 /**
  * Models of transformers that PEFT adapts, by what configures them in the Python of `reference.ts`. `published`: what config.json says in
  * published folders where transformers writes something else; `unconverted`: why llama.cpp's
@@ -212,13 +225,12 @@ export const peftMembers: readonly { name: string; config: string; published?: o
   { name: 'llama', config: 'T.LlamaConfig(**common)' },
   { name: 'qwen2', config: 'T.Qwen2Config(**headless)' },
   { name: 'qwen3', config: 'T.Qwen3Config(**common)' },
-  { name: 'gemma3', config: 'T.Gemma3TextConfig(**common, query_pre_attn_scalar=16, sliding_window=512)' },
+  { name: 'gemma3', config: gemma3 },
+  { name: 'gemma3 that sees', config: `T.Gemma3Config(text_config=${gemma3}.to_dict(), vision_config=sight)` },
+  { name: 'gemma4', config: gemma4 },
   {
-    name: 'gemma4',
-    config:
-      `T.Gemma4TextConfig(**{**common, 'num_hidden_layers': 4}, vocab_size_per_layer_input=VOCABULARY, global_head_dim=32, ` +
-      `layer_types=['sliding_attention', 'full_attention'] * 2, num_kv_shared_layers=2, hidden_size_per_layer_input=24, ` +
-      `use_double_wide_mlp=True, sliding_window=512, final_logit_softcapping=30.0)`,
+    name: 'gemma4 that sees',
+    config: `T.Gemma4Config(text_config=${gemma4}.to_dict(), vision_config=dict(**sight, head_dim=16), audio_config=None)`,
   },
   { name: 'phi3', config: 'T.Phi3Config(**headless, original_max_position_embeddings=512)' },
   { name: 'granite', config: `T.GraniteConfig(**headless, **${JSON.stringify(graniteFactors)})` },
@@ -231,21 +243,24 @@ export const peftMembers: readonly { name: string; config: string; published?: o
     unconverted: 'llama.cpp has no converter for adapters of modules that hold two linears',
   },
   { name: 'smollm3', config: 'T.SmolLM3Config(**headless)' },
+  { name: 'mistral3', config: mistral3, unconverted: ofTwoKinds },
   {
-    name: 'mistral3',
-    config: `T.Ministral3Config(**common, rope_parameters=json.loads('${JSON.stringify(stretched)}'))`,
-    unconverted: 'its converter for models of two kinds takes no adapters',
+    name: 'mistral3 that sees',
+    config: `T.Mistral3Config(text_config=${mistral3}.to_dict(), vision_config=dict(**sight, model_type='pixtral', head_dim=16))`,
+    unconverted: ofTwoKinds,
   },
   { name: 'ernie4_5', config: 'T.Ernie4_5Config(**common)' },
   {
     name: 'lfm2',
     config: `T.Lfm2Config(**headless, layer_types=['conv', 'full_attention'], block_auto_adjust_ff_dim=False, use_cache=False)`,
   },
+  { name: 'qwen35', config: qwen35, published: { full_attention_interval: 2 }, unconverted: ofMovedInputs },
   {
-    name: 'qwen35',
-    config: `T.Qwen3_5TextConfig(**common, **json.loads('${JSON.stringify(deltaNet)}'))`,
-    published: { full_attention_interval: 2 },
-    unconverted: 'its converter of adapters cannot put the inputs of a linear into another order',
+    name: 'qwen35 that sees',
+    config:
+      `T.Qwen3_5Config(text_config=${qwen35}.to_dict(), tie_word_embeddings=True, ` +
+      `vision_config=dict(depth=1, hidden_size=32, intermediate_size=32, num_heads=2, out_hidden_size=64))`,
+    unconverted: ofMovedInputs,
   },
   { name: 'exaone4', config: 'T.Exaone4Config(**headless, sliding_window=None, layer_types=["full_attention"] * 2)' },
 ];

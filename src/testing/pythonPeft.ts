@@ -6,7 +6,6 @@ export const makeReference = `
 import json, os, runpy, sys, torch, numpy as np
 from pathlib import Path
 import transformers as T
-from transformers import AutoModelForCausalLM
 from peft import LoraConfig, PeftModel, get_peft_model
 folder, source, members, modules = Path(sys.argv[1]), sys.argv[2], json.loads(sys.argv[3]), json.loads(sys.argv[4])
 sys.path[:0] = [source, source + '/gguf-py']
@@ -23,9 +22,11 @@ common = dict(vocab_size=VOCABULARY, hidden_size=64, intermediate_size=96, num_h
               bos_token_id=1, eos_token_id=2, pad_token_id=0, rope_theta=10000.0, initializer_range=0.2)
 # Without the width of a head, which some families don't have.
 headless = {k: v for k, v in common.items() if k != 'head_dim'}
-def adapters(modules):
+# The part that sees, whose layers have modules of the same names.
+sight = dict(hidden_size=32, intermediate_size=32, num_hidden_layers=1, num_attention_heads=2, image_size=28, patch_size=14)
+def adapters(modules, sees):
     short = [m.split('.')[-1] for m in modules]
-    every = dict(r=4, lora_alpha=8, target_modules=short)
+    every = dict(r=4, lora_alpha=8, target_modules='.*language_model.*[.](' + '|'.join(short) + ')' if sees else short)
     return {
         'plain': every,
         'mixed': {**every, 'use_rslora': True, 'rank_pattern': {short[0]: 6, 'layers.1.' + modules[-1]: 3}, 'alpha_pattern': {short[1]: 5}},
@@ -60,7 +61,9 @@ for member in members:
     torch.manual_seed(7)
     at = folder / member['name']
     config = eval(member['config'])
-    model = AutoModelForCausalLM.from_config(config, attn_implementation='eager').float().eval()
+    sees = hasattr(config, 'vision_config')
+    kind = T.AutoModelForImageTextToText if sees else T.AutoModelForCausalLM
+    model = kind.from_config(config, attn_implementation='eager').float().eval()
     for p in model.parameters():
         if p.dim() == 1: torch.nn.init.normal_(p, 0 if 'Gemma3' in type(model).__name__ else 1, 0.1)
     model.save_pretrained(at / 'model')
@@ -71,8 +74,8 @@ for member in members:
     tokenizer = {'model': {'vocab': {str(i): i for i in range(VOCABULARY)}}, 'added_tokens': []}
     json.dump(tokenizer, open(at / 'model' / 'tokenizer.json', 'w'))
     to_gguf(at / 'model', at / 'model.gguf')
-    for name, settings in adapters(modules[type(model).__name__]).items():
-        fresh = AutoModelForCausalLM.from_pretrained(at / 'model', attn_implementation='eager').float().eval()
+    for name, settings in adapters(modules[type(model).__name__], sees).items():
+        fresh = kind.from_pretrained(at / 'model', attn_implementation='eager').float().eval()
         peft = get_peft_model(fresh, LoraConfig(task_type='CAUSAL_LM', **settings)).eval()
         for key, p in peft.named_parameters():
             if 'lora_' in key: torch.nn.init.normal_(p, 0, 0.15)
@@ -86,11 +89,13 @@ for member in members:
 
 /** Python that loads `loam` into PEFT onto `model`, and `merged` alone, and writes the logits. Arguments: folder, families. */
 export const runPeft = `
-import sys, torch, numpy as np
-from transformers import AutoModelForCausalLM
+import json, sys, torch, numpy as np
+import transformers as T
 from peft import PeftModel
 tokens = torch.tensor([[3 + (i * 7919) % 250 for i in range(24)]])
-load = lambda path: AutoModelForCausalLM.from_pretrained(path, attn_implementation='eager').float().eval()
+# By the class that config.json names, as it is published.
+kind = lambda path: getattr(T, json.load(open(path + '/config.json'))['architectures'][0])
+load = lambda path: kind(path).from_pretrained(path, attn_implementation='eager').float().eval()
 for family in sys.argv[2:]:
     at = f'{sys.argv[1]}/{family}'
     models = {'loam': PeftModel.from_pretrained(load(at + '/model'), at + '/loam').eval(), 'merged': load(at + '/merged')}

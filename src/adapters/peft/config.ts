@@ -173,9 +173,21 @@ export function jsonText(value: JsonValue, indent?: number): string {
   return JSON.stringify(value, (_, v) => (v instanceof Map ? Object.fromEntries(v) : v), indent);
 }
 
-export function peftSettingsNote({ json }: PeftConfig): [string, GgufValue] {
+/** In the same: what held the layers there (`holderOf`). */
+const holderKey = 'loam.peft.layers_in';
+
+export function peftNotes({ json }: PeftConfig, holder: string): [string, GgufValue][] {
   const settings = new Map([['peft_type', 'LORA'], ...[...json].filter(([key]) => kept.includes(key))]);
-  return [settingsKey, str(jsonText(settings))];
+  return [
+    [settingsKey, str(jsonText(settings))],
+    [holderKey, str(holder)],
+  ];
+}
+
+/** What held the layers where PEFT made the adapter; undefined where the file does not say. */
+export function peftHolder(notes: ReadonlyMap<string, GgufValue>): string | undefined {
+  const note = notes.get(holderKey);
+  return note?.type === 'string' ? note.value : undefined;
 }
 
 /** The settings that an adapter had in PEFT; undefined where it was not made from one, or where something has damaged them. */
@@ -190,11 +202,13 @@ export function peftSettingsOf(notes: ReadonlyMap<string, GgufValue>, path: stri
   }
 }
 
+const fromPeft = (key: string) => key === settingsKey || key === holderKey;
+
 /** What an adapter knows of itself, for the metadata of a safetensors file: texts and lists of whole numbers. */
 export function encodeNotes(notes: ReadonlyMap<string, GgufValue>): string {
   const pairs: [string, string | number[]][] = [];
   for (const [key, value] of notes) {
-    if (key === settingsKey) continue;
+    if (fromPeft(key)) continue;
     if (value.type === 'string') pairs.push([key, value.value]);
     else if (value.type === 'array' && value.of === 'i32') pairs.push([key, [...value.value]]);
   }
@@ -212,7 +226,7 @@ export function decodeNotes(text: string | undefined): Map<string, GgufValue> {
   }
   for (const pair of Array.isArray(pairs) ? (pairs as readonly JsonValue[]) : []) {
     const [key, value] = Array.isArray(pair) ? (pair as readonly JsonValue[]) : [];
-    if (typeof key !== 'string' || !/^(general|loam)\.[\w.]{1,100}$/.test(key) || key === settingsKey) continue;
+    if (typeof key !== 'string' || !/^(general|loam)\.[\w.]{1,100}$/.test(key) || fromPeft(key)) continue;
     const structural = ['general.type', 'general.architecture', 'general.alignment'].includes(key);
     if (structural) continue;
     if (typeof value === 'string') notes.set(key, str(value));

@@ -35,14 +35,30 @@ export interface HfModule {
   readonly alpha: number;
 }
 
-/** A module as the whole model calls it: `model.layers.0.self_attn.q_proj`. */
-export const fullName = ({ layer, module }: Pick<HfModule, 'layer' | 'module'>): string =>
-  `model.layers.${layer}.${module}`;
+/** What holds the layers in transformers: in a model of texts, and in one that also sees (as of transformers 4.52). */
+export const textHolder = 'model';
+const seeingHolder = 'model.language_model';
 
-/** A factor as PEFT saves it (get_peft_model_state_dict). */
-export function tensorName(module: Pick<HfModule, 'layer' | 'module'>, part: 'A' | 'B'): string {
-  return `base_model.model.${fullName(module)}.lora_${part}.weight`;
+/** A module as the whole model calls it: `model.layers.0.self_attn.q_proj`. @param holder of the layers */
+export const fullName = ({ layer, module }: Pick<HfModule, 'layer' | 'module'>, holder = textHolder): string =>
+  `${holder}.layers.${layer}.${module}`;
+
+/** A factor as PEFT saves it (get_peft_model_state_dict). @param name of the module */
+export const tensorName = (name: string, part: 'A' | 'B'): string => `base_model.model.${name}.lora_${part}.weight`;
+
+/**
+ * What holds the layers of a base in its published class: as its folder says; else as in the model on which PEFT made the adapter; else as
+ * in most models of the family.
+ * @param made `holderOf` a module of the adapter, where PEFT made it
+ */
+export function holderIn(base: LoraBase, made?: string): string {
+  const sees =
+    base.sees ?? made?.split('.').includes('language_model') ?? base.family.huggingFace.sees?.(base) ?? false;
+  return sees ? seeingHolder : textHolder;
 }
+
+/** What holds the layer of a module. @param path of a tensor, up to the factor */
+export const holderOf = (path: string): string => ownName(path).replace(/\.?layers\..*$/, '');
 
 /** What stands around a model's own names: torch puts it there for one that is compiled, distributed or checkpointed. */
 const wrappers =
@@ -53,9 +69,11 @@ const wrappers =
  * @param path of a tensor, up to the factor
  */
 export function settingNames(path: string, place: Pick<HfModule, 'layer' | 'module'>): string[] {
-  const own = path.replace(/^.*?\bbase_model\.model\./, '');
-  return [own, own.replace(wrappers, ''), fullName(place)];
+  return [inPeft(path), ownName(path), fullName(place)];
 }
+
+const inPeft = (path: string) => path.replace(/^.*?\bbase_model\.model\./, '');
+const ownName = (path: string) => inPeft(path).replace(wrappers, '');
 
 /** The model around the text model: PEFT's, and those that also see. */
 const outer = /^(?:(?:base_model|model|language_model|text_model)\.)*layers\.(\d{1,5})\.([\w.]+)$/;
@@ -248,5 +266,7 @@ export async function hfBase(folder: string): Promise<LoraBase> {
   const problems: string[] = [];
   const sizes = readSizes(new HfConfig(config, { add: (problem) => problems.push(problem) }), family);
   if (problems.length > 0) throw new LoamError({ code: 'invalid-data', found: problems.join('; '), where: path });
-  return { path, family, ...sizes };
+  const classes = config.get('architectures');
+  const sees = Array.isArray(classes) && classes.some((name) => String(name).endsWith('ForConditionalGeneration'));
+  return { path, family, ...sizes, ...(Array.isArray(classes) && { sees }) };
 }

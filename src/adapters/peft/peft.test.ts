@@ -11,6 +11,7 @@ import type { Factors } from '../../model/factors.js';
 import { linearShape } from '../../model/hyperparameters.js';
 import { everywhere, hfName, type PeftModule, tinyBase, type Weights, writePeftFolder } from '../../testing/peft.js';
 import { scratchFolder } from '../../testing/scratch.js';
+import type { LoraBase } from '../base.js';
 import { foldAlpha } from '../lora.js';
 import { readLora, writeLora } from '../loraGguf.js';
 import { parseTensorName, permuteRows } from './names.js';
@@ -288,6 +289,77 @@ describe('GGUF to PEFT', () => {
       settingsOf(partly).target_modules,
       some.modules.map(({ layer, module }) => hfName(layer, module)),
     );
+  });
+
+  describe('a base that also sees', () => {
+    const text = 'base_model.model.model.layers.';
+    const sees = 'base_model.model.model.language_model.layers.';
+    const namesOf = async (at: string) => [...(await tensorsOf(at)).keys()].map((name) => name.split(/\d/)[0]);
+    /** Written onto a base, out of an adapter that PEFT made with these names. */
+    const through = async (base: LoraBase, made: string, settings = {}) => {
+      const from = fresh();
+      const rename = (name: string) => name.replace(text, made);
+      await writePeftFolder(
+        from,
+        settings,
+        everywhere((module) => (module === 'attn_q' ? 2 : 4)),
+        { rename },
+      );
+      const gguf = fresh('.gguf');
+      await writeLora(gguf, await readPeft(from, base));
+      const at = fresh();
+      await writePeft(at, await readLora(gguf, base), base);
+      return at;
+    };
+    const rank_pattern = { q_proj: 2 };
+
+    it('is the one that the folder names, whatever the adapter was made on', async () => {
+      for (const [isSeeing, made] of [
+        [true, text],
+        [false, sees],
+      ] as const) {
+        const base = { ...tinyBase('gemma4'), sees: isSeeing };
+        const at = await through(base, made, { rank_pattern });
+        const [expected, holder] = isSeeing ? [sees, 'model.language_model'] : [text, 'model'];
+        assert.deepEqual(new Set(await namesOf(at)), new Set([expected]));
+        // A short name would find the layers of the part that sees, and leave those of the text as they are.
+        const { target_modules: targets, rank_pattern: ranks } = settingsOf(at);
+        assert.ok(targets.every((name: string) => name.startsWith(`${holder}.layers.`) === isSeeing));
+        assert.ok(Object.keys(ranks).every((name) => name.startsWith(`${holder}.layers.`.replaceAll('.', '\\.'))));
+        assert.equal((await readPeft(at, base)).modules.length, 14);
+      }
+    });
+
+    it('is as where PEFT made the adapter if nothing is known of it, with the settings that it had', async () => {
+      for (const made of [text, sees]) {
+        const at = await through(tinyBase('gemma4'), made, { rank_pattern, target_modules: '.*layers.*_proj' });
+        assert.deepEqual(new Set(await namesOf(at)), new Set([made]));
+        assert.equal(settingsOf(at).target_modules, '.*layers.*_proj');
+      }
+    });
+
+    it('is what most of the family are, for an adapter of Loam', async () => {
+      for (const [family, layers, expected] of [
+        ['llama', 2, text],
+        ['gemma3', 26, text],
+        ['gemma3', 34, sees],
+        ['gemma4', 2, sees],
+        ['mistral3', 2, sees],
+        ['qwen35', 2, sees],
+      ] as const) {
+        const base = { ...tinyBase(family), layers };
+        const [inputs, outputs] = linearShape(base, 'ffn_down', 0);
+        const factors = { inputs, outputs, rank: 1, a: new Float32Array(inputs), b: new Float32Array(outputs) };
+        const lora = {
+          path: '',
+          architecture: family,
+          modules: [{ layer: 0, module: 'ffn_down' as const, factors, alpha: 1 }],
+        };
+        const at = fresh();
+        await writePeft(at, { ...lora, notes: new Map() }, base);
+        assert.deepEqual(new Set(await namesOf(at)), new Set([expected]), family);
+      }
+    });
   });
 
   it('a scale that was changed since is described as it is', async () => {

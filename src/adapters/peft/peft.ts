@@ -17,12 +17,24 @@ import {
   jsonText,
   moduleSettings,
   type PeftConfig,
-  peftSettingsNote,
+  peftHolder,
+  peftNotes,
   peftSettingsOf,
   readPeftConfig,
 } from './config.js';
 import { readFactors } from './factorTensors.js';
-import { fullName, type HfModule, modulesOf, parseTensorName, readJsonFile, tensorName, toHf } from './names.js';
+import {
+  fullName,
+  type HfModule,
+  holderIn,
+  holderOf,
+  modulesOf,
+  parseTensorName,
+  readJsonFile,
+  tensorName,
+  textHolder,
+  toHf,
+} from './names.js';
 
 /**
  * Reads an adapter of PEFT: `adapter_config.json` and `adapter_model.safetensors`, in f32, f16 or bf16 (widened exactly). Rows of B come
@@ -42,7 +54,8 @@ export async function readPeft(folder: string, base: LoraBase): Promise<Lora> {
     settings: (names) => moduleSettings(config, names),
   });
   const notes = decodeNotes(source.metadata.get('loam'));
-  notes.set(...peftSettingsNote(config));
+  const holders = [...source.tensors.keys()].flatMap((name) => parseTensorName(base.family, name)?.path ?? []);
+  for (const note of peftNotes(config, holderOf(holders[0]!))) notes.set(...note);
   return { path: folder, architecture: base.family.name, modules, notes };
 }
 
@@ -60,14 +73,18 @@ export async function writePeft(folder: string, lora: Lora, base: LoraBase, base
   if (lora.modules.length === 0)
     throw new LoamError({ code: 'invalid-data', found: 'an adapter that corrects nothing', where: folder });
   requireUsable(lora.path, lora.modules);
-  const known = restored(lora, base);
+  const made = peftHolder(lora.notes);
+  const holder = holderIn(base, made);
+  const known = restored(lora, base, made);
   const modules = toHf(base, known?.modules ?? lora.modules);
-  const settings = known?.settings ?? derived(modules, base);
+  // Settings name modules as they were called where PEFT made the adapter.
+  const settings = known && holder === (made ?? textHolder) ? known.settings : derived(modules, base, holder);
   const tensors = modules.flatMap((module) => {
     const { inputs, outputs, rank, a, b } = module.factors;
+    const name = fullName(module, holder);
     return [
-      { name: tensorName(module, 'A'), ...fromFloat32(a, [rank, inputs], 'f32') },
-      { name: tensorName(module, 'B'), ...fromFloat32(b, [outputs, rank], 'f32') },
+      { name: tensorName(name, 'A'), ...fromFloat32(a, [rank, inputs], 'f32') },
+      { name: tensorName(name, 'B'), ...fromFloat32(b, [outputs, rank], 'f32') },
     ];
   });
   const config = new Map<string, JsonValue>([
@@ -96,12 +113,17 @@ export async function writePeft(folder: string, lora: Lora, base: LoraBase, base
 }
 
 /** The modules as they were in PEFT, where the GGUF says how that was: without ranks of zeros and with the factors that B then had. */
-function restored(lora: Lora, base: LoraBase): { modules: LoraModule[]; settings: [string, JsonValue][] } | undefined {
+function restored(
+  lora: Lora,
+  base: LoraBase,
+  holder: string | undefined,
+): { modules: LoraModule[]; settings: [string, JsonValue][] } | undefined {
   const config: PeftConfig | undefined = peftSettingsOf(lora.notes, lora.path);
   if (!config) return undefined;
   const modules: LoraModule[] = [];
   for (const module of lora.modules) {
-    const name = fullName({ layer: module.layer, module: linearRow(base.family, module.module).module });
+    const place = { layer: module.layer, module: linearRow(base.family, module.module).module };
+    const name = fullName(place, holder);
     const wanted = moduleSettings(config, [name]);
     const factors = unpadded(module.factors, wanted.rank);
     if (!factors) return undefined;
@@ -114,33 +136,36 @@ function restored(lora: Lora, base: LoraBase): { modules: LoraModule[]; settings
 }
 
 /** Settings that say what the modules are: the most frequent rank and alpha, and the others by name. */
-function derived(modules: readonly HfModule[], base: LoraBase): [string, JsonValue][] {
+function derived(modules: readonly HfModule[], base: LoraBase, holder: string): [string, JsonValue][] {
   const rank = mostFrequent(modules.map(({ factors }) => factors.rank));
   const alpha = mostFrequent(modules.map((module) => module.alpha));
   const others = (of: (module: HfModule) => number, usual: number): JsonValue =>
     new Map(
       modules
         .filter((module) => of(module) !== usual)
-        .map((module) => [fullName(module).replaceAll('.', '\\.'), of(module)]),
+        .map((module) => [fullName(module, holder).replaceAll('.', '\\.'), of(module)]),
     );
   return [
     ['r', rank],
     ['lora_alpha', alpha],
     ['rank_pattern', others(({ factors }) => factors.rank, rank)],
     ['alpha_pattern', others((module) => module.alpha, alpha)],
-    ['target_modules', targets(modules, base)],
+    ['target_modules', targets(modules, base, holder)],
   ];
 }
 
-/** Short names where each layer that has these modules is adapted; else all names, because a short one would adapt all layers. */
-function targets(modules: readonly HfModule[], base: LoraBase): string[] {
+/**
+ * Short names where each layer that has these modules is adapted; else all names, because a short one would adapt all layers, and those
+ * of the part that sees.
+ */
+function targets(modules: readonly HfModule[], base: LoraBase, holder: string): string[] {
   const all = modulesOf(base.family);
   const used = all.filter((name) => modules.some(({ module }) => module === name));
   let possible = 0;
   for (let l = 0; l < base.layers; l++) {
     possible += new Set(linearRowsAt(base, l).flatMap(({ module }) => (used.includes(module) ? [module] : []))).size;
   }
-  if (modules.length !== possible) return modules.map(fullName);
+  if (modules.length !== possible || holder !== textHolder) return modules.map((module) => fullName(module, holder));
   const short = (name: string) => name.split('.').at(-1)!;
   return used.map((name) => (all.filter((other) => short(other) === short(name)).length > 1 ? name : short(name)));
 }
