@@ -138,6 +138,7 @@ async function loam(tokens) {
     learnValidation: false,
     seed: 1,
     transposedType: /** @type {const} */ ('q8_0'),
+    streamType: /** @type {const} */ ('f16'),
   };
   const emit = (event) => {
     if (event.type !== 'step') return;

@@ -153,6 +153,7 @@ async function trace(name, job, peft, steps) {
       learnValidation: false,
       seed: job.seed,
       transposedType: 'q8_0',
+      streamType: 'f16',
     },
   );
   await model[Symbol.asyncDispose]();

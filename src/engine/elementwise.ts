@@ -98,4 +98,8 @@ export class Elementwise {
     if (!even) fail('scale', a);
     return this.wrap(native().ggml.scale(this.context, a.handle, factor), a.type, a.ne);
   }
+  /** a *= factor in the memory of a, which is dense. */
+  scaleInplace(a: Tensor, factor: number): Tensor {
+    return this.wrap(native().ggml.scaleInplace(this.context, a.handle, factor), a.type, a.ne);
+  }
 }

@@ -90,6 +90,7 @@ const baseFunctions = {
   pad: op('pad', tensor, int, int, int, int),
   concat: op('concat', tensor, tensor, int),
   scale: op('scale', tensor, float),
+  scaleInplace: op('scale_inplace', tensor, float),
   tanh: op('tanh', tensor),
   silu: op('silu', tensor),
   exp: op('exp', tensor),

@@ -8,7 +8,7 @@ import type { Batch } from '../model/batch.js';
 import type { ModuleFactors } from '../model/factors.js';
 import { Model } from '../model/model.js';
 import type { TransposedType } from '../model/weights.js';
-import { Products, Streams } from '../train/qlora/kept.js';
+import { Products, Streams, type StreamType } from '../train/qlora/kept.js';
 import { LoraParameters } from '../train/qlora/parameters.js';
 import { adaptedModules, loadTrainable } from '../train/qlora/trainable.js';
 import {
@@ -52,6 +52,7 @@ export interface Setup {
   adapted?: readonly number[];
   start?: 'noise' | 'B is zero';
   transposed?: TransposedType;
+  streamType?: StreamType;
   /** Bytes for products; default: all are kept. */
   kept?: number;
 }
@@ -64,7 +65,7 @@ export async function withRig(setup: Setup, use: (rig: Rig) => Promise<void>): P
   await using model = await Model.open(engine, path);
   const lab = { model, workspace, emit() {} };
   {
-    const { first = 0, modules = linearsOf(model.hyper.family), transposed = 'f16' } = setup;
+    const { first = 0, modules = linearsOf(model.hyper.family), transposed = 'f16', streamType = 'f32' } = setup;
     await using trained = await loadTrainable(lab, first, transposed);
     const { layers, labels } = trained;
     const adapted = setup.adapted ?? layers.map(({ index }) => index);
@@ -82,7 +83,7 @@ export async function withRig(setup: Setup, use: (rig: Rig) => Promise<void>): P
       },
     }));
     parameters.initialise(1, setup.start === 'B is zero' ? [] : noise);
-    using streams = new Streams(model);
+    using streams = new Streams(model, streamType);
     using products = new Products(model, setup.kept ?? Number.POSITIVE_INFINITY);
     await use({ ...lab, layers, parameters, labels, streams, products, factors: parameters.factors() });
   }

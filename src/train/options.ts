@@ -102,6 +102,11 @@ export const runOptions = {
   report: text('FILE', 'Write an HTML page with the curves, the figures, and answers before and after.'),
   skipGeneral: flag('Do not measure what the adapter has lost on the bundled general questions.', { advanced: true }),
   gentle: flag('Leave the device to other programs and keep it cool: lowest priority, half of the cores.'),
+  memory: integer(
+    [64, 1 << 20],
+    'Megabytes of memory that training may take, those of the model file among them; less is kept, and less computed at once (default: what is free).',
+    { advanced: true },
+  ),
   threads: integer([1, 512], 'Compute threads (default: the fast cores of this machine).', { advanced: true }),
   keepAwake: flag('Keep the device from falling asleep while the run works; a phone is kept awake anyway.', {
     advanced: true,

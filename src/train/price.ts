@@ -60,10 +60,17 @@ export class PriceList {
     /** What lies in the run's folder takes memory. */
     readonly diskIsMemory: boolean,
     private readonly reading: Reading,
+    /** Bytes that the run may take, by the user's word. */
+    private readonly allowed: number,
   ) {}
 
-  /** @param key of `priceKey` */
-  static async measure(context: RunContext, problem: Problem, wanted: QloraSettings, key: string): Promise<PriceList> {
+  /** @param key of `priceKey` @param options.memory megabytes */
+  static async measure(
+    context: RunContext,
+    problem: Problem,
+    wanted: QloraSettings,
+    { key, memory = Number.POSITIVE_INFINITY }: { key: string; memory?: number },
+  ): Promise<PriceList> {
     const corrections = await Corrections.open();
     const costs = await measureCosts(context, problem.train, wanted);
     const diskIsMemory = await liesInMemory(context.model.engine.scratch);
@@ -75,6 +82,7 @@ export class PriceList {
       { corrections, key },
       diskIsMemory,
       await thisDevice().read(),
+      1e6 * memory,
     );
   }
 
@@ -87,9 +95,9 @@ export class PriceList {
   get freeBytes(): number {
     return this.memory.available;
   }
-  /** Bytes that this process could use: those, and what it holds. */
+  /** Bytes that this process could use: those, and what it holds, less a reserve; or what it is allowed. */
   get usableBytes(): number {
-    return this.memory.available + this.memory.rss;
+    return Math.min(this.allowed, this.memory.available + this.memory.rss - reserveBytes);
   }
 
   /** Seconds of a forward pass over so many tokens. */
@@ -139,7 +147,7 @@ export class PriceList {
   }
 
   fits({ told }: TrainingPrice): boolean {
-    return told.memoryBytes + reserveBytes <= this.usableBytes;
+    return told.memoryBytes <= this.usableBytes;
   }
 
   /**

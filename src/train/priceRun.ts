@@ -69,7 +69,7 @@ function requireFits(prices: PriceList, { price, most }: TrainingPlan): void {
   const [lessMemory, lessTime] = most ? cost(most) : [];
   throw new LoamError({
     code: 'out-of-memory',
-    found: `training ${price.told.layers} layers takes about ${memory} of memory (${time}), and ${bytes(prices.usableBytes)} are available`,
+    found: `training ${price.told.layers} layers takes about ${memory} of memory (${time}), and ${bytes(prices.usableBytes)} may be used`,
     fix: most
       ? `use --layers top:${most.told.layers}, which takes ${lessMemory} and ${lessTime}, or close other programs`
       : 'use --method ridge or a smaller model, or close other programs',
@@ -172,7 +172,10 @@ export async function priceRun(
   const start = options.start === undefined ? undefined : { rank: 0 };
   const settings = qloraSettings(options, { hyper: model.hyper, examples: run.data.examples.train, start });
   const problem = { ...run.data, replay: await replaySet(run, options) };
-  const prices = await PriceList.measure(run, problem, settings, priceKey(options, await modelHash(run)));
+  const prices = await PriceList.measure(run, problem, settings, {
+    key: priceKey(options, await modelHash(run)),
+    memory: options.memory,
+  });
   const walked = [...run.data.train, ...run.data.validation, ...(problem.replay ?? [])];
   const tokens = walked.reduce((sum, sequence) => sum + sequence.tokens.length, 0);
   const hasRidge = options.method === 'ridge' || hasRidgeStart(options);

@@ -150,7 +150,8 @@ async function choose(
 ): Promise<{ prices: PriceList; price: TrainingPrice }> {
   emit({ type: 'stage', stage: 'qlora', message: 'measuring what training takes on this device' });
   const key = priceKey(options, identity.model);
-  const prices = await PriceList.measure({ model, emit, signal }, problem, settings, key);
+  const { memory } = options;
+  const prices = await PriceList.measure({ model, emit, signal }, problem, settings, { key, memory });
   const seconds = deadline === undefined ? undefined : (deadline - performance.now()) / 1000;
   const plan = planTraining(prices, chosenBy(options), seconds);
   tellPlan(prices, plan, emit);

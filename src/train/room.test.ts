@@ -115,6 +115,18 @@ describe('room for what does not fit into memory', () => {
     assert.ok(most > 0);
   });
 
+  it('is what the user allows, if that is less than what is free', async () => {
+    const options = { ...defaults(tuneOptions), model, method: 'qlora', threads: 1 } as const;
+    const { memoryBytes, cheaper } = await priceRun(data, { ...options, memory: 1 << 20 });
+    assert.ok(cheaper.every((choice) => choice.memoryBytes < memoryBytes));
+    // What Node takes alone is more.
+    await assert.rejects(priceRun(data, { ...options, memory: 64 }), (error: unknown) => {
+      assert.ok(error instanceof LoamError && error.code === 'out-of-memory');
+      assert.match(error.message, /takes about .* of memory .*, and 64\.0 MB may be used; use --method ridge or/);
+      return true;
+    });
+  });
+
   it('is taken in memory first, store by store', () => {
     const mib = 1 << 20;
     assert.deepEqual(placeStores([100 * mib, 100 * mib, 92 * mib]), { memory: 192 * mib, disk: 100 * mib });

@@ -122,6 +122,7 @@ export function qloraSettings(
     keptRank: options.rank ?? meanRank * rank,
     learnValidation: options.heldout !== undefined,
     transposedType: 'q8_0',
+    streamType: 'f16',
   };
 }
 

@@ -20,8 +20,8 @@ function told(options: Partial<TuneOptions>, family = llama): string {
 it('tells of options that a method has no use for, and of no others', () => {
   for (const method of ['ridge', 'qlora', 'auto'] as const) assert.equal(told({ method, rank: 4, alpha: 8 }), '');
   assert.match(
-    told({ method: 'ridge', lr: 0.1, epochs: 3, rsLora: true }),
-    /^ridge has no use for --epochs, --lr, --rs-lora:/,
+    told({ method: 'ridge', lr: 0.1, epochs: 3, rsLora: true, memory: 400 }),
+    /^ridge has no use for --memory, --epochs, --lr, --rs-lora:/,
   );
   assert.match(
     told({ method: 'qlora', shots: 0, sweeps: 2 }),

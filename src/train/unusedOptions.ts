@@ -9,6 +9,7 @@ import { ridgeOptionNames } from './ridgeStart.js';
 
 const ofGradients = [
   'start',
+  'memory',
   ...(['epochs', 'batch', 'lr', 'targets', 'rsLora', 'loraPlus', 'dropout', 'weightDecay'] as const),
   ...(['warmup', 'clip', 'averaging', 'runs', 'patience'] as const),
 ] as const;

@@ -83,6 +83,10 @@ export const optionWords = (): Readonly<Record<string, { label: string; line: st
     label: t('Longest example'),
     line: t('Longer examples are left out. In tokens, three quarters of a word each.'),
   },
+  memory: {
+    label: t('Megabytes of memory, at most'),
+    line: t('For learning, the model among them. With less it computes less at once, and is slower.'),
+  },
   method: {
     label: t('Method'),
     line: t('The first fit is quick; training takes longer and learns more.'),

@@ -8,7 +8,7 @@ import type { Model } from '../../model/model.js';
 import type { TransposedType } from '../../model/weights.js';
 import type { RunContext } from '../lab.js';
 import { enteringRoom } from './activations.js';
-import { keptLayers, Products, productsOfToken, Streams } from './kept.js';
+import { keptLayers, Products, productsOfToken, Streams, streamBytes } from './kept.js';
 import { adam, adamwStep } from './optimiser.js';
 import { LoraParameters } from './parameters.js';
 import { replayBytes } from './replay.js';
@@ -60,10 +60,10 @@ const transposedBytes = { q8_0: 34 / 32, bf16: 2, f16: 2 } as const;
 /** Share of a layer's forward pass that frozen products take: what is saved where they are kept. */
 const productShare = 0.6;
 /**
- * Values kept for each trained one: itself, its gradient, two moments, its mean, a copy of the best state; and what an optimiser step
- * works with. Each further run adds one.
+ * Values kept for each trained one: itself, its gradient, two moments, its mean, a copy of the best state, and for a while that of the
+ * best before. Each further run adds one.
  */
-const copies = 8;
+const copies = 7;
 
 /** Measures the last layers and the head on the largest batch that training will compute, and on a small one: a few seconds. */
 export async function measureCosts(
@@ -89,7 +89,7 @@ export async function measureCosts(
     const used = loaded.layers.slice(-count);
     using parameters = LoraParameters.create(engine, adaptedModules(model, used, settings));
     parameters.initialise(0);
-    using streams = new Streams(model);
+    using streams = new Streams(model, settings.streamType);
     using products = new Products(model, settings.keptBytes);
     const context: TrainContext = {
       ...lab,
@@ -277,7 +277,7 @@ export function priceQlora(
   const tokensAtOnce = batchTokens(batch, opening);
   const { walk, cache } = enteringRoom(all, { firstLayer: below, opening }, width);
   const { stored, layer, head } = placedWeights(model, settings.transposedType);
-  const perLayer = 4 * (copies + settings.runs - 1) * values + 4 * width * tokensAtOnce;
+  const perLayer = 4 * (copies + settings.runs - 1) * values + streamBytes[settings.streamType] * width * tokensAtOnce;
   const products = keptLayers(model, trained, tokensAtOnce, keptBytes) * productsOfToken(model) * tokensAtOnce;
   // A third is written before the older of two goes.
   const checkpoints = 3 * 8 * 4 * values * trained;

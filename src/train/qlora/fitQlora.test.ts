@@ -81,6 +81,7 @@ const settings: QloraSettings = {
   replay: 1,
   seed: 1,
   transposedType: 'f16',
+  streamType: 'f32',
 };
 
 type During = (event: QloraEvent, hooks: QloraHooks) => void;

@@ -1,3 +1,4 @@
+import type { Graph } from '../../engine/graph.js';
 import type { Operations } from '../../engine/operations.js';
 import type { Tensor, TensorBuffer } from '../../engine/tensor.js';
 import { hasPostNorms, type LayerLinear, linearsAt, linearsOf } from '../../families/family.js';
@@ -6,15 +7,26 @@ import type { Model } from '../../model/model.js';
 
 /** What of a batch is kept between its way through the layers and back. */
 
+/** In f16 a sixteenth of a stream is kept: some models have values of 1e5 in a few places, which f16 itself does not reach. */
+const streamScale = 1 / 16;
+
+/** How streams are kept; f32 where nothing is to be rounded. */
+export type StreamType = 'f16' | 'f32';
+/** Bytes of a value. */
+export const streamBytes = { f16: 2, f32: 4 } as const;
+
 /**
- * Residual streams between the layers of a batch, and the gradient on its way back: f32 [streamWidth, tokens], as many tokens as the
- * largest batch so far has had.
+ * Residual streams between the layers of a batch, [streamWidth, tokens], and the gradient on its way back, the same in f32: as many
+ * tokens as the largest batch so far has had.
  */
 export class Streams implements Disposable {
   private buffer: TensorBuffer | undefined;
   private tensors: Tensor[] = [];
 
-  constructor(private readonly model: Model) {}
+  constructor(
+    private readonly model: Model,
+    private readonly type: StreamType,
+  ) {}
 
   /** Makes room for batches of so many tokens on their way through so many layers. What was kept is lost. */
   reserve(layers: number, tokens: number): void {
@@ -22,15 +34,38 @@ export class Streams implements Disposable {
     this[Symbol.dispose]();
     const buffer = this.model.engine.buffer(layers);
     const width = streamWidth(this.model.hyper);
-    this.tensors = Array.from({ length: layers }, () => buffer.tensor('f32', [width, tokens]));
+    const typeAt = (place: number) => (place === 0 ? 'f32' : this.type);
+    this.tensors = Array.from({ length: layers }, (_, place) => buffer.tensor(typeAt(place), [width, tokens]));
     this.buffer = buffer.allocate();
   }
 
-  /** What enters the trained layer `place`, not the first; 0: the gradient of what the next layer to be passed puts out. */
-  at(ops: Operations, place: number, tokens: number): Tensor {
-    const width = streamWidth(this.model.hyper);
-    const [row, all] = [4 * width, 4 * width * tokens];
-    return ops.view(this.tensors[place]!, [width, tokens], { strides: [row, all, all] });
+  /** Keeps what enters the trained layer `place`, not the first. @returns what `entering` gives */
+  keep(g: Graph, place: number, x: Tensor): Tensor {
+    const kept = this.at(g, place, x.ne[1]);
+    g.run(g.copy(this.type === 'f16' ? g.scale(x, this.scale) : x, kept));
+    return this.entering(g, place, x.ne[1]);
+  }
+
+  /** What enters the trained layer `place`, not the first, f32. */
+  entering(ops: Operations, place: number, tokens: number): Tensor {
+    const kept = this.at(ops, place, tokens);
+    return this.type === 'f16' ? ops.scale(ops.cast(kept, 'f32'), 1 / this.scale) : kept;
+  }
+
+  /** Where the gradient of what the next layer to be passed puts out is kept, f32. */
+  gradient(ops: Operations, tokens: number): Tensor {
+    return this.at(ops, 0, tokens);
+  }
+
+  private get scale(): number {
+    return streamScale / this.model.hyper.embeddingScale;
+  }
+
+  private at(ops: Operations, place: number, tokens: number): Tensor {
+    const tensor = this.tensors[place]!;
+    const width = tensor.ne[0];
+    const [row, all] = [tensor.nb[1], tensor.nb[1] * tokens];
+    return ops.view(tensor, [width, tokens], { strides: [row, all, all] });
   }
 
   [Symbol.dispose](): void {

@@ -1,5 +1,6 @@
 import { hash32, Random } from '../../base/random.js';
 import type { Graph, Workspace } from '../../engine/graph.js';
+import type { Operations } from '../../engine/operations.js';
 import type { Tensor } from '../../engine/tensor.js';
 import type { LayerLinear } from '../../families/family.js';
 import { type Batch, groupSequences } from '../../model/batch.js';
@@ -29,6 +30,9 @@ export interface AdamWSettings {
  */
 const averagingDelay = 3;
 
+/** Rows of values at once, a megabyte. */
+const partRows = 256;
+
 /**
  * One step of AdamW from the accumulated gradients, which are then zeroed.
  * @param step counts from 1
@@ -44,7 +48,9 @@ export async function adamwStep(
 ): Promise<number> {
   const { groupA, groupB } = parameters;
   const measure = workspace.begin();
-  const squares = [groupA, groupB].map((group) => measure.output(measure.sum(measure.sqr(group.gradient))));
+  const squares = [groupA, groupB].flatMap(({ gradient }) =>
+    parts(measure, gradient).map((part) => measure.output(measure.sum(measure.sqr(part)))),
+  );
   await measure.compute(signal);
   const norm = Math.abs(scale) * Math.sqrt(squares.reduce((sum, cell) => sum + cell.toFloat32()[0]!, 0));
   if (Number.isFinite(norm)) {
@@ -54,20 +60,33 @@ export async function adamwStep(
       const { beta1, beta2, epsilon, weightDecay } = settings;
       const unbias = (beta: number) => 1 / (1 - beta ** step);
       const numbers = Float32Array.of(rate, beta1, beta2, epsilon, weightDecay, unbias(beta1), unbias(beta2));
-      const gradient = g.scale(group.gradient, factor);
+      const gradient = g.scaleInplace(group.gradient, factor);
       g.run(g.adamwStep(group.values, gradient, group.first, group.second, g.input('f32', [7], numbers)));
     };
     apply(groupA, rateA);
     apply(groupB, rateB);
     const past = Math.min(settings.averaging, step / (averagingDelay + step));
     for (const { values, average } of [groupA, groupB]) {
-      g.run(past > 0 ? g.addInplace(average, g.scale(g.sub(values, average), 1 - past)) : g.copy(values, average));
+      const means = parts(g, average);
+      parts(g, values).forEach((now, i) => {
+        const mean = means[i]!;
+        g.run(past > 0 ? g.addInplace(mean, g.scale(g.sub(now, mean), 1 - past)) : g.copy(now, mean));
+      });
     }
     // Not stopped on the way: half a step would be neither the state before nor the one after.
     await g.compute();
   }
   parameters.zeroGradients();
   return norm;
+}
+
+/** A group's values, `partRows` rows at a time: what is computed of them is never there of all at once. */
+function parts(ops: Operations, flat: Tensor): Tensor[] {
+  const [width, rows] = flat.ne;
+  const count = Math.ceil(rows / partRows);
+  return Array.from({ length: count }, (_, i) =>
+    ops.view(flat, [width, Math.min(partRows, rows - i * partRows)], { offset: i * partRows * flat.nb[1] }),
+  );
 }
 
 /**

@@ -68,7 +68,9 @@ export class Pass {
   /** What enters a layer. */
   private entering(g: Graph, layer: TrainableLayer): Tensor {
     const place = this.placeOf(layer);
-    return place === 0 ? enter(g, this.context, this.data, this.ids) : this.context.streams.at(g, place, this.tokens);
+    return place === 0
+      ? enter(g, this.context, this.data, this.ids)
+      : this.context.streams.entering(g, place, this.tokens);
   }
 
   /** What all layers of a graph need of the batch. */
@@ -117,7 +119,7 @@ export class Pass {
     for (const layer of group) {
       x = this.layer(g, layer, inputs, this.keeping(g, layer, 'there')).run(g, x);
       // Nodes are computed in the order in which they are added, so that what is not kept is freed layer by layer.
-      g.run(g.copy(x, this.context.streams.at(g, this.placeOf(layer) + 1, this.tokens)));
+      x = this.context.streams.keep(g, this.placeOf(layer) + 1, x);
     }
     await this.compute(g, group);
   }
@@ -165,7 +167,7 @@ export class Pass {
     const { workspace, streams } = this.context;
     const g = workspace.begin();
     const inputs = this.inputs(g);
-    let gradient: Tensor | undefined = streams.at(g, 0, this.tokens);
+    let gradient: Tensor | undefined = streams.gradient(g, this.tokens);
     for (const layer of [...group].reverse()) {
       const from = this.entering(g, layer);
       const at = this.layer(g, layer, inputs, this.keeping(g, layer, 'back'));
@@ -207,7 +209,7 @@ export class Pass {
 
   /** Leaves a gradient for the layers below: last of all, since it takes the place of the one that all was computed from. */
   private pass(g: Graph, gradient: Tensor | undefined): void {
-    if (gradient) g.run(g.copy(gradient, this.context.streams.at(g, 0, this.tokens)));
+    if (gradient) g.run(g.copy(gradient, this.context.streams.gradient(g, this.tokens)));
   }
 
   private async compute(g: Graph, layers: readonly TrainableLayer[]): Promise<void> {

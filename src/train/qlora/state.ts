@@ -4,6 +4,7 @@ import type { TransposedType } from '../../model/weights.js';
 import type { TuneEvent } from '../events.js';
 import type { Progress } from '../lab.js';
 import type { Recipe } from '../options.js';
+import type { StreamType } from './kept.js';
 import { type FlatFactors, type ParameterState, parameterNames } from './parameters.js';
 import type { TrainSequence } from './trainStep.js';
 
@@ -64,6 +65,8 @@ export interface QloraSettings extends Pick<Recipe, (typeof qloraOptionNames)[nu
   /** Runs after the first learn the validation examples too, which have decided by then how long to train. */
   learnValidation: boolean;
   transposedType: TransposedType;
+  /** How residual streams are kept until the way back. */
+  streamType: StreamType;
 }
 
 /** Everything that training needs to go on as if it had never stopped. */

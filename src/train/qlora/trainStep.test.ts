@@ -21,7 +21,7 @@ import {
   workspace,
 } from '../../testing/trainRig.js';
 import { enteringActivations } from './activations.js';
-import { keptLayers, Products, productsOfToken } from './kept.js';
+import { keptLayers, Products, productsOfToken, Streams } from './kept.js';
 import { adamwStep, dropoutMasks } from './optimiser.js';
 import { TrainableLayer } from './trainable.js';
 import { ownLengths, trainStep } from './trainStep.js';
@@ -104,8 +104,11 @@ describe('a step', () => {
 
   it('has the same bits whatever there is room to keep of it', async () => {
     // Nothing, two of the three layers that are gone through twice, and all.
-    for (const family of ['llama', 'gemma3'] as const) {
-      await withRig({ model: { layers: 4, family } }, async (rig) => {
+    for (const [family, streamType] of [
+      ['llama', 'f32'],
+      ['gemma3', 'f16'],
+    ] as const) {
+      await withRig({ model: { layers: 4, family }, streamType }, async (rig) => {
         const sequences = draw([19, 17, 20], 8);
         const tokens = 3 * 12 + 8;
         const steps = [];
@@ -116,6 +119,27 @@ describe('a step', () => {
         }
         assert.deepEqual(steps[1], steps[0]);
         assert.deepEqual(steps[2], steps[0]);
+      });
+    }
+  });
+
+  it('goes the same way by streams that were rounded to f16', async () => {
+    for (const family of ['llama', 'gemma3'] as const) {
+      await withRig({ model: { layers: 4, family } }, async (rig) => {
+        const sequences = draw([19, 17, 20], 8);
+        const exact = await step(rig, sequences, { opening: 8 });
+        using streams = new Streams(rig.model, 'f16');
+        const rounded = await step({ ...rig, streams }, sequences, { opening: 8 });
+        rounded.nll.forEach((x, i) => {
+          assert.ok(Math.abs(x - exact.nll[i]!) < 0.01 * exact.nll[i]!, `NLL ${x} and ${exact.nll[i]}`);
+        });
+        for (const factor of ['a', 'b'] as const) {
+          const [x, y] = [rounded[factor], exact[factor]];
+          const dot = (u: ArrayLike<number>, v: ArrayLike<number>) =>
+            Array.from(u).reduce((sum, value, i) => sum + value * v[i]!, 0);
+          const cosine = dot(x, y) / Math.sqrt(dot(x, x) * dot(y, y));
+          assert.ok(cosine > 0.999 && cosine < 1, `cosine ${cosine} of ${factor}`);
+        }
       });
     }
   });

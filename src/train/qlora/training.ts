@@ -285,7 +285,7 @@ export async function prepareTraining(
     const cache = firstLayer > 0 ? own(await enteringActivations(lab, sequences, below, advance)) : undefined;
     const { layers: trained, labels } = own(await loadTrainable(lab, firstLayer, settings.transposedType));
     const parameters = own(LoraParameters.create(model.engine, adaptedModules(model, trained, settings)));
-    const streams = own(new Streams(model));
+    const streams = own(new Streams(model, settings.streamType));
     const products = own(new Products(model, settings.keptBytes));
     const context: TrainContext = { ...lab, layers: trained, parameters, labels, streams, products, opening };
     const learnable = problem.train.length + problem.validation.length;
