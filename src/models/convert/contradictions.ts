@@ -10,9 +10,12 @@ import type { Problems } from './convertModel.js';
  * would notice that something is missing.
  */
 
-/** Contradictions within config.json, which go to its problems. */
-export function checkAgreement(config: HfConfig, { family, layers, context }: HfSettings): void {
-  const model = config.text('model_type');
+/** Contradictions within config.json, which go to its problems. @param model its model_type */
+export function checkAgreement(
+  config: HfConfig,
+  { family, layers, context }: HfSettings,
+  model: string | undefined,
+): void {
   const other = layouts.find(
     ({ name, huggingFace }) => name !== family.name && huggingFace.modelTypes.some((type) => type === model),
   );

@@ -140,6 +140,19 @@ describe('what is changed on the way', () => {
     }
   });
 
+  it('Mistral Small 3.1: a text of the type of Llama in a model that also sees', async () => {
+    const config = {
+      architectures: ['Mistral3ForConditionalGeneration'],
+      model_type: 'mistral3',
+      text_config: { model_type: 'mistral' },
+      rope_parameters: null,
+      rope_theta: 1e6,
+    };
+    const { path } = await folder({ family: 'mistral3', config });
+    const { metadata } = await readGguf((await convert(path)).path);
+    assert.deepEqual(metadata.get('general.architecture'), str('mistral3'));
+  });
+
   it('shards, in a folder of links as the cache of the hub has it, give the file of one', async () => {
     const one = await convert((await folder({ dtype: 'bf16' })).path);
     const many = await folder({ dtype: 'bf16', shardBytes: 20_000 });

@@ -18,11 +18,19 @@ import type { HfFolder } from './hfFolder.js';
 
 /** config.json of a Hugging Face folder, and the metadata that llama.cpp's converter makes of it. */
 
-/** The family of the class that config.json names. */
-function findFamily({ config }: HfFolder, where: string): Family {
-  const named = listAt(config, 'text_config', 'architectures')[0] ?? listAt(config, 'architectures')[0];
+/**
+ * The family of the class that config.json names, and the model_type beside that name. Within a model that also sees another type may stand:
+ * Mistral Small 3.1's text is of the type of Llama.
+ */
+function findFamily({ config }: HfFolder, where: string): { family: Family; type: string | undefined } {
+  const inner = listAt(config, 'text_config', 'architectures')[0];
+  const named = inner ?? listAt(config, 'architectures')[0];
   const family = layouts.find(({ huggingFace }) => huggingFace.classes.some((name) => name === named));
-  if (family) return family;
+  if (family)
+    return {
+      family,
+      type: inner === undefined ? textAt(config, 'model_type') : textAt(config, 'text_config', 'model_type'),
+    };
   throw new UnsupportedError({
     found: typeof named === 'string' ? `a model of the class ${quote(named)}` : 'no class under "architectures"',
     expected: `one of ${layouts.flatMap(({ huggingFace }) => huggingFace.classes).join(', ')}`,
@@ -132,7 +140,7 @@ function refuseUnsupported(config: HfConfig, { title, block, huggingFace }: Fami
  */
 export function readHfSettings(folder: HfFolder, problems: Problems): { settings: HfSettings; own: Own } {
   const where = `${folder.path}/config.json`;
-  const family = findFamily(folder, where);
+  const { family, type } = findFamily(folder, where);
   const config = new HfConfig(folder.config, problems);
   refuseUnsupported(config, family, where);
   const { defaults, headLengths, own } = family.huggingFace;
@@ -150,7 +158,7 @@ export function readHfSettings(folder: HfFolder, problems: Problems): { settings
     where,
   };
   if (textAt(folder.config, 'model_type') === undefined) problems.add('config.json has no model_type');
-  checkAgreement(config, settings);
+  checkAgreement(config, settings, type);
   return { settings, own: own?.(config, settings) ?? {} };
 }
 
