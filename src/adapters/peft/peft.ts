@@ -155,8 +155,9 @@ function derived(modules: readonly HfModule[], base: LoraBase, holder: string): 
 }
 
 /**
- * Short names where each layer that has these modules is adapted; else all names, because a short one would adapt all layers, and those
- * of the part that sees.
+ * Short names where each layer that has these modules is adapted; else all names, because a short one would adapt all layers. In families
+ * with models that also see always all names: short ones would adapt the part that sees, and onto the other class PEFT would load the
+ * adapter without its factors, where it refuses whole names.
  */
 function targets(modules: readonly HfModule[], base: LoraBase, holder: string): string[] {
   const all = modulesOf(base.family);
@@ -165,7 +166,8 @@ function targets(modules: readonly HfModule[], base: LoraBase, holder: string): 
   for (let l = 0; l < base.layers; l++) {
     possible += new Set(linearRowsAt(base, l).flatMap(({ module }) => (used.includes(module) ? [module] : []))).size;
   }
-  if (modules.length !== possible || holder !== textHolder) return modules.map((module) => fullName(module, holder));
+  if (modules.length !== possible || base.family.huggingFace.sees)
+    return modules.map((module) => fullName(module, holder));
   const short = (name: string) => name.split('.').at(-1)!;
   return used.map((name) => (all.filter((other) => short(other) === short(name)).length > 1 ? name : short(name)));
 }

@@ -95,4 +95,6 @@ it('layers and settings are said in words, whatever a file from elsewhere has in
   assert.deepEqual(settingInWords('method', 'qlora'), { label: 'Method', text: 'Training only' });
   assert.deepEqual(settingInWords('layers', ['x']), { label: 'Layers', text: '["x"]' });
   assert.deepEqual(settingInWords('oddThing', { a: 1 }), { label: 'Odd thing', text: '{"a":1}' });
+  for (const text of ['constructor', '__proto__', 'toString']) assert.equal(settingInWords('method', text).text, text);
+  assert.deepEqual(settingInWords('constructor', 1), { label: 'Constructor', text: '1' });
 });

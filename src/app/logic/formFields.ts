@@ -153,7 +153,8 @@ const choiceWords = (): Readonly<Record<string, string>> => ({
 
 /** A choice as it is declared, in words. */
 export function choiceWord(choice: string): string {
-  return choiceWords()[choice] ?? choice;
+  const words = choiceWords();
+  return Object.hasOwn(words, choice) ? words[choice]! : choice;
 }
 
 /** "weightDecay" as "Weight decay". */
