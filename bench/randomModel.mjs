@@ -8,6 +8,9 @@ import { writeGguf } from '../dist/formats/gguf/writeGguf.js';
 
 export const tinyLlama = { layers: 22, embedding: 2048, feedForward: 5632, heads: 32, kvHeads: 4, vocabulary: 32000 };
 
+/** The widths of Gemma 3 270M, as far as a layer of Llama's has them: heads of 160 values instead of 256. */
+export const gemma270m = { layers: 18, embedding: 640, feedForward: 2048, heads: 4, kvHeads: 1, vocabulary: 49152 };
+
 /** @param path file to write, @param vocabularyFrom GGUF file that lends its tokeniser */
 export async function writeRandomModel(path, vocabularyFrom, shape = tinyLlama) {
   const { layers, embedding, feedForward, heads, kvHeads, vocabulary } = shape;
@@ -42,7 +45,8 @@ export async function writeRandomModel(path, vocabularyFrom, shape = tinyLlama) 
     return { name, type: tensorTypes.f32, shape: [embedding], data: new Uint8Array(ones.buffer) };
   };
   const tensors = [matrix('token_embd.weight', 'q4_0', embedding, vocabulary), norm('output_norm.weight')];
-  tensors.push(matrix('output.weight', 'q6_k', embedding, vocabulary));
+  // Blocks of Q6_K have 256 values.
+  tensors.push(matrix('output.weight', embedding % 256 === 0 ? 'q6_k' : 'q4_0', embedding, vocabulary));
   for (let l = 0; l < layers; l++) {
     const linear = (part, inputs, outputs) => matrix(`blk.${l}.${part}.weight`, 'q4_0', inputs, outputs);
     tensors.push(norm(`blk.${l}.attn_norm.weight`), norm(`blk.${l}.ffn_norm.weight`));

@@ -1,7 +1,9 @@
 // Ridge whose layers libllama computes, slice by slice, beside ridge on our own graph: the same examples, settings and solver. Held-out NLL
 // in stock libllama, seconds of the processor, wall time, and peak resident memory of a process of its own.
 //
-//   npm run build && node bench/slices.mjs TRAIN.json HELDOUT.json [--model M] [--seeds 1,2,3] [--threads 1] [--sweeps N] [--ways own,slices]
+// The NLL of a model of random weights says nothing.
+//
+//   npm run build && node bench/slices.mjs TRAIN.json HELDOUT.json [--model M | random:SHAPE]... [--seeds 1,2,3] [--threads 1] [--sweeps N] [--ways own,slices]
 import { execFile } from 'node:child_process';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -22,9 +24,11 @@ import { fitRidge } from '../dist/train/ridge/fitRidge.js';
 import { ridgePreset, ridgeSettings } from '../dist/train/settings.js';
 import { fitSlices } from '../dist/train/slices/fitSlices.js';
 import { commandLine } from './program.mjs';
+import { gemma270m, tinyLlama, writeRandomModel } from './randomModel.mjs';
 
 const { values, positionals } = commandLine({
-  model: { type: 'string' },
+  /** Several: each in turn. */
+  model: { type: 'string', multiple: true },
   seeds: { type: 'string', default: '1,2,3' },
   threads: { type: 'string', default: '1' },
   sweeps: { type: 'string' },
@@ -43,7 +47,7 @@ async function one(way, seed) {
   const folder = await mkdtemp(join(tmpdir(), 'loam-bench-'));
   let run;
   try {
-    const source = await resolveModel(values.model);
+    const source = await resolveModel(values.model?.[0]);
     const options = { seed, maxTokens, threads: Number(values.threads), scratch: folder };
     const signal = new AbortController().signal;
     run = await openRun(source, { data, heldout }, options, () => {}, signal);
@@ -86,37 +90,53 @@ async function one(way, seed) {
   }
 }
 
-if (values.one) await one(values.ways, Number(values.seeds));
-else {
+const shapes = { 'random:gemma270m': gemma270m, 'random:tinyLlama': tinyLlama };
+
+/** Each seed, own and slices in turn, each in a process of its own. @returns a row of the table for each way */
+async function compare(model) {
   const found = [];
   for (const seed of values.seeds.split(',')) {
     for (const way of values.ways.split(',')) {
-      const args = [
-        import.meta.filename,
-        data,
-        heldout,
-        '--one',
-        '--ways',
-        way,
-        '--seeds',
-        seed,
-        '--threads',
-        values.threads,
-      ];
-      for (const name of ['model', 'sweeps']) if (values[name] !== undefined) args.push(`--${name}`, values[name]);
+      const args = [import.meta.filename, data, heldout, '--one', '--ways', way, '--seeds', seed];
+      args.push('--threads', values.threads);
+      if (model !== undefined) args.push('--model', model.path);
+      if (values.sweeps !== undefined) args.push('--sweeps', values.sweeps);
       const { stdout } = await promisify(execFile)(process.execPath, args);
       const line = JSON.parse(stdout.trim().split('\n').at(-1));
       found.push(line);
       console.log(
-        `${way}, seed ${seed}: held-out NLL ${line.nll.toFixed(4)} (base ${line.base.toFixed(4)}, teacher ${line.teacher.toFixed(4)}), ${line.sweeps} sweeps, ${line.cpu.toFixed(0)} s of the processor, ${line.seconds.toFixed(0)} s, peak ${(line.rss / 1e6).toFixed(0)} MB`,
+        `${model?.name ?? ''} ${way}, seed ${seed}: base ${line.base.toFixed(4)}, teacher ${line.teacher.toFixed(4)}`,
       );
     }
   }
-  for (const way of values.ways.split(',')) {
+  return values.ways.split(',').map((way) => {
     const own = found.filter((line) => line.way === way);
     const mean = (key) => own.reduce((sum, line) => sum + line[key], 0) / own.length;
-    console.log(
-      `${way}, mean of ${own.length}: held-out NLL ${mean('nll').toFixed(4)}, ${mean('cpu').toFixed(0)} s of the processor`,
-    );
+    const cells = [
+      model?.name ?? 'default',
+      way,
+      mean('nll').toFixed(4),
+      mean('sweeps').toFixed(1),
+      mean('cpu').toFixed(0),
+    ];
+    return [...cells, mean('seconds').toFixed(0), Math.round(Math.max(...own.map(({ rss }) => rss)) / 1e6)];
+  });
+}
+
+if (values.one) await one(values.ways, Number(values.seeds));
+else {
+  const folder = await mkdtemp(join(tmpdir(), 'loam-bench-'));
+  try {
+    const rows = [];
+    for (const name of values.model ?? [undefined]) {
+      const shape = name && Object.hasOwn(shapes, name) ? shapes[name] : undefined;
+      const path = shape ? join(folder, 'random.gguf') : name;
+      if (shape) await writeRandomModel(path, (await resolveModel(undefined)).path, shape);
+      rows.push(...(await compare(name && { name, path })));
+    }
+    const head = ['model', 'way', 'held-out NLL', 'sweeps', 's of the processor', 's', 'peak MB'];
+    for (const row of [head, head.map(() => '---'), ...rows]) console.log(`| ${row.join(' | ')} |`);
+  } finally {
+    await rm(folder, { recursive: true, force: true });
   }
 }
