@@ -105,7 +105,7 @@ async function compare(model) {
       const line = JSON.parse(stdout.trim().split('\n').at(-1));
       found.push(line);
       console.log(
-        `${model?.name ?? ''} ${way}, seed ${seed}: base ${line.base.toFixed(4)}, teacher ${line.teacher.toFixed(4)}`,
+        `${model?.name ?? ''} ${way}, seed ${seed}: held-out NLL ${line.nll.toFixed(4)} (base ${line.base.toFixed(4)}, teacher ${line.teacher.toFixed(4)}), ${line.cpu.toFixed(0)} s of the processor, peak ${(line.rss / 1e6).toFixed(0)} MB`,
       );
     }
   }
