@@ -73,7 +73,7 @@ export interface Server {
   /** This browser is not let in, or what answers is not its server. */
   refused: boolean;
   reached: boolean;
-  downloads: Record<string, Download>;
+  downloads: ReadonlyMap<string, Download>;
   /** `share`: whole percents of all its stages, while it runs. */
   job?: { id: string; state: JobState; share?: number };
   /** Versions that are tested for private details, or wait for it. */
@@ -97,7 +97,7 @@ export function useFollowedServer(): Server {
   const [status, setStatus] = useState<Status>();
   const [refused, setRefused] = useState(false);
   const [reached, setReached] = useState(true);
-  const [downloads, setDownloads] = useState<Record<string, Download>>({});
+  const [downloads, setDownloads] = useState<ReadonlyMap<string, Download>>(new Map());
   const [job, setJob] = useState<Server['job']>();
   /** The vault may be another one. */
   const [round, setRound] = useState(0);
@@ -181,7 +181,7 @@ export function useFollowedServer(): Server {
         const event = data as ChangeEvent;
         seen.current = event.type === 'reset' ? 0 : id;
         if (event.type === 'download') {
-          setDownloads((old) => ({ ...old, [event.name]: event }));
+          setDownloads((old) => new Map(old).set(event.name, event));
           if (event.state !== 'running') {
             tellChanged('models');
             void reload();

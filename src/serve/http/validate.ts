@@ -66,11 +66,10 @@ export function* mistakesIn(schema: TSchema, value: unknown, place: string): Gen
     for (const [i, item] of value.entries()) yield* mistakesIn(items, item, `${place}.${i}`);
   } else if (properties && isRecord(value)) {
     // Each property may be anything here; of those that should not be there one is enough.
-    const known: Record<string, unknown> = {};
     let unknown = 0;
-    for (const name in value) {
-      if (Object.hasOwn(properties, name) || unknown++ === 0) known[name] = value[name];
-    }
+    const known = Object.fromEntries(
+      Object.entries(value).filter(([name]) => Object.hasOwn(properties, name) || unknown++ === 0),
+    );
     const open = Object.fromEntries(Object.keys(properties).map((name) => [name, {}]));
     yield* own({ ...schema, properties: open }, known, place);
     for (const [name, inner] of Object.entries(properties)) {

@@ -211,7 +211,7 @@ export function Models() {
               <p class="quiet">{t('This version of Loam does not support its architecture.')}</p>
             )}
             {!model.installed && model.supported && model.fetchable && (
-              <ModelDownload model={model} download={downloads[model.name]} />
+              <ModelDownload model={model} download={downloads.get(model.name)} />
             )}
           </li>
         ))}

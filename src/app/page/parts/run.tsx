@@ -36,7 +36,7 @@ export interface Quoted {
 export function useQuote({ datasets, model, options, paused }: Asked): Quoted {
   const [quote, setQuote] = useState<RunQuote>();
   const [waiting, setWaiting] = useState(!paused);
-  const [known, setKnown] = useState<Record<string, number>>({});
+  const [known, setKnown] = useState<ReadonlyMap<string, number>>(new Map());
   const { error, run } = useAction();
   const key = JSON.stringify([datasets.map(({ id, sha256, excluded }) => [id, sha256, excluded]), model, options]);
   useEffect(() => {
@@ -49,7 +49,7 @@ export function useQuote({ datasets, model, options, paused }: Asked): Quoted {
       const done = await run(async () => {
         const next = await call<RunQuote>('POST', '/api/quote', { body, signal: abort.signal });
         setQuote(next);
-        setKnown((old) => ({ ...old, [model]: next.modelLayers }));
+        setKnown((old) => new Map(old).set(model, next.modelLayers));
       });
       if (abort.signal.aborted) return;
       if (!done) setQuote(undefined);
@@ -60,7 +60,7 @@ export function useQuote({ datasets, model, options, paused }: Asked): Quoted {
       abort.abort();
     };
   }, [key, paused]);
-  return { quote, waiting, error, modelLayers: known[model] };
+  return { quote, waiting, error, modelLayers: known.get(model) };
 }
 
 /** What a run would take, before it starts. */

@@ -54,7 +54,7 @@ export function HomeScreen() {
                   </span>
                 </p>
               )}
-              <ModelDownload model={first} download={downloads[first.name]} />
+              <ModelDownload model={first} download={downloads.get(first.name)} />
               <p class="quiet">
                 {t('Without a network, or for another model: a GGUF file from this device.')}{' '}
                 <a href={href('settings')}>{t('Which model suits this device?')}</a>

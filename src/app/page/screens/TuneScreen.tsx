@@ -45,7 +45,7 @@ export function TuneScreen({ dataset }: { dataset?: string }) {
               'Learning starts from a model that can already write. Downloading it is the only thing that uses the network.',
             )}
           </p>
-          <ModelDownload model={first} download={downloads[first.name]} />
+          <ModelDownload model={first} download={downloads.get(first.name)} />
         </Empty>
       </Page>
     );
