@@ -2,6 +2,7 @@ import type { Reading } from '../base/device/Reading.js';
 import { thisDevice } from '../base/device/thisDevice.js';
 import { readMemory } from '../base/memory.js';
 import { liesInMemory } from '../base/spillFile.js';
+import { outputBytes } from '../engine/llama.js';
 import type { Model } from '../model/model.js';
 import { Corrections } from './corrections.js';
 import type { Taken } from './DeviceLog.js';
@@ -23,16 +24,16 @@ import type { QloraProblem, QloraSettings } from './qlora/state.js';
 /** Memory that must stay free for everything else. */
 const reserveBytes = 64 << 20;
 
-/** Tokens of libllama's cache while an adapter is measured, about, and bytes of logits that it holds, twice. */
-const measuring = { tokens: 512, logits: 32 << 20 };
+/** Tokens of libllama's cache while an adapter is measured, about. */
+const measuredTokens = 512;
 
 /**
  * Bytes that measuring an adapter of so many values takes beyond what the process holds: the model's whole file, mapped; keys and values
- * in f16, logits; and the adapter as it was trained, as a file, and as libllama has it.
+ * in f16, logits, twice; and the adapter as it was trained, as a file, and as libllama has it.
  */
 export function measuringBytes({ gguf, hyper }: Model, values: number): number {
-  const cache = 2 * 2 * hyper.kvHeads * hyper.headDim * hyper.layers * measuring.tokens;
-  return gguf.size + cache + 2 * measuring.logits + 3 * 4 * values;
+  const cache = 2 * 2 * hyper.kvHeads * hyper.headDim * hyper.layers * measuredTokens;
+  return gguf.size + cache + 2 * outputBytes + 3 * 4 * values;
 }
 
 /** What a choice of settings takes. */

@@ -60,10 +60,10 @@ const transposedBytes = { q8_0: 34 / 32, bf16: 2, f16: 2 } as const;
 /** Share of a layer's forward pass that frozen products take: what is saved where they are kept. */
 const productShare = 0.6;
 /**
- * Values kept for each trained one: itself, its gradient, two moments, its mean, a copy of the best state, and for a while that of the
- * best before. Each further run adds one.
+ * Values kept for each trained one: itself, its gradient, two moments, its mean, a copy of the best state, for a while that of the best
+ * before, and at the end what becomes the adapter. Each further run adds one.
  */
-const copies = 7;
+const copies = 8;
 
 /** Measures the last layers and the head on the largest batch that training will compute, and on a small one: a few seconds. */
 export async function measureCosts(
