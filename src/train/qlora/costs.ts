@@ -61,9 +61,9 @@ const transposedBytes = { q8_0: 34 / 32, bf16: 2, f16: 2 } as const;
 const productShare = 0.6;
 /**
  * Values kept for each trained one: itself, its gradient, two moments, its mean, a copy of the best state, for a while that of the best
- * before, and at the end what becomes the adapter. Each further run adds one.
+ * before, and at the end what becomes the adapter. Each further run adds one, and their mean, of twice the rank, two and for a while four.
  */
-const copies = 8;
+const copies = { one: 8, mean: 2 } as const;
 
 /** Measures the last layers and the head on the largest batch that training will compute, and on a small one: a few seconds. */
 export async function measureCosts(
@@ -277,7 +277,8 @@ export function priceQlora(
   const tokensAtOnce = batchTokens(batch, opening);
   const { walk, cache } = enteringRoom(all, { firstLayer: below, opening }, width);
   const { stored, layer, head } = placedWeights(model, settings.transposedType);
-  const perLayer = 4 * (copies + settings.runs - 1) * values + streamBytes[settings.streamType] * width * tokensAtOnce;
+  const held = copies.one + (settings.runs > 1 ? settings.runs - 1 + copies.mean : 0);
+  const perLayer = 4 * held * values + streamBytes[settings.streamType] * width * tokensAtOnce;
   const products = keptLayers(model, trained, tokensAtOnce, keptBytes) * productsOfToken(model) * tokensAtOnce;
   // A third is written before the older of two goes.
   const checkpoints = 3 * 8 * 4 * values * trained;

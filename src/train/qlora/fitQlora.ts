@@ -72,6 +72,7 @@ class Runs {
   /** When this process began with the first run, and at which step. */
   private started = performance.now();
   private startedAt = 0;
+  private averaged: { runs: number; modules: ModuleFactors[] } | undefined;
 
   constructor(
     private readonly prepared: Preparation,
@@ -273,7 +274,7 @@ class Runs {
     const modules = this.mean();
     const { slots } = prepared.context.parameters;
     const sizes = slots.map((slot, i) => ({ ...slot, rank: modules[i]!.factors.rank }));
-    using parameters = LoraParameters.create(prepared.lab.model.engine, sizes);
+    using parameters = LoraParameters.create(prepared.lab.model.engine, sizes, { frozen: true });
     parameters.initialise(0, modules);
     const nll = await training.nll(...judges(problem), parameters);
     const best = nll <= state.best.validation;
@@ -287,11 +288,21 @@ class Runs {
     this.prepared.lab.emit({ type: 'validation', step, epoch, nll: figure(nll), best });
   }
 
+  /** The mean of the first run's best state and of what the others have ended in. */
   private mean(): ModuleFactors[] {
     const { state, settings } = this;
     const { slots } = this.prepared.context.parameters;
-    const all = [state.best, ...state.finished].map((flat) => factorsOf(slots, flat));
-    return all.length === 1 ? all[0]! : averageFactors(all, settings.keptRank);
+    const all = [state.best, ...state.finished];
+    if (this.averaged?.runs !== all.length) {
+      // A linear at a time: as factors all runs together would be copies of all that is trained.
+      const of = (slot: (typeof slots)[number]) =>
+        averageFactors(
+          all.map((flat) => factorsOf([slot], flat)),
+          settings.keptRank,
+        );
+      this.averaged = { runs: all.length, modules: slots.flatMap(of) };
+    }
+    return this.averaged.modules;
   }
 
   /** @param runs 1: of the first run alone */

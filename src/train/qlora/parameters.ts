@@ -66,13 +66,14 @@ export type ParameterState = Record<keyof typeof stored, Float32Array>;
 export class LoraParameters implements Disposable {
   private constructor(
     private readonly buffer: TensorBuffer,
-    private readonly gradients: TensorBuffer,
+    private readonly gradients: TensorBuffer | undefined,
     readonly slots: readonly Slot[],
     readonly groupA: ParameterGroup,
     readonly groupB: ParameterGroup,
   ) {}
 
-  static create(engine: Engine, modules: readonly AdaptedModule[]): LoraParameters {
+  /** @param frozen nothing but values is kept, of which the mean is the same: for what is read and not trained */
+  static create(engine: Engine, modules: readonly AdaptedModule[], { frozen = false } = {}): LoraParameters {
     const slots: Slot[] = [];
     let [atA, atB] = [0, 0];
     for (const module of modules) {
@@ -81,11 +82,13 @@ export class LoraParameters implements Disposable {
       atB += module.rank * module.outputs;
     }
     const buffer = engine.buffer(8);
-    const gradients = engine.buffer(2);
+    const gradients = frozen ? undefined : engine.buffer(2);
     const group = (size: number): ParameterGroup => {
       const dims = [flatRow, Math.max(1, Math.ceil(size / flatRow))];
+      const values = buffer.parameter(dims);
+      if (!gradients) return { values, gradient: values, first: values, second: values, average: values };
       return {
-        values: buffer.parameter(dims),
+        values,
         gradient: gradients.tensor('f32', dims),
         first: buffer.tensor('f32', dims),
         second: buffer.tensor('f32', dims),
@@ -95,10 +98,10 @@ export class LoraParameters implements Disposable {
     const [groupA, groupB] = [group(atA), group(atB)];
     try {
       buffer.allocate({ zero: true });
-      gradients.allocate({ zero: true });
+      gradients?.allocate({ zero: true });
     } catch (error) {
       buffer[Symbol.dispose]();
-      gradients[Symbol.dispose]();
+      gradients?.[Symbol.dispose]();
       throw error;
     }
     return new LoraParameters(buffer, gradients, slots, groupA, groupB);
@@ -111,11 +114,11 @@ export class LoraParameters implements Disposable {
 
   /** Bytes of values, gradients and moments. */
   get bytes(): number {
-    return this.buffer.size + this.gradients.size;
+    return this.buffer.size + (this.gradients?.size ?? 0);
   }
 
   zeroGradients(): void {
-    this.gradients.clear();
+    this.gradients?.clear();
   }
 
   /**
@@ -155,7 +158,7 @@ export class LoraParameters implements Disposable {
   /** Gradients and moments of zero. */
   clear(): void {
     this.buffer.clear();
-    this.gradients.clear();
+    this.gradients?.clear();
   }
 
   /** The factors of a layer (index into the model's layers) as parts of a graph. Fresh tensors for each graph. */
@@ -216,7 +219,7 @@ export class LoraParameters implements Disposable {
 
   [Symbol.dispose](): void {
     this.buffer[Symbol.dispose]();
-    this.gradients[Symbol.dispose]();
+    this.gradients?.[Symbol.dispose]();
   }
 }
 

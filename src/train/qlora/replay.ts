@@ -112,7 +112,7 @@ export async function heldSequences(
   const { replay = [] } = problem;
   if (replay.length === 0) return [];
   const { engine } = context.model;
-  using parameters = LoraParameters.create(engine, context.parameters.slots);
+  using parameters = LoraParameters.create(engine, context.parameters.slots, { frozen: true });
   parameters.initialise(0, problem.start);
   const from = problem.train.length + problem.validation.length;
   const held: TrainSequence[] = [...replay];
