@@ -64,8 +64,9 @@ export async function qloraStage(
   const priced = resumed ? undefined : await choose(run, inputs, problem, wanted, deadline);
   if (resumed) await tellResumed(run, resumed, folder);
   const { firstLayer, epochs, microTokens } = resumed?.record ?? priced!.price.settings;
-  // Results don't depend on it, so it follows the memory of today.
-  const keptBytes = priced?.price.settings.keptBytes ?? Math.min(wanted.keptBytes, readMemory().available / 8);
+  // Results don't depend on it, so it follows the memory of today; of what is allowed nobody knows what is left.
+  const spare = options.memory === undefined ? readMemory().available / 8 : 0;
+  const keptBytes = priced?.price.settings.keptBytes ?? Math.min(wanted.keptBytes, spare);
   const settings = { ...wanted, firstLayer, epochs, microTokens, keptBytes };
   if (resumed) {
     const sequences = allSequences(problem);
