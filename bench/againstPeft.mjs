@@ -141,6 +141,8 @@ async function trace(name, job, peft, steps) {
       ...steps,
       epochs: job.epochs,
       microTokens: 512,
+      keptBytes: 48 << 20,
+      replay: 0,
       dropout: 0,
       warmup: 0,
       rateFloor: 1,
