@@ -10,13 +10,15 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
+import { defaults } from '../dist/base/options.js';
 import { Engine } from '../dist/engine/engine.js';
-import { linearsOf } from '../dist/families/family.js';
 import { readGguf } from '../dist/formats/gguf/readGguf.js';
 import { Model } from '../dist/model/model.js';
 import { Tokenizer } from '../dist/model/tokenizer.js';
 import { resolveModel } from '../dist/models/listModels.js';
+import { tuneOptions } from '../dist/train/options.js';
 import { fitQlora } from '../dist/train/qlora/fitQlora.js';
+import { qloraSettings } from '../dist/train/settings.js';
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
@@ -113,19 +115,13 @@ async function loam(tokens) {
   let [done, spent] = [0, 0];
   const problem = { train, validation: train.slice(0, 1) };
   const settings = {
-    firstLayer: 0,
-    modules: linearsOf(model.hyper.family),
+    ...qloraSettings({ ...defaults(tuneOptions), replay: 0 }, { hyper: model.hyper, examples: count }),
     rank: 8,
     alpha: 16,
-    rsLora: false,
     learningRate: 1e-4,
     loraPlus: 1,
     epochs: 2,
     batch: 4,
-    microTokens: 512,
-    keptBytes: 48 << 20,
-    replay: 0,
-    dropout: 0,
     warmup: 0,
     rateFloor: 1,
     weightDecay: 0.01,
@@ -135,10 +131,6 @@ async function loam(tokens) {
     averaging: 0.9,
     runs: 1,
     keptRank: 8,
-    learnValidation: false,
-    seed: 1,
-    transposedType: /** @type {const} */ ('q8_0'),
-    streamType: /** @type {const} */ ('f16'),
   };
   const emit = (event) => {
     if (event.type !== 'step') return;

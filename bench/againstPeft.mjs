@@ -106,7 +106,9 @@ async function trace(name, job, peft, steps) {
   const { Engine } = await import('../dist/engine/engine.js');
   const { Model } = await import('../dist/model/model.js');
   const { fitQlora } = await import('../dist/train/qlora/fitQlora.js');
-  const { linearsOf } = await import('../dist/families/family.js');
+  const { defaults } = await import('../dist/base/options.js');
+  const { tuneOptions } = await import('../dist/train/options.js');
+  const { qloraSettings } = await import('../dist/train/settings.js');
   const engine = new Engine({ threads: job.threads });
   const model = await Model.open(engine, job.model);
   const sequence = ({ tokens, targets }) => ({ tokens: Int32Array.from(tokens), targets: Int32Array.from(targets) });
@@ -133,17 +135,12 @@ async function trace(name, job, peft, steps) {
     { model, emit },
     { train: job.train.map(sequence), validation: job.heldout.map(sequence) },
     {
+      ...qloraSettings({ ...defaults(tuneOptions), replay: 0 }, { hyper: model.hyper, examples: job.train.length }),
       firstLayer: layers - top,
-      modules: linearsOf(model.hyper.family),
       rank: job.rank,
       alpha: 2 * job.rank,
-      rsLora: false,
       ...steps,
       epochs: job.epochs,
-      microTokens: 512,
-      keptBytes: 48 << 20,
-      replay: 0,
-      dropout: 0,
       warmup: 0,
       rateFloor: 1,
       weightDecay: 0.01,
@@ -152,10 +149,7 @@ async function trace(name, job, peft, steps) {
       patience: 1000,
       runs: 1,
       keptRank: job.rank,
-      learnValidation: false,
       seed: job.seed,
-      transposedType: 'q8_0',
-      streamType: 'f16',
     },
   );
   await model[Symbol.asyncDispose]();

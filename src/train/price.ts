@@ -65,12 +65,13 @@ export class PriceList {
     private readonly allowed: number,
   ) {}
 
-  /** @param key of `priceKey` @param options.memory megabytes */
+  /** @param hash sha256 of the model */
   static async measure(
     context: RunContext,
     problem: Problem,
     wanted: QloraSettings,
-    { key, memory = Number.POSITIVE_INFINITY }: { key: string; memory?: number },
+    { method, memory = Number.POSITIVE_INFINITY }: Pick<TuneOptions, 'method' | 'memory'>,
+    hash: string,
   ): Promise<PriceList> {
     const corrections = await Corrections.open();
     const costs = await measureCosts(context, problem.train, wanted);
@@ -80,7 +81,8 @@ export class PriceList {
       problem,
       wanted,
       costs,
-      { corrections, key },
+      // What this device's earlier prices are remembered by.
+      { corrections, key: `${method} ${hash.slice(0, 12)}` },
       diskIsMemory,
       await thisDevice().read(),
       1e6 * memory,
@@ -181,8 +183,3 @@ export class PriceList {
 /** Percent and seconds below which what a gauge shows is its own step rather than what was taken. */
 const leastPercent = 2;
 const leastSeconds = 60;
-
-/** What this device's earlier prices are remembered by. @param model sha256 */
-export function priceKey({ method }: Pick<TuneOptions, 'method'>, model: string): string {
-  return `${method} ${model.slice(0, 12)}`;
-}

@@ -11,7 +11,7 @@ import { requireGradients } from './fit.js';
 import { modelHash, type OpenedRun, openRun } from './lab.js';
 import type { TuneOptions } from './options.js';
 import { chosenBy, planTraining, type TrainingPlan } from './plan.js';
-import { measuringBytes, PriceList, priceKey, type TrainingPrice } from './price.js';
+import { measuringBytes, PriceList, type TrainingPrice } from './price.js';
 import { replaySet } from './replaySet.js';
 import { planExamples } from './ridge/examples.js';
 import { hasRidgeStart } from './ridgeStart.js';
@@ -172,10 +172,7 @@ export async function priceRun(
   const start = options.start === undefined ? undefined : { rank: 0 };
   const settings = qloraSettings(options, { hyper: model.hyper, examples: run.data.examples.train, start });
   const problem = { ...run.data, replay: await replaySet(run, options) };
-  const prices = await PriceList.measure(run, problem, settings, {
-    key: priceKey(options, await modelHash(run)),
-    memory: options.memory,
-  });
+  const prices = await PriceList.measure(run, problem, settings, options, await modelHash(run));
   const walked = [...run.data.train, ...run.data.validation, ...(problem.replay ?? [])];
   const tokens = walked.reduce((sum, sequence) => sum + sequence.tokens.length, 0);
   const hasRidge = options.method === 'ridge' || hasRidgeStart(options);

@@ -10,7 +10,7 @@ import type { Fitted, RidgeStage, RunInputs, RunPlace } from './fit.js';
 import { isKept } from './followRun.js';
 import { asStage, type OpenedRun } from './lab.js';
 import { chosenBy, planTraining } from './plan.js';
-import { PriceList, priceKey, type TrainingPrice } from './price.js';
+import { PriceList, type TrainingPrice } from './price.js';
 import { tellPlan } from './priceRun.js';
 import { enteringRoom } from './qlora/activations.js';
 import { weightFileBytes } from './qlora/costs.js';
@@ -150,9 +150,7 @@ async function choose(
   deadline: number | undefined,
 ): Promise<{ prices: PriceList; price: TrainingPrice }> {
   emit({ type: 'stage', stage: 'qlora', message: 'measuring what training takes on this device' });
-  const key = priceKey(options, identity.model);
-  const { memory } = options;
-  const prices = await PriceList.measure({ model, emit, signal }, problem, settings, { key, memory });
+  const prices = await PriceList.measure({ model, emit, signal }, problem, settings, options, identity.model);
   const seconds = deadline === undefined ? undefined : (deadline - performance.now()) / 1000;
   const plan = planTraining(prices, chosenBy(options), seconds);
   tellPlan(prices, plan, emit);

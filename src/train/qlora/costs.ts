@@ -1,4 +1,5 @@
 import type { Engine } from '../../engine/engine.js';
+import { tensorTypes } from '../../engine/tensorTypes.js';
 import { weightsInFile } from '../../engine/weightFile.js';
 import { linearsAt } from '../../families/family.js';
 import { batchTokens, sharedOpening } from '../../model/batch.js';
@@ -8,7 +9,7 @@ import type { Model } from '../../model/model.js';
 import type { TransposedType } from '../../model/weights.js';
 import type { RunContext } from '../lab.js';
 import { enteringRoom } from './activations.js';
-import { keptLayers, Products, productsOfToken, Streams, streamBytes } from './kept.js';
+import { keptLayers, Products, productsOfToken, Streams, type StreamType } from './kept.js';
 import { adam, adamwStep } from './optimiser.js';
 import { LoraParameters } from './parameters.js';
 import { replayBytes } from './replay.js';
@@ -55,8 +56,9 @@ export interface LayerCosts {
 const fewTokens = 128;
 /** Repetitions of each measurement; the fastest counts, since everything that disturbs makes slower. */
 const repetitions = 2;
-/** Bytes per weight of the transposed copies, by type. */
-const transposedBytes = { q8_0: 34 / 32, bf16: 2, f16: 2 } as const;
+/** Bytes of a value. */
+const bytesOf = (type: TransposedType | StreamType) => tensorTypes[type].typeSize / tensorTypes[type].blockSize;
+
 /** Share of a layer's forward pass that frozen products take: what is saved where they are kept. */
 const productShare = 0.6;
 /**
@@ -206,7 +208,7 @@ function placedWeights(model: Model, type: TransposedType): { stored: number; la
   const weights = Math.max(...sizes.map((size) => size.weights));
   const stored = Math.max(...sizes.map((size) => size.stored));
   const head = model.bytesOfHead + transposedHead(model.hyper, model.engine).bytes;
-  return { stored, layer: stored + transposedBytes[type] * weights, head };
+  return { stored, layer: stored + bytesOf(type) * weights, head };
 }
 
 /** Bytes of disk that weights take while they are trained (`WeightFile`). */
@@ -278,7 +280,7 @@ export function priceQlora(
   const { walk, cache } = enteringRoom(all, { firstLayer: below, opening }, width);
   const { stored, layer, head } = placedWeights(model, settings.transposedType);
   const held = copies.one + (settings.runs > 1 ? settings.runs - 1 + copies.mean : 0);
-  const perLayer = 4 * held * values + streamBytes[settings.streamType] * width * tokensAtOnce;
+  const perLayer = 4 * held * values + bytesOf(settings.streamType) * width * tokensAtOnce;
   const products = keptLayers(model, trained, tokensAtOnce, keptBytes) * productsOfToken(model) * tokensAtOnce;
   // A third is written before the older of two goes.
   const checkpoints = 3 * 8 * 4 * values * trained;

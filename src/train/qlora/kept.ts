@@ -12,8 +12,6 @@ const streamScale = 1 / 16;
 
 /** How streams are kept; f32 where nothing is to be rounded. */
 export type StreamType = 'f16' | 'f32';
-/** Bytes of a value. */
-export const streamBytes = { f16: 2, f32: 4 } as const;
 
 /**
  * Residual streams between the layers of a batch, [streamWidth, tokens], and the gradient on its way back, the same in f32: as many
